@@ -1,0 +1,28 @@
+/* clock.h - time as an argument, so that tests can hold it still; and RFC 3339 text.
+ *
+ * wall_ms: milliseconds since 1970 UTC.  mono_us: monotonic microseconds.  Event time is never read from here.
+ */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+#include "base/str.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct clock {
+    int64_t (*wall_ms)(struct clock *c);
+    int64_t (*mono_us)(struct clock *c);
+    void *user;
+};
+struct clock *clock_system(void); /* static */
+struct clock_fake {
+    struct clock base;
+    int64_t wall_ms_now, mono_us_now;
+};
+void clock_fake_init(struct clock_fake *f, int64_t wall_ms);
+void clock_fake_advance(struct clock_fake *f, int64_t ms);
+
+#define CLOCK_TEXT 25 /* "2026-01-02T03:04:05.678Z" and NUL */
+void clock_format(int64_t wall_ms, char out[CLOCK_TEXT]);
+bool clock_parse_rfc3339(struct str s, int64_t *wall_ms); /* date-time with zone, RFC 3339 section 5.6; false: malformed */
+int64_t clock_from_civil(int y, int m, int d, int hh, int mm, int ss, int ms); /* UTC; proleptic Gregorian */
+#endif

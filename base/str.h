@@ -1,0 +1,24 @@
+/* str.h - a borrowed run of bytes with its length.
+ *
+ * Not NUL-terminated unless the maker says so; never owned by the holder.  An absent string is {NULL, 0}; an empty one
+ * has p != NULL.
+ */
+#ifndef BASE_STR_H
+#define BASE_STR_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct str {
+    const char *p;
+    size_t n;
+};
+#define STR(lit) ((struct str){(lit), sizeof(lit) - 1})
+#define STR_FMT "%.*s"
+#define STR_ARG(s) (int)(s).n, ((s).p ? (s).p : "")
+
+static inline struct str str_from(const char *z) { return (struct str){z, z ? strlen(z) : 0}; }
+static inline bool str_eq(struct str a, struct str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+static inline bool str_is(struct str a, const char *z) { return str_eq(a, str_from(z)); }
+static inline bool str_has(struct str a) { return a.p != NULL && a.n > 0; }
+#endif

@@ -1,0 +1,166 @@
+/* kern.h - numbers only: every arithmetic operation of the model, behind one table of functions.
+ *
+ * Three fillings: `ref` (plain loops, the definition of correct), `cpu` (OpenBLAS and vectorisable loops), `cuda` (a
+ * plug-in).  Nothing here knows of sentences, parts or events.  One idea: pointers handed out by `alloc` are handles in
+ * the backend's memory; a caller does arithmetic on them but reads and writes them only through `upload`, `download` or
+ * where `host_visible` is set.  Operations between `begin` and `end` may be queued; none returns anything to the host
+ * inside a step: losses, norms and flags land in backend memory and are downloaded at one point.
+ *
+ * Matrices are row-major float32.  Letters: N rows, C hidden, H heads, D = C/H, F FFN width, O outputs, I inputs,
+ * S segments, K candidates, E user events.  All N may be 0.  Backward functions ADD into gradients (d…), never assign.
+ * Nothing allocates inside an operation; scratch is asked for by size.  Outputs must not overlap inputs unless said.
+ * Determinism: a result depends on the arguments alone, not on thread count or history.  Thread: one user at a time per
+ * struct kern; several struct kern may run in parallel.  Agreement with ref: within abs 1e-5 + 1e-5*|ref| per element
+ * unless the op says otherwise.
+ */
+#ifndef KERNELS_KERN_H
+#define KERNELS_KERN_H
+#include "base/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum kern_act { KERN_ACT_NONE, KERN_ACT_GELU, KERN_ACT_GELU_NEW, KERN_ACT_RELU }; /* GELU: erf form; NEW: tanh form */
+
+/* A linear layer's weight (O, I) as Hugging Face stores it.  `packed` is the backend's own form (NULL: uses w as it is);
+ * it must be refreshed by `pack` after w changes. */
+struct kern_matrix {
+    const float *w;
+    size_t out, in;
+    void *packed;
+};
+
+/* Packed token rows cut into segments that attend separately.  Queries q_off[s]..q_off[s+1] see the first `prefix` rows
+ * of the prefix keys (shared by all segments; none when 0) and keys k_off[s]..k_off[s+1].  Offsets have S+1 entries. */
+struct kern_segments {
+    size_t n;            /* S */
+    const int32_t *q_off, *k_off;
+    size_t prefix;       /* P rows of pk, pv */
+};
+
+/* AdamW (Loshchilov and Hutter 2019) with bias correction at step t (from 1). */
+struct kern_adamw {
+    float lr, beta1, beta2, eps, weight_decay, grad_scale; /* grad_scale multiplies g first (clipping) */
+    uint64_t t;
+};
+
+struct kern;
+struct kern_match;
+struct kern_ops {
+    const char *name; /* "ref", "cpu", "cuda" */
+    bool host_visible;
+
+    enum status (*open)(struct kern *k, struct err *e);
+    void (*close)(struct kern *k);
+    void *(*alloc)(struct kern *k, size_t bytes); /* 64-byte aligned, zeroed; NULL when out of memory */
+    void (*release)(struct kern *k, void *p);
+    void (*upload)(struct kern *k, void *dst, const void *host, size_t bytes);
+    void (*download)(struct kern *k, void *host, const void *src, size_t bytes); /* waits for what was queued before */
+    void (*begin)(struct kern *k);
+    void (*end)(struct kern *k);
+    enum status (*pack)(struct kern *k, struct kern_matrix *m, struct err *e); /* (re)makes m->packed from m->w */
+    void (*unpack)(struct kern *k, struct kern_matrix *m);                     /* frees m->packed */
+
+    void (*zero)(struct kern *k, float *x, size_t n);
+    void (*copy)(struct kern *k, float *y, const float *x, size_t n);
+    void (*axpy)(struct kern *k, float *y, float a, const float *x, size_t n); /* y += a*x */
+
+    /* y (N,O) = act(x (N,I) w^T + b (O)).  b may be NULL.  pre (N,O), when not NULL, receives the sum before act. */
+    void (*linear)(struct kern *k, float *y, float *pre, const float *x, const struct kern_matrix *w, const float *b,
+                   enum kern_act act, size_t N);
+    void (*linear_dx)(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w, size_t N); /* dx += dy w */
+    void (*linear_dw)(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
+                      size_t I); /* dw (O,I) += dy^T x ; db (O) += column sums of dy, db may be NULL */
+    /* c (M,N) = a (M,K) b^T (N,K) + beta*c ; leading dimensions in elements */
+    void (*gemm_nt)(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
+                    size_t M, size_t N, size_t K, float beta);
+    /* c (M,N) = a (M,K) b (K,N) + beta*c */
+    void (*gemm_nn)(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
+                    size_t M, size_t N, size_t K, float beta);
+    /* c (M,N) = a^T (K,M) b (K,N) + beta*c */
+    void (*gemm_tn)(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
+                    size_t M, size_t N, size_t K, float beta);
+
+    void (*act)(struct kern *k, float *y, const float *x, enum kern_act act, size_t n);
+    void (*act_backward)(struct kern *k, float *dx, const float *dy, const float *x, enum kern_act act, size_t n);
+
+    /* out[r,c] = (x[r,c] - mean[r]) * rstd[r] * gain[c] + bias[c] (Ba et al. 2016); variance divides by C.
+     * res, when not NULL, is added to x first and the sum is kept in `sum` (N,C), which may be x itself. */
+    void (*layernorm)(struct kern *k, float *out, float *mean, float *rstd, float *sum, const float *x, const float *res,
+                      const float *gain, const float *bias, float eps, size_t N, size_t C);
+    void (*layernorm_backward)(struct kern *k, float *dx, float *dgain, float *dbias, const float *dout, const float *x,
+                               const float *gain, const float *mean, const float *rstd, size_t N, size_t C);
+
+    /* Multi-head scaled dot-product attention on segments (Vaswani et al. 2017), scale 1/sqrt(D).
+     * q (Nq,·) k,v (Nk,·) pk,pv (P,·): row strides ldq, ldk (k and v), ldp (pk and pv) in elements; head h is columns
+     * h*D..; out (Nq, H*D) dense.  prob, when not NULL, keeps the probabilities for backward: for segment s, query i
+     * and head h a run of prefix+len_k(s) floats, in the order segment, query, head; size by kern_attention_probs. */
+    void (*attention)(struct kern *k, float *out, float *prob, const float *q, size_t ldq, const float *kk,
+                      const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
+                      const struct kern_segments *seg, size_t H, size_t D);
+    void (*attention_backward)(struct kern *k, float *dq, size_t lddq, float *dk, float *dv, size_t lddk, float *dpk,
+                               float *dpv, size_t lddp, const float *dout, const float *prob, const float *q, size_t ldq,
+                               const float *kk, const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
+                               const struct kern_segments *seg, size_t H, size_t D);
+
+    /* out (N,C) row n = table[idx[n]]; scatter_add: dtable[idx[n]] += d[n], in order of n (deterministic). */
+    void (*gather)(struct kern *k, float *out, const float *table, const int32_t *idx, size_t N, size_t C);
+    void (*scatter_add)(struct kern *k, float *dtable, const float *d, const int32_t *idx, size_t N, size_t C);
+    /* x (N,C) = word[id] + position[pos] + type[typ]: BERT's input before its LayerNorm */
+    void (*embed)(struct kern *k, float *x, const float *word, const float *position, const float *type,
+                  const int32_t *id, const int32_t *pos, const int32_t *typ, size_t N, size_t C);
+    /* out (S,C) = mean of rows off[s]..off[s+1] */
+    void (*mean_rows)(struct kern *k, float *out, const float *x, const int32_t *off, size_t S, size_t C);
+    /* out row = x row * scale / max(|x row|, 1e-12); norm (N), when not NULL, keeps |x row| for backward */
+    void (*unit_rows)(struct kern *k, float *out, float *norm, const float *x, float scale, size_t N, size_t C);
+    void (*unit_rows_backward)(struct kern *k, float *dx, const float *dout, const float *out, const float *norm,
+                               float scale, size_t N, size_t C);
+    /* x *= keep ? 1/(1-p) : 0 ; mask (n) bytes given by the caller (counter-based random numbers are the host's) */
+    void (*dropout)(struct kern *k, float *y, const float *x, const uint8_t *keep, float p, size_t n);
+
+    /* Weighted BCE with logits: loss[0] += sum w*(max(z,0) - z*y + log1p(exp(-|z|))); dz[i] += scale*w*(sigmoid(z)-y) */
+    void (*bce)(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w, float scale,
+                size_t n);
+
+    /* Late interaction (MODEL.md, `match`): see kern_match below. */
+    void (*match)(struct kern *k, float *feat, float *keep, const struct kern_match *m);
+    void (*match_backward)(struct kern *k, float *ds, float *db, float *dtau, const float *dfeat, const float *keep,
+                           const struct kern_match *m);
+
+    /* z[i] += sum_{j in off[i]..off[i+1]} w[idx[j]] * val[j]; an index may repeat */
+    void (*sparse_forward)(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
+                           const float *val, size_t n);
+    /* Row n of idx (N distinct) holds gradient g[n]: acc += g^2, w -= lr*g/sqrt(acc), on those rows alone. */
+    void (*sparse_adagrad)(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr, size_t N);
+
+    void (*adamw)(struct kern *k, float *w, float *m, float *v, const float *g, size_t n, const struct kern_adamw *o);
+    void (*adagrad)(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n); /* acc starts at 1 */
+    void (*sum_squares)(struct kern *k, float *out, const float *x, size_t n); /* out[0] += sum x^2, in a fixed order */
+    void (*all_finite)(struct kern *k, float *out, const float *x, size_t n);  /* out[0] = 1 if all finite, else 0 */
+};
+
+/* s (K,E): scores s_e of every candidate with every event; self (K,E) bytes: 1 where the event is the candidate itself;
+ * b (E): rank and age bias; tau (T) sharpness.  feat (K, T+2) written: {m, a_tau..., has_others} where
+ *   m = sum_e softmax(b)_e s_e over all events; a_t = sum_e softmax(b + tau_t*s)_e s_e over events that are not the
+ *   candidate itself, 0 when none is left; has_others 1 or 0.  E may be 0: all zero.
+ * keep (K*(T+1)*E floats) holds the softmax weights for backward, which adds into ds (K,E), db (E), dtau (T). */
+struct kern_match {
+    const float *s, *b, *tau;
+    const uint8_t *self;
+    size_t K, E, T;
+};
+
+struct kern {
+    const struct kern_ops *ops;
+    void *state; /* the backend's */
+};
+/* name: "ref", "cpu"; "cuda" loads the plug-in (UNSUPPORTED with the reason where it is absent). */
+enum status kern_new(struct kern **out, const char *name, struct err *e) MUST_CHECK;
+void kern_free(struct kern *k);
+size_t kern_attention_probs(const struct kern_segments *seg, size_t H); /* floats; reads the offsets (host memory) */
+const char *kern_describe(const struct kern *k);                         /* "cpu (OpenBLAS 0.3.21 SkylakeX, 1 thread)" */
+
+/* Rounds to bfloat16 (round to nearest even) and back: the one rounding of frozen states. */
+uint16_t kern_bf16_from(float x);
+float kern_bf16_to(uint16_t h);
+#endif

@@ -1,0 +1,150 @@
+/* conf.h - the one configuration table: from it come the struct, the parser, range checks, --help, the dump, CONFIG.md.
+ *
+ * INI file, sections and keys as `section.key`; precedence default < file < environment (FRESHET_SECTION_KEY) < -o flag.
+ * Unknown keys are errors naming path:line.  Durations are integers with the unit in the key.  Besides the table there
+ * are two open families: `kafka.*` (handed to librdkafka untouched) and `type.NAME.{label,weight,template}`.
+ */
+#ifndef SCHEMAS_CONF_H
+#define SCHEMAS_CONF_H
+#include "base/buf.h"
+#include "base/status.h"
+#include "schemas/event.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CONF_TEXT 512 /* bytes of a text value, NUL included */
+
+/* kinds: INT int64, NUM double, BOOL true|false, TEXT free text, WORD one of the words in `choices` ("a|b|c")
+ * flags: S the key is part of what a state folder means (a resume that changes it is refused), L may change while live */
+#define CONF_LIST(X) \
+    /*  field                  key                           kind  default        min   max        unit  flags  text */ \
+    X(model_name,             "model.name",                 TEXT, "default",      0,    64,        "",   "S", "name of the model in Redis keys") \
+    X(model_base,             "model.base",                 TEXT, "models/all-MiniLM-L6-v2", 0, 500, "", "",  "Hugging Face folder of the pretrained encoder (its content is part of the state)") \
+    X(model_trainable_layers, "model.trainable_layers",     INT,  1,              0,    64,        "layers", "S", "top encoder layers that are fine-tuned (text part)") \
+    X(model_user_view,        "model.user_view",            WORD, "pooled",       0,    0,         "pooled|concat", "S", "how the user's events enter the text part") \
+    X(model_item_view,        "model.item_view",            WORD, "pooled",       0,    0,         "pooled|tokens|concat", "S", "how a candidate's text enters the text part") \
+    X(model_parts,            "model.parts",                TEXT, "text,match,numeric,hashed", 0, 200, "", "S", "parts whose logits are summed") \
+    X(model_events,           "model.events",               INT,  20,             0,    200,       "events", "S", "newest user events that the encoder parts read") \
+    X(model_concat_tokens,    "model.concat_tokens",        INT,  128,            16,   512,       "tokens", "S", "longest sequence of the concat view") \
+    X(model_max_tokens,       "model.max_tokens",           INT,  48,             8,    512,       "tokens", "S", "longest event or item sentence") \
+    X(model_dropout,          "model.dropout",              NUM,  0.0,            0.0,  0.9,       "",   "S", "dropout in the trainable layers") \
+    X(model_hashed_bits,      "model.hashed_bits",          INT,  22,             8,    28,        "bits", "S", "log2 of the number of hashed weights") \
+    X(model_features,         "model.features",             TEXT, "default",      0,    500,       "",   "S", "numeric features, comma-separated, or default") \
+    X(describe_language,      "describe.language",          WORD, "en",           0,    0,         "en|zh", "S", "shipped template set") \
+    X(describe_templates,     "describe.templates",         TEXT, "",             0,    500,       "",   "",  "file of templates that override the shipped ones") \
+    X(ingest_source,          "ingest.source",              WORD, "kafka",        0,    0,         "kafka|file", "", "where `run` reads") \
+    X(ingest_topics,          "ingest.topics",              TEXT, "events",       0,    500,       "",   "S", "Kafka topics, comma-separated; their order names random numbers") \
+    X(ingest_schema,          "ingest.schema",              WORD, "native",       0,    0,         "native|metarank|csv", "", "format of the events") \
+    X(ingest_map,             "ingest.map",                 TEXT, "",             0,    500,       "",   "",  "field map for csv") \
+    X(ingest_start,           "ingest.start",               TEXT, "checkpoint",   0,    64,        "",   "",  "checkpoint (else earliest) | earliest | latest | ts=<RFC 3339 or ms> | last=<duration, 90s 15m 2h 7d>") \
+    X(ingest_dead_letters,    "ingest.dead_letters",        TEXT, "",             0,    500,       "",   "",  "file for rejected events; topic:NAME for a Kafka topic; empty: count only") \
+    X(ingest_max_jump_ms,     "ingest.max_jump_ms",         INT,  2592000000,     1000, 1e13,      "ms", "S", "one event may move the watermark at most this far") \
+    X(ingest_dedupe_ids,      "ingest.dedupe_ids",          INT,  100000,         0,    1e8,       "ids", "S", "newest (source, id) pairs remembered to drop duplicates") \
+    X(ingest_max_bytes,       "ingest.max_bytes",           INT,  1048576,        1024, 67108864,  "bytes", "", "longest message or line") \
+    X(ingest_queue,           "ingest.queue",               INT,  64,             1,    65536,     "batches", "", "parsed batches waiting for the learner") \
+    X(history_events,         "history.events",             INT,  50,             0,    1000,      "events", "S", "newest events remembered per user with their sentences") \
+    X(history_pairs,          "history.pairs",              INT,  1000,           0,    100000,    "pairs", "S", "items remembered per user and type") \
+    X(history_users,          "history.users",              INT,  2000000,        1,    1e9,       "users", "S", "users in memory; the least recently active leave to the store") \
+    X(catalogue_items,        "catalogue.items",            INT,  2000000,        1,    1e9,       "items", "S", "items in the catalogue; beyond it new ones are rejected and counted") \
+    X(counter_half_lives_h,   "counter.half_lives_hours",   TEXT, "24,168,672,2160", 0, 100,       "h",  "S", "half-lives of the decayed counts, exactly four") \
+    X(join_window_ms,         "join.window_ms",             INT,  1800000,        1,    1e11,      "ms", "S", "how long an impression waits for its labels") \
+    X(join_order_gap_ms,      "join.order_gap_ms",          INT,  60000,          0,    1e10,      "ms", "S", "an order is complete when event time has passed its last line by more than this") \
+    X(join_negatives,         "join.negatives",             INT,  4,              0,    100,       "", "S", "sampled negatives per positive of an order") \
+    X(join_negatives_uniform, "join.negatives_uniform_frac", NUM, 0.5,            0.0,  1.0,       "", "S", "share of negatives drawn uniformly; the rest by (sales per active day)^0.75") \
+    X(join_negatives_days,    "join.negatives_days",        INT,  28,             1,    3650,      "days", "S", "an item is active this long after it was announced or taken") \
+    X(join_max_positives,     "join.max_positives",         INT,  0,              0,    1000,      "", "S", "items of an order that are scored (seeded choice); 0: all") \
+    X(join_loss,              "join.loss",                  WORD, "wait",         0,    0,         "wait", "S", "when delayed labels are learnt") \
+    X(join_idle_ms,           "join.idle_ms",               INT,  500,            0,    1e9,       "ms", "", "a partition at its end this long no longer holds the watermark back") \
+    X(join_organic,           "join.organic",               BOOL, true,           0,    1,         "", "S", "positive behaviours without an impression become slates with sampled negatives") \
+    X(join_seed,              "join.seed",                  INT,  1,              0,    4294967295, "", "S", "seed of sampled positives and negatives") \
+    X(join_open_slates,       "join.open_slates",           INT,  1000000,        1,    1e9,       "slates", "S", "open slates; the oldest is settled early beyond it") \
+    X(train_learning_rate,    "train.learning_rate",        NUM,  1e-4,           0.0,  1.0,       "", "S", "AdamW step of the trainable encoder layers") \
+    X(train_head_rate,        "train.head_rate",            NUM,  1e-3,           0.0,  1.0,       "", "S", "AdamW step of embeddings and heads") \
+    X(train_match_rate,       "train.match_rate",           NUM,  3e-4,           0.0,  1.0,       "", "S", "AdamW step of match's event map") \
+    X(train_linear_rate,      "train.linear_rate",          NUM,  0.1,            0.0,  10.0,      "", "S", "AdaGrad step of linear features") \
+    X(train_hashed_rate,      "train.hashed_rate",          NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of hashed weights") \
+    X(train_weight_decay,     "train.weight_decay",         NUM,  0.01,           0.0,  1.0,       "", "S", "AdamW weight decay of matrices") \
+    X(train_warmup_steps,     "train.warmup_steps",         INT,  100,            0,    1e9,       "steps", "S", "AdamW steps over which the rate rises linearly") \
+    X(train_clip_norm,        "train.clip_norm",            NUM,  1.0,            0.0,  1e9,       "", "S", "largest norm of the AdamW gradients; 0: off") \
+    X(train_batch_slates,     "train.batch_slates",         INT,  2,              1,    4096,      "slates", "S", "slates per step") \
+    X(train_seed,             "train.seed",                 INT,  1,              0,    4294967295, "", "S", "seed of initial parameters and dropout") \
+    X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \
+    X(publish_features_ms,    "publish.features_ms",        INT,  50,             1,    1e8,       "ms", "L", "least time between flushes of changed users and items") \
+    X(publish_keep,           "publish.keep",               INT,  5,              1,    1000,      "versions", "L", "published versions kept in Redis") \
+    X(publish_feature_ttl_s,  "publish.feature_ttl_s",      INT,  2592000,        60,   1e9,       "s",  "L", "user, item and state records expire after this long unchanged") \
+    X(state_dir,              "state.dir",                  TEXT, "",             0,    500,       "",   "",  "state folder; `run` needs one, `replay` uses a temporary one when empty") \
+    X(state_checkpoint_ms,    "state.checkpoint_every_ms",  INT,  10000,          10,   1e10,      "ms", "L", "least time between checkpoints (stretched so that they cost under 5 %)") \
+    X(state_backup_ms,        "state.backup_every_ms",      INT,  0,              0,    1e11,      "ms", "L", "time between hot backups; 0: none") \
+    X(state_dirty_bytes,      "state.dirty_max_bytes",      INT,  268435456,      1048576, 1e12,   "bytes", "L", "changed records in memory that force a checkpoint") \
+    X(state_keep,             "state.keep",                 INT,  5,              1,    10000,     "versions", "L", "weight files kept in the state folder") \
+    X(redis_url,              "redis.url",                  TEXT, "",             0,    500,       "",   "",  "unix:/path or redis://host:port/db; empty: no Redis") \
+    X(redis_password_file,    "redis.password_file",        TEXT, "",             0,    500,       "",   "",  "file with the password (or user:password)") \
+    X(redis_timeout_ms,       "redis.timeout_ms",           INT,  2000,           10,   1e6,       "ms", "",  "connect and command time-out") \
+    X(serving_listen,         "serving.listen",             TEXT, "127.0.0.1:8080", 0,  200,       "",   "",  "address:port of the scorer; port 0 picks a free one and prints it") \
+    X(serving_token_file,     "serving.token_file",         TEXT, "",             0,    500,       "",   "",  "file with the bearer token; empty: none asked") \
+    X(serving_joint_top,      "serving.joint_top",          INT,  200,            1,    10000,     "items", "L", "candidates that the text part sees; the cheap parts see all") \
+    X(serving_max_items,      "serving.max_items",          INT,  10000,          1,    10000,     "items", "L", "candidates of one request") \
+    X(serving_max_body,       "serving.max_body_bytes",     INT,  4194304,        1024, 67108864,  "bytes", "L", "longest request body") \
+    X(serving_connections,    "serving.max_connections",    INT,  256,            1,    65536,     "", "", "open connections") \
+    X(serving_threads,        "serving.threads",            INT,  2,              1,    256,       "threads", "", "request threads") \
+    X(serving_poll_ms,        "serving.poll_ms",            INT,  100,            1,    60000,     "ms", "L", "how often the scorer looks for a new version") \
+    X(serving_served_max,     "serving.served_max",         INT,  10000,          0,    1e8,       "entries", "L", "length of the stream of served answers; 0: none") \
+    X(kernels_backend,        "kernels.backend",            WORD, "cpu",          0,    0,         "ref|cpu|cuda", "S", "arithmetic backend") \
+    X(kernels_precision,      "kernels.precision",          WORD, "f32",          0,    0,         "f32", "S", "precision of the frozen and trainable layers") \
+    X(kernels_threads,        "kernels.threads",            INT,  2,              1,    256,       "threads", "", "workers that compute frozen states") \
+    X(kernels_cache_bytes,    "kernels.cache_bytes",        INT,  268435456,      1048576, 1e12,   "bytes", "", "frozen states kept in memory")
+
+#define CONF_C_INT int64_t
+#define CONF_C_NUM double
+#define CONF_C_BOOL bool
+#define CONF_C_TEXT char
+#define CONF_C_WORD char
+#define CONF_DIM_INT
+#define CONF_DIM_NUM
+#define CONF_DIM_BOOL
+#define CONF_DIM_TEXT [CONF_TEXT]
+#define CONF_DIM_WORD [32]
+
+enum conf_label { CONF_LABEL_NONE, CONF_LABEL_POSITIVE, CONF_LABEL_NEGATIVE };
+struct conf_type { /* what a behaviour type means */
+    char name[64];
+    enum conf_label label;
+    double weight;               /* of its examples in the loss */
+    char template_text[CONF_TEXT]; /* empty: the shipped template of that type */
+};
+struct conf_pair {
+    char *key, *value;
+};
+struct conf {
+#define X(field, key, kind, def, lo, hi, unit, flags, text) CONF_C_##kind field CONF_DIM_##kind;
+    CONF_LIST(X)
+#undef X
+    struct conf_type types[EVENT_TYPES_MAX]; /* built-in ones first, in the order of enum event_type */
+    uint32_t n_types;
+    struct conf_pair *kafka; /* without the prefix "kafka." */
+    size_t n_kafka;
+};
+
+/* Defaults, built-in types included.  Built-in labels: click cart like purchase positive; dislike uncart refund negative;
+ * view rating none. */
+enum status conf_new(struct conf **out, struct err *e) MUST_CHECK;
+void conf_free(struct conf *c);
+/* Sets one key from text.  INVALID names key, value, range and, for an unknown key, the nearest known one. */
+enum status conf_set(struct conf *c, const char *key, const char *value, struct err *e) MUST_CHECK;
+/* Reads an INI file; errors name path:line.  IO when it can't be read. */
+enum status conf_load(struct conf *c, const char *path, struct err *e) MUST_CHECK;
+/* Takes FRESHET_* variables (FRESHET_TRAIN_SEED=3); others that begin with FRESHET_ and name no key are ignored. */
+enum status conf_load_environment(struct conf *c, struct err *e) MUST_CHECK;
+/* "section.key=value" as given to -o. */
+enum status conf_set_option(struct conf *c, const char *option, struct err *e) MUST_CHECK;
+void conf_dump(const struct conf *c, struct buf *b);      /* effective configuration as an INI file */
+void conf_document(struct buf *b);                        /* CONFIG.md */
+/* The keys that give a state folder its meaning (flag S, types and their templates), one `key=value` line each. */
+void conf_meaning(const struct conf *c, struct buf *b);
+int conf_type_find(const struct conf *c, struct str name); /* index or -1 */
+bool conf_list_has(const char *list, const char *word);    /* "a,b,c" has "b" (blanks around commas ignored) */
+/* Parses "24,168,672,2160" into exactly n numbers > 0. */
+enum status conf_numbers(const char *list, double *out, size_t n, const char *key, struct err *e) MUST_CHECK;
+/* "90s" "15m" "2h" "7d" "250ms" or plain milliseconds. */
+enum status conf_duration_ms(const char *text, int64_t *out, struct err *e) MUST_CHECK;
+#endif

@@ -1,0 +1,22 @@
+/* key.h - names of the Redis keys (DESIGN "Redis").  Braces are literal: one cluster slot for all that is fenced together. */
+#ifndef SCHEMAS_KEY_H
+#define SCHEMAS_KEY_H
+#include "base/str.h"
+#include <stdint.h>
+#include <stddef.h>
+
+#define KEY_MAX 400 /* bytes, NUL included; ids are at most 256 */
+/* Each writes a NUL-terminated key into out and returns its length.  model is at most 64 bytes (conf refuses more). */
+size_t key_current(char out[KEY_MAX], const char *model);                                /* fr:{m}:current */
+size_t key_manifest(char out[KEY_MAX], const char *model, uint64_t version);             /* fr:{m}:manifest:<version> */
+size_t key_chunk(char out[KEY_MAX], const char *model, uint64_t version, uint32_t i);    /* fr:{m}:chunk:<version>:<i> */
+size_t key_log(char out[KEY_MAX], const char *model);                                    /* fr:{m}:log */
+size_t key_lease(char out[KEY_MAX], const char *model);                                  /* fr:{m}:lease */
+size_t key_user(char out[KEY_MAX], const char *model, struct str id);                    /* fr:m:user:<id> */
+size_t key_item(char out[KEY_MAX], const char *model, struct str id);                    /* fr:m:item:<id> */
+size_t key_state(char out[KEY_MAX], const char *model, uint64_t hash);                   /* fr:m:state:<16 hex digits> */
+size_t key_served(char out[KEY_MAX], const char *model);                                 /* fr:m:served */
+size_t key_metrics(char out[KEY_MAX], const char *model);                                /* fr:m:metrics */
+size_t key_metrics_ts(char out[KEY_MAX], const char *model);                             /* fr:m:metrics:ts */
+size_t key_info(char out[KEY_MAX], const char *model);                                   /* fr:m:info */
+#endif

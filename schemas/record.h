@@ -1,0 +1,90 @@
+/* record.h - a user and an item as they are remembered: in memory, in the store and (packed the same way) in Redis.
+ *
+ * One struct serves the learner's tables and the scorer's view, so featurize reads both alike.  Records are packed with a
+ * leading format byte; counters travel with the time they were last decayed, decay is applied at reading.
+ */
+#ifndef SCHEMAS_RECORD_H
+#define SCHEMAS_RECORD_H
+#include "base/buf.h"
+#include "base/status.h"
+#include "base/str.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RECORD_FORMAT 1
+#define RECORD_HALF_LIVES 4 /* decayed counts kept per tally; counter.half_life_hours names them */
+
+/* Exponentially decayed counts of one event type (weights of events at their half-lives), and the plain total. */
+struct record_tally {
+    uint8_t type;
+    int64_t time_ms; /* decayed[] is as of this time */
+    double total;
+    double decayed[RECORD_HALF_LIVES];
+};
+/* A user's dealings with one item, by type. */
+struct record_pair {
+    uint64_t item;   /* hash_str of the item's id */
+    int64_t last_ms;
+    uint32_t count;
+    uint8_t type;
+};
+/* One remembered event of a user, newest first in the record. */
+struct record_event {
+    uint64_t item;
+    int64_t time_ms;
+    uint64_t sentence;   /* hash of the token ids */
+    int32_t *ids;        /* the sentence's token ids, owned by the record */
+    uint16_t n_ids;
+    uint8_t type;
+    float price;         /* NaN: unknown */
+    uint64_t category, brand; /* hashes; 0: none */
+    struct str words;    /* unused bytes are absent: reserved for parts that need text; may be {NULL,0} */
+};
+struct record_attr { /* attribute as text or number; lists are joined by \x1f in text */
+    struct str name, text;
+    double number;   /* NaN when not a number */
+};
+struct record_user {
+    struct str id;
+    int64_t first_ms, last_ms;
+    uint32_t n_slates;       /* orders or lists scored so far: "cold" below 2 */
+    double price_sum, price_n; /* log1p prices taken: the user's mean */
+    struct record_attr *attrs; uint32_t n_attrs;
+    struct record_tally *tallies; uint32_t n_tallies;
+    struct record_event *events; uint32_t n_events, cap_events; /* newest first, bounded by history.events */
+    struct record_pair *pairs; uint32_t n_pairs, cap_pairs;     /* sorted by (item, type), bounded by history.pairs */
+};
+struct record_item {
+    struct str id;
+    uint64_t hash;          /* hash_str(id) */
+    uint32_t row;           /* dense index, from 0, in order of first sight; stable */
+    int64_t first_ms;       /* announced or first taken */
+    int64_t last_ms;        /* announced or last taken: activity for the sampler */
+    bool announced, deleted;
+    struct record_attr *attrs; uint32_t n_attrs; /* title, category, brand, tags, price, ... */
+    struct record_tally *tallies; uint32_t n_tallies;
+    uint64_t positives;     /* positive labels so far: "cold" below 4 */
+    uint32_t sample_weight; /* fixed-point weight in the sampler's tree */
+    int32_t *ids; uint16_t n_ids; uint64_t sentence; /* the item's own sentence, made from attrs; n_ids 0: not made yet */
+    uint64_t category, brand; /* hashes; 0: none */
+    float price;              /* NaN: unknown */
+};
+/* Everything a record holds lies in mem_* blocks of its own. init zeroes; fini frees; both records may be reused. */
+void record_user_fini(struct record_user *u);
+void record_item_fini(struct record_item *i);
+void record_user_encode(struct buf *b, const struct record_user *u);
+void record_item_encode(struct buf *b, const struct record_item *i);
+/* Decode into a zeroed (or fini'd) record.  CORRUPT with the reason, OOM; the record is then empty. */
+enum status record_user_decode(struct record_user *u, struct buf_reader *r, struct err *e) MUST_CHECK;
+enum status record_item_decode(struct record_item *i, struct buf_reader *r, struct err *e) MUST_CHECK;
+const struct record_attr *record_attr(const struct record_attr *attrs, uint32_t n, const char *name); /* or NULL */
+
+/* A sentence's frozen states as the scorer fetches them: bf16, C each; tokens (n, C) only for the `tokens` view. */
+struct record_state {
+    uint32_t n_tokens; /* 0 unless token states are kept */
+    uint32_t width;    /* C */
+    const uint16_t *pooled, *final, *tokens; /* pooled after layer m, final sentence vector (unit length), token states */
+};
+void record_state_encode(struct buf *b, const struct record_state *s);
+enum status record_state_decode(struct record_state *s, struct buf_reader *r, struct err *e) MUST_CHECK; /* points into r */
+#endif

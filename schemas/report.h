@@ -1,0 +1,38 @@
+/* report.h - the figures of a run as JSON (DESIGN "Replay report"): structs filled by the evaluator, written here. */
+#ifndef SCHEMAS_REPORT_H
+#define SCHEMAS_REPORT_H
+#include "base/buf.h"
+#include "base/hash.h"
+#include <stdint.h>
+
+#define REPORT_REJECTS_MAX 64
+#define REPORT_PARTS_MAX 16
+
+struct report_figures { /* NaN where undefined; written as null */
+    double auc, gauc, logloss, ne, calibration;
+    uint64_t examples, slates; /* slates: those with both labels, that gauc is the mean of */
+};
+struct report_part {
+    char name[32];
+    double gauc_without, auc_without, logloss_without;
+};
+struct report_bucket { /* self-check of the sampler: share of positives by item age and popularity decile */
+    char name[32];
+    uint64_t examples, positives;
+};
+struct report {
+    uint64_t events, rejected, examples, slates, open, duplicates, late, unmatched, refused_jumps;
+    uint64_t tokens, unknown_tokens;
+    struct { char code[48]; uint64_t n; } rejects[REPORT_REJECTS_MAX];
+    uint32_t n_rejects;
+    double seconds, examples_per_second, peak_rss_bytes;
+    struct report_figures progressive, popularity, repeat, frozen, constant, cold_user, cold_item, first_time;
+    struct report_part parts[REPORT_PARTS_MAX];
+    uint32_t n_parts;
+    struct report_bucket by_age[8], by_popularity[10];
+    uint64_t version;
+    char sha256[HASH_SHA256_HEX];
+    char backend[64];
+};
+void report_write_json(struct buf *b, const struct report *r); /* pretty, key order as in DESIGN, newline at the end */
+#endif

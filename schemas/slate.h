@@ -1,0 +1,74 @@
+/* slate.h - what featurize hands to the model: one list of candidates for one user at one time, as arrays.
+ *
+ * Filled from histories, catalogue and counters as they were before the slate's own event; kept whole (token ids too)
+ * from opening to settling, so that what is learnt is what was scored.  All memory is in the slate's own arena.  Letters: E user events
+ * (newest first), K candidates, F numeric features.
+ */
+#ifndef SCHEMAS_SLATE_H
+#define SCHEMAS_SLATE_H
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/status.h"
+#include "schemas/event.h"
+
+enum slate_source { SLATE_IMPRESSION, SLATE_ORGANIC, SLATE_REQUEST, SLATE_SOURCES };
+
+/* A sentence: its token ids ([CLS] … [SEP] included) and their hash (hash_bytes over the int32 ids). */
+struct slate_sentence {
+    uint64_t hash;
+    uint32_t first, n; /* in slate.tokens */
+};
+struct slate_event {
+    uint32_t sentence; /* in slate.sentences */
+    uint64_t item;     /* hash_str of the item's id */
+    int64_t time_ms;
+    float age_minutes; /* at the slate's time, >= 0 */
+    uint8_t type;      /* enum event_type or the user's own */
+};
+enum slate_flag { SLATE_ITEM_KNOWN = 1, SLATE_ITEM_COLD = 2, SLATE_ITEM_FIRST_TIME = 4, SLATE_ITEM_SAMPLED = 8 };
+struct slate_item {
+    struct str id;
+    uint64_t item;     /* hash_str(id) */
+    uint32_t sentence;
+    float label;       /* 0, 1; NaN while open or in a request */
+    float weight;      /* of the example in the loss; 1 by default */
+    float log_kq;      /* ln(k*q(i)) of the sampling correction; 0 in recorded impressions */
+    uint32_t flags;    /* enum slate_flag */
+    float popularity;  /* baseline scores, higher is better: decayed sales of the item ... */
+    float repeat;      /* ... and times this user took the item */
+    float age_days;    /* of the item; for the self-check by age */
+};
+struct slate {
+    uint64_t id; /* ordinal of opening within the state folder, from 1 */
+    enum slate_source source;
+    struct event_position at; /* of the event that opened it */
+    int64_t time_ms;
+    int64_t settled_ms;       /* event time at which its labels were settled; 0 while open */
+    struct str user, request; /* request: impression's or order's id */
+    bool cold_user;
+    struct slate_sentence *sentences;
+    uint32_t n_sentences;
+    int32_t *tokens;
+    uint32_t n_tokens;
+    struct slate_event *events;
+    uint32_t n_events; /* E */
+    struct slate_item *items;
+    uint32_t n_items;  /* K */
+    float *numeric;    /* (K, F) raw, not standardised */
+    uint32_t n_numeric; /* F */
+    uint32_t *hashed_off; /* K+1 */
+    uint32_t *hashed_idx; /* full 32-bit hashes; the part masks them to its table */
+    float *hashed_val;
+    struct arena *arena; /* owns everything above and the struct itself */
+};
+
+/* An empty slate in an arena of its own; free with slate_free.  For reuse without allocation: slate_reset. */
+enum status slate_new(struct slate **out, struct err *e) MUST_CHECK;
+void slate_free(struct slate *s);
+void slate_reset(struct slate *s); /* back to empty, memory kept */
+void slate_encode(struct buf *b, const struct slate *s);
+/* Decodes into s (reset first).  CORRUPT on any inconsistency (index out of range, counts, NaN where none may be). */
+enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e) MUST_CHECK;
+/* Adds a sentence (ids copied), returning its index; an equal one already there is reused.  UINT32_MAX: out of memory. */
+uint32_t slate_add_sentence(struct slate *s, const int32_t *ids, uint32_t n);
+#endif
