@@ -18,7 +18,7 @@ uint64_t hash_mix(uint64_t a, uint64_t b);                        /* combines tw
 struct hash_sha256;        /* a running SHA-256 */
 enum status hash_sha256_new(struct hash_sha256 **out, struct err *e) MUST_CHECK;
 void hash_sha256_add(struct hash_sha256 *h, const void *p, size_t n);
-void hash_sha256_hex(struct hash_sha256 *h, char hex[HASH_SHA256_HEX]); /* finishes and restarts h */
+void hash_sha256_hex(struct hash_sha256 *h, char hex[HASH_SHA256_HEX]); /* finishes and restarts h; "" if OpenSSL failed */
 void hash_sha256_free(struct hash_sha256 *h);
 enum status hash_sha256_of(const void *p, size_t n, char hex[HASH_SHA256_HEX], struct err *e) MUST_CHECK;
 #endif

@@ -32,6 +32,6 @@ uint32_t rand_u32(struct rand *r);
 uint64_t rand_u64(struct rand *r);
 uint64_t rand_below(struct rand *r, uint64_t n); /* uniform in [0, n), unbiased (Lemire 2019); n > 0 */
 double rand_unit(struct rand *r);                /* [0, 1), 53 bits */
-double rand_normal(struct rand *r);              /* mean 0, deviation 1 (Box and Muller) */
+double rand_normal(struct rand *r);              /* mean 0, deviation 1 (Box and Muller); last bits are libm's */
 void rand_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]); /* the bare function */
 #endif

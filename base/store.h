@@ -1,9 +1,19 @@
 /* store.h - durable key-value records with transactions, over LMDB (the only file that includes lmdb.h).
  *
- * One environment `<dir>/state.mdb` (no sub-directory), one writer process (a second is refused by pid).  Every value
- * is framed: u8 format version, payload, XXH3-64 of both; a value that fails its check reads as CORRUPT.  The map grows
- * by itself when full (the transaction is run again by the caller: store_commit or store_put return AGAIN after growing).
- * Never on a network file system; no MDB_WRITEMAP (a full disk would be SIGBUS).  Thread: one at a time.
+ * One environment `<dir>/state.mdb` (no sub-directory; LMDB's own lock file beside it) and one writer: `<dir>/lock` holds
+ * its pid, a second one is refused with CONFLICT.  Every value is framed: u8 format version, payload, XXH3-64 of both; a
+ * value that fails its check reads as CORRUPT, one of another format version as UNSUPPORTED.
+ *
+ * Growth: a write transaction that meets a full map is thrown away whole, and store_put, _delete, _clear or _commit say
+ * AGAIN, as does every later call on it.  The caller ends it (store_commit or store_abort), has no other transaction
+ * open, begins a new one and does all its writes again; store_begin doubles the map first.  So writers are loops:
+ *
+ *   do { st = store_begin(&t, s, true, e); if (st == STATUS_OK) { st = write_all(t, e);
+ *        if (st == STATUS_OK) st = store_commit(t, e); else store_abort(t); } } while (st == STATUS_AGAIN);
+ *
+ * A full disk is IO: the transaction is not kept, what was committed before stays.  The directory must exist, on a local
+ * file system (no MDB_WRITEMAP: a full disk would be SIGBUS), and be opened once per process.  Thread: one at a time; a
+ * write transaction ends on the thread that began it.
  */
 #ifndef BASE_STORE_H
 #define BASE_STORE_H
@@ -28,16 +38,17 @@ enum store_table {
 };
 struct store;
 struct store_txn;
+/* read_only: no lock taken, beside a writer in another process; NOT_FOUND when there is no store.  Else creates it. */
 enum status store_open(struct store **out, const char *dir, bool read_only, struct err *e) MUST_CHECK;
 void store_close(struct store *s);
 enum status store_begin(struct store_txn **out, struct store *s, bool write, struct err *e) MUST_CHECK;
 enum status store_commit(struct store_txn *t, struct err *e) MUST_CHECK; /* t is gone either way; AGAIN: map grown, redo */
 void store_abort(struct store_txn *t);                                   /* NULL is fine */
 enum status store_put(struct store_txn *t, enum store_table table, struct str key, struct str value, struct err *e) MUST_CHECK;
-/* value points into the map until the transaction ends. NOT_FOUND, CORRUPT (framing). */
+/* value points into the map (unaligned) until the transaction ends or writes.  NOT_FOUND, CORRUPT, UNSUPPORTED. */
 enum status store_get(struct store_txn *t, enum store_table table, struct str key, struct str *value, struct err *e) MUST_CHECK;
 enum status store_delete(struct store_txn *t, enum store_table table, struct str key, struct err *e) MUST_CHECK; /* OK when absent */
-/* Calls fn for every record of a table in key order; a non-OK return stops and is returned. */
+/* Calls fn for every record of a table in key order; a non-OK return stops and is returned.  fn must not write. */
 enum status store_each(struct store_txn *t, enum store_table table,
                        enum status (*fn)(void *user, struct str key, struct str value, struct err *e), void *user,
                        struct err *e) MUST_CHECK;
