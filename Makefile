@@ -1,0 +1,44 @@
+# The short way in.  CMake does the work (CMakePresets.json); this file only names the steps.
+#   make setup   packages and the pretrained model        make test    everything, under ten minutes on two cores
+#   make build   build/release/freshet                    make bench   what this machine reaches
+#   make demo    the whole thing, live (ARGS=--stay keeps it up)
+.PHONY: all setup build dev test demo bench mutants check-style format clean
+JOBS ?= 2
+
+all: build
+
+setup:
+	@deploy/setup.sh
+
+build:
+	@cmake --preset release
+	@cmake --build --preset release -j $(JOBS)
+
+dev:
+	@cmake --preset dev
+	@cmake --build --preset dev -j $(JOBS)
+
+# The sanitizers run what is quick; the release build runs all.  ctest's own summaries close it.
+test: setup
+	@cmake --preset asan && cmake --build --preset asan -j $(JOBS)
+	@cmake --preset release && cmake --build --preset release -j $(JOBS)
+	@ctest --preset asan -L quick -LE style -j $(JOBS)
+	@ctest --preset release -LE slow -j $(JOBS)
+
+demo: setup build
+	@deploy/demo.sh $(ARGS)
+
+bench: build
+	@build/release/freshet bench $(ARGS)
+
+mutants: setup
+	@tests/tools/mutants.sh $(ARGS)
+
+check-style:
+	@cmake --preset dev && cmake --build --preset dev -j $(JOBS) && ctest --preset dev -L style
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+clean:
+	@rm -rf build
