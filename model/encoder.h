@@ -1,0 +1,95 @@
+/* encoder.h - the pretrained BERT-family encoder: read from a Hugging Face folder, run on one sentence at a time.
+ *
+ * struct encoder is the frozen base model: immutable, shared by threads.  struct encoder_run is one thread's hands: its
+ * own kernels and scratch.  One idea: a sentence is always computed alone, so the bits of its states depend on nothing
+ * but the sentence (Devlin et al. 2018 for the network, post-LayerNorm; Reimers and Gurevych 2019 for pooling).  What is
+ * trained on top starts from encoder_layer() and lives elsewhere (param.h); the embeddings stay frozen.
+ */
+#ifndef MODEL_ENCODER_H
+#define MODEL_ENCODER_H
+#include "base/status.h"
+#include "kernels/kern.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct encoder;
+struct encoder_run;
+
+struct encoder_shape {
+    size_t C, H, F, L, V; /* hidden, heads, FFN width, layers, vocabulary */
+    size_t P, types;      /* rows of the position and of the token-type table */
+    float eps;            /* of every LayerNorm */
+    enum kern_act act;    /* between up and down */
+    bool pool_cls;        /* the sentence vector is [CLS]'s state, else the mean of all tokens */
+    bool unit;            /* the folder normalises the sentence vector to unit length */
+    size_t max_tokens;    /* sentence length the folder asks for (sentence_bert_config.json), at most P */
+};
+
+/* Weights of one layer, borrowed; matrices (O, I) and vectors as Hugging Face stores them, in host memory.
+ *   h = LN1(x + o(attention(qkv(x))) );  y = LN2(h + down(act(up(h)))) */
+struct encoder_layer {
+    struct kern_matrix qkv;  /* (3C, C): the rows of query, then key, then value */
+    struct kern_matrix o;    /* (C, C)  attention.output.dense */
+    struct kern_matrix up;   /* (F, C)  intermediate.dense */
+    struct kern_matrix down; /* (C, F)  output.dense */
+    const float *qkv_b, *o_b, *up_b, *down_b;                   /* (3C) (C) (F) (C) */
+    const float *ln1_gain, *ln1_bias, *ln2_gain, *ln2_bias;     /* (C) each */
+};
+struct encoder_embedding {
+    const float *word, *position, *type; /* (V, C) (P, C) (types, C) */
+    const float *ln_gain, *ln_bias;      /* (C) */
+};
+
+/* Opens a folder: config.json, model.safetensors, and where there are 1_Pooling/config.json, modules.json and
+ * sentence_bert_config.json (without them: mean pooling, not normalised, as sentence-transformers does).
+ *
+ *   k   packs the matrices; borrowed until encoder_free (NULL: nothing is packed, only encoder_run "ref" works)
+ *
+ * *out is the caller's (encoder_free), NULL on failure.  NOT_FOUND: a file or tensor is missing; INVALID: malformed JSON,
+ * sizes that disagree, values that are not finite; UNSUPPORTED: not BERT, naming the key; CORRUPT: a damaged safetensors
+ * file; OOM, IO.
+ */
+enum status encoder_open(struct encoder **out, struct kern *k, const char *dir, struct err *e) MUST_CHECK;
+void encoder_free(struct encoder *m); /* NULL is fine */
+const struct encoder_shape *encoder_shape(const struct encoder *m);
+const char *encoder_dir(const struct encoder *m);
+/* Hash of the frozen weights (f32 values in a fixed order) and of the shape: equal fingerprints, equal sentence states. */
+uint64_t encoder_fingerprint(const struct encoder *m);
+const struct encoder_layer *encoder_layer(const struct encoder *m, size_t l); /* l in 0 … L-1 */
+const struct encoder_embedding *encoder_embedding(const struct encoder *m);
+
+/* backend: "ref", "cpu"; INVALID when the encoder was packed by another one. */
+enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, const char *backend, struct err *e) MUST_CHECK;
+void encoder_run_free(struct encoder_run *r);
+/* Makes room for sentences of n tokens, so that encoder_run_sentence allocates nothing up to that length. */
+enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e) MUST_CHECK;
+
+/* One sentence through the network.
+ *
+ *   ids    (n) token ids, [CLS] and [SEP] included; types (n) token types or NULL: all 0
+ *   mid    layer after which states are kept: 0 = after the embeddings' LayerNorm, L = the end
+ *   mid_states, final_states  (n, C) each, host memory, or NULL.  Without final_states the layers above mid are not run.
+ *
+ * INVALID: n is 0 or above P, an id outside 0 … V-1, a type outside the table, mid above L; OOM while scratch grows.
+ * Thread: r's owner.
+ */
+enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, const uint8_t *types, size_t n, size_t mid,
+                                 float *mid_states, float *final_states, struct err *e) MUST_CHECK;
+/* x (n, C) through layers from … to-1 of the frozen network, all n tokens one sentence; x is read and written. */
+enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to, struct err *e) MUST_CHECK;
+
+/* out (C) = the sentence vector as the folder says: mean or [CLS], unit length when it normalises. n > 0. Thread: any. */
+void encoder_pool(const struct encoder *m, const float *final_states, size_t n, float *out);
+
+/* A layer whose learnt weights replace the base's; only the .w pointers and vectors of `weights` are read. */
+struct encoder_replaced {
+    size_t layer;
+    struct encoder_layer weights;
+};
+/* Writes a Hugging Face folder: model.safetensors (F32, every tensor of the base under its own name, replaced layers
+ * swapped in), and copies of config.json, tokenizer and pooling files.  dir is made when absent; existing files in it
+ * are replaced one by one (each whole).  INVALID: layer out of range, dir is the base's own; IO. */
+enum status encoder_write_folder(const struct encoder *m, const char *dir, const struct encoder_replaced *replaced,
+                                 size_t n, struct err *e) MUST_CHECK;
+#endif
