@@ -207,7 +207,8 @@ void event_write_json(struct buf *b, const struct event *e)
 {
     buf_u8(b, '{');
     put_field(b, "type", type_word(e));
-    buf_printf(b, ",\"time\":%lld", (long long)e->time_ms);
+    put_name(b, "time");
+    buf_printf(b, "%lld", (long long)e->time_ms);
     put_field(b, "id", e->id);
     put_field(b, "source", e->source);
     put_field(b, "user", e->user);

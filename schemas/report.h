@@ -21,7 +21,7 @@ struct report_bucket { /* self-check of the sampler: share of positives by item 
     uint64_t examples, positives;
 };
 struct report {
-    uint64_t events, rejected, examples, slates, open, duplicates, late, unmatched, refused_jumps;
+    uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
     uint64_t tokens, unknown_tokens;
     struct { char code[48]; uint64_t n; } rejects[REPORT_REJECTS_MAX];
     uint32_t n_rejects;
