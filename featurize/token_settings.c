@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum status token_read_file(char **p, size_t *n, const char *dir, const char *name, struct err *e)
@@ -54,7 +55,7 @@ static enum status load_json(json_t **out, const char *dir, const char *name, st
     if (st != STATUS_OK) return st;
     *out = json_loadb(p, n, JSON_DECODE_INT_AS_REAL | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &je);
     mem_free(p);
-    if (*out == NULL && json_error_code(&je) == json_error_out_of_memory)
+    if (*out == NULL && je.text[0] == '\0') /* jansson has words for every fault of the text, none for lack of memory */
         return ERR_SET(e, STATUS_OOM, "token: out of memory reading %s/%s", dir, name);
     if (!json_is_object(*out))
         return ERR_SET(e, STATUS_INVALID, "token: %s/%s line %d: %s", dir, name, *out ? 1 : je.line,
