@@ -8,15 +8,21 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "base/str.h"
+#include "schemas/event.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 #define RECORD_FORMAT 1
 #define RECORD_HALF_LIVES 4 /* decayed counts kept per tally; counter.half_life_hours names them */
 
+/* Tallies beside those of behaviours, counted when an impression is settled: what it showed and what of that was taken; of
+ * the record's owner, and (in items) of all items together as they stood then: the parent that a rate is shrunk to. */
+enum record_tally_type {
+    RECORD_SHOWN = EVENT_TYPES_MAX, RECORD_TAKEN, RECORD_ALL_SHOWN, RECORD_ALL_TAKEN, RECORD_TALLY_TYPES
+};
 /* Exponentially decayed counts of one event type (weights of events at their half-lives), and the plain total. */
 struct record_tally {
-    uint8_t type;
+    uint8_t type; /* enum event_type, the user's own, or enum record_tally_type */
     int64_t time_ms; /* decayed[] is as of this time */
     double total;
     double decayed[RECORD_HALF_LIVES];

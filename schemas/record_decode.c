@@ -81,7 +81,7 @@ static enum status get_attrs(const struct taking *t, struct record_attr **attrs,
     return STATUS_OK;
 }
 
-static enum status get_tally(const struct taking *t, struct record_tally *tally, uint32_t *seen)
+static enum status get_tally(const struct taking *t, struct record_tally *tally, uint64_t *seen)
 {
     tally->type = buf_get_u8(t->r);
     tally->time_ms = buf_get_i64(t->r);
@@ -91,17 +91,17 @@ static enum status get_tally(const struct taking *t, struct record_tally *tally,
         tally->decayed[h] = buf_get_f64(t->r);
         finite = finite && isfinite(tally->decayed[h]);
     }
-    if (t->r->bad || !finite || tally->type >= EVENT_TYPES_MAX || (*seen >> tally->type & 1) != 0)
+    if (t->r->bad || !finite || tally->type >= RECORD_TALLY_TYPES || (*seen >> tally->type & 1) != 0)
         return corrupt(t, "a count is cut off, not finite or there twice");
-    *seen |= UINT32_C(1) << tally->type;
+    *seen |= UINT64_C(1) << tally->type;
     return STATUS_OK;
 }
 
 static enum status get_tallies(const struct taking *t, struct record_tally **tallies, uint32_t *n_tallies)
 {
     size_t n;
-    uint32_t seen = 0;
-    TRY(get_count(t, 17 + 8 * RECORD_HALF_LIVES, EVENT_TYPES_MAX, "counts", &n));
+    uint64_t seen = 0;
+    TRY(get_count(t, 17 + 8 * RECORD_HALF_LIVES, RECORD_TALLY_TYPES, "counts", &n));
     if (n == 0) return STATUS_OK;
     *tallies = mem_calloc(n, sizeof **tallies);
     if (*tallies == NULL) return oom(t);
