@@ -153,7 +153,7 @@ enum status conf_load(struct conf *c, const char *path, struct err *e)
     f->path = path;
     f->in = fopen(path, "r");
     if (f->in == NULL) {
-        f->st = ERR_SET(&f->err, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "configuration %s: %s", path,
+        f->st = ERR_SET(&f->err, STATUS_IO, "configuration %s: cannot be opened: %s", path,
                         strerror(errno));
         goto out;
     }

@@ -1,0 +1,96 @@
+/* key.c - Redis key names by snprintf; ids are copied, since they may hold any byte. */
+#include "schemas/key.h"
+#include "schemas/event.h"
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static size_t fenced(char out[KEY_MAX], const char *model, const char *rest)
+{
+    const int n = snprintf(out, KEY_MAX, "fr:{%s}:%s", model, rest);
+    assert(n > 0 && n < KEY_MAX);
+    return (size_t)n;
+}
+
+static size_t plain(char out[KEY_MAX], const char *model, const char *rest)
+{
+    const int n = snprintf(out, KEY_MAX, "fr:%s:%s", model, rest);
+    assert(n > 0 && n < KEY_MAX);
+    return (size_t)n;
+}
+
+/* An id longer than any valid one is cut, so that a caller's slip never writes past out. */
+static size_t with_id(char out[KEY_MAX], const char *model, const char *table, struct str id)
+{
+    assert(id.n <= EVENT_ID_MAX);
+    const size_t at = plain(out, model, table), n = id.n <= EVENT_ID_MAX ? id.n : EVENT_ID_MAX;
+    if (n > 0) memcpy(out + at, id.p, n);
+    out[at + n] = 0;
+    return at + n;
+}
+
+size_t key_current(char out[KEY_MAX], const char *model)
+{
+    return fenced(out, model, "current");
+}
+
+size_t key_manifest(char out[KEY_MAX], const char *model, uint64_t version)
+{
+    char rest[64];
+    (void)snprintf(rest, sizeof rest, "manifest:%llu", (unsigned long long)version);
+    return fenced(out, model, rest);
+}
+
+size_t key_chunk(char out[KEY_MAX], const char *model, uint64_t version, uint32_t i)
+{
+    char rest[64];
+    (void)snprintf(rest, sizeof rest, "chunk:%llu:%u", (unsigned long long)version, i);
+    return fenced(out, model, rest);
+}
+
+size_t key_log(char out[KEY_MAX], const char *model)
+{
+    return fenced(out, model, "log");
+}
+
+size_t key_lease(char out[KEY_MAX], const char *model)
+{
+    return fenced(out, model, "lease");
+}
+
+size_t key_user(char out[KEY_MAX], const char *model, struct str id)
+{
+    return with_id(out, model, "user:", id);
+}
+
+size_t key_item(char out[KEY_MAX], const char *model, struct str id)
+{
+    return with_id(out, model, "item:", id);
+}
+
+size_t key_state(char out[KEY_MAX], const char *model, uint64_t hash)
+{
+    char rest[64];
+    (void)snprintf(rest, sizeof rest, "state:%016llx", (unsigned long long)hash);
+    return plain(out, model, rest);
+}
+
+size_t key_served(char out[KEY_MAX], const char *model)
+{
+    return plain(out, model, "served");
+}
+
+size_t key_metrics(char out[KEY_MAX], const char *model)
+{
+    return plain(out, model, "metrics");
+}
+
+size_t key_metrics_ts(char out[KEY_MAX], const char *model)
+{
+    return plain(out, model, "metrics:ts");
+}
+
+size_t key_info(char out[KEY_MAX], const char *model)
+{
+    return plain(out, model, "info");
+}

@@ -1,0 +1,145 @@
+/* report.c - the figures of a run as indented JSON, keys in the order that DESIGN gives. */
+#include "schemas/report.h"
+#include "schemas/event_json.h"
+#include <stdbool.h>
+
+static void put_key(struct buf *b, int depth, const char *key, bool *first)
+{
+    buf_printf(b, "%s\n%*s", *first ? "" : ",", depth * 2, "");
+    event_json_string(b, str_from(key));
+    buf_printf(b, ": ");
+    *first = false;
+}
+
+static void put_count(struct buf *b, int depth, const char *key, uint64_t n, bool *first)
+{
+    put_key(b, depth, key, first);
+    buf_printf(b, "%llu", (unsigned long long)n);
+}
+
+static void put_number(struct buf *b, int depth, const char *key, double v, bool *first)
+{
+    put_key(b, depth, key, first);
+    event_json_number(b, v);
+}
+
+static void put_text(struct buf *b, int depth, const char *key, const char *text, bool *first)
+{
+    put_key(b, depth, key, first);
+    event_json_string(b, str_from(text));
+}
+
+static bool open_object(struct buf *b, int depth, const char *key, bool *first)
+{
+    put_key(b, depth, key, first);
+    buf_u8(b, '{');
+    return true;
+}
+
+static void close_object(struct buf *b, int depth, bool empty)
+{
+    if (!empty) buf_printf(b, "\n%*s", depth * 2, "");
+    buf_u8(b, '}');
+}
+
+static void put_figures(struct buf *b, int depth, const char *key, const struct report_figures *f, bool *first)
+{
+    put_key(b, depth, key, first);
+    const struct {
+        const char *name;
+        double v;
+    } numbers[] = {{"auc", f->auc}, {"gauc", f->gauc}, {"logloss", f->logloss}, {"ne", f->ne}, {"calibration", f->calibration}};
+    buf_u8(b, '{');
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        buf_printf(b, "\"%s\": ", numbers[i].name);
+        event_json_number(b, numbers[i].v);
+        buf_printf(b, ", ");
+    }
+    buf_printf(b, "\"examples\": %llu, \"slates\": %llu}", (unsigned long long)f->examples, (unsigned long long)f->slates);
+}
+
+static void put_rejects(struct buf *b, const struct report *r, bool *first)
+{
+    bool inner = open_object(b, 1, "rejects", first);
+    for (uint32_t i = 0; i < r->n_rejects; i++) put_count(b, 2, r->rejects[i].code, r->rejects[i].n, &inner);
+    close_object(b, 1, inner);
+}
+
+static void put_groups(struct buf *b, const struct report *r, bool *first)
+{
+    put_figures(b, 1, "progressive", &r->progressive, first);
+    bool inner = open_object(b, 1, "baselines", first);
+    put_figures(b, 2, "popularity", &r->popularity, &inner);
+    put_figures(b, 2, "repeat", &r->repeat, &inner);
+    put_figures(b, 2, "frozen", &r->frozen, &inner);
+    put_figures(b, 2, "constant", &r->constant, &inner);
+    close_object(b, 1, inner);
+    inner = open_object(b, 1, "by", first);
+    put_figures(b, 2, "cold_user", &r->cold_user, &inner);
+    put_figures(b, 2, "cold_item", &r->cold_item, &inner);
+    put_figures(b, 2, "first_time", &r->first_time, &inner);
+    close_object(b, 1, inner);
+}
+
+static void put_parts(struct buf *b, const struct report *r, bool *first)
+{
+    bool inner = open_object(b, 1, "parts", first);
+    for (uint32_t i = 0; i < r->n_parts; i++) {
+        bool fields = open_object(b, 2, r->parts[i].name, &inner);
+        put_number(b, 3, "gauc_without", r->parts[i].gauc_without, &fields);
+        put_number(b, 3, "auc_without", r->parts[i].auc_without, &fields);
+        put_number(b, 3, "logloss_without", r->parts[i].logloss_without, &fields);
+        close_object(b, 2, fields);
+    }
+    close_object(b, 1, inner);
+}
+
+static void put_buckets(struct buf *b, const char *key, const struct report_bucket *buckets, size_t n, bool *first)
+{
+    bool inner = open_object(b, 2, key, first);
+    for (size_t i = 0; i < n; i++) {
+        if (buckets[i].name[0] == 0) continue;
+        put_key(b, 3, buckets[i].name, &inner);
+        buf_printf(b, "{\"examples\": %llu, \"positives\": %llu}", (unsigned long long)buckets[i].examples,
+                   (unsigned long long)buckets[i].positives);
+    }
+    close_object(b, 2, inner);
+}
+
+static void put_details(struct buf *b, const struct report *r, bool *first)
+{
+    put_count(b, 1, "duplicates", r->duplicates, first);
+    put_count(b, 1, "late", r->late, first);
+    put_count(b, 1, "unmatched", r->unmatched, first);
+    put_count(b, 1, "refused_jumps", r->refused_jumps, first);
+    put_count(b, 1, "tokens", r->tokens, first);
+    put_count(b, 1, "unknown_tokens", r->unknown_tokens, first);
+    put_number(b, 1, "peak_rss_bytes", r->peak_rss_bytes, first);
+    put_text(b, 1, "backend", r->backend, first);
+    bool inner = open_object(b, 1, "positives", first);
+    put_buckets(b, "by_item_age", r->by_age, sizeof r->by_age / sizeof *r->by_age, &inner);
+    put_buckets(b, "by_popularity", r->by_popularity, sizeof r->by_popularity / sizeof *r->by_popularity, &inner);
+    close_object(b, 1, inner);
+}
+
+void report_write_json(struct buf *b, const struct report *r)
+{
+    bool first = true;
+    buf_u8(b, '{');
+    put_count(b, 1, "events", r->events, &first);
+    put_count(b, 1, "rejected", r->rejected, &first);
+    put_rejects(b, r, &first);
+    put_count(b, 1, "examples", r->examples, &first);
+    put_count(b, 1, "slates", r->slates, &first);
+    put_count(b, 1, "open", r->open, &first);
+    put_number(b, 1, "seconds", r->seconds, &first);
+    put_number(b, 1, "examples_per_second", r->examples_per_second, &first);
+    put_groups(b, r, &first);
+    put_parts(b, r, &first);
+    bool inner = open_object(b, 1, "model", &first);
+    put_count(b, 2, "version", r->version, &inner);
+    put_text(b, 2, "sha256", r->sha256, &inner);
+    close_object(b, 1, inner);
+    put_details(b, r, &first);
+    buf_printf(b, "\n}\n");
+}
