@@ -13,7 +13,10 @@ struct encoder {
     unsigned char word[TOKEN_WORD_CHARS_MAX * 4];
 };
 
-static bool done(const struct encoder *x) { return x->over || x->n >= x->limit; }
+static bool done(const struct encoder *x)
+{
+    return x->over || x->n >= x->limit;
+}
 
 static void put_id(struct encoder *x, int32_t id)
 {
@@ -146,8 +149,10 @@ enum status token_encode(const struct token_vocab *v, struct str text, struct to
     x.word_bytes = x.word_chars = 0;
     if (!done(&x)) encode_text(&x, bounded(text), o.special_in_text);
     if (x.over)
-        return ERR_SET(e, STATUS_FULL, "token: a text of %zu bytes gives more ids than the %zu there is room for; "
-                       "make room for max_length (%zu)", text.n, cap, length);
+        return ERR_SET(e, STATUS_FULL,
+                       "token: a text of %zu bytes gives more ids than the %zu there is room for; "
+                       "make room for max_length (%zu)",
+                       text.n, cap, length);
     if (o.add_special) {
         ids[0] = v->special[TOKEN_CLS];
         ids[x.n + 1] = v->special[TOKEN_SEP];
@@ -163,11 +168,20 @@ size_t token_count_unknown(const struct token_vocab *v, const int32_t *ids, size
     return unknown;
 }
 
-size_t token_max_length(const struct token_vocab *v) { return v->max_length; }
+size_t token_max_length(const struct token_vocab *v)
+{
+    return v->max_length;
+}
 
-size_t token_vocab_size(const struct token_vocab *v) { return v->size; }
+size_t token_vocab_size(const struct token_vocab *v)
+{
+    return v->size;
+}
 
-uint64_t token_fingerprint(const struct token_vocab *v) { return v->fingerprint; }
+uint64_t token_fingerprint(const struct token_vocab *v)
+{
+    return v->fingerprint;
+}
 
 int32_t token_special(const struct token_vocab *v, enum token_special_id which)
 {

@@ -13,18 +13,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TOKEN_TEXT_BYTES_MAX ((size_t)1 << 20) /* longer text is cut here, at a character's edge, before anything else */
-#define TOKEN_VOCAB_MAX 1000000                /* entries of a vocabulary */
-#define TOKEN_LENGTH_DEFAULT 512               /* where the folder names no length */
+#define TOKEN_TEXT_BYTES_MAX                                                                                           \
+    ((size_t)1 << 20)            /* longer text is cut here, at a character's edge, before anything else */
+#define TOKEN_VOCAB_MAX 1000000  /* entries of a vocabulary */
+#define TOKEN_LENGTH_DEFAULT 512 /* where the folder names no length */
 
 struct token_vocab;
 
 enum token_special_id { TOKEN_PAD, TOKEN_UNK, TOKEN_CLS, TOKEN_SEP, TOKEN_MASK, TOKEN_SPECIALS };
 
 struct token_opts {
-    bool special_in_text; /* true: "[SEP]" written in the text is the special token, as in Hugging Face; false: plain text */
-    bool add_special;     /* [CLS] … [SEP] around the ids */
-    size_t max_length;    /* ids at most, [CLS] and [SEP] included; 0: token_max_length */
+    bool
+        special_in_text; /* true: "[SEP]" written in the text is the special token, as in Hugging Face; false: plain text */
+    bool add_special;  /* [CLS] … [SEP] around the ids */
+    size_t max_length; /* ids at most, [CLS] and [SEP] included; 0: token_max_length */
 };
 
 /* Opens the tokenizer of a Hugging Face BERT folder.
@@ -55,8 +57,8 @@ enum status token_encode(const struct token_vocab *v, struct str text, struct to
                          size_t *n, struct err *e) MUST_CHECK;
 
 size_t token_count_unknown(const struct token_vocab *v, const int32_t *ids, size_t n); /* how many are [UNK] */
-size_t token_max_length(const struct token_vocab *v);  /* ids the model takes, special ones included */
-size_t token_vocab_size(const struct token_vocab *v);  /* largest id + 1 */
+size_t token_max_length(const struct token_vocab *v); /* ids the model takes, special ones included */
+size_t token_vocab_size(const struct token_vocab *v); /* largest id + 1 */
 int32_t token_special(const struct token_vocab *v, enum token_special_id which);
 const char *token_text(const struct token_vocab *v, int32_t id); /* NUL-terminated, v's; NULL: no such id */
 

@@ -76,20 +76,16 @@ static unsigned category_flags(uint32_t c)
     switch (utf8proc_category((utf8proc_int32_t)c)) {
     case UTF8PROC_CATEGORY_CC:
     case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CO:
-        return c == '\t' || c == '\n' || c == '\r' ? 0 : TOKEN_CHAR_DROP;
-    case UTF8PROC_CATEGORY_MN:
-        return TOKEN_CHAR_MARK;
+    case UTF8PROC_CATEGORY_CO: return c == '\t' || c == '\n' || c == '\r' ? 0 : TOKEN_CHAR_DROP;
+    case UTF8PROC_CATEGORY_MN: return TOKEN_CHAR_MARK;
     case UTF8PROC_CATEGORY_PC:
     case UTF8PROC_CATEGORY_PD:
     case UTF8PROC_CATEGORY_PS:
     case UTF8PROC_CATEGORY_PE:
     case UTF8PROC_CATEGORY_PI:
     case UTF8PROC_CATEGORY_PF:
-    case UTF8PROC_CATEGORY_PO:
-        return TOKEN_CHAR_PUNCT;
-    default:
-        return c == 0xFFFD ? TOKEN_CHAR_DROP : 0;
+    case UTF8PROC_CATEGORY_PO: return TOKEN_CHAR_PUNCT;
+    default: return c == 0xFFFD ? TOKEN_CHAR_DROP : 0;
     }
 }
 
@@ -117,8 +113,8 @@ size_t token_char_decompose(uint32_t c, uint32_t out[TOKEN_CHAR_MAX])
     const struct token_mapping *x =
         find_mapping(token_decomposition_exceptions, COUNT(token_decomposition_exceptions), c);
     if (x != NULL) return copy_mapping(x, out);
-    const utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, room, TOKEN_CHAR_MAX,
-                                                       UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &last);
+    const utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)c, room, TOKEN_CHAR_MAX, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &last);
     if (n < 1 || n > TOKEN_CHAR_MAX) {
         out[0] = c;
         return 1;

@@ -17,8 +17,8 @@ enum token_char_flag {
 };
 #define TOKEN_CHAR_MAX 4 /* code points that one becomes at most */
 
-unsigned token_char_flags(uint32_t c);                                  /* c ≤ 0x10FFFF, no surrogate */
-unsigned token_char_class(uint32_t c);                                  /* canonical combining class, 0: starter */
-size_t token_char_decompose(uint32_t c, uint32_t out[TOKEN_CHAR_MAX]);  /* NFD of one; ≥ 1 written */
-size_t token_char_lower(uint32_t c, uint32_t out[TOKEN_CHAR_MAX]);      /* full lower case, no context; ≥ 1 written */
+unsigned token_char_flags(uint32_t c);                                 /* c ≤ 0x10FFFF, no surrogate */
+unsigned token_char_class(uint32_t c);                                 /* canonical combining class, 0: starter */
+size_t token_char_decompose(uint32_t c, uint32_t out[TOKEN_CHAR_MAX]); /* NFD of one; ≥ 1 written */
+size_t token_char_lower(uint32_t c, uint32_t out[TOKEN_CHAR_MAX]);     /* full lower case, no context; ≥ 1 written */
 #endif

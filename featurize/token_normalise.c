@@ -26,7 +26,7 @@ static void hold(struct token_normaliser *s, uint32_t c, unsigned class)
         s->held_class[i] = s->held_class[i - 1];
     }
     s->held[i] = c;
-    s->held_class[i] = (uint8_t)class;
+    s->held_class[i] = (uint8_t) class;
 }
 
 /* One code point of the NFD. A mark that is dropped cannot change the order of those that stay, but a starter that is
@@ -100,7 +100,10 @@ size_t token_decode_utf8(const unsigned char *p, const unsigned char *end, uint3
     unsigned char lo, hi;
     *c = lead;
     if (lead < 0x80) return 1;
-    const size_t need = lead >= 0xC2 && lead <= 0xDF ? 2 : lead >= 0xE0 && lead <= 0xEF ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+    const size_t need = lead >= 0xC2 && lead <= 0xDF   ? 2
+                        : lead >= 0xE0 && lead <= 0xEF ? 3
+                        : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                       : 0;
     uint32_t value = need == 2 ? lead & 0x1Fu : need == 3 ? lead & 0x0Fu : lead & 0x07u;
     *c = 0xFFFD;
     if (need == 0) return 1;

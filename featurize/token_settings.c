@@ -18,8 +18,8 @@ enum status token_read_file(char **p, size_t *n, const char *dir, const char *na
         return ERR_SET(e, STATUS_INVALID, "token: path of %s is longer than %d bytes", name, PATH_MAX);
     FILE *f = fopen(path, "rb");
     if (f == NULL)
-        return ERR_SET(e, errno == ENOENT || errno == ENOTDIR ? STATUS_NOT_FOUND : STATUS_IO, "token: cannot open %s: %s",
-                       path, strerror(errno));
+        return ERR_SET(e, errno == ENOENT || errno == ENOTDIR ? STATUS_NOT_FOUND : STATUS_IO,
+                       "token: cannot open %s: %s", path, strerror(errno));
     for (;;) {
         if (mem_grow((void **)p, &cap, *n + 65536, 1) != 0) {
             st = ERR_SET(e, STATUS_OOM, "token: out of memory reading %s", path);
@@ -91,7 +91,8 @@ static bool type_is(const json_t *object, const char *key, const char *type)
 /* tokenizer_class decides who rules; one that is not WordPiece as BERT has it is refused. */
 static enum status check_class(struct token_settings *s, const char *dir, struct err *e)
 {
-    static const char *const bert[] = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"};
+    static const char *const bert[] = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer",
+                                       "MobileBertTokenizer"};
     static const char *const generic[] = {"PreTrainedTokenizerFast", "TokenizersBackend"};
     struct str class = json_str(json_object_get(s->config, "tokenizer_class"));
     if (class.p == NULL) return STATUS_OK;
@@ -101,8 +102,10 @@ static enum status check_class(struct token_settings *s, const char *dir, struct
     if (class.n > 4 && memcmp(class.p + class.n - 4, "Fast", 4) == 0) class.n -= 4;
     for (size_t i = 0; i < sizeof bert / sizeof bert[0]; i++)
         if (str_is(class, bert[i])) return STATUS_OK;
-    return ERR_SET(e, STATUS_UNSUPPORTED, "token: tokenizer_class " STR_FMT " in %s/tokenizer_config.json; only BERT's "
-                   "WordPiece is known", STR_ARG(class), dir);
+    return ERR_SET(e, STATUS_UNSUPPORTED,
+                   "token: tokenizer_class " STR_FMT " in %s/tokenizer_config.json; only BERT's "
+                   "WordPiece is known",
+                   STR_ARG(class), dir);
 }
 
 /* single = [CLS] A [SEP] */
@@ -130,8 +133,10 @@ static enum status check_chain(const struct token_settings *s, const char *dir, 
     if (!template_is_bert(s)) wrong = "post_processor";
     if (json_is_string(prefix) && !str_is(json_str(prefix), "##")) wrong = "model.continuing_subword_prefix";
     if (wrong == NULL) return STATUS_OK;
-    return ERR_SET(e, STATUS_UNSUPPORTED, "token: \"%s\" in %s/tokenizer.json is not BERT's; only BertNormalizer, "
-                   "BertPreTokenizer, WordPiece with ##, and [CLS] A [SEP] are known", wrong, dir);
+    return ERR_SET(e, STATUS_UNSUPPORTED,
+                   "token: \"%s\" in %s/tokenizer.json is not BERT's; only BertNormalizer, "
+                   "BertPreTokenizer, WordPiece with ##, and [CLS] A [SEP] are known",
+                   wrong, dir);
 }
 
 static enum status read_rules(struct token_settings *s, struct err *e)
@@ -147,8 +152,9 @@ static enum status read_rules(struct token_settings *s, struct err *e)
     if (!s->generic || !json_is_number(chars)) return STATUS_OK;
     const double n = json_number_value(chars);
     if (!(n >= 1 && n <= TOKEN_WORD_CHARS_MAX))
-        return ERR_SET(e, STATUS_UNSUPPORTED, "token: max_input_chars_per_word %g in tokenizer.json; 1 to %d are possible",
-                       n, TOKEN_WORD_CHARS_MAX);
+        return ERR_SET(e, STATUS_UNSUPPORTED,
+                       "token: max_input_chars_per_word %g in tokenizer.json; 1 to %d are possible", n,
+                       TOKEN_WORD_CHARS_MAX);
     s->word_chars = (size_t)n;
     return STATUS_OK;
 }
@@ -202,8 +208,10 @@ static enum status one_added(const json_t *t, double id, added_fn *fn, void *use
                        STR_ARG(text), id, TOKEN_VOCAB_MAX - 1);
     const bool special = read_bool(t, "special", false);
     if (read_bool(t, "single_word", false) || read_bool(t, "normalized", !special))
-        return ERR_SET(e, STATUS_UNSUPPORTED, "token: added token \"" STR_FMT "\" is single_word or normalized; make it "
-                       "a vocabulary entry, or set both to false", STR_ARG(text));
+        return ERR_SET(e, STATUS_UNSUPPORTED,
+                       "token: added token \"" STR_FMT "\" is single_word or normalized; make it "
+                       "a vocabulary entry, or set both to false",
+                       STR_ARG(text));
     return fn(user, text, (int32_t)id, special, e);
 }
 

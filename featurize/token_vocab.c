@@ -60,7 +60,8 @@ static enum status build_table(struct token_vocab *v, struct err *e)
         if (v->entries[id].offset == UINT32_MAX) continue;
         const struct str t = token_vocab_text(v, (int32_t)id);
         insert(v, (int32_t)id, false);
-        if (t.n > TOKEN_PREFIX_BYTES && memcmp(t.p, TOKEN_PREFIX, TOKEN_PREFIX_BYTES) == 0) insert(v, (int32_t)id, true);
+        if (t.n > TOKEN_PREFIX_BYTES && memcmp(t.p, TOKEN_PREFIX, TOKEN_PREFIX_BYTES) == 0)
+            insert(v, (int32_t)id, true);
     }
     return STATUS_OK;
 }
@@ -100,7 +101,8 @@ static enum status read_json_vocab(struct token_vocab *v, json_t *vocab, struct 
     const char *key;
     size_t key_bytes;
     json_t *value;
-    json_object_keylen_foreach(vocab, key, key_bytes, value) {
+    json_object_keylen_foreach(vocab, key, key_bytes, value)
+    {
         const double id = json_number_value(value);
         if (!json_is_number(value) || !(id >= 0 && id < TOKEN_VOCAB_MAX))
             return ERR_SET(e, STATUS_INVALID, "token: tokenizer.json: id of \"%.40s\" is not 0 to %d", key,
@@ -123,7 +125,8 @@ static enum status read_vocab(struct token_vocab *v, const struct token_settings
     if (st == STATUS_OK && v->size == 0)
         return ERR_SET(e, STATUS_INVALID, "token: the vocabulary in %s has no entries", dir);
     if (st == STATUS_NOT_FOUND)
-        return ERR_SET(e, st, "token: neither vocab.txt nor tokenizer.json with a vocabulary in %s; give a BERT model folder",
+        return ERR_SET(e, st,
+                       "token: neither vocab.txt nor tokenizer.json with a vocabulary in %s; give a BERT model folder",
                        dir);
     return st;
 }
@@ -137,8 +140,10 @@ static enum status add_token(void *user, struct str text, int32_t id, bool speci
     if (known < 0 && ((size_t)id >= v->size || v->entries[id].offset == UINT32_MAX))
         TRY(put_entry(v, (size_t)id, text, e));
     else if (known < 0 ? !str_eq(token_vocab_text(v, id), text) : id >= 0 && id != known)
-        return ERR_SET(e, STATUS_INVALID, "token: added token \"" STR_FMT "\" has id %d, which the vocabulary gives to "
-                       "another (its own is %d)", STR_ARG(text), id, known);
+        return ERR_SET(e, STATUS_INVALID,
+                       "token: added token \"" STR_FMT "\" has id %d, which the vocabulary gives to "
+                       "another (its own is %d)",
+                       STR_ARG(text), id, known);
     if (known >= 0) id = known;
     for (size_t i = 0; i < v->n_added; i++)
         if (v->added[i].id == id) return STATUS_OK;

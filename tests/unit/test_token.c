@@ -38,9 +38,15 @@ static const char *source_path(const char *rest)
 /* ---- a model folder for one test ---- */
 static struct tmpdir folder;
 
-static void folder_make(void) { folder = tmpdir_make("token"); }
+static void folder_make(void)
+{
+    folder = tmpdir_make("token");
+}
 
-static void folder_remove(void) { tmpdir_remove(&folder); }
+static void folder_remove(void)
+{
+    tmpdir_remove(&folder);
+}
 
 static void folder_put(const char *name, const void *p, size_t n)
 {
@@ -51,7 +57,10 @@ static void folder_put(const char *name, const void *p, size_t n)
     assert_int_equal(fclose(f), 0);
 }
 
-static void folder_text(const char *name, const char *text) { folder_put(name, text, strlen(text)); }
+static void folder_text(const char *name, const char *text)
+{
+    folder_put(name, text, strlen(text));
+}
 
 static void folder_json(const char *name, const json_t *value)
 {
@@ -193,7 +202,8 @@ static size_t check_line(const char *line, size_t *checked)
     const struct token_opts o = {.special_in_text = !json_is_true(json_object_get(row, "plain")),
                                  .add_special = !json_is_true(json_object_get(row, "bare")),
                                  .max_length = (size_t)json_integer_value(json_object_get(row, "m"))};
-    json_object_foreach(json_object_get(row, "i"), name, want) {
+    json_object_foreach(json_object_get(row, "i"), name, want)
+    {
         const struct token_vocab *v = vocab_named(name);
         if (v == NULL && !have_minilm && strcmp(name, "minilm") == 0) continue;
         assert_non_null(v);
@@ -310,8 +320,9 @@ static void test_encode_reports_missing_room(void **state)
     assert_int_equal(token_encode(v, STR("a"), o, ids, 1, &n, &e), STATUS_FULL);
     assert_int_equal(token_encode(v, STR("a b c"), (struct token_opts){.max_length = 2}, ids, 2, &n, &e), STATUS_OK);
     assert_int_equal(n, 2);
-    assert_int_equal(token_encode(v, STR("a"), (struct token_opts){.add_special = true, .max_length = 1}, ids, 6, &n, &e),
-                     STATUS_INVALID);
+    assert_int_equal(
+        token_encode(v, STR("a"), (struct token_opts){.add_special = true, .max_length = 1}, ids, 6, &n, &e),
+        STATUS_INVALID);
     assert_non_null(strstr(e.text, "max_length 1"));
     assert_int_equal(token_encode(v, (struct str){0}, o, ids, 6, &n, &e), STATUS_OK);
     assert_int_equal(n, 2);
@@ -327,8 +338,9 @@ static void test_encode_cuts_long_text_at_a_character(void **state)
     size_t n;
     struct err e;
     for (size_t i = 0; i < n_text; i++) text[i] = "中"[i % 3];
-    assert_int_equal(token_encode(v, (struct str){text, n_text}, (struct token_opts){.max_length = cap}, ids, cap, &n, &e),
-                     STATUS_OK);
+    assert_int_equal(
+        token_encode(v, (struct str){text, n_text}, (struct token_opts){.max_length = cap}, ids, cap, &n, &e),
+        STATUS_OK);
     assert_int_equal(n, chars);
     assert_int_equal(token_count_unknown(v, ids, n), 0);
     free(text);
@@ -365,13 +377,15 @@ static void test_fingerprint_tells_vocabularies_and_rules_apart(void **state)
 static void test_encode_allocates_nothing(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"WHITE HANGING HEART T-LIGHT HOLDER", "naïve [SEP] が 각 😀 \xff", "我购买了商品", ""};
+    static const char *const texts[] = {"WHITE HANGING HEART T-LIGHT HOLDER", "naïve [SEP] が 각 😀 \xff",
+                                        "我购买了商品", ""};
     int32_t ids[512];
     size_t n;
     const long before = mem_total();
     for (int i = 0; i < 1000; i++)
         assert_int_equal(token_encode(setups[(size_t)i % n_setups].v, str_from(texts[i % 4]),
-                                      (struct token_opts){.special_in_text = i & 1, .add_special = true}, ids, 512, &n, NULL),
+                                      (struct token_opts){.special_in_text = i & 1, .add_special = true}, ids, 512, &n,
+                                      NULL),
                          STATUS_OK);
     assert_int_equal(mem_total(), before);
 }
@@ -390,8 +404,9 @@ static void generic_folder(void)
 {
     folder_make();
     folder_text("tokenizer_config.json", "{\"tokenizer_class\":\"PreTrainedTokenizerFast\"}");
-    folder_text("tokenizer.json", "{\"added_tokens\":[{\"id\":9,\"content\":\"<x>\",\"special\":true}],\"model\":{\"type\":"
-                                  "\"WordPiece\",\"vocab\":{\"[UNK]\":0,\"[CLS]\":1,\"[SEP]\":2,\"a\":3,\"##b\":4}}}");
+    folder_text("tokenizer.json",
+                "{\"added_tokens\":[{\"id\":9,\"content\":\"<x>\",\"special\":true}],\"model\":{\"type\":"
+                "\"WordPiece\",\"vocab\":{\"[UNK]\":0,\"[CLS]\":1,\"[SEP]\":2,\"a\":3,\"##b\":4}}}");
 }
 
 static void test_open_survives_each_oom(void **state)
@@ -403,7 +418,10 @@ static void test_open_survives_each_oom(void **state)
     folder_remove();
 }
 
-static void *json_mem(size_t n) { return mem_calloc(n, 1); }
+static void *json_mem(size_t n)
+{
+    return mem_calloc(n, 1);
+}
 
 /* The same with the JSON library's own allocations failing. It may overlook one (its string buffer does), so all that
  * can be asked is: no crash, no leak, no half-made vocabulary. */
@@ -444,7 +462,8 @@ static void assert_open(const char *config, const char *fast, enum status want, 
     if (fast != NULL) folder_text("tokenizer.json", fast);
     const enum status st = token_open(&v, folder.path, &e);
     folder_remove();
-    if (st != want || (says && !strstr(e.text, says))) fail_msg("%s / %s: %s: %s", config, fast, status_name(st), e.text);
+    if (st != want || (says && !strstr(e.text, says)))
+        fail_msg("%s / %s: %s: %s", config, fast, status_name(st), e.text);
     assert_true((v != NULL) == (want == STATUS_OK));
     token_free(v);
 }
@@ -467,7 +486,8 @@ static void test_open_refuses_what_it_cannot_do_right(void **state)
     assert_open(NULL, "{\"model\":{\"continuing_subword_prefix\":\"@\"}}", STATUS_UNSUPPORTED, "prefix");
     assert_open(NULL, "{\"added_tokens\":[{\"id\":5,\"content\":\"a\"}]}", STATUS_UNSUPPORTED, "normalized");
     assert_open(NULL, "{\"added_tokens\":[{\"id\":5,\"content\":\"zz\",\"normalized\":false}]}", STATUS_INVALID, "zz");
-    assert_open(NULL, "{\"added_tokens\":[{\"id\":-5,\"content\":\"zz\",\"normalized\":false}]}", STATUS_INVALID, "id -5");
+    assert_open(NULL, "{\"added_tokens\":[{\"id\":-5,\"content\":\"zz\",\"normalized\":false}]}", STATUS_INVALID,
+                "id -5");
     assert_open("{\"tokenizer_class\":\"TokenizersBackend\"}", "{\"model\":{\"max_input_chars_per_word\":1000}}",
                 STATUS_UNSUPPORTED, "max_input_chars_per_word 1000");
 }
@@ -500,9 +520,10 @@ static void test_open_reads_the_odd_folder(void **state)
     struct err e = {0};
     folder_make();
     folder_text("vocab.txt", "[UNK]\r\n[CLS]\r\n[SEP]\r\nb\r\na\r\na\r\n##b\r\n\r\n##c");
-    folder_text("tokenizer_config.json",
-                "{\"model_max_length\":512,\"mask_token\":null,\"sep_token\":{\"content\":\"[SEP]\"},\"added_tokens_decoder\":"
-                "{\"12\":{\"content\":\"<q>\",\"special\":true},\"13\":{\"content\":\"<q>b\",\"special\":true}}}");
+    folder_text(
+        "tokenizer_config.json",
+        "{\"model_max_length\":512,\"mask_token\":null,\"sep_token\":{\"content\":\"[SEP]\"},\"added_tokens_decoder\":"
+        "{\"12\":{\"content\":\"<q>\",\"special\":true},\"13\":{\"content\":\"<q>b\",\"special\":true}}}");
     folder_text("config.json", "{\"max_position_embeddings\":40}");
     if (token_open(&v, folder.path, &e) != STATUS_OK) fail_msg("%s", e.text);
     folder_remove();
@@ -511,8 +532,9 @@ static void test_open_reads_the_odd_folder(void **state)
     assert_null(token_text(v, 10));
     assert_string_equal(token_text(v, 12), "<q>");
     assert_int_equal(token_special(v, TOKEN_MASK), -1);
-    assert_int_equal(token_encode(v, STR("abc<q>a <q>b[MASK]"), (struct token_opts){.special_in_text = true}, ids, 16, &n, &e),
-                     STATUS_OK);
+    assert_int_equal(
+        token_encode(v, STR("abc<q>a <q>b[MASK]"), (struct token_opts){.special_in_text = true}, ids, 16, &n, &e),
+        STATUS_OK);
     const int32_t want[] = {5, 6, 8, 12, 5, 13, 0, 0, 0};
     assert_int_equal(n, 9);
     assert_memory_equal(ids, want, sizeof want);
