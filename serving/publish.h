@@ -1,0 +1,99 @@
+/* publish.h - the learner's hand towards Redis: versions, features and metrics, uploaded by a thread of its own.
+ *
+ * The learner hands over immutable snapshots and goes on; it never waits for Redis.  Newest wins for versions and
+ * metrics; feature batches wait in a bounded list, and when that is full publish_features_begin says AGAIN, so that what
+ * changed stays marked in the learner's tables and is coalesced there.  A batch that was taken is tried until it is in.
+ * One learner per model: a lease with a random owner token is compared before every write.  Calls: one thread (the
+ * learner's), unless said otherwise.
+ */
+#ifndef SERVING_PUBLISH_H
+#define SERVING_PUBLISH_H
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "schemas/conf.h"
+#include "serving/publish_manifest.h"
+#include <stdbool.h>
+
+#define PUBLISH_LEASE_MS 10000
+#define PUBLISH_BATCHES_MAX 8               /* feature batches waiting */
+#define PUBLISH_BATCH_BYTES ((size_t)8 << 20)
+#define PUBLISH_METRICS_MAX 128
+#define PUBLISH_INFO_MAX 16
+
+struct publish;
+
+/* Starts the uploader, which connects by itself: Redis being down is no error.  OK with *out NULL when redis.url is empty;
+ * every other call takes a NULL p and does nothing.  clock is borrowed.  INVALID, IO (password file), UNSUPPORTED, OOM. */
+enum status publish_open(struct publish **out, const struct conf *c, struct clock *clock, struct err *e) MUST_CHECK;
+/* Uploads what waits, for at most 5 s, gives the lease back, ends the thread. */
+void publish_close(struct publish *p);
+/* Waits until nothing waits and nothing is under way.  AGAIN after timeout_ms; CONFLICT or the last error's code when it
+ * can't go on.  For the end of a replay and for tests. */
+enum status publish_flush(struct publish *p, int64_t timeout_ms, struct err *e) MUST_CHECK;
+
+/* A durable checkpoint that becomes a version.  Strings are copied. */
+struct publish_version {
+    uint64_t version, parent, examples;
+    int64_t watermark_ms;
+    int64_t settled_ms;      /* event time that settled its last slate */
+    int64_t settled_wall_ms; /* the same by the wall clock: freshness counts from here (equal under live streams) */
+    bool live;               /* true: events come as they happen; false: a replay */
+    char sha256[HASH_SHA256_HEX];
+    char base[HASH_SHA256_HEX]; /* model_fingerprint in hex */
+    const char *reason;         /* "interval", "steps", "final", … */
+    const char *verdict;        /* of the gate; NULL: "accepted" */
+    const struct publish_offset *offsets;
+    size_t n_offsets;
+};
+/* take_file: the weight file's bytes (weights_encode without moments), taken over and left empty, on failure too. */
+enum status publish_weights(struct publish *p, const struct publish_version *v, struct buf *take_file, struct err *e) MUST_CHECK;
+
+/* Features: one batch, packed records by key, handed over whole.  A batch that is full (FULL from a put) is ended, and the
+ * rest comes with the next one.  begin: AGAIN when PUBLISH_BATCHES_MAX wait (nothing is lost: try at the next interval). */
+struct publish_batch;
+enum status publish_features_begin(struct publish *p, struct publish_batch **out, struct err *e) MUST_CHECK;
+enum status publish_put_user(struct publish_batch *b, struct str id, struct str packed, struct err *e) MUST_CHECK;
+enum status publish_put_item(struct publish_batch *b, struct str id, struct str packed, struct err *e) MUST_CHECK;
+enum status publish_put_state(struct publish_batch *b, uint64_t hash, struct str packed, struct err *e) MUST_CHECK;
+/* False when this state was handed over already and has not half expired: saves the caller the packing. */
+bool publish_wants_state(struct publish *p, uint64_t hash);
+void publish_features_end(struct publish *p, struct publish_batch *take_b); /* an empty one is dropped; NULL is fine */
+void publish_features_cancel(struct publish *p, struct publish_batch *take_b);
+
+/* Figures for dashboards: HSET fr:m:metrics, XADD fr:m:metrics:ts; info: HSET fr:m:info.  Names per docs/METRICS.md; a
+ * field that is not finite is written as 0.  freshness_p50_ms and freshness_p99_ms are the scorers': do not give them.
+ * Newest wins.  FULL: more than PUBLISH_METRICS_MAX or PUBLISH_INFO_MAX fields. */
+struct publish_metric {
+    const char *name;
+    double value;
+};
+struct publish_info {
+    const char *name, *value;
+};
+enum status publish_metrics(struct publish *p, const struct publish_metric *fields, size_t n, const struct publish_info *info,
+                            size_t n_info, struct err *e) MUST_CHECK;
+
+/* True once after Redis came back empty or restarted: the job marks everything changed and hands it out again.  (The last
+ * version is put back by the uploader itself.) */
+bool publish_lost(struct publish *p);
+
+enum publish_lease {
+    PUBLISH_LEASE_NONE,     /* Redis not reached yet */
+    PUBLISH_LEASE_HELD,
+    PUBLISH_LEASE_FOREIGN,  /* someone else's, we never had it: refuse to start, or stand by; taken when it ends */
+    PUBLISH_LEASE_CONFLICT, /* we had it and another took it: final, nothing is written any more, the job must stop */
+};
+struct publish_state {
+    bool connected;
+    enum publish_lease lease;
+    uint64_t epoch;               /* of our lease: 1 + the largest seen */
+    uint64_t version;             /* last one put in force by us; 0: none */
+    int64_t published_wall_ms;
+    uint64_t n_versions, n_batches, n_failures;
+    size_t waiting;               /* batches, versions and metrics not uploaded yet */
+    struct err error;             /* the last failure; CONFLICT names owner host and pid while FOREIGN or CONFLICT */
+};
+void publish_state(struct publish *p, struct publish_state *out); /* Thread: any */
+const char *publish_lease_name(enum publish_lease l);             /* "held" */
+#endif

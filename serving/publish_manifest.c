@@ -1,0 +1,248 @@
+/* publish_manifest.c - manifest ↔ JSON.  Reading is strict: every field is checked before a byte is fetched for it. */
+#include "serving/publish_manifest.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "schemas/key.h"
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+void publish_manifest_fini(struct publish_manifest *m)
+{
+    mem_free(m->chunks);
+    mem_free(m->offsets);
+    mem_free(m->kept);
+    memset(m, 0, sizeof *m);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+static int to_buf(const char *text, size_t n, void *b)
+{
+    buf_put(b, text, n);
+    return 0;
+}
+
+static json_t *chunks_json(const struct publish_manifest *m, const char *model)
+{
+    char key[KEY_MAX];
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->n_chunks; i++) {
+        (void)key_chunk(key, model, m->chunks[i].version, (uint32_t)i);
+        if (json_array_append_new(list, json_pack("{s:s,s:s}", "key", key, "sha256", m->chunks[i].sha256)) != 0) goto fail;
+    }
+    return list;
+fail:
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *offsets_json(const struct publish_manifest *m)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->n_offsets; i++) {
+        const struct publish_offset *o = &m->offsets[i];
+        if (json_array_append_new(list, json_pack("{s:I,s:I,s:I}", "topic", (json_int_t)o->topic, "partition",
+                                                  (json_int_t)o->partition, "next", (json_int_t)o->next)) != 0)
+            goto fail;
+    }
+    return list;
+fail:
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *kept_json(const struct publish_manifest *m)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < m->n_kept; i++)
+        if (json_array_append_new(list, json_integer((json_int_t)m->kept[i])) != 0) goto fail;
+    return list;
+fail:
+    json_decref(list);
+    return NULL;
+}
+
+enum status publish_manifest_encode(struct buf *b, const struct publish_manifest *m, const char *model, struct err *e)
+{
+    if (m->n_chunks > PUBLISH_CHUNKS_MAX)
+        return ERR_SET(e, STATUS_INVALID, "version %llu: its weight file has %zu chunks, more than %d",
+                       (unsigned long long)m->version, m->n_chunks, PUBLISH_CHUNKS_MAX);
+    if (m->n_offsets > PUBLISH_OFFSETS_MAX)
+        return ERR_SET(e, STATUS_INVALID, "version %llu: %zu partitions, more than %d", (unsigned long long)m->version,
+                       m->n_offsets, PUBLISH_OFFSETS_MAX);
+    char watermark[CLOCK_TEXT];
+    clock_format(m->watermark_ms, watermark);
+    json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:b,s:I,s:s,s:I,s:I,s:I}", "version",
+                          (json_int_t)m->version, "parent", (json_int_t)m->parent, "examples", (json_int_t)m->examples,
+                          "bytes", (json_int_t)m->bytes, "epoch", (json_int_t)m->epoch, "sha256", m->sha256, "base",
+                          m->base, "reason", m->reason, "verdict", m->verdict, "live", (int)m->live, "watermark_ms",
+                          (json_int_t)m->watermark_ms, "watermark", watermark, "settled_ms", (json_int_t)m->settled_ms,
+                          "settled_wall_ms", (json_int_t)m->settled_wall_ms, "published_wall_ms",
+                          (json_int_t)m->published_wall_ms);
+    const bool ok = o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
+                    json_object_set_new(o, "offsets", offsets_json(m)) == 0 &&
+                    json_object_set_new(o, "kept", kept_json(m)) == 0 && json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
+    json_decref(o);
+    if (!ok) return ERR_SET(e, STATUS_OOM, "version %llu: no memory for its manifest", (unsigned long long)m->version);
+    return buf_status(b, e);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+static enum status bad(const char *field, const char *why, struct err *e)
+{
+    return ERR_SET(e, STATUS_CORRUPT, "manifest: %s %s", field, why);
+}
+
+static enum status get_u64(json_t *o, const char *field, uint64_t *out, struct err *e)
+{
+    json_t *v = json_object_get(o, field);
+    if (!json_is_integer(v) || json_integer_value(v) < 0) return bad(field, "is not an integer of 0 or more", e);
+    *out = (uint64_t)json_integer_value(v);
+    return STATUS_OK;
+}
+
+static enum status get_i64(json_t *o, const char *field, int64_t *out, struct err *e)
+{
+    json_t *v = json_object_get(o, field);
+    if (!json_is_integer(v)) return bad(field, "is not an integer", e);
+    *out = json_integer_value(v);
+    return STATUS_OK;
+}
+
+static enum status get_text(json_t *o, const char *field, char *out, size_t cap, struct err *e)
+{
+    json_t *v = json_object_get(o, field);
+    if (!json_is_string(v) || json_string_length(v) >= cap) return bad(field, "is not a text of the right length", e);
+    memcpy(out, json_string_value(v), json_string_length(v) + 1);
+    return STATUS_OK;
+}
+
+static bool is_hex(const char *s, size_t n)
+{
+    return strlen(s) == n && strspn(s, "0123456789abcdef") == n;
+}
+
+static enum status get_sha256(json_t *o, char out[HASH_SHA256_HEX], struct err *e)
+{
+    TRY(get_text(o, "sha256", out, HASH_SHA256_HEX, e));
+    return is_hex(out, HASH_SHA256_HEX - 1) ? STATUS_OK : bad("sha256", "is not 64 hex digits", e);
+}
+
+/* The list of that name with at most max members; room for them is made in *out (freed with the manifest). */
+static enum status get_list(json_t *o, const char *field, size_t max, size_t size, json_t **list, void **out, struct err *e)
+{
+    *list = json_object_get(o, field);
+    if (!json_is_array(*list) || json_array_size(*list) > max) return bad(field, "is not a list of bounded length", e);
+    *out = mem_calloc(json_array_size(*list), size);
+    return *out ? STATUS_OK : ERR_SET(e, STATUS_OOM, "manifest: no memory for %zu %s", json_array_size(*list), field);
+}
+
+/* The version inside a chunk's key, which must be this model's and this index's. */
+static enum status chunk_version(const char *key, const char *model, size_t i, uint64_t *version, struct err *e)
+{
+    char want[KEY_MAX];
+    const size_t n = key_chunk(want, model, 0, (uint32_t)i); /* fr:{m}:chunk:0:<i> */
+    const char *zero = memchr(want, '{', n);
+    zero = zero ? zero + 1 + strlen(model) + strlen("}:chunk:") : want;
+    const size_t prefix = (size_t)(zero - want);
+    uint64_t v = 0;
+    if (strncmp(key, want, prefix) != 0) return bad("chunks", "name a key of something else", e);
+    const char *p = key + prefix;
+    for (int digits = 0; *p >= '0' && *p <= '9' && digits < 19; digits++) v = v * 10 + (uint64_t)(*p++ - '0');
+    (void)key_chunk(want, model, v, (uint32_t)i);
+    if (strcmp(key, want) != 0) return bad("chunks", "name a key of another place", e);
+    *version = v;
+    return STATUS_OK;
+}
+
+static enum status get_chunks(struct publish_manifest *m, json_t *o, const char *model, struct err *e)
+{
+    json_t *list;
+    void *room;
+    char key[KEY_MAX];
+    TRY(get_list(o, "chunks", PUBLISH_CHUNKS_MAX, sizeof *m->chunks, &list, &room, e));
+    m->chunks = room;
+    m->n_chunks = json_array_size(list);
+    for (size_t i = 0; i < m->n_chunks; i++) {
+        json_t *c = json_array_get(list, i);
+        TRY(get_text(c, "key", key, sizeof key, e));
+        TRY(chunk_version(key, model, i, &m->chunks[i].version, e));
+        TRY(get_sha256(c, m->chunks[i].sha256, e));
+    }
+    if (m->n_chunks != (m->bytes + PUBLISH_CHUNK_BYTES - 1) / PUBLISH_CHUNK_BYTES)
+        return bad("chunks", "do not match the number of bytes", e);
+    return STATUS_OK;
+}
+
+static enum status get_offsets(struct publish_manifest *m, json_t *o, struct err *e)
+{
+    json_t *list;
+    void *room;
+    uint64_t topic, partition;
+    TRY(get_list(o, "offsets", PUBLISH_OFFSETS_MAX, sizeof *m->offsets, &list, &room, e));
+    m->offsets = room;
+    m->n_offsets = json_array_size(list);
+    for (size_t i = 0; i < m->n_offsets; i++) {
+        json_t *one = json_array_get(list, i);
+        TRY(get_u64(one, "topic", &topic, e));
+        TRY(get_u64(one, "partition", &partition, e));
+        TRY(get_u64(one, "next", &m->offsets[i].next, e));
+        if (topic > UINT32_MAX || partition > UINT32_MAX) return bad("offsets", "are out of range", e);
+        m->offsets[i].topic = (uint32_t)topic;
+        m->offsets[i].partition = (uint32_t)partition;
+    }
+    return STATUS_OK;
+}
+
+static enum status get_kept(struct publish_manifest *m, json_t *o, struct err *e)
+{
+    json_t *list;
+    void *room;
+    TRY(get_list(o, "kept", PUBLISH_KEPT_MAX, sizeof *m->kept, &list, &room, e));
+    m->kept = room;
+    m->n_kept = json_array_size(list);
+    for (size_t i = 0; i < m->n_kept; i++) {
+        json_t *v = json_array_get(list, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0) return bad("kept", "is not a list of versions", e);
+        m->kept[i] = (uint64_t)json_integer_value(v);
+    }
+    return STATUS_OK;
+}
+
+static enum status get_all(struct publish_manifest *m, json_t *o, const char *model, struct err *e)
+{
+    TRY(get_u64(o, "version", &m->version, e));
+    TRY(get_u64(o, "parent", &m->parent, e));
+    TRY(get_u64(o, "examples", &m->examples, e));
+    TRY(get_u64(o, "bytes", &m->bytes, e));
+    TRY(get_u64(o, "epoch", &m->epoch, e));
+    TRY(get_i64(o, "watermark_ms", &m->watermark_ms, e));
+    TRY(get_i64(o, "settled_ms", &m->settled_ms, e));
+    TRY(get_i64(o, "settled_wall_ms", &m->settled_wall_ms, e));
+    TRY(get_i64(o, "published_wall_ms", &m->published_wall_ms, e));
+    TRY(get_sha256(o, m->sha256, e));
+    TRY(get_text(o, "base", m->base, sizeof m->base, e));
+    TRY(get_text(o, "reason", m->reason, sizeof m->reason, e));
+    TRY(get_text(o, "verdict", m->verdict, sizeof m->verdict, e));
+    json_t *live = json_object_get(o, "live");
+    if (!json_is_boolean(live)) return bad("live", "is not true or false", e);
+    m->live = json_is_true(live);
+    if (m->bytes == 0 || m->bytes > (uint64_t)PUBLISH_CHUNKS_MAX * PUBLISH_CHUNK_BYTES) return bad("bytes", "is out of range", e);
+    TRY(get_chunks(m, o, model, e));
+    TRY(get_offsets(m, o, e));
+    return get_kept(m, o, e);
+}
+
+enum status publish_manifest_decode(struct publish_manifest *m, struct str json, const char *model, struct err *e)
+{
+    json_error_t why;
+    if (json.n > PUBLISH_MANIFEST_BYTES_MAX) return bad("its text", "is too long", e);
+    json_t *o = json_loadb(json.p, json.n, JSON_REJECT_DUPLICATES, &why);
+    if (o == NULL) return ERR_SET(e, STATUS_CORRUPT, "manifest: not JSON: %s (byte %d)", why.text, why.position);
+    const enum status st = get_all(m, o, model, e);
+    json_decref(o);
+    if (st != STATUS_OK) publish_manifest_fini(m);
+    return st;
+}

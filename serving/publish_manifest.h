@@ -1,0 +1,51 @@
+/* publish_manifest.h - what a version says of itself in Redis: the JSON at fr:{m}:manifest:<version>.
+ *
+ * Written by the publisher, read by every scorer, which believes nothing of it that it has not checked.  Chunk i of the
+ * weight file lies at fr:{m}:chunk:<version>:<i>, where <version> is the one that first brought these bytes.
+ */
+#ifndef SERVING_PUBLISH_MANIFEST_H
+#define SERVING_PUBLISH_MANIFEST_H
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/status.h"
+#include "base/str.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PUBLISH_CHUNK_BYTES ((size_t)1 << 20)
+#define PUBLISH_CHUNKS_MAX 4096 /* 4 GiB of weights */
+#define PUBLISH_OFFSETS_MAX 4096
+#define PUBLISH_KEPT_MAX 1000
+#define PUBLISH_MANIFEST_BYTES_MAX ((size_t)4 << 20)
+
+struct publish_offset { /* next offset to read of a partition, as the checkpoint holds it */
+    uint32_t topic, partition;
+    uint64_t next;
+};
+struct publish_chunk {
+    uint64_t version; /* in the key */
+    char sha256[HASH_SHA256_HEX];
+};
+struct publish_manifest {
+    uint64_t version, parent, examples, bytes, epoch;
+    int64_t watermark_ms, settled_ms, settled_wall_ms, published_wall_ms;
+    bool live;                     /* events come as they happen: a request's time is the wall clock's, else the watermark */
+    char sha256[HASH_SHA256_HEX];  /* of the parameters */
+    char base[HASH_SHA256_HEX];    /* fingerprint of the frozen base and the parts, in hex */
+    char reason[64], verdict[64];
+    struct publish_chunk *chunks;
+    size_t n_chunks;
+    struct publish_offset *offsets;
+    size_t n_offsets;
+    uint64_t *kept; /* versions still in Redis when this one was published, itself included, newest first */
+    size_t n_kept;
+};
+/* Frees what m holds and zeroes it.  Zeroed is valid. */
+void publish_manifest_fini(struct publish_manifest *m);
+/* Appends the JSON.  INVALID: a field beyond its bound; OOM. */
+enum status publish_manifest_encode(struct buf *b, const struct publish_manifest *m, const char *model, struct err *e) MUST_CHECK;
+/* Reads into a zeroed m, which is empty again on failure.  CORRUPT names the field: JSON, types, bounds, chunk keys of
+ * another model or index, chunks that cannot hold `bytes`, hashes that are none. */
+enum status publish_manifest_decode(struct publish_manifest *m, struct str json, const char *model, struct err *e) MUST_CHECK;
+#endif
