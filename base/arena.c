@@ -1,6 +1,6 @@
 /* arena.c - a chain of blocks; `current` is the one being bumped, those after it are kept empties.
  *
- * Blocks come from mem_calloc and are aligned by hand, so that a big block's pages are not touched before they are used.
+ * Blocks come from mem_calloc and are aligned by hand, so that a big block's pages are touched only when used.
  */
 #include "base/arena.h"
 #include "base/mem.h"

@@ -27,6 +27,6 @@ void *arena_raw(struct arena *a, size_t n, size_t size);     /* 64-byte aligned,
 struct str arena_str(struct arena *a, struct str s);         /* a copy, NUL after it; .p == NULL when out of memory */
 struct arena_mark arena_save(const struct arena *a);
 void arena_rewind(struct arena *a, struct arena_mark m);
-void arena_reset(struct arena *a);                           /* empty, blocks kept */
-size_t arena_bytes(const struct arena *a);                   /* held from the heap */
+void arena_reset(struct arena *a);         /* empty, blocks kept */
+size_t arena_bytes(const struct arena *a); /* held from the heap */
 #endif

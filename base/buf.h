@@ -48,6 +48,6 @@ int64_t buf_get_i64(struct buf_reader *r);
 float buf_get_f32(struct buf_reader *r);
 double buf_get_f64(struct buf_reader *r);
 uint64_t buf_get_varint(struct buf_reader *r);
-struct str buf_get_str(struct buf_reader *r);                     /* points into the buffer */
-size_t buf_get_count(struct buf_reader *r, size_t least_bytes);   /* varint count, bad when count*least_bytes > left */
+struct str buf_get_str(struct buf_reader *r);                   /* points into the buffer */
+size_t buf_get_count(struct buf_reader *r, size_t least_bytes); /* varint count, bad when count*least_bytes > left */
 #endif

@@ -23,6 +23,7 @@ void clock_fake_advance(struct clock_fake *f, int64_t ms);
 
 #define CLOCK_TEXT 25 /* "2026-01-02T03:04:05.678Z" and NUL */
 void clock_format(int64_t wall_ms, char out[CLOCK_TEXT]);
-bool clock_parse_rfc3339(struct str s, int64_t *wall_ms); /* date-time with zone, RFC 3339 section 5.6; false: malformed */
+/* Date-time with zone, RFC 3339 section 5.6, a leap second where one can be.  false: malformed, *wall_ms untouched. */
+bool clock_parse_rfc3339(struct str s, int64_t *wall_ms);
 int64_t clock_from_civil(int y, int m, int d, int hh, int mm, int ss, int ms); /* UTC; proleptic Gregorian */
 #endif

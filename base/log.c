@@ -94,8 +94,7 @@ static struct limit *limit_of(const char *event)
         }
         if (l->last_us < stalest->last_us) stalest = l;
     }
-    if (stalest->event == NULL || strcmp(stalest->event, event) != 0)
-        *stalest = (struct limit){event, INT64_MIN, 0};
+    if (stalest->event == NULL || strcmp(stalest->event, event) != 0) *stalest = (struct limit){event, INT64_MIN, 0};
     return stalest;
 }
 

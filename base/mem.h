@@ -7,12 +7,12 @@
 #define BASE_MEM_H
 #include <stddef.h>
 
-void *mem_calloc(size_t n, size_t size);            /* zeroed; n or size 0 gives a freeable block */
-void *mem_realloc(void *p, size_t n, size_t size);  /* p stays valid on NULL; new bytes are not zeroed */
-void *mem_aligned(size_t n, size_t size);           /* zeroed, 64-byte aligned (vector loads, cache lines) */
+void *mem_calloc(size_t n, size_t size);           /* zeroed; n or size 0 gives a freeable block */
+void *mem_realloc(void *p, size_t n, size_t size); /* p stays valid on NULL; new bytes are not zeroed */
+void *mem_aligned(size_t n, size_t size);          /* zeroed, 64-byte aligned (vector loads, cache lines) */
 char *mem_strdup(const char *s);
-char *mem_strndup(const char *s, size_t n);         /* copies exactly n bytes and adds a NUL */
-void mem_free(void *p);                             /* any of the above; NULL is a no-op */
+char *mem_strndup(const char *s, size_t n); /* copies exactly n bytes and adds a NUL */
+void mem_free(void *p);                     /* any of the above; NULL is a no-op */
 
 /* Makes sure *p has room for `need` elements of `size` bytes; grows by doubling.  *cap is in elements.
  * Returns 0, or -1 (then *p and *cap are as before). */

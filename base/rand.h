@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 enum rand_purpose {
-    RAND_INIT = 1,      /* initial parameters; offset = index in the parameter table */
-    RAND_POSITIVES,     /* which items of a long order are scored */
-    RAND_NEGATIVES,     /* sampled negatives */
+    RAND_INIT = 1,  /* initial parameters; offset = index in the parameter table */
+    RAND_POSITIVES, /* which items of a long order are scored */
+    RAND_NEGATIVES, /* sampled negatives */
     RAND_DROPOUT,
     RAND_SIMULATE,
     RAND_REQUEST,

@@ -43,17 +43,19 @@ static enum status mdb_failed(struct err *e, const struct store *s, const char *
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
     case MDB_VERSION_MISMATCH:
-        return ERR_SET(e, STATUS_CORRUPT, "store %s: %s: state.mdb is damaged or not ours (%s); restore it from backup/",
-                       dir, what, mdb_strerror(rc));
+        return ERR_SET(e, STATUS_CORRUPT,
+                       "store %s: %s: state.mdb is damaged or not ours (%s); restore it from backup/", dir, what,
+                       mdb_strerror(rc));
     case MDB_TXN_FULL:
-        return ERR_SET(e, STATUS_FULL, "store %s: %s: too much changed in one transaction; commit more often", dir, what);
+        return ERR_SET(e, STATUS_FULL, "store %s: %s: too much changed in one transaction; commit more often", dir,
+                       what);
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
     case EIO:
     case MDB_PANIC:
-        return ERR_SET(e, STATUS_IO, "store %s: %s: %s; make room on the disk, nothing of this transaction is kept", dir,
-                       what, mdb_strerror(rc));
+        return ERR_SET(e, STATUS_IO, "store %s: %s: %s; make room on the disk, nothing of this transaction is kept",
+                       dir, what, mdb_strerror(rc));
     default: return ERR_SET(e, STATUS_IO, "store %s: %s: %s", dir, what, mdb_strerror(rc));
     }
 }
@@ -159,7 +161,8 @@ static enum status grow_map(struct store *s, struct err *e)
 {
     MDB_envinfo info;
     if (s->n_open > 0)
-        return ERR_SET(e, STATUS_INVALID, "store %s: the map must grow: end %u open transactions first", s->dir, s->n_open);
+        return ERR_SET(e, STATUS_INVALID, "store %s: the map must grow: end %u open transactions first", s->dir,
+                       s->n_open);
     (void)mdb_env_info(s->env, &info);
     if (info.me_mapsize > SIZE_MAX / 4)
         return ERR_SET(e, STATUS_FULL, "store %s: the map is %zu bytes and cannot grow", s->dir, info.me_mapsize);
@@ -235,8 +238,8 @@ void store_abort(struct store_txn *t)
 }
 
 /* The key as LMDB sees it, in caller's storage: the table's byte, then the bytes of key. */
-static enum status key_make(unsigned char out[STORE_KEY_MAX + 1], MDB_val *v, struct store_txn *t, enum store_table table,
-                            struct str key, struct err *e)
+static enum status key_make(unsigned char out[STORE_KEY_MAX + 1], MDB_val *v, struct store_txn *t,
+                            enum store_table table, struct str key, struct err *e)
 {
     if (t->txn == NULL) return again(e, t->store);
     if (key.n > STORE_KEY_MAX)
@@ -297,10 +300,11 @@ static enum status unframe(MDB_val v, struct str key, enum store_table table, st
     for (size_t i = 0; i < n; i++) shown[i] = key.p[i] >= 0x20 && key.p[i] < 0x7f ? key.p[i] : '.';
     shown[n] = 0;
     if (whole)
-        return ERR_SET(e, STATUS_UNSUPPORTED, "store: record '%s' of table %d has format %u, this program reads %d", shown,
-                       (int)table, p[0], STORE_FORMAT);
-    return ERR_SET(e, STATUS_CORRUPT, "store: record '%s' of table %d (%zu bytes) fails its check; restore from backup/",
-                   shown, (int)table, v.mv_size);
+        return ERR_SET(e, STATUS_UNSUPPORTED, "store: record '%s' of table %d has format %u, this program reads %d",
+                       shown, (int)table, p[0], STORE_FORMAT);
+    return ERR_SET(e, STATUS_CORRUPT,
+                   "store: record '%s' of table %d (%zu bytes) fails its check; restore from backup/", shown,
+                   (int)table, v.mv_size);
 }
 
 enum status store_get(struct store_txn *t, enum store_table table, struct str key, struct str *value, struct err *e)

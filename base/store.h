@@ -28,12 +28,12 @@
 
 /* First byte of every key: separate tables in one sorted space. */
 enum store_table {
-    STORE_META = 1,    /* name → what the state means, offsets, versions */
-    STORE_ITEM,        /* id → record_item */
-    STORE_USER,        /* id → record_user */
-    STORE_SLATE,       /* u64 big-endian id → open slate */
-    STORE_HASHED,      /* u32 big-endian page → hashed weights */
-    STORE_LEARNER,     /* name → evaluator, part and optimiser state */
+    STORE_META = 1, /* name → what the state means, offsets, versions */
+    STORE_ITEM,     /* id → record_item */
+    STORE_USER,     /* id → record_user */
+    STORE_SLATE,    /* u64 big-endian id → open slate */
+    STORE_HASHED,   /* u32 big-endian page → hashed weights */
+    STORE_LEARNER,  /* name → evaluator, part and optimiser state */
     STORE_TABLES
 };
 struct store;
@@ -42,12 +42,16 @@ struct store_txn;
 enum status store_open(struct store **out, const char *dir, bool read_only, struct err *e) MUST_CHECK;
 void store_close(struct store *s);
 enum status store_begin(struct store_txn **out, struct store *s, bool write, struct err *e) MUST_CHECK;
-enum status store_commit(struct store_txn *t, struct err *e) MUST_CHECK; /* t is gone either way; AGAIN: map grown, redo */
-void store_abort(struct store_txn *t);                                   /* NULL is fine */
-enum status store_put(struct store_txn *t, enum store_table table, struct str key, struct str value, struct err *e) MUST_CHECK;
+/* t is gone either way.  AGAIN: begin anew and do everything again. */
+enum status store_commit(struct store_txn *t, struct err *e) MUST_CHECK;
+void store_abort(struct store_txn *t); /* NULL is fine */
+enum status store_put(struct store_txn *t, enum store_table table, struct str key, struct str value,
+                      struct err *e) MUST_CHECK;
 /* value points into the map (unaligned) until the transaction ends or writes.  NOT_FOUND, CORRUPT, UNSUPPORTED. */
-enum status store_get(struct store_txn *t, enum store_table table, struct str key, struct str *value, struct err *e) MUST_CHECK;
-enum status store_delete(struct store_txn *t, enum store_table table, struct str key, struct err *e) MUST_CHECK; /* OK when absent */
+enum status store_get(struct store_txn *t, enum store_table table, struct str key, struct str *value,
+                      struct err *e) MUST_CHECK;
+/* OK when absent. */
+enum status store_delete(struct store_txn *t, enum store_table table, struct str key, struct err *e) MUST_CHECK;
 /* Calls fn for every record of a table in key order; a non-OK return stops and is returned.  fn must not write. */
 enum status store_each(struct store_txn *t, enum store_table table,
                        enum status (*fn)(void *user, struct str key, struct str value, struct err *e), void *user,

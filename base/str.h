@@ -17,8 +17,10 @@ struct str {
 #define STR_FMT "%.*s"
 #define STR_ARG(s) (int)(s).n, ((s).p ? (s).p : "")
 
+/* clang-format off */
 static inline struct str str_from(const char *z) { return (struct str){z, z ? strlen(z) : 0}; }
 static inline bool str_eq(struct str a, struct str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
 static inline bool str_is(struct str a, const char *z) { return str_eq(a, str_from(z)); }
 static inline bool str_has(struct str a) { return a.p != NULL && a.n > 0; }
+/* clang-format on */
 #endif

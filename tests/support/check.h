@@ -1,7 +1,7 @@
 /* check.h - cmocka with the headers it wants, and the two checks that every test of freshet makes.
  *
- * assert_ok(call, &e) fails with the sentence in e.  FAIL_EACH_ALLOCATION runs `call` with allocation 0, 1, 2, … failing
- * until it succeeds; each failure must be OOM and bring the count of live blocks back; leaves `st` OK and says how many
+ * assert_ok(call, &e) fails with the sentence in e.  FAIL_EACH_ALLOCATION runs `call` with allocation 0, 1, 2, …
+ * failing until it succeeds; each failure must be OOM and bring the count of live blocks back; leaves `st` OK and says how many
  * allocations the call met.
  */
 #ifndef TESTS_SUPPORT_CHECK_H

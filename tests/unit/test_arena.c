@@ -97,10 +97,8 @@ static void test_failure_is_null_and_harmless(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alloc_zeroed_aligned_apart),
-        cmocka_unit_test(test_rewind_gives_the_same_place_zeroed),
-        cmocka_unit_test(test_warm_loop_allocates_nothing),
-        cmocka_unit_test(test_str_copies_with_nul),
+        cmocka_unit_test(test_alloc_zeroed_aligned_apart),   cmocka_unit_test(test_rewind_gives_the_same_place_zeroed),
+        cmocka_unit_test(test_warm_loop_allocates_nothing),  cmocka_unit_test(test_str_copies_with_nul),
         cmocka_unit_test(test_failure_is_null_and_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

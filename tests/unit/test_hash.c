@@ -71,10 +71,8 @@ static void test_sha256_survives_each_oom(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_xxh3_known_answers),
-        cmocka_unit_test(test_mix_depends_on_order),
-        cmocka_unit_test(test_sha256_known_answers),
-        cmocka_unit_test(test_sha256_running_and_restart),
+        cmocka_unit_test(test_xxh3_known_answers),       cmocka_unit_test(test_mix_depends_on_order),
+        cmocka_unit_test(test_sha256_known_answers),     cmocka_unit_test(test_sha256_running_and_restart),
         cmocka_unit_test(test_sha256_survives_each_oom),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

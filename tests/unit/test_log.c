@@ -1,6 +1,6 @@
 /* test_log.c - the line's form, levels, the limit per second, and that lines of threads never mix. */
-#include "base/log.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "tests/support/check.h"
 #include "tests/support/tmpdir.h"
 #include <fcntl.h>

@@ -31,6 +31,9 @@ static void test_overflow_is_refused(void **state)
     const long live = mem_live();
     volatile size_t huge = SIZE_MAX / 2; /* volatile: the compiler must not see it coming */
     assert_null(mem_calloc(huge, 3));
+    assert_null(mem_calloc(huge / 2 + 3, 4)); /* the product wraps round to a few bytes */
+    assert_null(mem_aligned(huge / 2 + 3, 4));
+    assert_null(mem_realloc(NULL, huge / 2 + 3, 4));
     assert_null(mem_aligned(huge, 4));
     assert_null(mem_realloc(NULL, huge + 2, 1));
     assert_null(mem_strndup("x", huge * 2 + 1));

@@ -1,8 +1,14 @@
-/* test_queue.c - order, back-pressure, closing, time-outs, and many threads at once. */
+/* test_queue.c - order, back-pressure, closing, time-outs, and many threads at once.
+ *
+ * timeout: 20
+ */
 #include "base/queue.h"
 #include "tests/support/check.h"
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
 
 static int items[100000];
 
@@ -64,15 +70,34 @@ static void test_close_drains_then_ends(void **state)
     queue_free(q);
 }
 
+static atomic_int popper, pusher; /* thread ids */
+
 static void *pop_one(void *q)
 {
     void *p = NULL;
+    atomic_store(&popper, (int)gettid());
     return queue_pop(q, &p) == STATUS_END ? q : NULL;
 }
 
 static void *push_one(void *q)
 {
+    atomic_store(&pusher, (int)gettid());
     return queue_push(q, &items[0]) == STATUS_END ? q : NULL;
+}
+
+/* Returns once the thread sleeps in the kernel: after it has told its id, only the queue can make it. */
+static void until_asleep(atomic_int *id)
+{
+    char path[64], state = 0;
+    while (state != 'S') {
+        (void)sched_yield();
+        if (atomic_load(id) == 0) continue;
+        (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", atomic_load(id));
+        FILE *f = fopen(path, "r");
+        assert_non_null(f);
+        if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1) state = 0;
+        (void)fclose(f);
+    }
 }
 
 static void test_close_wakes_those_who_wait(void **state)
@@ -84,6 +109,8 @@ static void test_close_wakes_those_who_wait(void **state)
     assert_int_equal(queue_push(full, &items[0]), STATUS_OK);
     assert_int_equal(pthread_create(&a, NULL, pop_one, empty), 0);
     assert_int_equal(pthread_create(&b, NULL, push_one, full), 0);
+    until_asleep(&popper);
+    until_asleep(&pusher);
     queue_close(empty);
     queue_close(full);
     assert_int_equal(pthread_join(a, &ra), 0);
@@ -153,9 +180,9 @@ static void test_new_survives_each_oom(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first_in_first_out),         cmocka_unit_test(test_full_and_empty_time_out),
-        cmocka_unit_test(test_close_drains_then_ends),     cmocka_unit_test(test_close_wakes_those_who_wait),
-        cmocka_unit_test(test_many_threads_lose_nothing),  cmocka_unit_test(test_new_survives_each_oom),
+        cmocka_unit_test(test_first_in_first_out),        cmocka_unit_test(test_full_and_empty_time_out),
+        cmocka_unit_test(test_close_drains_then_ends),    cmocka_unit_test(test_close_wakes_those_who_wait),
+        cmocka_unit_test(test_many_threads_lose_nothing), cmocka_unit_test(test_new_survives_each_oom),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@ static void test_names_follow_list(void **state)
     assert_string_equal(status_name(STATUS_UNSUPPORTED), "UNSUPPORTED");
     assert_string_equal(status_text(STATUS_AGAIN), "not now; safe to try the same call");
     assert_string_equal(status_name((enum status)STATUS_COUNT), "?");
-    assert_string_equal(status_text((enum status)-1), "?");
+    assert_string_equal(status_text((enum status) - 1), "?");
 }
 
 static void test_set_records_place_and_text(void **state)
@@ -60,10 +60,8 @@ static void test_long_text_is_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names_follow_list),
-        cmocka_unit_test(test_set_records_place_and_text),
-        cmocka_unit_test(test_set_may_quote_itself),
-        cmocka_unit_test(test_prefix_puts_context_before),
+        cmocka_unit_test(test_names_follow_list),    cmocka_unit_test(test_set_records_place_and_text),
+        cmocka_unit_test(test_set_may_quote_itself), cmocka_unit_test(test_prefix_puts_context_before),
         cmocka_unit_test(test_long_text_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

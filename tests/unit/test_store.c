@@ -248,7 +248,8 @@ static void test_full_transaction_stays_again(void **state)
     reader = begin(s, false); /* grows */
     t = begin(s, true);
     for (int i = 0, ok = STATUS_OK; ok == STATUS_OK; i++)
-        ok = (int)(st = store_put(t, STORE_HASHED, (struct str){(const char *)&i, 4}, (struct str){big, sizeof big}, &e));
+        ok = (int)(st = store_put(t, STORE_HASHED, (struct str){(const char *)&i, 4}, (struct str){big, sizeof big},
+                                  &e));
     assert_int_equal(st, STATUS_AGAIN);
     store_abort(t);
     assert_int_equal(store_begin(&next, s, true, &e), STATUS_INVALID); /* a reader is still in the old map */
