@@ -1,0 +1,40 @@
+/* checkpoint.h - the state folder: what is durable, and when.
+ *
+ *   state.mdb            LMDB: offsets, records, hashed rows, open slates, evaluator, name and hash of the weight file
+ *   weights/<version>    parameters and dense moments (schemas/weights.h)
+ *
+ * A checkpoint: weight file written, fsync, renamed, folder fsync; then one store commit that names it.  A crash between
+ * the two leaves a file nobody names, removed at the next start.  A version is a checkpoint's number.  Thread: learner's.
+ */
+#ifndef JOB_CHECKPOINT_H
+#define JOB_CHECKPOINT_H
+#include "job/learner.h"
+
+#define CHECKPOINT_LOGS_MAX 4096 /* log files remembered as learnt */
+
+/* What a log file is known by: the hash of its first bytes (at most 4,096), so that a file that grew is still itself. */
+struct checkpoint_log {
+    uint64_t hash;
+    uint32_t n; /* bytes hashed */
+};
+struct checkpoint; /* the open folder */
+enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct err *e) MUST_CHECK;
+void checkpoint_close(struct checkpoint *cp);
+struct store *checkpoint_store(struct checkpoint *cp);
+uint64_t checkpoint_version(const struct checkpoint *cp);        /* 0: fresh folder */
+const char *checkpoint_sha256(const struct checkpoint *cp);      /* of that version; "" when fresh */
+/* Restores l from the newest checkpoint; OK and nothing done on a fresh folder.  A config that changes what the state
+ * means is CONFLICT, naming the key. */
+enum status checkpoint_restore(struct checkpoint *cp, struct learner *l, struct err *e) MUST_CHECK;
+/* Makes everything durable as version + 1.  On failure the folder still holds the last one. */
+enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct err *e) MUST_CHECK;
+/* Length of the dead-letter file: set before a checkpoint, read at start (what is longer is cut back). */
+uint64_t checkpoint_dead_letters(const struct checkpoint *cp);
+void checkpoint_set_dead_letters(struct checkpoint *cp, uint64_t length);
+/* The log files of this replay; next: ordinal of the next record (offset of partition 0).  Sets *skip: records of the merged logs that are learnt already, *base: ordinal of their
+ * first record; marks in use[] which files to read (files learnt whole before are left out).  CONFLICT when the folder is
+ * in the middle of other logs. */
+enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
+                            uint64_t *base, uint64_t *skip, struct err *e) MUST_CHECK;
+void checkpoint_logs_done(struct checkpoint *cp); /* the logs ended: part of the next checkpoint */
+#endif

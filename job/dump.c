@@ -1,0 +1,156 @@
+/* dump.c - see dump.h. */
+#include "job/dump.h"
+#include "base/mem.h"
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct dump {
+    FILE *file;
+    bool own;
+    char path[512];
+    const struct model *model;
+    const struct feat *feat;
+    const struct token_vocab *vocab;
+    struct buf line, history;
+};
+
+enum status dump_open(struct dump **out, const char *path, const struct model *m, const struct feat *f,
+                      const struct token_vocab *vocab, struct err *e)
+{
+    *out = NULL;
+    struct dump *d = mem_calloc(1, sizeof *d);
+    if (d == NULL) return ERR_SET(e, STATUS_OOM, "dump: %zu bytes", sizeof *d);
+    d->model = m;
+    d->feat = f;
+    d->vocab = vocab;
+    (void)snprintf(d->path, sizeof d->path, "%s", path);
+    d->own = strcmp(path, "-") != 0;
+    d->file = d->own ? fopen(path, "we") : stdout;
+    if (d->file == NULL) {
+        const int code = errno;
+        mem_free(d);
+        return ERR_SET(e, STATUS_IO, "examples can't be written to %s: %s", path, strerror(code));
+    }
+    *out = d;
+    return STATUS_OK;
+}
+
+void dump_close(struct dump *d)
+{
+    if (d == NULL) return;
+    if (d->own) (void)fclose(d->file);
+    else (void)fflush(d->file);
+    buf_fini(&d->line);
+    buf_fini(&d->history);
+    mem_free(d);
+}
+
+static void put_escaped(struct buf *b, const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)p[i];
+        if (c == '"' || c == '\\') buf_printf(b, "\\%c", c);
+        else if (c < 0x20) buf_printf(b, "\\u%04x", c);
+        else buf_u8(b, c);
+    }
+}
+
+static void put_string(struct buf *b, struct str s)
+{
+    buf_u8(b, '"');
+    put_escaped(b, s.p, s.n);
+    buf_u8(b, '"');
+}
+
+/* Word pieces joined again, [CLS] and [SEP] left out. */
+static void put_sentence(struct dump *d, struct buf *b, const struct slate *s, uint32_t which)
+{
+    const struct slate_sentence *t = &s->sentences[which];
+    buf_u8(b, '"');
+    for (uint32_t i = 1; i + 1 < t->n; i++) {
+        const char *piece = token_text(d->vocab, s->tokens[t->first + i]);
+        const bool glued = strncmp(piece, "##", 2) == 0;
+        if (i > 1 && !glued) buf_u8(b, ' ');
+        put_escaped(b, glued ? piece + 2 : piece, strlen(glued ? piece + 2 : piece));
+    }
+    buf_u8(b, '"');
+}
+
+static void put_number(struct buf *b, const char *name, double x)
+{
+    if (isfinite(x)) buf_printf(b, ",\"%s\":%.9g", name, x);
+    else buf_printf(b, ",\"%s\":null", name);
+}
+
+static void put_named(struct buf *b, const char *group, size_t n, const char *(*name)(const struct dump *d, size_t i),
+                      const struct dump *d, const float *x, size_t stride)
+{
+    buf_printf(b, ",\"%s\":{", group);
+    for (size_t i = 0; i < n; i++) buf_printf(b, "%s\"%s\":%.9g", i > 0 ? "," : "", name(d, i), (double)x[i * stride]);
+    buf_u8(b, '}');
+}
+
+static const char *part_name(const struct dump *d, size_t i)
+{
+    return model_part_name(d->model, i);
+}
+
+static const char *feature_name(const struct dump *d, size_t i)
+{
+    return feat_name(d->feat, (uint32_t)i);
+}
+
+static void put_history(struct dump *d, const struct slate *s)
+{
+    buf_clear(&d->history);
+    buf_printf(&d->history, ",\"history\":[");
+    for (uint32_t i = 0; i < s->n_events; i++) {
+        if (i > 0) buf_u8(&d->history, ',');
+        put_sentence(d, &d->history, s, s->events[i].sentence);
+    }
+    buf_printf(&d->history, "]}\n");
+}
+
+static void put_example(struct dump *d, const struct learner_seen *seen, uint32_t i)
+{
+    const struct slate *s = seen->slate;
+    const struct slate_item *it = &s->items[i];
+    struct buf *b = &d->line;
+    buf_clear(b);
+    buf_printf(b, "{\"slate\":%llu,\"source\":\"%s\",\"time\":%lld,\"user\":", (unsigned long long)s->id,
+               s->source == SLATE_IMPRESSION ? "impression" : "organic", (long long)s->time_ms);
+    put_string(b, s->user);
+    buf_printf(b, ",\"request\":");
+    put_string(b, s->request);
+    buf_printf(b, ",\"item\":");
+    put_string(b, it->id);
+    buf_printf(b, ",\"label\":%d", it->label > 0.5f);
+    put_number(b, "logit", (double)seen->logits[i]);
+    put_number(b, "score", 1.0 / (1.0 + exp(-(double)seen->logits[i])));
+    buf_printf(b, ",\"cold_user\":%s,\"cold_item\":%s,\"first_time\":%s", s->cold_user ? "true" : "false",
+               it->flags & SLATE_ITEM_COLD ? "true" : "false", it->flags & SLATE_ITEM_FIRST_TIME ? "true" : "false");
+    put_number(b, "log_kq", (double)it->log_kq);
+    put_number(b, "popularity", (double)it->popularity);
+    put_number(b, "repeat", (double)it->repeat);
+    put_named(b, "parts", seen->n_parts, part_name, d, seen->part_logits + i, s->n_items);
+    put_named(b, "numeric", s->n_numeric, feature_name, d, s->numeric + (size_t)i * s->n_numeric, 1);
+    buf_printf(b, ",\"sentence\":");
+    put_sentence(d, b, s, it->sentence);
+    buf_put(b, d->history.p, d->history.n);
+}
+
+enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e)
+{
+    struct dump *d = dump;
+    put_history(d, seen->slate);
+    for (uint32_t i = 0; i < seen->slate->n_items; i++) {
+        put_example(d, seen, i);
+        TRY(buf_status(&d->line, e));
+        TRY(buf_status(&d->history, e));
+        if (fwrite(d->line.p, 1, d->line.n, d->file) != d->line.n)
+            return ERR_SET(e, STATUS_IO, "examples can't be written to %s: %s", d->path, strerror(errno));
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,19 @@
+/* dump.h - --dump-examples: every scored example as a JSON line, so that other tools can be tried on exactly the same work.
+ *
+ * {"slate":7,"source":"organic","time":…,"user":"u","item":"i","label":1,"logit":…,"score":…,"cold_user":…,"cold_item":…,
+ *  "first_time":…,"log_kq":…,"popularity":…,"repeat":…,"parts":{name:logit},"numeric":{name:value},"sentence":"…",
+ *  "history":["…"]}   Sentences are read back from the token ids that the model saw.
+ */
+#ifndef JOB_DUMP_H
+#define JOB_DUMP_H
+#include "base/status.h"
+#include "featurize/feat.h"
+#include "job/learner.h"
+
+struct dump;
+/* path "-": stdout.  m, f and vocab are borrowed. */
+enum status dump_open(struct dump **out, const char *path, const struct model *m, const struct feat *f,
+                      const struct token_vocab *vocab, struct err *e) MUST_CHECK;
+enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e) MUST_CHECK; /* a learner_seen_fn */
+void dump_close(struct dump *d); /* NULL is fine */
+#endif

@@ -1,0 +1,160 @@
+/* job.c - the loop. */
+#include "job/job.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "job/job_private.h"
+#include <time.h>
+
+atomic_bool job_stopping;
+
+enum { POP_MS = 10 };
+
+void job_stop(void)
+{
+    atomic_store(&job_stopping, true);
+}
+
+static int64_t now_us(const struct job *j)
+{
+    return j->clock->mono_us(j->clock);
+}
+
+/* --speed: waits until the event's time has come on a clock that runs `speed` times as fast as the wall's. */
+static void pace(struct job *j, int64_t event_ms)
+{
+    if (j->options->speed <= 0.0) return;
+    if (j->pace_event_ms == INT64_MIN) {
+        j->pace_event_ms = event_ms;
+        j->pace_wall_us = now_us(j);
+    }
+    const double due = (double)(event_ms - j->pace_event_ms) * 1000.0 / j->options->speed;
+    while (!atomic_load(&job_stopping)) {
+        const double left = due - (double)(now_us(j) - j->pace_wall_us);
+        if (left <= 0.0) return;
+        const struct timespec nap = {0, left > 10000.0 ? 10000000L : (long)(left * 1000.0)};
+        (void)nanosleep(&nap, NULL);
+        if (job_publish_tick(j, now_us(j), NULL) != STATUS_OK) return;
+    }
+}
+
+static enum status steps_done(struct job *j, struct err *e)
+{
+    const uint64_t every = j->options->publish_every, steps = learner_counts(j->learner)->steps;
+    if (every == 0 || steps < j->publish_mark + every) return STATUS_OK;
+    j->publish_mark = steps - steps % every;
+    return job_checkpoint(j, "steps", e);
+}
+
+static enum status take_record(struct job *j, struct source_record *rec, struct err *e)
+{
+    bool rejected;
+    const int64_t settled = learner_settled_ms(j->learner);
+    if (rec->kind == SOURCE_EVENT) pace(j, rec->event.time_ms);
+    TRY(learner_record(j->learner, rec, &rejected, e));
+    if (rejected) TRY(reject_sink_write(j->sink, rec, rec->kind == SOURCE_REJECT ? "parse" : "watermark", e));
+    if (learner_settled_ms(j->learner) != settled)
+        j->settled_wall_ms = j->options->replay ? j->clock->wall_ms(j->clock) : learner_settled_ms(j->learner);
+    return steps_done(j, e);
+}
+
+static enum status take_batch(struct job *j, struct source_batch *b, struct err *e)
+{
+    j->lag_events = b->lag_events;
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (atomic_load(&job_stopping)) return STATUS_OK; /* what is left has no offset yet: it is read again */
+        TRY(take_record(j, &b->records[i], e));
+    }
+    return STATUS_OK;
+}
+
+static enum status checkpoint_tick(struct job *j, int64_t now, struct err *e)
+{
+    const bool full = learner_dirty_bytes(j->learner) > (size_t)j->conf->state_dirty_bytes;
+    if (!full && (j->temporary || now < j->next_checkpoint_us)) return STATUS_OK;
+    return job_checkpoint(j, NULL, e);
+}
+
+static void show_progress(struct job *j, int64_t now, bool last)
+{
+    const struct learner_counts *c = learner_counts(j->learner);
+    if (!last && !progress_due(&j->progress, now, c->examples)) return;
+    struct report r;
+    learner_report(j->learner, &r);
+    const uint64_t total = source_bytes_total(j->source);
+    struct progress_now n = {.events = c->events, .rejected = c->rejected, .slates = c->slates, .examples = c->examples,
+                             .version = checkpoint_version(j->checkpoint), .watermark_ms = learner_watermark(j->learner),
+                             .done_frac = total > 0 ? (double)source_bytes_read(j->source) / (double)total : -1.0,
+                             .all = r.progressive};
+    n.events_per_s = (double)(c->events - j->events_before) / ((double)(now - j->started_us) * 1e-6 + 1e-9);
+    eval_recent(learner_eval(j->learner), &n.since);
+    progress_show(&j->progress, now, &n);
+    if (!j->progress.terminal) eval_recent_clear(learner_eval(j->learner));
+}
+
+static enum status tick(struct job *j, struct err *e)
+{
+    const int64_t now = now_us(j);
+    show_progress(j, now, false);
+    TRY(job_publish_tick(j, now, e));
+    return checkpoint_tick(j, now, e);
+}
+
+static enum status loop(struct job *j, struct err *e)
+{
+    while (!atomic_load(&job_stopping)) {
+        void *p;
+        const enum status st = queue_pop_for(j->full, &p, POP_MS);
+        if (st == STATUS_END) break;
+        if (st == STATUS_OK) {
+            struct source_batch *b = p;
+            const enum status taken = take_batch(j, b, e);
+            if (queue_push(j->empty, b) != STATUS_OK) source_batch_free(b);
+            TRY(taken);
+        }
+        TRY(tick(j, e));
+    }
+    return STATUS_OK;
+}
+
+/* The logs ended or a signal came: what is learnt becomes durable and, where Redis is, in force. */
+static enum status finish(struct job *j, struct err *e)
+{
+    if (j->poller_status != STATUS_OK && j->poller_status != STATUS_END) {
+        if (e != NULL) *e = j->poller_error;
+        (void)job_checkpoint(j, "final", NULL); /* what was read before the fault stays learnt */
+        return j->poller_status;
+    }
+    const bool ended = !atomic_load(&job_stopping);
+    if (ended && j->options->replay) checkpoint_logs_done(j->checkpoint);
+    if (ended && j->options->flush) TRY(learner_flush(j->learner, e));
+    TRY(job_checkpoint(j, "final", e));
+    TRY(job_publish_last(j, e));
+    show_progress(j, now_us(j), true);
+    progress_end(&j->progress);
+    return job_write_report(j, e);
+}
+
+enum status job_run(const struct conf *c, const struct job_options *o, struct err *e)
+{
+    enum status st;
+    struct job *j = mem_calloc(1, sizeof *j);
+    if (j == NULL) return ERR_SET(e, STATUS_OOM, "job: %zu bytes", sizeof *j);
+    j->conf = c;
+    j->options = o;
+    j->clock = clock_system();
+    j->pace_event_ms = INT64_MIN;
+    j->lag_events = -1;
+    TRY_OUT(st, job_open(j, e));
+    j->started_us = now_us(j);
+    j->next_checkpoint_us = j->started_us + c->state_checkpoint_ms * 1000;
+    j->publish_mark = learner_counts(j->learner)->steps;
+    progress_init(&j->progress, o->quiet, j->started_us);
+    TRY_OUT(st, job_poll_start(j, e));
+    TRY_OUT(st, loop(j, e));
+    job_poll_stop(j);
+    st = finish(j, e);
+out:
+    job_close(j);
+    mem_free(j);
+    return st;
+}

@@ -1,0 +1,33 @@
+/* job.h - the one loop that run and replay share: source → learner → checkpoint → publish.
+ *
+ * Two threads of its own: the poller fills batches, the learner (the caller's thread) takes them in order; a bounded queue
+ * between them is the back-pressure.  Signals set `job_stop`; the loop then finishes its batch, checkpoints, publishes.
+ */
+#ifndef JOB_JOB_H
+#define JOB_JOB_H
+#include "base/clock.h"
+#include "base/status.h"
+#include "schemas/conf.h"
+#include "schemas/report.h"
+#include "trainer/eval.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct job_options {
+    bool replay;               /* log files; else Kafka */
+    const char *const *paths;
+    size_t n_paths;
+    bool learn, flush;
+    struct eval_warmup warmup;
+    uint64_t publish_every;    /* steps; 0: by publish.every_ms (run) or only at the end (replay) */
+    double speed;              /* event time over wall time; 0: as fast as the machine goes */
+    const char *report_path, *dump_path; /* NULL: none; "-" is stdout */
+    bool dead_letters_in;      /* paths are dead-letter files: their messages are tried again */
+    bool quiet;                /* no progress */
+};
+/* Runs to the end of the logs or until job_stop.  Writes report and dump, publishes what is configured. */
+enum status job_run(const struct conf *c, const struct job_options *o, struct err *e) MUST_CHECK;
+/* Async-signal-safe: asks the running job to finish. */
+void job_stop(void);
+#endif

@@ -1,0 +1,132 @@
+/* job_open.c - building what the loop needs, in the order of who borrows from whom, and taking it down again. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "job/dump.h"
+#include "job/job_private.h"
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum status open_dir(struct job *j, struct err *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    if (j->conf->state_dir[0] != '\0') {
+        (void)snprintf(j->state_dir, sizeof j->state_dir, "%s", j->conf->state_dir);
+        return STATUS_OK;
+    }
+    if (!j->options->replay)
+        return ERR_SET(e, STATUS_INVALID, "a stream job needs a state folder: set state.dir (for example -o state.dir=state)");
+    (void)snprintf(j->state_dir, sizeof j->state_dir, "%s/freshet-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(j->state_dir) == NULL)
+        return ERR_SET(e, STATUS_IO, "temporary state folder %s: %s (set TMPDIR or state.dir)", j->state_dir, strerror(errno));
+    j->temporary = true;
+    return STATUS_OK;
+}
+
+static enum status open_language(struct job *j, struct err *e)
+{
+    const struct conf *c = j->conf;
+    TRY(token_open(&j->vocab, c->model_base, e));
+    TRY(describe_open(&j->templates, c, e));
+    if (!conf_list_has(c->model_parts, "text") && !conf_list_has(c->model_parts, "match")) return STATUS_OK;
+    TRY(kern_new(&j->kern, c->kernels_backend, e));
+    return encoder_open(&j->encoder, j->kern, c->model_base, e);
+}
+
+static enum status open_learner(struct job *j, struct err *e)
+{
+    const struct learner_parts_in in = {.conf = j->conf, .vocab = j->vocab, .templates = j->templates, .encoder = j->encoder,
+                                        .store = checkpoint_store(j->checkpoint)};
+    const struct learner_options o = {.learn = j->options->learn, .kafka = !j->options->replay, .warmup = j->options->warmup};
+    TRY(learner_new(&j->learner, &in, o, e));
+    TRY(checkpoint_restore(j->checkpoint, j->learner, e));
+    j->events_before = j->checkpoint_events = learner_counts(j->learner)->events;
+    j->examples_before = learner_counts(j->learner)->examples;
+    if (checkpoint_version(j->checkpoint) > 0 && !j->options->quiet)
+        log_info("resume", "state=%s version=%llu events=%llu sha256=%s", j->state_dir,
+                 (unsigned long long)checkpoint_version(j->checkpoint), (unsigned long long)j->events_before,
+                 checkpoint_sha256(j->checkpoint));
+    return STATUS_OK;
+}
+
+static enum status open_logs(struct job *j, struct err *e)
+{
+    const struct job_options *o = j->options;
+    enum status st;
+    uint64_t skip = 0;
+    size_t n = 0;
+    bool *use = mem_calloc(o->n_paths, sizeof *use);
+    const char **paths = mem_calloc(o->n_paths, sizeof *paths);
+    if (use == NULL || paths == NULL) {
+        st = ERR_SET(e, STATUS_OOM, "%zu log files", o->n_paths);
+        goto out;
+    }
+    TRY_OUT(st, checkpoint_logs(j->checkpoint, o->paths, o->n_paths, use, learner_file_next(j->learner), &j->base, &skip, e));
+    for (size_t i = 0; i < o->n_paths; i++) {
+        if (use[i]) paths[n++] = o->paths[i];
+        else log_info("replay", "file=%s skipped=\"learnt before into %s\"", o->paths[i], j->state_dir);
+    }
+    if (skip > 0) log_info("replay", "resumed_after=%llu records", (unsigned long long)skip);
+    st = o->dead_letters_in ? source_open_dead_letters(&j->source, j->conf, paths, n, skip, e)
+                            : source_open_files(&j->source, j->conf, paths, n, skip, e);
+out:
+    mem_free(use);
+    mem_free((void *)paths);
+    return st;
+}
+
+static enum status open_source(struct job *j, struct err *e)
+{
+    size_t n;
+    if (j->options->replay) return open_logs(j, e);
+    const struct source_offset *offsets = learner_offsets(j->learner, &n);
+    return source_open_kafka(&j->source, j->conf, j->clock, offsets, n, e);
+}
+
+enum status job_open(struct job *j, struct err *e)
+{
+    TRY(open_dir(j, e));
+    TRY(open_language(j, e));
+    TRY(checkpoint_open(&j->checkpoint, j->conf, j->state_dir, e));
+    TRY(open_learner(j, e));
+    TRY(open_source(j, e));
+    TRY(reject_sink_open(&j->sink, j->conf, checkpoint_dead_letters(j->checkpoint), e));
+    if (j->options->dump_path != NULL) {
+        TRY(dump_open(&j->dump, j->options->dump_path, learner_model(j->learner), learner_feat(j->learner), j->vocab, e));
+        learner_on_seen(j->learner, dump_seen, j->dump);
+    }
+    return publish_open(&j->publish, j->conf, j->clock, e);
+}
+
+static void remove_folder(const char *dir)
+{
+    char path[900];
+    DIR *d = opendir(dir);
+    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
+        if (strcmp(f->d_name, ".") == 0 || strcmp(f->d_name, "..") == 0) continue;
+        (void)snprintf(path, sizeof path, "%s/%s", dir, f->d_name);
+        if (f->d_type == DT_DIR) remove_folder(path);
+        else (void)unlink(path);
+    }
+    if (d != NULL) (void)closedir(d);
+    (void)rmdir(dir);
+}
+
+void job_close(struct job *j)
+{
+    job_poll_stop(j);
+    publish_close(j->publish);
+    dump_close(j->dump);
+    reject_sink_close(j->sink);
+    source_close(j->source);
+    learner_free(j->learner);
+    checkpoint_close(j->checkpoint);
+    encoder_free(j->encoder);
+    kern_free(j->kern);
+    describe_close(j->templates);
+    token_free(j->vocab);
+    if (j->temporary) remove_folder(j->state_dir);
+}

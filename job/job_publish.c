@@ -1,0 +1,171 @@
+/* job_publish.c - what leaves the job: checkpoints, versions, features, metrics. */
+#include "base/log.h"
+#include "job/job_private.h"
+#include <stdio.h>
+
+enum {
+    COST_SHARE = 20, /* a checkpoint costs at most 1/20 of the time */
+    METRICS_US = 1000000,
+    LAST_MS = 10000,
+    OFFSETS_MAX = 4096
+};
+
+static void fill_version(struct job *j, const char *reason, struct publish_version *v, struct publish_offset *offsets, size_t cap)
+{
+    const struct param_set *p = learner_params(j->learner);
+    size_t n;
+    const struct source_offset *from = learner_offsets(j->learner, &n);
+    *v = (struct publish_version){.version = p->version, .parent = j->published_version, .reason = reason,
+                                  .examples = learner_counts(j->learner)->learnt_examples,
+                                  .watermark_ms = learner_watermark(j->learner), .settled_ms = learner_settled_ms(j->learner),
+                                  .settled_wall_ms = j->settled_wall_ms, .live = !j->options->replay, .offsets = offsets};
+    (void)snprintf(v->sha256, sizeof v->sha256, "%s", p->sha256);
+    (void)snprintf(v->base, sizeof v->base, "%016llx", (unsigned long long)model_fingerprint(learner_model(j->learner)));
+    for (size_t i = 0; i < n && i < cap; i++)
+        offsets[v->n_offsets++] = (struct publish_offset){from[i].topic, from[i].partition, from[i].next};
+}
+
+static enum status publish_version_now(struct job *j, const char *reason, struct err *e)
+{
+    static struct publish_offset offsets[OFFSETS_MAX];
+    struct publish_version v;
+    struct weights_view view = {0};
+    struct arena a = {0};
+    struct buf file = {0};
+    enum status st;
+    const struct model *m = learner_model(j->learner);
+    fill_version(j, reason, &v, offsets, OFFSETS_MAX);
+    TRY_OUT(st, param_view(model_table(m), learner_params(j->learner), model_fingerprint(m), &a, &view, e));
+    view.version = v.version;
+    TRY_OUT(st, weights_encode(&file, &view, e));
+    st = publish_weights(j->publish, &v, &file, e);
+    j->published_version = v.version;
+out:
+    buf_fini(&file);
+    arena_fini(&a);
+    return st;
+}
+
+static bool something_new(const struct job *j)
+{
+    return checkpoint_version(j->checkpoint) == 0 || learner_counts(j->learner)->events != j->checkpoint_events;
+}
+
+enum status job_checkpoint(struct job *j, const char *publish_reason, struct err *e)
+{
+    const int64_t start = j->clock->mono_us(j->clock);
+    if (something_new(j) || publish_reason != NULL) {
+        uint64_t length = 0;
+        TRY(reject_sink_sync(j->sink, &length, e));
+        checkpoint_set_dead_letters(j->checkpoint, length);
+        TRY(checkpoint_write(j->checkpoint, j->learner, e));
+        j->checkpoint_events = learner_counts(j->learner)->events;
+        j->checkpoint_wall_ms = j->clock->wall_ms(j->clock);
+        if (!j->options->replay) {
+            size_t n;
+            const struct source_offset *offsets = learner_offsets(j->learner, &n);
+            source_commit(j->source, offsets, n);
+        }
+    }
+    const int64_t end = j->clock->mono_us(j->clock), cost = end - start;
+    const int64_t every = j->conf->state_checkpoint_ms * 1000;
+    j->next_checkpoint_us = end + (every > COST_SHARE * cost ? every : COST_SHARE * cost);
+    j->next_publish_us = end + (j->conf->publish_every_ms * 1000 > COST_SHARE * cost ? j->conf->publish_every_ms * 1000 : COST_SHARE * cost);
+    if (publish_reason == NULL || j->publish == NULL) return STATUS_OK;
+    TRY(job_publish_features(j, e)); /* a version never comes before the records it was learnt with */
+    return publish_version_now(j, publish_reason, e);
+}
+
+/* The batch that the two callbacks below fill. */
+struct features {
+    struct job *j;
+    struct publish_batch *batch;
+    struct buf pack;
+    struct err *e;
+};
+
+static enum status put_state(struct features *f, uint64_t hash, const int32_t *ids, uint32_t n)
+{
+    struct state_cache *states = learner_states(f->j->learner);
+    if (states == NULL || n == 0 || !publish_wants_state(f->j->publish, state_key(states, hash))) return STATUS_OK;
+    const struct state_request want = {hash, ids, n};
+    const struct state_entry *entry;
+    TRY(state_acquire(states, &want, 1, &entry, f->e));
+    const struct record_state rec = state_record(entry);
+    buf_clear(&f->pack);
+    record_state_encode(&f->pack, &rec);
+    state_release(states, &entry, 1);
+    TRY(buf_status(&f->pack, f->e));
+    return publish_put_state(f->batch, state_key(states, hash), (struct str){(const char *)f->pack.p, f->pack.n}, f->e);
+}
+
+static enum status put_user(void *arg, const struct record_user *u)
+{
+    struct features *f = arg;
+    for (uint32_t i = 0; i < u->n_events && i < (uint32_t)f->j->conf->model_events; i++)
+        TRY(put_state(f, u->events[i].sentence, u->events[i].ids, u->events[i].n_ids));
+    buf_clear(&f->pack);
+    record_user_encode(&f->pack, u);
+    TRY(buf_status(&f->pack, f->e));
+    return publish_put_user(f->batch, u->id, (struct str){(const char *)f->pack.p, f->pack.n}, f->e);
+}
+
+static enum status put_item(void *arg, const struct record_item *i)
+{
+    struct features *f = arg;
+    TRY(put_state(f, i->sentence, i->ids, i->n_ids));
+    buf_clear(&f->pack);
+    record_item_encode(&f->pack, i);
+    TRY(buf_status(&f->pack, f->e));
+    return publish_put_item(f->batch, i->id, (struct str){(const char *)f->pack.p, f->pack.n}, f->e);
+}
+
+enum status job_publish_features(struct job *j, struct err *e)
+{
+    struct features f = {.j = j, .e = e};
+    if (j->publish == NULL) return STATUS_OK;
+    if (publish_lost(j->publish)) world_mark_all_changed(learner_world(j->learner));
+    enum status st = publish_features_begin(j->publish, &f.batch, e);
+    if (st == STATUS_AGAIN) return STATUS_OK;
+    TRY(st);
+    st = world_each_changed(learner_world(j->learner), put_user, put_item, &f);
+    publish_features_end(j->publish, f.batch);
+    buf_fini(&f.pack);
+    return st == STATUS_FULL ? STATUS_OK : st;
+}
+
+static enum status check_lease(struct job *j, struct err *e)
+{
+    struct publish_state s;
+    publish_state(j->publish, &s);
+    if (s.lease != PUBLISH_LEASE_CONFLICT) return STATUS_OK;
+    return ERR_SET(e, STATUS_CONFLICT, "another learner took over model %s: %s", j->conf->model_name, s.error.text);
+}
+
+enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e)
+{
+    if (j->publish == NULL) return STATUS_OK;
+    if (now_us >= j->next_features_us) {
+        TRY(job_publish_features(j, e));
+        j->next_features_us = now_us + j->conf->publish_features_ms * 1000;
+    }
+    if (now_us >= j->next_metrics_us) {
+        TRY(check_lease(j, e));
+        job_figures(j, now_us);
+        j->next_metrics_us = now_us + METRICS_US;
+    }
+    if (now_us < j->next_publish_us || !something_new(j)) return STATUS_OK;
+    return job_checkpoint(j, "interval", e);
+}
+
+enum status job_publish_last(struct job *j, struct err *e)
+{
+    if (j->publish == NULL) return STATUS_OK;
+    job_figures(j, j->clock->mono_us(j->clock));
+    do TRY(job_publish_features(j, e));
+    while (world_has_changed(learner_world(j->learner)) && publish_flush(j->publish, LAST_MS, e) == STATUS_OK);
+    const enum status st = publish_flush(j->publish, LAST_MS, e);
+    if (st == STATUS_OK) return STATUS_OK;
+    log_warn("publish", "unfinished=\"%s\"", e != NULL ? e->text : status_text(st));
+    return st == STATUS_CONFLICT ? st : STATUS_OK; /* Redis away is no failure of learning: what was learnt is durable */
+}

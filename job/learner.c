@@ -1,0 +1,189 @@
+/* learner.c - building the learner and reading it from outside; what it does is in learner_event.c. */
+#include "base/mem.h"
+#include "job/learner_private.h"
+#include <string.h>
+
+static enum status open_model(struct learner *l, const struct learner_parts_in *in, struct err *e)
+{
+    const struct conf *c = in->conf;
+    TRY(model_new(&l->model, c, in->encoder, feat_count(l->feat), e));
+    if (model_wants_states(l->model))
+        TRY(state_cache_new(&l->states, in->encoder, model_frozen_layers(l->model), model_wants_tokens(l->model),
+                            (size_t)c->kernels_cache_bytes, (unsigned)c->kernels_threads, c->kernels_backend, e));
+    TRY(param_set_new(&l->params, model_table(l->model), e));
+    TRY(model_init_params(l->model, (uint64_t)c->train_seed, l->params, e));
+    TRY(optim_new(&l->optim, model_table(l->model), c, e));
+    TRY(model_run_new(&l->run, l->model, l->states, true, e));
+    return model_bind(l->run, l->params, e);
+}
+
+static enum status open_stream(struct learner *l, const struct learner_parts_in *in, struct err *e)
+{
+    const struct conf *c = in->conf;
+    TRY(feat_new(&l->feat, c, in->vocab, in->templates, e));
+    TRY(world_new(&l->world, c, l->feat, in->store, e));
+    TRY(dedupe_new(&l->dedupe, (size_t)c->ingest_dedupe_ids, e));
+    TRY(watermark_new(&l->watermark, c, e));
+    TRY(order_new(&l->order, c, e));
+    return join_new(&l->join, c, e);
+}
+
+static enum status open_batch(struct learner *l, size_t n, struct err *e)
+{
+    l->pending = mem_calloc(n, sizeof(struct slate *));
+    if (l->pending == NULL) return ERR_SET(e, STATUS_OOM, "batch of %zu slates", n);
+    for (size_t i = 0; i < n; i++) TRY(slate_new(&l->pending[i], e));
+    return STATUS_OK;
+}
+
+enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o, struct err *e)
+{
+    enum status st;
+    *out = NULL;
+    struct learner *l = mem_calloc(1, sizeof *l);
+    if (l == NULL) return ERR_SET(e, STATUS_OOM, "learner: %zu bytes", sizeof *l);
+    l->conf = in->conf;
+    l->options = o;
+    l->next_slate = 1;
+    l->first_ms = INT64_MIN;
+    TRY_OUT(st, open_stream(l, in, e));
+    TRY_OUT(st, open_model(l, in, e));
+    TRY_OUT(st, open_new(&l->open, model_n_parts(l->model), e));
+    TRY_OUT(st, eval_new(&l->eval, model_n_parts(l->model), o.warmup, e));
+    TRY_OUT(st, slate_new(&l->slate, e));
+    TRY_OUT(st, open_batch(l, (size_t)in->conf->train_batch_slates, e));
+    *out = l;
+    l = NULL;
+out:
+    learner_free(l);
+    return st;
+}
+
+void learner_free(struct learner *l)
+{
+    if (l == NULL) return;
+    for (int64_t i = 0; l->pending != NULL && i < l->conf->train_batch_slates; i++) slate_free(l->pending[i]);
+    mem_free(l->pending);
+    slate_free(l->slate);
+    eval_free(l->eval);
+    open_free(l->open);
+    model_run_free(l->run);
+    optim_free(l->optim);
+    param_set_release(l->params);
+    state_cache_free(l->states);
+    model_free(l->model);
+    join_free(l->join);
+    order_free(l->order);
+    watermark_free(l->watermark);
+    dedupe_free(l->dedupe);
+    world_free(l->world);
+    feat_free(l->feat);
+    mem_free(l->unmatched);
+    mem_free(l->predictions.logits);
+    mem_free(l->predictions.part_logits);
+    mem_free(l->predictions.frozen);
+    mem_free(l->offsets);
+    mem_free(l);
+}
+
+void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user)
+{
+    l->seen = fn;
+    l->seen_user = user;
+}
+
+size_t learner_dirty_bytes(const struct learner *l)
+{
+    return world_counts(l->world)->dirty_bytes + open_bytes(l->open);
+}
+
+struct param_set *learner_params(struct learner *l)
+{
+    return l->params;
+}
+
+struct optim *learner_optim(struct learner *l)
+{
+    return l->optim;
+}
+
+const struct model *learner_model(const struct learner *l)
+{
+    return l->model;
+}
+
+struct world *learner_world(struct learner *l)
+{
+    return l->world;
+}
+
+struct state_cache *learner_states(struct learner *l)
+{
+    return l->states;
+}
+
+struct eval *learner_eval(struct learner *l)
+{
+    return l->eval;
+}
+
+struct feat *learner_feat(struct learner *l)
+{
+    return l->feat;
+}
+
+const struct learner_counts *learner_counts(const struct learner *l)
+{
+    return &l->counts;
+}
+
+const struct join_counts *learner_join_counts(const struct learner *l)
+{
+    return join_counts(l->join);
+}
+
+uint64_t learner_open_slates(const struct learner *l)
+{
+    return open_count(l->open);
+}
+
+int64_t learner_watermark(const struct learner *l)
+{
+    return watermark_ms(l->watermark);
+}
+
+int64_t learner_settled_ms(const struct learner *l)
+{
+    return l->settled_ms;
+}
+
+const struct source_offset *learner_offsets(const struct learner *l, size_t *n)
+{
+    *n = l->n_offsets;
+    return l->offsets;
+}
+
+uint64_t learner_file_next(const struct learner *l)
+{
+    return l->file_next;
+}
+
+void learner_report(const struct learner *l, struct report *out)
+{
+    const struct learner_counts *c = &l->counts;
+    const char *names[MODEL_PARTS_MAX];
+    for (size_t i = 0; i < model_n_parts(l->model); i++) names[i] = model_part_name(l->model, i);
+    memset(out, 0, sizeof *out);
+    eval_report(l->eval, names, out);
+    out->events = c->events;
+    out->skipped = c->skipped;
+    out->duplicates = c->duplicates;
+    out->examples = c->examples;
+    out->slates = c->slates;
+    out->open = open_count(l->open);
+    out->late = join_counts(l->join)->late;
+    out->unmatched = join_counts(l->join)->unmatched;
+    out->tokens = feat_tokens_seen(l->feat);
+    out->unknown_tokens = feat_tokens_unknown(l->feat);
+    reject_tally_report(&l->tally, out);
+}

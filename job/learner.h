@@ -1,0 +1,76 @@
+/* learner.h - the single writer: world and model, and what one record of the stream does to them.
+ *
+ * The one order of things (DESIGN "One event's way"): dedupe → watermark → what that completes (orders, then slates that
+ * are due) → the event itself.  A list is scored before anything of it is counted or learnt.  No clock, no thread and no
+ * I/O but the store's read-back of users: the same records in the same order give the same bits.
+ */
+#ifndef JOB_LEARNER_H
+#define JOB_LEARNER_H
+#include "base/store.h"
+#include "ingest/dedupe.h"
+#include "ingest/join.h"
+#include "ingest/order.h"
+#include "ingest/source.h"
+#include "ingest/watermark.h"
+#include "featurize/world.h"
+#include "job/open.h"
+#include "model/model.h"
+#include "schemas/report.h"
+#include "trainer/eval.h"
+#include "trainer/optim.h"
+
+struct learner_counts {
+    uint64_t events, accepted, rejected, skipped, duplicates, slates, examples, learnt_slates, learnt_examples, steps;
+};
+struct learner_options {
+    bool learn;
+    bool kafka; /* positions are Kafka's; a replay's ordinals are remembered apart */
+    struct eval_warmup warmup;
+};
+struct learner;
+/* Called for every slate whose labels are settled, with what was predicted when it was opened (for --dump-examples). */
+struct learner_seen {
+    const struct slate *slate;
+    const float *logits, *part_logits; /* (K), (parts, K) */
+    size_t n_parts;
+};
+typedef enum status learner_seen_fn(void *user, const struct learner_seen *seen, struct err *e);
+
+/* store may be NULL (no state folder at all: tests). Everything is borrowed but the learner's own. */
+struct learner_parts_in {
+    const struct conf *conf;
+    const struct token_vocab *vocab;
+    const struct describe *templates;
+    const struct encoder *encoder; /* NULL when no part needs it */
+    struct store *store;
+};
+enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o, struct err *e) MUST_CHECK;
+void learner_free(struct learner *l);
+void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user);
+/* One record.  Only faults of ours or of the store are errors; bad input is counted (and *rejected set, for the dead
+ * letters: a record that is refused here has its reject filled in). */
+enum status learner_record(struct learner *l, struct source_record *rec, bool *rejected, struct err *e) MUST_CHECK;
+/* Settles everything that is open (--flush). */
+enum status learner_flush(struct learner *l, struct err *e) MUST_CHECK;
+/* The state, into and out of a store transaction (job/checkpoint.h does files and versions). */
+enum status learner_save(struct learner *l, struct store_txn *t, struct err *e) MUST_CHECK;
+void learner_saved(struct learner *l); /* the commit succeeded */
+enum status learner_load(struct learner *l, struct store_txn *t, struct err *e) MUST_CHECK;
+size_t learner_dirty_bytes(const struct learner *l);
+
+struct param_set *learner_params(struct learner *l);
+struct optim *learner_optim(struct learner *l);
+const struct model *learner_model(const struct learner *l);
+struct world *learner_world(struct learner *l);
+struct state_cache *learner_states(struct learner *l); /* NULL when no part wants states */
+struct eval *learner_eval(struct learner *l);
+struct feat *learner_feat(struct learner *l);
+const struct learner_counts *learner_counts(const struct learner *l);
+const struct join_counts *learner_join_counts(const struct learner *l);
+uint64_t learner_open_slates(const struct learner *l);
+int64_t learner_watermark(const struct learner *l);   /* INT64_MIN before the first event */
+int64_t learner_settled_ms(const struct learner *l);  /* event time that settled the newest learnt slate; 0: none */
+const struct source_offset *learner_offsets(const struct learner *l, size_t *n);
+uint64_t learner_file_next(const struct learner *l);  /* ordinal of the next record of a replay */
+void learner_report(const struct learner *l, struct report *out); /* all but seconds and version */
+#endif

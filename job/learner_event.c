@@ -1,0 +1,260 @@
+/* learner_event.c - what one record does: complete what is due, score, take in, learn. */
+#include "base/mem.h"
+#include "job/learner_private.h"
+
+static enum status room_for(struct learner *l, size_t k, struct err *e)
+{
+    struct open_predictions *p = &l->predictions;
+    if (k <= l->cap_items) return STATUS_OK;
+    mem_free(p->logits);
+    mem_free(p->part_logits);
+    mem_free(p->frozen);
+    l->cap_items = 0;
+    p->n_parts = model_n_parts(l->model);
+    p->logits = mem_calloc(k, sizeof(float));
+    p->part_logits = mem_calloc(k * p->n_parts, sizeof(float));
+    p->frozen = mem_calloc(k, sizeof(float));
+    if (p->logits == NULL || p->part_logits == NULL || p->frozen == NULL)
+        return ERR_SET(e, STATUS_OOM, "slate of %zu candidates", k);
+    l->cap_items = k;
+    return STATUS_OK;
+}
+
+static enum status score_slate(struct learner *l, struct err *e)
+{
+    TRY(room_for(l, l->slate->n_items, e));
+    TRY(model_bind(l->run, l->params, e));
+    TRY(model_score(l->run, l->slate, 0, l->predictions.logits, l->predictions.part_logits, e));
+    return model_frozen_cosine(l->run, l->slate, l->predictions.frozen, e);
+}
+
+/* The pending slates are one batch: learn each, then one step.  A slate whose numbers are not finite is skipped (nothing
+ * of it was added) and the stream goes on. */
+enum status learner_step(struct learner *l, struct err *e)
+{
+    uint64_t examples = 0;
+    TRY(model_bind(l->run, l->params, e));
+    for (uint32_t i = 0; i < l->n_pending; i++) {
+        double loss = 0.0;
+        const enum status st = model_learn(l->run, l->pending[i], (uint64_t)l->conf->train_seed, &loss, e);
+        if (st == STATUS_CORRUPT) continue;
+        TRY(st);
+        l->counts.learnt_slates++;
+        examples += l->pending[i]->n_items;
+    }
+    l->n_pending = 0;
+    if (examples == 0) return STATUS_OK;
+    TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
+    model_apply_stats(l->run, l->params);
+    model_grads_clear(l->run);
+    l->counts.learnt_examples += examples;
+    l->counts.steps++;
+    return STATUS_OK;
+}
+
+/* The scratch slate joins the batch (and a used one takes its place). */
+static enum status learn_slate(struct learner *l, struct err *e)
+{
+    if (!l->options.learn) return STATUS_OK;
+    struct slate *s = l->slate;
+    l->slate = l->pending[l->n_pending];
+    l->pending[l->n_pending++] = s;
+    return l->n_pending == (uint32_t)l->conf->train_batch_slates ? learner_step(l, e) : STATUS_OK;
+}
+
+/* l->slate has its labels: evaluate with what was predicted at its opening, then learn. */
+static enum status settle_slate(struct learner *l, const struct open_predictions *p, struct err *e)
+{
+    struct slate *s = l->slate;
+    const struct learner_seen seen = {s, p->logits, p->part_logits, p->n_parts};
+    l->counts.slates++;
+    l->counts.examples += s->n_items;
+    TRY(eval_slate(l->eval, s, p->logits, p->part_logits, p->frozen, l->first_ms, e));
+    if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
+    if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
+    TRY(world_settled(l->world, s, e));
+    return learn_slate(l, e);
+}
+
+static enum status settle_due(struct learner *l, int64_t watermark, struct err *e)
+{
+    struct join_settled done;
+    struct open_predictions p = {0};
+    for (;;) {
+        enum status st = join_settle(l->join, watermark, &done, e);
+        if (st == STATUS_NOT_FOUND) return STATUS_OK;
+        TRY(st);
+        slate_reset(l->slate);
+        st = open_take(l->open, done.slate, l->slate, &p, e);
+        if (st == STATUS_NOT_FOUND || l->slate->n_items != done.n)
+            return ERR_SET(e, STATUS_CORRUPT, "slate %llu is due but not among the open ones", (unsigned long long)done.slate);
+        TRY(st);
+        for (uint32_t i = 0; i < done.n; i++) {
+            l->slate->items[i].label = done.labels[i];
+            l->slate->items[i].weight = done.weights[i];
+        }
+        l->slate->settled_ms = done.due_ms;
+        TRY(settle_slate(l, &p, e));
+    }
+}
+
+/* Gives the scratch slate its identity. */
+static void begin_slate(struct learner *l, enum slate_source source, const struct event *ev, struct event_position at,
+                        int64_t time_ms)
+{
+    struct slate *s = l->slate;
+    slate_reset(s);
+    s->id = l->next_slate;
+    s->source = source;
+    s->at = at;
+    s->time_ms = time_ms;
+    s->user = arena_str(s->arena, ev->user);
+    s->request = arena_str(s->arena, source == SLATE_ORGANIC ? ev->order : str_has(ev->request) ? ev->request : ev->id);
+}
+
+static enum status take_impression(struct learner *l, const struct event *ev, struct err *e)
+{
+    begin_slate(l, SLATE_IMPRESSION, ev, ev->at, ev->time_ms);
+    TRY(world_fill_impression(l->world, l->slate, ev, e));
+    if (l->slate->n_items == 0) return STATUS_OK;
+    TRY(score_slate(l, e));
+    TRY(open_put(l->open, l->slate, &l->predictions, e));
+    l->next_slate++;
+    return join_open(l->join, l->slate->id, ev, e);
+}
+
+/* The positive lines of a compound that no shown list claims are a slate with sampled negatives. */
+static enum status learn_organic(struct learner *l, const struct order_compound *c, uint32_t n, struct err *e)
+{
+    begin_slate(l, SLATE_ORGANIC, &c->lines[0], c->at, c->time_ms);
+    const enum status st = world_fill_organic(l->world, l->slate, l->unmatched, n, c->at, e);
+    if (st == STATUS_NOT_FOUND) return STATUS_OK;
+    TRY(st);
+    l->next_slate++;
+    l->slate->settled_ms = c->time_ms;
+    TRY(score_slate(l, e));
+    return settle_slate(l, &l->predictions, e);
+}
+
+static enum status take_compound(struct learner *l, const struct order_compound *c, struct err *e)
+{
+    uint32_t n = 0;
+    const struct conf_type *type = &l->conf->types[c->lines[0].type];
+    if (mem_grow((void **)&l->unmatched, &l->cap_unmatched, c->n, sizeof *l->unmatched) != 0)
+        return ERR_SET(e, STATUS_OOM, "order of %u lines", c->n);
+    for (uint32_t i = 0; i < c->n; i++) {
+        bool matched = false;
+        TRY(join_mark(l->join, &c->lines[i], &matched, e));
+        if (!matched && type->label == CONF_LABEL_POSITIVE && str_has(c->lines[i].user)) l->unmatched[n++] = c->lines[i];
+    }
+    if (n > 0 && l->conf->join_organic) TRY(learn_organic(l, c, n, e));
+    return world_take(l->world, c->lines, c->n, e);
+}
+
+static enum status take_ready(struct learner *l, struct err *e)
+{
+    struct order_compound c;
+    for (;;) {
+        const enum status st = order_ready(l->order, &c);
+        if (st == STATUS_NOT_FOUND) return STATUS_OK;
+        TRY(st);
+        TRY(take_compound(l, &c, e));
+    }
+}
+
+/* Orders first: their lines may still mark a slate that is due at the same watermark. */
+static enum status complete_due(struct learner *l, int64_t watermark, struct err *e)
+{
+    TRY(order_advance(l->order, watermark, e));
+    TRY(take_ready(l, e));
+    return settle_due(l, watermark, e);
+}
+
+static enum status take_event(struct learner *l, const struct event *ev, struct err *e)
+{
+    switch (ev->kind) {
+    case EVENT_ITEM: return world_item(l->world, ev, e);
+    case EVENT_USER: return world_user(l->world, ev, e);
+    case EVENT_IMPRESSION: return take_impression(l, ev, e);
+    case EVENT_BEHAVIOUR: break;
+    }
+    TRY(order_push(l->order, ev, e));
+    return take_ready(l, e);
+}
+
+enum status learner_flush(struct learner *l, struct err *e)
+{
+    TRY(order_flush(l->order, e));
+    TRY(take_ready(l, e));
+    TRY(settle_due(l, INT64_MAX, e));
+    return learner_step(l, e);
+}
+
+static struct source_offset *offset_of(struct learner *l, struct event_position at)
+{
+    for (size_t i = 0; i < l->n_offsets; i++)
+        if (l->offsets[i].topic == at.topic && l->offsets[i].partition == at.partition) return &l->offsets[i];
+    if (mem_grow((void **)&l->offsets, &l->cap_offsets, l->n_offsets + 1, sizeof *l->offsets) != 0) return NULL;
+    struct source_offset *o = &l->offsets[l->n_offsets++];
+    *o = (struct source_offset){.topic = at.topic, .partition = at.partition};
+    return o;
+}
+
+static enum status advance_offset(struct learner *l, struct event_position at, struct err *e)
+{
+    if (!l->options.kafka) {
+        l->file_next = at.offset + 1;
+        return STATUS_OK;
+    }
+    struct source_offset *o = offset_of(l, at);
+    if (o == NULL) return ERR_SET(e, STATUS_OOM, "offsets: %zu partitions", l->n_offsets + 1);
+    o->next = at.offset + 1;
+    return STATUS_OK;
+}
+
+static void count_reject(struct learner *l, const struct reject *r, bool *rejected)
+{
+    l->counts.rejected++;
+    reject_tally_add(&l->tally, r);
+    *rejected = true;
+}
+
+/* OK: go on with it; NOT_FOUND: it is counted and done with. */
+static enum status admit(struct learner *l, struct source_record *rec, bool *rejected)
+{
+    const struct event *ev = &rec->event;
+    if (str_has(ev->id) && dedupe_seen(l->dedupe, ev->source, ev->id)) {
+        l->counts.duplicates++;
+        return STATUS_NOT_FOUND;
+    }
+    if (l->first_ms == INT64_MIN) l->first_ms = ev->time_ms;
+    if (watermark_take(l->watermark, ev->at, ev->time_ms, &rec->reject)) return STATUS_OK;
+    count_reject(l, &rec->reject, rejected);
+    return STATUS_NOT_FOUND;
+}
+
+enum status learner_record(struct learner *l, struct source_record *rec, bool *rejected, struct err *e)
+{
+    *rejected = false;
+    if (rec->kind == SOURCE_IDLE) {
+        watermark_idle(l->watermark, rec->at);
+        return complete_due(l, watermark_ms(l->watermark), e);
+    }
+    TRY(advance_offset(l, rec->at, e));
+    l->counts.events++;
+    if (rec->kind == SOURCE_REJECT) {
+        count_reject(l, &rec->reject, rejected);
+        return STATUS_OK;
+    }
+    if (rec->kind == SOURCE_SKIP) {
+        l->counts.skipped++;
+        reject_tally_add(&l->tally, &rec->reject);
+        return STATUS_OK;
+    }
+    const enum status st = admit(l, rec, rejected);
+    if (st == STATUS_NOT_FOUND) return STATUS_OK;
+    TRY(st);
+    l->counts.accepted++;
+    TRY(complete_due(l, watermark_ms(l->watermark), e));
+    return take_event(l, &rec->event, e);
+}

@@ -1,0 +1,42 @@
+/* learner_private.h - the learner's insides, shared by learner*.c alone. */
+#ifndef JOB_LEARNER_PRIVATE_H
+#define JOB_LEARNER_PRIVATE_H
+#include "job/learner.h"
+
+struct learner {
+    const struct conf *conf;
+    struct learner_options options;
+    struct feat *feat;
+    struct world *world;
+    struct dedupe *dedupe;
+    struct watermark *watermark;
+    struct order *order;
+    struct join *join;
+    struct open_slates *open;
+    struct model *model;
+    struct state_cache *states;
+    struct param_set *params;
+    struct optim *optim;
+    struct model_run *run;
+    struct eval *eval;
+    struct slate *slate;                   /* scratch: the one being filled, or taken from the open ones */
+    struct event *unmatched;               /* scratch: positive lines of a compound that no impression claims */
+    size_t cap_unmatched;
+    struct open_predictions predictions;   /* scratch for cap_items candidates */
+    size_t cap_items;
+    struct slate **pending;                /* train.batch_slates of them: settled, not yet learnt (part of the state) */
+    uint32_t n_pending;
+    uint64_t next_slate;                   /* id of the next slate, from 1 */
+    int64_t first_ms, settled_ms;
+    uint64_t file_next;
+    struct source_offset *offsets; /* Kafka's */
+    size_t n_offsets, cap_offsets;
+    struct learner_counts counts;
+    struct reject_tally tally;
+    learner_seen_fn *seen;
+    void *seen_user;
+};
+
+/* Learns the pending slates as one batch, full or not: one optimiser step. */
+enum status learner_step(struct learner *l, struct err *e) MUST_CHECK;
+#endif

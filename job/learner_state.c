@@ -1,0 +1,138 @@
+/* learner_state.c - the learner in and out of a store transaction: one record a concern, under STORE_LEARNER. */
+#include "job/learner_private.h"
+
+static void offsets_encode(struct buf *b, const struct learner *l)
+{
+    buf_varint(b, l->n_offsets);
+    for (size_t i = 0; i < l->n_offsets; i++) {
+        buf_u32(b, l->offsets[i].topic);
+        buf_u32(b, l->offsets[i].partition);
+        buf_u64(b, l->offsets[i].next);
+    }
+}
+
+/* All counters in declaration order: they are all u64. */
+#define COUNTS_WORDS (sizeof(struct learner_counts) / sizeof(uint64_t))
+
+static void stream_encode(struct buf *b, const struct learner *l)
+{
+    const uint64_t *counts = (const uint64_t *)(const void *)&l->counts;
+    buf_u64(b, l->next_slate);
+    buf_i64(b, l->first_ms);
+    buf_i64(b, l->settled_ms);
+    buf_u64(b, l->file_next);
+    buf_varint(b, COUNTS_WORDS);
+    for (size_t i = 0; i < COUNTS_WORDS; i++) buf_varint(b, counts[i]);
+    reject_tally_encode(b, &l->tally);
+    offsets_encode(b, l);
+    buf_varint(b, l->n_pending);
+    for (uint32_t i = 0; i < l->n_pending; i++) slate_encode(b, l->pending[i]);
+}
+
+static enum status offsets_decode(struct learner *l, struct buf_reader *r, struct err *e)
+{
+    const size_t n = buf_get_count(r, 16);
+    if (mem_grow((void **)&l->offsets, &l->cap_offsets, n, sizeof *l->offsets) != 0)
+        return ERR_SET(e, STATUS_OOM, "offsets of %zu partitions", n);
+    for (l->n_offsets = 0; l->n_offsets < n; l->n_offsets++) {
+        struct source_offset *o = &l->offsets[l->n_offsets];
+        o->topic = buf_get_u32(r);
+        o->partition = buf_get_u32(r);
+        o->next = buf_get_u64(r);
+    }
+    return STATUS_OK;
+}
+
+static enum status stream_decode(struct learner *l, struct buf_reader *r, struct err *e)
+{
+    uint64_t *counts = (uint64_t *)(void *)&l->counts;
+    l->next_slate = buf_get_u64(r);
+    l->first_ms = buf_get_i64(r);
+    l->settled_ms = buf_get_i64(r);
+    l->file_next = buf_get_u64(r);
+    if (buf_get_varint(r) != COUNTS_WORDS)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "the state folder was written by another version of freshet (counters differ)");
+    for (size_t i = 0; i < COUNTS_WORDS; i++) counts[i] = buf_get_varint(r);
+    TRY(reject_tally_decode(&l->tally, r, e));
+    TRY(offsets_decode(l, r, e));
+    const size_t n = (size_t)buf_get_varint(r);
+    if (n >= (size_t)l->conf->train_batch_slates) return ERR_SET(e, STATUS_CORRUPT, "%zu pending slates in the state", n);
+    for (l->n_pending = 0; l->n_pending < n; l->n_pending++) TRY(slate_decode(l->pending[l->n_pending], r, e));
+    return r->bad ? ERR_SET(e, STATUS_CORRUPT, "stream state is cut short") : STATUS_OK;
+}
+
+enum piece { PIECE_STREAM, PIECE_DEDUPE, PIECE_WATERMARK, PIECE_ORDER, PIECE_JOIN, PIECE_EVAL, PIECE_MODEL, PIECES };
+static const char *const piece_names[PIECES] = {"stream", "dedupe", "watermark", "order", "join", "eval", "model"};
+
+static void piece_encode(struct buf *b, const struct learner *l, enum piece which)
+{
+    switch (which) {
+    case PIECE_STREAM: stream_encode(b, l); break;
+    case PIECE_DEDUPE: dedupe_encode(b, l->dedupe); break;
+    case PIECE_WATERMARK: watermark_encode(b, l->watermark); break;
+    case PIECE_ORDER: order_encode(b, l->order); break;
+    case PIECE_JOIN: join_encode(b, l->join); break;
+    case PIECE_EVAL: eval_encode(b, l->eval); break;
+    case PIECE_MODEL: model_run_encode(b, l->run); break;
+    case PIECES: break;
+    }
+}
+
+static enum status piece_decode(struct learner *l, enum piece which, struct buf_reader *r, struct err *e)
+{
+    switch (which) {
+    case PIECE_STREAM: return stream_decode(l, r, e);
+    case PIECE_DEDUPE: return dedupe_decode(l->dedupe, r, e);
+    case PIECE_WATERMARK: return watermark_decode(l->watermark, r, e);
+    case PIECE_ORDER: return order_decode(l->order, r, e);
+    case PIECE_JOIN: return join_decode(l->join, r, e);
+    case PIECE_EVAL: return eval_decode(l->eval, r, e);
+    case PIECE_MODEL: return model_run_decode(l->run, r, e);
+    case PIECES: break;
+    }
+    return STATUS_OK;
+}
+
+static enum status save_pieces(struct learner *l, struct store_txn *t, struct err *e)
+{
+    enum status st = STATUS_OK;
+    struct buf b = {0};
+    for (int i = 0; i < PIECES && st == STATUS_OK; i++) {
+        buf_clear(&b);
+        piece_encode(&b, l, (enum piece)i);
+        st = buf_status(&b, e);
+        if (st == STATUS_OK)
+            st = store_put(t, STORE_LEARNER, str_from(piece_names[i]), (struct str){(const char *)b.p, b.n}, e);
+    }
+    buf_fini(&b);
+    return st;
+}
+
+enum status learner_save(struct learner *l, struct store_txn *t, struct err *e)
+{
+    TRY(save_pieces(l, t, e));
+    TRY(world_save(l->world, t, e));
+    TRY(open_save(l->open, t, e));
+    return optim_sparse_save(l->optim, l->params, t, e);
+}
+
+void learner_saved(struct learner *l)
+{
+    world_saved(l->world);
+    open_saved(l->open);
+    optim_sparse_saved(l->optim);
+}
+
+enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
+{
+    for (int i = 0; i < PIECES; i++) {
+        struct str value;
+        TRY(store_get(t, STORE_LEARNER, str_from(piece_names[i]), &value, e));
+        struct buf_reader r = buf_reader(value.p, value.n);
+        const enum status st = piece_decode(l, (enum piece)i, &r, e);
+        if (st != STATUS_OK) return err_prefix(e, "state record '%s'", piece_names[i]);
+    }
+    TRY(world_load(l->world, t, e));
+    TRY(open_load(l->open, t, e));
+    return optim_sparse_load(l->optim, t, e);
+}

@@ -1,0 +1,228 @@
+/* test_eval.c - progressive figures against numbers worked out by hand or by brute force.
+ * labels: quick */
+#include "base/mem.h"
+#include "base/rand.h"
+#include "trainer/calibrate.h"
+#include "trainer/eval.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static void test_auc_counts_ties_half(void **state)
+{
+    (void)state;
+    const float z[] = {0.9f, 0.5f, 0.5f, 0.1f}, y[] = {1, 0, 1, 0};
+    assert_float_equal(eval_auc(z, y, NULL, 4), (1.0 + 1.0 + 0.5 + 1.0) / 4.0, 1e-12);
+    const uint8_t mask[] = {1, 0, 0, 1};
+    assert_float_equal(eval_auc(z, y, mask, 4), 1.0, 1e-12);
+    const float one[] = {1, 1, 1, 1};
+    assert_true(isnan(eval_auc(z, one, NULL, 4)));
+}
+
+static void test_meter_gives_figures_worked_out_by_hand(void **state)
+{
+    (void)state;
+    static struct eval_meter m;
+    struct report_figures f;
+    const float z[] = {logf(3.0f), 0.0f}, y[] = {1, 0}; /* p = 0.75 and 0.5 */
+    eval_meter_clear(&m);
+    eval_meter_figures(&m, &f);
+    assert_true(isnan(f.auc) && isnan(f.gauc) && isnan(f.logloss) && isnan(f.ne) && isnan(f.calibration));
+    eval_meter_add(&m, z, NULL, y, NULL, 2);
+    eval_meter_figures(&m, &f);
+    const double loss = -(log(0.75) + log(0.5)) / 2.0;
+    assert_float_equal(f.logloss, loss, 1e-6);
+    assert_float_equal(f.ne, loss / log(2.0), 1e-6);
+    assert_float_equal(f.calibration, 1.25, 1e-6);
+    assert_float_equal(f.auc, 1.0, 1e-9);
+    assert_float_equal(f.gauc, 1.0, 1e-9);
+    assert_int_equal(f.examples, 2);
+    assert_int_equal(f.slates, 1);
+}
+
+static void test_pooled_auc_agrees_with_brute_force(void **state)
+{
+    (void)state;
+    enum { N = 600 };
+    static float z[N], y[N];
+    static struct eval_meter m;
+    struct report_figures f;
+    struct rand r;
+    rand_init(&r, (struct rand_key){.seed = 7, .purpose = RAND_TEST});
+    eval_meter_clear(&m);
+    for (int i = 0; i < N; i++) {
+        y[i] = rand_unit(&r) < 0.3 ? 1.0f : 0.0f;
+        z[i] = (float)(rand_normal(&r) * 2.0) + y[i];
+        eval_meter_add(&m, &z[i], NULL, &y[i], NULL, 1);
+    }
+    eval_meter_figures(&m, &f);
+    assert_float_equal(f.auc, eval_auc(z, y, NULL, N), 5e-4);
+    assert_int_equal(f.slates, 0); /* slates of one example have no order */
+}
+
+static void test_extreme_logits_stay_finite(void **state)
+{
+    (void)state;
+    static struct eval_meter m;
+    struct report_figures f;
+    const float z[] = {1e30f, -1e30f}, y[] = {1, 0};
+    eval_meter_clear(&m);
+    eval_meter_add(&m, z, NULL, y, NULL, 2);
+    eval_meter_figures(&m, &f);
+    assert_true(isfinite(f.logloss) && f.logloss < 1e-9);
+    assert_float_equal(f.auc, 1.0, 1e-12);
+}
+
+/* A slate of n candidates with given labels, one positive at i % n. */
+static void fill(struct slate *s, uint64_t id, uint32_t n, int64_t time_ms)
+{
+    slate_reset(s);
+    s->id = id;
+    s->time_ms = time_ms;
+    s->n_items = n;
+    s->items = arena_alloc(s->arena, n, sizeof *s->items);
+    assert_non_null(s->items);
+    s->cold_user = id % 2 == 0;
+    for (uint32_t i = 0; i < n; i++) {
+        s->items[i].label = i == id % n ? 1.0f : 0.0f;
+        s->items[i].popularity = (float)i;
+        s->items[i].flags = i % 2 ? SLATE_ITEM_COLD : SLATE_ITEM_FIRST_TIME;
+    }
+}
+
+static void run_slates(struct eval *ev, uint64_t from, uint64_t to)
+{
+    struct slate *s;
+    struct err e;
+    assert_int_equal(slate_new(&s, &e), STATUS_OK);
+    for (uint64_t id = from; id < to; id++) {
+        float z[5], parts[10], frozen[5] = {0};
+        fill(s, id, 5, (int64_t)id * 1000);
+        for (int i = 0; i < 5; i++) {
+            parts[i] = (float)((id * 7 + (uint64_t)i * 3) % 11) * 0.1f;
+            parts[5 + i] = s->items[i].label;
+            z[i] = parts[i] + parts[5 + i];
+        }
+        assert_int_equal(eval_slate(ev, s, z, parts, frozen, 0, &e), STATUS_OK);
+    }
+    slate_free(s);
+}
+
+static void test_left_out_part_is_missed(void **state)
+{
+    (void)state;
+    struct eval *ev;
+    struct err e;
+    static struct report r;
+    const char *names[] = {"noise", "truth"};
+    assert_int_equal(eval_new(&ev, 2, (struct eval_warmup){0}, &e), STATUS_OK);
+    run_slates(ev, 1, 200);
+    eval_report(ev, names, &r);
+    assert_true(r.parts[0].gauc_without > r.progressive.gauc);
+    assert_true(r.parts[1].gauc_without < r.progressive.gauc - 0.1);
+    assert_int_equal(r.progressive.examples, 199 * 5);
+    assert_int_equal(r.cold_user.examples, 99 * 5);
+    assert_int_equal(r.cold_item.examples, 199 * 2);
+    assert_int_equal(r.first_time.examples, 199 * 3);
+    assert_float_equal(r.constant.gauc, 0.5, 1e-12);
+    eval_free(ev);
+}
+
+static void test_warmup_is_left_out_of_the_figures(void **state)
+{
+    (void)state;
+    struct eval *ev;
+    struct err e;
+    static struct report r;
+    const char *names[] = {"a", "b"};
+    assert_int_equal(eval_new(&ev, 2, (struct eval_warmup){.slates = 10, .ms = 50000}, &e), STATUS_OK);
+    run_slates(ev, 0, 100);
+    eval_report(ev, names, &r);
+    assert_int_equal(r.progressive.examples, 50 * 5);
+    eval_free(ev);
+}
+
+static void test_state_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    struct eval *whole, *first, *second;
+    struct err e;
+    static struct report a, b;
+    struct buf packed = {0};
+    const char *names[] = {"a", "b"};
+    assert_int_equal(eval_new(&whole, 2, (struct eval_warmup){0}, &e), STATUS_OK);
+    assert_int_equal(eval_new(&first, 2, (struct eval_warmup){0}, &e), STATUS_OK);
+    assert_int_equal(eval_new(&second, 2, (struct eval_warmup){0}, &e), STATUS_OK);
+    run_slates(whole, 0, 100);
+    run_slates(first, 0, 40);
+    eval_encode(&packed, first);
+    struct buf_reader r = buf_reader(packed.p, packed.n);
+    assert_int_equal(eval_decode(second, &r, &e), STATUS_OK);
+    run_slates(second, 40, 100);
+    eval_report(whole, names, &a);
+    eval_report(second, names, &b);
+    assert_memory_equal(&a.progressive, &b.progressive, sizeof a.progressive);
+    assert_memory_equal(&a.popularity, &b.popularity, sizeof a.popularity);
+    assert_memory_equal(&a.parts[1], &b.parts[1], sizeof a.parts[1]);
+    r = buf_reader(packed.p, packed.n - 1);
+    assert_int_equal(eval_decode(second, &r, &e), STATUS_CORRUPT);
+    buf_fini(&packed);
+    eval_free(whole);
+    eval_free(first);
+    eval_free(second);
+}
+
+static void test_calibrator_finds_the_probability(void **state)
+{
+    (void)state;
+    struct calibrate c;
+    struct rand r;
+    rand_init(&r, (struct rand_key){.seed = 3, .purpose = RAND_TEST});
+    calibrate_init(&c);
+    for (int i = 0; i < 20000; i++) {
+        const float x = (float)rand_normal(&r), y = rand_unit(&r) < 1.0 / (1.0 + exp(-(1.5 * (double)x - 0.5))) ? 1.0f : 0.0f;
+        calibrate_learn(&c, &x, &y, 1);
+    }
+    assert_float_equal(c.a, 1.5, 0.15);
+    assert_float_equal(c.b, -0.5, 0.15);
+}
+
+static void test_new_survives_each_failed_allocation(void **state)
+{
+    (void)state;
+    const long before = mem_live();
+    for (long n = 0;; n++) {
+        struct eval *ev = (void *)1;
+        struct err e;
+        mem_fail_after(n);
+        const enum status st = eval_new(&ev, 2, (struct eval_warmup){0}, &e);
+        mem_fail_after(-1);
+        if (st == STATUS_OK) {
+            eval_free(ev);
+            break;
+        }
+        assert_int_equal(st, STATUS_OOM);
+        assert_null(ev);
+    }
+    assert_int_equal(mem_live(), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_auc_counts_ties_half),
+        cmocka_unit_test(test_meter_gives_figures_worked_out_by_hand),
+        cmocka_unit_test(test_pooled_auc_agrees_with_brute_force),
+        cmocka_unit_test(test_extreme_logits_stay_finite),
+        cmocka_unit_test(test_left_out_part_is_missed),
+        cmocka_unit_test(test_warmup_is_left_out_of_the_figures),
+        cmocka_unit_test(test_state_goes_on_where_it_was),
+        cmocka_unit_test(test_calibrator_finds_the_probability),
+        cmocka_unit_test(test_new_survives_each_failed_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
