@@ -154,7 +154,8 @@ struct kern {
     const struct kern_ops *ops;
     void *state; /* the backend's */
 };
-/* name: "ref", "cpu"; "cuda" loads the plug-in (UNSUPPORTED with the reason where it is absent). */
+/* name: "ref", "cpu"; "cuda" loads the plug-in (UNSUPPORTED with the reason where it is absent).  "cpu" takes the best
+ * instruction set there is; "cpu-avx512", "cpu-avx2" and "cpu-base" take that one (UNSUPPORTED where it is not). */
 enum status kern_new(struct kern **out, const char *name, struct err *e) MUST_CHECK;
 void kern_free(struct kern *k);
 size_t kern_attention_probs(const struct kern_segments *seg, size_t H); /* floats; reads the offsets (host memory) */

@@ -1,0 +1,90 @@
+/* ref_loss.c - binary cross-entropy, and late interaction (`match`). */
+#include "kernels/ref/ref.h"
+#include <math.h>
+
+void kern_ref_bce(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w, float scale,
+                  size_t n)
+{
+    (void)k;
+    double sum = loss[0];
+    for (size_t i = 0; i < n; i++) {
+        const double x = z[i], small = exp(-fabs(x));
+        const double p = x >= 0.0 ? 1.0 / (1.0 + small) : small / (1.0 + small);
+        sum += w[i] * (fmax(x, 0.0) - x * y[i] + log1p(small));
+        dz[i] = (float)(dz[i] + (double)scale * w[i] * (p - y[i]));
+    }
+    loss[0] = (float)sum;
+}
+
+/* r[e] = softmax over e of b[e] + tau*s[e]; `self`, when not NULL, leaves the marked events out (weight 0).
+ * Returns how many events are in. */
+static size_t softmax(float *r, const float *b, const float *s, double tau, const uint8_t *self, size_t E)
+{
+    double top = -INFINITY, total = 0.0;
+    size_t n = 0;
+    for (size_t e = 0; e < E; e++) {
+        if (self != NULL && self[e]) continue;
+        top = fmax(top, b[e] + tau * s[e]);
+        n++;
+    }
+    for (size_t e = 0; e < E; e++)
+        if (self == NULL || !self[e]) total += exp(b[e] + tau * s[e] - top);
+    for (size_t e = 0; e < E; e++)
+        r[e] = self != NULL && self[e] ? 0.0f : (float)(exp(b[e] + tau * s[e] - top) / total);
+    return n;
+}
+
+static double weighted(const float *r, const float *s, size_t E)
+{
+    double sum = 0.0;
+    for (size_t e = 0; e < E; e++) sum += (double)r[e] * s[e];
+    return sum;
+}
+
+void kern_ref_match(struct kern *k, float *feat, float *keep, const struct kern_match *m)
+{
+    (void)k;
+    const size_t E = m->E, T = m->T;
+    for (size_t c = 0; c < m->K; c++) {
+        const float *s = m->s + c * E;
+        const uint8_t *self = m->self + c * E;
+        float *f = feat + c * (T + 2), *r = keep + c * (T + 1) * E;
+        size_t others = 0;
+        softmax(r, m->b, s, 0.0, NULL, E);
+        f[0] = (float)weighted(r, s, E);
+        for (size_t e = 0; e < E; e++) others += !self[e];
+        for (size_t t = 0; t < T; t++) {
+            softmax(r + (t + 1) * E, m->b, s, m->tau[t], self, E);
+            f[1 + t] = (float)weighted(r + (t + 1) * E, s, E);
+        }
+        f[T + 1] = others > 0 ? 1.0f : 0.0f;
+    }
+}
+
+/* a = sum r_e s_e, r = softmax(b + tau s):  da/ds_e = r_e + tau r_e (s_e - a);  da/db_e = r_e (s_e - a);
+ * da/dtau = sum r_e (s_e - a) s_e */
+static double pull(float *ds, float *db, double d, const float *r, const float *s, double tau, size_t E)
+{
+    const double a = weighted(r, s, E);
+    double dtau = 0.0;
+    for (size_t e = 0; e < E; e++) {
+        const double v = r[e] * (s[e] - a);
+        ds[e] = (float)(ds[e] + d * (r[e] + tau * v));
+        db[e] = (float)(db[e] + d * v);
+        dtau += v * s[e];
+    }
+    return d * dtau;
+}
+
+void kern_ref_match_backward(struct kern *k, float *ds, float *db, float *dtau, const float *dfeat, const float *keep,
+                             const struct kern_match *m)
+{
+    (void)k;
+    const size_t E = m->E, T = m->T;
+    for (size_t c = 0; c < m->K; c++) {
+        const float *s = m->s + c * E, *r = keep + c * (T + 1) * E, *d = dfeat + c * (T + 2);
+        pull(ds + c * E, db, d[0], r, s, 0.0, E);
+        for (size_t t = 0; t < T; t++)
+            dtau[t] = (float)(dtau[t] + pull(ds + c * E, db, d[1 + t], r + (t + 1) * E, s, m->tau[t], E));
+    }
+}

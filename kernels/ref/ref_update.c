@@ -1,0 +1,66 @@
+/* ref_update.c - optimiser steps, sparse rows, and sums over a whole block. */
+#include "kernels/ref/ref.h"
+#include <math.h>
+
+void kern_ref_sparse_forward(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
+                             const float *val, size_t n)
+{
+    (void)k;
+    for (size_t i = 0; i < n; i++) {
+        double s = z[i];
+        for (uint32_t j = off[i]; j < off[i + 1]; j++) s += (double)w[idx[j]] * val[j];
+        z[i] = (float)s;
+    }
+}
+
+/* Duchi, Hazan and Singer 2011; the caller starts acc at 1, which bounds the first steps. */
+static void adagrad_one(float *w, float *acc, float g, float lr)
+{
+    const float a = *acc + g * g;
+    *acc = a;
+    *w -= lr * g / sqrtf(a);
+}
+
+void kern_ref_sparse_adagrad(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr,
+                             size_t N)
+{
+    (void)k;
+    for (size_t n = 0; n < N; n++) adagrad_one(w + idx[n], acc + idx[n], g[n], lr);
+}
+
+void kern_ref_adagrad(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n)
+{
+    (void)k;
+    for (size_t i = 0; i < n; i++) adagrad_one(w + i, acc + i, g[i], lr);
+}
+
+void kern_ref_adamw(struct kern *k, float *w, float *m, float *v, const float *g, size_t n, const struct kern_adamw *o)
+{
+    (void)k;
+    const double b1 = o->beta1, b2 = o->beta2;
+    const double c1 = 1.0 - pow(b1, (double)o->t), c2 = 1.0 - pow(b2, (double)o->t);
+    for (size_t i = 0; i < n; i++) {
+        const double d = (double)g[i] * o->grad_scale;
+        const double m1 = b1 * m[i] + (1.0 - b1) * d, v1 = b2 * v[i] + (1.0 - b2) * d * d;
+        m[i] = (float)m1;
+        v[i] = (float)v1;
+        w[i] = (float)(w[i] - o->lr * (m1 / c1 / (sqrt(v1 / c2) + o->eps) + (double)o->weight_decay * w[i]));
+    }
+}
+
+void kern_ref_sum_squares(struct kern *k, float *out, const float *x, size_t n)
+{
+    (void)k;
+    double s = out[0];
+    for (size_t i = 0; i < n; i++) s += (double)x[i] * x[i];
+    out[0] = (float)s;
+}
+
+void kern_ref_all_finite(struct kern *k, float *out, const float *x, size_t n)
+{
+    (void)k;
+    float good = 1.0f;
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) good = 0.0f;
+    out[0] = good;
+}
