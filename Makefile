@@ -2,7 +2,7 @@
 #   make setup   packages and the pretrained model        make test    everything, under ten minutes on two cores
 #   make build   build/release/freshet                    make bench   what this machine reaches
 #   make demo    the whole thing, live (ARGS=--stay keeps it up)
-.PHONY: all setup build dev test demo bench mutants check-style format clean
+.PHONY: all setup build dev test demo bench docs mutants check-style format clean
 JOBS ?= 2
 
 all: build
@@ -30,6 +30,12 @@ demo: setup build
 
 bench: build
 	@build/release/freshet bench $(ARGS)
+
+# What is made from tables and templates: CONFIG.md and the sentences that are built in.
+docs:
+	@featurize/templates/embed.sh >featurize/describe_templates.inc
+	@cmake --preset release && cmake --build --preset release -j $(JOBS)
+	@build/release/freshet check --print-config-doc >CONFIG.md
 
 mutants: setup
 	@tests/tools/mutants.sh $(ARGS)
