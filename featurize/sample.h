@@ -1,0 +1,50 @@
+/* sample.h - negatives for orders: which active items might as well have been taken.
+ *
+ * A mixture over the rows of the catalogue: uniform over active items with join.negatives_uniform_frac, the rest by
+ * (takes per active day)^0.75.  Active: announced or taken within the last join.negatives_days UTC days of event time.
+ * Two Fenwick trees by row (ones and fixed-point weights) make each draw O(log rows).  What the trees hold follows from
+ * the item records and the day alone, so a resumed run draws the same numbers.  Weights move when an item is taken and,
+ * for all, when the event day changes.
+ */
+#ifndef FEATURIZE_SAMPLE_H
+#define FEATURIZE_SAMPLE_H
+#include "base/rand.h"
+#include "base/status.h"
+#include "schemas/conf.h"
+#include "schemas/record.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sample {
+    double uniform_frac;
+    int64_t days, day;    /* window; the event day that weights are as of */
+    size_t n, cap;        /* rows; cap is a power of two */
+    uint8_t *active;      /* (cap) */
+    uint8_t *excluded;    /* (cap) */
+    uint32_t *weights;    /* (cap) 0 unless active */
+    uint64_t *ones, *sums; /* (cap + 1) Fenwick trees, from 1 */
+    uint64_t n_active, total;
+    uint32_t *excluded_rows; /* those set in excluded */
+    size_t n_excluded, cap_excluded;
+    uint64_t n_excluded_active;
+    double excluded_mass;
+};
+void sample_init(struct sample *s, const struct conf *c);
+void sample_fini(struct sample *s);
+
+/* Sets the day that what follows is as of; true when it moved forward: the caller then calls sample_set for every row. */
+bool sample_move(struct sample *s, int64_t time_ms);
+/* Activity and weight of an item's row, from its record and its takes so far; sets i->sample_weight.  OOM. */
+enum status sample_set(struct sample *s, struct record_item *i, double takes, struct err *e) MUST_CHECK;
+
+/* Rows that must not be drawn now (unknown rows are ignored); sample_allow_all ends it.  OOM. */
+enum status sample_exclude(struct sample *s, uint32_t row, struct err *e) MUST_CHECK;
+void sample_allow_all(struct sample *s);
+/* Draws up to `want` distinct rows that are active and not excluded; fewer when there are no more (or, on a catalogue of
+ * very uneven weights, after 50 tries each).  rows (want) written; returns how many. */
+size_t sample_draw(struct sample *s, struct rand *r, size_t want, uint32_t *rows);
+/* Probability of a row in one draw under the exclusions in force, as if it were not excluded itself; at least
+ * 1/(number of active items).  1 when nothing is active. */
+double sample_q(const struct sample *s, uint32_t row);
+#endif
