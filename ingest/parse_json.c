@@ -1,0 +1,216 @@
+/* parse_json.c - jansson on an arena, and the readers of single fields. */
+#include "ingest/parse_json.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "ingest/parse_text.h"
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#define SCRATCH_BLOCK 65536
+
+struct parse_json {
+    struct arena scratch;
+};
+
+/* Set while this thread loads a document: then jansson's memory is the arena's and nothing is freed singly. */
+static _Thread_local struct arena *scratch_now;
+static _Thread_local bool scratch_oom;
+static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
+
+static void *json_take(size_t n)
+{
+    if (scratch_now == NULL) return mem_realloc(NULL, n, 1);
+    void *p = arena_raw(scratch_now, n, 1);
+    scratch_oom = scratch_oom || p == NULL;
+    return p;
+}
+
+static void json_give(void *p)
+{
+    if (scratch_now == NULL) mem_free(p);
+}
+
+static void hooks_set(void)
+{
+    json_set_alloc_funcs(json_take, json_give);
+    json_object_seed(0); /* random; before other threads can race for it */
+}
+
+enum status parse_json_new(struct parse_json **out, struct err *e)
+{
+    *out = NULL;
+    (void)pthread_once(&hooks_once, hooks_set);
+    struct parse_json *p = mem_calloc(1, sizeof *p);
+    if (p == NULL) return ERR_SET(e, STATUS_OOM, "parser: no memory for its state");
+    arena_init(&p->scratch, SCRATCH_BLOCK);
+    *out = p;
+    return STATUS_OK;
+}
+
+void parse_json_free(struct parse_json *p)
+{
+    if (p == NULL) return;
+    arena_fini(&p->scratch);
+    mem_free(p);
+}
+
+static enum reject_code code_of(const json_error_t *error)
+{
+    switch (json_error_code(error)) {
+    case json_error_invalid_utf8: return REJECT_BAD_UTF8;
+    case json_error_duplicate_key: return REJECT_DUPLICATE_KEY;
+    case json_error_stack_overflow: return REJECT_TOO_DEEP;
+    default: return REJECT_BAD_JSON;
+    }
+}
+
+enum status parse_json_load(struct parse_json *p, struct str text, json_t **root, struct reject *r, struct err *e)
+{
+    json_error_t error;
+    json_malloc_t take_now;
+    json_free_t give_now;
+    json_get_alloc_funcs(&take_now, &give_now);
+    if (take_now != json_take || give_now != json_give) hooks_set(); /* another part of the process had set its own */
+    arena_reset(&p->scratch);
+    scratch_now = &p->scratch;
+    scratch_oom = false;
+    *root = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    scratch_now = NULL;
+    if (scratch_oom) {
+        *root = NULL;
+        return ERR_SET(e, STATUS_OOM, "parser: no memory to read a message of %zu bytes", text.n);
+    }
+    if (*root == NULL) {
+        (void)reject_set(r, code_of(&error), "at byte %d: %s", error.position, error.text);
+        return STATUS_INVALID;
+    }
+    if (json_is_object(*root)) return STATUS_OK;
+    (void)reject_set(r, REJECT_NOT_OBJECT, "the message is JSON but not an object");
+    return STATUS_INVALID;
+}
+
+static struct str text_of(const json_t *v)
+{
+    return (struct str){json_string_value(v), json_string_length(v)};
+}
+
+bool parse_json_id(struct parse_context *x, const char *field, const json_t *v, struct str *out)
+{
+    if (json_is_null(v)) return true;
+    if (json_is_string(v)) return parse_id(x, field, text_of(v), out);
+    return reject_set(x->reject, REJECT_ID_NOT_TEXT, "%s must be a text (put it in quotes)", field);
+}
+
+bool parse_json_number(struct parse_context *x, const char *field, const json_t *v, double *out)
+{
+    if (json_is_null(v)) return true;
+    if (!json_is_number(v)) return reject_set(x->reject, REJECT_BAD_NUMBER, "%s must be a number", field);
+    *out = json_number_value(v);
+    return isfinite(*out) || reject_set(x->reject, REJECT_BAD_NUMBER, "%s is not finite", field);
+}
+
+bool parse_json_time(struct parse_context *x, const char *field, const json_t *v, bool digits, int64_t *out)
+{
+    if (json_is_integer(v)) {
+        *out = json_integer_value(v);
+        return parse_time_ms(x, field, *out);
+    }
+    if (!json_is_string(v))
+        return reject_set(x->reject, REJECT_BAD_TIME, "%s must be RFC 3339 text or integer milliseconds since 1970", field);
+    const struct str s = text_of(v);
+    if (digits && parse_digits(s, out)) return parse_time_ms(x, field, *out);
+    if (!clock_parse_rfc3339(s, out))
+        return reject_set(x->reject, REJECT_BAD_TIME, "%s \"%.60s\" is not RFC 3339 with a zone, like 2026-01-02T03:04:05Z", field, s.p);
+    if (*out >= 0) return true;
+    return reject_set(x->reject, REJECT_TIME_RANGE, "%s \"%.60s\" is before 1970", field, s.p);
+}
+
+/* A list's value as text: numbers in their canonical form, booleans as words. */
+static bool list_text(struct parse_context *x, struct str name, const json_t *v, struct str *out)
+{
+    if (json_is_string(v)) return parse_text(x, name, text_of(v), out);
+    if (json_is_boolean(v)) {
+        *out = json_is_true(v) ? STR("true") : STR("false");
+        return true;
+    }
+    if (!json_is_number(v))
+        return reject_set(x->reject, REJECT_BAD_ATTRIBUTE, "attribute " STR_FMT ": a list may hold texts, numbers and booleans only",
+                          STR_ARG(name));
+    *out = parse_number_text(x->arena, json_number_value(v));
+    x->oom = x->oom || out->p == NULL;
+    return out->p != NULL;
+}
+
+static bool list_attr(struct parse_context *x, const json_t *v, struct event_attr *out)
+{
+    const size_t n = json_array_size(v);
+    if (n > EVENT_LIST_MAX)
+        return reject_set(x->reject, REJECT_LIST_TOO_LONG, "attribute " STR_FMT " has %zu values; at most %d are allowed",
+                          STR_ARG(out->name), n, EVENT_LIST_MAX);
+    out->kind = EVENT_ATTR_LIST;
+    out->list = arena_alloc(x->arena, n, sizeof *out->list);
+    x->oom = x->oom || out->list == NULL;
+    if (out->list == NULL) return false;
+    for (size_t i = 0; i < n; i++)
+        if (!list_text(x, out->name, json_array_get(v, i), &out->list[i])) return false;
+    out->n_list = (uint32_t)n;
+    return true;
+}
+
+static bool number_attr(struct parse_context *x, const json_t *v, struct event_attr *out)
+{
+    out->kind = EVENT_ATTR_NUMBER;
+    out->number = json_number_value(v);
+    out->text = parse_number_text(x->arena, out->number);
+    x->oom = x->oom || out->text.p == NULL;
+    return out->text.p != NULL;
+}
+
+bool parse_json_attr(struct parse_context *x, struct str name, const json_t *v, struct event_attr *out, bool *taken)
+{
+    *taken = !json_is_null(v);
+    if (!*taken) return true;
+    *out = (struct event_attr){.kind = EVENT_ATTR_TEXT};
+    if (!parse_id(x, "an attribute's name", name, &out->name)) return false;
+    if (json_is_string(v)) return parse_text(x, name, text_of(v), &out->text);
+    if (json_is_number(v)) return number_attr(x, v, out);
+    if (json_is_array(v)) return list_attr(x, v, out);
+    if (!json_is_boolean(v))
+        return reject_set(x->reject, REJECT_BAD_ATTRIBUTE,
+                          "attribute %.80s is an object; give a text, a number, a boolean or a list of them", out->name.p);
+    out->kind = EVENT_ATTR_BOOL;
+    out->number = json_is_true(v) ? 1 : 0;
+    return true;
+}
+
+bool parse_json_attrs(struct parse_context *x, const json_t *object, bool (*skip)(struct str key), struct event_attr **attrs,
+                      uint32_t *n_attrs)
+{
+    json_t *o = (json_t *)(uintptr_t)object; /* jansson's iterators are not const; nothing is written */
+    uint32_t n = 0;
+    *n_attrs = 0;
+    *attrs = arena_alloc(x->arena, json_object_size(o), sizeof **attrs);
+    x->oom = x->oom || *attrs == NULL;
+    if (*attrs == NULL) return false;
+    for (void *at = json_object_iter(o); at != NULL; at = json_object_iter_next(o, at)) {
+        const struct str key = {json_object_iter_key(at), json_object_iter_key_len(at)};
+        bool taken = false;
+        if (skip != NULL && skip(key)) continue;
+        if (n == EVENT_ATTRS_MAX && !json_is_null(json_object_iter_value(at)))
+            return reject_set(x->reject, REJECT_TOO_MANY_ATTRIBUTES, "more than %d attributes", EVENT_ATTRS_MAX);
+        if (!parse_json_attr(x, key, json_object_iter_value(at), &(*attrs)[n], &taken)) return false;
+        n += taken;
+    }
+    *n_attrs = n;
+    return true;
+}
+
+bool parse_attr_number(struct parse_context *x, const struct event *ev, const char *name, double *field)
+{
+    const struct event_attr *a = event_attr(ev->attrs, ev->n_attrs, name);
+    if (a == NULL) return true;
+    if (a->kind != EVENT_ATTR_NUMBER) return reject_set(x->reject, REJECT_BAD_NUMBER, "%s must be a number", name);
+    *field = a->number;
+    return true;
+}

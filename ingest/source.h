@@ -1,0 +1,71 @@
+/* source.h - where events come from: log files or Kafka, as batches of parsed records with their positions.
+ *
+ * A source reads, splits into messages, and parses (through the preset), because merging several files by time needs the
+ * times.  It does nothing that depends on state: dedupe, order assembly and joining belong to the learner's thread.
+ * Thread: one (the poller); a filled batch may then travel to another thread.
+ */
+#ifndef INGEST_SOURCE_H
+#define INGEST_SOURCE_H
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "ingest/reject.h"
+#include "schemas/conf.h"
+#include "schemas/event.h"
+
+#define SOURCE_BATCH 256 /* records of one batch at most */
+
+enum source_kind {
+    SOURCE_EVENT,  /* event is valid */
+    SOURCE_REJECT, /* malformed: reject says why; raw holds the untouched bytes */
+    SOURCE_SKIP,   /* deliberately skipped by a map's rule; counted by `reject` code, not a reject */
+    SOURCE_IDLE,   /* Kafka: partition `at` stood at its end for join.idle_ms: it no longer holds the watermark back */
+};
+struct source_raw { /* the message as it came; kept for every record of Kafka and for rejects of files */
+    struct str topic, key, value; /* .p NULL: absent */
+    struct str headers;           /* JSON object text, or absent */
+};
+struct source_record {
+    enum source_kind kind;
+    struct event_position at;
+    struct event event;
+    struct reject reject;
+    struct source_raw raw;
+};
+struct source_batch {
+    struct arena arena; /* owns all strings of the records */
+    struct source_record records[SOURCE_BATCH];
+    uint32_t n;
+    int64_t lag_events; /* Kafka: messages known to wait behind this batch; -1 unknown */
+};
+enum status source_batch_new(struct source_batch **out, struct err *e) MUST_CHECK;
+void source_batch_free(struct source_batch *b);
+
+/* Next offset to read per partition, as the checkpoint holds it. */
+struct source_offset {
+    uint32_t topic, partition;
+    uint64_t next;
+};
+struct source;
+/* Files: plain, .gz, .zst, .xz by their content; "-" is stdin; several are merged by time (ties: order given).  Records
+ * before `skip` (an ordinal: the checkpoint's next offset) are read and dropped without being given out. */
+enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n, uint64_t skip,
+                              struct err *e) MUST_CHECK;
+/* Kafka topics of ingest.topics, all their partitions (manual assignment within one group.id so that lag monitors see
+ * it); starts at `offsets` where they are given, else at ingest.start.  A broker that can't be reached within
+ * kafka.socket.connection.setup.timeout.ms-like time (10 s default) is IO naming it.  UNSUPPORTED when built without. */
+enum status source_open_kafka(struct source **out, const struct conf *c, struct clock *clock, const struct source_offset *offsets,
+                              size_t n_offsets, struct err *e) MUST_CHECK;
+void source_close(struct source *s);
+/* Fills b (emptied first) with up to SOURCE_BATCH records; waits at most wait_ms for the first.  OK with n >= 1; AGAIN
+ * when nothing came; END when files are exhausted; IO names path or broker (Kafka: temporary faults are logged and
+ * reported as AGAIN, only fatal ones as IO). */
+enum status source_next(struct source *s, struct source_batch *b, int wait_ms, struct err *e) MUST_CHECK;
+/* After a durable checkpoint: tells the group, for lag monitors only.  Failures are logged, never fatal. */
+void source_commit(struct source *s, const struct source_offset *offsets, size_t n);
+/* Every partition that is read, with the offset it began at: (0, 0, skip) for files.  Fills at most cap, returns how many
+ * there are.  The watermark must wait for all of them (order_watermark_expect). */
+size_t source_partitions(const struct source *s, struct source_offset *out, size_t cap);
+uint64_t source_bytes_read(const struct source *s);  /* of the files as stored; for the progress bar */
+uint64_t source_bytes_total(const struct source *s); /* 0: unknown */
+#endif

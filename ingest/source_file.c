@@ -1,0 +1,228 @@
+/* source_file.c - log files as one stream, merged by event time.
+ *
+ * Each file has a head: its next record, parsed.  The earliest head goes out; ties go by the order the files were given
+ * in, and a reject or skip, which has no time, has that of the record before it.  Ordinals count what goes out, so they
+ * name records independently of where a run began.
+ */
+#include "base/mem.h"
+#include "ingest/preset.h"
+#include "ingest/source_ops.h"
+#include <stdatomic.h>
+
+#define HEAD_BLOCK 8192
+
+struct log_file {
+    struct source_reader *reader;
+    struct preset *preset;
+    struct arena arena; /* of the head, when there are several files */
+    struct source_record head;
+    int64_t time_ms; /* of the last event: stands in for a reject's */
+    bool has_head, ended, has_header;
+};
+struct source_file {
+    struct source base;
+    struct log_file *files;
+    size_t n_files;
+    uint64_t ordinal, skip;
+    uint64_t total;
+    atomic_uint_fast64_t taken; /* read by the progress bar's thread */
+    enum status over;           /* IO once a file failed: told when what came before it is out */
+    struct err fault;
+};
+
+static void file_close(struct source *base)
+{
+    struct source_file *s = (struct source_file *)base;
+    for (size_t i = 0; i < s->n_files; i++) {
+        source_reader_close(s->files[i].reader);
+        preset_free(s->files[i].preset);
+        arena_fini(&s->files[i].arena);
+    }
+    mem_free(s->files);
+    mem_free(s);
+}
+
+static void file_commit(struct source *base, const struct source_offset *offsets, size_t n)
+{
+    (void)base;
+    (void)offsets;
+    (void)n;
+}
+
+static uint64_t file_bytes_read(const struct source *base)
+{
+    const struct source_file *s = (const struct source_file *)base;
+    return atomic_load_explicit(&s->taken, memory_order_relaxed);
+}
+
+static uint64_t file_bytes_total(const struct source *base)
+{
+    return ((const struct source_file *)base)->total;
+}
+
+static size_t file_partitions(const struct source *base, struct source_offset *out, size_t cap)
+{
+    if (cap > 0) out[0] = (struct source_offset){0, 0, ((const struct source_file *)base)->skip};
+    return 1;
+}
+
+static void update_taken(struct source_file *s)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < s->n_files; i++) n += source_stream_taken(source_reader_stream(s->files[i].reader));
+    atomic_store_explicit(&s->taken, n, memory_order_relaxed);
+}
+
+/* The next message of f; a header on the way is taken by the preset. */
+static enum status next_message(struct log_file *f, struct str *message, enum reject_code *broken, struct err *e)
+{
+    const char *name = source_stream_name(source_reader_stream(f->reader));
+    TRY(source_reader_next(f->reader, message, broken, e));
+    if (f->has_header) return STATUS_OK;
+    f->has_header = true;
+    if (*broken != REJECT_NONE) return ERR_SET(e, STATUS_INVALID, "%s: the header row can't be read: %s", name, reject_text(*broken));
+    TRY(preset_header(f->preset, name, *message, e));
+    return source_reader_next(f->reader, message, broken, e);
+}
+
+/* A reject keeps its bytes and the file's name for the dead letters. */
+static enum status keep_raw(const struct log_file *f, struct str message, struct arena *a, struct source_record *rec, struct err *e)
+{
+    rec->raw.topic = arena_str(a, str_from(source_stream_name(source_reader_stream(f->reader))));
+    rec->raw.value = arena_str(a, message);
+    if (rec->raw.topic.p != NULL && rec->raw.value.p != NULL) return STATUS_OK;
+    return ERR_SET(e, STATUS_OOM, "source: no memory to keep a rejected message of %zu bytes", message.n);
+}
+
+static enum status read_record(struct log_file *f, struct arena *a, struct source_record *rec, struct err *e)
+{
+    struct str message;
+    enum reject_code broken;
+    TRY(next_message(f, &message, &broken, e));
+    rec->raw = (struct source_raw){0};
+    if (broken == REJECT_NONE) {
+        const struct arena_mark mark = arena_save(a);
+        TRY(preset_parse(f->preset, message, a, rec, e));
+        if (rec->kind == SOURCE_EVENT) return STATUS_OK;
+        arena_rewind(a, mark);
+    } else {
+        rec->kind = SOURCE_REJECT;
+        (void)reject_set(&rec->reject, broken, "%s (%zu bytes kept)", reject_text(broken), message.n);
+    }
+    rec->event = (struct event){0};
+    return rec->kind == SOURCE_REJECT ? keep_raw(f, message, a, rec, e) : STATUS_OK;
+}
+
+/* Gives f a head unless it has one or has ended. */
+static enum status fill_head(struct log_file *f, struct err *e)
+{
+    if (f->has_head || f->ended) return STATUS_OK;
+    arena_reset(&f->arena);
+    const enum status st = read_record(f, &f->arena, &f->head, e);
+    f->ended = st == STATUS_END;
+    if (st != STATUS_OK) return f->ended ? STATUS_OK : st;
+    if (f->head.kind == SOURCE_EVENT) f->time_ms = f->head.event.time_ms;
+    f->has_head = true;
+    return STATUS_OK;
+}
+
+/* The head of all files that goes first, copied out. */
+static enum status merge_record(struct source_file *s, struct arena *a, struct source_record *rec, struct err *e)
+{
+    struct log_file *first = NULL;
+    for (size_t i = 0; i < s->n_files; i++) {
+        struct log_file *f = &s->files[i];
+        TRY(fill_head(f, e));
+        if (f->has_head && (first == NULL || f->time_ms < first->time_ms)) first = f;
+    }
+    if (first == NULL) return STATUS_END;
+    *rec = first->head;
+    first->has_head = false;
+    if (rec->kind == SOURCE_SKIP) return STATUS_OK;
+    if (rec->kind == SOURCE_REJECT) return keep_raw(first, rec->raw.value, a, rec, e);
+    if (event_copy(&rec->event, &first->head.event, a) == STATUS_OK) return STATUS_OK;
+    return ERR_SET(e, STATUS_OOM, "source: no memory to merge an event");
+}
+
+/* What lies before `skip` was learnt already: one file is only split, several must be parsed to be merged. */
+static enum status pass_skipped(struct source_file *s, struct source_batch *b, struct err *e)
+{
+    while (s->ordinal < s->skip) {
+        if (s->n_files > 1) {
+            arena_reset(&b->arena);
+            TRY(merge_record(s, &b->arena, &b->records[0], e));
+        } else {
+            struct str message;
+            enum reject_code broken;
+            TRY(next_message(&s->files[0], &message, &broken, e));
+        }
+        if (++s->ordinal % 4096 == 0) update_taken(s);
+    }
+    arena_reset(&b->arena);
+    return STATUS_OK;
+}
+
+static enum status next_record(struct source_file *s, struct source_batch *b, struct err *e)
+{
+    struct source_record *rec = &b->records[b->n];
+    if (s->n_files > 1)
+        TRY(merge_record(s, &b->arena, rec, e));
+    else
+        TRY(read_record(&s->files[0], &b->arena, rec, e));
+    rec->at = (struct event_position){0, 0, s->ordinal++};
+    rec->event.at = rec->at;
+    b->n++;
+    return STATUS_OK;
+}
+
+static enum status file_next(struct source *base, struct source_batch *b, int wait_ms, struct err *e)
+{
+    struct source_file *s = (struct source_file *)base;
+    enum status st = s->over;
+    (void)wait_ms; /* a file is always there; standard input is waited for */
+    if (st == STATUS_OK) st = pass_skipped(s, b, &s->fault);
+    while (st == STATUS_OK && b->n < SOURCE_BATCH) st = next_record(s, b, &s->fault);
+    update_taken(s);
+    s->over = st;
+    if (b->n > 0) return STATUS_OK;
+    if (e != NULL && st != STATUS_END) *e = s->fault;
+    return st;
+}
+
+static enum status open_one(struct source_file *s, struct log_file *f, const struct conf *c, const char *path, struct err *e)
+{
+    arena_init(&f->arena, HEAD_BLOCK);
+    f->time_ms = INT64_MIN;
+    TRY(preset_new(&f->preset, c, e));
+    f->has_header = !preset_wants_header(f->preset);
+    TRY(source_reader_open(&f->reader, path, (size_t)c->ingest_max_bytes, preset_framing(f->preset), e));
+    s->total += source_stream_total(source_reader_stream(f->reader));
+    return STATUS_OK;
+}
+
+enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n, uint64_t skip, struct err *e)
+{
+    enum status st = STATUS_OK;
+    *out = NULL;
+    if (n == 0) return ERR_SET(e, STATUS_INVALID, "source: no log file given; name one, or - for standard input");
+    struct source_file *s = mem_calloc(1, sizeof *s);
+    if (s == NULL) return ERR_SET(e, STATUS_OOM, "source: no memory for %zu log files", n);
+    s->base = (struct source){file_close, file_next, file_commit, file_bytes_read, file_bytes_total, file_partitions};
+    s->skip = skip;
+    s->files = mem_calloc(n, sizeof *s->files);
+    if (s->files == NULL) {
+        st = ERR_SET(e, STATUS_OOM, "source: no memory for %zu log files", n);
+        goto out;
+    }
+    for (size_t i = 0; i < n; i++) {
+        s->n_files = i + 1;
+        TRY_OUT(st, open_one(s, &s->files[i], c, paths[i], e));
+    }
+    for (size_t i = 0; i < n; i++)
+        if (source_stream_total(source_reader_stream(s->files[i].reader)) == 0) s->total = 0;
+    *out = &s->base;
+    s = NULL;
+out:
+    if (s != NULL) file_close(&s->base);
+    return st;
+}
