@@ -13,20 +13,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TOKEN_TEXT_BYTES_MAX                                                                                           \
-    ((size_t)1 << 20)            /* longer text is cut here, at a character's edge, before anything else */
-#define TOKEN_VOCAB_MAX 1000000  /* entries of a vocabulary */
-#define TOKEN_LENGTH_DEFAULT 512 /* where the folder names no length */
+#define TOKEN_TEXT_BYTES_MAX ((size_t)1 << 20) /* longer text is cut here first, at a character's edge */
+#define TOKEN_VOCAB_MAX 1000000                /* entries of a vocabulary */
+#define TOKEN_LENGTH_DEFAULT 512               /* where the folder names no length */
 
 struct token_vocab;
 
 enum token_special_id { TOKEN_PAD, TOKEN_UNK, TOKEN_CLS, TOKEN_SEP, TOKEN_MASK, TOKEN_SPECIALS };
 
 struct token_opts {
-    bool
-        special_in_text; /* true: "[SEP]" written in the text is the special token, as in Hugging Face; false: plain text */
-    bool add_special;  /* [CLS] … [SEP] around the ids */
-    size_t max_length; /* ids at most, [CLS] and [SEP] included; 0: token_max_length */
+    bool special_in_text; /* true: "[SEP]" in the text is the special token, as in Hugging Face; false: plain text */
+    bool add_special;     /* [CLS] … [SEP] around the ids */
+    size_t max_length;    /* ids at most, [CLS] and [SEP] included; 0: token_max_length */
 };
 
 /* Opens the tokenizer of a Hugging Face BERT folder.

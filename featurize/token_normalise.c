@@ -86,6 +86,14 @@ void token_normaliser_feed(struct token_normaliser *s, uint32_t c)
     if (apart) feed_space(s);
 }
 
+/* Bytes of a sequence by its first; 0: none begins so. */
+static size_t sequence_bytes(unsigned char lead)
+{
+    if (lead >= 0xC2 && lead <= 0xDF) return 2;
+    if (lead >= 0xE0 && lead <= 0xEF) return 3;
+    return lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+}
+
 /* The second byte's range depends on the first (Unicode 15, table 3-7). */
 static void second_range(unsigned char lead, unsigned char *lo, unsigned char *hi)
 {
@@ -100,10 +108,7 @@ size_t token_decode_utf8(const unsigned char *p, const unsigned char *end, uint3
     unsigned char lo, hi;
     *c = lead;
     if (lead < 0x80) return 1;
-    const size_t need = lead >= 0xC2 && lead <= 0xDF   ? 2
-                        : lead >= 0xE0 && lead <= 0xEF ? 3
-                        : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                       : 0;
+    const size_t need = sequence_bytes(lead);
     uint32_t value = need == 2 ? lead & 0x1Fu : need == 3 ? lead & 0x0Fu : lead & 0x07u;
     *c = 0xFFFD;
     if (need == 0) return 1;

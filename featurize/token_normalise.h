@@ -1,8 +1,8 @@
 /* token_normalise.h - the BertNormalizer as a stream: raw code points in, normalised ones out.
  *
- * clean_text, Chinese characters, NFD and accents, lower case, in the library's order.  NFD wants marks sorted by their
- * class; a run of them waits in `held` until a starter comes.  A run longer than that leaves unsorted: it lies in a word
- * of more characters than any word may have, which is [UNK] in every order.  Only token_*.c includes this.
+ * clean_text, Chinese characters, NFD and accents, lower case, in the library's order.  NFD wants marks sorted by
+ * their class; a run of them waits in `held` until a starter comes.  A run longer than that leaves unsorted: it lies
+ * in a word of more characters than any word may have, which is [UNK] in every order.  Only token_*.c includes this.
  */
 #ifndef FEATURIZE_TOKEN_NORMALISE_H
 #define FEATURIZE_TOKEN_NORMALISE_H

@@ -27,8 +27,8 @@ struct token_settings {
 enum status token_settings_open(struct token_settings *s, const char *dir, struct err *e) MUST_CHECK;
 void token_settings_close(struct token_settings *s); /* zeroed is fine */
 
-/* Calls fn for each added token: special ones first, then those of tokenizer_config.json or tokenizer.json. id -1: named
- * only. UNSUPPORTED: a token that matches by rules not known here. */
+/* Calls fn for each added token: special ones first, then those of tokenizer_config.json or tokenizer.json. id -1:
+ * named only. UNSUPPORTED: a token that matches by rules not known here. */
 enum status token_settings_each_added(const struct token_settings *s,
                                       enum status (*fn)(void *user, struct str text, int32_t id, bool special,
                                                         struct err *e),
