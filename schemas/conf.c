@@ -199,17 +199,17 @@ int conf_type_find(const struct conf *c, struct str name)
     return -1;
 }
 
-static enum status type_of(struct conf *c, struct str name, struct conf_type **out, struct err *e)
+static enum status type_of(struct conf *c, const char *key, struct str name, struct conf_type **out, struct err *e)
 {
     const int there = conf_type_find(c, name);
     if (there >= 0) {
         *out = &c->types[there];
         return STATUS_OK;
     }
-    TRY(conf_check_type_name(name, e));
+    TRY(conf_check_type_name(key, name, e));
     if (c->n_types >= EVENT_TYPES_MAX)
-        return ERR_SET(e, STATUS_INVALID, "type." STR_FMT ": there are %d event types already, which is the most",
-                       STR_ARG(name), EVENT_TYPES_MAX);
+        return ERR_SET(e, STATUS_INVALID, "%s: there are %d event types already, which is the most", key,
+                       EVENT_TYPES_MAX);
     struct conf_type *t = &c->types[c->n_types];
     *t = (struct conf_type){.weight = 1.0};
     memcpy(t->name, name.p, name.n);
@@ -237,7 +237,7 @@ static enum status set_type(struct conf *c, const char *key, const char *value, 
     const char *what = dot + 1;
     const struct conf_key weight = {key, CONF_KIND_NUM, 0, 0.0, 1000.0, "", "S", ""};
     const struct conf_key text = {key, CONF_KIND_TEXT, 0, 0.0, CONF_TEXT - 1, "", "S", ""};
-    TRY(type_of(c, (struct str){name, (size_t)(dot - name)}, &t, e));
+    TRY(type_of(c, key, (struct str){name, (size_t)(dot - name)}, &t, e));
     enum status st;
     if (strcmp(what, "label") == 0)
         st = set_label(t, key, value, e);

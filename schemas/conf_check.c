@@ -190,13 +190,12 @@ enum status conf_check_text(const char *key, const char *value, struct err *e)
     return STATUS_OK;
 }
 
-enum status conf_check_type_name(struct str name, struct err *e)
+enum status conf_check_type_name(const char *key, struct str name, struct err *e)
 {
     if (name.n == 0 || name.n >= sizeof((struct conf_type *)NULL)->name)
-        return ERR_SET(e, STATUS_INVALID, "type '" STR_FMT "': a type's name has 1 to 63 bytes", STR_ARG(name));
+        return ERR_SET(e, STATUS_INVALID, "%s: a type's name has 1 to 63 bytes", key);
     if (str_is(name, "item") || str_is(name, "user") || str_is(name, "impression"))
-        return ERR_SET(e, STATUS_INVALID, "type." STR_FMT ": '" STR_FMT "' events are no behaviours and have no label",
-                       STR_ARG(name), STR_ARG(name));
+        return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' events are no behaviours and have no label", key, STR_ARG(name));
     return STATUS_OK;
 }
 

@@ -36,5 +36,5 @@ size_t conf_edit_distance(const char *a, const char *b);
 enum status conf_check_line(const char *key, const char *value, struct err *e) MUST_CHECK;
 /* What a text key demands of its value beyond length. */
 enum status conf_check_text(const char *key, const char *value, struct err *e) MUST_CHECK;
-enum status conf_check_type_name(struct str name, struct err *e) MUST_CHECK;
+enum status conf_check_type_name(const char *key, struct str name, struct err *e) MUST_CHECK;
 #endif
