@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NUMBER_TEXT_MAX 18 /* a longer integer may overflow the parser that reads it back */
+
 /* Length of the well-formed UTF-8 sequence at p (Unicode 15, table 3-7), 0 when there is none. */
 static size_t utf8_length(const unsigned char *p, size_t left)
 {
@@ -118,7 +120,7 @@ static void put_attr(struct buf *b, const struct event_attr *a)
     case EVENT_ATTR_TEXT: event_json_string(b, a->text); return;
     case EVENT_ATTR_BOOL: buf_printf(b, "%s", a->number != 0 ? "true" : "false"); return;
     case EVENT_ATTR_NUMBER:
-        if (a->text.p != NULL && json_number(a->text)) /* as it was written, so that nothing is rounded on the way */
+        if (a->text.p != NULL && a->text.n <= NUMBER_TEXT_MAX && json_number(a->text)) /* as it was written, so that nothing is rounded on the way */
             buf_put(b, a->text.p, a->text.n);
         else
             event_json_number(b, a->number);
