@@ -16,9 +16,20 @@
 #include <unistd.h>
 
 #if !FRESHET_WITH_LMDB
+static void test_without_lmdb_says_so(void **state)
+{
+    (void)state;
+    struct store *s = (void *)1;
+    struct err e = {0};
+    assert_int_equal(store_open(&s, "/tmp", false, &e), STATUS_UNSUPPORTED);
+    assert_null(s);
+    assert_non_null(strstr(e.text, "FRESHET_WITH_LMDB"));
+}
+
 int main(void)
 {
-    return 77;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_without_lmdb_says_so)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
 #else
 
