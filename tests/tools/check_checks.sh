@@ -10,7 +10,7 @@ rc=0
 
 fresh() {
     rm -rf "$tree"
-    for room in base schemas ingest featurize kernels/cpu model trainer serving job cli deploy tests/tools build .ci; do
+    for room in base schemas simulate ingest featurize kernels/cpu model trainer serving job cli deploy tests/tools build .ci; do
         mkdir -p "$tree/$room"
     done
     cp "$tools/prefixes.txt" "$tree/tests/tools/"

@@ -8,7 +8,7 @@
 # labels: quick style
 set -eu
 cd "${FRESHET_SOURCE:-$(dirname "$0")/../..}"
-files=$(find base schemas ingest featurize kernels model trainer serving job cli tests -name '*.[ch]' -not -path 'tests/fixtures/*')
+files=$(find base schemas simulate ingest featurize kernels model trainer serving job cli tests -name '*.[ch]' -not -path 'tests/fixtures/*')
 
 # Characters, not bytes: continuation bytes of UTF-8 are not counted, in any locale and any awk.
 # shellcheck disable=SC2086  # a list of names without blanks

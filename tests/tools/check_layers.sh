@@ -8,7 +8,7 @@ cd "${FRESHET_SOURCE:-$(dirname "$0")/../..}"
 
 # Every include of the rooms as  file:line:form:path  with form " or <.
 includes() {
-    find base schemas ingest featurize kernels model trainer serving job cli -name '*.[ch]' -o -name '*.inc' -o -name '*.cu' |
+    find base schemas simulate ingest featurize kernels model trainer serving job cli -name '*.[ch]' -o -name '*.inc' -o -name '*.cu' |
         xargs grep -nE '^[[:space:]]*#[[:space:]]*include' |
         sed -nE 's/^([^:]+:[0-9]+):[[:space:]]*#[[:space:]]*include[[:space:]]*(["<])([^">]+)[">].*/\1:\2:\3/p'
 }
@@ -18,11 +18,11 @@ function fault(text) { print $1 ":" $2 ": " text; bad++ }
 BEGIN {
     below["base"] = " "
     below["schemas"] = " base "
-    below["ingest"] = below["featurize"] = below["kernels"] = " schemas base "
+    below["simulate"] = below["ingest"] = below["featurize"] = below["kernels"] = " schemas base "
     below["model"] = " kernels schemas base "
     below["trainer"] = below["serving"] = " model featurize kernels schemas base "
     below["job"] = " trainer serving ingest model featurize kernels schemas base "
-    below["cli"] = " job trainer serving ingest model featurize kernels schemas base "
+    below["cli"] = " simulate job trainer serving ingest model featurize kernels schemas base "
     n = 0 # outside headers (regular expression) and the files (regular expression) that may include them
     place[n] = "^base/hash\\.c$";                       outside[n++] = "^(xxhash\\.h|xxh3\\.h|openssl/)"
     place[n] = "^base/store\\.c$";                      outside[n++] = "^lmdb\\.h"

@@ -6,7 +6,7 @@
 # labels: quick style
 set -eu
 cd "${FRESHET_SOURCE:-$(dirname "$0")/../..}"
-rooms="base schemas ingest featurize kernels model trainer serving job"
+rooms="base schemas simulate ingest featurize kernels model trainer serving job"
 rc=0
 
 # forbid TEXT REGEX FILES...: each match outside comments is a fault.  Comments are cut as far as one line shows them.
