@@ -1,0 +1,145 @@
+/* model.c - the architecture: which parts there are, their tensors, what versions must agree on. */
+#include "model/model_inside.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include <string.h>
+
+/* In the order of summation.  The intercepts come first, outside the list. */
+static const struct part_ops *const known[] = {&part_text, &part_match, &part_numeric, &part_hashed};
+enum { KNOWN = sizeof known / sizeof *known };
+
+/* Every word of model.parts must be a part. */
+static enum status check_names(const char *list, struct err *e)
+{
+    for (const char *p = list; *p != 0;) {
+        const size_t n = strcspn(p, ", \t");
+        bool found = n == 0;
+        for (size_t i = 0; i < KNOWN; i++) found |= strlen(known[i]->name) == n && memcmp(known[i]->name, p, n) == 0;
+        if (!found)
+            return ERR_SET(e, STATUS_INVALID, "model.parts: no part is called %.*s; there are text, match, numeric, hashed",
+                           (int)n, p);
+        p += n + (p[n] != 0);
+    }
+    return STATUS_OK;
+}
+
+/* Base weights, then every tensor's name, group and shape; views change no shape, so they are named. */
+static uint64_t fingerprint(const struct model *m, const struct conf *c)
+{
+    uint64_t h = m->enc != NULL ? encoder_fingerprint(m->enc) : 0;
+    h = hash_mix(h, hash_str(str_from(c->model_user_view)));
+    h = hash_mix(h, hash_str(str_from(c->model_item_view)));
+    h = hash_mix(h, (uint64_t)c->model_concat_tokens);
+    for (size_t i = 0; i < m->table.n; i++) {
+        const struct param *p = &m->table.params[i];
+        h = hash_mix(h, hash_str(str_from(p->name)));
+        h = hash_mix(h, (uint64_t)p->group);
+        for (uint8_t d = 0; d < p->rank; d++) h = hash_mix(h, p->shape[d]);
+    }
+    return h;
+}
+
+static enum status create_parts(struct model *m, const struct part_env *env, struct err *e)
+{
+    TRY(check_names(env->conf->model_parts, e));
+    TRY(part_bias.create(&m->parts[m->n_parts], env, &m->table, e));
+    m->n_parts++;
+    for (size_t i = 0; i < KNOWN; i++) {
+        if (!conf_list_has(env->conf->model_parts, known[i]->name)) continue;
+        TRY(known[i]->create(&m->parts[m->n_parts], env, &m->table, e));
+        m->wants_states |= m->parts[m->n_parts]->wants_states;
+        m->wants_tokens |= m->parts[m->n_parts]->wants_tokens;
+        m->n_parts++;
+    }
+    if (m->n_parts == 1) return ERR_SET(e, STATUS_INVALID, "model.parts is empty; the default is text,match,numeric,hashed");
+    return STATUS_OK;
+}
+
+enum status model_new(struct model **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, struct err *e)
+{
+    *out = NULL;
+    struct model *m = mem_calloc(1, sizeof *m);
+    if (m == NULL) return ERR_SET(e, STATUS_OOM, "model: %zu bytes", sizeof *m);
+    const struct part_env env = {c, enc, n_numeric};
+    enum status st = STATUS_OK;
+    m->enc = enc;
+    m->n_numeric = n_numeric;
+    m->max_events = (size_t)c->model_events;
+    m->dropout = c->model_dropout > 0;
+    memcpy(m->backend, c->kernels_backend, sizeof m->backend);
+    TRY_OUT(st, create_parts(m, &env, e));
+    TRY_OUT(st, param_table_seal(&m->table, e));
+    if (enc != NULL) {
+        m->C = encoder_shape(enc)->C;
+        m->frozen = encoder_shape(enc)->L;
+        if (conf_list_has(c->model_parts, part_text.name)) m->frozen -= (size_t)c->model_trainable_layers;
+    }
+    m->fingerprint = fingerprint(m, c);
+    *out = m;
+    m = NULL;
+out:
+    model_free(m);
+    return st;
+}
+
+void model_free(struct model *m)
+{
+    if (m == NULL) return;
+    for (size_t i = 0; i < m->n_parts; i++) m->parts[i]->ops->destroy(m->parts[i]);
+    param_table_fini(&m->table);
+    mem_free(m);
+}
+
+const struct param_table *model_table(const struct model *m)
+{
+    return &m->table;
+}
+
+size_t model_n_parts(const struct model *m)
+{
+    return m->n_parts - 1;
+}
+
+const char *model_part_name(const struct model *m, size_t i)
+{
+    return m->parts[i + 1]->ops->name;
+}
+
+size_t model_frozen_layers(const struct model *m)
+{
+    return m->frozen;
+}
+
+bool model_wants_states(const struct model *m)
+{
+    return m->wants_states;
+}
+
+bool model_wants_tokens(const struct model *m)
+{
+    return m->wants_tokens;
+}
+
+uint64_t model_fingerprint(const struct model *m)
+{
+    return m->fingerprint;
+}
+
+enum status model_init_params(const struct model *m, uint64_t seed, struct param_set *p, struct err *e)
+{
+    if (p->n != m->table.total)
+        return ERR_SET(e, STATUS_INVALID, "parameters: %zu floats, the model has %zu", p->n, m->table.total);
+    memset(p->w, 0, p->n * sizeof *p->w);
+    for (size_t i = 0; i < m->n_parts; i++) m->parts[i]->ops->init(m->parts[i], &m->table, seed, p->w);
+    param_touch(p);
+    return STATUS_OK;
+}
+
+size_t model_replaced_layers(const struct model *m, const struct param_set *p, struct encoder_replaced *out, size_t max)
+{
+    for (size_t i = 0; i < m->n_parts; i++) {
+        const struct part_ops *o = m->parts[i]->ops;
+        if (o->replaced != NULL) return o->replaced(m->parts[i], &m->table, p->w, out, max);
+    }
+    return 0;
+}

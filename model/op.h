@@ -1,0 +1,64 @@
+/* op.h - the differentiable operations: thin over struct kern_ops, with the way back recorded on the tape.
+ *
+ * Each op allocates its result on the tape, computes it, and records its backward when the tape records and an input
+ * wants a gradient.  After an out-of-memory it returns an empty value (x == NULL) and does nothing; see tape.h.
+ * Index arrays are given in host memory and copied.  Letters as in kern.h: N rows, C columns, H heads, O and I outputs
+ * and inputs, E events, K candidates, S segments.  Gradients are added, never assigned.  Thread: the tape's.
+ */
+#ifndef MODEL_OP_H
+#define MODEL_OP_H
+#include "base/rand.h"
+#include "model/tape.h"
+
+/* A linear layer as an op sees it: weight, packed form, bias; dw, db NULL when it is not learnt. */
+struct op_matrix {
+    struct kern_matrix m;
+    const float *b; /* (O) or NULL */
+    float *dw, *db;
+};
+
+/* y (N,O) = act(x (N,I) w^T + b) */
+struct tape_value op_linear(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act);
+/* y (N,M) = a (N,C) b (M,C)^T */
+struct tape_value op_dot(struct tape *t, struct tape_value a, struct tape_value b);
+/* y = (s - mean)/deviation * gain + bias over each row of s = x + res; gain, bias (1,C) */
+struct tape_value op_layernorm(struct tape *t, struct tape_value x, struct tape_value res, struct tape_value gain,
+                               struct tape_value bias, float eps);
+
+/* out (Nq,C): segments attend separately to their own keys and to all rows of prefix (shared by all segments).
+ *   q (Nq,C); own (Nk,2C), prefix (P,2C): keys in the first C columns, values in the rest; prefix may be empty (n = 0)
+ *   seg's offsets (host memory) are copied; seg->prefix must equal prefix.n */
+struct tape_value op_attention(struct tape *t, struct tape_value q, struct tape_value own, struct tape_value prefix,
+                               const struct kern_segments *seg, size_t heads);
+
+/* y (N,C) = base + sum over i of table_i[idx_i[n]].  base.x NULL: starts from 0 (n and c still say the shape). */
+struct op_lookup {
+    struct tape_value table;
+    const int32_t *idx; /* (N) host memory */
+};
+struct tape_value op_embed(struct tape *t, struct tape_value base, const struct op_lookup *lookups, size_t n_lookups);
+/* rows of a, then rows of b */
+struct tape_value op_concat(struct tape *t, struct tape_value a, struct tape_value b);
+struct tape_value op_add(struct tape *t, struct tape_value a, struct tape_value b);  /* y = a + b, equal shapes */
+struct tape_value op_mul(struct tape *t, struct tape_value a, struct tape_value b);  /* y = a * b by element; may be the same */
+/* y = x * keep/(1-p), keep drawn from r (one number in 2^16 per element).  p = 0 or r NULL: x itself. */
+struct tape_value op_dropout(struct tape *t, struct tape_value x, float p, struct rand *r);
+
+/* feat (K,T+2) of MODEL.md `match` (kern.h has the formulas): s (K,E), b (E,1), tau (T,1), self (K*E) bytes, host. */
+struct tape_value op_match(struct tape *t, struct tape_value s, struct tape_value b, struct tape_value tau,
+                           const uint8_t *self);
+/* z (K,1) = sum over j in off[i]..off[i+1] of w[idx[j]]*val[j].  add_grads, when the tape records, gets dz (host, K
+ * floats) in the backward walk: the caller keeps sparse gradients by row. */
+struct op_sparse {
+    const float *w;
+    const uint32_t *off, *idx; /* host; off (K+1) */
+    const float *val;
+    size_t n; /* K */
+    void (*add_grads)(void *user, const float *dz, size_t n);
+    void *user;
+};
+struct tape_value op_sparse(struct tape *t, const struct op_sparse *s);
+/* Weighted binary cross-entropy with logits z (K,1); y, w (K) host.  loss: one float of backend memory, added to.
+ * dz += w*(sigmoid(z) - y) at once: this op is the outermost, its gradient with respect to itself is 1. */
+void op_bce(struct tape *t, float *loss, struct tape_value z, const float *y, const float *w);
+#endif

@@ -1,0 +1,65 @@
+/* op_linear.c - matrix products: with learnt weights (linear) and between two values (dot). */
+#include "model/op.h"
+
+struct saved_linear {
+    struct tape_value x, y;
+    struct op_matrix w;
+    const float *pre; /* NULL: no activation */
+    enum kern_act act;
+};
+
+/* dpre = dy * act'(pre);  dx += dpre w;  dw += dpre^T x;  db += sum of rows of dpre */
+static void linear_backward(struct tape *t, void *saved)
+{
+    const struct saved_linear *s = saved;
+    const struct kern_ops *o = t->kern->ops;
+    float *dpre = s->y.dx;
+    if (s->pre != NULL) {
+        dpre = tape_zeros(t, s->y.n * s->y.c);
+        if (dpre == NULL) return;
+        o->act_backward(t->kern, dpre, s->y.dx, s->pre, s->act, s->y.n * s->y.c);
+    }
+    if (s->x.dx != NULL) o->linear_dx(t->kern, s->x.dx, dpre, &s->w.m, s->x.n);
+    if (s->w.dw != NULL) o->linear_dw(t->kern, s->w.dw, s->w.db, dpre, s->x.x, s->x.n, s->w.m.out, s->w.m.in);
+}
+
+struct tape_value op_linear(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act)
+{
+    const bool grad = t->record && (x.dx != NULL || w->dw != NULL);
+    struct tape_value y = tape_new(t, x.n, w->m.out, grad);
+    float *pre = grad && act != KERN_ACT_NONE ? tape_floats(t, x.n * w->m.out) : NULL;
+    if (t->oom) return (struct tape_value){0};
+    t->kern->ops->linear(t->kern, y.x, pre, x.x, &w->m, w->b, act, x.n);
+    struct saved_linear *s = grad ? tape_host(t, 1, sizeof *s) : NULL;
+    if (s == NULL) return y;
+    *s = (struct saved_linear){x, y, *w, pre, act};
+    tape_push(t, linear_backward, s);
+    return y;
+}
+
+struct saved_pair {
+    struct tape_value a, b, y;
+};
+
+/* da (N,C) += dy (N,M) b (M,C);  db (M,C) += dy^T a */
+static void dot_backward(struct tape *t, void *saved)
+{
+    const struct saved_pair *s = saved;
+    const struct kern_ops *o = t->kern->ops;
+    const size_t n = s->a.n, m = s->b.n, c = s->a.c;
+    if (s->a.dx != NULL) o->gemm_nn(t->kern, s->a.dx, c, s->y.dx, m, s->b.x, c, n, c, m, 1.0f);
+    if (s->b.dx != NULL) o->gemm_tn(t->kern, s->b.dx, c, s->y.dx, m, s->a.x, c, m, c, n, 1.0f);
+}
+
+struct tape_value op_dot(struct tape *t, struct tape_value a, struct tape_value b)
+{
+    const bool grad = a.dx != NULL || b.dx != NULL;
+    struct tape_value y = tape_new(t, a.n, b.n, grad);
+    if (t->oom) return (struct tape_value){0};
+    t->kern->ops->gemm_nt(t->kern, y.x, b.n, a.x, a.c, b.x, b.c, a.n, b.n, a.c, 0.0f);
+    struct saved_pair *s = y.dx != NULL ? tape_host(t, 1, sizeof *s) : NULL;
+    if (s == NULL) return y;
+    *s = (struct saved_pair){a, b, y};
+    tape_push(t, dot_backward, s);
+    return y;
+}

@@ -1,0 +1,42 @@
+/* op_loss.c - the two ends of a slate's sum that meet the outside: sparse features and the loss. */
+#include "model/op.h"
+
+struct saved_sparse {
+    struct tape_value y;
+    void (*add_grads)(void *user, const float *dz, size_t n);
+    void *user;
+};
+
+static void sparse_backward(struct tape *t, void *saved)
+{
+    const struct saved_sparse *s = saved;
+    float *dz = tape_host(t, s->y.n, sizeof *dz);
+    if (dz == NULL) return;
+    t->kern->ops->download(t->kern, dz, s->y.dx, s->y.n * sizeof *dz);
+    s->add_grads(s->user, dz, s->y.n);
+}
+
+struct tape_value op_sparse(struct tape *t, const struct op_sparse *s)
+{
+    const size_t n_entries = s->n > 0 ? s->off[s->n] : 0;
+    struct tape_value y = tape_new(t, s->n, 1, true);
+    const uint32_t *off = tape_upload(t, s->off, (s->n + 1) * sizeof *off);
+    const uint32_t *idx = tape_upload(t, s->idx, n_entries * sizeof *idx);
+    const float *val = tape_upload(t, s->val, n_entries * sizeof *val);
+    if (t->oom) return (struct tape_value){0};
+    t->kern->ops->zero(t->kern, y.x, s->n);
+    t->kern->ops->sparse_forward(t->kern, y.x, s->w, off, idx, val, s->n);
+    struct saved_sparse *saved = y.dx != NULL ? tape_host(t, 1, sizeof *saved) : NULL;
+    if (saved == NULL) return y;
+    *saved = (struct saved_sparse){y, s->add_grads, s->user};
+    tape_push(t, sparse_backward, saved);
+    return y;
+}
+
+void op_bce(struct tape *t, float *loss, struct tape_value z, const float *y, const float *w)
+{
+    const float *up_y = tape_upload(t, y, z.n * sizeof *y), *up_w = tape_upload(t, w, z.n * sizeof *w);
+    float *dz = z.dx != NULL ? z.dx : tape_zeros(t, z.n);
+    if (t->oom) return;
+    t->kern->ops->bce(t->kern, loss, dz, z.x, up_y, up_w, 1.0f, z.n);
+}

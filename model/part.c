@@ -1,0 +1,172 @@
+/* part.c - what parts share: tensors as values, frozen states of a slate, sparse gradients by row. */
+#include "model/part.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+struct tape_value part_value(const struct part_params *p, size_t index)
+{
+    const struct param *q = param_at(p->table, index);
+    const bool learnt = p->dense != NULL && (q->group == PARAM_ADAMW || q->group == PARAM_ADAGRAD);
+    return (struct tape_value){p->w + q->offset, learnt ? p->dense + q->offset : NULL, q->shape[0], q->n / q->shape[0]};
+}
+
+void part_matrix(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out, size_t bias)
+{
+    const struct tape_value w = part_value(p, weight);
+    assert(first + out <= w.n);
+    m->m = (struct kern_matrix){w.x + first * w.c, out, w.c, m->m.packed};
+    m->dw = w.dx != NULL ? w.dx + first * w.c : NULL;
+    m->b = m->db = NULL;
+    if (bias == SIZE_MAX) return;
+    const struct tape_value b = part_value(p, bias);
+    m->b = b.x + first;
+    m->db = b.dx != NULL ? b.dx + first : NULL;
+}
+
+void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, float *w)
+{
+    const struct param *p = param_at(t, index);
+    struct rand r;
+    rand_init(&r, (struct rand_key){.seed = seed, .offset = (uint64_t)(p - t->params), .purpose = RAND_INIT});
+    for (size_t i = 0; i < p->n; i++) w[p->offset + i] = (float)(0.02 * rand_normal(&r));
+}
+
+/* --- frozen states ------------------------------------------------------------------------------------------------- */
+
+static uint32_t sentence_of(const struct part_slate *s, const uint32_t *which, size_t i)
+{
+    return which == NULL ? s->slate->events[i].sentence : s->slate->items[which[i]].sentence;
+}
+
+enum status part_states(struct part_slate *s, const uint32_t *which, size_t n, struct err *e)
+{
+    struct tape *t = s->tape;
+    struct state_request *req = tape_host(t, n + 1, sizeof *req);
+    const struct state_entry **got = tape_host(t, n + 1, sizeof *got);
+    uint32_t *place = tape_host(t, n + 1, sizeof *place);
+    unsigned char *asked = tape_host(t, s->slate->n_sentences + 1u, 1);
+    if (t->oom) return tape_status(t, e);
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t at = sentence_of(s, which, i);
+        if (s->entries[at] != NULL || asked[at]) continue;
+        asked[at] = 1;
+        const struct slate_sentence *q = &s->slate->sentences[at];
+        req[m] = (struct state_request){q->hash, s->slate->tokens + q->first, q->n};
+        place[m++] = at;
+    }
+    if (m == 0) return STATUS_OK;
+    TRY(state_acquire(s->states, req, m, got, e));
+    for (size_t i = 0; i < m; i++) s->entries[place[i]] = got[i];
+    return STATUS_OK;
+}
+
+void part_states_release(struct part_slate *s)
+{
+    if (s->states == NULL || s->entries == NULL) return;
+    state_release(s->states, s->entries, s->slate->n_sentences);
+    memset(s->entries, 0, s->slate->n_sentences * sizeof *s->entries);
+}
+
+void part_widen(float *out, const uint16_t *bf16, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = (uint32_t)bf16[i] << 16;
+        memcpy(&out[i], &bits, sizeof bits);
+    }
+}
+
+struct tape_value part_state_rows(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n, size_t C)
+{
+    float *rows = tape_host(s->tape, n * C + 1, sizeof *rows);
+    if (rows == NULL) return (struct tape_value){0};
+    for (size_t i = 0; i < n; i++) {
+        const struct state_entry *q = s->entries[sentence_of(s, which, i)];
+        assert(q != NULL && q->width == C);
+        part_widen(rows + i * C, what == PART_STATE_POOLED ? q->pooled : q->final, C);
+    }
+    return tape_constant(s->tape, rows, n, C);
+}
+
+void part_taste(const struct part_slate *s, float *out, size_t C)
+{
+    memset(out, 0, C * sizeof *out);
+    for (size_t i = 0; i < s->n_events; i++) {
+        const struct state_entry *q = s->entries[s->slate->events[i].sentence];
+        const float weight = exp2f(-(float)i / 10.0f);
+        for (size_t c = 0; c < C; c++) out[c] += weight * kern_bf16_to(q->final[c]);
+    }
+    double norm = 0;
+    for (size_t c = 0; c < C; c++) norm += (double)out[c] * out[c];
+    const float scale = norm > 0 ? (float)(1.0 / sqrt(norm)) : 0.0f;
+    for (size_t c = 0; c < C; c++) out[c] *= scale;
+}
+
+int32_t part_age_bucket(float minutes)
+{
+    if (!(minutes > 0)) return 0;
+    const double b = floor(log2(1.0 + (double)minutes) / 1.5);
+    return b < PART_AGES - 1 ? (int32_t)b : PART_AGES - 1;
+}
+
+/* --- sparse gradients by row --------------------------------------------------------------------------------------- */
+
+static size_t slot_of(const struct part_rows *r, uint32_t row)
+{
+    size_t at = hash_mix(row, 0x9e3779b97f4a7c15u) & (r->n_slots - 1);
+    while (r->slots[at] != 0 && r->rows[r->slots[at] - 1] != row) at = (at + 1) & (r->n_slots - 1);
+    return at;
+}
+
+enum status part_rows_reserve(struct part_rows *r, size_t more, struct err *e)
+{
+    const size_t need = r->n + more;
+    if (need >= UINT32_MAX) return ERR_SET(e, STATUS_FULL, "sparse gradients: %zu rows in one batch", need);
+    if (mem_grow((void **)&r->rows, &r->rows_cap, need, sizeof *r->rows) != 0 ||
+        mem_grow((void **)&r->grads, &r->grads_cap, need, sizeof *r->grads) != 0)
+        return ERR_SET(e, STATUS_OOM, "sparse gradients: %zu rows", need);
+    if (need * 2 <= r->n_slots) return STATUS_OK;
+    size_t n_slots = r->n_slots != 0 ? r->n_slots : 1024;
+    while (n_slots < need * 2) n_slots *= 2;
+    uint32_t *slots = mem_calloc(n_slots, sizeof *slots);
+    if (slots == NULL) return ERR_SET(e, STATUS_OOM, "sparse gradients: %zu rows", need);
+    mem_free(r->slots);
+    r->slots = slots;
+    r->n_slots = n_slots;
+    for (size_t i = 0; i < r->n; i++) r->slots[slot_of(r, r->rows[i])] = (uint32_t)i + 1;
+    return STATUS_OK;
+}
+
+void part_rows_add(struct part_rows *r, uint32_t row, float grad)
+{
+    const size_t at = slot_of(r, row);
+    if (r->slots[at] == 0) {
+        assert(r->n < r->rows_cap && r->n < r->grads_cap);
+        r->rows[r->n] = row;
+        r->grads[r->n] = 0;
+        r->slots[at] = (uint32_t)++r->n;
+    }
+    r->grads[r->slots[at] - 1] += grad;
+}
+
+void part_rows_clear(struct part_rows *r)
+{
+    if (r->n * 4 > r->n_slots) {
+        memset(r->slots, 0, r->n_slots * sizeof *r->slots);
+    } else { /* newest first: a probe for a row passes only slots that were filled before its own */
+        for (size_t i = r->n; i-- > 0;) r->slots[slot_of(r, r->rows[i])] = 0;
+    }
+    r->n = 0;
+}
+
+void part_rows_fini(struct part_rows *r)
+{
+    mem_free(r->rows);
+    mem_free(r->grads);
+    mem_free(r->slots);
+    *r = (struct part_rows){0};
+}

@@ -1,0 +1,131 @@
+/* part_bias.c - the intercepts: one for recorded impressions, one for organic slates (sampled negatives), as their base
+ * rates have nothing to do with each other.
+ *
+ * A served request takes the impressions' intercept if any impression was ever learnt from, else the organic one; that
+ * this happened is a running statistic (bias.seen), so it travels with the version.
+ */
+#include "base/mem.h"
+#include "model/part.h"
+
+struct bias {
+    struct part base;
+    size_t bias, seen; /* tensors: (2), (2) */
+};
+struct bias_run {
+    struct part_run base;
+    struct tape_value bias;
+    const float *seen; /* host */
+    bool learnt[2];    /* since the last apply */
+};
+
+static enum status create(struct part **out, const struct part_env *env, struct param_table *t, struct err *e)
+{
+    *out = NULL;
+    struct bias *p = mem_calloc(1, sizeof *p);
+    if (p == NULL) return ERR_SET(e, STATUS_OOM, "part bias: %zu bytes", sizeof *p);
+    p->base.ops = &part_bias;
+    const uint32_t shape[1] = {2};
+    enum status st = STATUS_OK;
+    TRY_OUT(st, param_table_add(t, "bias", PARAM_ADAGRAD, 1, shape, (float)env->conf->train_linear_rate, 0, &p->bias, e));
+    TRY_OUT(st, param_table_add(t, "bias.seen", PARAM_STAT, 1, shape, 0, 0, &p->seen, e));
+    *out = &p->base;
+    p = NULL;
+out:
+    mem_free(p);
+    return st;
+}
+
+static void destroy(struct part *p)
+{
+    mem_free(p);
+}
+
+static void init(const struct part *p, const struct param_table *t, uint64_t seed, float *w)
+{
+    (void)p, (void)t, (void)seed, (void)w; /* zeros */
+}
+
+static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
+{
+    (void)k;
+    struct bias_run *r = mem_calloc(1, sizeof *r);
+    *out = (struct part_run *)r;
+    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part bias: %zu bytes", sizeof *r);
+    r->base.part = p;
+    return STATUS_OK;
+}
+
+static void run_destroy(struct part_run *r)
+{
+    mem_free(r);
+}
+
+static enum status bind(struct part_run *run, const struct part_params *p, struct err *e)
+{
+    (void)e;
+    struct bias_run *r = (struct bias_run *)run;
+    const struct bias *b = (const struct bias *)run->part;
+    r->bias = part_value(p, b->bias);
+    r->seen = p->host + param_at(p->table, b->seen)->offset;
+    return STATUS_OK;
+}
+
+static enum status prepare(struct part_run *r, struct part_slate *s, struct err *e)
+{
+    (void)r, (void)s, (void)e;
+    return STATUS_OK;
+}
+
+static int32_t intercept_of(const struct bias_run *r, const struct slate *s)
+{
+    if (s->source == SLATE_REQUEST) return r->seen[SLATE_IMPRESSION] > 0 ? SLATE_IMPRESSION : SLATE_ORGANIC;
+    return s->source == SLATE_IMPRESSION ? SLATE_IMPRESSION : SLATE_ORGANIC;
+}
+
+static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
+                         struct tape_value *z, struct err *e)
+{
+    (void)which;
+    struct bias_run *r = (struct bias_run *)run;
+    int32_t *idx = tape_host(s->tape, n + 1, sizeof *idx);
+    if (idx == NULL) return tape_status(s->tape, e);
+    for (size_t i = 0; i < n; i++) idx[i] = intercept_of(r, s->slate);
+    const struct op_lookup lookup = {r->bias, idx};
+    *z = op_embed(s->tape, (struct tape_value){.n = n, .c = 1}, &lookup, 1);
+    return tape_status(s->tape, e);
+}
+
+static void learnt(struct part_run *run, const struct slate *s)
+{
+    struct bias_run *r = (struct bias_run *)run;
+    r->learnt[intercept_of(r, s)] = true;
+}
+
+static void apply(struct part_run *run, const struct param_table *t, float *w)
+{
+    struct bias_run *r = (struct bias_run *)run;
+    float *seen = w + param_at(t, ((const struct bias *)run->part)->seen)->offset;
+    for (int i = 0; i < 2; i++) {
+        if (r->learnt[i]) seen[i] = 1.0f;
+        r->learnt[i] = false;
+    }
+}
+
+static void encode(struct buf *b, const struct part_run *run)
+{
+    const struct bias_run *r = (const struct bias_run *)run;
+    buf_u8(b, (uint8_t)(r->learnt[0] | r->learnt[1] << 1));
+}
+
+static enum status decode(struct part_run *run, struct buf_reader *rd, struct err *e)
+{
+    struct bias_run *r = (struct bias_run *)run;
+    const uint8_t bits = buf_get_u8(rd);
+    if (rd->bad || bits > 3) return ERR_SET(e, STATUS_CORRUPT, "state of part bias: malformed");
+    r->learnt[0] = bits & 1;
+    r->learnt[1] = bits >> 1;
+    return STATUS_OK;
+}
+
+const struct part_ops part_bias = {"bias", create, destroy, init, run_create, run_destroy, bind, NULL, prepare, score,
+                                   learnt, apply, encode, decode, NULL};

@@ -1,0 +1,184 @@
+/* part_numeric.c - linear in the numeric features, standardised by running mean and deviation (MODEL.md, `numeric`).
+ *
+ * What travels with the version are mean and 1/deviation as f32 (group STAT); the exact sums behind them (n, mean, M2 in
+ * double; Welford 1962, merged as Chan et al. 1979) stay with the learner's run.  A feature never seen gives 0.
+ */
+#include "base/mem.h"
+#include "model/part.h"
+#include <math.h>
+#include <string.h>
+
+#define CLIP 5.0f
+#define DEVIATION_MIN 1e-3
+
+struct numeric {
+    struct part base;
+    size_t n;                   /* F */
+    size_t weight, mean, scale; /* tensors: (1, F), (F), (F) */
+};
+struct moments {
+    double n;
+    double *mean, *m2; /* (F) */
+};
+struct numeric_run {
+    struct part_run base;
+    struct op_matrix weight;
+    const float *mean, *scale;    /* host */
+    struct moments total, recent; /* all applied; since the last apply */
+    double *numbers;              /* owns the four arrays */
+};
+
+static enum status create(struct part **out, const struct part_env *env, struct param_table *t, struct err *e)
+{
+    *out = NULL;
+    if (env->n_numeric == 0)
+        return ERR_SET(e, STATUS_INVALID, "part numeric: no features; set model.features or take it out of model.parts");
+    struct numeric *p = mem_calloc(1, sizeof *p);
+    if (p == NULL) return ERR_SET(e, STATUS_OOM, "part numeric: %zu bytes", sizeof *p);
+    p->base.ops = &part_numeric;
+    p->n = env->n_numeric;
+    const uint32_t shape[2] = {1, env->n_numeric};
+    const float rate = (float)env->conf->train_linear_rate;
+    enum status st = STATUS_OK;
+    TRY_OUT(st, param_table_add(t, "numeric.weight", PARAM_ADAGRAD, 2, shape, rate, 0, &p->weight, e));
+    TRY_OUT(st, param_table_add(t, "numeric.mean", PARAM_STAT, 1, shape + 1, 0, 0, &p->mean, e));
+    TRY_OUT(st, param_table_add(t, "numeric.scale", PARAM_STAT, 1, shape + 1, 0, 0, &p->scale, e));
+    *out = &p->base;
+    p = NULL;
+out:
+    mem_free(p);
+    return st;
+}
+
+static void destroy(struct part *p)
+{
+    mem_free(p);
+}
+
+static void init(const struct part *p, const struct param_table *t, uint64_t seed, float *w)
+{
+    (void)p, (void)t, (void)seed, (void)w; /* zeros */
+}
+
+static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
+{
+    (void)k;
+    *out = NULL;
+    const size_t F = ((const struct numeric *)p)->n;
+    struct numeric_run *r = mem_calloc(1, sizeof *r);
+    double *numbers = mem_calloc(4 * F, sizeof *numbers);
+    if (r == NULL || numbers == NULL) {
+        mem_free(r);
+        mem_free(numbers);
+        return ERR_SET(e, STATUS_OOM, "part numeric: sums of %zu features", F);
+    }
+    r->base.part = p;
+    r->numbers = numbers;
+    r->total = (struct moments){0, numbers, numbers + F};
+    r->recent = (struct moments){0, numbers + 2 * F, numbers + 3 * F};
+    *out = &r->base;
+    return STATUS_OK;
+}
+
+static void run_destroy(struct part_run *run)
+{
+    if (run != NULL) mem_free(((struct numeric_run *)run)->numbers);
+    mem_free(run);
+}
+
+static enum status bind(struct part_run *run, const struct part_params *p, struct err *e)
+{
+    (void)e;
+    struct numeric_run *r = (struct numeric_run *)run;
+    const struct numeric *q = (const struct numeric *)run->part;
+    part_matrix(&r->weight, p, q->weight, 0, 1, SIZE_MAX);
+    r->mean = p->host + param_at(p->table, q->mean)->offset;
+    r->scale = p->host + param_at(p->table, q->scale)->offset;
+    return STATUS_OK;
+}
+
+static enum status prepare(struct part_run *r, struct part_slate *s, struct err *e)
+{
+    (void)r, (void)s, (void)e;
+    return STATUS_OK;
+}
+
+/* out (F) = clip((raw - mean) * scale); a number that is not finite counts as the mean */
+static void standardise(const struct numeric_run *r, const float *raw, float *out, size_t F)
+{
+    for (size_t f = 0; f < F; f++) {
+        const float x = (raw[f] - r->mean[f]) * r->scale[f];
+        out[f] = !isfinite(x) ? 0.0f : x > CLIP ? CLIP : x < -CLIP ? -CLIP : x;
+    }
+}
+
+static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
+                         struct tape_value *z, struct err *e)
+{
+    struct numeric_run *r = (struct numeric_run *)run;
+    const size_t F = ((const struct numeric *)run->part)->n;
+    float *x = tape_host(s->tape, n * F + 1, sizeof *x);
+    if (x == NULL) return tape_status(s->tape, e);
+    for (size_t i = 0; i < n; i++) standardise(r, s->slate->numeric + which[i] * F, x + i * F, F);
+    *z = op_linear(s->tape, tape_constant(s->tape, x, n, F), &r->weight, KERN_ACT_NONE);
+    return tape_status(s->tape, e);
+}
+
+static void learnt(struct part_run *run, const struct slate *s)
+{
+    struct moments *m = &((struct numeric_run *)run)->recent;
+    const size_t F = ((const struct numeric *)run->part)->n;
+    for (size_t i = 0; i < s->n_items; i++) {
+        const float *x = s->numeric + i * F;
+        m->n += 1;
+        for (size_t f = 0; f < F; f++) {
+            const double d = (isfinite(x[f]) ? (double)x[f] : m->mean[f]) - m->mean[f];
+            m->mean[f] += d / m->n;
+            m->m2[f] += d * d * (m->n - 1) / m->n;
+        }
+    }
+}
+
+static void apply(struct part_run *run, const struct param_table *t, float *w)
+{
+    struct numeric_run *r = (struct numeric_run *)run;
+    const struct numeric *q = (const struct numeric *)run->part;
+    struct moments *a = &r->total, *b = &r->recent;
+    if (b->n == 0) return;
+    float *mean = w + param_at(t, q->mean)->offset, *scale = w + param_at(t, q->scale)->offset;
+    const double n = a->n + b->n;
+    for (size_t f = 0; f < q->n; f++) {
+        const double d = b->mean[f] - a->mean[f];
+        a->mean[f] += d * b->n / n;
+        a->m2[f] += b->m2[f] + d * d * a->n * b->n / n;
+        mean[f] = (float)a->mean[f];
+        scale[f] = (float)(1.0 / fmax(sqrt(a->m2[f] / n), DEVIATION_MIN));
+    }
+    a->n = n;
+    b->n = 0;
+    memset(b->mean, 0, 2 * q->n * sizeof *b->mean);
+}
+
+static void encode(struct buf *b, const struct part_run *run)
+{
+    const struct numeric_run *r = (const struct numeric_run *)run;
+    const size_t F = ((const struct numeric *)run->part)->n;
+    buf_varint(b, F);
+    buf_f64(b, r->total.n);
+    buf_f64(b, r->recent.n);
+    for (size_t i = 0; i < 4 * F; i++) buf_f64(b, r->numbers[i]);
+}
+
+static enum status decode(struct part_run *run, struct buf_reader *rd, struct err *e)
+{
+    struct numeric_run *r = (struct numeric_run *)run;
+    const size_t F = ((const struct numeric *)run->part)->n, n = buf_get_count(rd, 4 * sizeof(double));
+    if (rd->bad || n != F) return ERR_SET(e, STATUS_CORRUPT, "state of part numeric: %zu features, the model has %zu", n, F);
+    r->total.n = buf_get_f64(rd);
+    r->recent.n = buf_get_f64(rd);
+    for (size_t i = 0; i < 4 * F; i++) r->numbers[i] = buf_get_f64(rd);
+    return rd->bad ? ERR_SET(e, STATUS_CORRUPT, "state of part numeric: cut short") : STATUS_OK;
+}
+
+const struct part_ops part_numeric = {"numeric", create, destroy, init, run_create, run_destroy, bind, NULL, prepare,
+                                      score, learnt, apply, encode, decode, NULL};
