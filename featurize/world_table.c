@@ -17,6 +17,14 @@ void *world_table_find(const struct world_table *t, struct str id, uint64_t hash
     return NULL;
 }
 
+void *world_table_find_hash(const struct world_table *t, uint64_t hash)
+{
+    if (t->slots == NULL) return NULL;
+    for (size_t i = hash & t->mask; t->slots[i].entry != NULL; i = (i + 1) & t->mask)
+        if (t->slots[i].hash == hash) return t->slots[i].entry;
+    return NULL;
+}
+
 static void put(struct world_table *t, void *entry, uint64_t hash)
 {
     size_t i = hash & t->mask;

@@ -1,0 +1,247 @@
+/* world.c - making a world, and what lets events in: items, users, compounds, settled slates. */
+#include "featurize/world.h"
+#include "base/mem.h"
+#include "featurize/world_private.h"
+#include <math.h>
+
+static void take_conf(struct world *w, const struct conf *c)
+{
+    w->n_types = c->n_types;
+    memcpy(w->types, c->types, sizeof w->types);
+    w->seed = (uint64_t)c->join_seed;
+    w->organic = c->join_organic;
+    w->negatives = (uint32_t)c->join_negatives;
+    w->max_positives = (uint32_t)c->join_max_positives;
+    w->users.limit = (size_t)c->history_users;
+    catalogue_init(&w->items, (size_t)c->catalogue_items);
+    sample_init(&w->sample, c);
+}
+
+enum status world_new(struct world **out, const struct conf *c, struct feat *f, struct store *store, struct err *e)
+{
+    *out = NULL;
+    struct world *w = mem_calloc(1, sizeof *w);
+    if (w == NULL) return ERR_SET(e, STATUS_OOM, "world: out of memory");
+    w->feat = f;
+    w->store = store;
+    w->templates = feat_templates(f);
+    w->now_ms = INT64_MIN;
+    w->all_shown.type = RECORD_ALL_SHOWN;
+    w->all_taken.type = RECORD_ALL_TAKEN;
+    take_conf(w, c);
+    const enum status st = counter_init(&w->decay, c, e);
+    if (st == STATUS_OK)
+        *out = w;
+    else
+        world_free(w);
+    return st;
+}
+
+void world_free(struct world *w)
+{
+    if (w == NULL) return;
+    world_users_fini(w);
+    catalogue_fini(&w->items);
+    sample_fini(&w->sample);
+    for (size_t i = 0; i < w->n_stand_ins; i++) record_item_fini(&w->stand_ins[i]);
+    mem_free(w->stand_ins);
+    mem_free(w->candidates);
+    mem_free(w->drawn);
+    mem_free(w->item_flags);
+    mem_free(w->item_bytes);
+    mem_free(w->item_stamps);
+    mem_free(w->dirty_items.rows);
+    mem_free(w->changed_items.rows);
+    buf_fini(&w->buf);
+    mem_free(w);
+}
+
+/* ---- catalogue and user events ---- */
+
+enum status world_item(struct world *w, const struct event *ev, struct err *e)
+{
+    struct record_item *i = catalogue_find(&w->items, ev->item);
+    TRY(world_advance(w, ev->time_ms, e));
+    if (ev->deleted) {
+        if (i == NULL) return STATUS_OK;
+        i->deleted = true;
+    } else {
+        TRY(world_item_get(w, ev->item, ev->time_ms, &i, e));
+        if (i == NULL) return STATUS_OK; /* the catalogue is full */
+        i->deleted = false;
+        i->announced = true;
+        if (i->last_ms < ev->time_ms) i->last_ms = ev->time_ms;
+        TRY(world_item_attrs(w, i, false, ev->attrs, ev->n_attrs, e));
+    }
+    TRY(sample_set(&w->sample, i, world_item_takes(w, i), e));
+    return world_item_touch(w, i, e);
+}
+
+/* A deleted user's record is emptied at once; what is left is the id, so that store and Redis can be told. */
+static void forget_user(struct world *w, struct world_user *u)
+{
+    const struct str id = u->record.id;
+    u->record.id = (struct str){NULL, 0};
+    record_user_fini(&u->record);
+    u->record.id = id;
+    u->gone = true;
+    w->counts.users--;
+    world_user_touch(w, u);
+}
+
+enum status world_user(struct world *w, const struct event *ev, struct err *e)
+{
+    struct world_user *u;
+    bool changed;
+    if (ev->deleted) {
+        TRY(world_user_find(w, ev->user, &u, e));
+        if (u != NULL) forget_user(w, u);
+        return STATUS_OK;
+    }
+    TRY(world_user_get(w, ev->user, &u, e));
+    for (uint32_t i = 0; i < ev->n_attrs; i++)
+        TRY(catalogue_set_attr(&u->record.attrs, &u->record.n_attrs, &ev->attrs[i], &changed, e));
+    if (u->record.first_ms == 0) u->record.first_ms = ev->time_ms;
+    world_user_touch(w, u);
+    return STATUS_OK;
+}
+
+/* ---- behaviours ---- */
+
+/* The first purchase of all turns what the sampler weighs from positive behaviours to purchases. */
+static enum status count_purchase(struct world *w, uint8_t type, struct err *e)
+{
+    if (type != EVENT_PURCHASE) return STATUS_OK;
+    return w->purchases++ == 0 ? world_resample(w, e) : STATUS_OK;
+}
+
+static enum status count_item(struct world *w, struct record_item *i, const struct event *ev, struct err *e)
+{
+    struct record_tally *tally;
+    TRY(counter_tally(&tally, &i->tallies, &i->n_tallies, ev->type, ev->time_ms, e));
+    counter_add(tally, &w->decay, ev->time_ms, 1);
+    if (w->types[ev->type].label == CONF_LABEL_POSITIVE) {
+        i->positives++;
+        if (i->last_ms < ev->time_ms) i->last_ms = ev->time_ms;
+    }
+    TRY(count_purchase(w, ev->type, e));
+    return sample_set(&w->sample, i, world_item_takes(w, i), e);
+}
+
+/* An item that no longer fits into the catalogue is told by what its event carries, for this once. */
+static enum status take_stranger(struct world *w, struct record_user *u, const struct event *ev, struct err *e)
+{
+    struct record_item i;
+    if (u == NULL) return STATUS_OK;
+    TRY(feat_item_from_attrs(w->feat, &i, ev->item, ev->attrs, ev->n_attrs, ev->time_ms, e));
+    const enum status st = feat_user_take(w->feat, u, &i, ev->item, ev->type, w->types[ev->type].name, ev->price,
+                                          ev->time_ms, e);
+    record_item_fini(&i);
+    return st;
+}
+
+/* One line of a compound; an item's later lines in the same one only bring attributes. */
+static enum status take_line(struct world *w, struct record_user *u, const struct event *ev, struct err *e)
+{
+    struct record_item *i;
+    TRY(world_item_get(w, ev->item, ev->time_ms, &i, e));
+    if (i == NULL) return take_stranger(w, u, ev, e);
+    if (w->types[ev->type].label != CONF_LABEL_NEGATIVE) TRY(world_item_attrs(w, i, true, ev->attrs, ev->n_attrs, e));
+    if (w->item_stamps[i->row] != w->stamp) {
+        w->item_stamps[i->row] = w->stamp;
+        TRY(count_item(w, i, ev, e));
+        if (u != NULL)
+            TRY(feat_user_take(w->feat, u, i, ev->item, ev->type, w->types[ev->type].name, ev->price, ev->time_ms, e));
+    }
+    return world_item_touch(w, i, e);
+}
+
+enum status world_take(struct world *w, const struct event *lines, uint32_t n, struct err *e)
+{
+    struct world_user *u = NULL;
+    if (n == 0) return STATUS_OK;
+    if (str_has(lines[0].user)) TRY(world_user_get(w, lines[0].user, &u, e));
+    for (uint32_t i = 0; i < n; i++) TRY(world_advance(w, lines[i].time_ms, e));
+    w->stamp++;
+    for (uint32_t i = 0; i < n; i++) {
+        if (lines[i].type >= w->n_types)
+            return ERR_SET(e, STATUS_INVALID, "world: behaviour type %u, but the config knows %u", lines[i].type,
+                           w->n_types);
+        if (str_has(lines[i].item)) TRY(take_line(w, u ? &u->record : NULL, &lines[i], e));
+    }
+    if (u != NULL) world_user_touch(w, u);
+    return STATUS_OK;
+}
+
+/* ---- settled slates ---- */
+
+static enum status count_one(struct world *w, struct record_tally **tallies, uint32_t *n, uint8_t type, int64_t time_ms,
+                             double count, struct err *e)
+{
+    struct record_tally *t;
+    TRY(counter_tally(&t, tallies, n, type, time_ms, e));
+    if (count > 0) counter_add(t, &w->decay, time_ms, count);
+    return STATUS_OK;
+}
+
+/* What was shown and what of it was taken; and how all items stand now, the parent that this one's rate is shrunk to. */
+static enum status count_shown(struct world *w, struct record_tally **tallies, uint32_t *n, int64_t time_ms, double shown,
+                               double taken, struct err *e)
+{
+    struct record_tally *t;
+    TRY(count_one(w, tallies, n, RECORD_SHOWN, time_ms, shown, e));
+    TRY(count_one(w, tallies, n, RECORD_TAKEN, time_ms, taken, e));
+    TRY(counter_tally(&t, tallies, n, RECORD_ALL_SHOWN, time_ms, e));
+    *t = w->all_shown;
+    TRY(counter_tally(&t, tallies, n, RECORD_ALL_TAKEN, time_ms, e));
+    *t = w->all_taken;
+    return STATUS_OK;
+}
+
+static enum status settle_items(struct world *w, const struct slate *s, int64_t time_ms, double *taken, struct err *e)
+{
+    *taken = 0;
+    for (uint32_t k = 0; k < s->n_items; k++) *taken += s->items[k].label > 0.5f;
+    counter_add(&w->all_shown, &w->decay, time_ms, s->n_items);
+    counter_add(&w->all_taken, &w->decay, time_ms, *taken);
+    for (uint32_t k = 0; k < s->n_items; k++) {
+        struct record_item *i = catalogue_find(&w->items, s->items[k].id);
+        if (i == NULL) continue;
+        TRY(count_shown(w, &i->tallies, &i->n_tallies, time_ms, 1, s->items[k].label > 0.5f, e));
+        TRY(world_item_touch(w, i, e));
+    }
+    return STATUS_OK;
+}
+
+enum status world_settled(struct world *w, const struct slate *s, struct err *e)
+{
+    const int64_t time_ms = s->settled_ms != 0 ? s->settled_ms : s->time_ms;
+    struct world_user *u = NULL;
+    double taken = 0;
+    if (s->source == SLATE_IMPRESSION) TRY(settle_items(w, s, time_ms, &taken, e));
+    if (!str_has(s->user)) return STATUS_OK;
+    TRY(world_user_get(w, s->user, &u, e));
+    if (u->record.n_slates < UINT32_MAX) u->record.n_slates++;
+    if (u->record.first_ms == 0) u->record.first_ms = s->time_ms;
+    if (s->source == SLATE_IMPRESSION)
+        TRY(count_shown(w, &u->record.tallies, &u->record.n_tallies, time_ms, s->n_items, taken, e));
+    world_user_touch(w, u);
+    return STATUS_OK;
+}
+
+/* ---- questions ---- */
+
+const struct record_user *world_find_user(struct world *w, struct str id)
+{
+    struct world_user *u;
+    struct err e;
+    return world_user_find(w, id, &u, &e) == STATUS_OK && u != NULL ? &u->record : NULL;
+}
+
+const struct record_item *world_find_item(struct world *w, struct str id) { return catalogue_find(&w->items, id); }
+
+const struct world_counts *world_counts(struct world *w)
+{
+    w->counts.users_in_memory = w->users.table.n;
+    return &w->counts;
+}
