@@ -1,0 +1,194 @@
+/* metric.c - a block of atomics; histograms count per bucket and are summed when written. */
+#include "serving/metric.h"
+#include "base/mem.h"
+#include "schemas/event_json.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CODES 12
+#define BUCKETS 14
+static const int codes[CODES] = {200, 202, 400, 401, 404, 405, 408, 413, 429, 500, 501, 503};
+static const double bounds[BUCKETS] = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10}; /* s */
+
+struct described {
+    const char *name, *unit, *text;
+    enum metric_kind kind;
+};
+static const struct described scorer[] = {
+#define X(id, name, kind, unit, text) {name, unit, text, METRIC_##kind},
+    METRIC_LIST(X)
+#undef X
+};
+static const struct described job[] = {
+#define X(name, kind, unit, text) {name, unit, text, METRIC_##kind},
+    METRIC_JOB_LIST(X)
+#undef X
+};
+static const char *const routes[METRIC_ROUTES] = {"rerank", "events", "models", "infer", "metadata", "health", "metrics", "page", "other"};
+static const char *const kinds[] = {"counter", "gauge"};
+
+struct timed {
+    atomic_uint_fast64_t buckets[BUCKETS + 1], sum_us, count;
+};
+struct metric {
+    atomic_uint_fast64_t values[METRIC_COUNT]; /* counters as they are, gauges as the bits of a double */
+    atomic_uint_fast64_t by_code[METRIC_ROUTES][CODES];
+    struct timed timed[METRIC_ROUTES];
+    pthread_mutex_t lock; /* of what follows */
+    uint64_t n_fresh;
+    double fresh[METRIC_FRESHNESS];
+};
+
+enum status metric_new(struct metric **out, struct err *e)
+{
+    *out = mem_calloc(1, sizeof **out);
+    if (*out == NULL) return ERR_SET(e, STATUS_OOM, "metric: no memory");
+    if (pthread_mutex_init(&(*out)->lock, NULL) == 0) return STATUS_OK;
+    mem_free(*out);
+    *out = NULL;
+    return ERR_SET(e, STATUS_OOM, "metric: no lock can be made");
+}
+
+void metric_free(struct metric *m)
+{
+    if (m == NULL) return;
+    (void)pthread_mutex_destroy(&m->lock);
+    mem_free(m);
+}
+
+void metric_add(struct metric *m, enum metric_id id, uint64_t n)
+{
+    atomic_fetch_add_explicit(&m->values[id], n, memory_order_relaxed);
+}
+
+void metric_set(struct metric *m, enum metric_id id, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    atomic_store_explicit(&m->values[id], bits, memory_order_relaxed);
+}
+
+double metric_get(const struct metric *m, enum metric_id id)
+{
+    const uint64_t bits = atomic_load_explicit(&m->values[id], memory_order_relaxed);
+    double value;
+    if (scorer[id].kind == METRIC_COUNTER) return (double)bits;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+void metric_request(struct metric *m, enum metric_route route, int status, double seconds)
+{
+    struct timed *t = &m->timed[route];
+    size_t c = 0, b = 0;
+    while (c < CODES - 1 && codes[c] != status) c++;
+    while (b < BUCKETS && seconds > bounds[b]) b++;
+    atomic_fetch_add_explicit(&m->by_code[route][c], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->buckets[b], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->sum_us, (uint64_t)(seconds > 0 ? seconds * 1e6 : 0), memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
+}
+
+uint64_t metric_requests(const struct metric *m)
+{
+    uint64_t n = 0;
+    for (int r = 0; r < METRIC_ROUTES; r++) n += atomic_load_explicit(&m->timed[r].count, memory_order_relaxed);
+    return n;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+void metric_freshness(struct metric *m, double ms)
+{
+    double sorted[METRIC_FRESHNESS];
+    (void)pthread_mutex_lock(&m->lock);
+    m->fresh[m->n_fresh++ % METRIC_FRESHNESS] = ms;
+    const size_t n = m->n_fresh < METRIC_FRESHNESS ? (size_t)m->n_fresh : METRIC_FRESHNESS;
+    memcpy(sorted, m->fresh, n * sizeof *sorted);
+    (void)pthread_mutex_unlock(&m->lock);
+    qsort(sorted, n, sizeof *sorted, ascending);
+    metric_set(m, METRIC_FRESHNESS_P50_MS, sorted[(n - 1) / 2]);
+    metric_set(m, METRIC_FRESHNESS_P99_MS, sorted[(n * 99 + 99) / 100 - 1]); /* nearest rank */
+}
+
+uint64_t metric_freshness_count(const struct metric *m)
+{
+    struct metric *open = (struct metric *)(uintptr_t)m;
+    (void)pthread_mutex_lock(&open->lock);
+    const uint64_t n = open->n_fresh;
+    (void)pthread_mutex_unlock(&open->lock);
+    return n;
+}
+
+static void write_head(struct buf *b, const char *name, const char *kind, const char *text)
+{
+    buf_printf(b, "# HELP freshet_%s %s\n# TYPE freshet_%s %s\n", name, text, name, kind);
+}
+
+static void write_requests(const struct metric *m, struct buf *b)
+{
+    write_head(b, "http_requests_total", "counter", "requests answered, by route and status");
+    for (int r = 0; r < METRIC_ROUTES; r++)
+        for (int c = 0; c < CODES; c++) {
+            const uint64_t n = atomic_load_explicit(&m->by_code[r][c], memory_order_relaxed);
+            if (n > 0 || (r == METRIC_ROUTE_RERANK && codes[c] == 200))
+                buf_printf(b, "freshet_http_requests_total{route=\"%s\",code=\"%d\"} %llu\n", routes[r], codes[c],
+                           (unsigned long long)n);
+        }
+    write_head(b, "http_request_seconds", "histogram", "time from a request's last byte to its answer, by route");
+    for (int r = 0; r < METRIC_ROUTES; r++) {
+        const struct timed *t = &m->timed[r];
+        uint64_t below = 0;
+        if (atomic_load_explicit(&t->count, memory_order_relaxed) == 0 && r != METRIC_ROUTE_RERANK) continue;
+        for (int i = 0; i <= BUCKETS; i++) {
+            below += atomic_load_explicit(&t->buckets[i], memory_order_relaxed);
+            buf_printf(b, "freshet_http_request_seconds_bucket{route=\"%s\",le=\"", routes[r]);
+            if (i < BUCKETS)
+                buf_printf(b, "%g", bounds[i]);
+            else
+                buf_printf(b, "+Inf");
+            buf_printf(b, "\"} %llu\n", (unsigned long long)below);
+        }
+        buf_printf(b, "freshet_http_request_seconds_sum{route=\"%s\"} %.6f\nfreshet_http_request_seconds_count{route=\"%s\"} %llu\n",
+                   routes[r], (double)atomic_load_explicit(&t->sum_us, memory_order_relaxed) * 1e-6, routes[r],
+                   (unsigned long long)below);
+    }
+}
+
+void metric_write_prometheus(const struct metric *m, struct buf *b)
+{
+    for (int i = 0; i < METRIC_COUNT; i++) {
+        write_head(b, scorer[i].name, kinds[scorer[i].kind], scorer[i].text);
+        buf_printf(b, "freshet_%s ", scorer[i].name);
+        event_json_number(b, metric_get(m, (enum metric_id)i));
+        buf_printf(b, "\n");
+    }
+    write_requests(m, b);
+}
+
+static void write_rows(struct buf *b, const struct described *list, size_t n, const char *prefix)
+{
+    buf_printf(b, "| name | type | unit | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(b, "| `%s%s` | %s | %s | %s |\n", prefix, list[i].name, kinds[list[i].kind], list[i].unit, list[i].text);
+}
+
+void metric_write_document(struct buf *b)
+{
+    buf_printf(b, "# Metrics\n\nMade from the table in `serving/metric.h`; do not edit by hand.\n\n"
+                  "## Learner: fields of the Redis hash `fr:m:metrics`\n\n"
+                  "Every field is a number and is there from the first write; one that is undefined is 0 (the count beside it says so).\n"
+                  "Each write also appends all of them to the stream `fr:m:metrics:ts` (bounded, for Grafana's XRANGE).\n"
+                  "Texts (`sha256 version state host owner`) are in the hash `fr:m:info`.\n\n");
+    write_rows(b, job, sizeof job / sizeof *job, "");
+    buf_printf(b, "\n## Scorer: `GET /metrics` (Prometheus)\n\n");
+    write_rows(b, scorer, sizeof scorer / sizeof *scorer, "freshet_");
+    buf_printf(b, "| `freshet_http_requests_total{route,code}` | counter | requests | requests answered, by route and status |\n"
+                  "| `freshet_http_request_seconds{route}` | histogram | s | time from a request's last byte to its answer |\n");
+}

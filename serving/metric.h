@@ -1,0 +1,115 @@
+/* metric.h - the figures of a process: counters, gauges, histograms with fixed places, and their Prometheus text.
+ *
+ * One table names every metric of freshet with type and unit: what a scorer shows at /metrics, and the fields that the
+ * learner writes to fr:m:metrics.  docs/METRICS.md is made from it.  All calls are atomic and allocate nothing, except
+ * metric_new and the writers.  Thread: any.
+ */
+#ifndef SERVING_METRIC_H
+#define SERVING_METRIC_H
+#include "base/buf.h"
+#include "base/status.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* name, kind, unit, text: fields of the hash fr:m:metrics and of every entry of fr:m:metrics:ts */
+#define METRIC_JOB_LIST(X)                                                                                             \
+    X("events_total", COUNTER, "events", "events taken, rejected ones not counted")                                    \
+    X("examples_total", COUNTER, "examples", "examples scored")                                                        \
+    X("rejected_total", COUNTER, "events", "events rejected")                                                          \
+    X("skipped_total", COUNTER, "events", "events skipped by a rule of the map")                                       \
+    X("duplicates_total", COUNTER, "events", "events dropped as duplicates")                                           \
+    X("slates_total", COUNTER, "slates", "slates opened")                                                              \
+    X("steps_total", COUNTER, "steps", "optimiser steps")                                                              \
+    X("events_per_s", GAUGE, "events/s", "since the last write")                                                       \
+    X("examples_per_s", GAUGE, "examples/s", "since the last write")                                                   \
+    X("lag_events", GAUGE, "events", "events that wait in Kafka; 0 while unknown")                                     \
+    X("lag_ms", GAUGE, "ms", "wall clock minus watermark; 0 in a replay")                                              \
+    X("logloss", GAUGE, "nats", "progressive validation: mean log-loss")                                               \
+    X("auc", GAUGE, "1", "progressive validation: pooled AUC")                                                         \
+    X("gauc", GAUGE, "1", "progressive validation: mean AUC of slates with both labels")                               \
+    X("ne", GAUGE, "1", "normalised entropy: log-loss over the entropy of the base rate")                              \
+    X("calibration", GAUGE, "1", "predicted over observed positives")                                                  \
+    X("evaluated_examples", GAUGE, "examples", "examples behind the figures above")                                    \
+    X("recent_logloss", GAUGE, "nats", "the same over the newest examples")                                            \
+    X("recent_auc", GAUGE, "1", "the same over the newest examples")                                                   \
+    X("recent_gauc", GAUGE, "1", "the same over the newest slates")                                                    \
+    X("recent_calibration", GAUGE, "1", "the same over the newest examples")                                           \
+    X("recent_examples", GAUGE, "examples", "examples behind the recent figures")                                      \
+    X("popularity_gauc", GAUGE, "1", "baseline: popularity alone")                                                     \
+    X("open_slates", GAUGE, "slates", "slates that wait for their labels")                                             \
+    X("late_total", COUNTER, "events", "behaviours after their slate was settled")                                     \
+    X("unmatched_total", COUNTER, "events", "behaviours that no slate shows")                                          \
+    X("unknown_token_frac", GAUGE, "1", "share of [UNK] among the tokens of sentences; above 0.05 the vocabulary does not fit") \
+    X("users", GAUGE, "users", "users known")                                                                          \
+    X("items", GAUGE, "items", "items known")                                                                          \
+    X("state_hits_total", COUNTER, "sentences", "frozen states found in memory")                                       \
+    X("state_misses_total", COUNTER, "sentences", "frozen states computed")                                            \
+    X("state_bytes", GAUGE, "bytes", "frozen states in memory")                                                        \
+    X("rss_bytes", GAUGE, "bytes", "largest resident memory so far")                                                   \
+    X("version", GAUGE, "1", "newest checkpoint")                                                                      \
+    X("version_age_ms", GAUGE, "ms", "since that checkpoint")                                                          \
+    X("watermark_ms", GAUGE, "ms", "event time reached, since 1970")                                                   \
+    X("freshness_p50_ms", GAUGE, "ms", "event that settled a version's last slate to its first response, median (written by scorers)") \
+    X("freshness_p99_ms", GAUGE, "ms", "the same, 99th percentile (written by scorers)")
+
+/* id, name, kind, unit, text: a scorer's /metrics, each with the prefix freshet_ */
+#define METRIC_LIST(X)                                                                                                 \
+    X(VERSION, "version", GAUGE, "1", "version in force; 0: none yet")                                                 \
+    X(VERSION_AGE_MS, "version_age_ms", GAUGE, "ms", "since that version was published")                               \
+    X(VERSIONS_LOADED, "versions_loaded_total", COUNTER, "versions", "versions verified and put in force")             \
+    X(VERSIONS_REFUSED, "versions_refused_total", COUNTER, "versions", "versions that failed a check")                 \
+    X(LOAD_MS, "version_load_ms", GAUGE, "ms", "fetching and verifying the newest version")                            \
+    X(FRESHNESS_P50_MS, "freshness_p50_ms", GAUGE, "ms", "event that settled a version's last slate to its first response, median") \
+    X(FRESHNESS_P99_MS, "freshness_p99_ms", GAUGE, "ms", "the same, 99th percentile")                                  \
+    X(CANDIDATES, "candidates_total", COUNTER, "items", "candidates scored")                                           \
+    X(UNKNOWN_USERS, "unknown_users_total", COUNTER, "requests", "requests for a user that is not known")              \
+    X(UNKNOWN_ITEMS, "unknown_items_total", COUNTER, "items", "candidates that are not known")                         \
+    X(DEGRADED, "degraded_total", COUNTER, "requests", "answers made without Redis")                                   \
+    X(REDIS_UP, "redis_up", GAUGE, "1", "1 while the scorer's watch reaches Redis")                                    \
+    X(STATES_FETCHED, "states_fetched_total", COUNTER, "sentences", "frozen states taken from Redis")                  \
+    X(STATES_COMPUTED, "states_computed_total", COUNTER, "sentences", "frozen states computed here")                   \
+    X(STATE_BYTES, "state_bytes", GAUGE, "bytes", "frozen states in memory")                                           \
+    X(RECORDS_HITS, "record_hits_total", COUNTER, "records", "records of users and items that were decoded already")   \
+    X(RECORDS_DECODED, "records_decoded_total", COUNTER, "records", "records of users and items decoded")              \
+    X(RECORD_BYTES, "record_bytes", GAUGE, "bytes", "decoded records in memory (estimate)")                            \
+    X(SERVED_DROPPED, "served_dropped_total", COUNTER, "answers", "answers not logged to fr:m:served: its queue was full or Redis away") \
+    X(EVENTS_ACCEPTED, "events_accepted_total", COUNTER, "events", "events taken by /v1/events")                       \
+    X(CONNECTIONS, "connections", GAUGE, "connections", "open connections")
+
+enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
+enum metric_id {
+#define X(id, name, kind, unit, text) METRIC_##id,
+    METRIC_LIST(X)
+#undef X
+        METRIC_COUNT
+};
+
+/* Requests are counted by route and status, and timed by route: http_requests_total, http_request_seconds. */
+enum metric_route {
+    METRIC_ROUTE_RERANK,
+    METRIC_ROUTE_EVENTS,
+    METRIC_ROUTE_MODELS,
+    METRIC_ROUTE_INFER,
+    METRIC_ROUTE_METADATA,
+    METRIC_ROUTE_HEALTH,
+    METRIC_ROUTE_METRICS,
+    METRIC_ROUTE_PAGE,
+    METRIC_ROUTE_OTHER,
+    METRIC_ROUTES
+};
+
+struct metric;
+enum status metric_new(struct metric **out, struct err *e) MUST_CHECK;
+void metric_free(struct metric *m);
+void metric_add(struct metric *m, enum metric_id id, uint64_t n);   /* counters */
+void metric_set(struct metric *m, enum metric_id id, double value); /* gauges */
+double metric_get(const struct metric *m, enum metric_id id);
+void metric_request(struct metric *m, enum metric_route route, int status, double seconds);
+uint64_t metric_requests(const struct metric *m); /* all so far */
+/* One version's freshness; sets FRESHNESS_P50_MS and _P99_MS from the newest METRIC_FRESHNESS versions. */
+#define METRIC_FRESHNESS 512
+void metric_freshness(struct metric *m, double ms);
+uint64_t metric_freshness_count(const struct metric *m);
+void metric_write_prometheus(const struct metric *m, struct buf *b); /* text format 0.0.4 */
+void metric_write_document(struct buf *b);                           /* docs/METRICS.md */
+#endif
