@@ -44,7 +44,7 @@ struct encoder_embedding {
 /* Opens a folder: config.json, model.safetensors, and where there are 1_Pooling/config.json, modules.json and
  * sentence_bert_config.json (without them: mean pooling, not normalised, as sentence-transformers does).
  *
- *   k   packs the matrices; borrowed until encoder_free (NULL: nothing is packed, only encoder_run "ref" works)
+ *   k   packs the matrices; borrowed until encoder_free (NULL: nothing is packed, every backend takes them as they are)
  *
  * *out is the caller's (encoder_free), NULL on failure.  NOT_FOUND: a file or tensor is missing; INVALID: malformed JSON,
  * sizes that disagree, values that are not finite; UNSUPPORTED: not BERT, naming the key; CORRUPT: a damaged safetensors
@@ -54,13 +54,15 @@ enum status encoder_open(struct encoder **out, struct kern *k, const char *dir, 
 void encoder_free(struct encoder *m); /* NULL is fine */
 const struct encoder_shape *encoder_shape(const struct encoder *m);
 const char *encoder_dir(const struct encoder *m);
+const struct kern *encoder_kern(const struct encoder *m); /* that packed the matrices; NULL: none */
 /* Hash of the frozen weights (f32 values in a fixed order) and of the shape: equal fingerprints, equal sentence states. */
 uint64_t encoder_fingerprint(const struct encoder *m);
 const struct encoder_layer *encoder_layer(const struct encoder *m, size_t l); /* l in 0 … L-1 */
 const struct encoder_embedding *encoder_embedding(const struct encoder *m);
 
 /* backend: "ref", "cpu"; INVALID when the encoder was packed by another one. */
-enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, const char *backend, struct err *e) MUST_CHECK;
+enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, const char *backend,
+                            struct err *e) MUST_CHECK;
 void encoder_run_free(struct encoder_run *r);
 /* Makes room for sentences of n tokens, so that encoder_run_sentence allocates nothing up to that length. */
 enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e) MUST_CHECK;
@@ -77,7 +79,8 @@ enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e) 
 enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, const uint8_t *types, size_t n, size_t mid,
                                  float *mid_states, float *final_states, struct err *e) MUST_CHECK;
 /* x (n, C) through layers from … to-1 of the frozen network, all n tokens one sentence; x is read and written. */
-enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to, struct err *e) MUST_CHECK;
+enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to,
+                               struct err *e) MUST_CHECK;
 
 /* out (C) = the sentence vector as the folder says: mean or [CLS], unit length when it normalises. n > 0. Thread: any. */
 void encoder_pool(const struct encoder *m, const float *final_states, size_t n, float *out);

@@ -1,0 +1,29 @@
+/* encoder_weights.h - inside the encoder: struct encoder, and the names of a layer's tensors. */
+#ifndef MODEL_ENCODER_WEIGHTS_H
+#define MODEL_ENCODER_WEIGHTS_H
+#include "base/arena.h"
+#include "model/encoder.h"
+#include "model/safetensors.h"
+
+struct encoder {
+    char *dir;
+    struct encoder_shape shape;
+    struct encoder_embedding embedding;
+    struct encoder_layer *layers; /* (L) */
+    struct safetensors *file;     /* weights point into its map, or into the arena where they had to be made */
+    struct arena arena;
+    const char *prefix;           /* of the tensors' names: "" or "bert." */
+    struct kern *kern;            /* packed the matrices; NULL: none did */
+    size_t n_packed;              /* matrices packed so far */
+    uint64_t fingerprint;
+};
+
+/* A layer's tensors in the order of this table; what each is called, and where its values stand. */
+#define ENCODER_LAYER_TENSORS 16
+struct encoder_layer_tensor {
+    const char *name; /* after "encoder.layer.<l>." */
+    const char *old;  /* what old checkpoints call it, or NULL */
+};
+extern const struct encoder_layer_tensor encoder_layer_tensors[ENCODER_LAYER_TENSORS];
+const float *encoder_layer_values(const struct encoder_layer *w, size_t which, size_t C);
+#endif
