@@ -1,0 +1,51 @@
+/* world.h - the learner's knowledge of the shop: users, items, counters, sampler; one of it, single writer.
+ *
+ * Tables of records in memory over the store: users beyond history.users leave to the store (read back on demand), items
+ * stay.  Nothing reaches the store between checkpoints (world_save).  Slates are filled from the state BEFORE the
+ * event that opens them; world_take then lets the event in.
+ */
+#ifndef FEATURIZE_WORLD_H
+#define FEATURIZE_WORLD_H
+#include "base/status.h"
+#include "base/store.h"
+#include "featurize/feat.h"
+#include "schemas/conf.h"
+#include "schemas/record.h"
+#include "schemas/slate.h"
+
+struct world;
+struct world_counts {
+    uint64_t users, items, users_in_memory, evicted, refused_items;
+    size_t bytes, dirty_bytes; /* estimates: of all records in memory, of changed ones */
+};
+/* f and store are borrowed; store may be NULL (nothing leaves memory, nothing is read back). */
+enum status world_new(struct world **out, const struct conf *c, struct feat *f, struct store *store, struct err *e) MUST_CHECK;
+void world_free(struct world *w);
+enum status world_load(struct world *w, struct store_txn *t, struct err *e) MUST_CHECK; /* items, sampler; users on demand */
+/* Puts changed records into t.  After the caller's commit succeeded: world_saved. */
+enum status world_save(struct world *w, struct store_txn *t, struct err *e) MUST_CHECK;
+void world_saved(struct world *w);
+
+enum status world_item(struct world *w, const struct event *ev, struct err *e) MUST_CHECK; /* an `item` event: new, changed, deleted */
+enum status world_user(struct world *w, const struct event *ev, struct err *e) MUST_CHECK; /* a `user` event */
+/* Fills s (reset, id set by the caller) for a shown list.  Unknown items get stand-ins from the impression's fields. */
+enum status world_fill_impression(struct world *w, struct slate *s, const struct event *ev, struct err *e) MUST_CHECK;
+/* Fills s for an order without impressions: its distinct items that were announced before (at most join.max_positives,
+ * seeded) and sampled negatives.  NOT_FOUND when there is nothing to score (first sales only, no user, ...). */
+enum status world_fill_organic(struct world *w, struct slate *s, const struct event *lines, uint32_t n,
+                               struct event_position at, struct err *e) MUST_CHECK;
+/* Lets the lines of a compound into history, catalogue and counters.  What they carry (title, price) updates the item. */
+enum status world_take(struct world *w, const struct event *lines, uint32_t n, struct err *e) MUST_CHECK;
+/* A slate's labels are settled: positives per item, slates per user ("cold" slices). */
+enum status world_settled(struct world *w, const struct slate *s, struct err *e) MUST_CHECK;
+
+/* Records changed since the last call with the same `consumer` (0: Redis features): hands out each once, packed by the
+ * caller.  Returning non-OK stops; the rest comes next time. */
+enum status world_each_changed(struct world *w, enum status (*user)(void *arg, const struct record_user *u),
+                               enum status (*item)(void *arg, const struct record_item *i), void *arg) MUST_CHECK;
+bool world_has_changed(const struct world *w); /* something waits for world_each_changed */
+void world_mark_all_changed(struct world *w); /* Redis lost everything: hand out all that is in memory again */
+const struct record_user *world_find_user(struct world *w, struct str id); /* NULL: unknown; valid until the next call */
+const struct record_item *world_find_item(struct world *w, struct str id);
+const struct world_counts *world_counts(struct world *w);
+#endif
