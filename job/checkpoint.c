@@ -27,7 +27,8 @@ static enum status read_version(struct checkpoint *cp, struct store_txn *t, stru
     cp->version = buf_get_u64(&r);
     cp->dead_letters = buf_get_u64(&r);
     const struct str sha = buf_get_str(&r);
-    if (r.bad || sha.n != HASH_SHA256_HEX - 1) return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", cp->dir);
+    if (r.bad || sha.n != HASH_SHA256_HEX - 1)
+        return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", cp->dir);
     memcpy(cp->sha256, sha.p, sha.n);
     return STATUS_OK;
 }
@@ -114,10 +115,11 @@ static enum status same_meaning(struct str then, struct str now, const char *dir
         const char *at = memmem(then.p, then.n, p, n);
         const char *eq = memchr(p, '=', n);
         if (at == NULL || (at != then.p && at[-1] != '\n') || (at + n < then.p + then.n && at[n] != '\n'))
-            return ERR_SET(e, STATUS_CONFLICT,
-                           "state folder %s was made with another %.*s: it would no longer mean the same; put the old value "
-                           "back, or use a new state.dir",
-                           dir, (int)(eq != NULL ? eq - p : (long)n), p);
+            return ERR_SET(
+                e, STATUS_CONFLICT,
+                "state folder %s was made with another %.*s: it would no longer mean the same; put the old value "
+                "back, or use a new state.dir",
+                dir, (int)(eq != NULL ? eq - p : (long)n), p);
         p += n + 1;
     }
     return STATUS_OK;
@@ -136,7 +138,8 @@ static enum status load_weights(struct checkpoint *cp, struct learner *l, struct
         st = ERR_SET(e, STATUS_CORRUPT, "%s is not the file that the state folder names", path);
         goto out;
     }
-    TRY_OUT(st, param_from_view(model_table(learner_model(l)), &v, model_fingerprint(learner_model(l)), learner_params(l), e));
+    TRY_OUT(st, param_from_view(model_table(learner_model(l)), &v, model_fingerprint(learner_model(l)),
+                                learner_params(l), e));
     struct buf_reader r = buf_reader(v.moments, v.n_moments);
     TRY_OUT(st, optim_decode(learner_optim(l), &r, e));
 out:
@@ -189,8 +192,8 @@ out:
     return st;
 }
 
-static enum status put_meta(struct checkpoint *cp, struct store_txn *t, const struct learner *l, uint64_t version, const char *sha,
-                            struct err *e)
+static enum status put_meta(struct checkpoint *cp, struct store_txn *t, const struct learner *l, uint64_t version,
+                            const char *sha, struct err *e)
 {
     enum status st;
     struct buf b = {0};

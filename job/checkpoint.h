@@ -21,8 +21,8 @@ struct checkpoint; /* the open folder */
 enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct err *e) MUST_CHECK;
 void checkpoint_close(struct checkpoint *cp);
 struct store *checkpoint_store(struct checkpoint *cp);
-uint64_t checkpoint_version(const struct checkpoint *cp);        /* 0: fresh folder */
-const char *checkpoint_sha256(const struct checkpoint *cp);      /* of that version; "" when fresh */
+uint64_t checkpoint_version(const struct checkpoint *cp);   /* 0: fresh folder */
+const char *checkpoint_sha256(const struct checkpoint *cp); /* of that version; "" when fresh */
 /* Restores l from the newest checkpoint; OK and nothing done on a fresh folder.  A config that changes what the state
  * means is CONFLICT, naming the key. */
 enum status checkpoint_restore(struct checkpoint *cp, struct learner *l, struct err *e) MUST_CHECK;

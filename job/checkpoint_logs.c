@@ -53,7 +53,8 @@ static enum status retire_logs(struct checkpoint *cp, struct err *e)
 {
     for (uint32_t i = 0; i < cp->n_now; i++) {
         if (cp->now[i].n == 0) continue;
-        if (cp->n_done == CHECKPOINT_LOGS_MAX) return ERR_SET(e, STATUS_FULL, "state folder %s remembers %d logs at most", cp->dir, CHECKPOINT_LOGS_MAX);
+        if (cp->n_done == CHECKPOINT_LOGS_MAX)
+            return ERR_SET(e, STATUS_FULL, "state folder %s remembers %d logs at most", cp->dir, CHECKPOINT_LOGS_MAX);
         cp->done[cp->n_done++] = cp->now[i];
     }
     cp->n_now = 0;
@@ -69,14 +70,15 @@ static enum status begin_logs(struct checkpoint *cp, const char *const *paths, s
         TRY(read_head(paths[i], head, &got, e));
         use[i] = find(cp->done, cp->n_done, head, got) == cp->n_done;
         if (!use[i]) continue;
-        if (cp->n_now == CHECKPOINT_LOGS_MAX) return ERR_SET(e, STATUS_FULL, "%zu log files, at most %d", n, CHECKPOINT_LOGS_MAX);
+        if (cp->n_now == CHECKPOINT_LOGS_MAX)
+            return ERR_SET(e, STATUS_FULL, "%zu log files, at most %d", n, CHECKPOINT_LOGS_MAX);
         cp->now[cp->n_now++] = (struct checkpoint_log){hash_bytes(head, got), (uint32_t)got};
     }
     return STATUS_OK;
 }
 
-enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next, uint64_t *base,
-                            uint64_t *skip, struct err *e)
+enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
+                            uint64_t *base, uint64_t *skip, struct err *e)
 {
     bool same;
     TRY(same_logs(cp, paths, n, &same, e));
@@ -88,10 +90,11 @@ enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, siz
         return STATUS_OK;
     }
     if (cp->n_now > 0 && !cp->now_ended)
-        return ERR_SET(e, STATUS_CONFLICT,
-                       "state folder %s is in the middle of another replay (%u log file(s)); finish that first with the same "
-                       "files in the same order, or use a new state.dir",
-                       cp->dir, cp->n_now);
+        return ERR_SET(
+            e, STATUS_CONFLICT,
+            "state folder %s is in the middle of another replay (%u log file(s)); finish that first with the same "
+            "files in the same order, or use a new state.dir",
+            cp->dir, cp->n_now);
     TRY(retire_logs(cp, e));
     cp->base = next;
     return begin_logs(cp, paths, n, use, e);

@@ -12,7 +12,7 @@ struct checkpoint {
     struct store *store;
     uint64_t version, dead_letters;
     char sha256[HASH_SHA256_HEX];
-    struct buf file, moments; /* kept between checkpoints */
+    struct buf file, moments;                        /* kept between checkpoints */
     struct checkpoint_log done[CHECKPOINT_LOGS_MAX]; /* learnt whole, in order */
     struct checkpoint_log now[CHECKPOINT_LOGS_MAX];  /* the logs of this replay */
     uint32_t n_done, n_now;

@@ -40,8 +40,10 @@ enum status dump_open(struct dump **out, const char *path, const struct model *m
 void dump_close(struct dump *d)
 {
     if (d == NULL) return;
-    if (d->own) (void)fclose(d->file);
-    else (void)fflush(d->file);
+    if (d->own)
+        (void)fclose(d->file);
+    else
+        (void)fflush(d->file);
     buf_fini(&d->line);
     buf_fini(&d->history);
     mem_free(d);
@@ -51,9 +53,12 @@ static void put_escaped(struct buf *b, const char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const unsigned char c = (unsigned char)p[i];
-        if (c == '"' || c == '\\') buf_printf(b, "\\%c", c);
-        else if (c < 0x20) buf_printf(b, "\\u%04x", c);
-        else buf_u8(b, c);
+        if (c == '"' || c == '\\')
+            buf_printf(b, "\\%c", c);
+        else if (c < 0x20)
+            buf_printf(b, "\\u%04x", c);
+        else
+            buf_u8(b, c);
     }
 }
 
@@ -80,8 +85,10 @@ static void put_sentence(struct dump *d, struct buf *b, const struct slate *s, u
 
 static void put_number(struct buf *b, const char *name, double x)
 {
-    if (isfinite(x)) buf_printf(b, ",\"%s\":%.9g", name, x);
-    else buf_printf(b, ",\"%s\":null", name);
+    if (isfinite(x))
+        buf_printf(b, ",\"%s\":%.9g", name, x);
+    else
+        buf_printf(b, ",\"%s\":null", name);
 }
 
 static void put_named(struct buf *b, const char *group, size_t n, const char *(*name)(const struct dump *d, size_t i),

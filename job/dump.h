@@ -15,5 +15,5 @@ struct dump;
 enum status dump_open(struct dump **out, const char *path, const struct model *m, const struct feat *f,
                       const struct token_vocab *vocab, struct err *e) MUST_CHECK;
 enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e) MUST_CHECK; /* a learner_seen_fn */
-void dump_close(struct dump *d); /* NULL is fine */
+void dump_close(struct dump *d);                                                              /* NULL is fine */
 #endif

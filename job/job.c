@@ -81,8 +81,12 @@ static void show_progress(struct job *j, int64_t now, bool last)
     struct report r;
     learner_report(j->learner, &r);
     const uint64_t total = source_bytes_total(j->source);
-    struct progress_now n = {.events = c->events, .rejected = c->rejected, .slates = c->slates, .examples = c->examples,
-                             .version = checkpoint_version(j->checkpoint), .watermark_ms = learner_watermark(j->learner),
+    struct progress_now n = {.events = c->events,
+                             .rejected = c->rejected,
+                             .slates = c->slates,
+                             .examples = c->examples,
+                             .version = checkpoint_version(j->checkpoint),
+                             .watermark_ms = learner_watermark(j->learner),
                              .done_frac = total > 0 ? (double)source_bytes_read(j->source) / (double)total : -1.0,
                              .all = r.progressive};
     n.events_per_s = (double)(c->events - j->events_before) / ((double)(now - j->started_us) * 1e-6 + 1e-9);

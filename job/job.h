@@ -15,16 +15,16 @@
 #include <stdint.h>
 
 struct job_options {
-    bool replay;               /* log files; else Kafka */
+    bool replay; /* log files; else Kafka */
     const char *const *paths;
     size_t n_paths;
     bool learn, flush;
     struct eval_warmup warmup;
-    uint64_t publish_every;    /* steps; 0: by publish.every_ms (run) or only at the end (replay) */
-    double speed;              /* event time over wall time; 0: as fast as the machine goes */
+    uint64_t publish_every;              /* steps; 0: by publish.every_ms (run) or only at the end (replay) */
+    double speed;                        /* event time over wall time; 0: as fast as the machine goes */
     const char *report_path, *dump_path; /* NULL: none; "-" is stdout */
-    bool dead_letters_in;      /* paths are dead-letter files: their messages are tried again */
-    bool quiet;                /* no progress */
+    bool dead_letters_in;                /* paths are dead-letter files: their messages are tried again */
+    bool quiet;                          /* no progress */
 };
 /* Runs to the end of the logs or until job_stop.  Writes report and dump, publishes what is configured. */
 enum status job_run(const struct conf *c, const struct job_options *o, struct err *e) MUST_CHECK;

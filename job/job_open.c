@@ -18,10 +18,12 @@ static enum status open_dir(struct job *j, struct err *e)
         return STATUS_OK;
     }
     if (!j->options->replay)
-        return ERR_SET(e, STATUS_INVALID, "a stream job needs a state folder: set state.dir (for example -o state.dir=state)");
+        return ERR_SET(e, STATUS_INVALID,
+                       "a stream job needs a state folder: set state.dir (for example -o state.dir=state)");
     (void)snprintf(j->state_dir, sizeof j->state_dir, "%s/freshet-XXXXXX", tmp != NULL ? tmp : "/tmp");
     if (mkdtemp(j->state_dir) == NULL)
-        return ERR_SET(e, STATUS_IO, "temporary state folder %s: %s (set TMPDIR or state.dir)", j->state_dir, strerror(errno));
+        return ERR_SET(e, STATUS_IO, "temporary state folder %s: %s (set TMPDIR or state.dir)", j->state_dir,
+                       strerror(errno));
     j->temporary = true;
     return STATUS_OK;
 }
@@ -38,9 +40,13 @@ static enum status open_language(struct job *j, struct err *e)
 
 static enum status open_learner(struct job *j, struct err *e)
 {
-    const struct learner_parts_in in = {.conf = j->conf, .vocab = j->vocab, .templates = j->templates, .encoder = j->encoder,
+    const struct learner_parts_in in = {.conf = j->conf,
+                                        .vocab = j->vocab,
+                                        .templates = j->templates,
+                                        .encoder = j->encoder,
                                         .store = checkpoint_store(j->checkpoint)};
-    const struct learner_options o = {.learn = j->options->learn, .kafka = !j->options->replay, .warmup = j->options->warmup};
+    const struct learner_options o = {
+        .learn = j->options->learn, .kafka = !j->options->replay, .warmup = j->options->warmup};
     TRY(learner_new(&j->learner, &in, o, e));
     TRY(checkpoint_restore(j->checkpoint, j->learner, e));
     j->events_before = j->checkpoint_events = learner_counts(j->learner)->events;
@@ -64,10 +70,13 @@ static enum status open_logs(struct job *j, struct err *e)
         st = ERR_SET(e, STATUS_OOM, "%zu log files", o->n_paths);
         goto out;
     }
-    TRY_OUT(st, checkpoint_logs(j->checkpoint, o->paths, o->n_paths, use, learner_file_next(j->learner), &j->base, &skip, e));
+    TRY_OUT(st, checkpoint_logs(j->checkpoint, o->paths, o->n_paths, use, learner_file_next(j->learner), &j->base,
+                                &skip, e));
     for (size_t i = 0; i < o->n_paths; i++) {
-        if (use[i]) paths[n++] = o->paths[i];
-        else log_info("replay", "file=%s skipped=\"learnt before into %s\"", o->paths[i], j->state_dir);
+        if (use[i])
+            paths[n++] = o->paths[i];
+        else
+            log_info("replay", "file=%s skipped=\"learnt before into %s\"", o->paths[i], j->state_dir);
     }
     if (skip > 0) log_info("replay", "resumed_after=%llu records", (unsigned long long)skip);
     st = o->dead_letters_in ? source_open_dead_letters(&j->source, j->conf, paths, n, skip, e)
@@ -95,7 +104,8 @@ enum status job_open(struct job *j, struct err *e)
     TRY(open_source(j, e));
     TRY(reject_sink_open(&j->sink, j->conf, checkpoint_dead_letters(j->checkpoint), e));
     if (j->options->dump_path != NULL) {
-        TRY(dump_open(&j->dump, j->options->dump_path, learner_model(j->learner), learner_feat(j->learner), j->vocab, e));
+        TRY(dump_open(&j->dump, j->options->dump_path, learner_model(j->learner), learner_feat(j->learner), j->vocab,
+                      e));
         learner_on_seen(j->learner, dump_seen, j->dump);
     }
     return publish_open(&j->publish, j->conf, j->clock, e);
@@ -108,8 +118,10 @@ static void remove_folder(const char *dir)
     for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
         if (strcmp(f->d_name, ".") == 0 || strcmp(f->d_name, "..") == 0) continue;
         (void)snprintf(path, sizeof path, "%s/%s", dir, f->d_name);
-        if (f->d_type == DT_DIR) remove_folder(path);
-        else (void)unlink(path);
+        if (f->d_type == DT_DIR)
+            remove_folder(path);
+        else
+            (void)unlink(path);
     }
     if (d != NULL) (void)closedir(d);
     (void)rmdir(dir);

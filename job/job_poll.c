@@ -50,7 +50,8 @@ enum status job_poll_start(struct job *j, struct err *e)
         TRY(source_batch_new(&b, e));
         TRY(queue_push(j->empty, b));
     }
-    if (pthread_create(&j->poller, NULL, poll_main, j) != 0) return ERR_SET(e, STATUS_IO, "the poller thread can't be started");
+    if (pthread_create(&j->poller, NULL, poll_main, j) != 0)
+        return ERR_SET(e, STATUS_IO, "the poller thread can't be started");
     j->polling = true;
     return STATUS_OK;
 }

@@ -36,9 +36,9 @@ struct job {
     bool polling;
     struct err poller_error;
     enum status poller_status;
-    uint64_t base;              /* added to a file's ordinals */
+    uint64_t base; /* added to a file's ordinals */
     atomic_bool stop_polling;
-    int64_t lag_events;         /* as the newest batch said; -1 unknown */
+    int64_t lag_events; /* as the newest batch said; -1 unknown */
     /* outwards */
     struct publish *publish;
     struct dump *dump;
@@ -47,7 +47,7 @@ struct job {
     int64_t checkpoint_wall_ms, settled_wall_ms; /* settled: when the newest label was settled, by the wall clock */
     /* when things are due, monotonic us */
     int64_t started_us, next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;
-    int64_t pace_wall_us, pace_event_ms; /* --speed */
+    int64_t pace_wall_us, pace_event_ms;     /* --speed */
     uint64_t events_before, examples_before; /* of earlier runs on this folder */
     uint64_t metrics_events, metrics_examples;
     int64_t metrics_us;
@@ -55,7 +55,7 @@ struct job {
 };
 extern atomic_bool job_stopping;
 
-enum status job_open(struct job *j, struct err *e) MUST_CHECK;       /* job_open.c */
+enum status job_open(struct job *j, struct err *e) MUST_CHECK; /* job_open.c */
 void job_close(struct job *j);
 enum status job_poll_start(struct job *j, struct err *e) MUST_CHECK; /* job_poll.c */
 void job_poll_stop(struct job *j);

@@ -10,17 +10,24 @@ enum {
     OFFSETS_MAX = 4096
 };
 
-static void fill_version(struct job *j, const char *reason, struct publish_version *v, struct publish_offset *offsets, size_t cap)
+static void fill_version(struct job *j, const char *reason, struct publish_version *v, struct publish_offset *offsets,
+                         size_t cap)
 {
     const struct param_set *p = learner_params(j->learner);
     size_t n;
     const struct source_offset *from = learner_offsets(j->learner, &n);
-    *v = (struct publish_version){.version = p->version, .parent = j->published_version, .reason = reason,
+    *v = (struct publish_version){.version = p->version,
+                                  .parent = j->published_version,
+                                  .reason = reason,
                                   .examples = learner_counts(j->learner)->learnt_examples,
-                                  .watermark_ms = learner_watermark(j->learner), .settled_ms = learner_settled_ms(j->learner),
-                                  .settled_wall_ms = j->settled_wall_ms, .live = !j->options->replay, .offsets = offsets};
+                                  .watermark_ms = learner_watermark(j->learner),
+                                  .settled_ms = learner_settled_ms(j->learner),
+                                  .settled_wall_ms = j->settled_wall_ms,
+                                  .live = !j->options->replay,
+                                  .offsets = offsets};
     (void)snprintf(v->sha256, sizeof v->sha256, "%s", p->sha256);
-    (void)snprintf(v->base, sizeof v->base, "%016llx", (unsigned long long)model_fingerprint(learner_model(j->learner)));
+    (void)snprintf(v->base, sizeof v->base, "%016llx",
+                   (unsigned long long)model_fingerprint(learner_model(j->learner)));
     for (size_t i = 0; i < n && i < cap; i++)
         offsets[v->n_offsets++] = (struct publish_offset){from[i].topic, from[i].partition, from[i].next};
 }
@@ -51,6 +58,11 @@ static bool something_new(const struct job *j)
     return checkpoint_version(j->checkpoint) == 0 || learner_counts(j->learner)->events != j->checkpoint_events;
 }
 
+static int64_t later_of(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 enum status job_checkpoint(struct job *j, const char *publish_reason, struct err *e)
 {
     const int64_t start = j->clock->mono_us(j->clock);
@@ -68,9 +80,8 @@ enum status job_checkpoint(struct job *j, const char *publish_reason, struct err
         }
     }
     const int64_t end = j->clock->mono_us(j->clock), cost = end - start;
-    const int64_t every = j->conf->state_checkpoint_ms * 1000;
-    j->next_checkpoint_us = end + (every > COST_SHARE * cost ? every : COST_SHARE * cost);
-    j->next_publish_us = end + (j->conf->publish_every_ms * 1000 > COST_SHARE * cost ? j->conf->publish_every_ms * 1000 : COST_SHARE * cost);
+    j->next_checkpoint_us = end + later_of(j->conf->state_checkpoint_ms * 1000, COST_SHARE * cost);
+    j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, COST_SHARE * cost);
     if (publish_reason == NULL || j->publish == NULL) return STATUS_OK;
     TRY(job_publish_features(j, e)); /* a version never comes before the records it was learnt with */
     return publish_version_now(j, publish_reason, e);
@@ -167,5 +178,6 @@ enum status job_publish_last(struct job *j, struct err *e)
     const enum status st = publish_flush(j->publish, LAST_MS, e);
     if (st == STATUS_OK) return STATUS_OK;
     log_warn("publish", "unfinished=\"%s\"", e != NULL ? e->text : status_text(st));
-    return st == STATUS_CONFLICT ? st : STATUS_OK; /* Redis away is no failure of learning: what was learnt is durable */
+    return st == STATUS_CONFLICT ? st
+                                 : STATUS_OK; /* Redis away is no failure of learning: what was learnt is durable */
 }

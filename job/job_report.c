@@ -22,7 +22,8 @@ static void fill_report(struct job *j, struct report *r)
     r->peak_rss_bytes = peak_rss_bytes();
     r->version = checkpoint_version(j->checkpoint);
     (void)snprintf(r->sha256, sizeof r->sha256, "%s", checkpoint_sha256(j->checkpoint));
-    (void)snprintf(r->backend, sizeof r->backend, "%s", j->kern != NULL ? kern_describe(j->kern) : j->conf->kernels_backend);
+    (void)snprintf(r->backend, sizeof r->backend, "%s",
+                   j->kern != NULL ? kern_describe(j->kern) : j->conf->kernels_backend);
 }
 
 enum status job_write_report(struct job *j, struct err *e)
@@ -40,9 +41,12 @@ enum status job_write_report(struct job *j, struct err *e)
         st = ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
         goto out;
     }
-    if (fwrite(b.p, 1, b.n, f) != b.n) st = ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
-    if (f == stdout) (void)fflush(f);
-    else if (fclose(f) != 0 && st == STATUS_OK) st = ERR_SET(e, STATUS_IO, "report %s: %s", path, strerror(errno));
+    if (fwrite(b.p, 1, b.n, f) != b.n)
+        st = ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
+    if (f == stdout)
+        (void)fflush(f);
+    else if (fclose(f) != 0 && st == STATUS_OK)
+        st = ERR_SET(e, STATUS_IO, "report %s: %s", path, strerror(errno));
 out:
     buf_fini(&b);
     return st;
@@ -76,20 +80,39 @@ static size_t fill_figures(struct job *j, struct publish_metric m[FIGURES_MAX])
     eval_recent(learner_eval(j->learner), &recent);
     if (learner_states(j->learner) != NULL) state_stats(learner_states(j->learner), &s);
     const struct publish_metric all[] = {
-        {"events_total", (double)c->events}, {"examples_total", (double)c->examples}, {"rejected_total", (double)c->rejected},
-        {"skipped_total", (double)c->skipped}, {"duplicates_total", (double)c->duplicates}, {"slates_total", (double)c->slates},
-        {"steps_total", (double)c->steps}, {"events_per_s", j->events_per_s}, {"examples_per_s", j->examples_per_s},
+        {"events_total", (double)c->events},
+        {"examples_total", (double)c->examples},
+        {"rejected_total", (double)c->rejected},
+        {"skipped_total", (double)c->skipped},
+        {"duplicates_total", (double)c->duplicates},
+        {"slates_total", (double)c->slates},
+        {"steps_total", (double)c->steps},
+        {"events_per_s", j->events_per_s},
+        {"examples_per_s", j->examples_per_s},
         {"lag_events", j->lag_events < 0 ? 0.0 : (double)j->lag_events},
         {"lag_ms", mark == INT64_MIN || j->options->replay ? 0.0 : (double)(wall - mark)},
-        {"logloss", r.progressive.logloss}, {"auc", r.progressive.auc}, {"gauc", r.progressive.gauc}, {"ne", r.progressive.ne},
-        {"calibration", r.progressive.calibration}, {"evaluated_examples", (double)r.progressive.examples},
-        {"recent_logloss", recent.logloss}, {"recent_auc", recent.auc}, {"recent_gauc", recent.gauc},
-        {"recent_calibration", recent.calibration}, {"recent_examples", (double)recent.examples},
-        {"popularity_gauc", r.popularity.gauc}, {"open_slates", (double)learner_open_slates(j->learner)},
-        {"late_total", (double)r.late}, {"unmatched_total", (double)r.unmatched},
+        {"logloss", r.progressive.logloss},
+        {"auc", r.progressive.auc},
+        {"gauc", r.progressive.gauc},
+        {"ne", r.progressive.ne},
+        {"calibration", r.progressive.calibration},
+        {"evaluated_examples", (double)r.progressive.examples},
+        {"recent_logloss", recent.logloss},
+        {"recent_auc", recent.auc},
+        {"recent_gauc", recent.gauc},
+        {"recent_calibration", recent.calibration},
+        {"recent_examples", (double)recent.examples},
+        {"popularity_gauc", r.popularity.gauc},
+        {"open_slates", (double)learner_open_slates(j->learner)},
+        {"late_total", (double)r.late},
+        {"unmatched_total", (double)r.unmatched},
         {"unknown_token_frac", r.tokens > 0 ? (double)r.unknown_tokens / (double)r.tokens : 0.0},
-        {"users", (double)w->users}, {"items", (double)w->items}, {"state_hits_total", (double)s.hits},
-        {"state_misses_total", (double)s.misses}, {"state_bytes", (double)s.bytes}, {"rss_bytes", peak_rss_bytes()},
+        {"users", (double)w->users},
+        {"items", (double)w->items},
+        {"state_hits_total", (double)s.hits},
+        {"state_misses_total", (double)s.misses},
+        {"state_bytes", (double)s.bytes},
+        {"rss_bytes", peak_rss_bytes()},
         {"version", (double)checkpoint_version(j->checkpoint)},
         {"version_age_ms", j->checkpoint_wall_ms > 0 ? (double)(wall - j->checkpoint_wall_ms) : 0.0},
         {"watermark_ms", mark == INT64_MIN ? 0.0 : (double)mark}};
@@ -106,8 +129,10 @@ void job_figures(struct job *j, int64_t now_us)
     const size_t n = fill_figures(j, m);
     (void)gethostname(host, sizeof host - 1);
     (void)snprintf(version, sizeof version, "%llu", (unsigned long long)checkpoint_version(j->checkpoint));
-    const struct publish_info info[] = {{"sha256", checkpoint_sha256(j->checkpoint)}, {"version", version},
-                                        {"state", atomic_load(&job_stopping) ? "stopping" : "learning"}, {"host", host}};
+    const struct publish_info info[] = {{"sha256", checkpoint_sha256(j->checkpoint)},
+                                        {"version", version},
+                                        {"state", atomic_load(&job_stopping) ? "stopping" : "learning"},
+                                        {"host", host}};
     if (publish_metrics(j->publish, m, n, info, sizeof info / sizeof info[0], &e) != STATUS_OK)
         log_limited(LOG_WARN, "metrics", "error=\"%s\"", e.text);
 }

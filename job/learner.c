@@ -36,7 +36,8 @@ static enum status open_batch(struct learner *l, size_t n, struct err *e)
     return STATUS_OK;
 }
 
-enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o, struct err *e)
+enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o,
+                        struct err *e)
 {
     enum status st;
     *out = NULL;

@@ -7,12 +7,12 @@
 #ifndef JOB_LEARNER_H
 #define JOB_LEARNER_H
 #include "base/store.h"
+#include "featurize/world.h"
 #include "ingest/dedupe.h"
 #include "ingest/join.h"
 #include "ingest/order.h"
 #include "ingest/source.h"
 #include "ingest/watermark.h"
-#include "featurize/world.h"
 #include "job/open.h"
 #include "model/model.h"
 #include "schemas/report.h"
@@ -44,7 +44,8 @@ struct learner_parts_in {
     const struct encoder *encoder; /* NULL when no part needs it */
     struct store *store;
 };
-enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o, struct err *e) MUST_CHECK;
+enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o,
+                        struct err *e) MUST_CHECK;
 void learner_free(struct learner *l);
 void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user);
 /* One record.  Only faults of ours or of the store are errors; bad input is counted (and *rejected set, for the dead
@@ -68,9 +69,9 @@ struct feat *learner_feat(struct learner *l);
 const struct learner_counts *learner_counts(const struct learner *l);
 const struct join_counts *learner_join_counts(const struct learner *l);
 uint64_t learner_open_slates(const struct learner *l);
-int64_t learner_watermark(const struct learner *l);   /* INT64_MIN before the first event */
-int64_t learner_settled_ms(const struct learner *l);  /* event time that settled the newest learnt slate; 0: none */
+int64_t learner_watermark(const struct learner *l);  /* INT64_MIN before the first event */
+int64_t learner_settled_ms(const struct learner *l); /* event time that settled the newest learnt slate; 0: none */
 const struct source_offset *learner_offsets(const struct learner *l, size_t *n);
-uint64_t learner_file_next(const struct learner *l);  /* ordinal of the next record of a replay */
+uint64_t learner_file_next(const struct learner *l);              /* ordinal of the next record of a replay */
 void learner_report(const struct learner *l, struct report *out); /* all but seconds and version */
 #endif

@@ -87,7 +87,8 @@ static enum status settle_due(struct learner *l, int64_t watermark, struct err *
         slate_reset(l->slate);
         st = open_take(l->open, done.slate, l->slate, &p, e);
         if (st == STATUS_NOT_FOUND || l->slate->n_items != done.n)
-            return ERR_SET(e, STATUS_CORRUPT, "slate %llu is due but not among the open ones", (unsigned long long)done.slate);
+            return ERR_SET(e, STATUS_CORRUPT, "slate %llu is due but not among the open ones",
+                           (unsigned long long)done.slate);
         TRY(st);
         for (uint32_t i = 0; i < done.n; i++) {
             l->slate->items[i].label = done.labels[i];
@@ -145,7 +146,8 @@ static enum status take_compound(struct learner *l, const struct order_compound 
     for (uint32_t i = 0; i < c->n; i++) {
         bool matched = false;
         TRY(join_mark(l->join, &c->lines[i], &matched, e));
-        if (!matched && type->label == CONF_LABEL_POSITIVE && str_has(c->lines[i].user)) l->unmatched[n++] = c->lines[i];
+        if (!matched && type->label == CONF_LABEL_POSITIVE && str_has(c->lines[i].user))
+            l->unmatched[n++] = c->lines[i];
     }
     if (n > 0 && l->conf->join_organic) TRY(learn_organic(l, c, n, e));
     return world_take(l->world, c->lines, c->n, e);

@@ -19,14 +19,14 @@ struct learner {
     struct optim *optim;
     struct model_run *run;
     struct eval *eval;
-    struct slate *slate;                   /* scratch: the one being filled, or taken from the open ones */
-    struct event *unmatched;               /* scratch: positive lines of a compound that no impression claims */
+    struct slate *slate;     /* scratch: the one being filled, or taken from the open ones */
+    struct event *unmatched; /* scratch: positive lines of a compound that no impression claims */
     size_t cap_unmatched;
-    struct open_predictions predictions;   /* scratch for cap_items candidates */
+    struct open_predictions predictions; /* scratch for cap_items candidates */
     size_t cap_items;
-    struct slate **pending;                /* train.batch_slates of them: settled, not yet learnt (part of the state) */
+    struct slate **pending; /* train.batch_slates of them: settled, not yet learnt (part of the state) */
     uint32_t n_pending;
-    uint64_t next_slate;                   /* id of the next slate, from 1 */
+    uint64_t next_slate; /* id of the next slate, from 1 */
     int64_t first_ms, settled_ms;
     uint64_t file_next;
     struct source_offset *offsets; /* Kafka's */

@@ -51,12 +51,14 @@ static enum status stream_decode(struct learner *l, struct buf_reader *r, struct
     l->settled_ms = buf_get_i64(r);
     l->file_next = buf_get_u64(r);
     if (buf_get_varint(r) != COUNTS_WORDS)
-        return ERR_SET(e, STATUS_UNSUPPORTED, "the state folder was written by another version of freshet (counters differ)");
+        return ERR_SET(e, STATUS_UNSUPPORTED,
+                       "the state folder was written by another version of freshet (counters differ)");
     for (size_t i = 0; i < COUNTS_WORDS; i++) counts[i] = buf_get_varint(r);
     TRY(reject_tally_decode(&l->tally, r, e));
     TRY(offsets_decode(l, r, e));
     const size_t n = (size_t)buf_get_varint(r);
-    if (n >= (size_t)l->conf->train_batch_slates) return ERR_SET(e, STATUS_CORRUPT, "%zu pending slates in the state", n);
+    if (n >= (size_t)l->conf->train_batch_slates)
+        return ERR_SET(e, STATUS_CORRUPT, "%zu pending slates in the state", n);
     for (l->n_pending = 0; l->n_pending < n; l->n_pending++) TRY(slate_decode(l->pending[l->n_pending], r, e));
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "stream state is cut short") : STATUS_OK;
 }
@@ -134,5 +136,5 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
     }
     TRY(world_load(l->world, t, e));
     TRY(open_load(l->open, t, e));
-    return optim_sparse_load(l->optim, t, e);
+    return optim_sparse_load(l->optim, l->params, t, e);
 }

@@ -17,9 +17,11 @@ struct open_predictions {
 };
 enum status open_new(struct open_slates **out, size_t n_parts, struct err *e) MUST_CHECK;
 void open_free(struct open_slates *o);
-enum status open_put(struct open_slates *o, const struct slate *s, const struct open_predictions *p, struct err *e) MUST_CHECK;
+enum status open_put(struct open_slates *o, const struct slate *s, const struct open_predictions *p,
+                     struct err *e) MUST_CHECK;
 /* Takes a slate out: decodes into s, predictions into p (arrays in s's arena). NOT_FOUND: no such slate. */
-enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struct open_predictions *p, struct err *e) MUST_CHECK;
+enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struct open_predictions *p,
+                      struct err *e) MUST_CHECK;
 size_t open_count(const struct open_slates *o);
 size_t open_bytes(const struct open_slates *o); /* packed slates held */
 enum status open_save(struct open_slates *o, struct store_txn *t, struct err *e) MUST_CHECK;

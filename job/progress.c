@@ -10,7 +10,8 @@ enum { TERMINAL_US = 500000, LINE_US = 10000000, BAR = 24 };
 
 void progress_init(struct progress *p, bool quiet, int64_t now_us)
 {
-    *p = (struct progress){.quiet = quiet, .terminal = isatty(STDERR_FILENO) == 1, .started_us = now_us, .next_us = now_us, .next_examples = 1000};
+    *p = (struct progress){
+        .quiet = quiet, .terminal = isatty(STDERR_FILENO) == 1, .next_us = now_us, .next_examples = 1000};
 }
 
 bool progress_due(const struct progress *p, int64_t now_us, uint64_t examples)
@@ -21,8 +22,10 @@ bool progress_due(const struct progress *p, int64_t now_us, uint64_t examples)
 
 static const char *figure(double x, char out[16])
 {
-    if (isnan(x)) (void)snprintf(out, 16, "     -");
-    else (void)snprintf(out, 16, "%6.4f", x);
+    if (isnan(x))
+        (void)snprintf(out, 16, "     -");
+    else
+        (void)snprintf(out, 16, "%6.4f", x);
     return out;
 }
 
@@ -30,14 +33,15 @@ static void show_line(struct progress *p, const struct progress_now *n, const ch
 {
     char a[16], b[16], c[16], d[16];
     if (!p->headed) {
-        (void)fprintf(stderr, "%10s %8s %10s | %6s %6s | %6s %6s | %7s %8s  %s\n", "events", "slates", "examples", "gauc",
-                      "loss", "gauc", "loss", "version", "events/s", "event time");
+        (void)fprintf(stderr, "%10s %8s %10s | %6s %6s | %6s %6s | %7s %8s  %s\n", "events", "slates", "examples",
+                      "gauc", "loss", "gauc", "loss", "version", "events/s", "event time");
         (void)fprintf(stderr, "%10s %8s %10s | %13s | %13s |\n", "", "", "", "average", "since last");
     }
     p->headed = true;
     (void)fprintf(stderr, "%10llu %8llu %10llu | %s %s | %s %s | %7llu %8.0f  %s\n", (unsigned long long)n->events,
-                  (unsigned long long)n->slates, (unsigned long long)n->examples, figure(n->all.gauc, a), figure(n->all.logloss, b),
-                  figure(n->since.gauc, c), figure(n->since.logloss, d), (unsigned long long)n->version, n->events_per_s, when);
+                  (unsigned long long)n->slates, (unsigned long long)n->examples, figure(n->all.gauc, a),
+                  figure(n->all.logloss, b), figure(n->since.gauc, c), figure(n->since.logloss, d),
+                  (unsigned long long)n->version, n->events_per_s, when);
 }
 
 static void show_bar(const struct progress_now *n, const char *when)
@@ -56,8 +60,10 @@ void progress_show(struct progress *p, int64_t now_us, const struct progress_now
     char when[CLOCK_TEXT] = "-";
     if (p->quiet) return;
     if (n->watermark_ms != INT64_MIN) clock_format(n->watermark_ms, when);
-    if (p->terminal) show_bar(n, when);
-    else show_line(p, n, when);
+    if (p->terminal)
+        show_bar(n, when);
+    else
+        show_line(p, n, when);
     p->lines++;
     p->next_us = now_us + (p->terminal ? TERMINAL_US : LINE_US);
     while (p->next_examples <= n->examples) p->next_examples *= 2;

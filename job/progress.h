@@ -10,7 +10,7 @@
 
 struct progress {
     bool quiet, terminal, headed;
-    int64_t next_us, started_us;
+    int64_t next_us;
     uint64_t lines, next_examples;
 };
 struct progress_now {

@@ -46,7 +46,8 @@ void filter_free(struct filter *f)
 /* Drift as the generator does it, in expectation: the mean shrinks, the covariance goes back towards the prior. */
 static void forget(const struct filter *f, struct belief *b, int64_t time_ms)
 {
-    const double days = (double)(time_ms - b->time_ms) / 86400000.0, keep2 = pow(1.0 - f->o.drift, days), keep = sqrt(keep2);
+    const double days = (double)(time_ms - b->time_ms) / 86400000.0, keep2 = pow(1.0 - f->o.drift, days),
+                 keep = sqrt(keep2);
     const double fresh = (1.0 - keep2) * f->o.word_taste * f->o.word_taste;
     if (time_ms <= b->time_ms) return;
     b->time_ms = time_ms;
@@ -63,7 +64,7 @@ static struct belief *belief_of(struct filter *f, const struct shop_list *l)
     struct belief *b = f->users[l->user];
     if (b != NULL) return b;
     b = mem_calloc(1, sizeof *b);
-    if (b == NULL) return NULL; /* the caller treats the user as unknown */
+    if (b == NULL) return NULL;
     b->time_ms = l->time_ms;
     for (int i = 0; i < SHOP_WORDS; i++) b->cov[i][i] = f->o.word_taste * f->o.word_taste;
     return f->users[l->user] = b;
@@ -77,21 +78,22 @@ static void predict(const struct filter *f, const struct belief *b, uint32_t ite
     *mean = f->o.bias + f->quality[item];
     *var = f->quality_var[item];
     for (int i = 0; i < 3; i++) {
-        *mean += b != NULL ? b->mean[w[i]] : 0.0;
-        for (int j = 0; j < 3; j++)
-            *var += b != NULL ? b->cov[w[i]][w[j]] : i == j ? f->o.word_taste * f->o.word_taste : 0.0;
+        *mean += b->mean[w[i]];
+        for (int j = 0; j < 3; j++) *var += b->cov[w[i]][w[j]];
     }
 }
 
-void filter_score(struct filter *f, const struct shop_list *l, double *logit)
+enum status filter_score(struct filter *f, const struct shop_list *l, double *logit, struct err *e)
 {
     struct belief *b = belief_of(f, l);
-    if (b != NULL) forget(f, b, l->time_ms);
+    if (b == NULL) return ERR_SET(e, STATUS_OOM, "filter: belief of user %u, %zu bytes", l->user, sizeof *b);
+    forget(f, b, l->time_ms);
     for (uint32_t k = 0; k < l->n; k++) {
         double mean, var;
         predict(f, b, l->items[k], &mean, &var);
         logit[k] = mean / sqrt(1.0 + 3.14159265358979323846 * var / 8.0);
     }
+    return STATUS_OK;
 }
 
 static void learn_one(struct filter *f, struct belief *b, uint32_t item, double y)
@@ -113,8 +115,7 @@ static void learn_one(struct filter *f, struct belief *b, uint32_t item, double 
 
 void filter_learn(struct filter *f, const struct shop_list *l)
 {
-    struct belief *b = belief_of(f, l);
-    if (b == NULL) return;
+    struct belief *b = f->users[l->user];
     for (uint32_t k = 0; k < l->n; k++) {
         const bool clicked = l->click_ms[k] > 0 && l->click_ms[k] <= l->time_ms + f->o.window_ms;
         learn_one(f, b, l->items[k], clicked ? 1.0 : 0.0);

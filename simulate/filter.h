@@ -11,8 +11,10 @@
 #include "simulate/shop.h"
 
 struct filter;
-enum status filter_new(struct filter **out, const struct shop_options *o, const struct shop *s, struct err *e) MUST_CHECK;
+enum status filter_new(struct filter **out, const struct shop_options *o, const struct shop *s,
+                       struct err *e) MUST_CHECK;
 void filter_free(struct filter *f);
-void filter_score(struct filter *f, const struct shop_list *l, double *logit); /* l->n logits, at the list's time */
-void filter_learn(struct filter *f, const struct shop_list *l);                 /* once its window has ended */
+/* l->n logits, at the list's time.  OOM: a user seen for the first time. */
+enum status filter_score(struct filter *f, const struct shop_list *l, double *logit, struct err *e) MUST_CHECK;
+void filter_learn(struct filter *f, const struct shop_list *l); /* once its window has ended; it was scored before */
 #endif

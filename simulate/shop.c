@@ -26,9 +26,21 @@ static void stream(struct rand *r, const struct shop *s, uint32_t which, uint64_
 
 void shop_defaults(struct shop_options *o)
 {
-    *o = (struct shop_options){.users = 1000, .items = 500, .slate = 10, .events = 100000, .seed = 1, .drift = 0.02,
-                               .new_items = 0.3, .lists_per_s = 1.0, .delay_ms = 60000.0, .buy = 0.2, .word_taste = 0.9,
-                               .item_quality = 0.5, .bias = -2.0, .start_ms = INT64_C(1767225600000), .window_ms = 1800000};
+    *o = (struct shop_options){.users = 1000,
+                               .items = 500,
+                               .slate = 10,
+                               .events = 100000,
+                               .seed = 1,
+                               .drift = 0.02,
+                               .new_items = 0.3,
+                               .lists_per_s = 1.0,
+                               .delay_ms = 60000.0,
+                               .buy = 0.2,
+                               .word_taste = 0.9,
+                               .item_quality = 0.5,
+                               .bias = -2.0,
+                               .start_ms = INT64_C(1767225600000),
+                               .window_ms = 1800000};
 }
 
 static double log_span_ms(const struct shop_options *o)
@@ -113,8 +125,10 @@ uint32_t shop_items_at(const struct shop *s, int64_t time_ms)
     uint32_t lo = 0, hi = s->o.items;
     while (lo < hi) {
         const uint32_t mid = lo + (hi - lo) / 2;
-        if (s->items[mid].since_ms <= time_ms) lo = mid + 1;
-        else hi = mid;
+        if (s->items[mid].since_ms <= time_ms)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo;
 }
@@ -133,7 +147,8 @@ static double click_probability(const struct shop *s, const struct taste *t, con
 {
     uint32_t w[3];
     shop_words(it, w);
-    const double z = s->o.bias + (double)it->quality + (double)t->words[w[0]] + (double)t->words[w[1]] + (double)t->words[w[2]];
+    const double z =
+        s->o.bias + (double)it->quality + (double)t->words[w[0]] + (double)t->words[w[1]] + (double)t->words[w[2]];
     return 1.0 / (1.0 + exp(-z));
 }
 

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SHOP_NOUNS 24   /* categories are groups of nouns */
+#define SHOP_NOUNS 24 /* categories are groups of nouns */
 #define SHOP_COLOURS 10
 #define SHOP_MATERIALS 10
 #define SHOP_WORDS (SHOP_NOUNS + SHOP_COLOURS + SHOP_MATERIALS)
@@ -22,13 +22,13 @@ struct shop_options {
     uint32_t users, items, slate; /* slate: items of one shown list */
     uint64_t events;              /* lines to write at most, catalogue included */
     uint64_t seed;
-    double drift;                 /* share of taste variance renewed per day */
-    double new_items;             /* share of the catalogue that arrives later, evenly over the log */
-    double lists_per_s;           /* of event time */
-    double delay_ms;              /* mean delay of a click (exponential) */
-    double buy;                   /* P(purchase | click) */
+    double drift;                          /* share of taste variance renewed per day */
+    double new_items;                      /* share of the catalogue that arrives later, evenly over the log */
+    double lists_per_s;                    /* of event time */
+    double delay_ms;                       /* mean delay of a click (exponential) */
+    double buy;                            /* P(purchase | click) */
     double word_taste, item_quality, bias; /* s, q, and the intercept */
-    int64_t start_ms, window_ms;  /* window: labels later than this are nobody's */
+    int64_t start_ms, window_ms;           /* window: labels later than this are nobody's */
     bool chinese;
 };
 void shop_defaults(struct shop_options *o);
@@ -38,14 +38,14 @@ struct shop_item {
     float quality, price;
     int64_t since_ms;
 };
-struct shop_list { /* one shown list and what came of it */
+struct shop_list {   /* one shown list and what came of it */
     uint64_t number; /* from 1 */
     int64_t time_ms;
     uint32_t user, n;
     uint32_t items[SHOP_SLATE_MAX];
     int64_t click_ms[SHOP_SLATE_MAX]; /* 0: never */
     bool bought[SHOP_SLATE_MAX];
-    double p[SHOP_SLATE_MAX];         /* the truth */
+    double p[SHOP_SLATE_MAX]; /* the truth */
 };
 struct shop;
 enum status shop_new(struct shop **out, const struct shop_options *o, struct err *e) MUST_CHECK;

@@ -84,7 +84,8 @@ static enum status put_later(struct run *r, int64_t time_ms, struct buf *text, s
     size_t i = r->n_heap++;
     r->heap[i] = (struct later){time_ms, r->order++, *text};
     *text = (struct buf){0};
-    for (; i > 0 && earlier(&r->heap[i], &r->heap[(i - 1) / 2]); i = (i - 1) / 2) swap(&r->heap[i], &r->heap[(i - 1) / 2]);
+    for (; i > 0 && earlier(&r->heap[i], &r->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        swap(&r->heap[i], &r->heap[(i - 1) / 2]);
     return STATUS_OK;
 }
 
@@ -164,7 +165,7 @@ static enum status judge(struct run *r, const struct shop_list *l, struct err *e
     auc_add(&r->oracle, truth, y, l->n);
     if (r->filter == NULL) return STATUS_OK;
     learn_ended(r, l->time_ms);
-    filter_score(r->filter, l, z);
+    TRY(filter_score(r->filter, l, z, e));
     auc_add(&r->best, z, y, l->n);
     return remember(r, l, e);
 }
@@ -202,8 +203,9 @@ static enum status run_lists(struct run *r, struct err *e)
     }
 }
 
-enum status stream_run(const struct shop_options *o, bool best, enum status (*line)(void *user, int64_t time_ms, struct str text),
-                       void *user, struct stream_truth *truth, struct err *e)
+enum status stream_run(const struct shop_options *o, bool best,
+                       enum status (*line)(void *user, int64_t time_ms, struct str text), void *user,
+                       struct stream_truth *truth, struct err *e)
 {
     enum status st;
     *truth = (struct stream_truth){.best_auc = NAN, .best_gauc = NAN, .oracle_auc = NAN};
@@ -230,8 +232,10 @@ out:
 
 static void put_figure(struct buf *b, const char *name, double x)
 {
-    if (isfinite(x)) buf_printf(b, "  \"%s\": %.6f,\n", name, x);
-    else buf_printf(b, "  \"%s\": null,\n", name);
+    if (isfinite(x))
+        buf_printf(b, "  \"%s\": %.6f,\n", name, x);
+    else
+        buf_printf(b, "  \"%s\": null,\n", name);
 }
 
 void stream_write_truth(struct buf *b, const struct shop_options *o, const struct stream_truth *t)

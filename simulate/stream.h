@@ -13,7 +13,8 @@ struct stream_truth {
     double oracle_auc;          /* with the hidden truth itself: what no learner can reach */
 };
 /* Writes lines through `line` (whole lines, newline included) until o->events are out; a non-OK return stops. */
-enum status stream_run(const struct shop_options *o, bool best, enum status (*line)(void *user, int64_t time_ms, struct str text),
-                       void *user, struct stream_truth *truth, struct err *e) MUST_CHECK;
+enum status stream_run(const struct shop_options *o, bool best,
+                       enum status (*line)(void *user, int64_t time_ms, struct str text), void *user,
+                       struct stream_truth *truth, struct err *e) MUST_CHECK;
 void stream_write_truth(struct buf *b, const struct shop_options *o, const struct stream_truth *t); /* JSON */
 #endif

@@ -11,7 +11,8 @@ static const double popularity_below[] = {0.5, 1, 2, 4, 8, 16, 32, 64, 128, INFI
 enum status eval_new(struct eval **out, size_t n_parts, struct eval_warmup warmup, struct err *e)
 {
     *out = NULL;
-    if (n_parts > EVAL_PARTS_MAX) return ERR_SET(e, STATUS_INVALID, "evaluator: %zu parts, at most %d", n_parts, EVAL_PARTS_MAX);
+    if (n_parts > EVAL_PARTS_MAX)
+        return ERR_SET(e, STATUS_INVALID, "evaluator: %zu parts, at most %d", n_parts, EVAL_PARTS_MAX);
     struct eval *ev = mem_calloc(1, sizeof *ev);
     if (ev == NULL) return ERR_SET(e, STATUS_OOM, "evaluator: %zu bytes", sizeof *ev);
     ev->n_parts = n_parts;
@@ -115,7 +116,8 @@ enum status eval_slate(struct eval *ev, const struct slate *s, const float *logi
     const bool counted = ev->slates >= ev->warmup.slates && s->time_ms - first_ms >= ev->warmup.ms;
     ev->slates++;
     labels_of(s, y);
-    for (int k = 0; k < EVAL_CONSTANT; k++) eval_baseline_add(ev, (enum eval_baseline)k, s, y, frozen, score, z, counted);
+    for (int k = 0; k < EVAL_CONSTANT; k++)
+        eval_baseline_add(ev, (enum eval_baseline)k, s, y, frozen, score, z, counted);
     eval_constant_add(ev, y, z, n, counted);
     eval_meter_add(&ev->recent, logits, NULL, y, NULL, n);
     if (!counted) return STATUS_OK;
@@ -133,8 +135,10 @@ static void report_buckets(struct report_bucket *out, const struct report_bucket
 {
     for (size_t i = 0; i < n; i++) {
         out[i] = in[i];
-        if (isinf(below[i])) (void)snprintf(out[i].name, sizeof out[i].name, ">=%g", below[i - 1]);
-        else (void)snprintf(out[i].name, sizeof out[i].name, "<%g", below[i]);
+        if (isinf(below[i]))
+            (void)snprintf(out[i].name, sizeof out[i].name, ">=%g", below[i - 1]);
+        else
+            (void)snprintf(out[i].name, sizeof out[i].name, "<%g", below[i]);
     }
 }
 

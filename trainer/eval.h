@@ -24,7 +24,8 @@ struct eval_meter {
 void eval_meter_clear(struct eval_meter *m);
 /* One slate's examples: logits z and labels y, n of each; where mask is not NULL only examples with mask[i] count.
  * rank, when not NULL, orders the slate's items for GAUC instead of z. */
-void eval_meter_add(struct eval_meter *m, const float *z, const float *rank, const float *y, const uint8_t *mask, size_t n);
+void eval_meter_add(struct eval_meter *m, const float *z, const float *rank, const float *y, const uint8_t *mask,
+                    size_t n);
 void eval_meter_figures(const struct eval_meter *m, struct report_figures *out); /* NaN where undefined */
 /* AUC of one list, ties half; NaN without both labels. */
 double eval_auc(const float *z, const float *y, const uint8_t *mask, size_t n);

@@ -36,7 +36,8 @@ double eval_auc(const float *z, const float *y, const uint8_t *mask, size_t n)
     return pairs > 0.0 ? wins / pairs : NAN;
 }
 
-void eval_meter_add(struct eval_meter *m, const float *z, const float *rank, const float *y, const uint8_t *mask, size_t n)
+void eval_meter_add(struct eval_meter *m, const float *z, const float *rank, const float *y, const uint8_t *mask,
+                    size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (mask != NULL && !mask[i]) continue;
