@@ -64,7 +64,7 @@ enum status source_next(struct source *s, struct source_batch *b, int wait_ms, s
 /* After a durable checkpoint: tells the group, for lag monitors only.  Failures are logged, never fatal. */
 void source_commit(struct source *s, const struct source_offset *offsets, size_t n);
 /* Every partition that is read, with the offset it began at: (0, 0, skip) for files.  Fills at most cap, returns how many
- * there are.  The watermark must wait for all of them (order_watermark_expect). */
+ * there are.  The watermark must wait for all of them (watermark_expect). */
 size_t source_partitions(const struct source *s, struct source_offset *out, size_t cap);
 uint64_t source_bytes_read(const struct source *s);  /* of the files as stored; for the progress bar */
 uint64_t source_bytes_total(const struct source *s); /* 0: unknown */

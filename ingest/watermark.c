@@ -1,10 +1,10 @@
-/* order_watermark.c - a sorted table of partitions, each with its greatest time and the few events it holds. */
-#include "ingest/order_watermark.h"
+/* watermark.c - a sorted table of partitions, each with its greatest time and the few events it holds. */
+#include "ingest/watermark.h"
 #include "base/mem.h"
 #include <string.h>
 
-#define WATERMARK_FORMAT 1
-#define HELD_MAX (1 + ORDER_WATERMARK_AGREE)
+#define MARK_FORMAT 1
+#define HELD_MAX (1 + WATERMARK_AGREE)
 #define HELD_BLOCK 1024
 
 struct held {
@@ -18,7 +18,7 @@ struct part {
     bool idle;
     struct held held;
 };
-struct order_watermark {
+struct watermark {
     int64_t max_jump_ms;
     struct part *parts; /* by (topic, partition) */
     size_t n_parts, cap_parts, last; /* last: found last */
@@ -28,9 +28,9 @@ struct order_watermark {
     bool accepted;
 };
 
-enum status order_watermark_new(struct order_watermark **out, const struct conf *c, struct err *e)
+enum status watermark_new(struct watermark **out, const struct conf *c, struct err *e)
 {
-    struct order_watermark *w = mem_calloc(1, sizeof *w);
+    struct watermark *w = mem_calloc(1, sizeof *w);
     *out = w;
     if (w == NULL) return ERR_SET(e, STATUS_OOM, "watermark: no memory for its state");
     w->max_jump_ms = c->ingest_max_jump_ms;
@@ -39,7 +39,7 @@ enum status order_watermark_new(struct order_watermark **out, const struct conf 
     return STATUS_OK;
 }
 
-void order_watermark_free(struct order_watermark *w)
+void watermark_free(struct watermark *w)
 {
     if (w == NULL) return;
     for (size_t i = 0; i < w->n_parts; i++) {
@@ -59,7 +59,7 @@ static int64_t place(uint32_t topic, uint32_t partition, const struct part *p)
 }
 
 /* The partition's entry, made if it is new. */
-static enum status find(struct order_watermark *w, uint32_t topic, uint32_t partition, struct part **out, struct err *e)
+static enum status find(struct watermark *w, uint32_t topic, uint32_t partition, struct part **out, struct err *e)
 {
     size_t at = 0;
     if (w->last < w->n_parts && place(topic, partition, &w->parts[w->last]) == 0) {
@@ -69,8 +69,8 @@ static enum status find(struct order_watermark *w, uint32_t topic, uint32_t part
     while (at < w->n_parts && place(topic, partition, &w->parts[at]) > 0) at++;
     if (at == w->n_parts || place(topic, partition, &w->parts[at]) != 0) {
         void *parts = w->parts;
-        if (w->n_parts == ORDER_WATERMARK_PARTITIONS)
-            return ERR_SET(e, STATUS_INVALID, "watermark: more than %d partitions", ORDER_WATERMARK_PARTITIONS);
+        if (w->n_parts == WATERMARK_PARTITIONS)
+            return ERR_SET(e, STATUS_INVALID, "watermark: more than %d partitions", WATERMARK_PARTITIONS);
         if (mem_grow(&parts, &w->cap_parts, w->n_parts + 1, sizeof *w->parts) != 0)
             return ERR_SET(e, STATUS_OOM, "watermark: no memory for %zu partitions", w->n_parts + 1);
         w->parts = parts;
@@ -85,7 +85,7 @@ static enum status find(struct order_watermark *w, uint32_t topic, uint32_t part
 }
 
 /* The slowest of those that count; when all are idle nothing holds the fastest back. */
-static void update(struct order_watermark *w)
+static void update(struct watermark *w)
 {
     int64_t slowest = INT64_MAX, fastest = INT64_MIN;
     bool live = false;
@@ -100,13 +100,13 @@ static void update(struct order_watermark *w)
     if (now > w->watermark_ms) w->watermark_ms = now;
 }
 
-enum status order_watermark_expect(struct order_watermark *w, uint32_t topic, uint32_t partition, struct err *e)
+enum status watermark_expect(struct watermark *w, struct event_position at, struct err *e)
 {
     struct part *p;
-    return find(w, topic, partition, &p, e);
+    return find(w, at.topic, at.partition, &p, e);
 }
 
-static void move(struct order_watermark *w, struct part *p, int64_t time_ms)
+static void move(struct watermark *w, struct part *p, int64_t time_ms)
 {
     p->idle = false;
     if (time_ms > p->time_ms) p->time_ms = time_ms;
@@ -135,7 +135,7 @@ static enum status hold(struct part *p, const struct source_record *rec, struct 
 }
 
 /* What p holds becomes what is handed out; p holds nothing (and gets the other's memory). */
-static void decide(struct order_watermark *w, struct part *p, bool accepted)
+static void decide(struct watermark *w, struct part *p, bool accepted)
 {
     const struct held spent = w->decided;
     w->decided = p->held;
@@ -146,18 +146,18 @@ static void decide(struct order_watermark *w, struct part *p, bool accepted)
     w->accepted = accepted;
 }
 
-static bool jumps(const struct order_watermark *w, const struct part *p, int64_t time_ms)
+static bool jumps(const struct watermark *w, const struct part *p, int64_t time_ms)
 {
     return p->time_ms != INT64_MIN && time_ms > p->time_ms && time_ms - p->time_ms > w->max_jump_ms;
 }
 
-static bool agrees(const struct order_watermark *w, const struct part *p, int64_t time_ms)
+static bool agrees(const struct watermark *w, const struct part *p, int64_t time_ms)
 {
     const int64_t first = p->held.records[0].event.time_ms;
     return (time_ms > first ? time_ms - first : first - time_ms) <= w->max_jump_ms;
 }
 
-enum status order_watermark_push(struct order_watermark *w, const struct source_record *rec, bool *held, struct err *e)
+enum status watermark_take(struct watermark *w, const struct source_record *rec, bool *held, struct err *e)
 {
     struct part *p;
     w->decided.n = 0;
@@ -174,7 +174,7 @@ enum status order_watermark_push(struct order_watermark *w, const struct source_
     return STATUS_OK;
 }
 
-enum status order_watermark_decided(struct order_watermark *w, const struct source_record **out)
+enum status watermark_decided(struct watermark *w, const struct source_record **out)
 {
     struct part *p;
     if (w->decided_at >= w->decided.n) return STATUS_NOT_FOUND;
@@ -186,11 +186,11 @@ enum status order_watermark_decided(struct order_watermark *w, const struct sour
     }
     rec->kind = SOURCE_REJECT;
     (void)reject_set(&rec->reject, REJECT_TIME_JUMP, "time %lld lies more than ingest.max_jump_ms=%lld ahead, and no %d later events agreed",
-                     (long long)rec->event.time_ms, (long long)w->max_jump_ms, ORDER_WATERMARK_AGREE);
+                     (long long)rec->event.time_ms, (long long)w->max_jump_ms, WATERMARK_AGREE);
     return STATUS_OK;
 }
 
-void order_watermark_flush(struct order_watermark *w)
+void watermark_flush(struct watermark *w)
 {
     w->decided.n = 0;
     for (size_t i = 0; i < w->n_parts; i++) {
@@ -200,21 +200,21 @@ void order_watermark_flush(struct order_watermark *w)
     }
 }
 
-enum status order_watermark_idle(struct order_watermark *w, uint32_t topic, uint32_t partition, struct err *e)
+enum status watermark_idle(struct watermark *w, struct event_position at, struct err *e)
 {
     struct part *p;
-    TRY(find(w, topic, partition, &p, e));
+    TRY(find(w, at.topic, at.partition, &p, e));
     p->idle = true;
     update(w);
     return STATUS_OK;
 }
 
-int64_t order_watermark_ms(const struct order_watermark *w)
+int64_t watermark_ms(const struct watermark *w)
 {
     return w->watermark_ms;
 }
 
-size_t order_watermark_held(const struct order_watermark *w)
+size_t watermark_held(const struct watermark *w)
 {
     size_t n = 0;
     for (size_t i = 0; i < w->n_parts; i++) n += w->parts[i].held.n;
@@ -231,9 +231,9 @@ static void encode_record(struct buf *b, const struct source_record *rec)
     buf_str(b, rec->raw.headers);
 }
 
-void order_watermark_encode(struct buf *b, const struct order_watermark *w)
+void watermark_encode(struct buf *b, const struct watermark *w)
 {
-    buf_u8(b, WATERMARK_FORMAT);
+    buf_u8(b, MARK_FORMAT);
     buf_i64(b, w->watermark_ms);
     buf_varint(b, w->n_parts);
     for (size_t i = 0; i < w->n_parts; i++) {
@@ -268,7 +268,7 @@ out:
     return st;
 }
 
-static enum status decode_part(struct order_watermark *w, struct buf_reader *r, struct err *e)
+static enum status decode_part(struct watermark *w, struct buf_reader *r, struct err *e)
 {
     struct part *p;
     const uint32_t topic = buf_get_u32(r), partition = buf_get_u32(r);
@@ -281,9 +281,9 @@ static enum status decode_part(struct order_watermark *w, struct buf_reader *r, 
     return STATUS_OK;
 }
 
-enum status order_watermark_decode(struct order_watermark *w, struct buf_reader *r, struct err *e)
+enum status watermark_decode(struct watermark *w, struct buf_reader *r, struct err *e)
 {
-    if (buf_get_u8(r) != WATERMARK_FORMAT) return ERR_SET(e, STATUS_CORRUPT, "watermark: unknown format of the stored state");
+    if (buf_get_u8(r) != MARK_FORMAT) return ERR_SET(e, STATUS_CORRUPT, "watermark: unknown format of the stored state");
     w->watermark_ms = buf_get_i64(r);
     const size_t n = buf_get_count(r, 18);
     for (size_t i = 0; i < n && !r->bad; i++) TRY(decode_part(w, r, e));
