@@ -1,0 +1,201 @@
+/* check_places.c - what lies outside: files named by the configuration, state folder, Kafka, Redis. */
+#include "base/clock.h"
+#include "base/store.h"
+#include "cli/check.h"
+#include "ingest/source.h"
+#include "schemas/key.h"
+#include "serving/redis.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#define DISK_LEAST_BYTES ((uint64_t)1 << 30)
+
+/* ---- files ---- */
+
+static void check_file(struct cmd_check *c, const char *key, const char *path, bool secret)
+{
+    struct stat info;
+    if (*path == 0) return;
+    if (access(path, R_OK) != 0 || stat(path, &info) != 0)
+        cmd_check_row(c, CMD_CHECK_WRONG, "file", "mend the path or the rights", "%s = %s: %s", key, path, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        cmd_check_row(c, CMD_CHECK_WRONG, "file", "name a plain file", "%s = %s is none", key, path);
+    else if (secret && (info.st_mode & (S_IRGRP | S_IROTH)) != 0)
+        cmd_check_row(c, CMD_CHECK_WARN, "file", "chmod 600", "%s = %s: others can read this secret", key, path);
+    else
+        cmd_check_row(c, CMD_CHECK_OK, "file", NULL, "%s = %s", key, path);
+}
+
+void cmd_check_files(struct cmd_check *c)
+{
+    check_file(c, "describe.templates", c->conf->describe_templates, false);
+    check_file(c, "ingest.map", c->conf->ingest_map, false);
+    check_file(c, "redis.password_file", c->conf->redis_password_file, true);
+    check_file(c, "serving.token_file", c->conf->serving_token_file, true);
+}
+
+/* ---- state folder ---- */
+
+/* LMDB's memory map and lock are unsafe there (statfs(2) lists the numbers). */
+static const char *network_name(const char *dir)
+{
+    struct statfs fs;
+    if (statfs(dir, &fs) != 0) return NULL;
+    switch ((unsigned long)fs.f_type) {
+    case 0x6969: return "NFS";
+    case 0xff534d42: return "CIFS";
+    case 0xfe534d42: return "SMB2";
+    case 0x01021997: return "9P";
+    case 0x5346414f: return "AFS";
+    default: return NULL;
+    }
+}
+
+static void check_disk(struct cmd_check *c, const char *dir)
+{
+    struct statfs fs;
+    if (statfs(dir, &fs) != 0) return;
+    const uint64_t left = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+    cmd_check_row(c, left < DISK_LEAST_BYTES ? CMD_CHECK_WARN : CMD_CHECK_OK, "state disk",
+                  left < DISK_LEAST_BYTES ? "make room: a full disk stops checkpoints" : NULL, "%.1f GiB free", (double)left / 0x1p30);
+}
+
+static void check_store(struct cmd_check *c, const char *dir)
+{
+    struct store *s = NULL;
+    struct err e = {0};
+    const enum status st = store_open(&s, dir, true, &e);
+    if (st == STATUS_NOT_FOUND)
+        cmd_check_row(c, CMD_CHECK_OK, "state", NULL, "%s: nothing in it yet", dir);
+    else if (st == STATUS_UNSUPPORTED)
+        cmd_check_row(c, CMD_CHECK_SKIP, "state", NULL, "%s", e.text);
+    else if (st != STATUS_OK)
+        cmd_check_row(c, CMD_CHECK_WRONG, "state", "restore it from its backup/ folder, or begin a new one", "%s", e.text);
+    else
+        cmd_check_row(c, CMD_CHECK_OK, "state", NULL, "%s: opens", dir);
+    store_close(s);
+}
+
+void cmd_check_state(struct cmd_check *c)
+{
+    const char *dir = c->conf->state_dir;
+    struct stat info;
+    if (*dir == 0) {
+        cmd_check_row(c, CMD_CHECK_SKIP, "state", NULL, "state.dir is not set; run needs it, replay does not");
+        return;
+    }
+    const char *network = network_name(dir);
+    if (stat(dir, &info) != 0)
+        cmd_check_row(c, CMD_CHECK_WRONG, "state", "make the folder and give it to the user that runs freshet", "%s: %s", dir,
+                      strerror(errno));
+    else if (!S_ISDIR(info.st_mode) || access(dir, R_OK | W_OK | X_OK) != 0)
+        cmd_check_row(c, CMD_CHECK_WRONG, "state", "give the folder to the user that runs freshet", "%s is not a folder that can be written", dir);
+    else if (network != NULL)
+        cmd_check_row(c, CMD_CHECK_WRONG, "state", "put state.dir on a local disk", "%s lies on %s, which LMDB cannot use safely", dir,
+                      network);
+    else {
+        check_store(c, dir);
+        check_disk(c, dir);
+        if ((info.st_mode & S_IWOTH) != 0)
+            cmd_check_row(c, CMD_CHECK_WARN, "state rights", "chmod o-w", "%s can be written by everybody", dir);
+    }
+}
+
+/* ---- Kafka ---- */
+
+static bool kafka_is_set(const struct conf *c)
+{
+    for (size_t i = 0; i < c->n_kafka; i++)
+        if (strcmp(c->kafka[i].key, "bootstrap.servers") == 0 || strcmp(c->kafka[i].key, "metadata.broker.list") == 0)
+            return true;
+    return false;
+}
+
+void cmd_check_kafka(struct cmd_check *c)
+{
+    struct source *s = NULL;
+    struct err e = {0};
+    if (!kafka_is_set(c->conf)) {
+        cmd_check_row(c, CMD_CHECK_SKIP, "kafka", NULL, "kafka.bootstrap.servers is not set; run needs it");
+        return;
+    }
+    const enum status st = source_open_kafka(&s, c->conf, clock_system(), NULL, 0, &e);
+    if (st == STATUS_UNSUPPORTED)
+        cmd_check_row(c, CMD_CHECK_WRONG, "kafka", "build with FRESHET_WITH_KAFKA=ON", "%s", e.text);
+    else if (st != STATUS_OK)
+        cmd_check_row(c, CMD_CHECK_WRONG, "kafka", "is the broker up, the address right, the topic made?", "%s", e.text);
+    else
+        cmd_check_row(c, CMD_CHECK_OK, "kafka", NULL, "%s: %zu partitions", c->conf->ingest_topics, source_partitions(s, NULL, 0));
+    source_close(s);
+}
+
+/* ---- Redis ---- */
+
+/* The value of "name:value" in the text of INFO, or absent. */
+static struct str info_field(struct str text, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *p = text.p, *end = text.p + text.n; p < end;) {
+        const char *eol = memchr(p, '\n', (size_t)(end - p));
+        if (eol == NULL) eol = end;
+        if ((size_t)(eol - p) > n && memcmp(p, name, n) == 0 && p[n] == ':') {
+            struct str v = {p + n + 1, (size_t)(eol - p) - n - 1};
+            if (v.n > 0 && v.p[v.n - 1] == '\r') v.n--;
+            return v;
+        }
+        p = eol + 1;
+    }
+    return (struct str){NULL, 0};
+}
+
+static void check_eviction(struct cmd_check *c, struct redis *r)
+{
+    const struct redis_reply *reply;
+    struct err e = {0};
+    if (redis_call(r, &e, &reply, REDIS_ARGS(STR("INFO"), STR("memory"))) != STATUS_OK) return;
+    const struct str policy = info_field(reply->text, "maxmemory_policy"), max = info_field(reply->text, "maxmemory_human");
+    if (policy.n >= 7 && memcmp(policy.p, "allkeys", 7) == 0)
+        cmd_check_row(c, CMD_CHECK_WARN, "redis memory", "set maxmemory-policy to volatile-lru or noeviction",
+                      "maxmemory-policy " STR_FMT " may throw weights away", STR_ARG(policy));
+    else
+        cmd_check_row(c, CMD_CHECK_OK, "redis memory", NULL, "maxmemory " STR_FMT ", policy " STR_FMT, STR_ARG(max), STR_ARG(policy));
+}
+
+static void check_version(struct cmd_check *c, struct redis *r)
+{
+    const struct redis_reply *reply;
+    struct err e = {0};
+    char key[KEY_MAX];
+    (void)key_current(key, c->conf->model_name);
+    if (redis_call(r, &e, &reply, REDIS_ARGS(STR("GET"), str_from(key))) != STATUS_OK)
+        cmd_check_row(c, CMD_CHECK_WRONG, "redis", "does the user have rights on fr:*?", "%s", e.text);
+    else if (reply->kind == REDIS_NIL)
+        cmd_check_row(c, CMD_CHECK_OK, "redis", NULL, "%s: reachable; model %s has no version yet", redis_name(r), c->conf->model_name);
+    else
+        cmd_check_row(c, CMD_CHECK_OK, "redis", NULL, "%s: reachable; model %s is at version " STR_FMT, redis_name(r),
+                      c->conf->model_name, STR_ARG(reply->text));
+}
+
+void cmd_check_redis(struct cmd_check *c)
+{
+    struct redis *r = NULL;
+    struct err e = {0};
+    enum status st = redis_open(&r, c->conf, clock_system(), &e);
+    if (st == STATUS_NOT_FOUND) {
+        cmd_check_row(c, CMD_CHECK_SKIP, "redis", NULL, "redis.url is not set; nothing is published, serve needs it");
+        return;
+    }
+    if (st == STATUS_OK) st = redis_connect(r, &e);
+    if (st != STATUS_OK) {
+        cmd_check_row(c, CMD_CHECK_WRONG, "redis", "is the server up, redis.url and redis.password_file right?", "%s", e.text);
+    } else {
+        check_version(c, r);
+        check_eviction(c, r);
+    }
+    redis_close(r);
+}

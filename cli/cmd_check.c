@@ -1,0 +1,115 @@
+/* cmd_check.c - `freshet check`: looks at everything a run needs and prints a table with what to mend. */
+#include "cli/check.h"
+#include "cli/cmd.h"
+#include "cli/options.h"
+#include "featurize/token.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char about[] =
+    "Looks at the configuration, the log files given, the model folder, Kafka, Redis and the state folder, changes\n"
+    "nothing, and prints what was found and what to mend. The exit status is 1 when something is wrong.\n";
+static const char *const keys[] = {"model.base", "model.trainable_layers", "describe.", "ingest.source", "ingest.schema",
+                                   "ingest.map", "ingest.topics", "redis.", "state.dir", "serving.token_file", NULL};
+
+void cmd_check_row(struct cmd_check *c, enum cmd_check_state state, const char *what, const char *mend, const char *fmt, ...)
+{
+    static const char *const names[] = {"ok", "warn", "WRONG", "-"};
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    c->count[state]++;
+    buf_printf(&c->out, "%-6s %-14s %s\n", names[state], what, text);
+    if (mend != NULL) cmd_check_more(c, "mend: %s", mend);
+}
+
+void cmd_check_more(struct cmd_check *c, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    buf_printf(&c->out, "%-21s %s\n", "", text);
+}
+
+static void check_config(struct cmd_check *c, const struct cmd_line *l)
+{
+    const char *from = l->config_path != NULL ? l->config_path : "defaults";
+    if (l->conf_status == STATUS_OK)
+        cmd_check_row(c, CMD_CHECK_OK, "configuration", NULL, "%s; %u event types", from, l->conf->n_types);
+    else
+        cmd_check_row(c, CMD_CHECK_WRONG, "configuration", "mend the key named; what follows was checked with the rest",
+                      "%s", l->conf_err.text);
+}
+
+static void check_all(struct cmd_check *c, const struct cmd_line *l)
+{
+    check_config(c, l);
+    cmd_check_files(c);
+    cmd_check_model(c);
+    if (l->n_args > 0) cmd_check_logs(c, l->args, l->n_args);
+    cmd_check_state(c);
+    cmd_check_kafka(c);
+    cmd_check_redis(c);
+}
+
+/* --print-config, --print-config-doc: just that. */
+static int print_config(const struct cmd_line *l, bool document)
+{
+    struct buf b = {0};
+    if (l->conf_status != STATUS_OK && !document) {
+        (void)cmd_failed("check", &l->conf_err);
+        return 2;
+    }
+    if (document)
+        conf_document(&b);
+    else
+        conf_dump(l->conf, &b);
+    const int rc = cmd_print("check", &b);
+    buf_fini(&b);
+    return rc;
+}
+
+static int check(const struct cmd_line *l, const char *letters)
+{
+    struct cmd_check c = {.conf = l->conf};
+    if (letters != NULL)
+        cmd_check_letters(&c, letters);
+    else
+        check_all(&c, l);
+    const unsigned wrong = c.count[CMD_CHECK_WRONG], warned = c.count[CMD_CHECK_WARN];
+    if (wrong == 0 && warned == 0)
+        buf_printf(&c.out, "\nnothing to mend\n");
+    else
+        buf_printf(&c.out, "\n%u wrong, %u to look at\n", wrong, warned);
+    const int rc = cmd_print("check", &c.out);
+    buf_fini(&c.out);
+    token_free(c.vocab);
+    return rc != 0 || wrong > 0;
+}
+
+int cmd_check(int argc, char **argv)
+{
+    const char *letters = NULL;
+    bool config = false, document = false;
+    const struct cmd_option options[] = {
+        {"schema", "NAME", CMD_KEY, NULL, "ingest.schema", "format of the log files"},
+        {"map", "FILE", CMD_KEY, NULL, "ingest.map", "field map for csv"},
+        {"model", "DIR", CMD_KEY, NULL, "model.base", "model folder"},
+        {"dead-letters", "FILE", CMD_TEXT, &letters, NULL, "summarises rejected events by reason and stage instead"},
+        {"print-config", NULL, CMD_FLAG, &config, NULL, "prints the configuration in force and nothing else"},
+        {"print-config-doc", NULL, CMD_FLAG, &document, NULL, "prints CONFIG.md and nothing else"},
+    };
+    const struct cmd_usage usage = {.command = "check", .arguments = "[LOG...]", .about = about, .options = options,
+                                    .n_options = sizeof options / sizeof *options, .keys = keys, .most = -1,
+                                    .soft_config = true};
+    struct cmd_line line;
+    int rc = cmd_line_parse(&line, &usage, argc, argv);
+    if (rc == CMD_GO_ON) rc = config || document ? print_config(&line, document) : check(&line, letters);
+    cmd_line_fini(&line);
+    return rc;
+}
