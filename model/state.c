@@ -1,0 +1,373 @@
+/* state.c - the cache itself: table, pins, order of use, and the queue between callers and workers. */
+#include "model/state.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "model/state_cache.h"
+#include <math.h>
+#include <string.h>
+
+#define LEAST_ENTRIES 64
+#define MOST_BUCKETS ((size_t)1 << 24)
+
+static size_t bytes_of(const struct state_cache *c, size_t n_tokens)
+{
+    return sizeof(struct state_slot) + (2 + n_tokens) * c->C * sizeof(uint16_t);
+}
+
+/* --- table and order of use; all under the lock --------------------------------------------------------------------- */
+
+static struct state_slot **place(struct state_cache *c, uint64_t hash)
+{
+    struct state_slot **p = &c->buckets[hash & c->mask];
+    while (*p != NULL && (*p)->entry.hash != hash) p = &(*p)->chain;
+    return p;
+}
+
+static void take_out(struct state_cache *c, struct state_slot *s)
+{
+    struct state_slot **p = &c->buckets[s->entry.hash & c->mask];
+    while (*p != s) p = &(*p)->chain;
+    *p = s->chain;
+    c->stats.entries--;
+    c->stats.bytes -= s->bytes;
+}
+
+static void order_remove(struct state_cache *c, struct state_slot *s)
+{
+    *(s->newer != NULL ? &s->newer->older : &c->newest) = s->older;
+    *(s->older != NULL ? &s->older->newer : &c->oldest) = s->newer;
+    s->newer = s->older = NULL;
+}
+
+static void order_add(struct state_cache *c, struct state_slot *s)
+{
+    s->newer = NULL;
+    s->older = c->newest;
+    *(c->newest != NULL ? &c->newest->newer : &c->oldest) = s;
+    c->newest = s;
+}
+
+static void pin(struct state_cache *c, struct state_slot *s)
+{
+    if (s->pins++ == 0) order_remove(c, s);
+}
+
+static void unpin(struct state_cache *c, struct state_slot *s)
+{
+    if (--s->pins > 0) return;
+    if (s->phase == STATE_FAILED) mem_free(s); /* left the table when it failed */
+    else order_add(c, s);
+}
+
+/* A new slot in the table, pinned once, after the oldest ones made room for it. */
+static enum status add(struct state_cache *c, uint64_t hash, size_t n_tokens, struct state_slot **out, struct err *e)
+{
+    const size_t bytes = bytes_of(c, n_tokens);
+    while (c->stats.bytes + bytes > c->stats.max_bytes && c->oldest != NULL) {
+        struct state_slot *old = c->oldest;
+        order_remove(c, old);
+        take_out(c, old);
+        mem_free(old);
+        c->stats.evicted++;
+    }
+    if (c->stats.bytes + bytes > c->stats.max_bytes)
+        return ERR_SET(e, STATUS_FULL, "frozen states: %zu bytes are all in use at once; raise kernels.cache_bytes",
+                       c->stats.max_bytes);
+    struct state_slot *s = mem_aligned(1, bytes);
+    if (s == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory for an entry of %zu bytes", bytes);
+    s->entry = (struct state_entry){.hash = hash, .n_tokens = (uint32_t)n_tokens, .width = (uint32_t)c->C};
+    s->entry.pooled = s->numbers;
+    s->entry.final = s->numbers + c->C;
+    s->entry.tokens = n_tokens > 0 ? s->numbers + 2 * c->C : NULL;
+    s->bytes = bytes;
+    s->pins = 1;
+    s->chain = c->buckets[hash & c->mask];
+    c->buckets[hash & c->mask] = s;
+    c->stats.entries++;
+    c->stats.bytes += bytes;
+    *out = s;
+    return STATUS_OK;
+}
+
+/* --- workers -------------------------------------------------------------------------------------------------------- */
+
+static void queue_add(struct state_cache *c, struct state_slot *s)
+{
+    *(c->queue_last != NULL ? &c->queue_last->queued : &c->queue_first) = s;
+    c->queue_last = s;
+    (void)pthread_cond_signal(&c->work);
+}
+
+static struct state_slot *queue_take(struct state_cache *c)
+{
+    while (c->queue_first == NULL && !c->stop) (void)pthread_cond_wait(&c->work, &c->lock);
+    struct state_slot *s = c->queue_first;
+    if (s == NULL) return NULL;
+    c->queue_first = s->queued;
+    if (c->queue_first == NULL) c->queue_last = NULL;
+    return s;
+}
+
+static void finish(struct state_cache *c, struct state_slot *s, enum status st, const struct err *why)
+{
+    struct state_job *job = s->job;
+    s->job = NULL;
+    s->ids = NULL;
+    s->phase = st == STATUS_OK ? STATE_READY : STATE_FAILED;
+    if (st == STATUS_OK) {
+        c->stats.encoded++;
+    } else {
+        take_out(c, s);
+        if (job->status == STATUS_OK) job->status = st, job->why = *why;
+    }
+    job->pending--;
+    (void)pthread_cond_broadcast(&c->done);
+}
+
+static void *worker_main(void *arg)
+{
+    struct state_worker *w = arg;
+    struct state_cache *c = w->cache;
+    struct state_slot *s;
+    (void)pthread_mutex_lock(&c->lock);
+    while ((s = queue_take(c)) != NULL) {
+        struct err why = {0};
+        (void)pthread_mutex_unlock(&c->lock);
+        const enum status st = state_worker_encode(w, s, &why);
+        (void)pthread_mutex_lock(&c->lock);
+        finish(c, s, st, &why);
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+/* --- making and freeing --------------------------------------------------------------------------------------------- */
+
+static enum status make_table(struct state_cache *c, size_t max_bytes, struct err *e)
+{
+    const size_t least = LEAST_ENTRIES * (bytes_of(c, c->keep_tokens ? encoder_shape(c->m)->max_tokens : 0) + 16);
+    size_t n = LEAST_ENTRIES;
+    if (max_bytes < least)
+        return ERR_SET(e, STATUS_INVALID, "kernels.cache_bytes=%zu is less than %d sentences need (%zu)", max_bytes,
+                       LEAST_ENTRIES, least);
+    while (n < MOST_BUCKETS && n * bytes_of(c, 0) < max_bytes) n *= 2;
+    if (n * sizeof *c->buckets > max_bytes / 16) n /= 2;
+    c->buckets = mem_calloc(n, sizeof *c->buckets);
+    if (c->buckets == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory for a table of %zu", n);
+    c->mask = n - 1;
+    c->stats.bytes = n * sizeof *c->buckets;
+    c->stats.max_bytes = max_bytes;
+    return STATUS_OK;
+}
+
+static enum status start_workers(struct state_cache *c, unsigned threads, const char *backend, struct err *e)
+{
+    c->workers = mem_calloc(threads, sizeof *c->workers);
+    if (c->workers == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory for %u workers", threads);
+    c->n_workers = threads;
+    for (unsigned i = 0; i < threads; i++) TRY(state_worker_init(&c->workers[i], c, backend, e));
+    TRY(state_worker_measure(&c->workers[0], &c->scale, e));
+    for (unsigned i = 0; i < threads; i++) {
+        struct state_worker *w = &c->workers[i];
+        const int failed = pthread_create(&w->thread, NULL, worker_main, w);
+        if (failed)
+            return ERR_SET(e, STATUS_IO, "frozen states: worker %u of %u cannot start: %s; lower kernels.threads", i + 1,
+                           threads, strerror(failed));
+        w->started = true;
+    }
+    return STATUS_OK;
+}
+
+enum status state_cache_new(struct state_cache **out, const struct encoder *m, size_t mid, bool keep_tokens,
+                            size_t max_bytes, unsigned threads, const char *backend, struct err *e)
+{
+    enum status st;
+    const struct encoder_shape *s = encoder_shape(m);
+    *out = NULL;
+    if (mid > s->L || threads == 0)
+        return ERR_SET(e, STATUS_INVALID, "frozen states: after layer %zu of %zu, by %u workers", mid, s->L, threads);
+    struct state_cache *c = mem_calloc(1, sizeof *c);
+    if (c == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory");
+    c->m = m;
+    c->C = s->C;
+    c->mid = mid;
+    c->keep_tokens = keep_tokens;
+    c->salt = hash_mix(hash_mix(encoder_fingerprint(m), mid), keep_tokens ? 2 : 1); /* f32 is the one precision */
+    (void)pthread_mutex_init(&c->lock, NULL);
+    (void)pthread_cond_init(&c->work, NULL);
+    (void)pthread_cond_init(&c->done, NULL);
+    TRY_OUT(st, make_table(c, max_bytes, e));
+    TRY_OUT(st, start_workers(c, threads, backend, e));
+    *out = c;
+    c = NULL;
+out:
+    state_cache_free(c);
+    return st;
+}
+
+static void free_slots(struct state_cache *c)
+{
+    for (size_t i = 0; c->buckets != NULL && i <= c->mask; i++)
+        for (struct state_slot *s = c->buckets[i], *next; s != NULL; s = next) {
+            next = s->chain;
+            mem_free(s);
+        }
+    mem_free(c->buckets);
+}
+
+void state_cache_free(struct state_cache *c)
+{
+    if (c == NULL) return;
+    (void)pthread_mutex_lock(&c->lock);
+    c->stop = true;
+    (void)pthread_cond_broadcast(&c->work);
+    (void)pthread_mutex_unlock(&c->lock);
+    for (unsigned i = 0; i < c->n_workers; i++) {
+        if (c->workers[i].started) (void)pthread_join(c->workers[i].thread, NULL);
+        state_worker_fini(&c->workers[i]);
+    }
+    free_slots(c);
+    (void)pthread_cond_destroy(&c->done);
+    (void)pthread_cond_destroy(&c->work);
+    (void)pthread_mutex_destroy(&c->lock);
+    mem_free(c->workers);
+    mem_free(c);
+}
+
+/* --- use ------------------------------------------------------------------------------------------------------------ */
+
+static struct state_slot *slot_of(const struct state_entry *e)
+{
+    return (struct state_slot *)(uintptr_t)e; /* its first member */
+}
+
+/* Finds or orders one sentence; pinned either way. */
+static enum status want(struct state_cache *c, const struct state_request *q, struct state_job *job,
+                        const struct state_entry **out, struct err *e)
+{
+    struct state_slot *s = *place(c, q->hash);
+    if (s != NULL) {
+        c->stats.hits++;
+        pin(c, s);
+    } else {
+        c->stats.misses++;
+        TRY(add(c, q->hash, c->keep_tokens ? q->n : 0, &s, e));
+        s->phase = STATE_PENDING;
+        s->ids = q->ids;
+        s->n_ids = q->n;
+        s->job = job;
+        job->pending++;
+        queue_add(c, s);
+    }
+    *out = &s->entry;
+    return STATUS_OK;
+}
+
+static void let_go(struct state_cache *c, const struct state_entry *const *entries, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (entries[i] != NULL) unpin(c, slot_of(entries[i]));
+}
+
+/* Until nothing of ours is pending, nor what we share with others. */
+static void wait_for(struct state_cache *c, const struct state_job *job, const struct state_entry *const *out, size_t n)
+{
+    while (job->pending > 0) (void)pthread_cond_wait(&c->done, &c->lock);
+    for (size_t i = 0; i < n; i++)
+        while (slot_of(out[i])->phase == STATE_PENDING) (void)pthread_cond_wait(&c->done, &c->lock);
+}
+
+enum status state_acquire(struct state_cache *c, const struct state_request *req, size_t n, const struct state_entry **out,
+                          struct err *e)
+{
+    struct state_job job = {.status = STATUS_OK};
+    enum status st = STATUS_OK;
+    size_t got = 0;
+    (void)pthread_mutex_lock(&c->lock);
+    for (; got < n && st == STATUS_OK; got += st == STATUS_OK) st = want(c, &req[got], &job, &out[got], e);
+    wait_for(c, &job, out, got);
+    if (st == STATUS_OK && job.status != STATUS_OK) {
+        st = job.status;
+        if (e != NULL) *e = job.why;
+    }
+    for (size_t i = 0; st == STATUS_OK && i < got; i++)
+        if (slot_of(out[i])->phase == STATE_FAILED)
+            st = ERR_SET(e, STATUS_INVALID, "frozen states: sentence %zu failed in the request that asked first", i);
+    if (st != STATUS_OK) {
+        let_go(c, out, got);
+        for (size_t i = 0; i < n; i++) out[i] = NULL;
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    return st;
+}
+
+void state_release(struct state_cache *c, const struct state_entry *const *entries, size_t n)
+{
+    (void)pthread_mutex_lock(&c->lock);
+    let_go(c, entries, n);
+    (void)pthread_mutex_unlock(&c->lock);
+}
+
+static bool all_finite(const uint16_t *x, size_t n)
+{
+    bool good = true;
+    for (size_t i = 0; i < n; i++) good = good && (x[i] & 0x7f80u) != 0x7f80u;
+    return good;
+}
+
+enum status state_put(struct state_cache *c, uint64_t hash, const struct record_state *r, struct err *e)
+{
+    enum status st = STATUS_OK;
+    struct state_slot *s;
+    const size_t C = c->C, n = c->keep_tokens ? r->n_tokens : 0;
+    if (r->width != C || (c->keep_tokens && n == 0) || n > encoder_shape(c->m)->P)
+        return ERR_SET(e, STATUS_INVALID, "frozen states: a record of width %u with %u tokens; the model has width %zu%s",
+                       r->width, r->n_tokens, C, c->keep_tokens ? " and wants token states" : "");
+    if (!all_finite(r->pooled, C) || !all_finite(r->final, C) || (n > 0 && !all_finite(r->tokens, n * C)))
+        return ERR_SET(e, STATUS_INVALID, "frozen states: a record has numbers that are not finite");
+    (void)pthread_mutex_lock(&c->lock);
+    if (*place(c, hash) == NULL) {
+        st = add(c, hash, n, &s, e);
+        if (st == STATUS_OK) {
+            memcpy(s->numbers, r->pooled, C * sizeof *s->numbers);
+            memcpy(s->numbers + C, r->final, C * sizeof *s->numbers);
+            if (n > 0) memcpy(s->numbers + 2 * C, r->tokens, n * C * sizeof *s->numbers);
+            s->phase = STATE_READY;
+            c->stats.put++;
+            unpin(c, s);
+        }
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    return st;
+}
+
+bool state_has(struct state_cache *c, uint64_t hash)
+{
+    (void)pthread_mutex_lock(&c->lock);
+    const bool there = *place(c, hash) != NULL;
+    (void)pthread_mutex_unlock(&c->lock);
+    return there;
+}
+
+struct record_state state_record(const struct state_entry *entry)
+{
+    return (struct record_state){.n_tokens = entry->n_tokens, .width = entry->width, .pooled = entry->pooled,
+                                 .final = entry->final, .tokens = entry->tokens};
+}
+
+uint64_t state_key(const struct state_cache *c, uint64_t hash)
+{
+    return hash_mix(hash, c->salt);
+}
+
+float state_scale(const struct state_cache *c)
+{
+    return c->scale;
+}
+
+void state_stats(struct state_cache *c, struct state_stats *out)
+{
+    (void)pthread_mutex_lock(&c->lock);
+    *out = c->stats;
+    (void)pthread_mutex_unlock(&c->lock);
+}

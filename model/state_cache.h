@@ -1,0 +1,68 @@
+/* state_cache.h - inside the frozen-state cache: its entries, its table, and the workers that fill them.
+ *
+ * One mutex guards everything but the numbers of an entry that is being computed (its worker's alone) and of one that is
+ * ready (read-only).  state.c keeps the table and the order of use, state_encode.c computes.
+ */
+#ifndef MODEL_STATE_CACHE_H
+#define MODEL_STATE_CACHE_H
+#include "model/state.h"
+#include <pthread.h>
+
+enum state_phase { STATE_PENDING, STATE_READY, STATE_FAILED };
+
+/* What one state_acquire waits for; on the caller's stack. */
+struct state_job {
+    size_t pending;      /* sentences of its own not yet computed */
+    enum status status;  /* the first failure */
+    struct err why;
+};
+
+struct state_slot {
+    struct state_entry entry;       /* first: an entry's address is its slot's */
+    struct state_slot *chain;       /* next in the bucket */
+    struct state_slot *newer, *older; /* in order of use, while nobody has it pinned */
+    struct state_slot *queued;      /* next to be computed */
+    struct state_job *job;          /* while pending */
+    const int32_t *ids;             /* while pending; the job's */
+    uint32_t n_ids;
+    enum state_phase phase;
+    unsigned pins;
+    size_t bytes;                   /* slot and numbers, one block */
+    uint16_t numbers[];             /* pooled (C), final (C), tokens (n, C) */
+};
+
+struct state_worker {
+    struct state_cache *cache;
+    struct encoder_run *run;
+    float *mid, *final; /* (room, C) */
+    float *vector;      /* (C) */
+    size_t room;        /* tokens */
+    pthread_t thread;
+    bool started;
+};
+
+struct state_cache {
+    const struct encoder *m;
+    size_t C, mid;
+    bool keep_tokens;
+    float scale;
+    uint64_t salt;      /* of state_key */
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
+    bool stop;
+    struct state_slot **buckets; /* mask + 1 */
+    size_t mask;
+    struct state_slot *newest, *oldest; /* unpinned ones */
+    struct state_slot *queue_first, *queue_last;
+    struct state_worker *workers;
+    unsigned n_workers;
+    struct state_stats stats;
+};
+
+/* A worker's hands, without its thread yet; and the numbers of one sentence (n tokens of ids) into a slot. */
+enum status state_worker_init(struct state_worker *w, struct state_cache *c, const char *backend, struct err *e) MUST_CHECK;
+void state_worker_fini(struct state_worker *w);
+enum status state_worker_encode(struct state_worker *w, struct state_slot *s, struct err *e) MUST_CHECK;
+/* Mean token norm after layer mid over the probe set. */
+enum status state_worker_measure(struct state_worker *w, float *out, struct err *e) MUST_CHECK;
+#endif

@@ -1,0 +1,98 @@
+/* state_encode.c - the arithmetic of an entry: encode, pool, rescale, round to bf16. */
+#include "base/mem.h"
+#include "model/state_cache.h"
+#include <math.h>
+
+static const int32_t probe[] = {
+#include "model/state_probe.inc"
+};
+
+static enum status reserve(struct state_worker *w, size_t n, struct err *e)
+{
+    if (n <= w->room) return STATUS_OK;
+    const size_t C = w->cache->C, room = n < 64 ? 64 : n;
+    float *p = mem_aligned(2 * room + 1, C * sizeof *p);
+    if (p == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory for a sentence of %zu tokens", n);
+    mem_free(w->mid);
+    w->mid = p;
+    w->final = p + room * C;
+    w->vector = p + 2 * room * C;
+    w->room = room;
+    return STATUS_OK;
+}
+
+enum status state_worker_init(struct state_worker *w, struct state_cache *c, const char *backend, struct err *e)
+{
+    w->cache = c;
+    TRY(encoder_run_new(&w->run, c->m, backend, e));
+    return reserve(w, 1, e);
+}
+
+void state_worker_fini(struct state_worker *w)
+{
+    encoder_run_free(w->run);
+    mem_free(w->mid);
+}
+
+static double norm_of(const float *x, size_t n)
+{
+    double s = 0.0;
+    for (size_t i = 0; i < n; i++) s += (double)x[i] * x[i];
+    return sqrt(s);
+}
+
+static void mean_of(float *out, const float *x, size_t n, size_t C)
+{
+    for (size_t c = 0; c < C; c++) {
+        double s = 0.0;
+        for (size_t r = 0; r < n; r++) s += x[r * C + c];
+        out[c] = (float)(s / (double)n);
+    }
+}
+
+/* out = bf16(x * length / |x|); false when x is not finite. */
+static bool round_to_length(uint16_t *out, const float *x, size_t C, double length)
+{
+    const double norm = norm_of(x, C);
+    if (!isfinite(norm)) return false;
+    const double f = length / fmax(norm, 1e-12);
+    for (size_t c = 0; c < C; c++) out[c] = kern_bf16_from((float)(x[c] * f));
+    return true;
+}
+
+enum status state_worker_encode(struct state_worker *w, struct state_slot *s, struct err *e)
+{
+    const struct state_cache *c = w->cache;
+    const size_t C = c->C, n = s->n_ids;
+    uint16_t *pooled = s->numbers, *final = pooled + C, *tokens = final + C;
+    TRY(reserve(w, n, e));
+    TRY(encoder_run_sentence(w->run, s->ids, NULL, n, c->mid, w->mid, w->final, e));
+    mean_of(w->vector, w->mid, n, C);
+    bool ok = round_to_length(pooled, w->vector, C, c->scale);
+    encoder_pool(c->m, w->final, n, w->vector);
+    ok = round_to_length(final, w->vector, C, 1.0) && ok;
+    if (!ok) return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %zu tokens has states that are not finite", n);
+    for (size_t i = 0; i < (size_t)s->entry.n_tokens * C; i++) tokens[i] = kern_bf16_from(w->mid[i]);
+    return STATUS_OK;
+}
+
+enum status state_worker_measure(struct state_worker *w, float *out, struct err *e)
+{
+    const struct encoder_shape *shape = encoder_shape(w->cache->m);
+    const size_t C = shape->C;
+    double sum = 0.0;
+    size_t tokens = 0;
+    for (size_t i = 0; i < sizeof probe / sizeof *probe; i += 1 + (size_t)probe[i]) {
+        int32_t ids[64];
+        const size_t n = (size_t)probe[i] < shape->P ? (size_t)probe[i] : shape->P;
+        for (size_t j = 0; j < n; j++) ids[j] = probe[i + 1 + j] % (int32_t)shape->V; /* other vocabularies: any words */
+        TRY(encoder_run_sentence(w->run, ids, NULL, n, w->cache->mid, w->mid, NULL, e));
+        for (size_t j = 0; j < n; j++) sum += norm_of(w->mid + j * C, C);
+        tokens += n;
+    }
+    *out = (float)(sum / (double)tokens);
+    if (!isfinite(*out) || *out <= 0.0f)
+        return ERR_SET(e, STATUS_INVALID, "frozen states: the mean token norm after layer %zu is %g", w->cache->mid,
+                       (double)*out);
+    return STATUS_OK;
+}
