@@ -1,0 +1,87 @@
+/* test_op_loss.c - sparse features and the loss: values, and gradients against central differences. */
+#include "model/op.h"
+#include "tests/support/check.h"
+#include "tests/support/gradient.h"
+#include <math.h>
+#include <string.h>
+
+enum { K = 3, ROWS = 5 };
+static const uint32_t off[K + 1] = {0, 3, 3, 5}, idx[] = {4, 1, 4, 0, 2}; /* a row twice in one candidate; one without any */
+static const float val[] = {0.5f, -2, 1, 3, 1};
+static float got_dz[K];
+
+static void keep_dz(void *user, const float *dz, size_t n)
+{
+    (void)user;
+    assert_int_equal(n, K);
+    memcpy(got_dz, dz, sizeof got_dz);
+}
+
+static void test_sparse_values_and_gradient(void **state)
+{
+    (void)state;
+    const char *const backends[] = {"ref", "cpu"};
+    float w[ROWS] = {1, 2, 3, 4, 5};
+    for (int i = 0; i < 2; i++) {
+        struct kern *k;
+        struct tape t;
+        assert_int_equal(kern_new(&k, backends[i], NULL), STATUS_OK);
+        tape_init(&t, k, true);
+        const struct tape_value z = op_sparse(&t, &(struct op_sparse){w, off, idx, val, K, keep_dz, NULL});
+        assert_float_equal(z.x[0], 0.5f * 5 - 2 * 2 + 5, 1e-6f);
+        assert_float_equal(z.x[1], 0.0f, 0.0f);
+        assert_float_equal(z.x[2], 3 * 1 + 3, 1e-6f);
+        for (int j = 0; j < K; j++) z.dx[j] = (float)j + 0.5f;
+        tape_backward(&t);
+        for (int j = 0; j < K; j++) assert_float_equal(got_dz[j], (float)j + 0.5f, 0.0f);
+        tape_fini(&t);
+        kern_free(k);
+    }
+}
+
+static const float labels[K] = {1, 0, 1}, weights[K] = {1, 2, 0.5f};
+
+static double loss_of(struct kern *k, float *z, float *dz)
+{
+    struct tape t;
+    tape_init(&t, k, true);
+    float *loss = tape_zeros(&t, 1);
+    op_bce(&t, loss, (struct tape_value){z, dz, K, 1}, labels, weights);
+    assert_false(t.oom);
+    const double out = loss[0];
+    tape_fini(&t);
+    return out;
+}
+
+static void test_bce_values_and_gradient(void **state)
+{
+    (void)state;
+    const char *const backends[] = {"ref", "cpu"};
+    for (int i = 0; i < 2; i++) {
+        struct kern *k;
+        float z[K] = {0.3f, -1.2f, 2.0f}, dz[K] = {7, 7, 7};
+        assert_int_equal(kern_new(&k, backends[i], NULL), STATUS_OK);
+        double want = 0;
+        for (int j = 0; j < K; j++) {
+            const double p = 1.0 / (1.0 + exp(-(double)z[j]));
+            want -= (double)weights[j] * (labels[j] > 0 ? log(p) : log(1 - p));
+        }
+        assert_float_equal((float)loss_of(k, z, dz), (float)want, 1e-5f);
+        for (int j = 0; j < K; j++) {
+            const double p = 1.0 / (1.0 + exp(-(double)z[j]));
+            assert_float_equal(dz[j] - 7.0f, (float)((double)weights[j] * (p - (double)labels[j])), 1e-5f);
+        }
+        float far[K] = {80, -80, -90}; /* no overflow far out */
+        assert_true(isfinite(loss_of(k, far, dz)));
+        kern_free(k);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sparse_values_and_gradient),
+        cmocka_unit_test(test_bce_values_and_gradient),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
