@@ -173,6 +173,15 @@ static void row_unknown(struct logs *l)
                   (unsigned long long)l->n_tokens, 100 * share);
 }
 
+static void put_rows(struct logs *l, const char *const *paths, size_t n)
+{
+    row_events(l, paths, n);
+    row_order(l);
+    row_rejects(l);
+    row_skipped(l);
+    row_unknown(l);
+}
+
 void cmd_check_logs(struct cmd_check *c, const char *const *paths, size_t n)
 {
     struct err e = {0};
@@ -184,12 +193,9 @@ void cmd_check_logs(struct cmd_check *c, const char *const *paths, size_t n)
     l->check = c;
     l->length = c->vocab != NULL ? token_max_length(c->vocab) : 0;
     if (c->vocab != NULL) l->ids = mem_calloc(l->length, sizeof *l->ids);
-    if (read_all(l, paths, n, &e) != STATUS_OK) cmd_check_row(c, CMD_CHECK_WRONG, "log", "mend or leave out that file", "%s", e.text);
-    row_events(l, paths, n);
-    row_order(l);
-    row_rejects(l);
-    row_skipped(l);
-    row_unknown(l);
+    const enum status st = read_all(l, paths, n, &e);
+    if (st != STATUS_OK) cmd_check_row(c, CMD_CHECK_WRONG, "log", "mend or leave out that file", "%s", e.text);
+    if (st == STATUS_OK || l->n_events + l->n_rejects > 0) put_rows(l, paths, n);
     mem_free(l->ids);
     mem_free(l);
 }

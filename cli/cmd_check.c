@@ -23,7 +23,7 @@ void cmd_check_row(struct cmd_check *c, enum cmd_check_state state, const char *
     va_end(ap);
     c->count[state]++;
     buf_printf(&c->out, "%-6s %-14s %s\n", names[state], what, text);
-    if (mend != NULL) cmd_check_more(c, "mend: %s", mend);
+    if (mend != NULL) cmd_check_more(c, "-> %s", mend);
 }
 
 void cmd_check_more(struct cmd_check *c, const char *fmt, ...)
@@ -42,7 +42,7 @@ static void check_config(struct cmd_check *c, const struct cmd_line *l)
     if (l->conf_status == STATUS_OK)
         cmd_check_row(c, CMD_CHECK_OK, "configuration", NULL, "%s; %u event types", from, l->conf->n_types);
     else
-        cmd_check_row(c, CMD_CHECK_WRONG, "configuration", "mend the key named; what follows was checked with the rest",
+        cmd_check_row(c, CMD_CHECK_WRONG, "configuration", "what stands after it in that place was not read",
                       "%s", l->conf_err.text);
 }
 

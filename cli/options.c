@@ -231,13 +231,17 @@ static int print_help(const struct cmd_usage *u)
 
 /* ---- all together ---- */
 
+/* The first failure is what is told; the later, stronger sources are still read, since `check` goes on with the rest. */
 static enum status build_conf(struct cmd_line *l, struct walk *w)
 {
-    TRY(conf_new(&l->conf, &w->err));
-    if (l->config_path != NULL) TRY(conf_load(l->conf, l->config_path, &w->err));
-    TRY(conf_load_environment(l->conf, &w->err));
-    TRY(read_keys(w, l->conf));
-    return conf_check(l->conf, &w->err);
+    struct err first = {0}, *e = &w->err;
+    TRY(conf_new(&l->conf, e));
+    if (l->config_path != NULL && conf_load(l->conf, l->config_path, e) != STATUS_OK) first = *e;
+    if (conf_load_environment(l->conf, e) != STATUS_OK && first.code == STATUS_OK) first = *e;
+    if (read_keys(w, l->conf) != STATUS_OK && first.code == STATUS_OK) first = *e;
+    if (first.code == STATUS_OK) return conf_check(l->conf, e);
+    *e = first;
+    return first.code;
 }
 
 static enum status check_count(const struct cmd_usage *u, const struct cmd_line *l, struct err *e)
