@@ -148,7 +148,7 @@ static enum status merge_record(struct source_file *s, struct arena *a, struct s
 static enum status pass_skipped(struct source_file *s, struct source_batch *b, struct err *e)
 {
     while (s->ordinal < s->skip) {
-        if (s->n_files > 1) {
+        if (s->n_files != 1) {
             arena_reset(&b->arena);
             TRY(merge_record(s, &b->arena, &b->records[0], e));
         } else {
@@ -165,7 +165,7 @@ static enum status pass_skipped(struct source_file *s, struct source_batch *b, s
 static enum status next_record(struct source_file *s, struct source_batch *b, struct err *e)
 {
     struct source_record *rec = &b->records[b->n];
-    if (s->n_files > 1)
+    if (s->n_files != 1)
         TRY(merge_record(s, &b->arena, rec, e));
     else
         TRY(read_record(&s->files[0], &b->arena, rec, e));
@@ -204,7 +204,6 @@ enum status source_open_files(struct source **out, const struct conf *c, const c
 {
     enum status st = STATUS_OK;
     *out = NULL;
-    if (n == 0) return ERR_SET(e, STATUS_INVALID, "source: no log file given; name one, or - for standard input");
     struct source_file *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "source: no memory for %zu log files", n);
     s->base = (struct source){file_close, file_next, file_commit, file_bytes_read, file_bytes_total, file_partitions};

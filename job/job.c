@@ -45,13 +45,11 @@ static enum status steps_done(struct job *j, struct err *e)
     return job_checkpoint(j, "steps", e);
 }
 
-static enum status take_record(struct job *j, struct source_record *rec, struct err *e)
+static enum status take_record(struct job *j, const struct source_record *rec, struct err *e)
 {
-    bool rejected;
     const int64_t settled = learner_settled_ms(j->learner);
     if (rec->kind == SOURCE_EVENT) pace(j, rec->event.time_ms);
-    TRY(learner_record(j->learner, rec, &rejected, e));
-    if (rejected) TRY(reject_sink_write(j->sink, rec, rec->kind == SOURCE_REJECT ? "parse" : "watermark", e));
+    TRY(learner_record(j->learner, rec, e));
     if (learner_settled_ms(j->learner) != settled)
         j->settled_wall_ms = j->options->replay ? j->clock->wall_ms(j->clock) : learner_settled_ms(j->learner);
     return steps_done(j, e);
@@ -125,8 +123,9 @@ static enum status finish(struct job *j, struct err *e)
 {
     if (j->poller_status != STATUS_OK && j->poller_status != STATUS_END) {
         if (e != NULL) *e = j->poller_error;
-        (void)job_checkpoint(j, "final", NULL); /* what was read before the fault stays learnt */
-        return j->poller_status;
+        struct err late;
+        if (job_checkpoint(j, "final", &late) != STATUS_OK) log_error("checkpoint", "error=\"%s\"", late.text);
+        return j->poller_status; /* what was read before the fault stays learnt */
     }
     const bool ended = !atomic_load(&job_stopping);
     if (ended && j->options->replay) checkpoint_logs_done(j->checkpoint);

@@ -79,11 +79,26 @@ static enum status open_logs(struct job *j, struct err *e)
             log_info("replay", "file=%s skipped=\"learnt before into %s\"", o->paths[i], j->state_dir);
     }
     if (skip > 0) log_info("replay", "resumed_after=%llu records", (unsigned long long)skip);
-    st = o->dead_letters_in ? source_open_dead_letters(&j->source, j->conf, paths, n, skip, e)
-                            : source_open_files(&j->source, j->conf, paths, n, skip, e);
+    st = source_open_files(&j->source, j->conf, paths, n, skip, e);
 out:
     mem_free(use);
     mem_free((void *)paths);
+    return st;
+}
+
+/* Event time waits for every partition, so which of them is read first makes no difference. */
+static enum status expect_partitions(struct job *j, struct err *e)
+{
+    const size_t n = source_partitions(j->source, NULL, 0);
+    struct source_offset *parts = mem_calloc(n, sizeof *parts);
+    enum status st = STATUS_OK;
+    if (parts == NULL) return ERR_SET(e, STATUS_OOM, "%zu partitions", n);
+    (void)source_partitions(j->source, parts, n);
+    for (size_t i = 0; i < n && st == STATUS_OK; i++) {
+        const struct event_position at = {.topic = parts[i].topic, .partition = parts[i].partition};
+        st = learner_expect(j->learner, at, e);
+    }
+    mem_free(parts);
     return st;
 }
 
@@ -92,7 +107,13 @@ static enum status open_source(struct job *j, struct err *e)
     size_t n;
     if (j->options->replay) return open_logs(j, e);
     const struct source_offset *offsets = learner_offsets(j->learner, &n);
-    return source_open_kafka(&j->source, j->conf, j->clock, offsets, n, e);
+    TRY(source_open_kafka(&j->source, j->conf, j->clock, offsets, n, e));
+    return expect_partitions(j, e);
+}
+
+static enum status write_refused(void *user, const struct source_record *rec, const char *stage, struct err *e)
+{
+    return reject_sink_write(user, rec, stage, e);
 }
 
 enum status job_open(struct job *j, struct err *e)
@@ -103,6 +124,7 @@ enum status job_open(struct job *j, struct err *e)
     TRY(open_learner(j, e));
     TRY(open_source(j, e));
     TRY(reject_sink_open(&j->sink, j->conf, checkpoint_dead_letters(j->checkpoint), e));
+    learner_on_refused(j->learner, write_refused, j->sink);
     if (j->options->dump_path != NULL) {
         TRY(dump_open(&j->dump, j->options->dump_path, learner_model(j->learner), learner_feat(j->learner), j->vocab,
                       e));

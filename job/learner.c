@@ -93,6 +93,12 @@ void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user)
     l->seen_user = user;
 }
 
+void learner_on_refused(struct learner *l, learner_refused_fn *fn, void *user)
+{
+    l->refused = fn;
+    l->refused_user = user;
+}
+
 size_t learner_dirty_bytes(const struct learner *l)
 {
     return world_counts(l->world)->dirty_bytes + open_bytes(l->open);

@@ -48,9 +48,14 @@ enum status learner_new(struct learner **out, const struct learner_parts_in *in,
                         struct err *e) MUST_CHECK;
 void learner_free(struct learner *l);
 void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user);
-/* One record.  Only faults of ours or of the store are errors; bad input is counted (and *rejected set, for the dead
- * letters: a record that is refused here has its reject filled in). */
-enum status learner_record(struct learner *l, struct source_record *rec, bool *rejected, struct err *e) MUST_CHECK;
+/* Called for every record that is refused, malformed ("parse") or by its time ("watermark"; then it may be an earlier one),
+ * with its reject filled in: for the dead letters. */
+typedef enum status learner_refused_fn(void *user, const struct source_record *rec, const char *stage, struct err *e);
+void learner_on_refused(struct learner *l, learner_refused_fn *fn, void *user);
+/* A partition that will be read: event time waits for it. */
+enum status learner_expect(struct learner *l, struct event_position at, struct err *e) MUST_CHECK;
+/* One record.  Only faults of ours or of the store are errors; bad input is counted and told to learner_on_refused. */
+enum status learner_record(struct learner *l, const struct source_record *rec, struct err *e) MUST_CHECK;
 /* Settles everything that is open (--flush). */
 enum status learner_flush(struct learner *l, struct err *e) MUST_CHECK;
 /* The state, into and out of a store transaction (job/checkpoint.h does files and versions). */

@@ -184,14 +184,6 @@ static enum status take_event(struct learner *l, const struct event *ev, struct 
     return take_ready(l, e);
 }
 
-enum status learner_flush(struct learner *l, struct err *e)
-{
-    TRY(order_flush(l->order, e));
-    TRY(take_ready(l, e));
-    TRY(settle_due(l, INT64_MAX, e));
-    return learner_step(l, e);
-}
-
 static struct source_offset *offset_of(struct learner *l, struct event_position at)
 {
     for (size_t i = 0; i < l->n_offsets; i++)
@@ -214,49 +206,74 @@ static enum status advance_offset(struct learner *l, struct event_position at, s
     return STATUS_OK;
 }
 
-static void count_reject(struct learner *l, const struct reject *r, bool *rejected)
+static enum status refuse(struct learner *l, const struct source_record *rec, const char *stage, struct err *e)
 {
     l->counts.rejected++;
-    reject_tally_add(&l->tally, r);
-    *rejected = true;
+    reject_tally_add(&l->tally, &rec->reject);
+    return l->refused != NULL ? l->refused(l->refused_user, rec, stage, e) : STATUS_OK;
 }
 
-/* OK: go on with it; NOT_FOUND: it is counted and done with. */
-static enum status admit(struct learner *l, struct source_record *rec, bool *rejected)
+static enum status accept_event(struct learner *l, const struct event *ev, struct err *e)
 {
-    const struct event *ev = &rec->event;
-    if (str_has(ev->id) && dedupe_seen(l->dedupe, ev->source, ev->id)) {
-        l->counts.duplicates++;
-        return STATUS_NOT_FOUND;
-    }
     if (l->first_ms == INT64_MIN) l->first_ms = ev->time_ms;
-    if (watermark_take(l->watermark, ev->at, ev->time_ms, &rec->reject)) return STATUS_OK;
-    count_reject(l, &rec->reject, rejected);
-    return STATUS_NOT_FOUND;
+    l->counts.accepted++;
+    TRY(complete_due(l, watermark_ms(l->watermark), e));
+    return take_event(l, ev, e);
 }
 
-enum status learner_record(struct learner *l, struct source_record *rec, bool *rejected, struct err *e)
+/* Events that had to wait for later ones to agree with their time. */
+static enum status take_decided(struct learner *l, struct err *e)
 {
-    *rejected = false;
+    const struct source_record *rec;
+    while (watermark_decided(l->watermark, &rec) == STATUS_OK) {
+        if (rec->kind == SOURCE_REJECT)
+            TRY(refuse(l, rec, "watermark", e));
+        else
+            TRY(accept_event(l, &rec->event, e));
+    }
+    return STATUS_OK;
+}
+
+static enum status take_in_time(struct learner *l, const struct source_record *rec, struct err *e)
+{
+    bool held = false;
+    if (str_has(rec->event.id) && dedupe_seen(l->dedupe, rec->event.source, rec->event.id)) {
+        l->counts.duplicates++;
+        return STATUS_OK;
+    }
+    TRY(watermark_take(l->watermark, rec, &held, e));
+    TRY(take_decided(l, e));
+    return held ? STATUS_OK : accept_event(l, &rec->event, e);
+}
+
+enum status learner_expect(struct learner *l, struct event_position at, struct err *e)
+{
+    return watermark_expect(l->watermark, at, e);
+}
+
+enum status learner_record(struct learner *l, const struct source_record *rec, struct err *e)
+{
     if (rec->kind == SOURCE_IDLE) {
-        watermark_idle(l->watermark, rec->at);
+        TRY(watermark_idle(l->watermark, rec->at, e));
         return complete_due(l, watermark_ms(l->watermark), e);
     }
     TRY(advance_offset(l, rec->at, e));
     l->counts.events++;
-    if (rec->kind == SOURCE_REJECT) {
-        count_reject(l, &rec->reject, rejected);
-        return STATUS_OK;
+    if (rec->kind == SOURCE_REJECT) return refuse(l, rec, "parse", e);
+    if (rec->kind == SOURCE_EVENT) return take_in_time(l, rec, e);
+    l->counts.skipped++;
+    reject_tally_add(&l->tally, &rec->reject);
+    return STATUS_OK;
+}
+
+enum status learner_flush(struct learner *l, struct err *e)
+{
+    while (watermark_held(l->watermark) > 0) {
+        watermark_flush(l->watermark);
+        TRY(take_decided(l, e));
     }
-    if (rec->kind == SOURCE_SKIP) {
-        l->counts.skipped++;
-        reject_tally_add(&l->tally, &rec->reject);
-        return STATUS_OK;
-    }
-    const enum status st = admit(l, rec, rejected);
-    if (st == STATUS_NOT_FOUND) return STATUS_OK;
-    TRY(st);
-    l->counts.accepted++;
-    TRY(complete_due(l, watermark_ms(l->watermark), e));
-    return take_event(l, &rec->event, e);
+    TRY(order_flush(l->order, e));
+    TRY(take_ready(l, e));
+    TRY(settle_due(l, INT64_MAX, e));
+    return learner_step(l, e);
 }

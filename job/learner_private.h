@@ -35,6 +35,8 @@ struct learner {
     struct reject_tally tally;
     learner_seen_fn *seen;
     void *seen_user;
+    learner_refused_fn *refused;
+    void *refused_user;
 };
 
 /* Learns the pending slates as one batch, full or not: one optimiser step. */
