@@ -58,6 +58,7 @@ struct world {
     struct record_tally all_shown, all_taken; /* settled impressions */
     uint64_t purchases;     /* purchases taken so far */
     int64_t now_ms;         /* newest event time let in */
+    bool consumed;          /* somebody has asked for changed records */
     bool saving;            /* between world_save and world_saved */
     struct world_counts counts;
     struct buf buf;

@@ -176,6 +176,7 @@ static enum status each_item(struct world *w, enum status (*item)(void *arg, con
 enum status world_each_changed(struct world *w, enum status (*user)(void *arg, const struct record_user *u),
                                enum status (*item)(void *arg, const struct record_item *i), void *arg)
 {
+    w->consumed = true;
     TRY(each_item(w, item, arg));
     for (struct world_user *u = w->users.first[WORLD_CHANGED]; u != NULL; u = w->users.first[WORLD_CHANGED]) {
         TRY(user(arg, &u->record));

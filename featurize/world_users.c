@@ -86,14 +86,14 @@ void world_users_fini(struct world *w)
     world_table_fini(&w->users.table);
 }
 
-/* Changed ones wait for their consumer, unless so many do that nobody seems to be listening. */
+/* Changed ones wait for their consumer, if there is one, until so many do that it seems to be away. */
 void world_users_evict(struct world *w)
 {
     struct world_user *u = w->users.last[WORLD_RECENT];
     if (w->store == NULL) return;
     for (int steps = 0; u != NULL && w->users.table.n > w->users.limit && steps < EVICT_STEPS; steps++) {
         struct world_user *newer = u->links[WORLD_RECENT].prev;
-        const bool waits = u->on[WORLD_CHANGED] && w->users.table.n <= w->users.limit + w->users.limit / 4;
+        const bool waits = w->consumed && u->on[WORLD_CHANGED] && w->users.table.n <= w->users.limit + w->users.limit / 4;
         if (newer != NULL && !u->on[WORLD_DIRTY] && !waits) {
             free_user(w, u);
             w->counts.evicted++;
