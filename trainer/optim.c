@@ -34,8 +34,9 @@ enum status optim_new(struct optim **out, const struct param_table *t, const str
     o->m = mem_aligned(2 * o->n_adamw + o->n_adagrad, sizeof *o->m);
     o->dirty = mem_calloc(optim_pages(o) / 64 + 1, sizeof *o->dirty);
     if (o->m == NULL || o->dirty == NULL) {
+        const size_t n = o->n_adamw;
         optim_free(o);
-        return ERR_SET(e, STATUS_OOM, "optimiser: moments of %zu parameters", o->n_adamw);
+        return ERR_SET(e, STATUS_OOM, "optimiser: moments of %zu parameters", n);
     }
     o->v = o->m + o->n_adamw;
     o->acc = o->v + o->n_adamw;
