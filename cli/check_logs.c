@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EXAMPLES 3            /* per reason */
+#define EXAMPLES 3 /* per reason */
 #define UNKNOWN_WARN_FRAC 0.05
 #define REJECT_WRONG_FRAC 0.5 /* of all records */
 
@@ -107,8 +107,8 @@ static void row_events(struct logs *l, const char *const *paths, size_t n)
     clock_format(l->first_ms, first);
     clock_format(l->last_ms, last);
     if (l->n_events == 0) {
-        cmd_check_row(l->check, CMD_CHECK_WRONG, "log", "is ingest.schema (--schema) the right one?", "%s%s: no event at all", paths[0],
-                      n > 1 ? ", ..." : "");
+        cmd_check_row(l->check, CMD_CHECK_WRONG, "log", "is ingest.schema (--schema) the right one?",
+                      "%s%s: no event at all", paths[0], n > 1 ? ", ..." : "");
         return;
     }
     cmd_check_row(l->check, CMD_CHECK_OK, "log", NULL, "%s%s: %llu events, %s to %s", paths[0], n > 1 ? ", ..." : "",
@@ -117,15 +117,19 @@ static void row_events(struct logs *l, const char *const *paths, size_t n)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (l->kinds[i] > 0) cmd_check_more(l->check, "%-16s %llu", kinds[i], (unsigned long long)l->kinds[i]);
     for (uint32_t t = 0; t < l->check->conf->n_types; t++)
-        if (l->types[t] > 0) cmd_check_more(l->check, "%-16s %llu", l->check->conf->types[t].name, (unsigned long long)l->types[t]);
+        if (l->types[t] > 0)
+            cmd_check_more(l->check, "%-16s %llu", l->check->conf->types[t].name, (unsigned long long)l->types[t]);
 }
 
 static void row_order(struct logs *l)
 {
     if (l->n_back == 0) return;
-    const enum cmd_check_state state = l->worst_back_ms > l->check->conf->join_order_gap_ms ? CMD_CHECK_WARN : CMD_CHECK_OK;
+    const enum cmd_check_state state =
+        l->worst_back_ms > l->check->conf->join_order_gap_ms ? CMD_CHECK_WARN : CMD_CHECK_OK;
     cmd_check_row(l->check, state, "log order",
-                  state == CMD_CHECK_OK ? NULL : "sort the files by time; what comes later than join.order_gap_ms may miss its order or slate",
+                  state == CMD_CHECK_OK
+                      ? NULL
+                      : "sort the files by time; what comes later than join.order_gap_ms may miss its order or slate",
                   "%llu events are older than one before them, by up to %lld ms", (unsigned long long)l->n_back,
                   (long long)l->worst_back_ms);
 }
@@ -143,16 +147,19 @@ static void row_rejects(struct logs *l)
                   (unsigned long long)l->n_rejects, (unsigned long long)all);
     for (int code = 0; code < REJECT_COUNT; code++) {
         if (l->tally.by_code[code] == 0 || code == REJECT_SKIPPED) continue;
-        cmd_check_more(l->check, "%-20s %llu", reject_name((enum reject_code)code), (unsigned long long)l->tally.by_code[code]);
+        cmd_check_more(l->check, "%-20s %llu", reject_name((enum reject_code)code),
+                       (unsigned long long)l->tally.by_code[code]);
         for (uint32_t i = 0; i < l->examples[code].n; i++)
-            cmd_check_more(l->check, "  record %llu: %s", (unsigned long long)l->examples[code].at[i] + 1, l->examples[code].text[i]);
+            cmd_check_more(l->check, "  record %llu: %s", (unsigned long long)l->examples[code].at[i] + 1,
+                           l->examples[code].text[i]);
     }
 }
 
 static void row_skipped(struct logs *l)
 {
     if (l->n_skipped == 0) return;
-    cmd_check_row(l->check, CMD_CHECK_OK, "log skipped", NULL, "%llu records by rules of the map", (unsigned long long)l->n_skipped);
+    cmd_check_row(l->check, CMD_CHECK_OK, "log skipped", NULL, "%llu records by rules of the map",
+                  (unsigned long long)l->n_skipped);
     for (uint32_t i = 0; i < l->tally.n_skipped; i++)
         cmd_check_more(l->check, "%-20s %llu", l->tally.skipped[i].name, (unsigned long long)l->tally.skipped[i].n);
 }
@@ -161,7 +168,8 @@ static void row_unknown(struct logs *l)
 {
     if (l->ids == NULL) return;
     if (l->n_tokens == 0) {
-        cmd_check_row(l->check, CMD_CHECK_WARN, "log titles", "map a column to title, or name another field in the templates",
+        cmd_check_row(l->check, CMD_CHECK_WARN, "log titles",
+                      "map a column to title, or name another field in the templates",
                       "no event has a title: the model reads text, and there is none");
         return;
     }

@@ -11,17 +11,18 @@ static void check_encoder(struct cmd_check *c)
     struct err e = {0};
     const struct conf *conf = c->conf;
     if (encoder_open(&m, NULL, conf->model_base, &e) != STATUS_OK) {
-        cmd_check_row(c, CMD_CHECK_WRONG, "model", "set model.base to a Hugging Face BERT folder (deploy/setup.sh fetches one)",
-                      "%s", e.text);
+        cmd_check_row(c, CMD_CHECK_WRONG, "model",
+                      "set model.base to a Hugging Face BERT folder (deploy/setup.sh fetches one)", "%s", e.text);
         return;
     }
     const struct encoder_shape *s = encoder_shape(m);
     if ((size_t)conf->model_trainable_layers > s->L)
-        cmd_check_row(c, CMD_CHECK_WRONG, "model", "lower model.trainable_layers", "%s has %zu layers, model.trainable_layers = %lld",
-                      conf->model_base, s->L, (long long)conf->model_trainable_layers);
+        cmd_check_row(c, CMD_CHECK_WRONG, "model", "lower model.trainable_layers",
+                      "%s has %zu layers, model.trainable_layers = %lld", conf->model_base, s->L,
+                      (long long)conf->model_trainable_layers);
     else
-        cmd_check_row(c, CMD_CHECK_OK, "model", NULL, "%s: %zu layers of %zu, %zu heads, %zu positions, %s pooling", conf->model_base,
-                      s->L, s->C, s->H, s->P, s->pool_cls ? "[CLS]" : "mean");
+        cmd_check_row(c, CMD_CHECK_OK, "model", NULL, "%s: %zu layers of %zu, %zu heads, %zu positions, %s pooling",
+                      conf->model_base, s->L, s->C, s->H, s->P, s->pool_cls ? "[CLS]" : "mean");
     if (c->vocab != NULL && token_vocab_size(c->vocab) > s->V)
         cmd_check_row(c, CMD_CHECK_WRONG, "model", "take tokenizer and weights from one folder",
                       "the tokenizer has %zu ids, the model's table %zu rows", token_vocab_size(c->vocab), s->V);
@@ -41,7 +42,8 @@ static void check_templates(struct cmd_check *c)
         cmd_check_row(c, CMD_CHECK_WRONG, "features", "mend model.features", "%s", e.text);
     else if (f != NULL)
         cmd_check_row(c, CMD_CHECK_OK, "features", NULL, "%u numeric features; templates: %s%s%s", feat_count(f),
-                      c->conf->describe_language, c->conf->describe_templates[0] ? ", " : "", c->conf->describe_templates);
+                      c->conf->describe_language, c->conf->describe_templates[0] ? ", " : "",
+                      c->conf->describe_templates);
     feat_free(f);
     describe_close(d);
 }
@@ -50,7 +52,8 @@ void cmd_check_model(struct cmd_check *c)
 {
     struct err e = {0};
     if (token_open(&c->vocab, c->conf->model_base, &e) != STATUS_OK)
-        cmd_check_row(c, CMD_CHECK_WRONG, "tokenizer", "set model.base to a folder with vocab.txt or tokenizer.json", "%s", e.text);
+        cmd_check_row(c, CMD_CHECK_WRONG, "tokenizer", "set model.base to a folder with vocab.txt or tokenizer.json",
+                      "%s", e.text);
     else
         cmd_check_row(c, CMD_CHECK_OK, "tokenizer", NULL, "%zu ids, at most %zu a text", token_vocab_size(c->vocab),
                       token_max_length(c->vocab));

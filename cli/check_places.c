@@ -22,7 +22,8 @@ static void check_file(struct cmd_check *c, const char *key, const char *path, b
     struct stat info;
     if (*path == 0) return;
     if (access(path, R_OK) != 0 || stat(path, &info) != 0)
-        cmd_check_row(c, CMD_CHECK_WRONG, "file", "mend the path or the rights", "%s = %s: %s", key, path, strerror(errno));
+        cmd_check_row(c, CMD_CHECK_WRONG, "file", "mend the path or the rights", "%s = %s: %s", key, path,
+                      strerror(errno));
     else if (!S_ISREG(info.st_mode))
         cmd_check_row(c, CMD_CHECK_WRONG, "file", "name a plain file", "%s = %s is none", key, path);
     else if (secret && (info.st_mode & (S_IRGRP | S_IROTH)) != 0)
@@ -62,7 +63,8 @@ static void check_disk(struct cmd_check *c, const char *dir)
     if (statfs(dir, &fs) != 0) return;
     const uint64_t left = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
     cmd_check_row(c, left < DISK_LEAST_BYTES ? CMD_CHECK_WARN : CMD_CHECK_OK, "state disk",
-                  left < DISK_LEAST_BYTES ? "make room: a full disk stops checkpoints" : NULL, "%.1f GiB free", (double)left / 0x1p30);
+                  left < DISK_LEAST_BYTES ? "make room: a full disk stops checkpoints" : NULL, "%.1f GiB free",
+                  (double)left / 0x1p30);
 }
 
 static void check_store(struct cmd_check *c, const char *dir)
@@ -75,7 +77,8 @@ static void check_store(struct cmd_check *c, const char *dir)
     else if (st == STATUS_UNSUPPORTED)
         cmd_check_row(c, CMD_CHECK_SKIP, "state", NULL, "%s", e.text);
     else if (st != STATUS_OK)
-        cmd_check_row(c, CMD_CHECK_WRONG, "state", "restore it from its backup/ folder, or begin a new one", "%s", e.text);
+        cmd_check_row(c, CMD_CHECK_WRONG, "state", "restore it from its backup/ folder, or begin a new one", "%s",
+                      e.text);
     else
         cmd_check_row(c, CMD_CHECK_OK, "state", NULL, "%s: opens", dir);
     store_close(s);
@@ -91,13 +94,14 @@ void cmd_check_state(struct cmd_check *c)
     }
     const char *network = network_name(dir);
     if (stat(dir, &info) != 0)
-        cmd_check_row(c, CMD_CHECK_WRONG, "state", "make the folder and give it to the user that runs freshet", "%s: %s", dir,
-                      strerror(errno));
+        cmd_check_row(c, CMD_CHECK_WRONG, "state", "make the folder and give it to the user that runs freshet",
+                      "%s: %s", dir, strerror(errno));
     else if (!S_ISDIR(info.st_mode) || access(dir, R_OK | W_OK | X_OK) != 0)
-        cmd_check_row(c, CMD_CHECK_WRONG, "state", "give the folder to the user that runs freshet", "%s is not a folder that can be written", dir);
+        cmd_check_row(c, CMD_CHECK_WRONG, "state", "give the folder to the user that runs freshet",
+                      "%s is not a folder that can be written", dir);
     else if (network != NULL)
-        cmd_check_row(c, CMD_CHECK_WRONG, "state", "put state.dir on a local disk", "%s lies on %s, which LMDB cannot use safely", dir,
-                      network);
+        cmd_check_row(c, CMD_CHECK_WRONG, "state", "put state.dir on a local disk",
+                      "%s lies on %s, which LMDB cannot use safely", dir, network);
     else {
         check_store(c, dir);
         check_disk(c, dir);
@@ -128,9 +132,11 @@ void cmd_check_kafka(struct cmd_check *c)
     if (st == STATUS_UNSUPPORTED)
         cmd_check_row(c, CMD_CHECK_WRONG, "kafka", "build with FRESHET_WITH_KAFKA=ON", "%s", e.text);
     else if (st != STATUS_OK)
-        cmd_check_row(c, CMD_CHECK_WRONG, "kafka", "is the broker up, the address right, the topic made?", "%s", e.text);
+        cmd_check_row(c, CMD_CHECK_WRONG, "kafka", "is the broker up, the address right, the topic made?", "%s",
+                      e.text);
     else
-        cmd_check_row(c, CMD_CHECK_OK, "kafka", NULL, "%s: %zu partitions", c->conf->ingest_topics, source_partitions(s, NULL, 0));
+        cmd_check_row(c, CMD_CHECK_OK, "kafka", NULL, "%s: %zu partitions", c->conf->ingest_topics,
+                      source_partitions(s, NULL, 0));
     source_close(s);
 }
 
@@ -158,12 +164,14 @@ static void check_eviction(struct cmd_check *c, struct redis *r)
     const struct redis_reply *reply;
     struct err e = {0};
     if (redis_call(r, &e, &reply, REDIS_ARGS(STR("INFO"), STR("memory"))) != STATUS_OK) return;
-    const struct str policy = info_field(reply->text, "maxmemory_policy"), max = info_field(reply->text, "maxmemory_human");
+    const struct str policy = info_field(reply->text, "maxmemory_policy"),
+                     max = info_field(reply->text, "maxmemory_human");
     if (policy.n >= 7 && memcmp(policy.p, "allkeys", 7) == 0)
         cmd_check_row(c, CMD_CHECK_WARN, "redis memory", "set maxmemory-policy to volatile-lru or noeviction",
                       "maxmemory-policy " STR_FMT " may throw weights away", STR_ARG(policy));
     else
-        cmd_check_row(c, CMD_CHECK_OK, "redis memory", NULL, "maxmemory " STR_FMT ", policy " STR_FMT, STR_ARG(max), STR_ARG(policy));
+        cmd_check_row(c, CMD_CHECK_OK, "redis memory", NULL, "maxmemory " STR_FMT ", policy " STR_FMT, STR_ARG(max),
+                      STR_ARG(policy));
 }
 
 static void check_version(struct cmd_check *c, struct redis *r)
@@ -175,7 +183,8 @@ static void check_version(struct cmd_check *c, struct redis *r)
     if (redis_call(r, &e, &reply, REDIS_ARGS(STR("GET"), str_from(key))) != STATUS_OK)
         cmd_check_row(c, CMD_CHECK_WRONG, "redis", "does the user have rights on fr:*?", "%s", e.text);
     else if (reply->kind == REDIS_NIL)
-        cmd_check_row(c, CMD_CHECK_OK, "redis", NULL, "%s: reachable; model %s has no version yet", redis_name(r), c->conf->model_name);
+        cmd_check_row(c, CMD_CHECK_OK, "redis", NULL, "%s: reachable; model %s has no version yet", redis_name(r),
+                      c->conf->model_name);
     else
         cmd_check_row(c, CMD_CHECK_OK, "redis", NULL, "%s: reachable; model %s is at version " STR_FMT, redis_name(r),
                       c->conf->model_name, STR_ARG(reply->text));
@@ -192,7 +201,8 @@ void cmd_check_redis(struct cmd_check *c)
     }
     if (st == STATUS_OK) st = redis_connect(r, &e);
     if (st != STATUS_OK) {
-        cmd_check_row(c, CMD_CHECK_WRONG, "redis", "is the server up, redis.url and redis.password_file right?", "%s", e.text);
+        cmd_check_row(c, CMD_CHECK_WRONG, "redis", "is the server up, redis.url and redis.password_file right?", "%s",
+                      e.text);
     } else {
         check_version(c, r);
         check_eviction(c, r);

@@ -10,10 +10,13 @@
 static const char about[] =
     "Looks at the configuration, the log files given, the model folder, Kafka, Redis and the state folder, changes\n"
     "nothing, and prints what was found and what to mend. The exit status is 1 when something is wrong.\n";
-static const char *const keys[] = {"model.base", "model.trainable_layers", "describe.", "ingest.source", "ingest.schema",
-                                   "ingest.map", "ingest.topics", "redis.", "state.dir", "serving.token_file", NULL};
+static const char *const keys[] = {
+    "model.base", "model.trainable_layers", "describe.", "ingest.source", "ingest.schema",
+    "ingest.map", "ingest.topics",          "redis.",    "state.dir",     "serving.token_file",
+    NULL};
 
-void cmd_check_row(struct cmd_check *c, enum cmd_check_state state, const char *what, const char *mend, const char *fmt, ...)
+void cmd_check_row(struct cmd_check *c, enum cmd_check_state state, const char *what, const char *mend, const char *fmt,
+                   ...)
 {
     static const char *const names[] = {"ok", "warn", "WRONG", "-"};
     char text[1024];
@@ -42,8 +45,8 @@ static void check_config(struct cmd_check *c, const struct cmd_line *l)
     if (l->conf_status == STATUS_OK)
         cmd_check_row(c, CMD_CHECK_OK, "configuration", NULL, "%s; %u event types", from, l->conf->n_types);
     else
-        cmd_check_row(c, CMD_CHECK_WRONG, "configuration", "what stands after it in that place was not read",
-                      "%s", l->conf_err.text);
+        cmd_check_row(c, CMD_CHECK_WRONG, "configuration", "what stands after it in that place was not read", "%s",
+                      l->conf_err.text);
 }
 
 static void check_all(struct cmd_check *c, const struct cmd_line *l)
@@ -104,8 +107,13 @@ int cmd_check(int argc, char **argv)
         {"print-config", NULL, CMD_FLAG, &config, NULL, "prints the configuration in force and nothing else"},
         {"print-config-doc", NULL, CMD_FLAG, &document, NULL, "prints CONFIG.md and nothing else"},
     };
-    const struct cmd_usage usage = {.command = "check", .arguments = "[LOG...]", .about = about, .options = options,
-                                    .n_options = sizeof options / sizeof *options, .keys = keys, .most = -1,
+    const struct cmd_usage usage = {.command = "check",
+                                    .arguments = "[LOG...]",
+                                    .about = about,
+                                    .options = options,
+                                    .n_options = sizeof options / sizeof *options,
+                                    .keys = keys,
+                                    .most = -1,
                                     .soft_config = true};
     struct cmd_line line;
     int rc = cmd_line_parse(&line, &usage, argc, argv);

@@ -219,8 +219,8 @@ static int print_help(const struct cmd_usage *u)
 {
     struct buf b = {0};
     const struct cmd_option *o;
-    buf_printf(&b, "usage: freshet %s [options]%s%s\n\n%s\nOptions:\n", u->command, *u->arguments ? " " : "", u->arguments,
-               u->about);
+    buf_printf(&b, "usage: freshet %s [options]%s%s\n\n%s\nOptions:\n", u->command, *u->arguments ? " " : "",
+               u->arguments, u->about);
     for (size_t i = 0; (o = option_at(u, i)) != NULL; i++) put_option(&b, o);
     put_keys(&b, u);
     buf_printf(&b, "\nExit status: 0 good, 1 failed, 2 wrong usage.\n");
@@ -246,8 +246,7 @@ static enum status build_conf(struct cmd_line *l, struct walk *w)
 
 static enum status check_count(const struct cmd_usage *u, const struct cmd_line *l, struct err *e)
 {
-    if (l->n_args < (size_t)u->least)
-        return ERR_SET(e, STATUS_INVALID, "%s is missing", u->arguments);
+    if (l->n_args < (size_t)u->least) return ERR_SET(e, STATUS_INVALID, "%s is missing", u->arguments);
     if (u->most >= 0 && l->n_args > (size_t)u->most)
         return ERR_SET(e, STATUS_INVALID, "unexpected argument '%s'", l->args[u->most]);
     return STATUS_OK;

@@ -106,11 +106,11 @@ static enum status set_num(const struct conf_key *k, const char *text, double *o
 {
     double v;
     if (!plain_number(text, &v))
-        return ERR_SET(e, STATUS_INVALID, "%s: '%s' is not a finite number; allowed are %g to %g%s%s", k->key, text, k->lo,
-                       k->hi, *k->unit ? " " : "", k->unit);
+        return ERR_SET(e, STATUS_INVALID, "%s: '%s' is not a finite number; allowed are %g to %g%s%s", k->key, text,
+                       k->lo, k->hi, *k->unit ? " " : "", k->unit);
     if (v < k->lo || v > k->hi)
-        return ERR_SET(e, STATUS_INVALID, "%s: %s is out of range; allowed are %g to %g%s%s", k->key, text, k->lo, k->hi,
-                       *k->unit ? " " : "", k->unit);
+        return ERR_SET(e, STATUS_INVALID, "%s: %s is out of range; allowed are %g to %g%s%s", k->key, text, k->lo,
+                       k->hi, *k->unit ? " " : "", k->unit);
     *out = v;
     return STATUS_OK;
 }
@@ -286,7 +286,8 @@ enum status conf_set_option(struct conf *c, const char *option, struct err *e)
     if (eq == NULL || eq == option)
         return ERR_SET(e, STATUS_INVALID, "option '%s': expected section.key=value", option);
     if ((size_t)(eq - option) >= sizeof key)
-        return ERR_SET(e, STATUS_INVALID, "option '%.40s...': the key is longer than %d bytes", option, CONF_KEY_MAX - 1);
+        return ERR_SET(e, STATUS_INVALID, "option '%.40s...': the key is longer than %d bytes", option,
+                       CONF_KEY_MAX - 1);
     memcpy(key, option, (size_t)(eq - option));
     key[eq - option] = 0;
     return conf_set(c, key, eq + 1, e);

@@ -16,6 +16,7 @@
 
 /* kinds: INT int64, NUM double, BOOL true|false, TEXT free text, WORD one of the words in `choices` ("a|b|c")
  * flags: S the key is part of what a state folder means (a resume that changes it is refused), L may change while live */
+/* clang-format off */
 #define CONF_LIST(X) \
     /*  field                  key                           kind  default        min   max        unit  flags  text */ \
     X(model_name,             "model.name",                 TEXT, "default",      0,    64,        "",   "S", "name of the model in Redis keys") \
@@ -92,7 +93,9 @@
     X(kernels_backend,        "kernels.backend",            WORD, "cpu",          0,    0,         "ref|cpu|cuda", "S", "arithmetic backend") \
     X(kernels_precision,      "kernels.precision",          WORD, "f32",          0,    0,         "f32", "S", "precision of the frozen and trainable layers") \
     X(kernels_threads,        "kernels.threads",            INT,  2,              1,    256,       "threads", "", "workers that compute frozen states") \
-    X(kernels_cache_bytes,    "kernels.cache_bytes",        INT,  268435456,      1048576, 1e12,   "bytes", "", "frozen states kept in memory")
+    X(kernels_cache_bytes,    "kernels.cache_bytes",        INT,  268435456,      1048576, 1e12,   "bytes", "", \
+      "frozen states kept in memory")
+/* clang-format on */
 
 #define CONF_C_INT int64_t
 #define CONF_C_NUM double

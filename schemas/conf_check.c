@@ -61,9 +61,11 @@ enum status conf_check_line(const char *key, const char *value, struct err *e)
             return ERR_SET(e, STATUS_INVALID, "%s: byte %zu of the value is a control character (0x%02x)", key, i + 1,
                            (unsigned char)value[i]);
     if (n > 0 && (value[0] == ' ' || value[n - 1] == ' '))
-        return ERR_SET(e, STATUS_INVALID, "%s: '%s' begins or ends with a blank, which an INI file cannot hold", key, value);
+        return ERR_SET(e, STATUS_INVALID, "%s: '%s' begins or ends with a blank, which an INI file cannot hold", key,
+                       value);
     if (strstr(value, " ;") != NULL || value[0] == ';')
-        return ERR_SET(e, STATUS_INVALID, "%s: '%s': a semicolon after a blank starts a comment in an INI file", key, value);
+        return ERR_SET(e, STATUS_INVALID, "%s: '%s': a semicolon after a blank starts a comment in an INI file", key,
+                       value);
     return STATUS_OK;
 }
 
@@ -74,8 +76,8 @@ static enum status check_model_name(const char *key, const char *v, struct err *
     if (*v == 0) return ERR_SET(e, STATUS_INVALID, "%s: must not be empty", key);
     for (const char *p = v; *p != 0; p++)
         if (!isalnum((unsigned char)*p) && strchr("_.-", *p) == NULL)
-            return ERR_SET(e, STATUS_INVALID, "%s: '%s' may hold letters, digits, '_', '.' and '-' only (it names Redis keys)",
-                           key, v);
+            return ERR_SET(e, STATUS_INVALID,
+                           "%s: '%s' may hold letters, digits, '_', '.' and '-' only (it names Redis keys)", key, v);
     return STATUS_OK;
 }
 
@@ -109,9 +111,10 @@ static enum status check_parts(const char *key, const char *v, struct err *e)
         size_t i = 0;
         while (i < sizeof known / sizeof *known && !str_is(w, known[i])) i++;
         if (i == sizeof known / sizeof *known)
-            return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' is not a part; there are text, match, numeric, hashed", key,
-                           STR_ARG(w));
-        if ((seen >> i & 1) != 0) return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' is there twice", key, STR_ARG(w));
+            return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' is not a part; there are text, match, numeric, hashed",
+                           key, STR_ARG(w));
+        if ((seen >> i & 1) != 0)
+            return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' is there twice", key, STR_ARG(w));
         seen |= 1u << i;
     }
     return STATUS_OK;
@@ -122,7 +125,8 @@ static enum status check_names(const char *key, const char *v, struct err *e)
     struct str w;
     for (const char *at = v; next_word(&at, &w);)
         if (w.n == 0)
-            return ERR_SET(e, STATUS_INVALID, "%s: '%s' has an empty name; names are separated by single commas", key, v);
+            return ERR_SET(e, STATUS_INVALID, "%s: '%s' has an empty name; names are separated by single commas", key,
+                           v);
     return STATUS_OK;
 }
 
@@ -148,9 +152,10 @@ static enum status check_start(const char *key, const char *v, struct err *e)
         if (end != v + 3 && *end == 0 && errno == 0 && plain >= 0) return STATUS_OK;
         if (clock_parse_rfc3339(str_from(v + 3), &ms)) return STATUS_OK;
     }
-    return ERR_SET(e, STATUS_INVALID,
-                   "%s: '%s' is none of checkpoint, earliest, latest, ts=<RFC 3339 time or ms since 1970>, last=<duration>",
-                   key, v);
+    return ERR_SET(
+        e, STATUS_INVALID,
+        "%s: '%s' is none of checkpoint, earliest, latest, ts=<RFC 3339 time or ms since 1970>, last=<duration>", key,
+        v);
 }
 
 static enum status check_redis_url(const char *key, const char *v, struct err *e)
@@ -180,10 +185,10 @@ enum status conf_check_text(const char *key, const char *value, struct err *e)
         const char *key;
         enum status (*check)(const char *key, const char *value, struct err *e);
     } checks[] = {
-        {"model.name", check_model_name},  {"model.parts", check_parts},
-        {"model.features", check_names},   {"counter.half_lives_hours", check_half_lives},
-        {"ingest.topics", check_names},    {"ingest.start", check_start},
-        {"redis.url", check_redis_url},    {"serving.listen", check_listen},
+        {"model.name", check_model_name}, {"model.parts", check_parts},
+        {"model.features", check_names},  {"counter.half_lives_hours", check_half_lives},
+        {"ingest.topics", check_names},   {"ingest.start", check_start},
+        {"redis.url", check_redis_url},   {"serving.listen", check_listen},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         if (strcmp(key, checks[i].key) == 0) return checks[i].check(key, value, e);
@@ -195,7 +200,8 @@ enum status conf_check_type_name(const char *key, struct str name, struct err *e
     if (name.n == 0 || name.n >= sizeof((struct conf_type *)NULL)->name)
         return ERR_SET(e, STATUS_INVALID, "%s: a type's name has 1 to 63 bytes", key);
     if (str_is(name, "item") || str_is(name, "user") || str_is(name, "impression"))
-        return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' events are no behaviours and have no label", key, STR_ARG(name));
+        return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' events are no behaviours and have no label", key,
+                       STR_ARG(name));
     return STATUS_OK;
 }
 
@@ -206,17 +212,20 @@ enum status conf_check(const struct conf *c, struct err *e)
     const bool user_concat = strcmp(c->model_user_view, "concat") == 0;
     const bool item_concat = strcmp(c->model_item_view, "concat") == 0;
     if (user_concat != item_concat)
-        return ERR_SET(e, STATUS_INVALID,
-                       "model.user_view = %s with model.item_view = %s: concat reads user and item as one text, so set both "
-                       "or neither",
-                       c->model_user_view, c->model_item_view);
+        return ERR_SET(
+            e, STATUS_INVALID,
+            "model.user_view = %s with model.item_view = %s: concat reads user and item as one text, so set both "
+            "or neither",
+            c->model_user_view, c->model_item_view);
     if (c->model_events > c->history_events)
-        return ERR_SET(e, STATUS_INVALID,
-                       "model.events = %lld reads more than history.events = %lld remembers; raise the latter or lower the "
-                       "former",
-                       (long long)c->model_events, (long long)c->history_events);
+        return ERR_SET(
+            e, STATUS_INVALID,
+            "model.events = %lld reads more than history.events = %lld remembers; raise the latter or lower the "
+            "former",
+            (long long)c->model_events, (long long)c->history_events);
     if (strcmp(c->ingest_schema, "csv") == 0 && c->ingest_map[0] == 0)
-        return ERR_SET(e, STATUS_INVALID, "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");
+        return ERR_SET(e, STATUS_INVALID,
+                       "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");
     return STATUS_OK;
 }
 

@@ -135,31 +135,38 @@ static void put_row(struct buf *b, const struct conf_key *k)
 static const char head[] =
     "# Configuration\n"
     "\n"
-    "This file is generated from the table in `schemas/conf.h` by `freshet check --print-config-doc`; a test compares the\n"
+    "This file is generated from the table in `schemas/conf.h` by `freshet check --print-config-doc`; a test compares "
+    "the\n"
     "two. Do not edit it.\n"
     "\n"
     "Keys are `section.key`. A value is taken from the default, then the INI file given with `--config`, then the\n"
     "environment (`FRESHET_SECTION_KEY`, as in `FRESHET_TRAIN_SEED=3`; `FRESHET_KAFKA_BOOTSTRAP_SERVERS` for\n"
     "`kafka.bootstrap.servers`), then `-o section.key=value`; the later wins. Unknown keys are errors that name\n"
-    "`path:line` and the nearest known key. Durations are whole numbers with the unit in the key. In a file, `;` after a\n"
-    "blank begins a comment, as do `;` and `#` at the start of a line. `freshet check --print-config` prints what is in\n"
+    "`path:line` and the nearest known key. Durations are whole numbers with the unit in the key. In a file, `;` after "
+    "a\n"
+    "blank begins a comment, as do `;` and `#` at the start of a line. `freshet check --print-config` prints what is "
+    "in\n"
     "force.\n"
     "\n"
-    "The column *kind*: `state` marks keys that belong to what a state folder means; a resume that changes one is refused,\n"
+    "The column *kind*: `state` marks keys that belong to what a state folder means; a resume that changes one is "
+    "refused,\n"
     "naming it. `live` marks keys that may change under a running job. All others take effect at the next start.\n";
 
 static const char types_text[] =
     "\n## type.NAME\n"
     "\n"
-    "What a behaviour means. The section is `[type.NAME]`; new names make new types (at most 32 in all, names of 1 to 63\n"
+    "What a behaviour means. The section is `[type.NAME]`; new names make new types (at most 32 in all, names of 1 to "
+    "63\n"
     "bytes; `item`, `user` and `impression` are not behaviours). All of it belongs to the state.\n"
     "\n"
     "| key | default | range | meaning |\n"
     "|---|---|---|---|\n"
-    "| `type.NAME.label` | below; `none` for new types | positive, negative, none | what the behaviour says about the item it "
+    "| `type.NAME.label` | below; `none` for new types | positive, negative, none | what the behaviour says about the "
+    "item it "
     "names |\n"
     "| `type.NAME.weight` | `1` | 0 … 1000 | weight of its examples in the loss |\n"
-    "| `type.NAME.template` | (empty) | text, ≤ 511 bytes | sentence of such an event; empty: the shipped template of that "
+    "| `type.NAME.template` | (empty) | text, ≤ 511 bytes | sentence of such an event; empty: the shipped template of "
+    "that "
     "type |\n"
     "\n"
     "Built-in labels: ";
@@ -168,7 +175,8 @@ static const char kafka_text[] =
     "\n## kafka.*\n"
     "\n"
     "Any property of librdkafka, handed over untouched: `kafka.bootstrap.servers`, `kafka.group.id`,\n"
-    "`kafka.security.protocol` and so on. Properties that hold secrets are left out of `freshet check --print-config`.\n";
+    "`kafka.security.protocol` and so on. Properties that hold secrets are left out of `freshet check "
+    "--print-config`.\n";
 
 void conf_document(struct buf *b)
 {

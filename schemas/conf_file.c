@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096
-#define PIECE_BYTES 190 /* of a line for inih; its buffer holds 198 and the end */
+#define PIECE_BYTES 190  /* of a line for inih; its buffer holds 198 and the end */
 #define SECTION_BYTES 48 /* inih's bound on a section's name */
 
 struct file {
@@ -24,9 +24,9 @@ struct file {
     char line[LINE_MAX_BYTES + 2]; /* as read, blanks around it cut */
     char *rest;                    /* what of line inih has not seen; NULL: read another */
     size_t line_no;
-    bool piece; /* the last piece handed over continues a value */
+    bool piece;                                        /* the last piece handed over continues a value */
     char key[CONF_KEY_MAX], value[LINE_MAX_BYTES + 2]; /* of the pair being put together */
-    size_t key_line; /* where it stands; 0: none */
+    size_t key_line;                                   /* where it stands; 0: none */
     enum status st;
     struct err err;
 };
@@ -137,7 +137,8 @@ static char *next_piece(char *out, int size, void *user)
     const size_t n = piece_end(f->rest);
     const bool headless = !f->piece && f->rest[n] != 0 && strcspn(f->rest, "=:") + 1 >= n;
     if ((n == 0 && f->rest[0] != 0) || headless) {
-        (void)refuse(f, "a long value that cannot be taken apart; begin it within 190 bytes and leave no long blank in it");
+        (void)refuse(
+            f, "a long value that cannot be taken apart; begin it within 190 bytes and leave no long blank in it");
         return NULL;
     }
     (void)snprintf(out, (size_t)size, "%s%.*s\n", f->piece ? " " : "", (int)n, f->rest);
@@ -153,8 +154,7 @@ enum status conf_load(struct conf *c, const char *path, struct err *e)
     f->path = path;
     f->in = fopen(path, "r");
     if (f->in == NULL) {
-        f->st = ERR_SET(&f->err, STATUS_IO, "configuration %s: cannot be opened: %s", path,
-                        strerror(errno));
+        f->st = ERR_SET(&f->err, STATUS_IO, "configuration %s: cannot be opened: %s", path, strerror(errno));
         goto out;
     }
     if (ini_parse_stream(next_piece, f, on_pair, f) != 0 && f->st == STATUS_OK)

@@ -12,7 +12,10 @@
 static size_t utf8_length(const unsigned char *p, size_t left)
 {
     if (p[0] < 0x80) return 1;
-    const size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
+    const size_t n = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
+                     : (p[0] & 0xf0) == 0xe0        ? 3
+                     : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
+                                                    : 0;
     if (n == 0 || n > left) return 0;
     for (size_t i = 1; i < n; i++)
         if ((p[i] & 0xc0) != 0x80) return 0;
@@ -120,7 +123,8 @@ static void put_attr(struct buf *b, const struct event_attr *a)
     case EVENT_ATTR_TEXT: event_json_string(b, a->text); return;
     case EVENT_ATTR_BOOL: buf_printf(b, "%s", a->number != 0 ? "true" : "false"); return;
     case EVENT_ATTR_NUMBER:
-        if (a->text.p != NULL && a->text.n <= NUMBER_TEXT_MAX && json_number(a->text)) /* as it was written, so that nothing is rounded on the way */
+        /* as it was written, so that nothing is rounded on the way */
+        if (a->text.p != NULL && a->text.n <= NUMBER_TEXT_MAX && json_number(a->text))
             buf_put(b, a->text.p, a->text.n);
         else
             event_json_number(b, a->number);
@@ -137,9 +141,9 @@ static void put_attr(struct buf *b, const struct event_attr *a)
 
 static bool is_field(struct str name)
 {
-    static const char *const fields[] = {"type",    "time",  "id",      "source",  "user",       "item",  "session", "order",
-                                         "request", "items", "version", "variant", "propensity", "value", "context",
-                                         "deleted"};
+    static const char *const fields[] = {"type",       "time",  "id",      "source", "user",    "item",
+                                         "session",    "order", "request", "items",  "version", "variant",
+                                         "propensity", "value", "context", "deleted"};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (str_is(name, fields[i])) return true;
     return false;

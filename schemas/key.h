@@ -1,4 +1,8 @@
-/* key.h - names of the Redis keys (DESIGN "Redis").  Braces are literal: one cluster slot for all that is fenced together. */
+/* key.h - names of the Redis keys (DESIGN "Redis").
+ *
+ * Learner, scorers and dashboards meet in these names, so they are made in one place.  Braces are literal: one cluster
+ * slot for all that is fenced together.
+ */
 #ifndef SCHEMAS_KEY_H
 #define SCHEMAS_KEY_H
 #include "base/str.h"

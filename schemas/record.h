@@ -92,5 +92,6 @@ struct record_state {
     const uint16_t *pooled, *final, *tokens; /* pooled after layer m, final sentence vector (unit length), token states */
 };
 void record_state_encode(struct buf *b, const struct record_state *s);
-enum status record_state_decode(struct record_state *s, struct buf_reader *r, struct err *e) MUST_CHECK; /* points into r: may be unaligned, so copy before reading */
+/* Points into r, where the vectors may be unaligned: copy before reading. */
+enum status record_state_decode(struct record_state *s, struct buf_reader *r, struct err *e) MUST_CHECK;
 #endif

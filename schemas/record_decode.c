@@ -57,8 +57,8 @@ static enum status get_format(const struct taking *t)
     const uint8_t format = buf_get_u8(t->r);
     if (t->r->bad) return corrupt(t, "it is empty");
     if (format != RECORD_FORMAT)
-        return ERR_SET(t->e, STATUS_CORRUPT, "%s: format %u, expected %d; written by another version of freshet", t->what,
-                       format, RECORD_FORMAT);
+        return ERR_SET(t->e, STATUS_CORRUPT, "%s: format %u, expected %d; written by another version of freshet",
+                       t->what, format, RECORD_FORMAT);
     return STATUS_OK;
 }
 

@@ -48,14 +48,16 @@ static void put_figures(struct buf *b, int depth, const char *key, const struct 
     const struct {
         const char *name;
         double v;
-    } numbers[] = {{"auc", f->auc}, {"gauc", f->gauc}, {"logloss", f->logloss}, {"ne", f->ne}, {"calibration", f->calibration}};
+    } numbers[] = {
+        {"auc", f->auc}, {"gauc", f->gauc}, {"logloss", f->logloss}, {"ne", f->ne}, {"calibration", f->calibration}};
     buf_u8(b, '{');
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         buf_printf(b, "\"%s\": ", numbers[i].name);
         event_json_number(b, numbers[i].v);
         buf_printf(b, ", ");
     }
-    buf_printf(b, "\"examples\": %llu, \"slates\": %llu}", (unsigned long long)f->examples, (unsigned long long)f->slates);
+    buf_printf(b, "\"examples\": %llu, \"slates\": %llu}", (unsigned long long)f->examples,
+               (unsigned long long)f->slates);
 }
 
 static void put_rejects(struct buf *b, const struct report *r, bool *first)

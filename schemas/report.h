@@ -1,4 +1,8 @@
-/* report.h - the figures of a run as JSON (DESIGN "Replay report"): structs filled by the evaluator, written here. */
+/* report.h - the figures of a run as JSON (DESIGN "Replay report").
+ *
+ * Structs that the evaluator and the job fill, and the one function that writes them.  What a key means stands in
+ * schemas/json/report.schema.json; nothing is computed here.
+ */
 #ifndef SCHEMAS_REPORT_H
 #define SCHEMAS_REPORT_H
 #include "base/buf.h"

@@ -18,7 +18,7 @@ struct holder {
     struct slate s; /* first: a slate is its holder */
     struct arena arena;
     uint32_t cap_sentences, cap_tokens;
-    uint32_t *index; /* open addressing over sentences; NO_INDEX: free */
+    uint32_t *index;  /* open addressing over sentences; NO_INDEX: free */
     uint32_t n_index; /* slots, a power of two; at least twice cap_sentences */
 };
 
@@ -298,8 +298,8 @@ static enum status get_events(struct slate *s, struct buf_reader *r, struct err 
 static bool item_valid(const struct slate_item *i)
 {
     const bool label = isnan(i->label) || i->label == 0.0f || i->label == 1.0f;
-    const bool numbers = isfinite(i->weight) && isfinite(i->log_kq) && isfinite(i->popularity) &&
-                         isfinite(i->repeat) && isfinite(i->age_days);
+    const bool numbers = isfinite(i->weight) && isfinite(i->log_kq) && isfinite(i->popularity) && isfinite(i->repeat) &&
+                         isfinite(i->age_days);
     return label && numbers && i->weight >= 0 && i->id.p != NULL;
 }
 

@@ -149,7 +149,8 @@ static enum status get_head(struct buf_reader *r, struct weights_view *out, stru
     out->n_params = buf_get_u64(r);
     out->n_moments = buf_get_u64(r);
     const unsigned char *sha = buf_get(r, SHA_BYTES);
-    if (sha == NULL || flags != 0 || out->n_tensors > WEIGHTS_TENSORS_MAX || out->n_params > buf_left(r) / sizeof(float))
+    if (sha == NULL || flags != 0 || out->n_tensors > WEIGHTS_TENSORS_MAX ||
+        out->n_params > buf_left(r) / sizeof(float))
         return corrupt(e, "its head is cut off or out of range");
     for (size_t i = 0; i < SHA_BYTES; i++) (void)snprintf(out->sha256 + 2 * i, 3, "%02x", sha[i]);
     return STATUS_OK;
@@ -160,7 +161,8 @@ static enum status check_sha(const struct weights_view *w, struct err *e)
     char hex[HASH_SHA256_HEX];
     TRY(hash_sha256_of(w->params, w->n_params * sizeof(float), hex, e));
     if (strcmp(hex, w->sha256) != 0)
-        return ERR_SET(e, STATUS_CORRUPT, "weights: parameters hash to %s, the file says %s; it is damaged", hex, w->sha256);
+        return ERR_SET(e, STATUS_CORRUPT, "weights: parameters hash to %s, the file says %s; it is damaged", hex,
+                       w->sha256);
     return STATUS_OK;
 }
 

@@ -355,7 +355,8 @@ static void test_file_errors_name_the_line(void **state)
         const char *text, *says;
     } rows[] = {
         {"[train]\nseed = x\n", "freshet.ini:2: train.seed: 'x'"},
-        {"[train]\n\n\nsed = 1\n[redis]\nurl = y\n", "freshet.ini:4: unknown key 'train.sed'; the nearest is 'train.seed'"},
+        {"[train]\n\n\nsed = 1\n[redis]\nurl = y\n",
+         "freshet.ini:4: unknown key 'train.sed'; the nearest is 'train.seed'"},
         {"[train]\nseed\n", "freshet.ini:2: neither"},
         {"[train\nseed = 1\n", "freshet.ini:1: a section without"},
         {"[]\nseed = 1\n", "freshet.ini:1: a section's name"},
@@ -498,7 +499,8 @@ static void test_lists_and_durations(void **state)
         assert_true(ms == rows[i].ms);
     }
     static const char *const bad[] = {"", "s", "-1s", "1w", "1 s", "99999999999999999999", "9999999999999d"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(conf_duration_ms(bad[i], &ms, &e), STATUS_INVALID);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(conf_duration_ms(bad[i], &ms, &e), STATUS_INVALID);
     assert_true(conf_list_has("text, match ,numeric", "match"));
     assert_false(conf_list_has("text,matches", "match"));
     assert_false(conf_list_has("", ""));

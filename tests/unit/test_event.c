@@ -11,7 +11,8 @@
 
 static struct str random_text(struct arena *a, struct rand *r, size_t most)
 {
-    static const char *const pieces[] = {"a", "Z", " ", "\"", "\\", "\n", "\x01", "é", "商", "\xf0\x9f\x9b\x92", "\x7f", "/"};
+    static const char *const pieces[] = {"a",    "Z", " ", "\"", "\\", "\n", "\x01", "é", "商", "\xf0\x9f\x9b\x92",
+                                         "\x7f", "/"};
     char text[64 * 4];
     size_t n = 0;
     for (size_t i = 1 + rand_below(r, most); i > 0; i--) {
@@ -71,8 +72,12 @@ static void random_event(struct event *e, struct arena *a, uint64_t n)
 {
     struct rand dice, *r = &dice;
     rand_init(r, (struct rand_key){.seed = 5, .offset = n, .purpose = RAND_TEST});
-    *e = (struct event){.kind = (enum event_kind)rand_below(r, 4), .time_ms = (int64_t)rand_below(r, UINT64_C(1) << 50),
-                        .at = {rand_u32(r), rand_u32(r), rand_u64(r)}, .value = NAN, .quantity = NAN, .price = NAN,
+    *e = (struct event){.kind = (enum event_kind)rand_below(r, 4),
+                        .time_ms = (int64_t)rand_below(r, UINT64_C(1) << 50),
+                        .at = {rand_u32(r), rand_u32(r), rand_u64(r)},
+                        .value = NAN,
+                        .quantity = NAN,
+                        .price = NAN,
                         .deleted = rand_below(r, 2) != 0};
     if (e->kind == EVENT_BEHAVIOUR) {
         e->type = (uint8_t)rand_below(r, EVENT_TYPES_MAX);
@@ -303,10 +308,10 @@ static void test_strings_are_escaped_and_cleaned(void **state)
     json_text_is(STR("茶 é \xf0\x9f\x9b\x92"), "\"茶 é \xf0\x9f\x9b\x92\"");
     json_text_is((struct str){NULL, 0}, "\"\"");
     json_text_is(STR("\xff"), "\"\xef\xbf\xbd\"");
-    json_text_is(STR("\xc0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");         /* overlong NUL */
+    json_text_is(STR("\xc0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\"");                 /* overlong NUL */
     json_text_is(STR("\xed\xa0\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""); /* surrogate */
     json_text_is(STR("\xf4\x90\x80\x80"), "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
-    json_text_is(STR("a\xe8\x8c"), "\"a\xef\xbf\xbd\xef\xbf\xbd\"");       /* cut off */
+    json_text_is(STR("a\xe8\x8c"), "\"a\xef\xbf\xbd\xef\xbf\xbd\""); /* cut off */
 }
 
 static void number_is(double v, const char *text)
@@ -344,17 +349,24 @@ static void test_numbers_are_written_as_they_came(void **state)
     static const struct {
         const char *text, *written;
         double number;
-    } rows[] = {{"1.50", "1.50", 1.5},  {"-0", "-0", 0},        {"1e2", "1e2", 100},  {"1E+02", "1E+02", 100},
-                {"1,50", "1.5", 1.5},   {"01", "1", 1},         {"1.", "1", 1},       {".5", "0.5", 0.5},
-                {"+1", "1", 1},         {"0x10", "16", 16},     {"1e", "1", 1},       {"", "0", 0}};
+    } rows[] = {{"1.50", "1.50", 1.5}, {"-0", "-0", 0},    {"1e2", "1e2", 100}, {"1E+02", "1E+02", 100},
+                {"1,50", "1.5", 1.5},  {"01", "1", 1},     {"1.", "1", 1},      {".5", "0.5", 0.5},
+                {"+1", "1", 1},        {"0x10", "16", 16}, {"1e", "1", 1},      {"", "0", 0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct event_attr price = {.name = STR("price"), .kind = EVENT_ATTR_NUMBER, .text = str_from(rows[i].text),
-                                   .number = rows[i].number};
-        struct event e = {.kind = EVENT_ITEM, .item = STR("a"), .time_ms = 1, .attrs = &price, .n_attrs = 1, .value = NAN,
-                          .price = rows[i].number, .quantity = NAN};
+        struct event_attr price = {
+            .name = STR("price"), .kind = EVENT_ATTR_NUMBER, .text = str_from(rows[i].text), .number = rows[i].number};
+        struct event e = {.kind = EVENT_ITEM,
+                          .item = STR("a"),
+                          .time_ms = 1,
+                          .attrs = &price,
+                          .n_attrs = 1,
+                          .value = NAN,
+                          .price = rows[i].number,
+                          .quantity = NAN};
         struct buf b = {0};
         char want[100];
-        (void)snprintf(want, sizeof want, "{\"type\":\"item\",\"time\":1,\"item\":\"a\",\"price\":%s}", rows[i].written);
+        (void)snprintf(want, sizeof want, "{\"type\":\"item\",\"time\":1,\"item\":\"a\",\"price\":%s}",
+                       rows[i].written);
         event_write_json(&b, &e);
         buf_u8(&b, 0);
         assert_string_equal((const char *)b.p, want);

@@ -19,7 +19,10 @@ static struct record_attr *random_attrs(struct rand *r, uint32_t *n)
     for (uint32_t i = 0; i < *n; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "attr%u", i);
-        attrs[i] = (struct record_attr){own(name), own("red\x1f" "茶"), rand_below(r, 2) ? NAN : rand_normal(r)};
+        attrs[i] = (struct record_attr){own(name),
+                                        own("red\x1f"
+                                            "茶"),
+                                        rand_below(r, 2) ? NAN : rand_normal(r)};
     }
     return attrs;
 }
@@ -66,8 +69,12 @@ static void random_user(struct record_user *u, uint64_t n)
 {
     struct rand dice, *r = &dice;
     rand_init(r, (struct rand_key){.seed = 8, .offset = n, .purpose = RAND_TEST});
-    *u = (struct record_user){.id = own("u-1"), .first_ms = (int64_t)rand_u64(r), .last_ms = (int64_t)rand_u64(r),
-                              .n_slates = rand_u32(r), .price_sum = rand_normal(r), .price_n = rand_unit(r)};
+    *u = (struct record_user){.id = own("u-1"),
+                              .first_ms = (int64_t)rand_u64(r),
+                              .last_ms = (int64_t)rand_u64(r),
+                              .n_slates = rand_u32(r),
+                              .price_sum = rand_normal(r),
+                              .price_n = rand_unit(r)};
     u->attrs = random_attrs(r, &u->n_attrs);
     u->tallies = random_tallies(r, &u->n_tallies);
     u->n_events = u->cap_events = (uint32_t)rand_below(r, 6);
@@ -83,10 +90,17 @@ static void random_item(struct record_item *it, uint64_t n)
 {
     struct rand dice, *r = &dice;
     rand_init(r, (struct rand_key){.seed = 9, .offset = n, .purpose = RAND_TEST});
-    *it = (struct record_item){.id = own("i-1"), .row = rand_u32(r), .first_ms = (int64_t)rand_u64(r),
-                               .last_ms = (int64_t)rand_u64(r), .announced = rand_below(r, 2) != 0,
-                               .deleted = rand_below(r, 2) != 0, .positives = rand_u64(r), .sample_weight = rand_u32(r),
-                               .category = rand_u64(r), .brand = rand_u64(r), .price = NAN};
+    *it = (struct record_item){.id = own("i-1"),
+                               .row = rand_u32(r),
+                               .first_ms = (int64_t)rand_u64(r),
+                               .last_ms = (int64_t)rand_u64(r),
+                               .announced = rand_below(r, 2) != 0,
+                               .deleted = rand_below(r, 2) != 0,
+                               .positives = rand_u64(r),
+                               .sample_weight = rand_u32(r),
+                               .category = rand_u64(r),
+                               .brand = rand_u64(r),
+                               .price = NAN};
     it->hash = hash_str(it->id);
     it->attrs = random_attrs(r, &it->n_attrs);
     it->tallies = random_tallies(r, &it->n_tallies);
@@ -127,8 +141,8 @@ static void same_user(const struct record_user *a, const struct record_user *b)
     for (uint32_t i = 0; i < a->n_events; i++) {
         const struct record_event *x = &a->events[i], *y = &b->events[i];
         same_ids(x->ids, x->n_ids, x->sentence, y->ids, y->n_ids, y->sentence);
-        assert_true(x->item == y->item && x->time_ms == y->time_ms && x->type == y->type && x->category == y->category &&
-                    x->brand == y->brand && str_eq(x->words, y->words));
+        assert_true(x->item == y->item && x->time_ms == y->time_ms && x->type == y->type &&
+                    x->category == y->category && x->brand == y->brand && str_eq(x->words, y->words));
         assert_true(isnan(x->price) ? isnan(y->price) : x->price == y->price);
     }
     for (uint32_t i = 0; i < a->n_pairs; i++) {
@@ -197,8 +211,10 @@ static enum status user_from(const void *p, size_t n, struct err *e)
     struct record_user u = {0};
     struct buf_reader r = buf_reader(p, n);
     const enum status st = record_user_decode(&u, &r, e);
-    if (st == STATUS_OK) record_user_fini(&u);
-    else assert_true(u.id.p == NULL && u.n_events == 0 && u.events == NULL);
+    if (st == STATUS_OK)
+        record_user_fini(&u);
+    else
+        assert_true(u.id.p == NULL && u.n_events == 0 && u.events == NULL);
     return st;
 }
 
@@ -207,8 +223,10 @@ static enum status item_from(const void *p, size_t n, struct err *e)
     struct record_item it = {0};
     struct buf_reader r = buf_reader(p, n);
     const enum status st = record_item_decode(&it, &r, e);
-    if (st == STATUS_OK) record_item_fini(&it);
-    else assert_true(it.id.p == NULL && it.attrs == NULL);
+    if (st == STATUS_OK)
+        record_item_fini(&it);
+    else
+        assert_true(it.id.p == NULL && it.attrs == NULL);
     return st;
 }
 
@@ -302,8 +320,8 @@ static void test_states_round_trip(void **state)
     memcpy(pooled, tokens + 3, sizeof pooled);
     memcpy(final, tokens + 7, sizeof final);
     for (uint32_t n = 0; n <= 3; n += 3) {
-        const struct record_state s = {.n_tokens = n, .width = 6, .pooled = pooled, .final = final,
-                                       .tokens = n > 0 ? tokens : NULL};
+        const struct record_state s = {
+            .n_tokens = n, .width = 6, .pooled = pooled, .final = final, .tokens = n > 0 ? tokens : NULL};
         struct record_state back;
         struct buf b = {0};
         record_state_encode(&b, &s);
@@ -314,8 +332,10 @@ static void test_states_round_trip(void **state)
         assert_int_equal(back.n_tokens, n);
         assert_memory_equal(back.pooled, pooled, sizeof pooled);
         assert_memory_equal(back.final, final, sizeof final);
-        if (n > 0) assert_memory_equal(back.tokens, tokens, sizeof tokens);
-        else assert_null(back.tokens);
+        if (n > 0)
+            assert_memory_equal(back.tokens, tokens, sizeof tokens);
+        else
+            assert_null(back.tokens);
         for (size_t cut = 0; cut < b.n; cut++) {
             r = buf_reader(b.p, cut);
             assert_int_equal(record_state_decode(&back, &r, &e), STATUS_CORRUPT);

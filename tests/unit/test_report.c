@@ -8,15 +8,31 @@
 
 static struct report_figures figures(double at)
 {
-    return (struct report_figures){.auc = at, .gauc = at + 0.01, .logloss = at + 0.02, .ne = at + 0.03,
-                                   .calibration = NAN, .examples = 1000, .slates = 100};
+    return (struct report_figures){.auc = at,
+                                   .gauc = at + 0.01,
+                                   .logloss = at + 0.02,
+                                   .ne = at + 0.03,
+                                   .calibration = NAN,
+                                   .examples = 1000,
+                                   .slates = 100};
 }
 
 static struct report sample(void)
 {
-    struct report r = {.events = 10, .rejected = 3, .examples = INT64_MAX, .slates = 5, .open = 6, .duplicates = 7,
-                       .seconds = 1.5, .examples_per_second = 0.1, .peak_rss_bytes = 1e9, .version = 12,
-                       .n_rejects = 2, .n_parts = 2, .tokens = 100, .unknown_tokens = 4};
+    struct report r = {.events = 10,
+                       .rejected = 3,
+                       .examples = INT64_MAX,
+                       .slates = 5,
+                       .open = 6,
+                       .duplicates = 7,
+                       .seconds = 1.5,
+                       .examples_per_second = 0.1,
+                       .peak_rss_bytes = 1e9,
+                       .version = 12,
+                       .n_rejects = 2,
+                       .n_parts = 2,
+                       .tokens = 100,
+                       .unknown_tokens = 4};
     (void)snprintf(r.rejects[0].code, sizeof r.rejects[0].code, "bad_time");
     r.rejects[0].n = 2;
     (void)snprintf(r.rejects[1].code, sizeof r.rejects[1].code, "odd\"code");
@@ -80,9 +96,10 @@ static void test_values_stand_where_the_contract_says(void **state)
 static void test_keys_come_in_the_order_of_the_contract(void **state)
 {
     (void)state;
-    static const char *const order[] = {"\"events\"", "\"rejected\"", "\"rejects\"", "\"examples\"", "\"slates\"",
-                                        "\"open\"", "\"seconds\"", "\"examples_per_second\"", "\"progressive\"",
-                                        "\"baselines\"", "\"by\"", "\"parts\"", "\"model\""};
+    static const char *const order[] = {"\"events\"",      "\"rejected\"",  "\"rejects\"", "\"examples\"",
+                                        "\"slates\"",      "\"open\"",      "\"seconds\"", "\"examples_per_second\"",
+                                        "\"progressive\"", "\"baselines\"", "\"by\"",      "\"parts\"",
+                                        "\"model\""};
     const struct report r = sample();
     struct buf b = {0};
     report_write_json(&b, &r);

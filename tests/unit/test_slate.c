@@ -60,17 +60,24 @@ static void random_slate(struct slate *s, struct rand *r)
     s->n_events = (uint32_t)rand_below(r, 10);
     s->events = arena_alloc(s->arena, s->n_events, sizeof *s->events);
     for (uint32_t i = 0; i < s->n_events; i++)
-        s->events[i] = (struct slate_event){.sentence = random_sentence(s, r), .item = rand_u64(r),
-                                            .time_ms = (int64_t)rand_u64(r), .age_minutes = fabsf(unit(r)),
+        s->events[i] = (struct slate_event){.sentence = random_sentence(s, r),
+                                            .item = rand_u64(r),
+                                            .time_ms = (int64_t)rand_u64(r),
+                                            .age_minutes = fabsf(unit(r)),
                                             .type = (uint8_t)rand_below(r, EVENT_TYPES_MAX)};
     s->n_items = (uint32_t)rand_below(r, 10);
     s->items = arena_alloc(s->arena, s->n_items, sizeof *s->items);
     static const float labels[] = {0.0f, 1.0f, NAN};
     for (uint32_t i = 0; i < s->n_items; i++) {
         struct slate_item *it = &s->items[i];
-        *it = (struct slate_item){.id = random_id(s->arena, r), .sentence = random_sentence(s, r),
-                                  .label = labels[rand_below(r, 3)], .weight = fabsf(unit(r)), .log_kq = unit(r),
-                                  .flags = (uint32_t)rand_below(r, 16), .popularity = unit(r), .repeat = unit(r),
+        *it = (struct slate_item){.id = random_id(s->arena, r),
+                                  .sentence = random_sentence(s, r),
+                                  .label = labels[rand_below(r, 3)],
+                                  .weight = fabsf(unit(r)),
+                                  .log_kq = unit(r),
+                                  .flags = (uint32_t)rand_below(r, 16),
+                                  .popularity = unit(r),
+                                  .repeat = unit(r),
                                   .age_days = unit(r)};
         it->item = hash_str(it->id);
     }

@@ -25,8 +25,14 @@ static struct weights_view sample(void)
     rand_init(&r, (struct rand_key){.seed = 3, .purpose = RAND_TEST});
     for (size_t i = 0; i < N_PARAMS; i++) params[i] = (float)rand_normal(&r);
     for (size_t i = 0; i < sizeof moments; i++) moments[i] = (unsigned char)rand_u32(&r);
-    struct weights_view w = {.version = 12, .base_fingerprint = 0x0123456789abcdef, .tensors = tensors, .n_tensors = 3,
-                             .params = params, .n_params = N_PARAMS, .moments = moments, .n_moments = sizeof moments};
+    struct weights_view w = {.version = 12,
+                             .base_fingerprint = 0x0123456789abcdef,
+                             .tensors = tensors,
+                             .n_tensors = 3,
+                             .params = params,
+                             .n_params = N_PARAMS,
+                             .moments = moments,
+                             .n_moments = sizeof moments};
     assert_ok(hash_sha256_of(params, sizeof params, w.sha256, &e), &e);
     return w;
 }
@@ -136,20 +142,20 @@ static void test_lies_behind_a_right_checksum_are_seen(void **state)
     struct err e = {0};
     struct weights_view w = sample();
     assert_ok(weights_encode(&b, &w, &e), &e);
-    assert_int_equal(decode_changed(&b, 4, 2, 4, &e), STATUS_UNSUPPORTED);                /* format */
-    assert_int_equal(decode_changed(&b, 24, 5000, 4, &e), STATUS_CORRUPT);                /* tensors */
-    assert_int_equal(decode_changed(&b, 28, 1, 4, &e), STATUS_CORRUPT);                   /* flags */
-    assert_int_equal(decode_changed(&b, 32, N_PARAMS + 1, 8, &e), STATUS_CORRUPT);        /* params */
+    assert_int_equal(decode_changed(&b, 4, 2, 4, &e), STATUS_UNSUPPORTED);         /* format */
+    assert_int_equal(decode_changed(&b, 24, 5000, 4, &e), STATUS_CORRUPT);         /* tensors */
+    assert_int_equal(decode_changed(&b, 28, 1, 4, &e), STATUS_CORRUPT);            /* flags */
+    assert_int_equal(decode_changed(&b, 32, N_PARAMS + 1, 8, &e), STATUS_CORRUPT); /* params */
     assert_int_equal(decode_changed(&b, 32, UINT64_MAX / 4, 8, &e), STATUS_CORRUPT);
-    assert_int_equal(decode_changed(&b, 40, sizeof moments - 1, 8, &e), STATUS_CORRUPT);  /* moments */
-    assert_int_equal(decode_changed(&b, 48, 0, 1, &e), STATUS_CORRUPT);                   /* SHA-256 */
+    assert_int_equal(decode_changed(&b, 40, sizeof moments - 1, 8, &e), STATUS_CORRUPT); /* moments */
+    assert_int_equal(decode_changed(&b, 48, 0, 1, &e), STATUS_CORRUPT);                  /* SHA-256 */
     assert_non_null(strstr(e.text, "hash to"));
     const size_t table = 80, name = strlen(tensors[0].name);
-    assert_int_equal(decode_changed(&b, table + 1 + name, 1, 1, &e), STATUS_CORRUPT);     /* kind */
-    assert_int_equal(decode_changed(&b, table + 2 + name, 5, 1, &e), STATUS_CORRUPT);     /* rank */
+    assert_int_equal(decode_changed(&b, table + 1 + name, 1, 1, &e), STATUS_CORRUPT);          /* kind */
+    assert_int_equal(decode_changed(&b, table + 2 + name, 5, 1, &e), STATUS_CORRUPT);          /* rank */
     assert_int_equal(decode_changed(&b, table + 3 + name, UINT32_MAX, 4, &e), STATUS_CORRUPT); /* shape */
-    assert_int_equal(decode_changed(&b, table + 11 + name, 15, 8, &e), STATUS_CORRUPT);   /* offset: overlaps the next */
-    assert_int_equal(decode_changed(&b, table + 1, 0, 1, &e), STATUS_CORRUPT);            /* NUL in a name */
+    assert_int_equal(decode_changed(&b, table + 11 + name, 15, 8, &e), STATUS_CORRUPT); /* offset: overlaps the next */
+    assert_int_equal(decode_changed(&b, table + 1, 0, 1, &e), STATUS_CORRUPT);          /* NUL in a name */
     buf_fini(&b);
 }
 
