@@ -1,4 +1,5 @@
-/* kern.c - makes and frees backends by name, and the two things that all of them share: bfloat16 and probability sizes. */
+/* kern.c - makes and frees backends by name, and the two things that all of them share: bfloat16 and probability
+ * sizes. */
 #include "kernels/kern.h"
 #include "base/mem.h"
 #include "kernels/kern_backend.h"

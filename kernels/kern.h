@@ -22,7 +22,7 @@
 
 enum kern_act { KERN_ACT_NONE, KERN_ACT_GELU, KERN_ACT_GELU_NEW, KERN_ACT_RELU }; /* GELU: erf form; NEW: tanh form */
 
-/* A linear layer's weight (O, I) as Hugging Face stores it.  `packed` is the backend's own form (NULL: uses w as it is);
+/* A linear layer's weight (O, I) as Hugging Face stores it.  `packed` is the backend's own form (NULL: w as it is);
  * it must be refreshed by `pack` after w changes. */
 struct kern_matrix {
     const float *w;
@@ -68,7 +68,8 @@ struct kern_ops {
     /* y (N,O) = act(x (N,I) w^T + b (O)).  b may be NULL.  pre (N,O), when not NULL, receives the sum before act. */
     void (*linear)(struct kern *k, float *y, float *pre, const float *x, const struct kern_matrix *w, const float *b,
                    enum kern_act act, size_t N);
-    void (*linear_dx)(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w, size_t N); /* dx += dy w */
+    void (*linear_dx)(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w,
+                      size_t N); /* dx += dy w */
     void (*linear_dw)(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
                       size_t I); /* dw (O,I) += dy^T x ; db (O) += column sums of dy, db may be NULL */
     /* c (M,N) = a (M,K) b^T (N,K) + beta*c ; leading dimensions in elements */
@@ -86,8 +87,8 @@ struct kern_ops {
 
     /* out[r,c] = (x[r,c] - mean[r]) * rstd[r] * gain[c] + bias[c] (Ba et al. 2016); variance divides by C.
      * res, when not NULL, is added to x first and the sum is kept in `sum` (N,C), which may be x itself. */
-    void (*layernorm)(struct kern *k, float *out, float *mean, float *rstd, float *sum, const float *x, const float *res,
-                      const float *gain, const float *bias, float eps, size_t N, size_t C);
+    void (*layernorm)(struct kern *k, float *out, float *mean, float *rstd, float *sum, const float *x,
+                      const float *res, const float *gain, const float *bias, float eps, size_t N, size_t C);
     void (*layernorm_backward)(struct kern *k, float *dx, float *dgain, float *dbias, const float *dout, const float *x,
                                const float *gain, const float *mean, const float *rstd, size_t N, size_t C);
 
@@ -99,9 +100,9 @@ struct kern_ops {
                       const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
                       const struct kern_segments *seg, size_t H, size_t D);
     void (*attention_backward)(struct kern *k, float *dq, size_t lddq, float *dk, float *dv, size_t lddk, float *dpk,
-                               float *dpv, size_t lddp, const float *dout, const float *prob, const float *q, size_t ldq,
-                               const float *kk, const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
-                               const struct kern_segments *seg, size_t H, size_t D);
+                               float *dpv, size_t lddp, const float *dout, const float *prob, const float *q,
+                               size_t ldq, const float *kk, const float *vv, size_t ldk, const float *pk, const float *pv,
+                               size_t ldp, const struct kern_segments *seg, size_t H, size_t D);
 
     /* out (N,C) row n = table[idx[n]]; scatter_add: dtable[idx[n]] += d[n], in order of n (deterministic). */
     void (*gather)(struct kern *k, float *out, const float *table, const int32_t *idx, size_t N, size_t C);
@@ -118,7 +119,8 @@ struct kern_ops {
     /* x *= keep ? 1/(1-p) : 0 ; mask (n) bytes given by the caller (counter-based random numbers are the host's) */
     void (*dropout)(struct kern *k, float *y, const float *x, const uint8_t *keep, float p, size_t n);
 
-    /* Weighted BCE with logits: loss[0] += sum w*(max(z,0) - z*y + log1p(exp(-|z|))); dz[i] += scale*w*(sigmoid(z)-y) */
+    /* Weighted BCE with logits: loss[0] += sum w*(max(z,0) - z*y + log1p(exp(-|z|))); 
+     * dz[i] += scale*w*(sigmoid(z)-y) */
     void (*bce)(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w, float scale,
                 size_t n);
 
@@ -131,7 +133,8 @@ struct kern_ops {
     void (*sparse_forward)(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
                            const float *val, size_t n);
     /* Row n of idx (N distinct) holds gradient g[n]: acc += g^2, w -= lr*g/sqrt(acc), on those rows alone. */
-    void (*sparse_adagrad)(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr, size_t N);
+    void (*sparse_adagrad)(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr,
+                           size_t N);
 
     void (*adamw)(struct kern *k, float *w, float *m, float *v, const float *g, size_t n, const struct kern_adamw *o);
     void (*adagrad)(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n); /* acc starts at 1 */
@@ -159,7 +162,7 @@ struct kern {
 enum status kern_new(struct kern **out, const char *name, struct err *e) MUST_CHECK;
 void kern_free(struct kern *k);
 size_t kern_attention_probs(const struct kern_segments *seg, size_t H); /* floats; reads the offsets (host memory) */
-const char *kern_describe(const struct kern *k);                         /* "cpu (OpenBLAS 0.3.21 SkylakeX, 1 thread)" */
+const char *kern_describe(const struct kern *k); /* "cpu (OpenBLAS 0.3.21 SkylakeX, 1 thread)" */
 
 /* Rounds to bfloat16 (round to nearest even) and back: the one rounding of frozen states. */
 uint16_t kern_bf16_from(float x);

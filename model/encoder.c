@@ -1,4 +1,4 @@
-/* encoder.c - opens the base model: finds each tensor, checks its shape and numbers, puts q, k and v together, packs. */
+/* encoder.c - opens the base model: finds each tensor, checks its shape and numbers, joins q, k, v, packs. */
 #include "model/encoder.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -74,10 +74,11 @@ static enum status find(const struct encoder *m, const char *name, const char *o
     }
     if (t == NULL)
         return ERR_SET(e, STATUS_NOT_FOUND, "%s/model.safetensors: there is no tensor '%s%s'", m->dir, m->prefix, name);
-    const bool fits = rows > 0 ? t->rank == 2 && t->shape[0] == rows && t->shape[1] == cols
-                               : t->rank == 1 && t->shape[0] == cols;
+    const bool fits =
+        rows > 0 ? t->rank == 2 && t->shape[0] == rows && t->shape[1] == cols : t->rank == 1 && t->shape[0] == cols;
     if (!fits)
-        return ERR_SET(e, STATUS_INVALID, "%s/model.safetensors: tensor '%s' has not the shape (%zu, %zu) that config.json asks for",
+        return ERR_SET(e, STATUS_INVALID,
+                       "%s/model.safetensors: tensor '%s' has not the shape (%zu, %zu) that config.json asks for",
                        m->dir, full, rows > 0 ? rows : 1, cols);
     *out = t;
     return STATUS_OK;
@@ -87,7 +88,8 @@ static enum status find(const struct encoder *m, const char *name, const char *o
 static enum status admit(struct encoder *m, const char *name, const float *v, size_t n, struct err *e)
 {
     if (!all_finite(v, n))
-        return ERR_SET(e, STATUS_INVALID, "%s/model.safetensors: tensor '%s' has values that are not finite", m->dir, name);
+        return ERR_SET(e, STATUS_INVALID, "%s/model.safetensors: tensor '%s' has values that are not finite", m->dir,
+                       name);
     m->fingerprint = hash_mix(m->fingerprint, hash_bytes(v, n * sizeof *v));
     return STATUS_OK;
 }
@@ -125,10 +127,12 @@ static enum status take_layer(struct encoder *m, size_t l, struct err *e)
         float *to;
         const float **out;
     } places[ENCODER_LAYER_TENSORS] = {
-        {C, C, qkv, NULL},           {C, C, qkv + C * C, NULL},    {C, C, qkv + 2 * C * C, NULL}, {0, C, qkv_b, NULL},
-        {0, C, qkv_b + C, NULL},     {0, C, qkv_b + 2 * C, NULL},  {C, C, NULL, &w->o.w},         {0, C, NULL, &w->o_b},
-        {0, C, NULL, &w->ln1_gain},  {0, C, NULL, &w->ln1_bias},   {F, C, NULL, &w->up.w},        {0, F, NULL, &w->up_b},
-        {C, F, NULL, &w->down.w},    {0, C, NULL, &w->down_b},     {0, C, NULL, &w->ln2_gain},    {0, C, NULL, &w->ln2_bias},
+        {C, C, qkv, NULL},          {C, C, qkv + C * C, NULL}, {C, C, qkv + 2 * C * C, NULL},
+        {0, C, qkv_b, NULL},        {0, C, qkv_b + C, NULL},   {0, C, qkv_b + 2 * C, NULL},
+        {C, C, NULL, &w->o.w},      {0, C, NULL, &w->o_b},     {0, C, NULL, &w->ln1_gain},
+        {0, C, NULL, &w->ln1_bias}, {F, C, NULL, &w->up.w},    {0, F, NULL, &w->up_b},
+        {C, F, NULL, &w->down.w},   {0, C, NULL, &w->down_b},  {0, C, NULL, &w->ln2_gain},
+        {0, C, NULL, &w->ln2_bias},
     };
     for (size_t i = 0; i < ENCODER_LAYER_TENSORS; i++) {
         char name[100], old[100];
@@ -163,7 +167,8 @@ static enum status pack(struct encoder *m, struct kern *k, struct err *e)
 {
     if (k == NULL) return STATUS_OK;
     if (!k->ops->host_visible)
-        return ERR_SET(e, STATUS_UNSUPPORTED, "encoder: backend %s keeps its memory apart; the frozen encoder runs on cpu or ref",
+        return ERR_SET(e, STATUS_UNSUPPORTED,
+                       "encoder: backend %s keeps its memory apart; the frozen encoder runs on cpu or ref",
                        k->ops->name);
     m->kern = k;
     for (; m->n_packed < 4 * m->shape.L; m->n_packed++) TRY(k->ops->pack(k, matrix_at(m, m->n_packed), e));
@@ -203,8 +208,10 @@ enum status encoder_open(struct encoder **out, struct kern *k, const char *dir, 
     if (m == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory", dir);
     m->dir = mem_strdup(dir);
     const enum status st = m->dir == NULL ? ERR_SET(e, STATUS_OOM, "%s: no memory", dir) : load(m, k, e);
-    if (st != STATUS_OK) encoder_free(m);
-    else *out = m;
+    if (st != STATUS_OK)
+        encoder_free(m);
+    else
+        *out = m;
     return st;
 }
 

@@ -2,8 +2,8 @@
  *
  * struct encoder is the frozen base model: immutable, shared by threads.  struct encoder_run is one thread's hands: its
  * own kernels and scratch.  One idea: a sentence is always computed alone, so the bits of its states depend on nothing
- * but the sentence (Devlin et al. 2018 for the network, post-LayerNorm; Reimers and Gurevych 2019 for pooling).  What is
- * trained on top starts from encoder_layer() and lives elsewhere (param.h); the embeddings stay frozen.
+ * but the sentence (Devlin et al. 2018 for the network, post-LayerNorm; Reimers and Gurevych 2019 for pooling).  What
+ * is trained on top starts from encoder_layer() and lives elsewhere (param.h); the embeddings stay frozen.
  */
 #ifndef MODEL_ENCODER_H
 #define MODEL_ENCODER_H
@@ -29,12 +29,12 @@ struct encoder_shape {
 /* Weights of one layer, borrowed; matrices (O, I) and vectors as Hugging Face stores them, in host memory.
  *   h = LN1(x + o(attention(qkv(x))) );  y = LN2(h + down(act(up(h)))) */
 struct encoder_layer {
-    struct kern_matrix qkv;  /* (3C, C): the rows of query, then key, then value */
-    struct kern_matrix o;    /* (C, C)  attention.output.dense */
-    struct kern_matrix up;   /* (F, C)  intermediate.dense */
-    struct kern_matrix down; /* (C, F)  output.dense */
-    const float *qkv_b, *o_b, *up_b, *down_b;                   /* (3C) (C) (F) (C) */
-    const float *ln1_gain, *ln1_bias, *ln2_gain, *ln2_bias;     /* (C) each */
+    struct kern_matrix qkv;                                 /* (3C, C): the rows of query, then key, then value */
+    struct kern_matrix o;                                   /* (C, C)  attention.output.dense */
+    struct kern_matrix up;                                  /* (F, C)  intermediate.dense */
+    struct kern_matrix down;                                /* (C, F)  output.dense */
+    const float *qkv_b, *o_b, *up_b, *down_b;               /* (3C) (C) (F) (C) */
+    const float *ln1_gain, *ln1_bias, *ln2_gain, *ln2_bias; /* (C) each */
 };
 struct encoder_embedding {
     const float *word, *position, *type; /* (V, C) (P, C) (types, C) */
@@ -46,16 +46,17 @@ struct encoder_embedding {
  *
  *   k   packs the matrices; borrowed until encoder_free (NULL: nothing is packed, every backend takes them as they are)
  *
- * *out is the caller's (encoder_free), NULL on failure.  NOT_FOUND: a file or tensor is missing; INVALID: malformed JSON,
- * sizes that disagree, values that are not finite; UNSUPPORTED: not BERT, naming the key; CORRUPT: a damaged safetensors
- * file; OOM, IO.
+ * *out is the caller's (encoder_free), NULL on failure.  NOT_FOUND: a file or tensor is missing; INVALID: malformed
+ * JSON, sizes that disagree, values that are not finite; UNSUPPORTED: not BERT, naming the key; CORRUPT: a damaged
+ * safetensors file; OOM, IO.
  */
 enum status encoder_open(struct encoder **out, struct kern *k, const char *dir, struct err *e) MUST_CHECK;
 void encoder_free(struct encoder *m); /* NULL is fine */
 const struct encoder_shape *encoder_shape(const struct encoder *m);
 const char *encoder_dir(const struct encoder *m);
 const struct kern *encoder_kern(const struct encoder *m); /* that packed the matrices; NULL: none */
-/* Hash of the frozen weights (f32 values in a fixed order) and of the shape: equal fingerprints, equal sentence states. */
+/* Hash of the frozen weights (f32 values in a fixed order) and of the shape: equal fingerprints, equal sentence
+ * states. */
 uint64_t encoder_fingerprint(const struct encoder *m);
 const struct encoder_layer *encoder_layer(const struct encoder *m, size_t l); /* l in 0 … L-1 */
 const struct encoder_embedding *encoder_embedding(const struct encoder *m);
@@ -71,7 +72,8 @@ enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e) 
  *
  *   ids    (n) token ids, [CLS] and [SEP] included; types (n) token types or NULL: all 0
  *   mid    layer after which states are kept: 0 = after the embeddings' LayerNorm, L = the end
- *   mid_states, final_states  (n, C) each, host memory, or NULL.  Without final_states the layers above mid are not run.
+ *   mid_states, final_states  (n, C) each, host memory, or NULL.  Without final_states the layers above mid are not
+ *   run.
  *
  * INVALID: n is 0 or above P, an id outside 0 … V-1, a type outside the table, mid above L; OOM while scratch grows.
  * Thread: r's owner.
@@ -82,7 +84,8 @@ enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, cons
 enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to,
                                struct err *e) MUST_CHECK;
 
-/* out (C) = the sentence vector as the folder says: mean or [CLS], unit length when it normalises. n > 0. Thread: any. */
+/* out (C) = the sentence vector as the folder says: mean or [CLS], unit length when it normalises. n > 0. Thread:
+ * any. */
 void encoder_pool(const struct encoder *m, const float *final_states, size_t n, float *out);
 
 /* A layer whose learnt weights replace the base's; only the .w pointers and vectors of `weights` are read. */

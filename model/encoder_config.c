@@ -100,7 +100,8 @@ static enum status must_be(const struct source *s, const char *key, const char *
 static enum status must_be_off(const struct source *s, const char *key)
 {
     const json_t *v = json_object_get(s->root, key);
-    const bool off = v == NULL || json_is_null(v) || json_is_false(v) || (json_is_object(v) && json_object_size(v) == 0);
+    const bool off =
+        v == NULL || json_is_null(v) || json_is_false(v) || (json_is_object(v) && json_object_size(v) == 0);
     if (off) return STATUS_OK;
     return ERR_SET(s->e, STATUS_UNSUPPORTED, "%s: %s is set, which is not built in", s->path, key);
 }
@@ -124,11 +125,11 @@ static enum status read_shape(const struct source *s, struct encoder_shape *o)
     TRY(get_eps(s, &o->eps));
     TRY(get_act(s, &o->act));
     if (embedding != o->C)
-        return ERR_SET(s->e, STATUS_UNSUPPORTED, "%s: embedding_size %zu differs from hidden_size %zu: not BERT", s->path,
-                       embedding, o->C);
+        return ERR_SET(s->e, STATUS_UNSUPPORTED, "%s: embedding_size %zu differs from hidden_size %zu: not BERT",
+                       s->path, embedding, o->C);
     if (o->C % o->H != 0)
-        return ERR_SET(s->e, STATUS_INVALID, "%s: hidden_size %zu is not a multiple of num_attention_heads %zu", s->path,
-                       o->C, o->H);
+        return ERR_SET(s->e, STATUS_INVALID, "%s: hidden_size %zu is not a multiple of num_attention_heads %zu",
+                       s->path, o->C, o->H);
     return STATUS_OK;
 }
 
@@ -146,8 +147,7 @@ static enum status read_pooling(const struct source *s, struct encoder_shape *o)
             return ERR_SET(s->e, STATUS_UNSUPPORTED, "%s: %s is not built in; mean and cls pooling are", s->path,
                            others[i]);
     if (mode != NULL) cls = strcmp(mode, "cls") == 0, mean = strcmp(mode, "mean") == 0;
-    if (cls == mean)
-        return ERR_SET(s->e, STATUS_UNSUPPORTED, "%s: pooling must be either mean or cls", s->path);
+    if (cls == mean) return ERR_SET(s->e, STATUS_UNSUPPORTED, "%s: pooling must be either mean or cls", s->path);
     o->pool_cls = cls;
     return STATUS_OK;
 }
@@ -182,7 +182,8 @@ static enum status read_modules(const struct source *s, struct encoder_shape *o,
     size_t i;
     json_t *v;
     if (!json_is_array(s->root)) return ERR_SET(s->e, STATUS_INVALID, "%s: not a JSON list", s->path);
-    json_array_foreach((json_t *)s->root, i, v) {
+    json_array_foreach((json_t *)s->root, i, v)
+    {
         const char *type = json_string_value(json_object_get(v, "type"));
         const char *under = json_string_value(json_object_get(v, "path"));
         if (type == NULL || under == NULL)
@@ -190,7 +191,8 @@ static enum status read_modules(const struct source *s, struct encoder_shape *o,
         const char *kind = strrchr(type, '.') != NULL ? strrchr(type, '.') + 1 : type;
         if (strcmp(kind, "Pooling") == 0) {
             if (under[0] == '/' || strstr(under, "..") != NULL)
-                return ERR_SET(s->e, STATUS_INVALID, "%s: path '%.80s' of module %zu leaves the folder", s->path, under, i);
+                return ERR_SET(s->e, STATUS_INVALID, "%s: path '%.80s' of module %zu leaves the folder", s->path, under,
+                               i);
             TRY(load_pooling(o, dir, under, s->e));
         } else if (strcmp(kind, "Normalize") == 0) {
             o->unit = true;
@@ -238,8 +240,8 @@ enum status encoder_config_read(struct encoder_shape *out, const char *dir, stru
     struct encoder_shape o = {0};
     enum status st = read_file(FILE_CONFIG, &o, dir, e);
     if (st == STATUS_NOT_FOUND)
-        return ERR_SET(e, st, "%s: there is no config.json; name a Hugging Face BERT folder (deploy/setup.sh fetches one)",
-                       dir);
+        return ERR_SET(
+            e, st, "%s: there is no config.json; name a Hugging Face BERT folder (deploy/setup.sh fetches one)", dir);
     if (st != STATUS_OK) return st;
     o.max_tokens = o.P;
     st = read_file(FILE_MODULES, &o, dir, e);

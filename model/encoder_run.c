@@ -6,13 +6,13 @@
 struct encoder_run {
     const struct encoder *m;
     struct kern *kern;
-    size_t room;        /* tokens that the scratch is for */
-    void *block;        /* all of it */
+    size_t room;              /* tokens that the scratch is for */
+    void *block;              /* all of it */
     float *x, *h, *ctx, *sum; /* (room, C) */
-    float *qkv;         /* (room, 3C) */
-    float *up;          /* (room, F) */
-    float *mean, *rstd; /* (room) */
-    int32_t *id, *pos, *typ; /* (room) */
+    float *qkv;               /* (room, 3C) */
+    float *up;                /* (room, F) */
+    float *mean, *rstd;       /* (room) */
+    int32_t *id, *pos, *typ;  /* (room) */
 };
 
 enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, const char *backend, struct err *e)
@@ -24,8 +24,8 @@ enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, c
     r->m = m;
     TRY_OUT(st, kern_new(&r->kern, backend, e));
     if (!r->kern->ops->host_visible) {
-        st = ERR_SET(e, STATUS_UNSUPPORTED, "encoder: backend %s keeps its memory apart; the frozen encoder runs on cpu or ref",
-                     backend);
+        st = ERR_SET(e, STATUS_UNSUPPORTED,
+                     "encoder: backend %s keeps its memory apart; the frozen encoder runs on cpu or ref", backend);
         goto out;
     }
     if (encoder_kern(m) != NULL && strcmp(encoder_kern(m)->ops->name, r->kern->ops->name) != 0) {
@@ -113,8 +113,9 @@ static enum status take_tokens(struct encoder_run *r, const int32_t *ids, const 
     const struct encoder_shape *s = encoder_shape(r->m);
     for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= s->V)
-            return ERR_SET(e, STATUS_INVALID, "encoder: token id %d, the vocabulary has %zu: tokenizer and model do not fit",
-                           (int)ids[i], s->V);
+            return ERR_SET(e, STATUS_INVALID,
+                           "encoder: token id %d, the vocabulary has %zu: tokenizer and model do not fit", (int)ids[i],
+                           s->V);
         if (types != NULL && types[i] >= s->types)
             return ERR_SET(e, STATUS_INVALID, "encoder: token type %u, the model has %zu", types[i], s->types);
         r->id[i] = ids[i];

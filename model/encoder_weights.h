@@ -12,9 +12,9 @@ struct encoder {
     struct encoder_layer *layers; /* (L) */
     struct safetensors *file;     /* weights point into its map, or into the arena where they had to be made */
     struct arena arena;
-    const char *prefix;           /* of the tensors' names: "" or "bert." */
-    struct kern *kern;            /* packed the matrices; NULL: none did */
-    size_t n_packed;              /* matrices packed so far */
+    const char *prefix; /* of the tensors' names: "" or "bert." */
+    struct kern *kern;  /* packed the matrices; NULL: none did */
+    size_t n_packed;    /* matrices packed so far */
     uint64_t fingerprint;
 };
 

@@ -55,8 +55,10 @@ static enum status map_file(struct safetensors *s, struct err *e)
                      (long long)info.st_size);
     } else {
         void *p = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) st = ERR_SET(e, STATUS_IO, "%s: cannot be mapped: %s", s->path, strerror(errno));
-        else s->map = p, s->map_bytes = (size_t)info.st_size;
+        if (p == MAP_FAILED)
+            st = ERR_SET(e, STATUS_IO, "%s: cannot be mapped: %s", s->path, strerror(errno));
+        else
+            s->map = p, s->map_bytes = (size_t)info.st_size;
     }
     (void)close(fd);
     return st;
@@ -96,9 +98,8 @@ static enum status check_metadata(const struct safetensors *s, const json_t *v, 
     const char *key;
     json_t *text;
     if (!json_is_object(v)) return ERR_SET(e, STATUS_CORRUPT, "%s: __metadata__ is not an object", s->path);
-    json_object_foreach((json_t *)v, key, text)
-        if (!json_is_string(text))
-            return ERR_SET(e, STATUS_CORRUPT, "%s: __metadata__ '%s' is not a string", s->path, key);
+    json_object_foreach((json_t *)v, key, text) if (!json_is_string(text)) return ERR_SET(
+        e, STATUS_CORRUPT, "%s: __metadata__ '%s' is not a string", s->path, key);
     return STATUS_OK;
 }
 
@@ -147,9 +148,10 @@ static enum status read_range(const struct safetensors *s, struct safetensors_te
     if (json_array_size(v) != 2 || !get_size(json_array_get(v, 0), &from) || !get_size(json_array_get(v, 1), &to))
         return ERR_SET(e, STATUS_CORRUPT, "%s: tensor '%s': data_offsets is not a pair of counts", s->path, t->name);
     if (from > to || to > s->map_bytes - first)
-        return ERR_SET(e, STATUS_CORRUPT,
-                       "%s: tensor '%s': bytes %llu to %llu, but the file holds %zu of tensors: it is truncated or damaged",
-                       s->path, t->name, (unsigned long long)from, (unsigned long long)to, s->map_bytes - first);
+        return ERR_SET(
+            e, STATUS_CORRUPT,
+            "%s: tensor '%s': bytes %llu to %llu, but the file holds %zu of tensors: it is truncated or damaged",
+            s->path, t->name, (unsigned long long)from, (unsigned long long)to, s->map_bytes - first);
     if (__builtin_mul_overflow(t->n, types[t->type].bytes, &want) || want != to - from)
         return ERR_SET(e, STATUS_CORRUPT, "%s: tensor '%s': %llu bytes for %zu elements of %s", s->path, t->name,
                        (unsigned long long)(to - from), t->n, types[t->type].name);
@@ -189,7 +191,8 @@ static enum status read_tensors(struct safetensors *s, size_t first, struct err 
         return ERR_SET(e, STATUS_CORRUPT, "%s: %zu tensors, at most %d are taken", s->path, n, SAFETENSORS_TENSORS_MAX);
     s->tensors = mem_calloc(n, sizeof *s->tensors);
     if (s->tensors == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory for %zu tensors", s->path, n);
-    json_object_foreach(s->header, name, v) {
+    json_object_foreach(s->header, name, v)
+    {
         if (strcmp(name, "__metadata__") == 0) {
             TRY(check_metadata(s, v, e));
             continue;

@@ -14,7 +14,8 @@ static size_t bytes_of(const struct state_cache *c, size_t n_tokens)
     return sizeof(struct state_slot) + (2 + n_tokens) * c->C * sizeof(uint16_t);
 }
 
-/* --- table and order of use; all under the lock --------------------------------------------------------------------- */
+/* --- table and order of use; all under the lock
+ * --------------------------------------------------------------------- */
 
 static struct state_slot **place(struct state_cache *c, uint64_t hash)
 {
@@ -55,8 +56,10 @@ static void pin(struct state_cache *c, struct state_slot *s)
 static void unpin(struct state_cache *c, struct state_slot *s)
 {
     if (--s->pins > 0) return;
-    if (s->phase == STATE_FAILED) mem_free(s); /* left the table when it failed */
-    else order_add(c, s);
+    if (s->phase == STATE_FAILED)
+        mem_free(s); /* left the table when it failed */
+    else
+        order_add(c, s);
 }
 
 /* A new slot in the table, pinned once, after the oldest ones made room for it. */
@@ -89,7 +92,8 @@ static enum status add(struct state_cache *c, uint64_t hash, size_t n_tokens, st
     return STATUS_OK;
 }
 
-/* --- workers -------------------------------------------------------------------------------------------------------- */
+/* --- workers
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void queue_add(struct state_cache *c, struct state_slot *s)
 {
@@ -141,7 +145,8 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-/* --- making and freeing --------------------------------------------------------------------------------------------- */
+/* --- making and freeing
+ * --------------------------------------------------------------------------------------------- */
 
 static enum status make_table(struct state_cache *c, size_t max_bytes, struct err *e)
 {
@@ -171,8 +176,8 @@ static enum status start_workers(struct state_cache *c, unsigned threads, const 
         struct state_worker *w = &c->workers[i];
         const int failed = pthread_create(&w->thread, NULL, worker_main, w);
         if (failed)
-            return ERR_SET(e, STATUS_IO, "frozen states: worker %u of %u cannot start: %s; lower kernels.threads", i + 1,
-                           threads, strerror(failed));
+            return ERR_SET(e, STATUS_IO, "frozen states: worker %u of %u cannot start: %s; lower kernels.threads",
+                           i + 1, threads, strerror(failed));
         w->started = true;
     }
     return STATUS_OK;
@@ -234,7 +239,8 @@ void state_cache_free(struct state_cache *c)
     mem_free(c);
 }
 
-/* --- use ------------------------------------------------------------------------------------------------------------ */
+/* --- use
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static struct state_slot *slot_of(const struct state_entry *e)
 {
@@ -277,8 +283,8 @@ static void wait_for(struct state_cache *c, const struct state_job *job, const s
         while (slot_of(out[i])->phase == STATE_PENDING) (void)pthread_cond_wait(&c->done, &c->lock);
 }
 
-enum status state_acquire(struct state_cache *c, const struct state_request *req, size_t n, const struct state_entry **out,
-                          struct err *e)
+enum status state_acquire(struct state_cache *c, const struct state_request *req, size_t n,
+                          const struct state_entry **out, struct err *e)
 {
     struct state_job job = {.status = STATUS_OK};
     enum status st = STATUS_OK;
@@ -321,8 +327,9 @@ enum status state_put(struct state_cache *c, uint64_t hash, const struct record_
     struct state_slot *s;
     const size_t C = c->C, n = c->keep_tokens ? r->n_tokens : 0;
     if (r->width != C || (c->keep_tokens && n == 0) || n > encoder_shape(c->m)->P)
-        return ERR_SET(e, STATUS_INVALID, "frozen states: a record of width %u with %u tokens; the model has width %zu%s",
-                       r->width, r->n_tokens, C, c->keep_tokens ? " and wants token states" : "");
+        return ERR_SET(e, STATUS_INVALID,
+                       "frozen states: a record of width %u with %u tokens; the model has width %zu%s", r->width,
+                       r->n_tokens, C, c->keep_tokens ? " and wants token states" : "");
     if (!all_finite(r->pooled, C) || !all_finite(r->final, C) || (n > 0 && !all_finite(r->tokens, n * C)))
         return ERR_SET(e, STATUS_INVALID, "frozen states: a record has numbers that are not finite");
     (void)pthread_mutex_lock(&c->lock);
@@ -351,8 +358,11 @@ bool state_has(struct state_cache *c, uint64_t hash)
 
 struct record_state state_record(const struct state_entry *entry)
 {
-    return (struct record_state){.n_tokens = entry->n_tokens, .width = entry->width, .pooled = entry->pooled,
-                                 .final = entry->final, .tokens = entry->tokens};
+    return (struct record_state){.n_tokens = entry->n_tokens,
+                                 .width = entry->width,
+                                 .pooled = entry->pooled,
+                                 .final = entry->final,
+                                 .tokens = entry->tokens};
 }
 
 uint64_t state_key(const struct state_cache *c, uint64_t hash)

@@ -1,9 +1,10 @@
 /* state.h - the frozen-state cache: what the encoder says of a sentence, remembered by hash.
  *
- * An entry holds, as bf16 rounded when produced (so cached or fresh are the same bits): the pooled state after the frozen
- * layers 1..mid (mean of tokens, rescaled to that layer's mean token norm), the final sentence vector (unit length), and
- * if wanted the token states after layer mid.  Misses are computed by a pool of workers, each sentence alone.  Bounded in
- * bytes; the least recently used unpinned entry leaves first.  Entries never go stale: the key contains the weights.
+ * An entry holds, as bf16 rounded when produced (so cached or fresh are the same bits): the pooled state after the
+ * frozen layers 1..mid (mean of tokens, rescaled to that layer's mean token norm), the final sentence vector (unit
+ * length), and if wanted the token states after layer mid.  Misses are computed by a pool of workers, each sentence
+ * alone.  Bounded in bytes; the least recently used unpinned entry leaves first.  Entries never go stale: the key contains
+ * the weights.
  */
 #ifndef MODEL_STATE_H
 #define MODEL_STATE_H
@@ -22,32 +23,33 @@ struct state_request {
 };
 /* Pinned by state_acquire, read-only until state_release. */
 struct state_entry {
-    uint64_t hash;         /* of the request */
-    uint32_t n_tokens;     /* of `tokens`; 0 unless the cache keeps token states */
-    uint32_t width;        /* C */
+    uint64_t hash;                           /* of the request */
+    uint32_t n_tokens;                       /* of `tokens`; 0 unless the cache keeps token states */
+    uint32_t width;                          /* C */
     const uint16_t *pooled, *final, *tokens; /* bf16: (C) (C) (n_tokens, C) */
 };
 struct state_stats {
-    uint64_t hits, misses;     /* requests */
-    uint64_t encoded, put;     /* sentences computed here; inserted by state_put */
+    uint64_t hits, misses; /* requests */
+    uint64_t encoded, put; /* sentences computed here; inserted by state_put */
     uint64_t evicted;
     size_t entries, bytes, max_bytes;
 };
 
-/* mid: 0 … L.  threads ≥ 1 workers, each with its own kernels of `backend` (the one that packed m).  m is borrowed until
- * state_cache_free.  Measures the layer's mean token norm on a fixed probe set of sentences (id sequences).
+/* mid: 0 … L.  threads ≥ 1 workers, each with its own kernels of `backend` (the one that packed m).  m is borrowed
+ * until state_cache_free.  Measures the layer's mean token norm on a fixed probe set of sentences (id sequences).
  * INVALID: mid above L, max_bytes below what 64 entries need; OOM; IO (a thread cannot start). */
-enum status state_cache_new(struct state_cache **out, const struct encoder *m, size_t mid, bool keep_tokens, size_t max_bytes,
-                            unsigned threads, const char *backend, struct err *e) MUST_CHECK;
+enum status state_cache_new(struct state_cache **out, const struct encoder *m, size_t mid, bool keep_tokens,
+                            size_t max_bytes, unsigned threads, const char *backend, struct err *e) MUST_CHECK;
 void state_cache_free(struct state_cache *c); /* nothing may be pinned; NULL is fine */
 
 /* out[i] = the entry of req[i], pinned.  Equal hashes share one entry (pinned once per request).  Missing ones are
  * computed now; a sentence that another thread is computing is waited for.  On failure nothing stays pinned and out is
  * all NULL.  INVALID: bad ids; FULL: the bound cannot hold what is pinned; OOM.  When all hit, nothing is allocated.
  * Thread: any. */
-enum status state_acquire(struct state_cache *c, const struct state_request *req, size_t n, const struct state_entry **out,
-                          struct err *e) MUST_CHECK;
-void state_release(struct state_cache *c, const struct state_entry *const *entries, size_t n); /* NULL entries are skipped */
+enum status state_acquire(struct state_cache *c, const struct state_request *req, size_t n,
+                          const struct state_entry **out, struct err *e) MUST_CHECK;
+void state_release(struct state_cache *c, const struct state_entry *const *entries,
+                   size_t n); /* NULL entries are skipped */
 
 /* For what a scorer fetched from Redis.  An entry that is there already stays.  INVALID: another width than C, token
  * states where the cache wants them and there are none, a number that is not finite.  FULL, OOM. */
@@ -55,7 +57,8 @@ enum status state_put(struct state_cache *c, uint64_t hash, const struct record_
 bool state_has(struct state_cache *c, uint64_t hash);
 struct record_state state_record(const struct state_entry *entry); /* points into the (pinned) entry */
 
-/* The name of a sentence's states outside this process: the sentence's hash mixed with frozen weights, mid, precision. */
+/* The name of a sentence's states outside this process: the sentence's hash mixed with frozen weights, mid,
+ * precision. */
 uint64_t state_key(const struct state_cache *c, uint64_t hash);
 float state_scale(const struct state_cache *c); /* mean token norm after layer mid: the length of every pooled state */
 void state_stats(struct state_cache *c, struct state_stats *out);

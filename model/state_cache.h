@@ -1,7 +1,7 @@
 /* state_cache.h - inside the frozen-state cache: its entries, its table, and the workers that fill them.
  *
- * One mutex guards everything but the numbers of an entry that is being computed (its worker's alone) and of one that is
- * ready (read-only).  state.c keeps the table and the order of use, state_encode.c computes.
+ * One mutex guards everything but the numbers of an entry that is being computed (its worker's alone) and of one that
+ * is ready (read-only).  state.c keeps the table and the order of use, state_encode.c computes.
  */
 #ifndef MODEL_STATE_CACHE_H
 #define MODEL_STATE_CACHE_H
@@ -12,23 +12,23 @@ enum state_phase { STATE_PENDING, STATE_READY, STATE_FAILED };
 
 /* What one state_acquire waits for; on the caller's stack. */
 struct state_job {
-    size_t pending;      /* sentences of its own not yet computed */
-    enum status status;  /* the first failure */
+    size_t pending;     /* sentences of its own not yet computed */
+    enum status status; /* the first failure */
     struct err why;
 };
 
 struct state_slot {
-    struct state_entry entry;       /* first: an entry's address is its slot's */
-    struct state_slot *chain;       /* next in the bucket */
+    struct state_entry entry;         /* first: an entry's address is its slot's */
+    struct state_slot *chain;         /* next in the bucket */
     struct state_slot *newer, *older; /* in order of use, while nobody has it pinned */
-    struct state_slot *queued;      /* next to be computed */
-    struct state_job *job;          /* while pending */
-    const int32_t *ids;             /* while pending; the job's */
+    struct state_slot *queued;        /* next to be computed */
+    struct state_job *job;            /* while pending */
+    const int32_t *ids;               /* while pending; the job's */
     uint32_t n_ids;
     enum state_phase phase;
     unsigned pins;
-    size_t bytes;                   /* slot and numbers, one block */
-    uint16_t numbers[];             /* pooled (C), final (C), tokens (n, C) */
+    size_t bytes;       /* slot and numbers, one block */
+    uint16_t numbers[]; /* pooled (C), final (C), tokens (n, C) */
 };
 
 struct state_worker {
@@ -46,7 +46,7 @@ struct state_cache {
     size_t C, mid;
     bool keep_tokens;
     float scale;
-    uint64_t salt;      /* of state_key */
+    uint64_t salt; /* of state_key */
     pthread_mutex_t lock;
     pthread_cond_t work, done;
     bool stop;
@@ -60,7 +60,8 @@ struct state_cache {
 };
 
 /* A worker's hands, without its thread yet; and the numbers of one sentence (n tokens of ids) into a slot. */
-enum status state_worker_init(struct state_worker *w, struct state_cache *c, const char *backend, struct err *e) MUST_CHECK;
+enum status state_worker_init(struct state_worker *w, struct state_cache *c, const char *backend,
+                              struct err *e) MUST_CHECK;
 void state_worker_fini(struct state_worker *w);
 enum status state_worker_encode(struct state_worker *w, struct state_slot *s, struct err *e) MUST_CHECK;
 /* Mean token norm after layer mid over the probe set. */

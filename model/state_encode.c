@@ -71,7 +71,8 @@ enum status state_worker_encode(struct state_worker *w, struct state_slot *s, st
     bool ok = round_to_length(pooled, w->vector, C, c->scale);
     encoder_pool(c->m, w->final, n, w->vector);
     ok = round_to_length(final, w->vector, C, 1.0) && ok;
-    if (!ok) return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %zu tokens has states that are not finite", n);
+    if (!ok)
+        return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %zu tokens has states that are not finite", n);
     for (size_t i = 0; i < (size_t)s->entry.n_tokens * C; i++) tokens[i] = kern_bf16_from(w->mid[i]);
     return STATUS_OK;
 }
@@ -85,7 +86,8 @@ enum status state_worker_measure(struct state_worker *w, float *out, struct err 
     for (size_t i = 0; i < sizeof probe / sizeof *probe; i += 1 + (size_t)probe[i]) {
         int32_t ids[64];
         const size_t n = (size_t)probe[i] < shape->P ? (size_t)probe[i] : shape->P;
-        for (size_t j = 0; j < n; j++) ids[j] = probe[i + 1 + j] % (int32_t)shape->V; /* other vocabularies: any words */
+        for (size_t j = 0; j < n; j++)
+            ids[j] = probe[i + 1 + j] % (int32_t)shape->V; /* other vocabularies: any words */
         TRY(encoder_run_sentence(w->run, ids, NULL, n, w->cache->mid, w->mid, NULL, e));
         for (size_t j = 0; j < n; j++) sum += norm_of(w->mid + j * C, C);
         tokens += n;

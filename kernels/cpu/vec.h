@@ -28,9 +28,18 @@ typedef float vec __attribute__((vector_size(VEC_BYTES)));
 typedef int32_t veci __attribute__((vector_size(VEC_BYTES)));
 typedef float vec_any __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 
-VEC_INLINE vec vec_set(float x) { return x - (vec){0}; }
-VEC_INLINE vec vec_load(const float *p) { return *(const vec_any *)p; }
-VEC_INLINE void vec_store(float *p, vec v) { *(vec_any *)p = v; }
+VEC_INLINE vec vec_set(float x)
+{
+    return x - (vec){0};
+}
+VEC_INLINE vec vec_load(const float *p)
+{
+    return *(const vec_any *)p;
+}
+VEC_INLINE void vec_store(float *p, vec v)
+{
+    *(vec_any *)p = v;
+}
 /* The first n < VEC_W lanes; the rest are 0, and are not stored. */
 VEC_INLINE vec vec_load_part(const float *p, size_t n)
 {
@@ -62,22 +71,58 @@ VEC_INLINE veci vec_int(vec v)
     memcpy(&r, &v, sizeof r);
     return r;
 }
-VEC_INLINE vec vec_select(veci mask, vec yes, vec no) { return vec_bits((mask & vec_int(yes)) | (~mask & vec_int(no))); }
+VEC_INLINE vec vec_select(veci mask, vec yes, vec no)
+{
+    return vec_bits((mask & vec_int(yes)) | (~mask & vec_int(no)));
+}
 
 #if VEC_W == 16
-VEC_INLINE vec vec_fma(vec a, vec b, vec c) { return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-VEC_INLINE vec vec_max(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
-VEC_INLINE vec vec_min(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
-VEC_INLINE vec vec_sqrt(vec a) { return (vec)_mm512_sqrt_ps((__m512)a); }
+VEC_INLINE vec vec_fma(vec a, vec b, vec c)
+{
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+VEC_INLINE vec vec_max(vec a, vec b)
+{
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+}
+VEC_INLINE vec vec_min(vec a, vec b)
+{
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+}
+VEC_INLINE vec vec_sqrt(vec a)
+{
+    return (vec)_mm512_sqrt_ps((__m512)a);
+}
 #elif VEC_W == 8
-VEC_INLINE vec vec_fma(vec a, vec b, vec c) { return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-VEC_INLINE vec vec_max(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
-VEC_INLINE vec vec_min(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
-VEC_INLINE vec vec_sqrt(vec a) { return (vec)_mm256_sqrt_ps((__m256)a); }
+VEC_INLINE vec vec_fma(vec a, vec b, vec c)
+{
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+VEC_INLINE vec vec_max(vec a, vec b)
+{
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+}
+VEC_INLINE vec vec_min(vec a, vec b)
+{
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+}
+VEC_INLINE vec vec_sqrt(vec a)
+{
+    return (vec)_mm256_sqrt_ps((__m256)a);
+}
 #else
-VEC_INLINE vec vec_fma(vec a, vec b, vec c) { return a * b + c; }
-VEC_INLINE vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
-VEC_INLINE vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
+VEC_INLINE vec vec_fma(vec a, vec b, vec c)
+{
+    return a * b + c;
+}
+VEC_INLINE vec vec_max(vec a, vec b)
+{
+    return vec_select(a > b, a, b);
+}
+VEC_INLINE vec vec_min(vec a, vec b)
+{
+    return vec_select(a < b, a, b);
+}
 VEC_INLINE vec vec_sqrt(vec a)
 {
     for (int i = 0; i < VEC_W; i++) a[i] = sqrtf(a[i]);
@@ -107,7 +152,7 @@ VEC_INLINE float vec_top(vec v)
 #endif
 }
 
-/* exp(x) (Cephes expf): 2^n times a polynomial on [-ln2/2, ln2/2].  Error ≤ 2 ulp in -87 … 88; outside it is clamped. */
+/* exp(x) (Cephes expf): 2^n times a polynomial on [-ln2/2, ln2/2].  Error ≤ 2 ulp in -87 … 88; beyond, clamped. */
 VEC_INLINE vec vec_exp(vec x)
 {
     const vec magic = vec_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
@@ -162,6 +207,20 @@ VEC_INLINE vec vec_tanh(vec x)
     b = vec_fma(b, z, vec_set(2.26843463243900e-03f));
     b = vec_fma(b, z, vec_set(4.89352518554385e-03f));
     return x * a / b;
+}
+
+/* A vector at p of which only `left` > 0 elements may be there. */
+VEC_INLINE vec vec_load_upto(const float *p, size_t left)
+{
+    return left >= VEC_W ? vec_load(p) : vec_load_part(p, left);
+}
+
+VEC_INLINE void vec_store_upto(float *p, vec v, size_t left)
+{
+    if (left >= VEC_W)
+        vec_store(p, v);
+    else
+        vec_store_part(p, v, left);
 }
 
 /* sum of a[i]*b[i]: four lanes-wide chains, then across. */

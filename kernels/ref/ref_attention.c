@@ -78,7 +78,8 @@ struct key_grads {
     size_t lddp, lddk;
 };
 
-/* dp_j = dout·v_j;  ds_j = p_j (dp_j - sum_i p_i dp_i) / sqrt(D);  dq += ds_j k_j;  dk_j += ds_j q;  dv_j += p_j dout */
+/* dp_j = dout·v_j;  ds_j = p_j (dp_j - sum_i p_i dp_i) / sqrt(D);
+ * dq += ds_j k_j;  dk_j += ds_j q;  dv_j += p_j dout */
 static void attend_backward(float *dq, const struct key_grads *g, const float *dout, const float *prob, const float *q,
                             const struct keys *s)
 {

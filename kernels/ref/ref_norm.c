@@ -3,9 +3,9 @@
 #include <assert.h>
 #include <math.h>
 
-static const double sqrt_half = 0.70710678118654752440;       /* 1/sqrt(2) */
-static const double sqrt_2_over_pi = 0.79788456080286535588;  /* sqrt(2/pi) */
-static const double inv_sqrt_2pi = 0.39894228040143267794;    /* 1/sqrt(2 pi) */
+static const double sqrt_half = 0.70710678118654752440;      /* 1/sqrt(2) */
+static const double sqrt_2_over_pi = 0.79788456080286535588; /* sqrt(2/pi) */
+static const double inv_sqrt_2pi = 0.39894228040143267794;   /* 1/sqrt(2 pi) */
 static const double gelu_new_cubic = 0.044715;
 
 /* Hendrycks and Gimpel 2016: x*Phi(x), with the error function or its tanh approximation. */

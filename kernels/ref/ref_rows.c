@@ -64,7 +64,8 @@ void kern_ref_unit_rows_backward(struct kern *k, float *dx, const float *dout, c
         double along = 0.0;
         for (size_t c = 0; c < C; c++) along += (double)dout[n * C + c] * out[n * C + c];
         const double f = (double)scale / norm[n], g = along / ((double)scale * norm[n]);
-        for (size_t c = 0; c < C; c++) dx[n * C + c] = (float)(dx[n * C + c] + f * dout[n * C + c] - g * out[n * C + c]);
+        for (size_t c = 0; c < C; c++)
+            dx[n * C + c] = (float)(dx[n * C + c] + f * dout[n * C + c] - g * out[n * C + c]);
     }
 }
 
