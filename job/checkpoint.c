@@ -2,6 +2,7 @@
 #include "job/checkpoint.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/checkpoint_meta.h"
 #include "job/checkpoint_private.h"
 #include <dirent.h>
 #include <errno.h>
@@ -44,7 +45,7 @@ static void remove_strays(const struct checkpoint *cp)
         const unsigned long long version = strtoull(f->d_name, &end, 10);
         if (f->d_name[0] == '.') continue;
         if (*end == '\0' && version <= cp->version && version + (uint64_t)cp->conf->state_keep > cp->version) continue;
-        (void)snprintf(path, sizeof path, "%s/%s", cp->weights_dir, f->d_name);
+        (void)snprintf(path, sizeof path, "%s/%.60s", cp->weights_dir, f->d_name);
         if (unlink(path) == 0 && version > cp->version) log_info("checkpoint", "removed=%s reason=uncommitted", path);
     }
     (void)closedir(d);
@@ -206,6 +207,7 @@ static enum status put_meta(struct checkpoint *cp, struct store_txn *t, const st
     meaning_of(&b, cp, model_fingerprint(learner_model(l)));
     TRY_OUT(st, buf_status(&b, e));
     TRY_OUT(st, store_put(t, STORE_META, STR("meaning"), (struct str){(const char *)b.p, b.n}, e));
+    TRY_OUT(st, checkpoint_meta_put(t, l, version, (uint64_t)cp->conf->state_keep, e));
     st = checkpoint_logs_save(cp, t, e);
 out:
     buf_fini(&b);

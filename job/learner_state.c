@@ -1,4 +1,5 @@
 /* learner_state.c - the learner in and out of a store transaction: one record a concern, under STORE_LEARNER. */
+#include "base/mem.h"
 #include "job/learner_private.h"
 
 static void offsets_encode(struct buf *b, const struct learner *l)

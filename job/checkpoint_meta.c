@@ -1,0 +1,92 @@
+/* checkpoint_meta.c - see checkpoint_meta.h. */
+#include "job/checkpoint_meta.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static enum status read_version(struct checkpoint_meta *m, struct store_txn *t, const char *dir, struct err *e)
+{
+    struct str v;
+    const enum status st = store_get(t, STORE_META, STR("version"), &v, e);
+    if (st == STATUS_NOT_FOUND) return STATUS_OK;
+    TRY(st);
+    struct buf_reader r = buf_reader(v.p, v.n);
+    m->version = buf_get_u64(&r);
+    (void)buf_get_u64(&r); /* length of the dead letters */
+    const struct str sha = buf_get_str(&r);
+    if (r.bad || sha.n != HASH_SHA256_HEX - 1) return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", dir);
+    memcpy(m->sha256, sha.p, sha.n);
+    TRY(store_get(t, STORE_META, STR("meaning"), &v, e));
+    buf_put(&m->meaning, v.p, v.n);
+    return buf_status(&m->meaning, e);
+}
+
+enum status checkpoint_meta_open(struct checkpoint_meta *out, const char *dir, struct err *e)
+{
+    enum status st;
+    struct store_txn *t = NULL;
+    struct checkpoint_meta m = {0};
+    *out = m;
+    TRY_OUT(st, store_open(&m.store, dir, true, e));
+    TRY_OUT(st, store_begin(&t, m.store, false, e));
+    TRY_OUT(st, read_version(&m, t, dir, e));
+    *out = m;
+    m = (struct checkpoint_meta){0};
+out:
+    store_abort(t);
+    checkpoint_meta_close(&m);
+    return st;
+}
+
+void checkpoint_meta_close(struct checkpoint_meta *m)
+{
+    store_close(m->store);
+    buf_fini(&m->meaning);
+    *m = (struct checkpoint_meta){0};
+}
+
+static struct str key_of(char out[40], uint64_t version)
+{
+    (void)snprintf(out, 40, "version/%" PRIu64, version);
+    return str_from(out);
+}
+
+enum status checkpoint_meta_version(const struct checkpoint_meta *m, uint64_t version, struct checkpoint_version *out,
+                                    struct err *e)
+{
+    char key[40];
+    struct str v;
+    struct store_txn *t = NULL;
+    *out = (struct checkpoint_version){0};
+    TRY(store_begin(&t, m->store, false, e));
+    enum status st = store_get(t, STORE_META, key_of(key, version), &v, e);
+    if (st == STATUS_OK) {
+        struct buf_reader r = buf_reader(v.p, v.n);
+        out->examples = buf_get_u64(&r);
+        out->slates = buf_get_u64(&r);
+        out->steps = buf_get_u64(&r);
+        out->watermark_ms = buf_get_i64(&r);
+        if (r.bad) st = ERR_SET(e, STATUS_CORRUPT, "record of version %" PRIu64 " is cut short", version);
+    }
+    store_abort(t);
+    return st;
+}
+
+enum status checkpoint_meta_put(struct store_txn *t, const struct learner *l, uint64_t version, uint64_t keep,
+                                struct err *e)
+{
+    char key[40];
+    unsigned char bytes[32];
+    struct buf b = {0};
+    const struct learner_counts *c = learner_counts(l);
+    buf_u64(&b, c->learnt_examples);
+    buf_u64(&b, c->learnt_slates);
+    buf_u64(&b, c->steps);
+    buf_i64(&b, learner_watermark(l));
+    enum status st = buf_status(&b, e);
+    if (st == STATUS_OK) memcpy(bytes, b.p, sizeof bytes);
+    buf_fini(&b);
+    TRY(st);
+    TRY(store_put(t, STORE_META, key_of(key, version), (struct str){(const char *)bytes, sizeof bytes}, e));
+    return version > keep ? store_delete(t, STORE_META, key_of(key, version - keep), e) : STATUS_OK;
+}

@@ -1,0 +1,32 @@
+/* checkpoint_meta.h - what a state folder says of itself, read beside a running learner: nothing is locked or changed.
+ *
+ * Records of STORE_META: "version" (the newest, with its SHA-256), "meaning" (the keys that the state follows from) and,
+ * for each version whose weight file is kept, "version/<n>" (what it had learnt).  checkpoint.c writes them.
+ */
+#ifndef JOB_CHECKPOINT_META_H
+#define JOB_CHECKPOINT_META_H
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/store.h"
+#include "job/learner.h"
+
+struct checkpoint_meta {
+    uint64_t version; /* 0: no checkpoint yet */
+    char sha256[HASH_SHA256_HEX];
+    struct buf meaning; /* one key=value a line; the last line is base+parts=<fingerprint> */
+    struct store *store;
+};
+struct checkpoint_version { /* what a version had learnt */
+    uint64_t examples, slates, steps;
+    int64_t watermark_ms; /* INT64_MIN: before the first event */
+};
+/* NOT_FOUND: no state folder there; CORRUPT, UNSUPPORTED (built without LMDB), OOM, IO as store_open. */
+enum status checkpoint_meta_open(struct checkpoint_meta *out, const char *dir, struct err *e) MUST_CHECK;
+void checkpoint_meta_close(struct checkpoint_meta *m); /* zeroed is fine */
+/* NOT_FOUND: nothing is recorded of that version. */
+enum status checkpoint_meta_version(const struct checkpoint_meta *m, uint64_t version, struct checkpoint_version *out,
+                                    struct err *e) MUST_CHECK;
+/* The writer's half: records what l has learnt as `version`, and drops the record of the one that `keep` versions leave. */
+enum status checkpoint_meta_put(struct store_txn *t, const struct learner *l, uint64_t version, uint64_t keep,
+                                struct err *e) MUST_CHECK;
+#endif
