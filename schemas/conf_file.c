@@ -62,9 +62,12 @@ static int on_pair(void *user, const char *section, const char *name, const char
     }
     finish_pair(f);
     if (f->st != STATUS_OK) return 0;
-    if (*section == 0) return refuse(f, "a key before the first [section]") == STATUS_OK;
-    if (strlen(section) + strlen(name) + 2 > sizeof f->key) return refuse(f, "the key is too long") == STATUS_OK;
-    (void)snprintf(f->key, sizeof f->key, "%s.%s", section, name);
+    const size_t n_section = strlen(section), n_name = strlen(name);
+    if (n_section == 0) return refuse(f, "a key before the first [section]") == STATUS_OK;
+    if (n_section + 1 + n_name >= sizeof f->key) return refuse(f, "the key is too long") == STATUS_OK;
+    memcpy(f->key, section, n_section);
+    f->key[n_section] = '.';
+    memcpy(f->key + n_section + 1, name, n_name + 1);
     memcpy(f->value, value, strlen(value) + 1);
     f->key_line = f->line_no;
     return 1;
