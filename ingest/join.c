@@ -23,11 +23,11 @@ struct join {
     const struct conf *conf;
     struct open_slate *pool;
     size_t n_pool, pool_cap, n_spare, n_heap;
-    uint32_t *spare, *heap; /* pool_cap places each */
-    size_t forced;          /* slates due at once: open ones beyond the bound */
-    uint32_t handed;        /* settled last */
+    uint32_t *spare, *heap;              /* pool_cap places each */
+    size_t forced;                       /* slates due at once: open ones beyond the bound */
+    uint32_t handed;                     /* settled last */
     struct order_map by_request, newest; /* newest: user to its newest open slate */
-    uint64_t *settled;      /* ring of request hashes */
+    uint64_t *settled;                   /* ring of request hashes */
     size_t n_settled, settled_at;
     struct order_map settled_map;
     struct join_counts counts;
@@ -91,7 +91,8 @@ static void heap_place(struct join *j, size_t at, uint32_t index)
 static void heap_push(struct join *j, uint32_t index)
 {
     size_t at = j->n_heap++;
-    for (; at > 0 && before(j, index, j->heap[(at - 1) / 2]); at = (at - 1) / 2) heap_place(j, at, j->heap[(at - 1) / 2]);
+    for (; at > 0 && before(j, index, j->heap[(at - 1) / 2]); at = (at - 1) / 2)
+        heap_place(j, at, j->heap[(at - 1) / 2]);
     heap_place(j, at, index);
 }
 
@@ -263,7 +264,8 @@ static bool find(struct join *j, const struct event *ev, uint32_t *index, uint32
         *place = place_of(&j->pool[*index], item);
         return *place != ORDER_MAP_NONE;
     }
-    for (*index = user != 0 ? order_map_get(&j->newest, user) : ORDER_MAP_NONE; *index != ORDER_MAP_NONE; *index = j->pool[*index].older) {
+    for (*index = user != 0 ? order_map_get(&j->newest, user) : ORDER_MAP_NONE; *index != ORDER_MAP_NONE;
+         *index = j->pool[*index].older) {
         const struct open_slate *s = &j->pool[*index];
         if (ev->time_ms < s->time_ms || ev->time_ms > s->due_ms) continue;
         *place = place_of(s, item);
@@ -276,7 +278,9 @@ static bool find(struct join *j, const struct event *ev, uint32_t *index, uint32
 static void mark(struct open_slate *s, uint32_t place, const struct conf_type *type)
 {
     const float weight = (float)type->weight;
-    const uint8_t kind = type->label == CONF_LABEL_POSITIVE ? MARK_POSITIVE : type->label == CONF_LABEL_NEGATIVE ? MARK_NEGATIVE : MARK_NONE;
+    const uint8_t kind = type->label == CONF_LABEL_POSITIVE   ? MARK_POSITIVE
+                         : type->label == CONF_LABEL_NEGATIVE ? MARK_NEGATIVE
+                                                              : MARK_NONE;
     if (kind == MARK_NONE || kind < s->marks[place]) return;
     if (kind > s->marks[place] || weight > s->weights[place]) s->weights[place] = weight;
     s->marks[place] = kind;

@@ -9,8 +9,8 @@
 #define ORDER_OPEN_MAX 1000000 /* beyond it the one that is due first closes early */
 #define ORDER_LINES_MAX 10000  /* a longer order goes on as a new compound */
 #define LINE_BLOCK 1024
-#define POOL_KEEP 1024         /* compounds whose memory is kept whatever its size */
-#define KEEP_BYTES 16384       /* what the others may keep */
+#define POOL_KEEP 1024   /* compounds whose memory is kept whatever its size */
+#define KEEP_BYTES 16384 /* what the others may keep */
 
 struct compound {
     struct arena arena;
@@ -361,7 +361,8 @@ static enum status decode_compounds(struct order *o, struct buf_reader *r, bool 
     const size_t n_compounds = buf_get_count(r, 4);
     for (size_t i = 0; i < n_compounds; i++) {
         const size_t n = buf_get_count(r, 4);
-        if (n == 0 || n > ORDER_LINES_MAX) return ERR_SET(e, STATUS_CORRUPT, "order assembly: a stored order has %zu lines", n);
+        if (n == 0 || n > ORDER_LINES_MAX)
+            return ERR_SET(e, STATUS_CORRUPT, "order assembly: a stored order has %zu lines", n);
         TRY(reserve(o, e));
         const uint32_t index = take_spare(o);
         const enum status st = decode_lines(&o->pool[index], n, r, e);
@@ -376,7 +377,8 @@ static enum status decode_compounds(struct order *o, struct buf_reader *r, bool 
 
 enum status order_decode(struct order *o, struct buf_reader *r, struct err *e)
 {
-    if (buf_get_u8(r) != ORDER_FORMAT) return ERR_SET(e, STATUS_CORRUPT, "order assembly: unknown format of the stored orders");
+    if (buf_get_u8(r) != ORDER_FORMAT)
+        return ERR_SET(e, STATUS_CORRUPT, "order assembly: unknown format of the stored orders");
     TRY(decode_compounds(o, r, true, e));
     return decode_compounds(o, r, false, e);
 }

@@ -12,12 +12,12 @@
 #include "schemas/conf.h"
 #include "schemas/event.h"
 
-struct order; /* the assembler */
-struct order_compound { /* valid until the next call on the assembler */
+struct order;                  /* the assembler */
+struct order_compound {        /* valid until the next call on the assembler */
     const struct event *lines; /* n >= 1, in order of arrival; same user, same type */
     uint32_t n;
-    int64_t time_ms;           /* of the last line */
-    struct event_position at;  /* of the first line: names the slate's random numbers */
+    int64_t time_ms;          /* of the last line */
+    struct event_position at; /* of the first line: names the slate's random numbers */
 };
 enum status order_new(struct order **out, const struct conf *c, struct err *e) MUST_CHECK;
 void order_free(struct order *o);
@@ -28,7 +28,7 @@ enum status order_advance(struct order *o, int64_t watermark_ms, struct err *e) 
 enum status order_flush(struct order *o, struct err *e) MUST_CHECK; /* closes everything */
 /* Next ready compound, in closing order; NOT_FOUND when none. */
 enum status order_ready(struct order *o, struct order_compound *out) MUST_CHECK;
-size_t order_open(const struct order *o);                           /* compounds still open */
+size_t order_open(const struct order *o); /* compounds still open */
 void order_encode(struct buf *b, const struct order *o);
 enum status order_decode(struct order *o, struct buf_reader *r, struct err *e) MUST_CHECK; /* into an empty one */
 #endif

@@ -13,17 +13,34 @@ struct parse {
 };
 
 enum key { /* the members that are not attributes */
-    KEY_TYPE, KEY_TIME, KEY_ID, KEY_SOURCE, KEY_USER, KEY_ITEM, KEY_SESSION, KEY_ORDER, KEY_REQUEST, KEY_ITEMS,
-    KEY_VERSION, KEY_VARIANT, KEY_PROPENSITY, KEY_VALUE, KEY_CONTEXT, KEY_DELETED, KEY_COUNT
+           KEY_TYPE,
+           KEY_TIME,
+           KEY_ID,
+           KEY_SOURCE,
+           KEY_USER,
+           KEY_ITEM,
+           KEY_SESSION,
+           KEY_ORDER,
+           KEY_REQUEST,
+           KEY_ITEMS,
+           KEY_VERSION,
+           KEY_VARIANT,
+           KEY_PROPENSITY,
+           KEY_VALUE,
+           KEY_CONTEXT,
+           KEY_DELETED,
+           KEY_COUNT
 };
-static const struct str key_names[KEY_COUNT] = {
-    {"type", 4},  {"time", 4},    {"id", 2},      {"source", 6},      {"user", 4},  {"item", 4},    {"session", 7}, {"order", 5},
-    {"request", 7}, {"items", 5}, {"version", 7}, {"variant", 7}, {"propensity", 10}, {"value", 5}, {"context", 7}, {"deleted", 7}};
+static const struct str key_names[KEY_COUNT] = {{"type", 4},        {"time", 4},  {"id", 2},      {"source", 6},
+                                                {"user", 4},        {"item", 4},  {"session", 7}, {"order", 5},
+                                                {"request", 7},     {"items", 5}, {"version", 7}, {"variant", 7},
+                                                {"propensity", 10}, {"value", 5}, {"context", 7}, {"deleted", 7}};
 
 static enum key key_of(struct str s)
 {
     for (int i = 0; i < KEY_COUNT; i++)
-        if (s.n == key_names[i].n && s.p[0] == key_names[i].p[0] && memcmp(s.p, key_names[i].p, s.n) == 0) return (enum key)i;
+        if (s.n == key_names[i].n && s.p[0] == key_names[i].p[0] && memcmp(s.p, key_names[i].p, s.n) == 0)
+            return (enum key)i;
     return KEY_COUNT;
 }
 
@@ -79,7 +96,8 @@ static bool read_item(struct parse_context *x, const json_t *v, struct event_ite
     if (json_is_string(v)) return parse_json_id(x, "an item of items", v, &out->item);
     const json_t *id = json_is_object(v) ? json_object_get(v, "item") : NULL;
     if (id == NULL || json_is_null(id))
-        return reject_set(x->reject, REJECT_BAD_ITEMS, "items holds something that is neither a text nor an object with item");
+        return reject_set(x->reject, REJECT_BAD_ITEMS,
+                          "items holds something that is neither a text nor an object with item");
     if (!parse_json_id(x, "an item of items", id, &out->item)) return false;
     return json_object_size(v) == 1 || parse_json_attrs(x, v, is_item_key, &out->attrs, &out->n_attrs);
 }
@@ -90,7 +108,8 @@ static bool read_items(struct parse_context *x, const json_t *v, struct event *e
     if (json_is_null(v)) return true;
     if (!json_is_array(v)) return reject_set(x->reject, REJECT_BAD_ITEMS, "items must be a list");
     if (n > EVENT_ITEMS_MAX)
-        return reject_set(x->reject, REJECT_TOO_MANY_ITEMS, "items has %zu entries; at most %d are allowed", n, EVENT_ITEMS_MAX);
+        return reject_set(x->reject, REJECT_TOO_MANY_ITEMS, "items has %zu entries; at most %d are allowed", n,
+                          EVENT_ITEMS_MAX);
     ev->items = arena_alloc(x->arena, n, sizeof *ev->items);
     x->oom = x->oom || ev->items == NULL;
     if (ev->items == NULL) return false;
@@ -105,7 +124,8 @@ static bool read_propensity(struct parse_context *x, const json_t *v, struct eve
 {
     if (v == NULL || json_is_null(v)) return true;
     if (!json_is_array(v) || json_array_size(v) != ev->n_items)
-        return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity must be a list of one number per item (%u)", ev->n_items);
+        return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity must be a list of one number per item (%u)",
+                          ev->n_items);
     ev->propensity = arena_alloc(x->arena, ev->n_items, sizeof *ev->propensity);
     x->oom = x->oom || ev->propensity == NULL;
     if (ev->propensity == NULL) return false;
@@ -113,7 +133,8 @@ static bool read_propensity(struct parse_context *x, const json_t *v, struct eve
         const json_t *p = json_array_get(v, i);
         ev->propensity[i] = json_is_number(p) ? json_number_value(p) : 0;
         if (!(ev->propensity[i] > 0 && ev->propensity[i] <= 1))
-            return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity %u is not a number above 0 and at most 1", i + 1);
+            return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity %u is not a number above 0 and at most 1",
+                              i + 1);
     }
     return true;
 }
@@ -174,11 +195,13 @@ static bool read_event(struct parse_context *x, const struct conf *c, json_t *ro
     if (!parse_json_time(x, "time", time, false, &ev->time_ms)) return false;
     if (!read_members(x, root, ev)) return false;
     if (!parse_json_attrs(x, root, parse_is_reserved, &ev->attrs, &ev->n_attrs)) return false;
-    if (!parse_attr_number(x, ev, "price", &ev->price) || !parse_attr_number(x, ev, "quantity", &ev->quantity)) return false;
+    if (!parse_attr_number(x, ev, "price", &ev->price) || !parse_attr_number(x, ev, "quantity", &ev->quantity))
+        return false;
     return parse_complete(x, ev);
 }
 
-enum status parse_event(struct parse *p, struct str text, struct arena *a, struct event *ev, struct reject *r, struct err *e)
+enum status parse_event(struct parse *p, struct str text, struct arena *a, struct event *ev, struct reject *r,
+                        struct err *e)
 {
     struct parse_context x = {.arena = a, .reject = r};
     json_t *root = NULL;

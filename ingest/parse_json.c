@@ -117,11 +117,13 @@ bool parse_json_time(struct parse_context *x, const char *field, const json_t *v
         return parse_time_ms(x, field, *out);
     }
     if (!json_is_string(v))
-        return reject_set(x->reject, REJECT_BAD_TIME, "%s must be RFC 3339 text or integer milliseconds since 1970", field);
+        return reject_set(x->reject, REJECT_BAD_TIME, "%s must be RFC 3339 text or integer milliseconds since 1970",
+                          field);
     const struct str s = text_of(v);
     if (digits && parse_digits(s, out)) return parse_time_ms(x, field, *out);
     if (!clock_parse_rfc3339(s, out))
-        return reject_set(x->reject, REJECT_BAD_TIME, "%s \"%.60s\" is not RFC 3339 with a zone, like 2026-01-02T03:04:05Z", field, s.p);
+        return reject_set(x->reject, REJECT_BAD_TIME,
+                          "%s \"%.60s\" is not RFC 3339 with a zone, like 2026-01-02T03:04:05Z", field, s.p);
     if (*out >= 0) return true;
     return reject_set(x->reject, REJECT_TIME_RANGE, "%s \"%.60s\" is before 1970", field, s.p);
 }
@@ -135,8 +137,8 @@ static bool list_text(struct parse_context *x, struct str name, const json_t *v,
         return true;
     }
     if (!json_is_number(v))
-        return reject_set(x->reject, REJECT_BAD_ATTRIBUTE, "attribute " STR_FMT ": a list may hold texts, numbers and booleans only",
-                          STR_ARG(name));
+        return reject_set(x->reject, REJECT_BAD_ATTRIBUTE,
+                          "attribute " STR_FMT ": a list may hold texts, numbers and booleans only", STR_ARG(name));
     *out = parse_number_text(x->arena, json_number_value(v));
     x->oom = x->oom || out->p == NULL;
     return out->p != NULL;
@@ -146,8 +148,9 @@ static bool list_attr(struct parse_context *x, const json_t *v, struct event_att
 {
     const size_t n = json_array_size(v);
     if (n > EVENT_LIST_MAX)
-        return reject_set(x->reject, REJECT_LIST_TOO_LONG, "attribute " STR_FMT " has %zu values; at most %d are allowed",
-                          STR_ARG(out->name), n, EVENT_LIST_MAX);
+        return reject_set(x->reject, REJECT_LIST_TOO_LONG,
+                          "attribute " STR_FMT " has %zu values; at most %d are allowed", STR_ARG(out->name), n,
+                          EVENT_LIST_MAX);
     out->kind = EVENT_ATTR_LIST;
     out->list = arena_alloc(x->arena, n, sizeof *out->list);
     x->oom = x->oom || out->list == NULL;
@@ -178,14 +181,15 @@ bool parse_json_attr(struct parse_context *x, struct str name, const json_t *v, 
     if (json_is_array(v)) return list_attr(x, v, out);
     if (!json_is_boolean(v))
         return reject_set(x->reject, REJECT_BAD_ATTRIBUTE,
-                          "attribute %.80s is an object; give a text, a number, a boolean or a list of them", out->name.p);
+                          "attribute %.80s is an object; give a text, a number, a boolean or a list of them",
+                          out->name.p);
     out->kind = EVENT_ATTR_BOOL;
     out->number = json_is_true(v) ? 1 : 0;
     return true;
 }
 
-bool parse_json_attrs(struct parse_context *x, const json_t *object, bool (*skip)(struct str key), struct event_attr **attrs,
-                      uint32_t *n_attrs)
+bool parse_json_attrs(struct parse_context *x, const json_t *object, bool (*skip)(struct str key),
+                      struct event_attr **attrs, uint32_t *n_attrs)
 {
     json_t *o = (json_t *)(uintptr_t)object; /* jansson's iterators are not const; nothing is written */
     uint32_t n = 0;

@@ -60,7 +60,8 @@ bool parse_id(struct parse_context *x, const char *field, struct str s, struct s
 {
     if (s.n == 0) return reject_set(x->reject, REJECT_ID_EMPTY, "%s is empty; leave it out or give it a value", field);
     if (s.n > EVENT_ID_MAX)
-        return reject_set(x->reject, REJECT_ID_TOO_LONG, "%s has %zu bytes; at most %d are allowed", field, s.n, EVENT_ID_MAX);
+        return reject_set(x->reject, REJECT_ID_TOO_LONG, "%s has %zu bytes; at most %d are allowed", field, s.n,
+                          EVENT_ID_MAX);
     if (has_control(s)) return reject_set(x->reject, REJECT_ID_CONTROL, "%s has a control character", field);
     *out = arena_str(x->arena, s);
     x->oom = x->oom || out->p == NULL;
@@ -70,8 +71,9 @@ bool parse_id(struct parse_context *x, const char *field, struct str s, struct s
 bool parse_text(struct parse_context *x, struct str name, struct str s, struct str *out)
 {
     if (s.n > EVENT_TEXT_MAX)
-        return reject_set(x->reject, REJECT_TEXT_TOO_LONG, "attribute " STR_FMT " has %zu bytes; at most %d are allowed",
-                          STR_ARG(name), s.n, EVENT_TEXT_MAX);
+        return reject_set(x->reject, REJECT_TEXT_TOO_LONG,
+                          "attribute " STR_FMT " has %zu bytes; at most %d are allowed", STR_ARG(name), s.n,
+                          EVENT_TEXT_MAX);
     *out = arena_str(x->arena, s);
     x->oom = x->oom || out->p == NULL;
     return out->p != NULL;
@@ -80,11 +82,13 @@ bool parse_text(struct parse_context *x, struct str name, struct str s, struct s
 bool parse_time_ms(struct parse_context *x, const char *field, int64_t ms)
 {
     if (ms >= 0 && ms < SECONDS_BELOW)
-        return reject_set(x->reject, REJECT_TIME_SECONDS, "%s %lld can only be seconds; give milliseconds since 1970 or RFC 3339",
-                          field, (long long)ms);
+        return reject_set(x->reject, REJECT_TIME_SECONDS,
+                          "%s %lld can only be seconds; give milliseconds since 1970 or RFC 3339", field,
+                          (long long)ms);
     if (ms < 0 || ms > TIME_MAX)
         return reject_set(x->reject, REJECT_TIME_RANGE,
-                          "%s %lld is outside 1970 to 9999 in milliseconds (are these micro- or nanoseconds?)", field, (long long)ms);
+                          "%s %lld is outside 1970 to 9999 in milliseconds (are these micro- or nanoseconds?)", field,
+                          (long long)ms);
     return true;
 }
 
@@ -161,13 +165,14 @@ bool parse_items_distinct(struct parse_context *x, const struct event *ev)
     uint32_t twice = 0;
     const bool ok = ev->n_items <= 32 ? items_distinct_small(ev, &twice) : items_distinct_large(ev, &twice);
     if (ok) return true;
-    return reject_set(x->reject, REJECT_DUPLICATE_ITEM, "items shows \"%.100s\" twice (again at place %u)", ev->items[twice].item.p,
-                      twice + 1);
+    return reject_set(x->reject, REJECT_DUPLICATE_ITEM, "items shows \"%.100s\" twice (again at place %u)",
+                      ev->items[twice].item.p, twice + 1);
 }
 
 static bool complete_impression(struct parse_context *x, const struct event *ev)
 {
-    if (ev->n_items == 0) return reject_set(x->reject, REJECT_MISSING_ITEMS, "an impression needs items, the list that was shown");
+    if (ev->n_items == 0)
+        return reject_set(x->reject, REJECT_MISSING_ITEMS, "an impression needs items, the list that was shown");
     if (ev->item.p != NULL) return reject_set(x->reject, REJECT_UNEXPECTED_FIELD, "an impression has items, not item");
     return parse_items_distinct(x, ev);
 }
@@ -176,17 +181,21 @@ bool parse_complete(struct parse_context *x, const struct event *ev)
 {
     const bool list = ev->kind == EVENT_IMPRESSION;
     if (!list && ev->n_items > 0)
-        return reject_set(x->reject, REJECT_UNEXPECTED_FIELD, "items belongs to impressions; a %.60s has one item", ev->type_name.p);
+        return reject_set(x->reject, REJECT_UNEXPECTED_FIELD, "items belongs to impressions; a %.60s has one item",
+                          ev->type_name.p);
     if (ev->deleted && ev->kind != EVENT_ITEM && ev->kind != EVENT_USER)
-        return reject_set(x->reject, REJECT_UNEXPECTED_FIELD, "deleted belongs to item and user events, not to %.60s", ev->type_name.p);
+        return reject_set(x->reject, REJECT_UNEXPECTED_FIELD, "deleted belongs to item and user events, not to %.60s",
+                          ev->type_name.p);
     if (ev->propensity != NULL && !list)
-        return reject_set(x->reject, REJECT_UNEXPECTED_FIELD, "propensity belongs to impressions, not to %.60s", ev->type_name.p);
+        return reject_set(x->reject, REJECT_UNEXPECTED_FIELD, "propensity belongs to impressions, not to %.60s",
+                          ev->type_name.p);
     if (list) return complete_impression(x, ev);
     if (ev->kind == EVENT_USER) {
         if (ev->user.p != NULL) return true;
         return reject_set(x->reject, REJECT_MISSING_USER, "a user event needs user");
     }
-    if (ev->item.p == NULL) return reject_set(x->reject, REJECT_MISSING_ITEM, "a %.60s event needs item", ev->type_name.p);
+    if (ev->item.p == NULL)
+        return reject_set(x->reject, REJECT_MISSING_ITEM, "a %.60s event needs item", ev->type_name.p);
     if (ev->kind == EVENT_BEHAVIOUR && ev->type == EVENT_RATING && isnan(ev->value))
         return reject_set(x->reject, REJECT_MISSING_VALUE, "a rating needs value, a number");
     return true;
@@ -197,7 +206,8 @@ bool parse_type_behaviour(struct parse_context *x, const struct conf *c, struct 
     const int type = conf_type_find(c, name);
     if (type < 0)
         return reject_set(x->reject, REJECT_UNKNOWN_TYPE,
-                          "type \"" STR_FMT "\" is not declared; say what it means with type." STR_FMT ".label=positive|negative|none",
+                          "type \"" STR_FMT "\" is not declared; say what it means with type." STR_FMT
+                          ".label=positive|negative|none",
                           (int)(name.n < 60 ? name.n : 60), name.p, (int)(name.n < 60 ? name.n : 60), name.p);
     ev->kind = EVENT_BEHAVIOUR;
     ev->type = (uint8_t)type;

@@ -13,9 +13,9 @@ bool parse_id(struct parse_context *x, const char *field, struct str s, struct s
 /* A text attribute of at most EVENT_TEXT_MAX bytes; copies. */
 bool parse_text(struct parse_context *x, struct str name, struct str s, struct str *out);
 bool parse_time_ms(struct parse_context *x, const char *field, int64_t ms); /* range checks on milliseconds */
-bool parse_digits(struct str s, int64_t *out);                              /* optional '-', 1..18 digits, nothing else */
-bool parse_decimal(struct str s, double *out);                              /* a finite decimal number and nothing else */
-struct str parse_number_text(struct arena *a, double v);                    /* .p NULL: out of memory */
+bool parse_digits(struct str s, int64_t *out);           /* optional '-', 1..18 digits, nothing else */
+bool parse_decimal(struct str s, double *out);           /* a finite decimal number and nothing else */
+struct str parse_number_text(struct arena *a, double v); /* .p NULL: out of memory */
 bool parse_items_distinct(struct parse_context *x, const struct event *ev);
 /* What each kind of event must have (item, user, items, value), and may not. */
 bool parse_complete(struct parse_context *x, const struct event *ev);

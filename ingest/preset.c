@@ -55,7 +55,8 @@ enum status preset_header(struct preset *p, const char *path, struct str message
     return preset_csv_header(p->csv, path, message, e);
 }
 
-enum status preset_parse(struct preset *p, struct str message, struct arena *a, struct source_record *rec, struct err *e)
+enum status preset_parse(struct preset *p, struct str message, struct arena *a, struct source_record *rec,
+                         struct err *e)
 {
     enum status st;
     if (p->csv != NULL)

@@ -20,5 +20,6 @@ bool preset_wants_header(const struct preset *p);
 /* The first message of a file whose format has a header.  INVALID names file, column and map. */
 enum status preset_header(struct preset *p, const char *path, struct str message, struct err *e) MUST_CHECK;
 /* Fills kind, event and reject of rec; strings in a.  OK also for rejects and skips; only OOM fails. */
-enum status preset_parse(struct preset *p, struct str message, struct arena *a, struct source_record *rec, struct err *e) MUST_CHECK;
+enum status preset_parse(struct preset *p, struct str message, struct arena *a, struct source_record *rec,
+                         struct err *e) MUST_CHECK;
 #endif

@@ -22,7 +22,8 @@ enum status preset_csv_new(struct preset_csv **out, const struct conf *c, struct
     enum status st = STATUS_OK;
     *out = NULL;
     if (c->ingest_map[0] == 0)
-        return ERR_SET(e, STATUS_INVALID, "ingest.schema=csv needs a field map; give --map FILE (deploy/maps has examples)");
+        return ERR_SET(e, STATUS_INVALID,
+                       "ingest.schema=csv needs a field map; give --map FILE (deploy/maps has examples)");
     struct preset_csv *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "csv preset: no memory for its state");
     p->conf = c;
@@ -81,7 +82,8 @@ static bool split(struct preset_csv *p, struct str row, struct parse_context *x)
         if (p->map->quote && rest.n > 0 && rest.p[0] == p->map->quote) {
             const size_t took = quoted_cell(p, rest, &cell, &x->oom);
             if (took == 0 || (took < rest.n && rest.p[took] != p->map->delimiter))
-                return reject_set(x->reject, REJECT_CSV_QUOTE, "the quotes of column %u are not as RFC 4180 has them", p->n_cells + 1);
+                return reject_set(x->reject, REJECT_CSV_QUOTE, "the quotes of column %u are not as RFC 4180 has them",
+                                  p->n_cells + 1);
             at += took;
         } else {
             const char *end = rest.n > 0 ? memchr(rest.p, p->map->delimiter, rest.n) : NULL;
@@ -98,19 +100,20 @@ static bool split(struct preset_csv *p, struct str row, struct parse_context *x)
     }
 }
 
-static enum status find_column(const struct preset_csv *p, struct preset_cell *cell, const char *path, struct str row, struct err *e)
+static enum status find_column(const struct preset_csv *p, struct preset_cell *cell, const char *path, struct str row,
+                               struct err *e)
 {
     cell->index = -1;
     for (uint32_t i = 0; i < p->n_cells; i++) {
         if (!str_eq(p->cells[i], cell->column)) continue;
         if (cell->index >= 0)
-            return ERR_SET(e, STATUS_INVALID, "%s: the header has column \"%s\" twice, and %s:%d uses it", path, cell->column.p,
-                           p->map->path, cell->line);
+            return ERR_SET(e, STATUS_INVALID, "%s: the header has column \"%s\" twice, and %s:%d uses it", path,
+                           cell->column.p, p->map->path, cell->line);
         cell->index = (int)i;
     }
     if (cell->index >= 0) return STATUS_OK;
-    return ERR_SET(e, STATUS_INVALID, "%s: no column \"%s\", which %s:%d uses; the header is: " STR_FMT, path, cell->column.p,
-                   p->map->path, cell->line, (int)(row.n < 150 ? row.n : 150), row.p);
+    return ERR_SET(e, STATUS_INVALID, "%s: no column \"%s\", which %s:%d uses; the header is: " STR_FMT, path,
+                   cell->column.p, p->map->path, cell->line, (int)(row.n < 150 ? row.n : 150), row.p);
 }
 
 enum status preset_csv_header(struct preset_csv *p, const char *path, struct str row, struct err *e)
@@ -118,7 +121,8 @@ enum status preset_csv_header(struct preset_csv *p, const char *path, struct str
     struct reject reject = {0};
     struct parse_context x = {.reject = &reject};
     arena_reset(&p->scratch);
-    if (!parse_utf8_valid(row)) return ERR_SET(e, STATUS_INVALID, "%s: the header row is not UTF-8; is this a CSV file?", path);
+    if (!parse_utf8_valid(row))
+        return ERR_SET(e, STATUS_INVALID, "%s: the header row is not UTF-8; is this a CSV file?", path);
     if (!split(p, row, &x)) {
         if (x.oom) return ERR_SET(e, STATUS_OOM, "%s: no memory for the header", path);
         return ERR_SET(e, STATUS_INVALID, "%s: the header can't be read: %s", path, reject.text);
@@ -153,7 +157,8 @@ static bool cell_case(struct preset_csv *p, bool upper, struct str *s, struct pa
     return true;
 }
 
-static bool cell_number(struct preset_csv *p, const struct preset_cell *cell, bool absolute, struct str *s, struct parse_context *x)
+static bool cell_number(struct preset_csv *p, const struct preset_cell *cell, bool absolute, struct str *s,
+                        struct parse_context *x)
 {
     double v = 0;
     *s = cell_trim(*s);
@@ -167,8 +172,8 @@ static bool cell_number(struct preset_csv *p, const struct preset_cell *cell, bo
 }
 
 /* The text of a cell after its transforms.  *number: it went through number or abs.  *separator: 0 or a list's. */
-static bool cell_text(struct preset_csv *p, const struct preset_cell *cell, struct parse_context *x, struct str *s, bool *number,
-                      char *separator)
+static bool cell_text(struct preset_csv *p, const struct preset_cell *cell, struct parse_context *x, struct str *s,
+                      bool *number, char *separator)
 {
     *s = p->cells[cell->index];
     *number = false;
@@ -178,9 +183,11 @@ static bool cell_text(struct preset_csv *p, const struct preset_cell *cell, stru
         const struct str argument = cell->transforms[i].argument;
         if (kind == TRANSFORM_TRIM) *s = cell_trim(*s);
         if (kind == TRANSFORM_LIST) *separator = argument.p[0];
-        if (kind == TRANSFORM_STRIP && s->n >= argument.n && memcmp(s->p + s->n - argument.n, argument.p, argument.n) == 0)
+        if (kind == TRANSFORM_STRIP && s->n >= argument.n &&
+            memcmp(s->p + s->n - argument.n, argument.p, argument.n) == 0)
             s->n -= argument.n;
-        if ((kind == TRANSFORM_UPPER || kind == TRANSFORM_LOWER) && !cell_case(p, kind == TRANSFORM_UPPER, s, x)) return false;
+        if ((kind == TRANSFORM_UPPER || kind == TRANSFORM_LOWER) && !cell_case(p, kind == TRANSFORM_UPPER, s, x))
+            return false;
         if (kind != TRANSFORM_NUMBER && kind != TRANSFORM_ABS) continue;
         *number = true;
         if (!cell_number(p, cell, kind == TRANSFORM_ABS, s, x)) return false;
@@ -255,10 +262,11 @@ static bool read_time(const struct preset_csv *p, struct str s, struct parse_con
         *out -= p->map->utc_offset_ms;
     }
     if (!ok)
-        return reject_set(x->reject, REJECT_BAD_TIME, "time \"" STR_FMT "\" is not of the format %.60s", (int)(s.n < 60 ? s.n : 60), s.p,
-                          format.p);
+        return reject_set(x->reject, REJECT_BAD_TIME, "time \"" STR_FMT "\" is not of the format %.60s",
+                          (int)(s.n < 60 ? s.n : 60), s.p, format.p);
     if (*out >= 0 && *out <= 253402300799999) return true;
-    return reject_set(x->reject, REJECT_TIME_RANGE, "time \"" STR_FMT "\" is outside 1970 to 9999", (int)(s.n < 60 ? s.n : 60), s.p);
+    return reject_set(x->reject, REJECT_TIME_RANGE, "time \"" STR_FMT "\" is outside 1970 to 9999",
+                      (int)(s.n < 60 ? s.n : 60), s.p);
 }
 
 static bool read_list(struct parse_context *x, struct str name, struct str s, char separator, struct event_attr *out)
@@ -273,18 +281,20 @@ static bool read_list(struct parse_context *x, struct str name, struct str s, ch
         s = end != NULL ? (struct str){end + 1, s.n - (size_t)(end + 1 - s.p)} : (struct str){s.p, 0};
         if (part.n == 0) continue;
         if (out->n_list == EVENT_LIST_MAX)
-            return reject_set(x->reject, REJECT_LIST_TOO_LONG, "attribute %.80s has more than %d values", name.p, EVENT_LIST_MAX);
+            return reject_set(x->reject, REJECT_LIST_TOO_LONG, "attribute %.80s has more than %d values", name.p,
+                              EVENT_LIST_MAX);
         if (!parse_text(x, name, part, &out->list[out->n_list])) return false;
         out->n_list++;
     }
     return true;
 }
 
-static bool read_attribute(struct parse_context *x, const struct preset_field *f, struct str s, bool number, char separator,
-                           struct event *ev)
+static bool read_attribute(struct parse_context *x, const struct preset_field *f, struct str s, bool number,
+                           char separator, struct event *ev)
 {
     struct event_attr *out = &ev->attrs[ev->n_attrs++];
-    *out = (struct event_attr){.name = arena_str(x->arena, f->name), .kind = number ? EVENT_ATTR_NUMBER : EVENT_ATTR_TEXT};
+    *out =
+        (struct event_attr){.name = arena_str(x->arena, f->name), .kind = number ? EVENT_ATTR_NUMBER : EVENT_ATTR_TEXT};
     x->oom = x->oom || out->name.p == NULL;
     if (out->name.p == NULL) return false;
     if (separator) return read_list(x, f->name, s, separator, out);
@@ -299,12 +309,15 @@ static bool read_field(struct preset_csv *p, const struct preset_field *f, struc
     char separator = 0;
     if (!f->constant && !cell_text(p, &f->cell, x, &s, &number, &separator)) return false;
     if (f->kind == FIELD_TYPE) return ev->type_name.p != NULL || s.n == 0 || parse_type(x, p->conf, s, ev);
-    if (s.n == 0) return f->kind != FIELD_TIME || reject_set(x->reject, REJECT_MISSING_TIME, "column %.60s is empty", f->cell.column.p);
+    if (s.n == 0)
+        return f->kind != FIELD_TIME ||
+               reject_set(x->reject, REJECT_MISSING_TIME, "column %.60s is empty", f->cell.column.p);
     switch (f->kind) {
     case FIELD_TIME: return read_time(p, s, x, &ev->time_ms);
     case FIELD_ID: return parse_id(x, f->name.p, s, (struct str *)(void *)((char *)ev + f->id_offset));
     case FIELD_VALUE:
-        return parse_decimal(cell_trim(s), &ev->value) || reject_set(x->reject, REJECT_BAD_NUMBER, "value is not a number");
+        return parse_decimal(cell_trim(s), &ev->value) ||
+               reject_set(x->reject, REJECT_BAD_NUMBER, "value is not a number");
     default: return read_attribute(x, f, s, number, separator, ev);
     }
 }
@@ -316,7 +329,8 @@ static bool read_row(struct preset_csv *p, struct str row, struct parse_context 
         return reject_set(x->reject, REJECT_BAD_UTF8, "the row has bytes that are not UTF-8 text");
     if (!split(p, row, x)) return false;
     if (p->n_cells != p->n_columns)
-        return reject_set(x->reject, REJECT_CSV_COLUMNS, "the row has %u columns, the header %u", p->n_cells, p->n_columns);
+        return reject_set(x->reject, REJECT_CSV_COLUMNS, "the row has %u columns, the header %u", p->n_cells,
+                          p->n_columns);
     if (!decide(p, x, &rule)) return false;
     if (rule != NULL && rule->skip) return reject_set(x->reject, REJECT_SKIPPED, "%s", rule->name.p);
     if (rule != NULL && !parse_type(x, p->conf, rule->name, ev)) return false;
@@ -325,12 +339,15 @@ static bool read_row(struct preset_csv *p, struct str row, struct parse_context 
     if (ev->attrs == NULL) return false;
     for (uint32_t i = 0; i < p->map->n_fields; i++)
         if (!read_field(p, &p->map->fields[i], x, ev)) return false;
-    if (ev->type_name.p == NULL) return reject_set(x->reject, REJECT_MISSING_TYPE, "no rule names the row's type, and its type is empty");
-    if (!parse_attr_number(x, ev, "price", &ev->price) || !parse_attr_number(x, ev, "quantity", &ev->quantity)) return false;
+    if (ev->type_name.p == NULL)
+        return reject_set(x->reject, REJECT_MISSING_TYPE, "no rule names the row's type, and its type is empty");
+    if (!parse_attr_number(x, ev, "price", &ev->price) || !parse_attr_number(x, ev, "quantity", &ev->quantity))
+        return false;
     return parse_complete(x, ev);
 }
 
-enum status preset_csv_parse(struct preset_csv *p, struct str row, struct arena *a, struct event *ev, struct reject *r, struct err *e)
+enum status preset_csv_parse(struct preset_csv *p, struct str row, struct arena *a, struct event *ev, struct reject *r,
+                             struct err *e)
 {
     struct parse_context x = {.arena = a, .reject = r};
     *ev = (struct event){.value = NAN, .quantity = NAN, .price = NAN};

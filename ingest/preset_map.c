@@ -9,7 +9,15 @@
 
 #define MAP_LINE 1024
 
-enum section { SECTION_NONE, SECTION_CSV, SECTION_TIME, SECTION_FIELDS, SECTION_CONSTANTS, SECTION_RULES, SECTION_COUNT };
+enum section {
+    SECTION_NONE,
+    SECTION_CSV,
+    SECTION_TIME,
+    SECTION_FIELDS,
+    SECTION_CONSTANTS,
+    SECTION_RULES,
+    SECTION_COUNT
+};
 static const char *const section_names[SECTION_COUNT] = {"", "csv", "time", "fields", "constants", "rules"};
 
 struct map_reader { /* where an error is, and what is being filled */
@@ -55,19 +63,23 @@ static enum status read_transform(const struct map_reader *r, struct str text, s
     static const struct {
         const char *name;
         bool argument;
-    } known[] = {{"upper", false}, {"lower", false}, {"trim", false}, {"strip", true}, {"number", false}, {"abs", false}, {"list", true}};
+    } known[] = {{"upper", false},  {"lower", false}, {"trim", false}, {"strip", true},
+                 {"number", false}, {"abs", false},   {"list", true}};
     const struct str name = next_word(&text);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!str_is(name, known[i].name)) continue;
         if (known[i].argument != (text.n > 0))
-            return MAP_ERROR(r, "%s %s", known[i].name, known[i].argument ? "needs an argument, as in: strip .0" : "takes no argument");
-        if (cell->n_transforms == PRESET_MAP_TRANSFORMS) return MAP_ERROR(r, "more than %d transforms", PRESET_MAP_TRANSFORMS);
+            return MAP_ERROR(r, "%s %s", known[i].name,
+                             known[i].argument ? "needs an argument, as in: strip .0" : "takes no argument");
+        if (cell->n_transforms == PRESET_MAP_TRANSFORMS)
+            return MAP_ERROR(r, "more than %d transforms", PRESET_MAP_TRANSFORMS);
         if (i == TRANSFORM_LIST && text.n != 1) return MAP_ERROR(r, "list takes one character, the separator");
         cell->transforms[cell->n_transforms].kind = (enum preset_transform_kind)i;
         return keep(r, text, &cell->transforms[cell->n_transforms++].argument);
     }
-    return MAP_ERROR(r, "unknown transform \"" STR_FMT "\"; there are upper, lower, trim, strip SUFFIX, number, abs, list SEPARATOR",
-                     STR_ARG(name));
+    return MAP_ERROR(
+        r, "unknown transform \"" STR_FMT "\"; there are upper, lower, trim, strip SUFFIX, number, abs, list SEPARATOR",
+        STR_ARG(name));
 }
 
 /* Where the " | " that ends the first part of s begins, or s.n. */
@@ -123,9 +135,11 @@ static enum status read_field_name(const struct map_reader *r, struct str name, 
     }
     if (f->kind == FIELD_ATTRIBUTE && parse_is_reserved(name))
         return MAP_ERROR(r, "\"" STR_FMT "\" can't come from a CSV row; use the native format for it", STR_ARG(name));
-    if (name.n > EVENT_ID_MAX) return MAP_ERROR(r, "a field's name has %zu bytes; at most %d are allowed", name.n, EVENT_ID_MAX);
+    if (name.n > EVENT_ID_MAX)
+        return MAP_ERROR(r, "a field's name has %zu bytes; at most %d are allowed", name.n, EVENT_ID_MAX);
     for (uint32_t i = 0; i < r->map->n_fields; i++)
-        if (str_eq(r->map->fields[i].name, name)) return MAP_ERROR(r, "field \"" STR_FMT "\" is given twice", STR_ARG(name));
+        if (str_eq(r->map->fields[i].name, name))
+            return MAP_ERROR(r, "field \"" STR_FMT "\" is given twice", STR_ARG(name));
     return keep(r, name, &f->name);
 }
 
@@ -146,8 +160,9 @@ static enum status read_field(const struct map_reader *r, struct str key, struct
 static const struct {
     const char *text;
     enum preset_op op;
-} ops[] = {{"~", OP_MATCH},    {"!~", OP_NO_MATCH}, {"=", OP_EQUAL},        {"!=", OP_UNEQUAL}, {"<", OP_LESS},     {"<=", OP_AT_MOST},
-           {">", OP_MORE},     {">=", OP_AT_LEAST}, {"starts", OP_STARTS}, {"empty", OP_EMPTY}, {"present", OP_PRESENT}};
+} ops[] = {{"~", OP_MATCH},       {"!~", OP_NO_MATCH}, {"=", OP_EQUAL},        {"!=", OP_UNEQUAL},
+           {"<", OP_LESS},        {"<=", OP_AT_MOST},  {">", OP_MORE},         {">=", OP_AT_LEAST},
+           {"starts", OP_STARTS}, {"empty", OP_EMPTY}, {"present", OP_PRESENT}};
 
 static enum preset_op op_of(struct str word)
 {
@@ -160,7 +175,8 @@ static enum preset_op op_of(struct str word)
 static enum status read_operand(const struct map_reader *r, struct str text, struct preset_rule *rule)
 {
     const bool none = rule->op == OP_EMPTY || rule->op == OP_PRESENT;
-    if (none != (text.n == 0)) return MAP_ERROR(r, none ? "empty and present take no value" : "the condition has no value to compare with");
+    if (none != (text.n == 0))
+        return MAP_ERROR(r, none ? "empty and present take no value" : "the condition has no value to compare with");
     TRY(keep(r, text, &rule->text));
     if (rule->op >= OP_LESS && rule->op <= OP_AT_LEAST && !parse_decimal(text, &rule->number))
         return MAP_ERROR(r, "\"" STR_FMT "\" is not a number; < <= > >= compare numbers", STR_ARG(text));
@@ -211,7 +227,9 @@ static enum status read_csv(const struct map_reader *r, struct str key, struct s
         r->map->quote = value.n == 1 ? value.p[0] : 0;
         return STATUS_OK;
     }
-    return MAP_ERROR(r, "[csv] knows delimiter (one character or tab) and quote (one character or none), not \"" STR_FMT " = " STR_FMT "\"",
+    return MAP_ERROR(r,
+                     "[csv] knows delimiter (one character or tab) and quote (one character or none), not \"" STR_FMT
+                     " = " STR_FMT "\"",
                      STR_ARG(key), STR_ARG(value));
 }
 
@@ -220,8 +238,9 @@ static enum status read_time(const struct map_reader *r, struct str key, struct 
     int64_t minutes = 0;
     if (str_is(key, "format") && value.n > 0) return keep(r, value, &r->map->time_format);
     if (!str_is(key, "utc_offset_minutes") || !parse_digits(value, &minutes) || minutes < -1440 || minutes > 1440)
-        return MAP_ERROR(r, "[time] knows format and utc_offset_minutes (-1440 to 1440), not \"" STR_FMT " = " STR_FMT "\"",
-                         STR_ARG(key), STR_ARG(value));
+        return MAP_ERROR(
+            r, "[time] knows format and utc_offset_minutes (-1440 to 1440), not \"" STR_FMT " = " STR_FMT "\"",
+            STR_ARG(key), STR_ARG(value));
     r->map->utc_offset_ms = minutes * 60000;
     return STATUS_OK;
 }
@@ -230,9 +249,11 @@ static enum status read_section(struct map_reader *r, struct str line)
 {
     for (int i = 1; i < SECTION_COUNT; i++) {
         r->section = (enum section)i;
-        if (line.n >= 2 && line.p[line.n - 1] == ']' && str_is((struct str){line.p + 1, line.n - 2}, section_names[i])) return STATUS_OK;
+        if (line.n >= 2 && line.p[line.n - 1] == ']' && str_is((struct str){line.p + 1, line.n - 2}, section_names[i]))
+            return STATUS_OK;
     }
-    return MAP_ERROR(r, "unknown section " STR_FMT "; there are [csv] [time] [fields] [constants] [rules]", STR_ARG(line));
+    return MAP_ERROR(r, "unknown section " STR_FMT "; there are [csv] [time] [fields] [constants] [rules]",
+                     STR_ARG(line));
 }
 
 static enum status read_line(struct map_reader *r, struct str line)
@@ -288,8 +309,8 @@ static enum status check_types(const struct map_reader *r)
         if (rule ? m->rules[i].skip : f->kind != FIELD_TYPE || !f->constant) continue;
         const struct str name = rule ? m->rules[i].name : f->text;
         if (str_is(name, "item") || str_is(name, "user") || conf_type_find(r->conf, name) >= 0) continue;
-        return ERR_SET(r->e, STATUS_INVALID, "%s: type \"%s\" is not declared; say what it means with type.%s.label", m->path, name.p,
-                       name.p);
+        return ERR_SET(r->e, STATUS_INVALID, "%s: type \"%s\" is not declared; say what it means with type.%s.label",
+                       m->path, name.p, name.p);
     }
     return STATUS_OK;
 }
@@ -299,7 +320,8 @@ static bool is_number(const struct preset_field *f)
 {
     bool number = false;
     for (uint32_t i = 0; i < f->cell.n_transforms; i++)
-        number = number || f->cell.transforms[i].kind == TRANSFORM_NUMBER || f->cell.transforms[i].kind == TRANSFORM_ABS;
+        number =
+            number || f->cell.transforms[i].kind == TRANSFORM_NUMBER || f->cell.transforms[i].kind == TRANSFORM_ABS;
     return number;
 }
 
@@ -309,7 +331,8 @@ static enum status check_numbers(const struct map_reader *r)
     for (uint32_t i = 0; i < m->n_fields; i++) {
         const struct preset_field *f = &m->fields[i];
         if ((str_is(f->name, "price") || str_is(f->name, "quantity")) && !is_number(f))
-            return ERR_SET(r->e, STATUS_INVALID, "%s: %s must be a number; write %s = COLUMN | number", m->path, f->name.p, f->name.p);
+            return ERR_SET(r->e, STATUS_INVALID, "%s: %s must be a number; write %s = COLUMN | number", m->path,
+                           f->name.p, f->name.p);
     }
     return STATUS_OK;
 }
@@ -320,9 +343,11 @@ static enum status check_map(const struct map_reader *r)
     bool typed = has_field(m, FIELD_TYPE);
     for (uint32_t i = 0; i < m->n_rules; i++) typed = typed || !m->rules[i].skip;
     if (!has_field(m, FIELD_TIME)) return ERR_SET(r->e, STATUS_INVALID, "%s: [fields] needs time = COLUMN", m->path);
-    if (!typed) return ERR_SET(r->e, STATUS_INVALID, "%s: no type; add type = purchase (or another) to [constants]", m->path);
+    if (!typed)
+        return ERR_SET(r->e, STATUS_INVALID, "%s: no type; add type = purchase (or another) to [constants]", m->path);
     if (m->time_format.p == NULL)
-        return ERR_SET(r->e, STATUS_INVALID, "%s: [time] needs format, as in: format = %%Y-%%m-%%d %%H:%%M:%%S", m->path);
+        return ERR_SET(r->e, STATUS_INVALID, "%s: [time] needs format, as in: format = %%Y-%%m-%%d %%H:%%M:%%S",
+                       m->path);
     TRY(check_numbers(r));
     return check_types(r);
 }

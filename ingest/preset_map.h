@@ -26,8 +26,15 @@
 #define PRESET_MAP_RULES 64
 #define PRESET_MAP_COLUMNS 512
 
-enum preset_transform_kind { TRANSFORM_UPPER, TRANSFORM_LOWER, TRANSFORM_TRIM, TRANSFORM_STRIP, TRANSFORM_NUMBER, TRANSFORM_ABS,
-                             TRANSFORM_LIST };
+enum preset_transform_kind {
+    TRANSFORM_UPPER,
+    TRANSFORM_LOWER,
+    TRANSFORM_TRIM,
+    TRANSFORM_STRIP,
+    TRANSFORM_NUMBER,
+    TRANSFORM_ABS,
+    TRANSFORM_LIST
+};
 struct preset_cell { /* a column and what is done to its text */
     struct str column;
     int index; /* in the current file's header */
@@ -47,8 +54,20 @@ struct preset_field {
     struct str text; /* of a constant */
     struct preset_cell cell;
 };
-enum preset_op { OP_ALWAYS, OP_MATCH, OP_NO_MATCH, OP_EQUAL, OP_UNEQUAL, OP_LESS, OP_AT_MOST, OP_MORE, OP_AT_LEAST, OP_STARTS,
-                 OP_EMPTY, OP_PRESENT };
+enum preset_op {
+    OP_ALWAYS,
+    OP_MATCH,
+    OP_NO_MATCH,
+    OP_EQUAL,
+    OP_UNEQUAL,
+    OP_LESS,
+    OP_AT_MOST,
+    OP_MORE,
+    OP_AT_LEAST,
+    OP_STARTS,
+    OP_EMPTY,
+    OP_PRESENT
+};
 struct preset_rule {
     bool skip;
     struct str name; /* the reason, or the type */

@@ -46,7 +46,8 @@ static bool read_field(struct parse_context *x, const json_t *field, struct even
     char renamed[EVENT_ID_MAX];
     const json_t *name = json_object_get(field, "name"), *value = json_object_get(field, "value");
     if (!json_is_string(name) || value == NULL)
-        return reject_set(x->reject, REJECT_BAD_FIELDS, "fields holds something that is not {\"name\": text, \"value\": ...}");
+        return reject_set(x->reject, REJECT_BAD_FIELDS,
+                          "fields holds something that is not {\"name\": text, \"value\": ...}");
     struct str s = {json_string_value(name), json_string_length(name)};
     if (parse_is_reserved(s)) {
         const int n = snprintf(renamed, sizeof renamed, "field_" STR_FMT, STR_ARG(s));
@@ -55,12 +56,15 @@ static bool read_field(struct parse_context *x, const json_t *field, struct even
     return parse_json_attr(x, s, value, out, taken);
 }
 
-static bool read_fields(struct parse_context *x, const json_t *v, size_t more, struct event_attr **attrs, uint32_t *n_attrs)
+static bool read_fields(struct parse_context *x, const json_t *v, size_t more, struct event_attr **attrs,
+                        uint32_t *n_attrs)
 {
     const size_t n = json_array_size(v);
-    if (v != NULL && !json_is_null(v) && !json_is_array(v)) return reject_set(x->reject, REJECT_BAD_FIELDS, "fields must be a list");
+    if (v != NULL && !json_is_null(v) && !json_is_array(v))
+        return reject_set(x->reject, REJECT_BAD_FIELDS, "fields must be a list");
     if (n + more > EVENT_ATTRS_MAX)
-        return reject_set(x->reject, REJECT_TOO_MANY_ATTRIBUTES, "fields has %zu entries; at most %d are allowed", n, EVENT_ATTRS_MAX);
+        return reject_set(x->reject, REJECT_TOO_MANY_ATTRIBUTES, "fields has %zu entries; at most %d are allowed", n,
+                          EVENT_ATTRS_MAX);
     if (n + more == 0) return true;
     *attrs = arena_alloc(x->arena, n + more, sizeof **attrs);
     x->oom = x->oom || *attrs == NULL;
@@ -111,9 +115,11 @@ static bool read_ranking(struct parse_context *x, const json_t *root, struct eve
 {
     const json_t *items = json_object_get(root, "items");
     const size_t n = json_array_size(items);
-    if (!json_is_array(items)) return reject_set(x->reject, REJECT_MISSING_ITEMS, "a ranking needs items, a list of {id}");
+    if (!json_is_array(items))
+        return reject_set(x->reject, REJECT_MISSING_ITEMS, "a ranking needs items, a list of {id}");
     if (n > EVENT_ITEMS_MAX)
-        return reject_set(x->reject, REJECT_TOO_MANY_ITEMS, "items has %zu entries; at most %d are allowed", n, EVENT_ITEMS_MAX);
+        return reject_set(x->reject, REJECT_TOO_MANY_ITEMS, "items has %zu entries; at most %d are allowed", n,
+                          EVENT_ITEMS_MAX);
     ev->items = arena_alloc(x->arena, n, sizeof *ev->items);
     x->oom = x->oom || ev->items == NULL;
     if (ev->items == NULL) return false;
@@ -133,8 +139,8 @@ static bool read_interaction(struct parse_context *x, const struct conf *c, cons
     if (!json_is_string(type)) return reject_set(x->reject, REJECT_BAD_TYPE, "type must be a text, like \"click\"");
     if (!parse_type_behaviour(x, c, (struct str){json_string_value(type), json_string_length(type)}, ev)) return false;
     ev->source = STR("interaction");
-    return id_of(x, root, "id", &ev->id) && id_of(x, root, "item", &ev->item) && id_of(x, root, "ranking", &ev->request) &&
-           read_attrs(x, root, ev);
+    return id_of(x, root, "id", &ev->id) && id_of(x, root, "item", &ev->item) &&
+           id_of(x, root, "ranking", &ev->request) && read_attrs(x, root, ev);
 }
 
 static bool read_kind(struct parse_context *x, const struct conf *c, const json_t *root, struct event *ev)
@@ -142,10 +148,12 @@ static bool read_kind(struct parse_context *x, const struct conf *c, const json_
     const json_t *event = json_object_get(root, "event");
     const struct str kind = {json_string_value(event), json_is_string(event) ? json_string_length(event) : 0};
     if (event == NULL)
-        return reject_set(x->reject, REJECT_MISSING_TYPE, "the message has no event (item, user, ranking or interaction)");
+        return reject_set(x->reject, REJECT_MISSING_TYPE,
+                          "the message has no event (item, user, ranking or interaction)");
     if (str_is(kind, "interaction")) return read_interaction(x, c, root, ev);
     if (str_is(kind, "ranking")) return parse_type(x, c, STR("impression"), ev) && read_ranking(x, root, ev);
-    if (str_is(kind, "item")) return parse_type(x, c, kind, ev) && id_of(x, root, "item", &ev->item) && read_attrs(x, root, ev);
+    if (str_is(kind, "item"))
+        return parse_type(x, c, kind, ev) && id_of(x, root, "item", &ev->item) && read_attrs(x, root, ev);
     if (str_is(kind, "user")) return parse_type(x, c, kind, ev) && read_attrs(x, root, ev);
     return reject_set(x->reject, REJECT_BAD_TYPE, "event must be item, user, ranking or interaction");
 }
@@ -154,7 +162,8 @@ static bool read_root(struct parse_context *x, const struct conf *c, const json_
 {
     const json_t *time = json_object_get(root, "timestamp");
     if (!read_kind(x, c, root, ev)) return false;
-    if (time == NULL || json_is_null(time)) return reject_set(x->reject, REJECT_MISSING_TIME, "the message has no timestamp");
+    if (time == NULL || json_is_null(time))
+        return reject_set(x->reject, REJECT_MISSING_TIME, "the message has no timestamp");
     if (!parse_json_time(x, "timestamp", time, true, &ev->time_ms)) return false;
     if (!id_of(x, root, "user", &ev->user) || !id_of(x, root, "session", &ev->session)) return false;
     return parse_complete(x, ev);

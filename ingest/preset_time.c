@@ -73,8 +73,8 @@ static int days_in(int year, int month)
 
 static bool in_range(const struct time_parts *t)
 {
-    return t->year >= 1 && t->month >= 1 && t->month <= 12 && t->day >= 1 && t->day <= days_in(t->year, t->month) && t->hour <= 23 &&
-           t->minute <= 59 && t->second <= 60;
+    return t->year >= 1 && t->month >= 1 && t->month <= 12 && t->day >= 1 && t->day <= days_in(t->year, t->month) &&
+           t->hour <= 23 && t->minute <= 59 && t->second <= 60;
 }
 
 bool preset_time_parse(struct str format, struct str s, int64_t *ms)

@@ -83,7 +83,8 @@ struct reject_tally {
 };
 void reject_tally_add(struct reject_tally *t, const struct reject *r);
 uint64_t reject_tally_total(const struct reject_tally *t); /* without what rules skipped */
-void reject_tally_report(const struct reject_tally *t, struct report *r); /* rejected and rejects[]; rules as skipped.NAME */
+void reject_tally_report(const struct reject_tally *t,
+                         struct report *r); /* rejected and rejects[]; rules as skipped.NAME */
 void reject_tally_encode(struct buf *b, const struct reject_tally *t);
 enum status reject_tally_decode(struct reject_tally *t, struct buf_reader *r, struct err *e) MUST_CHECK;
 
@@ -95,7 +96,8 @@ struct reject_sink;
 enum status reject_sink_open(struct reject_sink **out, const struct conf *c, uint64_t length, struct err *e) MUST_CHECK;
 /* rec: kind REJECT (or an event refused later: then its `reject` is filled by the caller).  stage: "parse", "watermark", …
  * A file's line: {topic, partition, offset, stage, reason, message, headers, key_base64, value_base64}; absent ones null. */
-enum status reject_sink_write(struct reject_sink *s, const struct source_record *rec, const char *stage, struct err *e) MUST_CHECK;
+enum status reject_sink_write(struct reject_sink *s, const struct source_record *rec, const char *stage,
+                              struct err *e) MUST_CHECK;
 /* Makes what was written durable; *length goes into the checkpoint (0 for a topic). */
 enum status reject_sink_sync(struct reject_sink *s, uint64_t *length, struct err *e) MUST_CHECK;
 void reject_sink_close(struct reject_sink *s); /* NULL is fine */

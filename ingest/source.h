@@ -21,7 +21,7 @@ enum source_kind {
     SOURCE_SKIP,   /* deliberately skipped by a map's rule; counted by `reject` code, not a reject */
     SOURCE_IDLE,   /* Kafka: partition `at` stood at its end for join.idle_ms: it no longer holds the watermark back */
 };
-struct source_raw { /* the message as it came; kept for every record of Kafka and for rejects of files */
+struct source_raw {               /* the message as it came; kept for every record of Kafka and for rejects of files */
     struct str topic, key, value; /* .p NULL: absent */
     struct str headers;           /* JSON object text, or absent */
 };
@@ -49,13 +49,17 @@ struct source_offset {
 struct source;
 /* Files: plain, .gz, .zst, .xz by their content; "-" is stdin; several are merged by time (ties: order given).  Records
  * before `skip` (an ordinal: the checkpoint's next offset) are read and dropped without being given out. */
-enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n, uint64_t skip,
-                              struct err *e) MUST_CHECK;
+enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n,
+                              uint64_t skip, struct err *e) MUST_CHECK;
+/* The same over files of dead letters (reject_letter.h): their messages are tried again.  UNSUPPORTED for csv, whose rows
+ * mean nothing without their file's header. */
+enum status source_open_dead_letters(struct source **out, const struct conf *c, const char *const *paths, size_t n,
+                                     uint64_t skip, struct err *e) MUST_CHECK;
 /* Kafka topics of ingest.topics, all their partitions (manual assignment within one group.id so that lag monitors see
  * it); starts at `offsets` where they are given, else at ingest.start.  A broker that can't be reached within
  * kafka.socket.connection.setup.timeout.ms-like time (10 s default) is IO naming it.  UNSUPPORTED when built without. */
-enum status source_open_kafka(struct source **out, const struct conf *c, struct clock *clock, const struct source_offset *offsets,
-                              size_t n_offsets, struct err *e) MUST_CHECK;
+enum status source_open_kafka(struct source **out, const struct conf *c, struct clock *clock,
+                              const struct source_offset *offsets, size_t n_offsets, struct err *e) MUST_CHECK;
 void source_close(struct source *s);
 /* Fills b (emptied first) with up to SOURCE_BATCH records; waits at most wait_ms for the first.  OK with n >= 1; AGAIN
  * when nothing came; END when files are exhausted; IO names path or broker (Kafka: temporary faults are logged and

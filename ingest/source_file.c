@@ -5,16 +5,21 @@
  * name records independently of where a run began.
  */
 #include "base/mem.h"
+#include "ingest/parse_json.h"
 #include "ingest/preset.h"
+#include "ingest/reject_letter.h"
 #include "ingest/source_ops.h"
 #include <stdatomic.h>
+#include <string.h>
 
 #define HEAD_BLOCK 8192
+#define LETTER_BYTES 65536
 
 struct log_file {
     struct source_reader *reader;
     struct preset *preset;
-    struct arena arena; /* of the head, when there are several files */
+    struct parse_json *letters; /* dead letters: their lines are taken out of JSON first; else NULL */
+    struct arena arena;         /* of the head, when there are several files */
     struct source_record head;
     int64_t time_ms; /* of the last event: stands in for a reject's */
     bool has_head, ended, has_header;
@@ -36,6 +41,7 @@ static void file_close(struct source *base)
     for (size_t i = 0; i < s->n_files; i++) {
         source_reader_close(s->files[i].reader);
         preset_free(s->files[i].preset);
+        parse_json_free(s->files[i].letters);
         arena_fini(&s->files[i].arena);
     }
     mem_free(s->files);
@@ -80,18 +86,31 @@ static enum status next_message(struct log_file *f, struct str *message, enum re
     TRY(source_reader_next(f->reader, message, broken, e));
     if (f->has_header) return STATUS_OK;
     f->has_header = true;
-    if (*broken != REJECT_NONE) return ERR_SET(e, STATUS_INVALID, "%s: the header row can't be read: %s", name, reject_text(*broken));
+    if (*broken != REJECT_NONE)
+        return ERR_SET(e, STATUS_INVALID, "%s: the header row can't be read: %s", name, reject_text(*broken));
     TRY(preset_header(f->preset, name, *message, e));
     return source_reader_next(f->reader, message, broken, e);
 }
 
 /* A reject keeps its bytes and the file's name for the dead letters. */
-static enum status keep_raw(const struct log_file *f, struct str message, struct arena *a, struct source_record *rec, struct err *e)
+static enum status keep_raw(const struct log_file *f, struct str message, struct arena *a, struct source_record *rec,
+                            struct err *e)
 {
     rec->raw.topic = arena_str(a, str_from(source_stream_name(source_reader_stream(f->reader))));
     rec->raw.value = arena_str(a, message);
     if (rec->raw.topic.p != NULL && rec->raw.value.p != NULL) return STATUS_OK;
     return ERR_SET(e, STATUS_OOM, "source: no memory to keep a rejected message of %zu bytes", message.n);
+}
+
+/* The message of a dead letter, and the topic that it came from; *broken when the line is none. */
+static enum status open_letter(struct log_file *f, struct arena *a, struct str *message, struct source_record *rec,
+                               enum reject_code *broken, struct err *e)
+{
+    struct reject_letter letter;
+    const enum status st = reject_letter_read(&letter, f->letters, *message, a, &rec->reject, e);
+    if (st == STATUS_INVALID) *broken = rec->reject.code;
+    if (st == STATUS_OK) *message = letter.raw.value;
+    return st == STATUS_INVALID ? STATUS_OK : st;
 }
 
 static enum status read_record(struct log_file *f, struct arena *a, struct source_record *rec, struct err *e)
@@ -100,11 +119,12 @@ static enum status read_record(struct log_file *f, struct arena *a, struct sourc
     enum reject_code broken;
     TRY(next_message(f, &message, &broken, e));
     rec->raw = (struct source_raw){0};
+    const struct arena_mark mark = arena_save(a);
+    if (broken == REJECT_NONE && f->letters != NULL) TRY(open_letter(f, a, &message, rec, &broken, e));
     if (broken == REJECT_NONE) {
-        const struct arena_mark mark = arena_save(a);
         TRY(preset_parse(f->preset, message, a, rec, e));
         if (rec->kind == SOURCE_EVENT) return STATUS_OK;
-        arena_rewind(a, mark);
+        if (f->letters == NULL) arena_rewind(a, mark); /* else the message itself is in there */
     } else {
         rec->kind = SOURCE_REJECT;
         (void)reject_set(&rec->reject, broken, "%s (%zu bytes kept)", reject_text(broken), message.n);
@@ -189,18 +209,25 @@ static enum status file_next(struct source *base, struct source_batch *b, int wa
     return st;
 }
 
-static enum status open_one(struct source_file *s, struct log_file *f, const struct conf *c, const char *path, struct err *e)
+static enum status open_one(struct source_file *s, struct log_file *f, const struct conf *c, const char *path,
+                            bool letters, struct err *e)
 {
+    size_t max_bytes = (size_t)c->ingest_max_bytes;
     arena_init(&f->arena, HEAD_BLOCK);
     f->time_ms = INT64_MIN;
     TRY(preset_new(&f->preset, c, e));
     f->has_header = !preset_wants_header(f->preset);
-    TRY(source_reader_open(&f->reader, path, (size_t)c->ingest_max_bytes, preset_framing(f->preset), e));
+    if (letters) {
+        TRY(parse_json_new(&f->letters, e));
+        max_bytes = max_bytes * 4 + LETTER_BYTES; /* key and value in base64, and headers */
+    }
+    TRY(source_reader_open(&f->reader, path, max_bytes, preset_framing(f->preset), e));
     s->total += source_stream_total(source_reader_stream(f->reader));
     return STATUS_OK;
 }
 
-enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n, uint64_t skip, struct err *e)
+static enum status open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n,
+                              uint64_t skip, bool letters, struct err *e)
 {
     enum status st = STATUS_OK;
     *out = NULL;
@@ -215,7 +242,7 @@ enum status source_open_files(struct source **out, const struct conf *c, const c
     }
     for (size_t i = 0; i < n; i++) {
         s->n_files = i + 1;
-        TRY_OUT(st, open_one(s, &s->files[i], c, paths[i], e));
+        TRY_OUT(st, open_one(s, &s->files[i], c, paths[i], letters, e));
     }
     for (size_t i = 0; i < n; i++)
         if (source_stream_total(source_reader_stream(s->files[i].reader)) == 0) s->total = 0;
@@ -224,4 +251,20 @@ enum status source_open_files(struct source **out, const struct conf *c, const c
 out:
     if (s != NULL) file_close(&s->base);
     return st;
+}
+
+enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n,
+                              uint64_t skip, struct err *e)
+{
+    return open_files(out, c, paths, n, skip, false, e);
+}
+
+enum status source_open_dead_letters(struct source **out, const struct conf *c, const char *const *paths, size_t n,
+                                     uint64_t skip, struct err *e)
+{
+    *out = NULL;
+    if (strcmp(c->ingest_schema, "csv") == 0)
+        return ERR_SET(e, STATUS_UNSUPPORTED,
+                       "dead letters: rows of ingest.schema=csv can't be tried again without their file's header");
+    return open_files(out, c, paths, n, skip, true, e);
 }

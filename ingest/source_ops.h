@@ -1,4 +1,7 @@
-/* source_ops.h - what a kind of source fills in behind source.h.  Not for other rooms. */
+/* source_ops.h - what a kind of source fills in behind source.h.
+ *
+ * The batch is emptied before `next` is called; everything else is as source.h says.  Not for other rooms.
+ */
 #ifndef INGEST_SOURCE_OPS_H
 #define INGEST_SOURCE_OPS_H
 #include "ingest/source.h"

@@ -37,8 +37,8 @@ static void more(struct source_reader *r)
     r->end += got;
 }
 
-enum status source_reader_open(struct source_reader **out, const char *path, size_t max_bytes, struct source_framing framing,
-                               struct err *e)
+enum status source_reader_open(struct source_reader **out, const char *path, size_t max_bytes,
+                               struct source_framing framing, struct err *e)
 {
     enum status st = STATUS_OK;
     *out = NULL;

@@ -15,10 +15,11 @@ struct source_framing {
     char delimiter, quote; /* quote 0: plain lines (or CSV without quotes) */
 };
 struct source_reader;
-enum status source_reader_open(struct source_reader **out, const char *path, size_t max_bytes, struct source_framing framing,
-                               struct err *e) MUST_CHECK;
+enum status source_reader_open(struct source_reader **out, const char *path, size_t max_bytes,
+                               struct source_framing framing, struct err *e) MUST_CHECK;
 void source_reader_close(struct source_reader *r); /* NULL is fine */
 /* *message lives until the next call.  *broken: REJECT_NONE, else why it is no message.  END; IO as source_stream_read. */
-enum status source_reader_next(struct source_reader *r, struct str *message, enum reject_code *broken, struct err *e) MUST_CHECK;
+enum status source_reader_next(struct source_reader *r, struct str *message, enum reject_code *broken,
+                               struct err *e) MUST_CHECK;
 const struct source_stream *source_reader_stream(const struct source_reader *r);
 #endif

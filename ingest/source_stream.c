@@ -53,8 +53,8 @@ static enum status fill(struct source_stream *s, size_t want, struct err *e)
         const ssize_t got = read(s->fd, s->in + s->n, INPUT_BYTES - s->n);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0)
-            return ERR_SET(e, STATUS_IO, "%s: reading at byte %llu failed: %s", source_stream_name(s), (unsigned long long)s->taken,
-                           strerror(errno));
+            return ERR_SET(e, STATUS_IO, "%s: reading at byte %llu failed: %s", source_stream_name(s),
+                           (unsigned long long)s->taken, strerror(errno));
         if (got == 0) s->eof = true;
         s->n += (size_t)got;
         s->taken += (uint64_t)got;
@@ -65,7 +65,11 @@ static enum status fill(struct source_stream *s, size_t want, struct err *e)
 static enum codec codec_of(const unsigned char *p, size_t n)
 {
     if (n >= 2 && p[0] == 0x1f && p[1] == 0x8b) return CODEC_GZIP;
-    if (n >= 6 && memcmp(p, "\xfd" "7zXZ\0", 6) == 0) return CODEC_XZ;
+    if (n >= 6 && memcmp(p,
+                         "\xfd"
+                         "7zXZ\0",
+                         6) == 0)
+        return CODEC_XZ;
     if (n >= 4 && memcmp(p, "\x28\xb5\x2f\xfd", 4) == 0) return CODEC_ZSTD;
     return CODEC_PLAIN;
 }

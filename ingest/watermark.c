@@ -20,7 +20,7 @@ struct part {
 };
 struct watermark {
     int64_t max_jump_ms;
-    struct part *parts; /* by (topic, partition) */
+    struct part *parts;              /* by (topic, partition) */
     size_t n_parts, cap_parts, last; /* last: found last */
     int64_t watermark_ms;
     struct held decided; /* being handed out */
@@ -128,7 +128,8 @@ static enum status hold(struct part *p, const struct source_record *rec, struct 
     struct source_record *to = &h->records[h->n];
     *to = *rec;
     if (event_copy(&to->event, &rec->event, &h->arena) != STATUS_OK || !copy_str(&h->arena, &to->raw.topic) ||
-        !copy_str(&h->arena, &to->raw.key) || !copy_str(&h->arena, &to->raw.value) || !copy_str(&h->arena, &to->raw.headers))
+        !copy_str(&h->arena, &to->raw.key) || !copy_str(&h->arena, &to->raw.value) ||
+        !copy_str(&h->arena, &to->raw.headers))
         return ERR_SET(e, STATUS_OOM, "watermark: no memory to hold an event");
     h->n++;
     return STATUS_OK;
@@ -181,11 +182,13 @@ enum status watermark_decided(struct watermark *w, const struct source_record **
     struct source_record *rec = &w->decided.records[w->decided_at++];
     *out = rec;
     if (w->accepted) {
-        if (find(w, rec->at.topic, rec->at.partition, &p, NULL) == STATUS_OK) move(w, p, rec->event.time_ms); /* it is there */
+        if (find(w, rec->at.topic, rec->at.partition, &p, NULL) == STATUS_OK)
+            move(w, p, rec->event.time_ms); /* it is there */
         return STATUS_OK;
     }
     rec->kind = SOURCE_REJECT;
-    (void)reject_set(&rec->reject, REJECT_TIME_JUMP, "time %lld lies more than ingest.max_jump_ms=%lld ahead, and no %d later events agreed",
+    (void)reject_set(&rec->reject, REJECT_TIME_JUMP,
+                     "time %lld lies more than ingest.max_jump_ms=%lld ahead, and no %d later events agreed",
                      (long long)rec->event.time_ms, (long long)w->max_jump_ms, WATERMARK_AGREE);
     return STATUS_OK;
 }
@@ -283,7 +286,8 @@ static enum status decode_part(struct watermark *w, struct buf_reader *r, struct
 
 enum status watermark_decode(struct watermark *w, struct buf_reader *r, struct err *e)
 {
-    if (buf_get_u8(r) != MARK_FORMAT) return ERR_SET(e, STATUS_CORRUPT, "watermark: unknown format of the stored state");
+    if (buf_get_u8(r) != MARK_FORMAT)
+        return ERR_SET(e, STATUS_CORRUPT, "watermark: unknown format of the stored state");
     w->watermark_ms = buf_get_i64(r);
     const size_t n = buf_get_count(r, 18);
     for (size_t i = 0; i < n && !r->bad; i++) TRY(decode_part(w, r, e));

@@ -34,5 +34,6 @@ enum status watermark_idle(struct watermark *w, struct event_position at, struct
 int64_t watermark_ms(const struct watermark *w); /* INT64_MIN before it is known */
 size_t watermark_held(const struct watermark *w);
 void watermark_encode(struct buf *b, const struct watermark *w);
-enum status watermark_decode(struct watermark *w, struct buf_reader *r, struct err *e) MUST_CHECK; /* into an empty one */
+enum status watermark_decode(struct watermark *w, struct buf_reader *r,
+                             struct err *e) MUST_CHECK; /* into an empty one */
 #endif
