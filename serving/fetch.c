@@ -53,8 +53,9 @@ static enum status fill_probe(struct slate *s, struct feat *feat, const struct r
 static enum status make_probe(struct fetch *f, struct feat *feat, struct err *e)
 {
     struct record_user user = {0};
-    struct record_item items[PROBE_ITEMS] = {{0}};
+    struct record_item items[PROBE_ITEMS];
     static const char *const titles[PROBE_ITEMS] = {"white metal lantern", "red wooden toy"};
+    memset(items, 0, sizeof items);
     enum status st = slate_new(&f->slate, e);
     for (size_t i = 0; i < PROBE_ITEMS && st == STATUS_OK; i++) {
         const struct event_attr attrs[] = {

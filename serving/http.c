@@ -1,0 +1,300 @@
+/* http.c - libmicrohttpd behind http.h: a pool of epoll threads, bodies gathered within bounds, replies handed out.
+ *
+ * Each request has an exchange (body and reply buffers) from a free list, so a warm server allocates nothing of ours.
+ */
+#include "serving/http.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "serving/http_routes.h"
+#include "serving/page.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IDLE_S 30                /* a connection may be silent this long */
+#define REQUEST_US INT64_C(30000000) /* from a request's head to its last byte */
+#define HEADERS_BYTES 32768      /* of one connection */
+#define TOKEN_MAX 4096
+#define BEARER "Bearer "
+
+struct exchange {
+    struct buf body, reply;
+    int64_t start_us;
+    bool too_large, replied;
+    struct exchange *next;
+};
+struct http {
+    struct http_shared shared;
+    struct MHD_Daemon *daemon;
+    char host[NI_MAXHOST];
+    int port;
+    pthread_mutex_t lock; /* of the free list */
+    struct exchange *spare;
+    atomic_int under_way;
+};
+
+/* --- exchanges ---------------------------------------------------------------------------------------------------- */
+
+static struct exchange *exchange_get(struct http *h)
+{
+    (void)pthread_mutex_lock(&h->lock);
+    struct exchange *x = h->spare;
+    if (x != NULL) h->spare = x->next;
+    (void)pthread_mutex_unlock(&h->lock);
+    if (x == NULL) x = mem_calloc(1, sizeof *x);
+    if (x == NULL) return NULL;
+    buf_clear(&x->body);
+    buf_clear(&x->reply);
+    x->too_large = x->replied = false;
+    x->start_us = h->shared.o.clock->mono_us(h->shared.o.clock);
+    (void)atomic_fetch_add(&h->under_way, 1);
+    return x;
+}
+
+static void exchange_put(struct http *h, struct exchange *x)
+{
+    (void)atomic_fetch_sub(&h->under_way, 1);
+    (void)pthread_mutex_lock(&h->lock);
+    x->next = h->spare;
+    h->spare = x;
+    (void)pthread_mutex_unlock(&h->lock);
+}
+
+static void completed(void *cls, struct MHD_Connection *c, void **at, enum MHD_RequestTerminationCode why)
+{
+    (void)c, (void)why;
+    if (*at != NULL) exchange_put(cls, *at);
+    *at = NULL;
+}
+
+/* --- one request -------------------------------------------------------------------------------------------------- */
+
+static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, struct exchange *x, const struct http_reply *r)
+{
+    static const char no_memory[] = "{\"error\":{\"code\":\"out_of_memory\",\"message\":\"out of memory\"}}\n";
+    const bool empty = r->body->n == 0 && r->status == 503;
+    struct MHD_Response *m = MHD_create_response_from_buffer(empty ? sizeof no_memory - 1 : r->body->n,
+                                                             empty ? (void *)(uintptr_t)no_memory : r->body->p,
+                                                             MHD_RESPMEM_PERSISTENT); /* lives until completed() */
+    if (m == NULL) return MHD_NO;
+    (void)MHD_add_response_header(m, "Content-Type", r->type);
+    (void)MHD_add_response_header(m, "Cache-Control", "no-store");
+    (void)MHD_add_response_header(m, "X-Content-Type-Options", "nosniff");
+    if (r->allow != NULL) (void)MHD_add_response_header(m, "Allow", r->allow);
+    if (r->status == 401) (void)MHD_add_response_header(m, "WWW-Authenticate", "Bearer");
+    if (r->status == 429 || r->status == 503) (void)MHD_add_response_header(m, "Retry-After", "1");
+    if (x->too_large || atomic_load(&h->shared.draining)) (void)MHD_add_response_header(m, "Connection", "close");
+    const enum MHD_Result ok = MHD_queue_response(c, (unsigned)r->status, m);
+    MHD_destroy_response(m);
+    const int64_t us = h->shared.o.clock->mono_us(h->shared.o.clock) - x->start_us;
+    metric_request(h->shared.o.metric, r->route, r->status, (double)us * 1e-6);
+    x->replied = true;
+    return ok;
+}
+
+static struct str bearer_of(struct MHD_Connection *c)
+{
+    const char *v = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization");
+    if (v == NULL || strncmp(v, BEARER, strlen(BEARER)) != 0) return (struct str){NULL, 0};
+    return str_from(v + strlen(BEARER));
+}
+
+static enum MHD_Result too_large(struct http *h, struct MHD_Connection *c, struct exchange *x, const char *path)
+{
+    char text[160];
+    struct http_reply r = {.body = &x->reply};
+    (void)http_methods(&h->shared, str_from(path), &r.route);
+    (void)snprintf(text, sizeof text, "the body is longer than serving.max_body_bytes=%lld", (long long)h->shared.o.conf->serving_max_body);
+    x->too_large = true;
+    http_error(&r, 413, "too_large", text);
+    return send_reply(h, c, x, &r);
+}
+
+/* The head is there.  A body that says itself that it is too long is refused before it is read. */
+static enum MHD_Result begin(struct http *h, struct MHD_Connection *c, const char *path, void **at)
+{
+    struct exchange *x = exchange_get(h);
+    if (x == NULL) return MHD_NO;
+    *at = x;
+    const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
+    if (length != NULL && strtoull(length, NULL, 10) > (unsigned long long)h->shared.o.conf->serving_max_body)
+        return too_large(h, c, x, path);
+    return MHD_YES;
+}
+
+/* Takes a piece of the body; past the limit it is read on, up to as much again, so that the client gets its answer. */
+static enum MHD_Result gather(struct http *h, struct exchange *x, const char *p, size_t *n)
+{
+    const size_t limit = (size_t)h->shared.o.conf->serving_max_body;
+    if (h->shared.o.clock->mono_us(h->shared.o.clock) - x->start_us > REQUEST_US) return MHD_NO;
+    if (x->body.n + *n > 2 * limit) return MHD_NO;
+    buf_put(&x->body, p, *n);
+    x->too_large = x->body.n > limit;
+    *n = 0;
+    return x->body.oom ? MHD_NO : MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *path, const char *method,
+                                  const char *protocol, const char *upload, size_t *n_upload, void **at)
+{
+    struct http *h = cls;
+    struct exchange *x = *at;
+    (void)protocol;
+    if (x == NULL) return begin(h, c, path, at);
+    if (x->replied) { /* refused already: what still comes is dropped */
+        *n_upload = 0;
+        return MHD_YES;
+    }
+    if (*n_upload > 0) return gather(h, x, upload, n_upload);
+    if (x->too_large) return too_large(h, c, x, path);
+    x->start_us = h->shared.o.clock->mono_us(h->shared.o.clock);
+    const struct http_request q = {str_from(method), str_from(path), {(const char *)x->body.p, x->body.n}, bearer_of(c)};
+    struct http_reply r = {.body = &x->reply};
+    http_answer(&h->shared, &q, &r);
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    if (info != NULL) metric_set(h->shared.o.metric, METRIC_CONNECTIONS, info->num_connections);
+    return send_reply(h, c, x, &r);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------------ */
+
+/* First line of the token file. */
+static enum status read_token(const char *path, struct buf *token, struct err *e)
+{
+    char line[TOKEN_MAX];
+    if (path[0] == '\0') return STATUS_OK;
+    FILE *f = fopen(path, "r");
+    if (f == NULL) return ERR_SET(e, STATUS_IO, "serving.token_file: %s: %s", path, strerror(errno));
+    const bool got = fgets(line, sizeof line, f) != NULL;
+    (void)fclose(f);
+    const size_t n = got ? strcspn(line, "\r\n") : 0;
+    if (n == 0) return ERR_SET(e, STATUS_INVALID, "serving.token_file: %s: its first line is empty; put a token there", path);
+    buf_put(token, line, n);
+    return buf_status(token, e);
+}
+
+/* "127.0.0.1:8080", "[::1]:0", ":8080" (all addresses). */
+static enum status resolve(const char *listen, struct addrinfo **out, struct err *e)
+{
+    char host[NI_MAXHOST];
+    const char *colon = strrchr(listen, ':');
+    size_t n = colon ? (size_t)(colon - listen) : 0;
+    const char *from = listen;
+    if (colon == NULL || colon[1] == '\0' || n >= sizeof host)
+        return ERR_SET(e, STATUS_INVALID, "serving.listen: '%s' is not address:port", listen);
+    if (n >= 2 && from[0] == '[' && from[n - 1] == ']') from++, n -= 2;
+    memcpy(host, from, n);
+    host[n] = '\0';
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    const int rc = getaddrinfo(n > 0 ? host : NULL, colon + 1, &hints, out);
+    return rc == 0 ? STATUS_OK : ERR_SET(e, STATUS_INVALID, "serving.listen: '%s': %s", listen, gai_strerror(rc));
+}
+
+static enum status listen_on(const struct http *h, const char *listen, int *out, struct err *e)
+{
+    struct addrinfo *a = NULL;
+    const int one = 1;
+    enum status st = resolve(listen, &a, e);
+    (void)h;
+    if (st != STATUS_OK) return st;
+    const int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 || bind(fd, a->ai_addr, a->ai_addrlen) != 0 ||
+        listen(fd, 512) != 0) {
+        st = ERR_SET(e, STATUS_IO, "serving.listen: %s: %s; choose another, or port 0 for a free one", listen, strerror(errno));
+        if (fd >= 0) (void)close(fd);
+    } else {
+        *out = fd;
+    }
+    freeaddrinfo(a);
+    return st;
+}
+
+static enum status name_socket(struct http *h, int fd, struct err *e)
+{
+    struct sockaddr_storage a;
+    socklen_t n = sizeof a;
+    char port[NI_MAXSERV];
+    if (getsockname(fd, (struct sockaddr *)&a, &n) != 0 ||
+        getnameinfo((struct sockaddr *)&a, n, h->host, sizeof h->host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return ERR_SET(e, STATUS_IO, "http: the socket's address is not to be had: %s", strerror(errno));
+    h->port = atoi(port);
+    return STATUS_OK;
+}
+
+static enum status start(struct http *h, int fd, struct err *e)
+{
+    const struct conf *c = h->shared.o.conf;
+    const unsigned threads = (unsigned)c->serving_threads;
+    const unsigned connections = (unsigned)c->serving_connections > threads ? (unsigned)c->serving_connections : threads;
+    const unsigned pool = threads > 1 ? threads : 0; /* one thread is no pool */
+    h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, h,
+                                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                 (size_t)HEADERS_BYTES, MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_NOTIFY_COMPLETED,
+                                 completed, h, MHD_OPTION_END);
+    if (h->daemon != NULL) return STATUS_OK;
+    return ERR_SET(e, STATUS_IO, "http: the server cannot be started on %s:%d", h->host, h->port);
+}
+
+static void free_all(struct http *h)
+{
+    for (struct exchange *x = h->spare, *next; x != NULL; x = next) {
+        next = x->next;
+        buf_fini(&x->body);
+        buf_fini(&x->reply);
+        mem_free(x);
+    }
+    buf_fini(&h->shared.page);
+    buf_fini(&h->shared.token);
+    (void)pthread_mutex_destroy(&h->lock);
+    (void)pthread_mutex_destroy(&h->shared.intake);
+    mem_free(h);
+}
+
+enum status http_open(struct http **out, const struct http_options *o, struct err *e)
+{
+    enum status st;
+    int fd = -1;
+    *out = NULL;
+    struct http *h = mem_calloc(1, sizeof *h);
+    if (h == NULL) return ERR_SET(e, STATUS_OOM, "http: no memory");
+    h->shared.o = *o;
+    if (pthread_mutex_init(&h->lock, NULL) != 0 || pthread_mutex_init(&h->shared.intake, NULL) != 0) {
+        mem_free(h);
+        return ERR_SET(e, STATUS_OOM, "http: no lock can be made");
+    }
+    page_write(&h->shared.page);
+    TRY_OUT(st, buf_status(&h->shared.page, e));
+    TRY_OUT(st, read_token(o->conf->serving_token_file, &h->shared.token, e));
+    TRY_OUT(st, listen_on(h, o->conf->serving_listen, &fd, e));
+    TRY_OUT(st, name_socket(h, fd, e));
+    TRY_OUT(st, start(h, fd, e));
+    *out = h;
+    return STATUS_OK;
+out:
+    if (fd >= 0) (void)close(fd);
+    free_all(h);
+    return st;
+}
+
+void http_close(struct http *h, int64_t drain_ms)
+{
+    if (h == NULL) return;
+    atomic_store(&h->shared.draining, true);
+    const int fd = MHD_quiesce_daemon(h->daemon); /* ours again: it listens no more */
+    if (fd >= 0) (void)close(fd);
+    for (int64_t ms = 0; ms < drain_ms && atomic_load(&h->under_way) > 0; ms += 5)
+        (void)nanosleep(&(struct timespec){0, 5000000}, NULL);
+    MHD_stop_daemon(h->daemon);
+    free_all(h);
+}
+
+const char *http_address(const struct http *h) { return h->host; }
+int http_port(const struct http *h) { return h->port; }

@@ -1,0 +1,234 @@
+/* http_routes.c - one small function per route, and the table that leads to them. */
+#include "serving/http_routes.h"
+#include "base/log.h"
+#include "schemas/event_json.h"
+#include "serving/score_infer.h"
+#include <string.h>
+
+#define JSON "application/json"
+#define MODELS "/v2/models/"
+
+void http_error(struct http_reply *r, int status, const char *code, const char *message)
+{
+    buf_clear(r->body);
+    r->status = status;
+    r->type = JSON;
+    buf_printf(r->body, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+    event_json_string(r->body, str_from(message));
+    buf_printf(r->body, "}}\n");
+}
+
+/* A failed call's status as HTTP says it. */
+static void failed(struct http_reply *r, enum status st, const struct err *e)
+{
+    switch (st) {
+    case STATUS_INVALID: http_error(r, 400, "invalid_request", e->text); break;
+    case STATUS_FULL: http_error(r, 413, "too_large", e->text); break;
+    case STATUS_NOT_FOUND: http_error(r, 503, "no_model", e->text); break;
+    case STATUS_OOM: http_error(r, 503, "out_of_memory", e->text); break;
+    default:
+        log_limited(LOG_ERROR, "request", "%s", e->text);
+        http_error(r, 500, "internal", "the request could not be scored; see the scorer's log");
+    }
+}
+
+/* Compares in a time that depends on the given text's length alone. */
+static bool token_is(const struct buf *want, struct str given)
+{
+    unsigned diff = want->n != given.n;
+    for (size_t i = 0; i < given.n; i++) diff |= (unsigned)(unsigned char)given.p[i] ^ want->p[i % want->n];
+    return diff == 0;
+}
+
+/* --- routes ------------------------------------------------------------------------------------------------------- */
+
+typedef void route_fn(struct http_shared *s, const struct http_request *q, struct http_reply *r);
+
+static void rerank(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    struct err e = {0};
+    const struct score_answer *a;
+    struct score_hand *h = score_borrow(s->o.score);
+    enum status st = score_request_parse(score_request_of(h), q->body, s->o.conf, &e);
+    if (st == STATUS_OK) st = score_rank(h, &a, &e);
+    if (st == STATUS_OK) {
+        score_write_answer(h, a, r->body);
+        score_answered(h, a);
+    }
+    score_return(s->o.score, h);
+    if (st != STATUS_OK) failed(r, st, &e);
+}
+
+/* The path's model; answers 404 itself when it is another. */
+static bool is_our_model(struct http_shared *s, struct str path, const char *tail, struct http_reply *r)
+{
+    const char *name = score_model_name(s->o.score);
+    const size_t head = strlen(MODELS), n = strlen(name), end = strlen(tail);
+    if (path.n == head + n + end && memcmp(path.p + head, name, n) == 0) return true;
+    http_error(r, 404, "no_such_model", "this scorer serves another model; GET /v1/models names it");
+    return false;
+}
+
+static void infer(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    struct err e = {0};
+    const struct score_answer *a;
+    if (!is_our_model(s, q->path, "/infer", r)) return;
+    struct score_hand *h = score_borrow(s->o.score);
+    enum status st = score_infer_parse(score_request_of(h), q->body, s->o.conf, &e);
+    if (st == STATUS_OK) st = score_rank(h, &a, &e);
+    if (st == STATUS_OK) {
+        score_infer_write(score_request_of(h), a, score_model_name(s->o.score), r->body);
+        score_answered(h, a);
+    }
+    score_return(s->o.score, h);
+    if (st != STATUS_OK) failed(r, st, &e);
+}
+
+static void events(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    struct err e = {0};
+    size_t n = 0;
+    if (s->o.intake == NULL) {
+        http_error(r, 501, "no_intake", "this scorer takes no events: set kafka.bootstrap.servers, or produce to the topic");
+        return;
+    }
+    (void)pthread_mutex_lock(&s->intake);
+    const enum status st = s->o.intake->take(s->o.intake->user, q->body, &n, &e);
+    (void)pthread_mutex_unlock(&s->intake);
+    if (st == STATUS_INVALID) {
+        http_error(r, 400, "invalid_event", e.text);
+    } else if (st == STATUS_FULL) {
+        http_error(r, 429, "too_many_events", e.text);
+    } else if (st != STATUS_OK) {
+        http_error(r, 503, "intake_away", e.text);
+    } else {
+        metric_add(s->o.metric, METRIC_EVENTS_ACCEPTED, n);
+        r->status = 202;
+        buf_printf(r->body, "{\"accepted\":%zu}\n", n);
+    }
+}
+
+static void models(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    (void)q;
+    score_write_models(s->o.score, r->body);
+}
+
+static void server(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    (void)q;
+    buf_printf(r->body, "{\"name\":\"freshet\",\"version\":");
+    event_json_string(r->body, str_from(s->o.version));
+    buf_printf(r->body, ",\"extensions\":[]}");
+}
+
+static void metadata(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    if (is_our_model(s, q->path, "", r)) score_write_metadata(s->o.score, r->body);
+}
+
+static void live(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    (void)s, (void)q;
+    buf_printf(r->body, "{\"live\":true}");
+}
+
+static void ready(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    (void)q;
+    if (atomic_load(&s->draining))
+        http_error(r, 503, "draining", "the scorer is going down");
+    else if (!score_ready(s->o.score))
+        http_error(r, 503, "no_model", "no version is in force yet");
+    else
+        buf_printf(r->body, "{\"ready\":true}");
+}
+
+static void model_ready(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    if (is_our_model(s, q->path, "/ready", r)) ready(s, q, r);
+}
+
+static void metrics(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    (void)q;
+    score_update_gauges(s->o.score);
+    metric_write_prometheus(s->o.metric, r->body);
+    r->type = "text/plain; version=0.0.4; charset=utf-8";
+}
+
+static void page(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    (void)q;
+    buf_put(r->body, s->page.p, s->page.n);
+    r->type = "text/html; charset=utf-8";
+}
+
+/* --- the table ---------------------------------------------------------------------------------------------------- */
+
+struct route {
+    const char *path, *tail; /* tail: the path is MODELS, a name, this */
+    bool post, open;         /* open: asks for no token (the page holds no data) */
+    enum metric_route metric;
+    route_fn *fn;
+};
+static const struct route table[] = {
+    {"/v1/rerank", NULL, true, false, METRIC_ROUTE_RERANK, rerank},
+    {"/v1/events", NULL, true, false, METRIC_ROUTE_EVENTS, events},
+    {"/v1/models", NULL, false, false, METRIC_ROUTE_MODELS, models},
+    {"/v2/health/live", NULL, false, true, METRIC_ROUTE_HEALTH, live},
+    {"/v2/health/ready", NULL, false, true, METRIC_ROUTE_HEALTH, ready},
+    {"/v2", NULL, false, false, METRIC_ROUTE_METADATA, server},
+    {NULL, "/infer", true, false, METRIC_ROUTE_INFER, infer},
+    {NULL, "/ready", false, false, METRIC_ROUTE_HEALTH, model_ready},
+    {NULL, "", false, false, METRIC_ROUTE_METADATA, metadata},
+    {"/metrics", NULL, false, false, METRIC_ROUTE_METRICS, metrics},
+    {"/", NULL, false, true, METRIC_ROUTE_PAGE, page},
+};
+
+static bool ends(struct str s, const char *tail)
+{
+    const size_t n = strlen(tail);
+    return s.n >= n && memcmp(s.p + s.n - n, tail, n) == 0;
+}
+
+static const struct route *find(struct str path)
+{
+    const bool model = path.n > strlen(MODELS) && memcmp(path.p, MODELS, strlen(MODELS)) == 0;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const struct route *r = &table[i];
+        if (r->path != NULL ? str_is(path, r->path) : model && ends(path, r->tail)) return r;
+    }
+    return NULL;
+}
+
+const char *http_methods(const struct http_shared *s, struct str path, enum metric_route *route)
+{
+    (void)s;
+    const struct route *r = find(path);
+    *route = r ? r->metric : METRIC_ROUTE_OTHER;
+    return r == NULL ? NULL : r->post ? "POST" : "GET, HEAD";
+}
+
+void http_answer(struct http_shared *s, const struct http_request *q, struct http_reply *r)
+{
+    const struct route *to = find(q->path);
+    const bool get = str_is(q->method, "GET") || str_is(q->method, "HEAD");
+    buf_clear(r->body);
+    r->status = 200;
+    r->type = JSON;
+    r->allow = NULL;
+    r->route = to ? to->metric : METRIC_ROUTE_OTHER;
+    if (s->token.n > 0 && (to == NULL || !to->open) && (q->bearer.p == NULL || !token_is(&s->token, q->bearer))) {
+        http_error(r, 401, "unauthorized", "give the token: Authorization: Bearer <token>");
+    } else if (to == NULL) {
+        http_error(r, 404, "no_such_path", "no such path; GET / shows what there is");
+    } else if (to->post ? !str_is(q->method, "POST") : !get) {
+        http_error(r, 405, "method_not_allowed", to->post ? "this path takes POST" : "this path takes GET");
+        r->allow = to->post ? "POST" : "GET, HEAD";
+    } else {
+        to->fn(s, q, r);
+    }
+    if (r->body->oom) r->status = 503, buf_clear(r->body);
+}

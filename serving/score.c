@@ -1,0 +1,259 @@
+/* score.c - building the scorer, the pool of hands, and what it says of itself. */
+#include "serving/score.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "schemas/event_json.h"
+#include "serving/score_infer.h"
+#include "serving/score_private.h"
+#include <string.h>
+#include <time.h>
+
+static enum status open_model(struct score *s, struct err *e)
+{
+    const struct conf *c = s->conf;
+    const bool encodes = conf_list_has(c->model_parts, "text") || conf_list_has(c->model_parts, "match");
+    TRY(token_open(&s->vocab, c->model_base, e));
+    TRY(describe_open(&s->templates, c, e));
+    if (encodes) {
+        TRY(kern_new(&s->kern, c->kernels_backend, e));
+        TRY(encoder_open(&s->encoder, s->kern, c->model_base, e));
+    }
+    TRY(feat_new(&s->probe_feat, c, s->vocab, s->templates, e));
+    TRY(model_new(&s->model, c, s->encoder, feat_count(s->probe_feat), e));
+    if (model_wants_states(s->model))
+        TRY(state_cache_new(&s->states, s->encoder, model_frozen_layers(s->model), model_wants_tokens(s->model),
+                            (size_t)c->kernels_cache_bytes, (unsigned)c->kernels_threads, c->kernels_backend, e));
+    s->text_part = SIZE_MAX;
+    for (size_t i = 0; i < model_n_parts(s->model); i++)
+        if (strcmp(model_part_name(s->model, i), "text") == 0) s->text_part = i;
+    return model_run_new(&s->probe_run, s->model, s->states, false, e);
+}
+
+static enum status open_hands(struct score *s, struct err *e)
+{
+    const size_t n = (size_t)s->conf->serving_threads + 1;
+    s->hands = mem_calloc(n, sizeof *s->hands);
+    if (s->hands == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for %zu hands", n);
+    s->n_hands = n;
+    for (size_t i = 0; i < n; i++) TRY(score_hand_init(&s->hands[i], s, e));
+    return STATUS_OK;
+}
+
+static enum status make_locks(struct score *s, struct err *e)
+{
+    pthread_condattr_t attr;
+    bool ok = pthread_mutex_init(&s->lock, NULL) == 0 && pthread_condattr_init(&attr) == 0;
+    ok = ok && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 && pthread_cond_init(&s->returned, &attr) == 0 &&
+         pthread_cond_init(&s->stop, &attr) == 0;
+    return ok ? STATUS_OK : ERR_SET(e, STATUS_OOM, "scorer: no lock can be made");
+}
+
+enum status score_open(struct score **out, const struct conf *c, struct clock *clock, struct metric *m, struct err *e)
+{
+    enum status st;
+    *out = NULL;
+    struct score *s = mem_calloc(1, sizeof *s);
+    if (s == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory");
+    s->conf = c;
+    s->clock = clock;
+    s->metric = m;
+    s->opened_wall_ms = clock->wall_ms(clock);
+    st = make_locks(s, e);
+    if (st != STATUS_OK) {
+        mem_free(s);
+        return st;
+    }
+    TRY_OUT(st, open_model(s, e));
+    TRY_OUT(st, fetch_new(&s->fetch, c, clock, s->model, s->probe_run, s->probe_feat, e));
+    TRY_OUT(st, slot_new(&s->slot, e));
+    TRY_OUT(st, score_records_new(&s->records, SCORE_RECORD_BYTES, e));
+    TRY_OUT(st, score_served_open(s, e));
+    TRY_OUT(st, open_hands(s, e));
+    *out = s;
+    return STATUS_OK;
+out:
+    score_close(s);
+    return st;
+}
+
+enum status score_start(struct score *s, struct err *e)
+{
+    TRY(score_served_start(s, e));
+    return score_watch_start(s, e);
+}
+
+void score_close(struct score *s)
+{
+    if (s == NULL) return;
+    score_watch_stop(s);
+    score_served_stop(s);
+    for (size_t i = 0; i < s->n_hands; i++) score_hand_fini(&s->hands[i]);
+    mem_free(s->hands);
+    score_served_close(s);
+    score_records_free(s->records);
+    fetch_free(s->fetch);
+    slot_free(s->slot);
+    model_run_free(s->probe_run);
+    feat_free(s->probe_feat);
+    state_cache_free(s->states);
+    model_free(s->model);
+    encoder_free(s->encoder);
+    kern_free(s->kern);
+    describe_close(s->templates);
+    token_free(s->vocab);
+    (void)pthread_cond_destroy(&s->stop);
+    (void)pthread_cond_destroy(&s->returned);
+    (void)pthread_mutex_destroy(&s->lock);
+    mem_free(s);
+}
+
+/* --- the pool ----------------------------------------------------------------------------------------------------- */
+
+/* Of the hands that are in, the one bound last: a request gets the newest version that is ready. */
+static struct score_hand *newest_in(struct score *s)
+{
+    struct score_hand *best = NULL;
+    for (size_t i = 0; i < s->n_hands; i++)
+        if (!s->hands[i].out && (best == NULL || s->hands[i].order > best->order)) best = &s->hands[i];
+    return best;
+}
+
+struct score_hand *score_borrow(struct score *s)
+{
+    struct score_hand *h;
+    (void)pthread_mutex_lock(&s->lock);
+    while ((h = newest_in(s)) == NULL) (void)pthread_cond_wait(&s->returned, &s->lock);
+    h->out = true;
+    (void)pthread_mutex_unlock(&s->lock);
+    return h;
+}
+
+void score_return(struct score *s, struct score_hand *h)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    h->out = false;
+    (void)pthread_cond_broadcast(&s->returned);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+/* A hand that is in and not bound to v; NULL when there is none left, in or out. */
+static struct score_hand *borrow_stale(struct score *s, const struct slot_version *v)
+{
+    struct score_hand *h = NULL;
+    (void)pthread_mutex_lock(&s->lock);
+    for (bool any = true; any && h == NULL;) {
+        any = false;
+        for (size_t i = 0; i < s->n_hands && h == NULL; i++) {
+            if (s->hands[i].version == v) continue;
+            any = true;
+            if (!s->hands[i].out) h = &s->hands[i];
+        }
+        if (any && h == NULL) (void)pthread_cond_wait(&s->returned, &s->lock);
+    }
+    if (h != NULL) h->out = true;
+    (void)pthread_mutex_unlock(&s->lock);
+    return h;
+}
+
+enum status score_bind_all(struct score *s, struct err *e)
+{
+    struct score_hand *h;
+    struct slot_version *v = slot_acquire(s->slot);
+    enum status st = STATUS_OK;
+    const uint64_t order = ++s->bindings;
+    while (v != NULL && st == STATUS_OK && (h = borrow_stale(s, v)) != NULL) {
+        st = model_bind(h->run, v->params, e);
+        slot_release(s->slot, h->version);
+        h->version = st == STATUS_OK ? slot_acquire(s->slot) : NULL;
+        h->order = h->version ? order : 0;
+        score_return(s, h);
+    }
+    slot_release(s->slot, v);
+    (void)slot_reap(s->slot);
+    return st;
+}
+
+enum status score_offer(struct score *s, struct slot_version *take_v, struct err *e)
+{
+    slot_publish(s->slot, take_v);
+    metric_add(s->metric, METRIC_VERSIONS_LOADED, 1);
+    return score_bind_all(s, e);
+}
+
+enum status score_look(struct score *s, struct err *e)
+{
+    struct slot_version *v = NULL;
+    const int64_t start_us = s->clock->mono_us(s->clock);
+    const enum status st = fetch_next(s->fetch, &v, e);
+    if (st == STATUS_CORRUPT || st == STATUS_INVALID) metric_add(s->metric, METRIC_VERSIONS_REFUSED, 1);
+    metric_set(s->metric, METRIC_REDIS_UP, redis_connected(fetch_redis(s->fetch)));
+    if (st != STATUS_OK) return st;
+    const struct publish_manifest *m = &v->manifest;
+    const double ms = (double)(s->clock->mono_us(s->clock) - start_us) * 1e-3;
+    metric_set(s->metric, METRIC_LOAD_MS, ms);
+    log_info("version", "version=%llu sha256=%s examples=%llu load_ms=%.1f", (unsigned long long)m->version, m->sha256,
+             (unsigned long long)m->examples, ms);
+    return score_offer(s, v, e);
+}
+
+/* --- what it says of itself --------------------------------------------------------------------------------------- */
+
+bool score_ready(struct score *s)
+{
+    struct slot_version *v = slot_acquire(s->slot);
+    slot_release(s->slot, v);
+    return v != NULL;
+}
+
+const char *score_model_name(const struct score *s) { return s->conf->model_name; }
+
+void score_write_models(struct score *s, struct buf *b)
+{
+    struct slot_version *v = slot_acquire(s->slot);
+    buf_printf(b, "{\"models\":[");
+    if (v != NULL) {
+        const struct publish_manifest *m = &v->manifest;
+        char watermark[CLOCK_TEXT], loaded[CLOCK_TEXT];
+        clock_format(m->watermark_ms, watermark);
+        clock_format(v->loaded_wall_ms, loaded);
+        buf_printf(b, "{\"name\":");
+        event_json_string(b, str_from(s->conf->model_name));
+        buf_printf(b, ",\"version\":%llu,\"parent\":%llu,\"sha256\":\"%s\",\"base\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\"",
+                   (unsigned long long)m->version, (unsigned long long)m->parent, m->sha256, m->base,
+                   (long long)(s->clock->wall_ms(s->clock) - m->published_wall_ms), watermark);
+        buf_printf(b, ",\"examples\":%llu,\"bytes\":%llu,\"live\":%s,\"loaded\":\"%s\",\"variant\":\"default\",\"reason\":",
+                   (unsigned long long)m->examples, (unsigned long long)m->bytes, m->live ? "true" : "false", loaded);
+        event_json_string(b, str_from(m->reason));
+        buf_printf(b, ",\"verdict\":");
+        event_json_string(b, str_from(m->verdict));
+        buf_printf(b, ",\"parts\":[");
+        for (size_t i = 0; i < model_n_parts(s->model); i++) {
+            if (i > 0) buf_u8(b, (uint8_t)',');
+            event_json_string(b, str_from(model_part_name(s->model, i)));
+        }
+        buf_printf(b, "]}");
+    }
+    buf_printf(b, "]}");
+    slot_release(s->slot, v);
+}
+
+void score_update_gauges(struct score *s)
+{
+    struct score_records_stats r;
+    struct state_stats t = {0};
+    struct slot_version *v = slot_acquire(s->slot);
+    metric_set(s->metric, METRIC_VERSION, v ? (double)v->manifest.version : 0);
+    metric_set(s->metric, METRIC_VERSION_AGE_MS, v ? (double)(s->clock->wall_ms(s->clock) - v->manifest.published_wall_ms) : 0);
+    slot_release(s->slot, v);
+    score_records_stats(s->records, &r);
+    metric_set(s->metric, METRIC_RECORD_BYTES, (double)r.bytes);
+    if (s->states != NULL) state_stats(s->states, &t);
+    metric_set(s->metric, METRIC_STATE_BYTES, (double)t.bytes);
+}
+
+void score_write_metadata(struct score *s, struct buf *b)
+{
+    struct slot_version *v = slot_acquire(s->slot);
+    score_infer_metadata(s->conf->model_name, v, b);
+    slot_release(s->slot, v);
+}

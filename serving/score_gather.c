@@ -1,0 +1,155 @@
+/* score_gather.c - what a request needs from Redis: records in one round trip, frozen states in a second if any is missing. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "schemas/key.h"
+#include "serving/score_private.h"
+
+static enum status no_memory(struct err *e)
+{
+    return ERR_SET(e, STATUS_OOM, "scorer: no memory for the request's records");
+}
+
+void score_let_go(struct score_hand *h)
+{
+    for (size_t i = 0; i < h->n_held; i++) score_records_release(h->s->records, h->held[i]);
+    h->n_held = 0;
+}
+
+/* Kept until score_let_go; room was made before. */
+static const struct score_record *keep(struct score_hand *h, const struct score_record *r)
+{
+    if (r != NULL) h->held[h->n_held++] = r;
+    return r;
+}
+
+/* --- records ------------------------------------------------------------------------------------------------------ */
+
+struct wanted {
+    enum score_kind kind;
+    struct str id;
+    const struct score_record **out;
+};
+
+static enum status list_wanted(struct score_hand *h, struct score_found *f, struct wanted **out, size_t *n, struct err *e)
+{
+    const struct score_request *q = &h->request;
+    const size_t most = 1 + (size_t)q->n_items + q->n_history;
+    struct wanted *w = arena_alloc(&h->arena, most, sizeof *w);
+    f->items = arena_alloc(&h->arena, q->n_items, sizeof *f->items);
+    f->history = arena_alloc(&h->arena, q->n_history, sizeof *f->history);
+    if (w == NULL || f->items == NULL || (f->history == NULL && q->n_history > 0) ||
+        mem_grow((void **)&h->held, &h->cap_held, most, sizeof *h->held) != 0)
+        return no_memory(e);
+    *n = 0;
+    if (str_has(q->user)) w[(*n)++] = (struct wanted){SCORE_USER, q->user, &f->user};
+    for (uint32_t i = 0; i < q->n_items; i++) w[(*n)++] = (struct wanted){SCORE_ITEM, q->items[i].id, &f->items[i]};
+    for (uint32_t i = 0; i < q->n_history; i++) w[(*n)++] = (struct wanted){SCORE_ITEM, q->history[i].item.id, &f->history[i]};
+    *out = w;
+    return STATUS_OK;
+}
+
+static enum status ask(struct score_hand *h, const struct wanted *w, size_t n, const struct redis_reply **reply, struct err *e)
+{
+    char key[KEY_MAX];
+    struct str *args = arena_alloc(&h->arena, n + 1, sizeof *args);
+    *reply = NULL;
+    if (args == NULL) return no_memory(e);
+    args[0] = STR("MGET");
+    for (size_t i = 0; i < n; i++) {
+        const size_t bytes = w[i].kind == SCORE_USER ? key_user(key, h->s->conf->model_name, w[i].id)
+                                                     : key_item(key, h->s->conf->model_name, w[i].id);
+        args[i + 1] = arena_str(&h->arena, (struct str){key, bytes});
+        if (args[i + 1].p == NULL) return no_memory(e);
+    }
+    TRY(redis_call(h->redis, e, reply, args, n + 1));
+    if ((*reply)->kind == REDIS_ARRAY && (*reply)->n == n) return STATUS_OK;
+    return ERR_SET(e, STATUS_IO, "redis %s: MGET of %zu keys answered something else", redis_name(h->redis), n);
+}
+
+/* One record; a damaged one counts as unknown, with a line in the log. */
+static enum status take(struct score_hand *h, const struct wanted *w, const struct redis_reply *value)
+{
+    struct err why;
+    if (value->kind != REDIS_TEXT) {
+        score_records_drop(h->s->records, w->kind, w->id);
+        return STATUS_OK;
+    }
+    const struct score_record *r = NULL;
+    const enum status st = score_records_take(h->s->records, w->kind, w->id, value->text, &r, &why);
+    if (st != STATUS_OK) log_limited(LOG_WARN, "record", "id=" STR_FMT " %s", STR_ARG(w->id), why.text);
+    *w->out = keep(h, r);
+    return st == STATUS_OOM ? st : STATUS_OK;
+}
+
+enum status score_gather(struct score_hand *h, struct score_found *f, struct err *e)
+{
+    struct wanted *w = NULL;
+    const struct redis_reply *reply;
+    size_t n = 0;
+    struct score_records_stats before, after;
+    TRY(list_wanted(h, f, &w, &n, e));
+    score_records_stats(h->s->records, &before);
+    const enum status st = ask(h, w, n, &reply, e);
+    if (st == STATUS_OOM) return st;
+    f->away = st != STATUS_OK;
+    if (f->away) log_limited(LOG_WARN, "degraded", "%s", e ? e->text : status_text(st));
+    for (size_t i = 0; i < n; i++) {
+        if (f->away)
+            *w[i].out = keep(h, score_records_find(h->s->records, w[i].kind, w[i].id));
+        else if (take(h, &w[i], &reply->items[i]) == STATUS_OOM)
+            return no_memory(e);
+    }
+    score_records_stats(h->s->records, &after); /* other requests' are counted by them too: close enough for a rate */
+    metric_add(h->s->metric, METRIC_RECORDS_HITS, after.hits - before.hits);
+    metric_add(h->s->metric, METRIC_RECORDS_DECODED, after.decoded - before.decoded);
+    return STATUS_OK;
+}
+
+/* --- frozen states ------------------------------------------------------------------------------------------------ */
+
+static enum status ask_states(struct score_hand *h, const uint64_t *hashes, size_t n, const struct redis_reply **reply,
+                              struct err *e)
+{
+    char key[KEY_MAX];
+    struct str *args = arena_alloc(&h->arena, n + 1, sizeof *args);
+    if (args == NULL) return no_memory(e);
+    args[0] = STR("MGET");
+    for (size_t i = 0; i < n; i++) {
+        const size_t bytes = key_state(key, h->s->conf->model_name, state_key(h->s->states, hashes[i]));
+        args[i + 1] = arena_str(&h->arena, (struct str){key, bytes});
+        if (args[i + 1].p == NULL) return no_memory(e);
+    }
+    TRY(redis_call(h->redis, e, reply, args, n + 1));
+    return (*reply)->kind == REDIS_ARRAY && (*reply)->n == n ? STATUS_OK : STATUS_IO;
+}
+
+/* A state that is damaged or of another shape is left out: it is computed here then. */
+static bool take_state(struct score_hand *h, uint64_t hash, const struct redis_reply *value)
+{
+    struct record_state rec;
+    struct err why;
+    if (value->kind != REDIS_TEXT) return false;
+    struct buf_reader r = buf_reader(value->text.p, value->text.n);
+    enum status st = record_state_decode(&rec, &r, &why);
+    if (st == STATUS_OK) st = state_put(h->s->states, hash, &rec, &why);
+    if (st != STATUS_OK) log_limited(LOG_WARN, "state", "hash=%016llx %s", (unsigned long long)hash, why.text);
+    return st == STATUS_OK;
+}
+
+enum status score_gather_states(struct score_hand *h, struct err *e)
+{
+    const struct slate *s = h->slate;
+    const struct redis_reply *reply;
+    size_t n = 0, fetched = 0;
+    uint64_t *missing = arena_alloc(&h->arena, s->n_sentences, sizeof *missing);
+    if (missing == NULL && s->n_sentences > 0) return no_memory(e);
+    for (uint32_t i = 0; i < s->n_sentences; i++)
+        if (!state_has(h->s->states, s->sentences[i].hash)) missing[n++] = s->sentences[i].hash;
+    if (n == 0) return STATUS_OK;
+    const enum status st = redis_connected(h->redis) ? ask_states(h, missing, n, &reply, NULL) : STATUS_IO;
+    if (st == STATUS_OOM) return no_memory(e);
+    for (size_t i = 0; i < n && st == STATUS_OK; i++) fetched += take_state(h, missing[i], &reply->items[i]);
+    metric_add(h->s->metric, METRIC_STATES_FETCHED, fetched);
+    metric_add(h->s->metric, METRIC_STATES_COMPUTED, n - fetched);
+    return STATUS_OK;
+}

@@ -1,0 +1,312 @@
+/* score_hand.c - one request through one pair of hands: overlay, slate, model, ranking, reply. */
+#include "base/hash.h"
+#include "base/mem.h"
+#include "featurize/catalogue.h"
+#include "schemas/event_json.h"
+#include "serving/score_private.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e)
+{
+    uint64_t seed = 0;
+    h->s = s;
+    arena_init(&h->arena, 0);
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) seed = (uint64_t)s->clock->mono_us(s->clock);
+    rand_init(&h->rand, (struct rand_key){seed, 0, 0, (uint64_t)(h - s->hands), RAND_REQUEST});
+    TRY(redis_open(&h->redis, s->conf, s->clock, e));
+    TRY(feat_new(&h->feat, s->conf, s->vocab, s->templates, e));
+    TRY(slate_new(&h->slate, e));
+    return model_run_new(&h->run, s->model, s->states, false, e);
+}
+
+static void drop_own(struct score_hand *h)
+{
+    for (size_t i = 0; i < h->n_own; i++) record_item_fini(&h->own[i]);
+    h->n_own = 0;
+    record_user_fini(&h->user);
+}
+
+void score_hand_fini(struct score_hand *h)
+{
+    if (h->s == NULL) return;
+    score_let_go(h);
+    drop_own(h);
+    mem_free(h->own);
+    mem_free(h->held);
+    buf_fini(&h->pack);
+    score_request_fini(&h->request);
+    slot_release(h->s->slot, h->version);
+    model_run_free(h->run);
+    slate_free(h->slate);
+    feat_free(h->feat);
+    redis_close(h->redis);
+    arena_fini(&h->arena);
+}
+
+struct score_request *score_request_of(struct score_hand *h) { return &h->request; }
+
+/* --- the request's own attributes and history --------------------------------------------------------------------- */
+
+static enum status no_memory(struct err *e)
+{
+    return ERR_SET(e, STATUS_OOM, "scorer: no memory for the request");
+}
+
+/* Room for one more record of the request's own; pointers to earlier ones stay, since room for all is made at once. */
+static enum status reserve_own(struct score_hand *h, struct err *e)
+{
+    const size_t n = (size_t)h->request.n_items + h->request.n_history;
+    if (mem_grow((void **)&h->own, &h->cap_own, n, sizeof *h->own) != 0) return no_memory(e);
+    return STATUS_OK;
+}
+
+static enum status copy_item(struct score_hand *h, const struct record_item *from, struct record_item *to, struct err *e)
+{
+    buf_clear(&h->pack);
+    record_item_encode(&h->pack, from);
+    TRY(buf_status(&h->pack, e));
+    struct buf_reader r = buf_reader(h->pack.p, h->pack.n);
+    return record_item_decode(to, &r, e);
+}
+
+/* The record that stands for an item of the request: as known, as known with its attributes laid over, or made of them. */
+static enum status item_record(struct score_hand *h, const struct score_item *q, const struct score_record *known,
+                               int64_t time_ms, const struct record_item **out, struct err *e)
+{
+    unsigned changed = 0;
+    *out = known ? &known->u.item : NULL;
+    if (q->n_attrs == 0) return STATUS_OK;
+    struct record_item *own = &h->own[h->n_own];
+    memset(own, 0, sizeof *own);
+    if (known == NULL) {
+        TRY(feat_item_from_attrs(h->feat, own, q->id, q->attrs, q->n_attrs, time_ms, e));
+    } else {
+        TRY(copy_item(h, &known->u.item, own, e));
+        h->n_own++; /* from here on it is freed with the others */
+        TRY(catalogue_set_attrs(own, feat_templates(h->feat), false, q->attrs, q->n_attrs, &changed, e));
+        h->n_own--;
+        if (changed & CATALOGUE_SENTENCE) { /* made anew by feat_fill */
+            mem_free(own->ids);
+            own->ids = NULL;
+            own->n_ids = 0;
+            own->sentence = 0;
+        }
+    }
+    h->n_own++;
+    *out = own;
+    return STATUS_OK;
+}
+
+static enum status lay_user(struct score_hand *h, const struct score_found *f, int64_t time_ms, struct err *e)
+{
+    const struct score_request *q = &h->request;
+    bool changed;
+    if (f->user != NULL) {
+        buf_clear(&h->pack);
+        record_user_encode(&h->pack, &f->user->u.user);
+        TRY(buf_status(&h->pack, e));
+        struct buf_reader r = buf_reader(h->pack.p, h->pack.n);
+        TRY(record_user_decode(&h->user, &r, e));
+    }
+    for (uint32_t i = 0; i < q->n_attributes; i++)
+        TRY(catalogue_set_attr(&h->user.attrs, &h->user.n_attrs, &q->attributes[i], &changed, e));
+    for (uint32_t i = 0; i < q->n_history; i++) {
+        const struct score_past *p = &q->history[i];
+        const struct record_item *item;
+        const int64_t at = p->time_ms == INT64_MIN ? time_ms : p->time_ms;
+        TRY(item_record(h, &p->item, f->history[i], at, &item, e));
+        TRY(feat_user_take(h->feat, &h->user, item, p->item.id, p->type, h->s->conf->types[p->type].name, p->price, at, e));
+    }
+    return STATUS_OK;
+}
+
+/* --- slate and model ---------------------------------------------------------------------------------------------- */
+
+static int64_t request_time(const struct score_hand *h)
+{
+    if (h->request.time_ms != INT64_MIN) return h->request.time_ms;
+    const struct publish_manifest *m = &h->version->manifest;
+    return m->live ? h->s->clock->wall_ms(h->s->clock) : m->watermark_ms;
+}
+
+static enum status fill(struct score_hand *h, const struct score_found *f, struct err *e)
+{
+    const struct score_request *q = &h->request;
+    const int64_t time_ms = request_time(h);
+    const bool own_user = q->n_history > 0 || q->n_attributes > 0;
+    struct feat_candidate *c = arena_alloc(&h->arena, q->n_items, sizeof *c);
+    if (c == NULL) return no_memory(e);
+    TRY(reserve_own(h, e));
+    if (own_user) TRY(lay_user(h, f, time_ms, e));
+    for (uint32_t i = 0; i < q->n_items; i++) {
+        c[i] = (struct feat_candidate){q->items[i].id, NULL, NAN, 1, 0, 0};
+        TRY(item_record(h, &q->items[i], f->items[i], time_ms, &c[i].item, e));
+    }
+    slate_reset(h->slate);
+    h->slate->id = 1;
+    h->slate->source = SLATE_REQUEST;
+    h->slate->time_ms = time_ms;
+    h->slate->user = q->user;
+    h->slate->request = q->request;
+    const struct record_user *u = own_user ? &h->user : f->user ? &f->user->u.user : NULL;
+    return feat_fill(h->feat, h->slate, u, c, q->n_items, q->context, q->n_context, e);
+}
+
+/* Hash of what the model read as numbers: equal hashes, equal features (to find skew between serving and learning). */
+static uint64_t features_hash(const struct slate *s)
+{
+    const size_t n = s->hashed_off[s->n_items];
+    uint64_t h = hash_bytes(s->numeric, (size_t)s->n_items * s->n_numeric * sizeof *s->numeric);
+    h = hash_mix(h, hash_bytes(s->hashed_idx, n * sizeof *s->hashed_idx));
+    return hash_mix(h, hash_bytes(s->hashed_val, n * sizeof *s->hashed_val));
+}
+
+/* --- ranking ------------------------------------------------------------------------------------------------------ */
+
+struct order {
+    float logit;
+    uint32_t index;
+    bool staged; /* seen by all parts */
+};
+
+/* Those that all parts saw first, then by logit; ties keep input order. */
+static int by_rank(const void *a, const void *b)
+{
+    const struct order *x = a, *y = b;
+    if (x->staged != y->staged) return x->staged ? -1 : 1;
+    if (x->logit != y->logit) return x->logit > y->logit ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static float sigmoid(float z)
+{
+    return (float)(1.0 / (1.0 + exp(-(double)z)));
+}
+
+static enum status rank(struct score_hand *h, const float *logits, const float *parts, struct err *e)
+{
+    struct score_answer *a = &h->answer;
+    const uint32_t K = h->request.n_items;
+    const float *text = h->s->text_part != SIZE_MAX ? parts + h->s->text_part * K : NULL;
+    const bool staged = text != NULL && (uint64_t)h->s->conf->serving_joint_top < K;
+    struct order *o = arena_alloc(&h->arena, K, sizeof *o);
+    a->n = h->request.limit;
+    a->items = arena_alloc(&h->arena, a->n, sizeof *a->items);
+    if (o == NULL || a->items == NULL) return no_memory(e);
+    for (uint32_t i = 0; i < K; i++) {
+        if (!isfinite(logits[i]))
+            return ERR_SET(e, STATUS_CORRUPT, "item " STR_FMT " has no finite score", STR_ARG(h->request.items[i].id));
+        o[i] = (struct order){logits[i], i, !staged || text[i] != 0.0f};
+    }
+    qsort(o, K, sizeof *o, by_rank);
+    for (uint32_t i = 0; i < a->n; i++)
+        a->items[i] = (struct score_ranked){o[i].index, sigmoid(o[i].logit), o[i].logit,
+                                            (h->slate->items[o[i].index].flags & SLATE_ITEM_KNOWN) != 0};
+    return STATUS_OK;
+}
+
+static void name_request(struct score_hand *h)
+{
+    struct score_answer *a = &h->answer;
+    if (str_has(h->request.request))
+        (void)snprintf(a->request, sizeof a->request, STR_FMT, STR_ARG(h->request.request));
+    else
+        (void)snprintf(a->request, sizeof a->request, "r-%016llx%016llx", (unsigned long long)rand_u64(&h->rand),
+                       (unsigned long long)rand_u64(&h->rand));
+}
+
+static enum status run(struct score_hand *h, struct err *e)
+{
+    struct score_found f = {0};
+    struct score_answer *a = &h->answer;
+    const uint32_t K = h->request.n_items;
+    const size_t n_parts = model_n_parts(h->s->model);
+    float *logits = arena_alloc(&h->arena, K, sizeof *logits), *parts = arena_alloc(&h->arena, n_parts * K, sizeof *parts);
+    if (logits == NULL || parts == NULL) return no_memory(e);
+    TRY(score_gather(h, &f, e));
+    TRY(fill(h, &f, e));
+    if (h->s->states != NULL) TRY(score_gather_states(h, e));
+    TRY(model_score(h->run, h->slate, (uint32_t)h->s->conf->serving_joint_top, logits, parts, e));
+    a->part_logits = parts;
+    a->n_parts = (uint32_t)n_parts;
+    a->features = features_hash(h->slate);
+    a->user_known = f.user != NULL;
+    a->degraded = f.away;
+    a->version = h->version;
+    a->time_ms = h->slate->time_ms;
+    name_request(h);
+    return rank(h, logits, parts, e);
+}
+
+enum status score_rank(struct score_hand *h, const struct score_answer **out, struct err *e)
+{
+    *out = NULL;
+    arena_reset(&h->arena);
+    drop_own(h);
+    memset(&h->answer, 0, sizeof h->answer);
+    if (h->version == NULL)
+        return ERR_SET(e, STATUS_NOT_FOUND, "model %s has no version yet; the learner has published none", h->s->conf->model_name);
+    const enum status st = run(h, e);
+    redis_clear(h->redis);
+    score_let_go(h);
+    if (st == STATUS_OK) *out = &h->answer;
+    return st;
+}
+
+/* --- the reply ---------------------------------------------------------------------------------------------------- */
+
+static void write_parts(const struct score_hand *h, const struct score_answer *a, uint32_t index, struct buf *b)
+{
+    buf_printf(b, ",\"parts\":{");
+    for (uint32_t p = 0; p < a->n_parts; p++)
+        buf_printf(b, "%s\"%s\":%.9g", p ? "," : "", model_part_name(h->s->model, p),
+                   (double)a->part_logits[(size_t)p * h->request.n_items + index]);
+    buf_printf(b, "}");
+}
+
+void score_write_answer(const struct score_hand *h, const struct score_answer *a, struct buf *b)
+{
+    const struct publish_manifest *m = &a->version->manifest;
+    char watermark[CLOCK_TEXT];
+    clock_format(m->watermark_ms, watermark);
+    buf_printf(b, "{\"request\":");
+    event_json_string(b, str_from(a->request));
+    buf_printf(b, ",\"items\":[");
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct score_ranked *r = &a->items[i];
+        buf_printf(b, i ? ",{\"item\":" : "{\"item\":");
+        event_json_string(b, h->request.items[r->index].id);
+        buf_printf(b, ",\"score\":%.9g,\"rank\":%u,\"known\":%s", (double)r->score, i + 1, r->known ? "true" : "false");
+        if (h->request.explain) {
+            buf_printf(b, ",\"logit\":%.9g", (double)r->logit);
+            write_parts(h, a, r->index, b);
+        }
+        buf_printf(b, "}");
+    }
+    buf_printf(b, "],\"user_known\":%s,%s\"model\":{\"name\":", a->user_known ? "true" : "false",
+               a->degraded ? "\"degraded\":true," : "");
+    event_json_string(b, str_from(h->s->conf->model_name));
+    buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\",\"variant\":\"default\"}}",
+               (unsigned long long)m->version, m->sha256,
+               (long long)(h->s->clock->wall_ms(h->s->clock) - m->published_wall_ms), watermark);
+}
+
+void score_answered(struct score_hand *h, const struct score_answer *a)
+{
+    struct metric *m = h->s->metric;
+    uint64_t unknown = 0;
+    for (uint32_t i = 0; i < h->slate->n_items; i++) unknown += (h->slate->items[i].flags & SLATE_ITEM_KNOWN) == 0;
+    metric_add(m, METRIC_CANDIDATES, h->request.n_items);
+    metric_add(m, METRIC_UNKNOWN_ITEMS, unknown);
+    metric_add(m, METRIC_UNKNOWN_USERS, !a->user_known);
+    metric_add(m, METRIC_DEGRADED, a->degraded);
+    const struct publish_manifest *v = &a->version->manifest;
+    const bool swapped_in = v->settled_wall_ms > 0 && v->published_wall_ms >= h->s->opened_wall_ms; /* not found at start */
+    if (!atomic_exchange(&h->version->answered, true) && swapped_in)
+        metric_freshness(m, (double)(h->s->clock->wall_ms(h->s->clock) - v->settled_wall_ms));
+    score_served_put(h, a);
+}

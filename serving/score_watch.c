@@ -1,0 +1,69 @@
+/* score_watch.c - the thread that looks for versions every serving.poll_ms, and writes freshness back for the dashboards. */
+#include "base/log.h"
+#include "schemas/key.h"
+#include "serving/score_private.h"
+#include <stdio.h>
+#include <time.h>
+
+/* New figures since the last write: HSET fr:m:metrics freshness_*. */
+static void write_freshness(struct score *s)
+{
+    char key[KEY_MAX], p50[32], p99[32];
+    const struct redis_reply *reply;
+    struct redis *r = fetch_redis(s->fetch);
+    const uint64_t n = metric_freshness_count(s->metric);
+    if (n == s->freshness_written || !redis_connected(r)) return;
+    (void)key_metrics(key, s->conf->model_name);
+    (void)snprintf(p50, sizeof p50, "%.0f", metric_get(s->metric, METRIC_FRESHNESS_P50_MS));
+    (void)snprintf(p99, sizeof p99, "%.0f", metric_get(s->metric, METRIC_FRESHNESS_P99_MS));
+    if (redis_call(r, NULL, &reply,
+                   REDIS_ARGS(STR("HSET"), str_from(key), STR("freshness_p50_ms"), str_from(p50), STR("freshness_p99_ms"),
+                              str_from(p99))) == STATUS_OK)
+        s->freshness_written = n;
+    redis_clear(r);
+}
+
+/* False when the scorer is closing. */
+static bool pause_ms(struct score *s, int64_t ms)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += (time_t)(ms / 1000);
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    (void)pthread_mutex_lock(&s->lock);
+    if (!atomic_load(&s->stopping)) (void)pthread_cond_timedwait(&s->stop, &s->lock, &t);
+    (void)pthread_mutex_unlock(&s->lock);
+    return !atomic_load(&s->stopping);
+}
+
+static void *watch(void *arg)
+{
+    struct score *s = arg;
+    struct err e = {0};
+    do {
+        const enum status st = score_look(s, &e);
+        if (st != STATUS_OK && st != STATUS_AGAIN && st != STATUS_NOT_FOUND) log_limited(LOG_WARN, "fetch", "%s", e.text);
+        write_freshness(s);
+        (void)slot_reap(s->slot);
+    } while (pause_ms(s, s->conf->serving_poll_ms));
+    return NULL;
+}
+
+enum status score_watch_start(struct score *s, struct err *e)
+{
+    if (pthread_create(&s->watch, NULL, watch, s) != 0) return ERR_SET(e, STATUS_OOM, "scorer: no thread can be started");
+    s->watching = true;
+    return STATUS_OK;
+}
+
+void score_watch_stop(struct score *s)
+{
+    if (!s->watching) return;
+    (void)pthread_mutex_lock(&s->lock);
+    atomic_store(&s->stopping, true);
+    (void)pthread_cond_broadcast(&s->stop);
+    (void)pthread_mutex_unlock(&s->lock);
+    (void)pthread_join(s->watch, NULL);
+    s->watching = false;
+}
