@@ -181,33 +181,32 @@ static enum status read_token(const char *path, struct buf *token, struct err *e
 }
 
 /* "127.0.0.1:8080", "[::1]:0", ":8080" (all addresses). */
-static enum status resolve(const char *listen, struct addrinfo **out, struct err *e)
+static enum status resolve(const char *where, struct addrinfo **out, struct err *e)
 {
     char host[NI_MAXHOST];
-    const char *colon = strrchr(listen, ':');
-    size_t n = colon ? (size_t)(colon - listen) : 0;
-    const char *from = listen;
+    const char *colon = strrchr(where, ':');
+    size_t n = colon ? (size_t)(colon - where) : 0;
+    const char *from = where;
     if (colon == NULL || colon[1] == '\0' || n >= sizeof host)
-        return ERR_SET(e, STATUS_INVALID, "serving.listen: '%s' is not address:port", listen);
+        return ERR_SET(e, STATUS_INVALID, "serving.listen: '%s' is not address:port", where);
     if (n >= 2 && from[0] == '[' && from[n - 1] == ']') from++, n -= 2;
     memcpy(host, from, n);
     host[n] = '\0';
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     const int rc = getaddrinfo(n > 0 ? host : NULL, colon + 1, &hints, out);
-    return rc == 0 ? STATUS_OK : ERR_SET(e, STATUS_INVALID, "serving.listen: '%s': %s", listen, gai_strerror(rc));
+    return rc == 0 ? STATUS_OK : ERR_SET(e, STATUS_INVALID, "serving.listen: '%s': %s", where, gai_strerror(rc));
 }
 
-static enum status listen_on(const struct http *h, const char *listen, int *out, struct err *e)
+static enum status listen_on(const char *where, int *out, struct err *e)
 {
     struct addrinfo *a = NULL;
     const int one = 1;
-    enum status st = resolve(listen, &a, e);
-    (void)h;
+    enum status st = resolve(where, &a, e);
     if (st != STATUS_OK) return st;
     const int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 || bind(fd, a->ai_addr, a->ai_addrlen) != 0 ||
         listen(fd, 512) != 0) {
-        st = ERR_SET(e, STATUS_IO, "serving.listen: %s: %s; choose another, or port 0 for a free one", listen, strerror(errno));
+        st = ERR_SET(e, STATUS_IO, "serving.listen: %s: %s; choose another, or port 0 for a free one", where, strerror(errno));
         if (fd >= 0) (void)close(fd);
     } else {
         *out = fd;
@@ -273,7 +272,7 @@ enum status http_open(struct http **out, const struct http_options *o, struct er
     page_write(&h->shared.page);
     TRY_OUT(st, buf_status(&h->shared.page, e));
     TRY_OUT(st, read_token(o->conf->serving_token_file, &h->shared.token, e));
-    TRY_OUT(st, listen_on(h, o->conf->serving_listen, &fd, e));
+    TRY_OUT(st, listen_on(o->conf->serving_listen, &fd, e));
     TRY_OUT(st, name_socket(h, fd, e));
     TRY_OUT(st, start(h, fd, e));
     *out = h;
