@@ -22,6 +22,7 @@
 #define REQUEST_US INT64_C(30000000) /* from a request's head to its last byte */
 #define HEADERS_BYTES 32768      /* of one connection */
 #define TOKEN_MAX 4096
+#define KEEP_BYTES ((size_t)512 << 10) /* larger buffers are not kept between requests */
 #define BEARER "Bearer "
 
 struct exchange {
@@ -61,6 +62,8 @@ static struct exchange *exchange_get(struct http *h)
 static void exchange_put(struct http *h, struct exchange *x)
 {
     (void)atomic_fetch_sub(&h->under_way, 1);
+    if (x->body.cap > KEEP_BYTES) buf_fini(&x->body);
+    if (x->reply.cap > KEEP_BYTES) buf_fini(&x->reply);
     (void)pthread_mutex_lock(&h->lock);
     x->next = h->spare;
     h->spare = x;
