@@ -142,7 +142,7 @@ run 1 check --dead-letters "$d/none"
 # --- Redis and Kafka
 run 1 check --model "$d/model" -o redis.url=unix:"$d/redis.sock"
 says '^WRONG  redis'
-run 1 check --model "$d/model" -o kafka.bootstrap.servers=127.0.0.1:1 -o kafka.log_level=0
+run 1 check --model "$d/model" -o kafka.bootstrap.servers=127.0.0.1:1 -o kafka.socket.connection.setup.timeout.ms=1000
 says '^WRONG  kafka'
 command -v redis-server >/dev/null || { echo "check: redis-server is not installed"; exit 1; }
 redis-server --port 0 --unixsocket "$d/redis.sock" --save '' --daemonize no >"$d/redis.log" 2>&1 &

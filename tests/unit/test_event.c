@@ -216,6 +216,26 @@ static void test_truncations_and_flips_never_pass_for_more(void **state)
     buf_fini(&b);
 }
 
+static void test_too_many_attributes_are_refused(void **state)
+{
+    (void)state;
+    struct event_attr attrs[EVENT_ATTRS_MAX + 1];
+    struct arena a = {0};
+    struct err err = {0};
+    for (size_t i = 0; i <= EVENT_ATTRS_MAX; i++)
+        attrs[i] = (struct event_attr){.name = STR("a"), .kind = EVENT_ATTR_BOOL};
+    for (uint32_t n = EVENT_ATTRS_MAX; n <= EVENT_ATTRS_MAX + 1; n++) {
+        const struct event e = {.kind = EVENT_ITEM, .attrs = attrs, .n_attrs = n};
+        struct event back;
+        struct buf b = {0};
+        event_encode(&b, &e);
+        struct buf_reader r = buf_reader(b.p, b.n);
+        assert_int_equal(event_decode(&back, &r, &a, &err), n > EVENT_ATTRS_MAX ? STATUS_CORRUPT : STATUS_OK);
+        buf_fini(&b);
+    }
+    arena_fini(&a);
+}
+
 /* ---- JSON ---- */
 
 static void json_str_is(json_t *o, const char *key, struct str s)
@@ -410,6 +430,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_events_pack_and_copy),
         cmocka_unit_test(test_truncations_and_flips_never_pass_for_more),
+        cmocka_unit_test(test_too_many_attributes_are_refused),
         cmocka_unit_test(test_json_is_what_a_strict_parser_reads),
         cmocka_unit_test(test_strings_are_escaped_and_cleaned),
         cmocka_unit_test(test_numbers_read_back_as_themselves),

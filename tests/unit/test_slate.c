@@ -259,6 +259,8 @@ static void test_wrong_values_are_refused(void **state)
     refuse(s, "an item");
     item.weight = NAN;
     refuse(s, "an item");
+    item.weight = INFINITY;
+    refuse(s, "an item");
     item.weight = 1;
     item.flags = 16;
     refuse(s, "an item");
@@ -278,6 +280,29 @@ static void test_wrong_values_are_refused(void **state)
     s->tokens[0] = -1;
     refuse(s, "token id");
     slate_free(s);
+}
+
+/* A count that the bytes cannot hold is seen before anything of that size is asked for. */
+static void test_lying_counts_are_refused(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct slate *s = NULL;
+    struct buf b = {0};
+    uint32_t off[2] = {0, 0};
+    assert_ok(slate_new(&s, &e), &e);
+    struct slate_item item = {.id = STR("a"), .sentence = slate_add_sentence(s, NULL, 0), .label = 1, .weight = 1};
+    s->items = &item;
+    s->n_items = 1;
+    s->hashed_off = off;
+    slate_encode(&b, s);
+    b.n--; /* the count of the item's hashed features: none */
+    buf_varint(&b, UINT32_MAX);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_int_equal(slate_decode(s, &r, &e), STATUS_CORRUPT);
+    assert_true(arena_bytes(s->arena) < 1 << 20);
+    slate_free(s);
+    buf_fini(&b);
 }
 
 static void test_equal_sentences_are_kept_once(void **state)
@@ -372,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_every_truncation_is_corrupt),
         cmocka_unit_test(test_flipped_bits_never_break_the_invariants),
         cmocka_unit_test(test_wrong_values_are_refused),
+        cmocka_unit_test(test_lying_counts_are_refused),
         cmocka_unit_test(test_equal_sentences_are_kept_once),
         cmocka_unit_test(test_reuse_allocates_nothing),
         cmocka_unit_test(test_failing_allocations_leave_nothing),

@@ -155,6 +155,7 @@ static void test_lies_behind_a_right_checksum_are_seen(void **state)
     assert_int_equal(decode_changed(&b, table + 2 + name, 5, 1, &e), STATUS_CORRUPT);          /* rank */
     assert_int_equal(decode_changed(&b, table + 3 + name, UINT32_MAX, 4, &e), STATUS_CORRUPT); /* shape */
     assert_int_equal(decode_changed(&b, table + 11 + name, 15, 8, &e), STATUS_CORRUPT); /* offset: overlaps the next */
+    assert_int_equal(decode_changed(&b, table + 11 + name, 2, 8, &e), STATUS_CORRUPT);  /* by one float */
     assert_int_equal(decode_changed(&b, table + 1, 0, 1, &e), STATUS_CORRUPT);          /* NUL in a name */
     buf_fini(&b);
 }
