@@ -2,6 +2,7 @@
 #include "cli/check.h"
 #include "cli/cmd.h"
 #include "cli/options.h"
+#include "featurize/feat.h"
 #include "featurize/token.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -68,10 +69,12 @@ static int print_config(const struct cmd_line *l, bool document)
         (void)cmd_failed("check", &l->conf_err);
         return 2;
     }
-    if (document)
+    if (document) {
         conf_document(&b);
-    else
+        feat_document(&b);
+    } else {
         conf_dump(l->conf, &b);
+    }
     const int rc = cmd_print("check", &b);
     buf_fini(&b);
     return rc;

@@ -52,7 +52,7 @@ enum status feat_user_take(struct feat *f, struct record_user *u, const struct r
  * the meaning of a slate's numbers follow from. */
 const struct describe *feat_templates(const struct feat *f);
 uint64_t feat_fingerprint(const struct feat *f);
-void feat_document(struct buf *b); /* the numeric features there are, as a Markdown table */
+void feat_document(struct buf *b); /* the numeric features there are, as a section of CONFIG.md */
 uint64_t feat_tokens_seen(const struct feat *f);    /* tokens made from text so far, and how many were [UNK] */
 uint64_t feat_tokens_unknown(const struct feat *f);
 #endif

@@ -13,7 +13,7 @@
 #define CONTEXT_MAX 8
 #define ATTRS_MAX 8
 
-enum salt { ITEM = 1, USER, USER_ITEM, RECENT_ITEM, WORD, USER_CATEGORY, USER_BRAND, USER_TAG, CONTEXT_ITEM,
+enum salt { ITEM = 1, USER, USER_ITEM, RECENT_ITEM, WORD, USER_WORD, USER_CATEGORY, USER_BRAND, USER_TAG, CONTEXT_ITEM,
             CONTEXT_CATEGORY, ATTR_ITEM, ATTR_CATEGORY };
 
 static uint32_t index_of(enum salt salt, uint64_t a, uint64_t b)
@@ -36,12 +36,17 @@ static void put_recent(const struct feat_view *v)
         put(v->f, RECENT_ITEM, v->s->events[i].item, v->item_hash, 1 / sqrt((double)n));
 }
 
-/* Tokens of the sentence without [CLS] and [SEP], as the words of the title. */
+/* Tokens of the sentence without [CLS] and [SEP], as the words of the title; alone and for this user. */
 static void put_words(const struct feat_view *v)
 {
     if (v->n_ids <= 2) return;
     const uint32_t n = v->n_ids - 2 < WORDS_MAX ? v->n_ids - 2 : WORDS_MAX;
-    for (uint32_t i = 0; i < n; i++) put(v->f, WORD, (uint32_t)v->ids[i + 1], 0, 1 / sqrt((double)n));
+    const double share = 1 / sqrt((double)n);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t word = (uint32_t)v->ids[i + 1];
+        put(v->f, WORD, word, 0, share);
+        if (v->user_hash != 0) put(v->f, USER_WORD, v->user_hash, word, share);
+    }
 }
 
 static void put_user_crosses(const struct feat_view *v)

@@ -139,7 +139,7 @@ static enum status add(struct feat *f, const struct conf *c, struct str name, st
     if (made.kind == N_FAMILIES)
         return ERR_SET(e, STATUS_INVALID,
                        "model.features: no feature '" STR_FMT "'; names look like item.purchase.%gh, "
-                       "user_item.purchase.count, item.price, history.category (FEATURES in CONFIG.md)",
+                       "user_item.purchase.count, item.price, history.category (model.features in CONFIG.md)",
                        STR_ARG(name), f->decay.hours[0]);
     memcpy(made.name, name.p, name.n);
     f->numeric[f->n_numeric++] = made;
@@ -212,11 +212,11 @@ enum status feat_numeric_init(struct feat *f, const struct conf *c, struct err *
 
 void feat_document(struct buf *b)
 {
-    buf_printf(b, "| feature | value |\n|---|---|\n");
+    buf_printf(b, "\n## model.features\n\nNumeric features by name, comma-separated; TYPE is a behaviour type or `shown` "
+                  "(recorded impressions, counted\nwhen settled), WINDOW a half-life of `counter.half_lives_hours` (`24h`) or "
+                  "`all`. `default` stands for the default set and\nmay be followed by others.\n\n"
+                  "| feature | value |\n|---|---|\n");
     for (int k = 0; k < N_FAMILIES; k++) buf_printf(b, "| `%s` | %s |\n", families[k].pattern, families[k].text);
-    buf_printf(b, "\nTYPE is a behaviour type or `shown` (recorded impressions, counted when settled); WINDOW is a "
-                  "half-life of `counter.half_lives_hours` (`24h`) or `all`.  `default` stands for the default set and "
-                  "may be followed by others.\n");
 }
 
 /* ---- values ---- */

@@ -174,16 +174,17 @@ static void test_hashed_features_are_distinct_and_positive(void **state)
     shop_show(&shop, "ann", "a,b", at(2, 0));
     const struct slate *s = shop.slate;
     assert_int_equal(s->hashed_off[0], 0);
-    /* item, user, user x item, user x category, two tags, recent x item, words, country x item, country x category */
+    /* item, user, user x item, user x category, two tags, recent x item, words alone and with the user, country x item,
+     * country x category */
     const uint32_t first = 7;
-    const uint32_t words = world_find_item(shop.world, STR("a"))->n_ids - 2u;
+    const uint32_t pieces = world_find_item(shop.world, STR("a"))->n_ids - 2u, words = 2 * pieces;
     assert_int_equal(s->hashed_off[1], first + words + 2);
     for (uint32_t i = 0; i < s->hashed_off[2]; i++) assert_true(s->hashed_val[i] > 0 && s->hashed_val[i] <= 1);
     for (uint32_t i = 0; i < 4; i++) /* of the first four only the user itself is the same at both candidates */
         assert_int_equal(s->hashed_idx[i] == s->hashed_idx[s->hashed_off[1] + i], i == 1);
     for (uint32_t i = 0; i < s->hashed_off[1]; i++)
         for (uint32_t j = 0; j < i && (i < first || i >= first + words); j++) assert_true(s->hashed_idx[i] != s->hashed_idx[j]);
-    const double share = 1 / sqrt((double)words);
+    const double share = 1 / sqrt((double)pieces);
     for (uint32_t i = first; i < first + words; i++) assert_true(fabs((double)s->hashed_val[i] - share) < 1e-6);
 }
 
