@@ -158,13 +158,24 @@ static void test_manifest(void **state)
     refuses("manifest", "{\"version\":7}", "required");
 }
 
+static void test_served_answers(void **state)
+{
+    (void)state;
+    static const char entry[] =
+        "{\"request\":\"r1\",\"user\":\"\",\"version\":\"12\",\"time_ms\":\"1700000000000\",\"sha256\":"
+        "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"features\":\"00000000000000ff\","
+        "\"items\":[{\"item\":\"a\",\"score\":0.5,\"logit\":0,\"parts\":[0.25,-0.25]}]}";
+    accepts("served", entry, sizeof entry - 1);
+    refuses("served", "{\"version\":12}", "/version: type");
+    refuses("served", "{\"features\":\"xyz\"}", "/features: pattern");
+    refuses("served", "{\"items\":[{\"item\":\"a\",\"score\":2}]}", "/items/0/score: maximum");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_requests_and_replies),
-        cmocka_unit_test(test_report),
-        cmocka_unit_test(test_manifest),
+        cmocka_unit_test(test_events),   cmocka_unit_test(test_requests_and_replies), cmocka_unit_test(test_report),
+        cmocka_unit_test(test_manifest), cmocka_unit_test(test_served_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
