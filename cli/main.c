@@ -13,6 +13,8 @@ static const struct command {
     {"run", "the stream job: Kafka to learning to Redis", cmd_run},
     {"tokenize", "texts on stdin to the ids of the model's tokenizer", cmd_tokenize},
     {"check", "configuration, logs, model, Kafka, Redis, rights: what is right and what to mend", cmd_check},
+    {"simulate", "a synthetic shop's log with known truth", cmd_simulate},
+    {"model", "models and versions: inspect, export, versions, diff", cmd_model},
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

@@ -14,7 +14,8 @@ static enum status read_version(struct checkpoint_meta *m, struct store_txn *t, 
     m->version = buf_get_u64(&r);
     (void)buf_get_u64(&r); /* length of the dead letters */
     const struct str sha = buf_get_str(&r);
-    if (r.bad || sha.n != HASH_SHA256_HEX - 1) return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", dir);
+    if (r.bad || sha.n != HASH_SHA256_HEX - 1)
+        return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", dir);
     memcpy(m->sha256, sha.p, sha.n);
     TRY(store_get(t, STORE_META, STR("meaning"), &v, e));
     buf_put(&m->meaning, v.p, v.n);
@@ -76,7 +77,6 @@ enum status checkpoint_meta_put(struct store_txn *t, const struct learner *l, ui
                                 struct err *e)
 {
     char key[40];
-    unsigned char bytes[32];
     struct buf b = {0};
     const struct learner_counts *c = learner_counts(l);
     buf_u64(&b, c->learnt_examples);
@@ -84,9 +84,8 @@ enum status checkpoint_meta_put(struct store_txn *t, const struct learner *l, ui
     buf_u64(&b, c->steps);
     buf_i64(&b, learner_watermark(l));
     enum status st = buf_status(&b, e);
-    if (st == STATUS_OK) memcpy(bytes, b.p, sizeof bytes);
+    if (st == STATUS_OK) st = store_put(t, STORE_META, key_of(key, version), (struct str){(const char *)b.p, b.n}, e);
+    if (st == STATUS_OK && version > keep) st = store_delete(t, STORE_META, key_of(key, version - keep), e);
     buf_fini(&b);
-    TRY(st);
-    TRY(store_put(t, STORE_META, key_of(key, version), (struct str){(const char *)bytes, sizeof bytes}, e));
-    return version > keep ? store_delete(t, STORE_META, key_of(key, version - keep), e) : STATUS_OK;
+    return st;
 }
