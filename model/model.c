@@ -4,24 +4,9 @@
 #include "base/mem.h"
 #include <string.h>
 
-/* In the order of summation.  The intercepts come first, outside the list. */
+/* In the order of summation; schemas/conf.c refuses other names.  The intercepts come first, outside the list. */
 static const struct part_ops *const known[] = {&part_text, &part_match, &part_numeric, &part_hashed};
 enum { KNOWN = sizeof known / sizeof *known };
-
-/* Every word of model.parts must be a part. */
-static enum status check_names(const char *list, struct err *e)
-{
-    for (const char *p = list; *p != 0;) {
-        const size_t n = strcspn(p, ", \t");
-        bool found = n == 0;
-        for (size_t i = 0; i < KNOWN; i++) found |= strlen(known[i]->name) == n && memcmp(known[i]->name, p, n) == 0;
-        if (!found)
-            return ERR_SET(e, STATUS_INVALID, "model.parts: no part is called %.*s; there are text, match, numeric, hashed",
-                           (int)n, p);
-        p += n + (p[n] != 0);
-    }
-    return STATUS_OK;
-}
 
 /* Base weights, then every tensor's name, group and shape; views change no shape, so they are named. */
 static uint64_t fingerprint(const struct model *m, const struct conf *c)
@@ -41,7 +26,6 @@ static uint64_t fingerprint(const struct model *m, const struct conf *c)
 
 static enum status create_parts(struct model *m, const struct part_env *env, struct err *e)
 {
-    TRY(check_names(env->conf->model_parts, e));
     TRY(part_bias.create(&m->parts[m->n_parts], env, &m->table, e));
     m->n_parts++;
     for (size_t i = 0; i < KNOWN; i++) {
@@ -51,7 +35,6 @@ static enum status create_parts(struct model *m, const struct part_env *env, str
         m->wants_tokens |= m->parts[m->n_parts]->wants_tokens;
         m->n_parts++;
     }
-    if (m->n_parts == 1) return ERR_SET(e, STATUS_INVALID, "model.parts is empty; the default is text,match,numeric,hashed");
     return STATUS_OK;
 }
 

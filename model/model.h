@@ -24,7 +24,7 @@
 struct model;
 /* c: read during the call only.  enc: borrowed for the life of the model; may be NULL when neither text nor match is
  * among model.parts.  n_numeric: F, numeric features per candidate (0 only without part numeric).
- * INVALID: an unknown part or none, more trainable layers than the encoder has, a part that lacks what it needs. */
+ * INVALID: more trainable layers than the encoder has, a part that lacks what it needs (encoder, features). */
 enum status model_new(struct model **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, struct err *e) MUST_CHECK;
 void model_free(struct model *m);
 const struct param_table *model_table(const struct model *m);

@@ -147,7 +147,6 @@ static enum status score_part(struct model_run *r, size_t part, struct part_slat
                               float *out, struct err *e)
 {
     const struct part_ops *o = r->m->parts[part]->ops;
-    if (n == 0) return STATUS_OK;
     TRY(o->prepare(r->parts[part], ps, e));
     for (size_t at = 0; at < n;) {
         const struct tape_mark mark = tape_save(&r->tape);
@@ -243,7 +242,8 @@ enum status model_score(struct model_run *r, const struct slate *s, uint32_t joi
     uint32_t *all;
     TRY(open_slate(r, s, false, &ps, &all, e));
     const size_t K = s->n_items;
-    float *z = tape_host(&r->tape, r->m->n_parts * K + 1, sizeof *z);
+    if (K == 0) return STATUS_OK;
+    float *z = tape_host(&r->tape, r->m->n_parts * K, sizeof *z);
     if (z == NULL) return tape_status(&r->tape, e);
     r->kern->ops->begin(r->kern);
     const enum status st = score_all(r, &ps, all, joint_top, z, e);
@@ -438,8 +438,9 @@ enum status model_frozen_cosine(struct model_run *r, const struct slate *s, floa
 {
     struct part_slate ps;
     uint32_t *all;
+    if (s->n_items == 0) return STATUS_OK;
     memset(cosine, 0, s->n_items * sizeof *cosine);
-    if (r->states == NULL || s->n_events == 0 || s->n_items == 0) return STATUS_OK;
+    if (r->states == NULL || s->n_events == 0) return STATUS_OK;
     TRY(open_slate(r, s, false, &ps, &all, e));
     r->kern->ops->begin(r->kern);
     const enum status st = ps.n_events > 0 ? cosines(r, &ps, all, cosine, e) : STATUS_OK;

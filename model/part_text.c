@@ -79,9 +79,10 @@ static enum status create(struct part **out, const struct part_env *env, struct 
         return ERR_SET(e, STATUS_INVALID, "model.trainable_layers=%zu: the model in %s has %zu layers", K,
                        encoder_dir(env->enc), shape->L);
     struct text *p = mem_calloc(1, sizeof *p);
-    if (p != NULL) p->layers = mem_calloc(K, sizeof *p->layers);
-    if (p == NULL || p->layers == NULL) {
-        destroy(&p->base);
+    if (p == NULL) return ERR_SET(e, STATUS_OOM, "part text: %zu bytes", sizeof *p);
+    p->layers = mem_calloc(K, sizeof *p->layers);
+    if (p->layers == NULL) {
+        mem_free(p);
         return ERR_SET(e, STATUS_OOM, "part text: %zu layers", K);
     }
     p->view = view_of(c);

@@ -1,0 +1,113 @@
+/* test_part_numeric.c - running mean and deviation against the two-pass formulas, clipping, features never seen. */
+#include "model/model.h"
+#include "tests/support/check.h"
+#include "tests/support/gradient.h"
+#include "tests/support/model_world.h"
+#include <math.h>
+#include <string.h>
+
+static void open_world(struct model_world *w)
+{
+    model_world_open(w, "cpu", "pooled", 1, (const char *const[]){"model.parts=numeric", NULL});
+}
+
+static void learn(struct model_world *w, struct slate *s)
+{
+    double loss;
+    struct err e;
+    assert_ok(model_learn(w->run, s, 1, &loss, &e), &e);
+}
+
+/* Batches of one to three slates: mean and 1/deviation of all candidates so far. */
+static void test_statistics_are_those_of_all_candidates(void **state)
+{
+    (void)state;
+    enum { N = 5, STEPS = 7 };
+    struct model_world w;
+    double x[STEPS * 3 * N][WORLD_NUMERIC];
+    size_t n = 0;
+    open_world(&w);
+    for (size_t t = 0; t < STEPS; t++) {
+        for (size_t k = 0; k <= t % 3; k++) {
+            struct slate *s = model_world_slate(&w, N, 0);
+            for (size_t i = 0; i < N; i++, n++) {
+                for (size_t f = 0; f < WORLD_NUMERIC; f++) {
+                    float *v = &s->numeric[i * WORLD_NUMERIC + f];
+                    *v = f == 3 ? 42.0f : 1e4f * (float)f + gradient_number(n * 9 + f) * powf(10, (float)f);
+                    x[n][f] = (double)*v;
+                }
+            }
+            learn(&w, s);
+            slate_free(s);
+        }
+        model_apply_stats(w.run, w.p);
+    }
+    const float *mean = w.p->w + model_world_param(&w, "numeric.mean")->offset;
+    const float *scale = w.p->w + model_world_param(&w, "numeric.scale")->offset;
+    for (size_t f = 0; f < WORLD_NUMERIC; f++) {
+        double m = 0, v = 0;
+        for (size_t i = 0; i < n; i++) m += x[i][f] / (double)n;
+        for (size_t i = 0; i < n; i++) v += (x[i][f] - m) * (x[i][f] - m) / (double)n;
+        const double want = 1.0 / fmax(sqrt(v), 1e-3);
+        assert_true(fabs((double)mean[f] - m) < 1e-6 * (1 + fabs(m)));
+        assert_true(fabs((double)scale[f] - want) < 1e-5 * want);
+    }
+    model_world_close(&w);
+}
+
+static float logit(struct model_world *w, float value)
+{
+    struct err e;
+    float z;
+    struct slate *s = model_world_slate(w, 1, 0);
+    for (size_t f = 0; f < WORLD_NUMERIC; f++) s->numeric[f] = value;
+    assert_ok(model_score(w->run, s, 0, &z, NULL, &e), &e);
+    slate_free(s);
+    return z;
+}
+
+static void test_standardised_clipped_and_safe(void **state)
+{
+    (void)state;
+    struct model_world w;
+    const float weight[4] = {1, 0, 0, 0}, mean[4] = {2, 0, 0, 0}, scale[4] = {0.5f, 0, 0, 0}, none[4] = {0};
+    open_world(&w);
+    model_world_set(&w, "numeric.weight", weight, 4);
+    model_world_set(&w, "numeric.mean", mean, 4);
+    assert_float_equal(logit(&w, 9), 0.0f, 0.0f); /* never seen: scale 0 */
+    model_world_set(&w, "numeric.scale", scale, 4);
+    assert_float_equal(logit(&w, 5), 1.5f, 1e-6f);
+    assert_float_equal(logit(&w, 2), 0.0f, 1e-6f);
+    assert_float_equal(logit(&w, 1000), 5.0f, 0.0f);
+    assert_float_equal(logit(&w, -1000), -5.0f, 0.0f);
+    assert_float_equal(logit(&w, NAN), 0.0f, 0.0f);
+    model_world_set(&w, "numeric.weight", none, 4);
+    assert_float_equal(logit(&w, 5), 0.0f, 0.0f);
+    model_world_close(&w);
+}
+
+/* Statistics wait for apply: nothing that is scored moves in the middle of a batch. */
+static void test_statistics_move_only_at_apply(void **state)
+{
+    (void)state;
+    struct model_world w;
+    open_world(&w);
+    const struct param *scale = model_world_param(&w, "numeric.scale");
+    learn(&w, w.slates[0]);
+    assert_float_equal(w.p->w[scale->offset], 0.0f, 0.0f);
+    const uint64_t before = w.p->generation;
+    model_apply_stats(w.run, w.p);
+    assert_true(w.p->w[scale->offset] > 0);
+    assert_int_not_equal(w.p->generation, before);
+    model_world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_statistics_are_those_of_all_candidates),
+        cmocka_unit_test(test_standardised_clipped_and_safe),
+        cmocka_unit_test(test_statistics_move_only_at_apply),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
