@@ -4,7 +4,10 @@
 #include "base/mem.h"
 #include <math.h>
 
-void catalogue_init(struct catalogue *c, size_t limit) { *c = (struct catalogue){.limit = limit}; }
+void catalogue_init(struct catalogue *c, size_t limit)
+{
+    *c = (struct catalogue){.limit = limit};
+}
 
 void catalogue_fini(struct catalogue *c)
 {
@@ -44,8 +47,12 @@ enum status catalogue_add(struct catalogue *c, struct str id, int64_t time_ms, s
         mem_free(name);
         return ERR_SET(e, STATUS_OOM, "catalogue: out of memory for an item");
     }
-    *i = (struct record_item){.id = {name, id.n}, .hash = hash_str(id), .row = (uint32_t)c->n_rows,
-                              .first_ms = time_ms, .last_ms = time_ms, .price = NAN};
+    *i = (struct record_item){.id = {name, id.n},
+                              .hash = hash_str(id),
+                              .row = (uint32_t)c->n_rows,
+                              .first_ms = time_ms,
+                              .last_ms = time_ms,
+                              .price = NAN};
     c->rows[c->n_rows++] = i;
     world_table_add(&c->table, i, i->hash);
     *out = i;

@@ -28,11 +28,15 @@ enum status catalogue_add(struct catalogue *c, struct str id, int64_t time_ms, s
 enum status catalogue_put(struct catalogue *c, struct record_item *take_item, struct err *e) MUST_CHECK;
 enum status catalogue_check(const struct catalogue *c, struct err *e) MUST_CHECK; /* CORRUPT: a row is missing */
 
-enum catalogue_change { CATALOGUE_ATTRS = 1, CATALOGUE_SENTENCE = 2 }; /* SENTENCE: one that the item's template names */
+enum catalogue_change {
+    CATALOGUE_ATTRS = 1,
+    CATALOGUE_SENTENCE = 2
+}; /* SENTENCE: one that the item's template names */
 /* Lays attributes over an item's own.  behaviour: only those listed above, and a price only if it is above 0.
  * *changed: flags of enum catalogue_change.  OOM: what came before the failing one is kept. */
 enum status catalogue_set_attrs(struct record_item *i, const struct describe *d, bool behaviour,
-                                const struct event_attr *attrs, uint32_t n, unsigned *changed, struct err *e) MUST_CHECK;
+                                const struct event_attr *attrs, uint32_t n, unsigned *changed,
+                                struct err *e) MUST_CHECK;
 /* The same for any list of attributes (users). */
 enum status catalogue_set_attr(struct record_attr **list, uint32_t *n, const struct event_attr *attr, bool *changed,
                                struct err *e) MUST_CHECK;

@@ -23,7 +23,8 @@ struct piece {
     bool more;      /* FIELD: the next piece is another alternative */
     uint32_t at, n; /* bytes of text; OPEN: n is the index of its CLOSE */
 };
-struct template {
+struct template
+{
     uint32_t first, n; /* in pieces */
 };
 struct describe {
@@ -77,8 +78,8 @@ static enum status read_line(struct opening *o, const char *path, unsigned line,
     const int slot = slot_find(o->c, name);
     if (slot < 0)
         return ERR_SET(o->e, STATUS_INVALID,
-                       "%s:%u: no behaviour type '" STR_FMT "'; use item, unknown, other, or a type of the config", path,
-                       line, STR_ARG(name));
+                       "%s:%u: no behaviour type '" STR_FMT "'; use item, unknown, other, or a type of the config",
+                       path, line, STR_ARG(name));
     if (text.n == 0 || text.n >= DESCRIBE_TEMPLATE_MAX)
         return ERR_SET(o->e, STATUS_INVALID, "%s:%u: the template of '" STR_FMT "' has %zu bytes, allowed are 1 to %d",
                        path, line, STR_ARG(name), text.n, DESCRIBE_TEMPLATE_MAX - 1);
@@ -148,8 +149,8 @@ static enum status read_all(struct opening *o)
 struct compiling {
     struct describe *d;
     const struct raw *raw;
-    const char *p; /* next byte */
-    bool inside;   /* a bracket */
+    const char *p;              /* next byte */
+    bool inside;                /* a bracket */
     size_t open, fields_before; /* OPEN's index, so that a bracket without a field is found */
     struct err *e;
 };
@@ -434,9 +435,15 @@ bool describe_uses(const struct describe *d, struct str attr)
     return false;
 }
 
-bool describe_item_uses(const struct describe *d, struct str attr) { return uses(d, &d->templates[SLOT_ITEM], attr); }
+bool describe_item_uses(const struct describe *d, struct str attr)
+{
+    return uses(d, &d->templates[SLOT_ITEM], attr);
+}
 
-uint64_t describe_fingerprint(const struct describe *d) { return d->fingerprint; }
+uint64_t describe_fingerprint(const struct describe *d)
+{
+    return d->fingerprint;
+}
 
 size_t describe_number(char out[DESCRIBE_NUMBER_MAX], double x)
 {

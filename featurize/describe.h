@@ -38,10 +38,10 @@ void describe_close(struct describe *d); /* NULL is fine */
 size_t describe_render(const struct describe *d, uint8_t type, const char *type_name, const struct record_attr *attrs,
                        uint32_t n_attrs, char *out, size_t cap);
 
-bool describe_uses(const struct describe *d, struct str attr);     /* some template names this attribute */
+bool describe_uses(const struct describe *d, struct str attr);      /* some template names this attribute */
 bool describe_item_uses(const struct describe *d, struct str attr); /* the item's own template does */
-uint64_t describe_fingerprint(const struct describe *d);           /* of all templates in force: part of a state's meaning */
-const char *describe_shipped(const char *language);                /* the file of a shipped set ("en", "zh"), or NULL */
+uint64_t describe_fingerprint(const struct describe *d); /* of all templates in force: part of a state's meaning */
+const char *describe_shipped(const char *language);      /* the file of a shipped set ("en", "zh"), or NULL */
 /* A number as sentences and attributes show it: no exponent, at most 6 decimals, no trailing zeros. Returns bytes, no
  * NUL counted; out has room for DESCRIBE_NUMBER_MAX. */
 #define DESCRIBE_NUMBER_MAX 40

@@ -57,11 +57,26 @@ void feat_free(struct feat *f)
     mem_free(f);
 }
 
-uint32_t feat_count(const struct feat *f) { return f->n_numeric; }
-const char *feat_name(const struct feat *f, uint32_t i) { return i < f->n_numeric ? f->numeric[i].name : "?"; }
-const struct describe *feat_templates(const struct feat *f) { return f->templates; }
-uint64_t feat_tokens_seen(const struct feat *f) { return f->tokens_seen; }
-uint64_t feat_tokens_unknown(const struct feat *f) { return f->tokens_unknown; }
+uint32_t feat_count(const struct feat *f)
+{
+    return f->n_numeric;
+}
+const char *feat_name(const struct feat *f, uint32_t i)
+{
+    return i < f->n_numeric ? f->numeric[i].name : "?";
+}
+const struct describe *feat_templates(const struct feat *f)
+{
+    return f->templates;
+}
+uint64_t feat_tokens_seen(const struct feat *f)
+{
+    return f->tokens_seen;
+}
+uint64_t feat_tokens_unknown(const struct feat *f)
+{
+    return f->tokens_unknown;
+}
 
 uint64_t feat_fingerprint(const struct feat *f)
 {
@@ -102,8 +117,8 @@ enum status feat_item_sentence(struct feat *f, const struct record_attr *attrs, 
 }
 
 enum status feat_event_sentence(struct feat *f, uint8_t type, const char *type_name,
-                                const struct record_attr *item_attrs, uint32_t n_attrs, const int32_t **ids, uint32_t *n,
-                                struct err *e)
+                                const struct record_attr *item_attrs, uint32_t n_attrs, const int32_t **ids,
+                                uint32_t *n, struct err *e)
 {
     return sentence(f, type, type_name, item_attrs, n_attrs, ids, n, e);
 }
@@ -116,8 +131,12 @@ enum status feat_item_from_attrs(struct feat *f, struct record_item *out, struct
     enum status st = STATUS_OK;
     unsigned changed;
     char *name = mem_strndup(id.n > 0 ? id.p : "", id.n);
-    *out = (struct record_item){.id = {name, id.n}, .hash = hash_str(id), .row = FEAT_ROW_NONE, .first_ms = time_ms,
-                                .last_ms = time_ms, .price = NAN};
+    *out = (struct record_item){.id = {name, id.n},
+                                .hash = hash_str(id),
+                                .row = FEAT_ROW_NONE,
+                                .first_ms = time_ms,
+                                .last_ms = time_ms,
+                                .price = NAN};
     if (name == NULL)
         st = ERR_SET(e, STATUS_OOM, "feat: out of memory for an item");
     else
@@ -134,8 +153,14 @@ enum status feat_user_take(struct feat *f, struct record_user *u, const struct r
     if (type >= EVENT_TYPES_MAX)
         return ERR_SET(e, STATUS_INVALID, "feat: behaviour type %u of at most %d", type, EVENT_TYPES_MAX - 1);
     TRY(feat_event_sentence(f, type, type_name, item ? item->attrs : NULL, item ? item->n_attrs : 0, &ids, &n_ids, e));
-    struct history_event ev = {.item = hash_str(item_id), .time_ms = time_ms, .type = type, .positive = f->positive[type],
-                               .price = price, .ids = ids, .n_ids = (uint16_t)n_ids, .tags = tags};
+    struct history_event ev = {.item = hash_str(item_id),
+                               .time_ms = time_ms,
+                               .type = type,
+                               .positive = f->positive[type],
+                               .price = price,
+                               .ids = ids,
+                               .n_ids = (uint16_t)n_ids,
+                               .tags = tags};
     if (item != NULL) {
         if (isnan(price)) ev.price = (double)item->price;
         ev.category = item->category;
@@ -161,8 +186,11 @@ static enum status fill_events(const struct feat *f, struct slate *s, const stru
     for (uint32_t i = 0; i < n; i++) {
         const struct record_event *r = &u->events[i];
         const double minutes = feat_days(r->time_ms, s->time_ms) * 24 * 60;
-        s->events[i] = (struct slate_event){.sentence = slate_add_sentence(s, r->ids, r->n_ids), .item = r->item,
-                                            .time_ms = r->time_ms, .age_minutes = (float)minutes, .type = r->type};
+        s->events[i] = (struct slate_event){.sentence = slate_add_sentence(s, r->ids, r->n_ids),
+                                            .item = r->item,
+                                            .time_ms = r->time_ms,
+                                            .age_minutes = (float)minutes,
+                                            .type = r->type};
         if (s->events[i].sentence == UINT32_MAX) return oom(s, e);
     }
     return STATUS_OK;
@@ -221,8 +249,8 @@ static enum status fill_candidate(struct feat_view *v, struct slate *s, const st
         v->ids = c->item->ids;
         v->n_ids = c->item->n_ids;
     } else {
-        TRY(feat_item_sentence(v->f, c->item ? c->item->attrs : NULL, c->item ? c->item->n_attrs : 0, &v->ids, &v->n_ids,
-                               e));
+        TRY(feat_item_sentence(v->f, c->item ? c->item->attrs : NULL, c->item ? c->item->n_attrs : 0, &v->ids,
+                               &v->n_ids, e));
     }
     out->id = arena_str(s->arena, c->id);
     out->item = v->item_hash;
@@ -255,8 +283,9 @@ static enum status keep_hashed(const struct feat *f, struct slate *s, struct err
     return STATUS_OK;
 }
 
-enum status feat_fill(struct feat *f, struct slate *s, const struct record_user *user, const struct feat_candidate *items,
-                      uint32_t n, const struct event_attr *context, uint32_t n_context, struct err *e)
+enum status feat_fill(struct feat *f, struct slate *s, const struct record_user *user,
+                      const struct feat_candidate *items, uint32_t n, const struct event_attr *context,
+                      uint32_t n_context, struct err *e)
 {
     struct feat_view v = {.f = f, .s = s, .user = user, .context = context, .n_context = n_context};
     v.user_hash = str_has(s->user) ? hash_str(s->user) : 0;

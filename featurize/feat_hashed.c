@@ -8,13 +8,26 @@
 #include "featurize/feat_private.h"
 #include <math.h>
 
-#define RECENT 8    /* newest events crossed with the item */
+#define RECENT 8     /* newest events crossed with the item */
 #define WORDS_MAX 24 /* tokens of the item's sentence */
 #define CONTEXT_MAX 8
 #define ATTRS_MAX 8
 
-enum salt { ITEM = 1, USER, USER_ITEM, RECENT_ITEM, WORD, USER_WORD, USER_CATEGORY, USER_BRAND, USER_TAG, CONTEXT_ITEM,
-            CONTEXT_CATEGORY, ATTR_ITEM, ATTR_CATEGORY };
+enum salt {
+    ITEM = 1,
+    USER,
+    USER_ITEM,
+    RECENT_ITEM,
+    WORD,
+    USER_WORD,
+    USER_CATEGORY,
+    USER_BRAND,
+    USER_TAG,
+    CONTEXT_ITEM,
+    CONTEXT_CATEGORY,
+    ATTR_ITEM,
+    ATTR_CATEGORY
+};
 
 static uint32_t index_of(enum salt salt, uint64_t a, uint64_t b)
 {
@@ -32,8 +45,7 @@ static void put(struct feat *f, enum salt salt, uint64_t a, uint64_t b, double v
 static void put_recent(const struct feat_view *v)
 {
     const uint32_t n = v->s->n_events < RECENT ? v->s->n_events : RECENT;
-    for (uint32_t i = 0; i < n; i++)
-        put(v->f, RECENT_ITEM, v->s->events[i].item, v->item_hash, 1 / sqrt((double)n));
+    for (uint32_t i = 0; i < n; i++) put(v->f, RECENT_ITEM, v->s->events[i].item, v->item_hash, 1 / sqrt((double)n));
 }
 
 /* Tokens of the sentence without [CLS] and [SEP], as the words of the title; alone and for this user. */
@@ -71,7 +83,8 @@ static void put_context(const struct feat_view *v)
         if (a->kind != EVENT_ATTR_TEXT || a->text.n == 0) continue;
         const uint64_t h = hash_mix(hash_str(a->name), hash_str(a->text));
         put(v->f, CONTEXT_ITEM, h, v->item_hash, 1 / sqrt((double)n));
-        if (v->item != NULL && v->item->category != 0) put(v->f, CONTEXT_CATEGORY, h, v->item->category, 1 / sqrt((double)n));
+        if (v->item != NULL && v->item->category != 0)
+            put(v->f, CONTEXT_CATEGORY, h, v->item->category, 1 / sqrt((double)n));
     }
 }
 
@@ -83,7 +96,8 @@ static void put_attrs(const struct feat_view *v)
         if (a->text.n == 0) continue;
         const uint64_t h = hash_mix(hash_str(a->name), hash_str(a->text));
         put(v->f, ATTR_ITEM, h, v->item_hash, 1 / sqrt((double)n));
-        if (v->item != NULL && v->item->category != 0) put(v->f, ATTR_CATEGORY, h, v->item->category, 1 / sqrt((double)n));
+        if (v->item != NULL && v->item->category != 0)
+            put(v->f, ATTR_CATEGORY, h, v->item->category, 1 / sqrt((double)n));
     }
 }
 

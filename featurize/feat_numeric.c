@@ -66,12 +66,23 @@ static const struct {
     {PAIR_HAD, "purchase,click,view", false},
     {PAIR_RECENCY, "purchase,click,view", false},
     {USER_COUNT, "purchase,click,view", true},
-    {USER_KNOWN, "", false},     {USER_SLATES, "", false},    {USER_EVENTS, "", false},
-    {USER_RECENCY, "", false},   {USER_RATE, "", false},      {ITEM_KNOWN, "", false},
-    {ITEM_AGE, "", false},       {ITEM_NEW, "", false},       {ITEM_ACTIVITY, "", false},
-    {ITEM_HAS_PRICE, "", false}, {ITEM_PRICE, "", false},     {PRICE_DIFF, "", false},
-    {PRICE_GAP, "", false},      {ITEM_RATE, "", false},      {SAME_CATEGORY, "", false},
-    {SAME_BRAND, "", false},     {SAME_TAGS, "", false},
+    {USER_KNOWN, "", false},
+    {USER_SLATES, "", false},
+    {USER_EVENTS, "", false},
+    {USER_RECENCY, "", false},
+    {USER_RATE, "", false},
+    {ITEM_KNOWN, "", false},
+    {ITEM_AGE, "", false},
+    {ITEM_NEW, "", false},
+    {ITEM_ACTIVITY, "", false},
+    {ITEM_HAS_PRICE, "", false},
+    {ITEM_PRICE, "", false},
+    {PRICE_DIFF, "", false},
+    {PRICE_GAP, "", false},
+    {ITEM_RATE, "", false},
+    {SAME_CATEGORY, "", false},
+    {SAME_BRAND, "", false},
+    {SAME_TAGS, "", false},
 };
 
 /* ---- names ---- */
@@ -212,16 +223,20 @@ enum status feat_numeric_init(struct feat *f, const struct conf *c, struct err *
 
 void feat_document(struct buf *b)
 {
-    buf_printf(b, "\n## model.features\n\nNumeric features by name, comma-separated; TYPE is a behaviour type or `shown` "
-                  "(recorded impressions, counted\nwhen settled), WINDOW a half-life of `counter.half_lives_hours` (`24h`) or "
-                  "`all`. `default` stands for the default set and\nmay be followed by others.\n\n"
-                  "| feature | value |\n|---|---|\n");
+    buf_printf(
+        b, "\n## model.features\n\nNumeric features by name, comma-separated; TYPE is a behaviour type or `shown` "
+           "(recorded impressions, counted\nwhen settled), WINDOW a half-life of `counter.half_lives_hours` (`24h`) or "
+           "`all`. `default` stands for the default set and\nmay be followed by others.\n\n"
+           "| feature | value |\n|---|---|\n");
     for (int k = 0; k < N_FAMILIES; k++) buf_printf(b, "| `%s` | %s |\n", families[k].pattern, families[k].text);
 }
 
 /* ---- values ---- */
 
-static double log_days(int64_t from_ms, int64_t to_ms) { return log1p(feat_days(from_ms, to_ms)); }
+static double log_days(int64_t from_ms, int64_t to_ms)
+{
+    return log1p(feat_days(from_ms, to_ms));
+}
 
 /* log-odds of (c + kappa*p)/(n + kappa) less log-odds of p, p the rate of all (shrunk to 1/2 where there is little). */
 static double rate(const struct feat *f, const struct record_tally *tallies, uint32_t n_tallies, int64_t time_ms)
@@ -253,7 +268,8 @@ static double user_value(const struct feat_view *v, const struct feat_numeric *n
     if (u == NULL) return 0;
     switch (n->kind) {
     case USER_COUNT:
-        return log1p(counter_at(counter_find(u->tallies, u->n_tallies, n->type), &v->f->decay, n->window, v->s->time_ms));
+        return log1p(
+            counter_at(counter_find(u->tallies, u->n_tallies, n->type), &v->f->decay, n->window, v->s->time_ms));
     case USER_KNOWN: return 1;
     case USER_SLATES: return log1p(u->n_slates);
     case USER_EVENTS: return log1p(u->n_events);

@@ -21,18 +21,18 @@ struct feat {
     const struct describe *templates;
     struct counter_decay decay;
     struct history_limits limits;
-    uint32_t n_events;                 /* model.events */
+    uint32_t n_events; /* model.events */
     size_t max_tokens;
     uint32_t n_types;
-    bool positive[EVENT_TYPES_MAX];    /* label positive */
-    unsigned popularity_window;        /* half-life of the popularity baseline */
-    unsigned rate_window;              /* half-life that rates are counted over */
+    bool positive[EVENT_TYPES_MAX]; /* label positive */
+    unsigned popularity_window;     /* half-life of the popularity baseline */
+    unsigned rate_window;           /* half-life that rates are counted over */
     struct feat_numeric numeric[FEAT_NUMERIC_MAX];
     uint32_t n_numeric;
     /* scratch */
-    int32_t *ids;                      /* (max_tokens) */
+    int32_t *ids; /* (max_tokens) */
     char text[DESCRIBE_BYTES_MAX];
-    uint32_t *hashed_idx;              /* (n_hashed, cap_hashed) of the slate under way */
+    uint32_t *hashed_idx; /* (n_hashed, cap_hashed) of the slate under way */
     float *hashed_val;
     size_t n_hashed, cap_hashed;
     uint64_t tokens_seen, tokens_unknown;
@@ -45,7 +45,7 @@ struct feat_view {
     const struct record_user *user; /* NULL: nobody known */
     const struct record_item *item; /* NULL: nothing known */
     uint64_t item_hash, user_hash;
-    const int32_t *ids;             /* of the item's sentence, [CLS] and [SEP] included */
+    const int32_t *ids; /* of the item's sentence, [CLS] and [SEP] included */
     uint32_t n_ids;
     const struct event_attr *context;
     uint32_t n_context;

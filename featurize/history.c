@@ -100,8 +100,12 @@ static enum status keep_event(struct record_event *out, const struct history_eve
 {
     void *old_ids = old ? old->ids : NULL, *old_words = old ? (void *)old->words.p : NULL;
     const size_t words = ev->n_tags * sizeof *ev->tags;
-    *out = (struct record_event){.item = ev->item, .time_ms = ev->time_ms, .type = ev->type,
-                                 .price = fabs(ev->price) < FLT_MAX ? (float)ev->price : NAN, .category = ev->category, .brand = ev->brand,
+    *out = (struct record_event){.item = ev->item,
+                                 .time_ms = ev->time_ms,
+                                 .type = ev->type,
+                                 .price = fabs(ev->price) < FLT_MAX ? (float)ev->price : NAN,
+                                 .category = ev->category,
+                                 .brand = ev->brand,
                                  .n_ids = ev->n_ids};
     if (words > 0) {
         out->words.p = copy_into(&old_words, old ? old->words.n : 0, ev->tags, words);

@@ -20,8 +20,8 @@ struct history_event { /* borrowed during the call */
     uint64_t item;     /* hash_str of the id */
     int64_t time_ms;
     uint8_t type;
-    bool positive;     /* its price counts towards the user's mean */
-    double price;      /* NaN: unknown */
+    bool positive; /* its price counts towards the user's mean */
+    double price;  /* NaN: unknown */
     uint64_t category, brand;
     const int32_t *ids;
     uint16_t n_ids;

@@ -18,11 +18,11 @@
 
 struct sample {
     double uniform_frac;
-    int64_t days, day;    /* window; the event day that weights are as of */
-    size_t n, cap;        /* rows; cap is a power of two */
-    uint8_t *active;      /* (cap) */
-    uint8_t *excluded;    /* (cap) */
-    uint32_t *weights;    /* (cap) 0 unless active */
+    int64_t days, day;     /* window; the event day that weights are as of */
+    size_t n, cap;         /* rows; cap is a power of two */
+    uint8_t *active;       /* (cap) */
+    uint8_t *excluded;     /* (cap) */
+    uint32_t *weights;     /* (cap) 0 unless active */
     uint64_t *ones, *sums; /* (cap + 1) Fenwick trees, from 1 */
     uint64_t n_active, total;
     uint32_t *excluded_rows; /* those set in excluded */

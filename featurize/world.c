@@ -134,8 +134,8 @@ static enum status take_stranger(struct world *w, struct record_user *u, const s
     struct record_item i;
     if (u == NULL) return STATUS_OK;
     TRY(feat_item_from_attrs(w->feat, &i, ev->item, ev->attrs, ev->n_attrs, ev->time_ms, e));
-    const enum status st = feat_user_take(w->feat, u, &i, ev->item, ev->type, w->types[ev->type].name, ev->price,
-                                          ev->time_ms, e);
+    const enum status st =
+        feat_user_take(w->feat, u, &i, ev->item, ev->type, w->types[ev->type].name, ev->price, ev->time_ms, e);
     record_item_fini(&i);
     return st;
 }
@@ -185,8 +185,8 @@ static enum status count_one(struct world *w, struct record_tally **tallies, uin
 }
 
 /* What was shown and what of it was taken; and how all items stand now, the parent that this one's rate is shrunk to. */
-static enum status count_shown(struct world *w, struct record_tally **tallies, uint32_t *n, int64_t time_ms, double shown,
-                               double taken, struct err *e)
+static enum status count_shown(struct world *w, struct record_tally **tallies, uint32_t *n, int64_t time_ms,
+                               double shown, double taken, struct err *e)
 {
     struct record_tally *t;
     TRY(count_one(w, tallies, n, RECORD_SHOWN, time_ms, shown, e));
@@ -238,7 +238,10 @@ const struct record_user *world_find_user(struct world *w, struct str id)
     return world_user_find(w, id, &u, &e) == STATUS_OK && u != NULL ? &u->record : NULL;
 }
 
-const struct record_item *world_find_item(struct world *w, struct str id) { return catalogue_find(&w->items, id); }
+const struct record_item *world_find_item(struct world *w, struct str id)
+{
+    return catalogue_find(&w->items, id);
+}
 
 const struct world_counts *world_counts(struct world *w)
 {

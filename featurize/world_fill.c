@@ -4,7 +4,10 @@
 #include "featurize/world_private.h"
 #include <math.h>
 
-static enum status oom(struct err *e) { return ERR_SET(e, STATUS_OOM, "world: out of memory for a slate's candidates"); }
+static enum status oom(struct err *e)
+{
+    return ERR_SET(e, STATUS_OOM, "world: out of memory for a slate's candidates");
+}
 
 static enum status candidates_room(struct world *w, size_t n, struct err *e)
 {
@@ -44,8 +47,8 @@ static enum status shown_candidates(struct world *w, const struct event *ev, str
     for (uint32_t k = 0; k < ev->n_items; k++) {
         const struct event_item *shown = &ev->items[k];
         struct feat_candidate *c = &w->candidates[k];
-        *c = (struct feat_candidate){.id = shown->item, .item = catalogue_find(&w->items, shown->item), .label = NAN,
-                                     .weight = 1};
+        *c = (struct feat_candidate){
+            .id = shown->item, .item = catalogue_find(&w->items, shown->item), .label = NAN, .weight = 1};
         if (c->item != NULL || shown->n_attrs == 0) continue;
         TRY(stand_in(w, shown, ev->time_ms, e));
         c->item = &w->stand_ins[w->n_stand_ins - 1];
@@ -70,7 +73,7 @@ struct order {
     const struct record_user *user; /* NULL: unknown */
     int64_t time_ms;
     uint8_t type;
-    uint32_t n_positives, n;        /* candidates: positives first */
+    uint32_t n_positives, n; /* candidates: positives first */
     struct err *e;
 };
 
@@ -172,8 +175,13 @@ enum status world_fill_organic(struct world *w, struct slate *s, const struct ev
         return STATUS_NOT_FOUND;
     TRY(world_advance(w, s->time_ms, e));
     TRY(world_user_find(w, lines[0].user, &u, e));
-    struct order o = {.w = w, .lines = lines, .n_lines = n, .user = u ? &u->record : NULL, .time_ms = s->time_ms,
-                      .type = lines[0].type, .e = e};
+    struct order o = {.w = w,
+                      .lines = lines,
+                      .n_lines = n,
+                      .user = u ? &u->record : NULL,
+                      .time_ms = s->time_ms,
+                      .type = lines[0].type,
+                      .e = e};
     enum status st = choose(&o, at);
     sample_allow_all(&w->sample);
     if (st == STATUS_OK) st = feat_fill(w->feat, s, o.user, w->candidates, o.n, NULL, 0, e);

@@ -22,7 +22,7 @@ struct world_user {
     uint64_t hash;
     struct world_link links[WORLD_LISTS];
     bool on[WORLD_LISTS];
-    bool gone;                 /* deleted: reads as unknown, leaves the store at the next save */
+    bool gone; /* deleted: reads as unknown, leaves the store at the next save */
     size_t bytes;
 };
 struct world_users {
@@ -49,17 +49,17 @@ struct world {
     struct world_users users;
     struct catalogue items;
     struct sample sample;
-    uint8_t *item_flags;    /* (cap_item_flags) by row */
-    uint32_t *item_bytes;   /* as last accounted */
-    uint32_t *item_stamps;  /* which call met the row last */
+    uint8_t *item_flags;   /* (cap_item_flags) by row */
+    uint32_t *item_bytes;  /* as last accounted */
+    uint32_t *item_stamps; /* which call met the row last */
     size_t cap_items;
     uint32_t stamp;
     struct world_rows dirty_items, changed_items;
     struct record_tally all_shown, all_taken; /* settled impressions */
-    uint64_t purchases;     /* purchases taken so far */
-    int64_t now_ms;         /* newest event time let in */
-    bool consumed;          /* somebody has asked for changed records */
-    bool saving;            /* between world_save and world_saved */
+    uint64_t purchases;                       /* purchases taken so far */
+    int64_t now_ms;                           /* newest event time let in */
+    bool consumed;                            /* somebody has asked for changed records */
+    bool saving;                              /* between world_save and world_saved */
     struct world_counts counts;
     struct buf buf;
     /* scratch of one slate */
@@ -74,7 +74,8 @@ struct world {
 void world_users_fini(struct world *w);
 /* The user in memory, read back from the store if need be; *out NULL: unknown.  Deleted ones read as unknown. */
 enum status world_user_find(struct world *w, struct str id, struct world_user **out, struct err *e) MUST_CHECK;
-enum status world_user_get(struct world *w, struct str id, struct world_user **out, struct err *e) MUST_CHECK; /* or new */
+enum status world_user_get(struct world *w, struct str id, struct world_user **out,
+                           struct err *e) MUST_CHECK;         /* or new */
 void world_user_touch(struct world *w, struct world_user *u); /* active now, dirty, changed, accounted */
 void world_user_remove(struct world *w, struct world_user *u, enum world_list list);
 void world_user_mark(struct world *w, struct world_user *u, enum world_list list);
@@ -89,8 +90,9 @@ enum status world_item_attrs(struct world *w, struct record_item *i, bool behavi
                              uint32_t n, struct err *e) MUST_CHECK;
 enum status world_item_sentence(struct world *w, struct record_item *i, struct err *e) MUST_CHECK; /* made anew */
 enum status world_item_mark(struct world *w, struct record_item *i, unsigned flags, struct err *e) MUST_CHECK;
-enum status world_item_touch(struct world *w, struct record_item *i, struct err *e) MUST_CHECK; /* dirty, changed, accounted */
-double world_item_takes(const struct world *w, const struct record_item *i); /* what the sampler weighs */
-enum status world_resample(struct world *w, struct err *e) MUST_CHECK; /* sample_set for every row */
+enum status world_item_touch(struct world *w, struct record_item *i,
+                             struct err *e) MUST_CHECK;                                /* dirty, changed, accounted */
+double world_item_takes(const struct world *w, const struct record_item *i);           /* what the sampler weighs */
+enum status world_resample(struct world *w, struct err *e) MUST_CHECK;                 /* sample_set for every row */
 enum status world_advance(struct world *w, int64_t time_ms, struct err *e) MUST_CHECK; /* event time moves on */
 #endif

@@ -11,7 +11,10 @@
 #define META_FORMAT 1
 #define META_KEY STR("world")
 
-static struct str bytes_of(const struct buf *b) { return (struct str){(const char *)b->p, b->n}; }
+static struct str bytes_of(const struct buf *b)
+{
+    return (struct str){(const char *)b->p, b->n};
+}
 
 static void put_tally(struct buf *b, const struct record_tally *t)
 {
@@ -79,8 +82,7 @@ void world_saved(struct world *w)
     if (!w->saving) return;
     w->saving = false;
     while (w->users.first[WORLD_DIRTY] != NULL) world_user_remove(w, w->users.first[WORLD_DIRTY], WORLD_DIRTY);
-    for (size_t i = 0; i < w->dirty_items.n; i++)
-        w->item_flags[w->dirty_items.rows[i]] &= (uint8_t)~WORLD_ITEM_DIRTY;
+    for (size_t i = 0; i < w->dirty_items.n; i++) w->item_flags[w->dirty_items.rows[i]] &= (uint8_t)~WORLD_ITEM_DIRTY;
     w->dirty_items.n = 0;
     w->counts.dirty_bytes = 0;
     world_users_evict(w);
@@ -107,7 +109,8 @@ static enum status load_meta(struct world *w, struct str value, bool *remake, st
     get_tally(&r, &w->all_shown);
     get_tally(&r, &w->all_taken);
     if (r.bad || format != META_FORMAT || buf_left(&r) != 0 || !isfinite(w->all_shown.total + w->all_taken.total))
-        return ERR_SET(e, STATUS_CORRUPT, "world: the stored head is damaged or of format %u, not %d", format, META_FORMAT);
+        return ERR_SET(e, STATUS_CORRUPT, "world: the stored head is damaged or of format %u, not %d", format,
+                       META_FORMAT);
     w->counts.items = items;
     w->users.stored_elsewhere = w->counts.users > 0;
     return STATUS_OK;

@@ -19,7 +19,7 @@ struct world_table {
 };
 void world_table_fini(struct world_table *t);
 void *world_table_find(const struct world_table *t, struct str id, uint64_t hash); /* hash = hash_str(id); or NULL */
-void *world_table_find_hash(const struct world_table *t, uint64_t hash); /* by the id's hash alone; or NULL */
+void *world_table_find_hash(const struct world_table *t, uint64_t hash);           /* by the id's hash alone; or NULL */
 int world_table_reserve(struct world_table *t, size_t n); /* room for n entries; -1: out of memory, nothing changed */
 /* Adds an entry whose id is not there yet; room must have been reserved. */
 void world_table_add(struct world_table *t, void *entry, uint64_t hash);

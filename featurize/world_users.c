@@ -93,7 +93,8 @@ void world_users_evict(struct world *w)
     if (w->store == NULL) return;
     for (int steps = 0; u != NULL && w->users.table.n > w->users.limit && steps < EVICT_STEPS; steps++) {
         struct world_user *newer = u->links[WORLD_RECENT].prev;
-        const bool waits = w->consumed && u->on[WORLD_CHANGED] && w->users.table.n <= w->users.limit + w->users.limit / 4;
+        const bool waits =
+            w->consumed && u->on[WORLD_CHANGED] && w->users.table.n <= w->users.limit + w->users.limit / 4;
         if (newer != NULL && !u->on[WORLD_DIRTY] && !waits) {
             free_user(w, u);
             w->counts.evicted++;

@@ -71,9 +71,16 @@ void shop_save(struct shop *s)
 
 struct event shop_behaviour(struct shop *s, uint8_t type, const char *user, const char *item, int64_t time_ms)
 {
-    struct event ev = {.kind = EVENT_BEHAVIOUR, .type = type, .type_name = str_from(s->conf->types[type].name),
-                       .time_ms = time_ms, .at = {.offset = s->offset++}, .user = copy(s, user), .item = copy(s, item),
-                       .value = NAN, .quantity = NAN, .price = NAN};
+    struct event ev = {.kind = EVENT_BEHAVIOUR,
+                       .type = type,
+                       .type_name = str_from(s->conf->types[type].name),
+                       .time_ms = time_ms,
+                       .at = {.offset = s->offset++},
+                       .user = copy(s, user),
+                       .item = copy(s, item),
+                       .value = NAN,
+                       .quantity = NAN,
+                       .price = NAN};
     ev.attrs = arena_alloc(&s->arena, EVENT_ATTRS_MAX, sizeof *ev.attrs);
     assert_non_null(ev.attrs);
     return ev;

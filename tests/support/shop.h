@@ -45,6 +45,6 @@ bool shop_order(struct shop *s, const char *user, const char *items, int64_t tim
 void shop_show(struct shop *s, const char *user, const char *items, int64_t time_ms);
 /* s->slate packed, for comparing bits; in the shop's arena. */
 struct str shop_slate_bytes(struct shop *s);
-int shop_find(const struct shop *s, const char *item); /* index in s->slate or -1 */
+int shop_find(const struct shop *s, const char *item);             /* index in s->slate or -1 */
 float shop_feature(const struct shop *s, int k, const char *name); /* of candidate k */
 #endif

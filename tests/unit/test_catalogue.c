@@ -1,8 +1,8 @@
 /* test_catalogue.c - the table of items, rows, attributes from events and from behaviours.
  * labels: quick
  */
-#include "featurize/catalogue.h"
 #include "base/hash.h"
+#include "featurize/catalogue.h"
 #include "tests/support/check.h"
 #include <math.h>
 #include <stdio.h>
@@ -88,7 +88,8 @@ static struct event_attr text_attr(const char *name, const char *text)
 }
 static struct event_attr number_attr(const char *name, double x)
 {
-    return (struct event_attr){.name = str_from(name), .kind = EVENT_ATTR_NUMBER, .text = STR("as written"), .number = x};
+    return (struct event_attr){
+        .name = str_from(name), .kind = EVENT_ATTR_NUMBER, .text = STR("as written"), .number = x};
 }
 
 static unsigned set(struct record_item *i, bool behaviour, struct event_attr a)

@@ -24,7 +24,10 @@ static int tear_down(void **state)
     return mem_live() == 0 ? 0 : -1;
 }
 
-static void near(double a, double b) { assert_true(fabs(a - b) <= 1e-12 * (1 + fabs(b))); }
+static void near(double a, double b)
+{
+    assert_true(fabs(a - b) <= 1e-12 * (1 + fabs(b)));
+}
 
 static void test_a_count_halves_in_its_half_life(void **state)
 {

@@ -226,8 +226,10 @@ static void test_numbers_read_plainly(void **state)
     static const struct {
         double x;
         const char *text;
-    } rows[] = {{0, "0"}, {-0.0, "0"}, {3, "3"}, {2.5, "2.5"}, {-1.25, "-1.25"}, {1e6, "1000000"}, {0.1, "0.1"},
-                {1e-9, "0"}, {123456789012.0, "123456789012"}, {100, "100"}};
+    } rows[] = {{0, "0"},     {-0.0, "0"},      {3, "3"},
+                {2.5, "2.5"}, {-1.25, "-1.25"}, {1e6, "1000000"},
+                {0.1, "0.1"}, {1e-9, "0"},      {123456789012.0, "123456789012"},
+                {100, "100"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char out[DESCRIBE_NUMBER_MAX];
         const size_t n = describe_number(out, rows[i].x);

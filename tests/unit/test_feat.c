@@ -1,8 +1,8 @@
 /* test_feat.c - features by name and value, hashed crosses, sentences of a slate, flags and baselines, inline records.
  * labels: quick
  */
-#include "featurize/feat.h"
 #include "base/hash.h"
+#include "featurize/feat.h"
 #include "featurize/history.h"
 #include "tests/support/check.h"
 #include "tests/support/shop.h"
@@ -27,7 +27,10 @@ static int tear_down(void **state)
     return mem_live() == 0 ? 0 : -1;
 }
 
-static int64_t at(int day, int hour) { return SHOP_START_MS + day * SHOP_DAY_MS + hour * INT64_C(3600000); }
+static int64_t at(int day, int hour)
+{
+    return SHOP_START_MS + day * SHOP_DAY_MS + hour * INT64_C(3600000);
+}
 
 static void is(int k, const char *name, double want)
 {
@@ -183,7 +186,8 @@ static void test_hashed_features_are_distinct_and_positive(void **state)
     for (uint32_t i = 0; i < 4; i++) /* of the first four only the user itself is the same at both candidates */
         assert_int_equal(s->hashed_idx[i] == s->hashed_idx[s->hashed_off[1] + i], i == 1);
     for (uint32_t i = 0; i < s->hashed_off[1]; i++)
-        for (uint32_t j = 0; j < i && (i < first || i >= first + words); j++) assert_true(s->hashed_idx[i] != s->hashed_idx[j]);
+        for (uint32_t j = 0; j < i && (i < first || i >= first + words); j++)
+            assert_true(s->hashed_idx[i] != s->hashed_idx[j]);
     const double share = 1 / sqrt((double)pieces);
     for (uint32_t i = first; i < first + words; i++) assert_true(fabs((double)s->hashed_val[i] - share) < 1e-6);
 }
@@ -227,8 +231,9 @@ static void test_inline_records_equal_the_learners(void **state)
     shop_list(&shop, &carrier, "tags", "x,y");
     shop_number(&shop, &carrier, "price", 7);
     assert_ok(feat_item_from_attrs(shop.feat, &stand_in, STR("a"), carrier.attrs, carrier.n_attrs, at(1, 0), &e), &e);
-    assert_ok(feat_user_take(shop.feat, &inline_user, &stand_in, STR("a"), EVENT_PURCHASE, "purchase", NAN, at(1, 0), &e),
-              &e);
+    assert_ok(
+        feat_user_take(shop.feat, &inline_user, &stand_in, STR("a"), EVENT_PURCHASE, "purchase", NAN, at(1, 0), &e),
+        &e);
     shop_take(&shop, EVENT_PURCHASE, "ann", "a", at(1, 0));
     const struct record_user *u = world_find_user(shop.world, STR("ann"));
     assert_true(u->events[0].sentence == inline_user.events[0].sentence);
@@ -276,8 +281,9 @@ static void test_features_are_chosen_by_name(void **state)
 static void test_unknown_features_are_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"item.prise", "item.buy.24h", "item.purchase.25h", "item.purchase", "item",
-                                        "item.price.all", "user.", ".", "history.TYPE"};
+    static const char *const wrong[] = {
+        "item.prise", "item.buy.24h", "item.purchase.25h", "item.purchase", "item", "item.price.all", "user.",
+        ".",          "history.TYPE"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct feat *f = (struct feat *)&shop;
         assert_int_equal(with_features(wrong[i], &f), STATUS_INVALID);

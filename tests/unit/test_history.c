@@ -1,9 +1,9 @@
 /* test_history.c - a user's record: order, bounds, pairs, mean price, memory.
  * labels: quick
  */
-#include "featurize/history.h"
 #include "base/hash.h"
 #include "base/rand.h"
+#include "featurize/history.h"
 #include "tests/support/check.h"
 #include <math.h>
 #include <string.h>
@@ -33,9 +33,17 @@ static enum status take(uint64_t item, uint8_t type, int64_t time_ms, struct his
 {
     static const uint32_t tags[] = {11, 22};
     const int32_t ids[] = {2, (int32_t)item, 3};
-    const struct history_event ev = {.item = item, .time_ms = time_ms, .type = type, .price = (double)item, .positive = true,
-                                     .category = item % 2 + 1, .brand = 7, .ids = ids,
-                                     .n_ids = (uint16_t)(item % 3 + 1), .tags = tags, .n_tags = (uint32_t)(item % 3)};
+    const struct history_event ev = {.item = item,
+                                     .time_ms = time_ms,
+                                     .type = type,
+                                     .price = (double)item,
+                                     .positive = true,
+                                     .category = item % 2 + 1,
+                                     .brand = 7,
+                                     .ids = ids,
+                                     .n_ids = (uint16_t)(item % 3 + 1),
+                                     .tags = tags,
+                                     .n_tags = (uint32_t)(item % 3)};
     return history_take(&user, &ev, &decay, l, &e);
 }
 
@@ -166,7 +174,8 @@ static void test_a_failing_allocation_changes_nothing(void **state)
             const uint32_t events = user.n_events, pairs = user.n_pairs;
             const double total = user.n_tallies ? user.tallies[0].total : 0;
             mem_fail_after(n);
-            const enum status st = take(i, EVENT_PURCHASE, (int64_t)i, (struct history_limits){.events = 6, .pairs = 7});
+            const enum status st =
+                take(i, EVENT_PURCHASE, (int64_t)i, (struct history_limits){.events = 6, .pairs = 7});
             mem_fail_after(-1);
             if (st == STATUS_OK) break;
             assert_int_equal(st, STATUS_OOM);

@@ -1,8 +1,8 @@
 /* test_sample.c - draws follow the mixture, q is their probability, exclusions, activity, repeatability.
  * labels: quick
  */
-#include "featurize/sample.h"
 #include "featurize/counter.h"
+#include "featurize/sample.h"
 #include "tests/support/check.h"
 #include <math.h>
 
@@ -13,7 +13,10 @@ static struct sample sample;
 static struct record_item items[N];
 static double takes[N];
 
-static int64_t day(int d) { return (int64_t)d * COUNTER_DAY_MS; }
+static int64_t day(int d)
+{
+    return (int64_t)d * COUNTER_DAY_MS;
+}
 
 static int set_up(void **state)
 {
@@ -67,8 +70,8 @@ static void draws_follow_q(const struct sample *s)
             continue;
         }
         /* The probability without its floor, from the definition. */
-        const double m = s->uniform_frac / (double)s->n_active +
-                         (1 - s->uniform_frac) * (double)s->weights[i] / (double)s->total;
+        const double m =
+            s->uniform_frac / (double)s->n_active + (1 - s->uniform_frac) * (double)s->weights[i] / (double)s->total;
         const double p = m / (1 - s->excluded_mass), floor = 1 / (double)s->n_active;
         assert_true(fabs(sample_q(s, i) - (p > floor ? p : floor)) < 1e-12);
         chi2 += (count[i] - DRAWS * p) * (count[i] - DRAWS * p) / (DRAWS * p);

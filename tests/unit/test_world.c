@@ -32,7 +32,10 @@ static int tear_down(void **state)
     return mem_live() == 0 ? 0 : -1;
 }
 
-static int64_t at(int day, int hour) { return SHOP_START_MS + day * SHOP_DAY_MS + hour * INT64_C(3600000); }
+static int64_t at(int day, int hour)
+{
+    return SHOP_START_MS + day * SHOP_DAY_MS + hour * INT64_C(3600000);
+}
 
 /* n items i0 … announced on that day. */
 static void stock_on(struct shop *s, int n, int day)
@@ -45,7 +48,10 @@ static void stock_on(struct shop *s, int n, int day)
     }
 }
 
-static void stock(struct shop *s, int n) { stock_on(s, n, 0); }
+static void stock(struct shop *s, int n)
+{
+    stock_on(s, n, 0);
+}
 
 static void same_bytes(struct str a, struct str b)
 {
@@ -362,6 +368,43 @@ static void test_a_reloaded_world_gives_the_same_bits(void **state)
     shop_close(&straight);
 }
 
+/* In the middle of a day: weights as of that day, exclusions of that day. */
+static void test_a_resume_within_a_day_draws_the_same(void **state)
+{
+    (void)state;
+    struct str want, got;
+    assert_ok(store_open(&store, dir.path, false, &e), &e);
+    shop_open(&shop, "uncased", NULL, store);
+    stock(&shop, 50);
+    random_days(&shop, 1, 20);
+    shop_save(&shop);
+    const uint64_t offset = shop.offset;
+    (void)shop_order(&shop, "u3", "i7,i8,i9", at(19, 18));
+    want = shop_slate_bytes(&shop);
+    struct shop again;
+    shop_open(&again, "uncased", NULL, store);
+    again.offset = offset;
+    shop_load(&again);
+    (void)shop_order(&again, "u3", "i7,i8,i9", at(19, 18));
+    got = shop_slate_bytes(&again);
+    same_bytes(want, got);
+    shop_close(&again);
+    shop_close(&shop);
+}
+
+static void test_the_first_purchase_turns_what_the_sampler_weighs(void **state)
+{
+    (void)state;
+    shop_open(&shop, "uncased", NULL, NULL);
+    stock(&shop, 5);
+    shop_take(&shop, EVENT_CLICK, "ann", "i1", at(1, 0));
+    assert_int_equal(world_find_item(shop.world, STR("i1"))->sample_weight, 65536);
+    shop_take(&shop, EVENT_PURCHASE, "ann", "i2", at(1, 1));
+    assert_int_equal(world_find_item(shop.world, STR("i1"))->sample_weight, 0);
+    assert_int_equal(world_find_item(shop.world, STR("i2"))->sample_weight, 65536);
+    shop_close(&shop);
+}
+
 static void test_users_leave_to_the_store_and_come_back(void **state)
 {
     (void)state;
@@ -417,6 +460,7 @@ static void test_a_deleted_user_is_forgotten(void **state)
     shop_open(&shop, "uncased", NULL, store);
     stock(&shop, 5);
     shop_take(&shop, EVENT_PURCHASE, "ann", "i1", at(1, 0));
+    shop_take(&shop, EVENT_PURCHASE, "bob", "i1", at(1, 0));
     struct event ev = shop_behaviour(&shop, 0, "ann", NULL, at(1, 1));
     ev.kind = EVENT_USER;
     shop_text(&shop, &ev, "country", "France");
@@ -431,7 +475,8 @@ static void test_a_deleted_user_is_forgotten(void **state)
     shop_open(&shop, "uncased", NULL, store);
     shop_load(&shop);
     assert_null(world_find_user(shop.world, STR("ann")));
-    assert_int_equal(world_counts(shop.world)->users, 0);
+    assert_int_equal(world_counts(shop.world)->users, 1);
+    assert_non_null(world_find_user(shop.world, STR("bob")));
     shop_take(&shop, EVENT_PURCHASE, "ann", "i2", at(2, 0)); /* may come back as somebody new */
     assert_int_equal(world_find_user(shop.world, STR("ann"))->n_events, 1);
     shop_close(&shop);
@@ -623,6 +668,8 @@ int main(void)
         T(test_strangers_are_told_by_the_impressions_fields),
         T(test_a_full_catalogue_refuses_and_counts),
         T(test_a_reloaded_world_gives_the_same_bits),
+        T(test_a_resume_within_a_day_draws_the_same),
+        T(test_the_first_purchase_turns_what_the_sampler_weighs),
         T(test_users_leave_to_the_store_and_come_back),
         T(test_dirty_users_do_not_leave),
         T(test_a_deleted_user_is_forgotten),
