@@ -69,11 +69,11 @@ static double metric(const struct top *t, const char *name)
 
 /* --- JSON --------------------------------------------------------------------------------------------------------- */
 
-static void json_pairs(struct buf *b, const struct redis_reply *pairs, bool numbers)
+/* Members of an object; `more`: there are some before. */
+static void json_pairs(struct buf *b, const struct redis_reply *pairs, bool numbers, bool more)
 {
-    buf_u8(b, '{');
     for (size_t i = 0; i + 1 < pairs->n; i += 2) {
-        if (i > 0) buf_u8(b, ',');
+        if (more || i > 0) buf_u8(b, ',');
         event_json_string(b, pairs->items[i].text);
         buf_u8(b, ':');
         if (numbers)
@@ -81,7 +81,6 @@ static void json_pairs(struct buf *b, const struct redis_reply *pairs, bool numb
         else
             event_json_string(b, pairs->items[i + 1].text);
     }
-    buf_u8(b, '}');
 }
 
 static void write_json(struct top *t)
@@ -89,18 +88,17 @@ static void write_json(struct top *t)
     struct buf *b = &t->out;
     buf_printf(b, "{\"model\":");
     event_json_string(b, str_from(t->conf->model_name));
-    buf_printf(b, ",\"metrics\":");
-    json_pairs(b, t->metrics, true);
-    buf_printf(b, ",\"info\":");
-    json_pairs(b, t->info, false);
-    buf_printf(b, ",\"log\":[");
+    buf_printf(b, ",\"metrics\":{");
+    json_pairs(b, t->metrics, true, false);
+    buf_printf(b, "},\"info\":{");
+    json_pairs(b, t->info, false, false);
+    buf_printf(b, "},\"log\":[");
     for (size_t i = 0; i < t->log->n; i++) {
         const struct redis_reply *entry = &t->log->items[i]; /* [id, [name, value, …]] */
         if (entry->n != 2) continue;
         buf_printf(b, i ? ",{\"id\":" : "{\"id\":");
         event_json_string(b, entry->items[0].text);
-        buf_printf(b, ",\"fields\":");
-        json_pairs(b, &entry->items[1], false);
+        json_pairs(b, &entry->items[1], false, true);
         buf_u8(b, '}');
     }
     buf_printf(b, "]}\n");
@@ -219,7 +217,7 @@ int cmd_top(int argc, char **argv)
     uint64_t every_ms = 1000;
     const struct cmd_option options[] = {
         {"once", NULL, CMD_FLAG, &once, NULL, "one look, then the end"},
-        {"json", NULL, CMD_FLAG, &json, NULL, "JSON, one object a look: {\"metrics\":{},\"info\":{},\"log\":[]}"},
+        {"json", NULL, CMD_FLAG, &json, NULL, "JSON, one object a look: {\"model\",\"metrics\":{},\"info\":{},\"log\":[{}]}"},
         {"every", "MS", CMD_COUNT, &every_ms, NULL, "time between looks (default 1000)"},
     };
     const struct cmd_usage usage = {

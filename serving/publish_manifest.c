@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "schemas/key.h"
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,11 @@ void publish_manifest_fini(struct publish_manifest *m)
     mem_free(m->kept);
     memset(m, 0, sizeof *m);
 }
+
+/* The text ends with  ,"check":"<16 hex digits>"}  : XXH3-64 of all before the comma.  A version that Redis, or what lies
+ * between, damaged in its smallest number is refused. */
+#define CHECK_FORMAT ",\"check\":\"%016" PRIx64 "\"}"
+#define CHECK_BYTES 28
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
@@ -80,11 +86,15 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
                           (json_int_t)m->watermark_ms, "watermark", watermark, "settled_ms", (json_int_t)m->settled_ms,
                           "settled_wall_ms", (json_int_t)m->settled_wall_ms, "published_wall_ms",
                           (json_int_t)m->published_wall_ms);
+    const size_t from = b->n;
     const bool ok = o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
                     json_object_set_new(o, "offsets", offsets_json(m)) == 0 &&
                     json_object_set_new(o, "kept", kept_json(m)) == 0 && json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
     json_decref(o);
     if (!ok) return ERR_SET(e, STATUS_OOM, "version %llu: no memory for its manifest", (unsigned long long)m->version);
+    TRY(buf_status(b, e));
+    b->n--; /* the brace */
+    buf_printf(b, CHECK_FORMAT, hash_bytes(b->p + from, b->n - from));
     return buf_status(b, e);
 }
 
@@ -235,10 +245,19 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     return get_kept(m, o, e);
 }
 
+static enum status verify_check(struct str json, struct err *e)
+{
+    char want[CHECK_BYTES + 1];
+    if (json.n < CHECK_BYTES) return bad("its text", "is cut off", e);
+    (void)snprintf(want, sizeof want, CHECK_FORMAT, hash_bytes(json.p, json.n - CHECK_BYTES));
+    return memcmp(json.p + json.n - CHECK_BYTES, want, CHECK_BYTES) == 0 ? STATUS_OK : bad("its text", "fails its check", e);
+}
+
 enum status publish_manifest_decode(struct publish_manifest *m, struct str json, const char *model, struct err *e)
 {
     json_error_t why;
     if (json.n > PUBLISH_MANIFEST_BYTES_MAX) return bad("its text", "is too long", e);
+    TRY(verify_check(json, e));
     json_t *o = json_loadb(json.p, json.n, JSON_REJECT_DUPLICATES, &why);
     if (o == NULL) return ERR_SET(e, STATUS_CORRUPT, "manifest: not JSON: %s (byte %d)", why.text, why.position);
     const enum status st = get_all(m, o, model, e);

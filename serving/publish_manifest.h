@@ -45,7 +45,7 @@ struct publish_manifest {
 void publish_manifest_fini(struct publish_manifest *m);
 /* Appends the JSON.  INVALID: a field beyond its bound; OOM. */
 enum status publish_manifest_encode(struct buf *b, const struct publish_manifest *m, const char *model, struct err *e) MUST_CHECK;
-/* Reads into a zeroed m, which is empty again on failure.  CORRUPT names the field: JSON, types, bounds, chunk keys of
+/* Reads into a zeroed m, which is empty again on failure.  CORRUPT names the field: the text's own check, JSON, types, bounds, chunk keys of
  * another model or index, chunks that cannot hold `bytes`, hashes that are none. */
 enum status publish_manifest_decode(struct publish_manifest *m, struct str json, const char *model, struct err *e) MUST_CHECK;
 #endif
