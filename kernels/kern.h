@@ -1,10 +1,11 @@
 /* kern.h - numbers only: every arithmetic operation of the model, behind one table of functions.
  *
- * Three fillings: `ref` (plain loops, the definition of correct), `cpu` (OpenBLAS and vectorisable loops), `cuda` (a
- * plug-in).  Nothing here knows of sentences, parts or events.  One idea: pointers handed out by `alloc` are handles in
- * the backend's memory; a caller does arithmetic on them but reads and writes them only through `upload`, `download` or
- * where `host_visible` is set.  Operations between `begin` and `end` may be queued; none returns anything to the host
- * inside a step: losses, norms and flags land in backend memory and are downloaded at one point.
+ * Three fillings: `ref` (plain loops, the definition of correct), `cpu` (register tiles, OpenBLAS where there are
+ * none, vector loops), `cuda` (a plug-in).  Nothing here knows of sentences, parts or events.  One idea: pointers
+ * handed out by `alloc` are handles in the backend's memory; a caller does arithmetic on them but reads and writes
+ * them only through `upload`, `download` or where `host_visible` is set.  Operations between `begin` and `end` may be
+ * queued; none returns anything to the host inside a step: losses, norms and flags land in backend memory and are
+ * downloaded at one point.
  *
  * Matrices are row-major float32.  Letters: N rows, C hidden, H heads, D = C/H, F FFN width, O outputs, I inputs,
  * S segments, K candidates, E user events.  All N may be 0.  Backward functions ADD into gradients (d…), never assign.
@@ -162,7 +163,7 @@ struct kern {
 enum status kern_new(struct kern **out, const char *name, struct err *e) MUST_CHECK;
 void kern_free(struct kern *k);
 size_t kern_attention_probs(const struct kern_segments *seg, size_t H); /* floats; reads the offsets (host memory) */
-const char *kern_describe(const struct kern *k); /* "cpu (OpenBLAS 0.3.21 SkylakeX, 1 thread)" */
+const char *kern_describe(const struct kern *k); /* "cpu (avx512, register tiles, 1 thread)" */
 
 /* Rounds to bfloat16 (round to nearest even) and back: the one rounding of frozen states. */
 uint16_t kern_bf16_from(float x);

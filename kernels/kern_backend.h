@@ -7,7 +7,7 @@
 #include "kernels/kern.h"
 
 struct kern_state {
-    char about[120]; /* "cpu (OpenBLAS 0.3.21 SkylakeX, avx512 loops, 1 thread)" */
+    char about[120]; /* "cpu (avx512, register tiles, 1 thread)" */
 };
 
 extern const struct kern_ops kern_ref_ops;

@@ -1,4 +1,4 @@
-/* cpu.c - the cpu backend's choice of instruction set, its state, and its matrix products. */
+/* cpu.c - the cpu backend's choice of instruction set, and its state. */
 #include "kernels/cpu/cpu.h"
 #include "base/mem.h"
 #include "kernels/cpu/blas.h"
@@ -34,13 +34,13 @@ const struct kern_ops *kern_cpu_ops(const char *isa)
     return strcmp(isa, "base") == 0 ? &kern_cpu_ops_base : NULL;
 }
 
-enum status kern_cpu_open(struct kern *k, const char *isa, struct err *e)
+enum status kern_cpu_open(struct kern *k, const char *isa, bool tiles, struct err *e)
 {
-    char blas[64];
+    char blas[64] = "register tiles";
     struct kern_state *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "kernels: no memory for backend cpu");
-    kern_blas_open(blas, sizeof blas);
-    (void)snprintf(s->about, sizeof s->about, "cpu (%s, %s loops, 1 thread)", blas, isa);
+    if (!tiles) kern_blas_open(blas, sizeof blas);
+    (void)snprintf(s->about, sizeof s->about, "cpu (%s, %s, 1 thread)", isa, blas);
     k->state = s;
     return STATUS_OK;
 }
@@ -49,38 +49,4 @@ void kern_cpu_close(struct kern *k)
 {
     mem_free(k->state);
     k->state = NULL;
-}
-
-enum status kern_cpu_pack(struct kern *k, struct kern_matrix *m, struct err *e)
-{
-    (void)k, (void)e;
-    m->packed = NULL; /* OpenBLAS packs at each call */
-    return STATUS_OK;
-}
-
-void kern_cpu_unpack(struct kern *k, struct kern_matrix *m)
-{
-    (void)k;
-    m->packed = NULL;
-}
-
-void kern_cpu_gemm_nt(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
-                      size_t M, size_t N, size_t K, float beta)
-{
-    (void)k;
-    kern_blas_gemm(false, true, M, N, K, a, lda, b, ldb, beta, c, ldc);
-}
-
-void kern_cpu_gemm_nn(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
-                      size_t M, size_t N, size_t K, float beta)
-{
-    (void)k;
-    kern_blas_gemm(false, false, M, N, K, a, lda, b, ldb, beta, c, ldc);
-}
-
-void kern_cpu_gemm_tn(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
-                      size_t M, size_t N, size_t K, float beta)
-{
-    (void)k;
-    kern_blas_gemm(true, false, M, N, K, a, lda, b, ldb, beta, c, ldc);
 }

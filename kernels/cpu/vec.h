@@ -152,10 +152,11 @@ VEC_INLINE float vec_top(vec v)
 #endif
 }
 
-/* exp(x) (Cephes expf): 2^n times a polynomial on [-ln2/2, ln2/2].  Error ≤ 2 ulp in -87 … 88; beyond, clamped. */
+/* exp(x) (Cephes expf): 2^n times a polynomial on [-ln2/2, ln2/2].  Error ≤ 2 ulp in -87 … 88; 0 below, e^88 above. */
 VEC_INLINE vec vec_exp(vec x)
 {
     const vec magic = vec_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    const veci none = x < -87.0f;
     x = vec_min(vec_set(88.0f), vec_max(vec_set(-87.0f), x));
     const vec n = vec_fma(x, vec_set(1.44269504f), magic) - magic;
     const vec r = vec_fma(n, vec_set(2.12194440e-4f), vec_fma(n, vec_set(-0.693359375f), x));
@@ -167,12 +168,19 @@ VEC_INLINE vec vec_exp(vec x)
     p = vec_fma(p, r, vec_set(5.0000001201e-1f));
     p = vec_fma(p, r * r, r) + 1.0f;
     const vec two_n = vec_bits((vec_int(n + magic) << 23) + (127 << 23)); /* low bits of n + magic are n */
-    return p * two_n;
+    return vec_bits(~none & vec_int(p * two_n));
+}
+
+/* -1 where x < -limit, 1 where x > limit, else y: beyond the limit float32 knows no other value. */
+VEC_INLINE vec vec_saturate(vec x, vec y, float limit)
+{
+    return vec_select(x > limit, vec_set(1.0f), vec_select(x < -limit, vec_set(-1.0f), y));
 }
 
 /* erf(x), odd rational minimax approximation on [-4, 4] (as in Eigen and XLA).  Absolute error ≤ 5e-7. */
 VEC_INLINE vec vec_erf(vec x)
 {
+    const vec whole = x;
     x = vec_min(vec_set(4.0f), vec_max(vec_set(-4.0f), x));
     const vec z = x * x;
     vec a = vec_set(-2.72614225801306e-10f);
@@ -187,12 +195,13 @@ VEC_INLINE vec vec_erf(vec x)
     b = vec_fma(b, z, vec_set(-1.68282697438203e-03f));
     b = vec_fma(b, z, vec_set(-7.37332916720468e-03f));
     b = vec_fma(b, z, vec_set(-1.42647390514189e-02f));
-    return x * a / b;
+    return vec_saturate(whole, x * a / b, 3.92f);
 }
 
 /* tanh(x), odd rational minimax approximation on [-7.9, 7.9] (as in Eigen).  Absolute error ≤ 5e-7. */
 VEC_INLINE vec vec_tanh(vec x)
 {
+    const vec whole = x;
     x = vec_min(vec_set(7.90531111f), vec_max(vec_set(-7.90531111f), x));
     const vec z = x * x;
     vec a = vec_set(-2.76076847742355e-16f);
@@ -206,7 +215,7 @@ VEC_INLINE vec vec_tanh(vec x)
     b = vec_fma(b, z, vec_set(1.18534705686654e-04f));
     b = vec_fma(b, z, vec_set(2.26843463243900e-03f));
     b = vec_fma(b, z, vec_set(4.89352518554385e-03f));
-    return x * a / b;
+    return vec_saturate(whole, x * a / b, 8.5f);
 }
 
 /* A vector at p of which only `left` > 0 elements may be there. */
