@@ -82,6 +82,11 @@ static void test_an_order_is_scored_with_sampled_negatives(void **state)
     /* No sales yet: uniform over the 98 that may be drawn; k = 4. */
     assert_true(fabs((double)s->items[5].log_kq - log(4.0 / 98)) < 1e-5);
     assert_true(s->cold_user);
+    const struct str packed = shop_slate_bytes(&shop); /* what is filled may wait in the store */
+    struct buf_reader r = buf_reader(packed.p, packed.n);
+    slate_reset(shop.slate);
+    assert_ok(slate_decode(shop.slate, &r, &e), &e);
+    same_bytes(packed, shop_slate_bytes(&shop));
     assert_int_equal(world_find_user(shop.world, STR("ann"))->n_slates, 1);
     assert_int_equal(world_find_item(shop.world, STR("i1"))->positives, 1);
     shop_close(&shop);
