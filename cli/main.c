@@ -11,6 +11,7 @@ static const struct command {
 } commands[] = {
     {"replay", "the stream job over log files, as fast as the machine goes", cmd_replay},
     {"run", "the stream job: Kafka to learning to Redis", cmd_run},
+    {"embed", "texts on stdin to sentence vectors of the pretrained encoder", cmd_embed},
     {"tokenize", "texts on stdin to the ids of the model's tokenizer", cmd_tokenize},
     {"check", "configuration, logs, model, Kafka, Redis, rights: what is right and what to mend", cmd_check},
     {"simulate", "a synthetic shop's log with known truth", cmd_simulate},
