@@ -79,7 +79,8 @@ static enum status open_logs(struct job *j, struct err *e)
             log_info("replay", "file=%s skipped=\"learnt before into %s\"", o->paths[i], j->state_dir);
     }
     if (skip > 0) log_info("replay", "resumed_after=%llu records", (unsigned long long)skip);
-    st = source_open_files(&j->source, j->conf, paths, n, skip, e);
+    st = o->dead_letters_in ? source_open_dead_letters(&j->source, j->conf, paths, n, skip, e)
+                            : source_open_files(&j->source, j->conf, paths, n, skip, e);
 out:
     mem_free(use);
     mem_free((void *)paths);

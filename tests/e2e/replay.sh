@@ -1,0 +1,76 @@
+#!/bin/sh
+# replay.sh - a replay is repeatable to the weight hash; cut in two, killed and resumed, or with another number of threads.
+#
+# On a tiny random BERT folder with all parts, so that every kind of state is in play.
+# labels: quick
+# timeout: 240
+set -eu
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+freshet=${FRESHET:-$source/build/release/freshet}
+[ -x "$freshet" ] || { echo "replay: skipped, $freshet is not built"; exit 77; }
+command -v jq >/dev/null || { echo "replay: skipped, no jq"; exit 77; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "replay: $*"; cat "$dir/err"; exit 1; }
+
+"$freshet" simulate --events 12000 --users 60 --items 120 --seed 5 --rate 5 --no-best >"$dir/log" 2>"$dir/err"
+head -5000 "$dir/log" >"$dir/a"
+tail -n +5001 "$dir/log" >"$dir/b"
+
+replay() { # report, then arguments
+    report=$1
+    shift
+    "$freshet" replay --quiet --report "$report" -o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=12 \
+        -o join.window_ms=600000 -o train.batch_slates=3 "$@" 2>"$dir/err" || fail "exit $? of replay $*"
+}
+same() { # what two reports must agree in
+    for key in .model.sha256 .progressive .baselines .by .parts .examples .slates .open .rejected; do
+        [ "$(jq -S "$key" "$1")" = "$(jq -S "$key" "$2")" ] || fail "$key differs between $1 and $2"
+    done
+}
+
+replay "$dir/whole.json" "$dir/log"
+[ "$(jq .events "$dir/whole.json")" -eq 12000 ] || fail "not all events were read"
+[ "$(jq '.examples > 5000 and .rejected == 0 and .open > 0' "$dir/whole.json")" = true ] || fail "examples: $(jq .examples "$dir/whole.json")"
+replay "$dir/again.json" "$dir/log"
+same "$dir/whole.json" "$dir/again.json"
+replay "$dir/threads.json" -o kernels.threads=1 "$dir/log"
+same "$dir/whole.json" "$dir/threads.json"
+replay "$dir/other.json" -o train.seed=2 "$dir/log"
+[ "$(jq .model.sha256 "$dir/other.json")" != "$(jq .model.sha256 "$dir/whole.json")" ] || fail "another seed gave the same weights"
+
+# replay A, then replay B, is replay A B; both given at once, merged by time, too
+replay "$dir/part.json" -o state.dir="$dir/ab" "$dir/a"
+replay "$dir/both.json" -o state.dir="$dir/ab" "$dir/b"
+same "$dir/whole.json" "$dir/both.json"
+replay "$dir/merged.json" "$dir/a" "$dir/b"
+same "$dir/whole.json" "$dir/merged.json"
+
+# what was learnt before is not learnt again
+replay "$dir/noop.json" -o state.dir="$dir/ab" "$dir/a" "$dir/b"
+same "$dir/whole.json" "$dir/noop.json"
+
+# killed at whatever moment, resumed until it is through
+kills=0
+while ! [ -s "$dir/killed.json" ] && [ $kills -lt 60 ]; do
+    "$freshet" replay --quiet --report "$dir/killed.json" -o model.base="$source/tests/fixtures/uncased" \
+        -o model.hashed_bits=12 -o join.window_ms=600000 -o train.batch_slates=3 -o state.dir="$dir/killed" \
+        -o state.checkpoint_every_ms=20 "$dir/log" 2>"$dir/err" &
+    pid=$!
+    sleep "0.$((3 + kills % 6))"
+    kill -KILL $pid 2>/dev/null && kills=$((kills + 1))
+    wait $pid 2>/dev/null || true
+done
+[ -s "$dir/killed.json" ] || fail "still not through after $kills kills"
+same "$dir/whole.json" "$dir/killed.json"
+[ $kills -gt 0 ] || fail "the run was over before the first kill"
+
+# another configuration may not go on in the same folder
+if "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=13 -o join.window_ms=600000 \
+    -o train.batch_slates=3 -o state.dir="$dir/ab" "$dir/log" 2>"$dir/err"; then fail "another configuration was accepted"; fi
+grep -q 'model.hashed_bits' "$dir/err" || fail "the refusal does not name the key"
+
+# --flush settles what is open
+replay "$dir/flushed.json" --flush "$dir/log"
+[ "$(jq '.open' "$dir/flushed.json")" -eq 0 ] || fail "slates are open after --flush"
+echo "replay: same bits in 7 ways, $kills kills"
