@@ -45,24 +45,30 @@ static struct event parse_good(const char *text)
 static void test_all_fields_are_read(void **state)
 {
     (void)state;
-    const struct event ev = parse_good(
-        "{\"type\":\"purchase\",\"time\":\"2026-01-02T03:04:05.678+01:00\",\"id\":\"e1\",\"source\":\"web\",\"user\":\"u1\","
-        "\"item\":\"\xe4\xbb\xb6\",\"session\":\"s\",\"order\":\"o\",\"request\":\"r\",\"value\":-2.5,\"price\":3.50,\"quantity\":6,"
-        "\"title\":\"a \\\"b\\\"\",\"tags\":[\"x\",1,2.50,true],\"sale\":true,\"old\":false,\"none\":null,"
-        "\"context\":{\"page\":\"home\",\"slot\":3}}");
+    const struct event ev =
+        parse_good("{\"type\":\"purchase\",\"time\":\"2026-01-02T03:04:05.678+01:00\",\"id\":\"e1\",\"source\":\"web\","
+                   "\"user\":\"u1\","
+                   "\"item\":\"\xe4\xbb\xb6\",\"session\":\"s\",\"order\":\"o\",\"request\":\"r\",\"value\":-2.5,"
+                   "\"price\":3.50,\"quantity\":6,"
+                   "\"title\":\"a \\\"b\\\"\",\"tags\":[\"x\",1,2.50,true],\"sale\":true,\"old\":false,\"none\":null,"
+                   "\"context\":{\"page\":\"home\",\"slot\":3}}");
     assert_int_equal(ev.kind, EVENT_BEHAVIOUR);
     assert_int_equal(ev.type, EVENT_PURCHASE);
     assert_true(str_is(ev.type_name, "purchase"));
     assert_true(ev.time_ms == 1767319445678);
-    assert_true(str_is(ev.id, "e1") && str_is(ev.source, "web") && str_is(ev.user, "u1") && str_is(ev.item, "\xe4\xbb\xb6"));
+    assert_true(str_is(ev.id, "e1") && str_is(ev.source, "web") && str_is(ev.user, "u1") &&
+                str_is(ev.item, "\xe4\xbb\xb6"));
     assert_true(str_is(ev.session, "s") && str_is(ev.order, "o") && str_is(ev.request, "r"));
     assert_true(ev.value == -2.5 && ev.price == 3.5 && ev.quantity == 6);
     assert_int_equal(ev.n_attrs, 6); /* price quantity title tags sale old */
-    const struct event_attr *price = event_attr(ev.attrs, ev.n_attrs, "price"), *tags = event_attr(ev.attrs, ev.n_attrs, "tags");
+    const struct event_attr *price = event_attr(ev.attrs, ev.n_attrs, "price"),
+                            *tags = event_attr(ev.attrs, ev.n_attrs, "tags");
     assert_true(price->kind == EVENT_ATTR_NUMBER && str_is(price->text, "3.5"));
     assert_true(tags->kind == EVENT_ATTR_LIST && tags->n_list == 4);
-    assert_true(str_is(tags->list[0], "x") && str_is(tags->list[1], "1") && str_is(tags->list[2], "2.5") && str_is(tags->list[3], "true"));
-    assert_true(event_attr(ev.attrs, ev.n_attrs, "sale")->number == 1 && event_attr(ev.attrs, ev.n_attrs, "old")->number == 0);
+    assert_true(str_is(tags->list[0], "x") && str_is(tags->list[1], "1") && str_is(tags->list[2], "2.5") &&
+                str_is(tags->list[3], "true"));
+    assert_true(event_attr(ev.attrs, ev.n_attrs, "sale")->number == 1 &&
+                event_attr(ev.attrs, ev.n_attrs, "old")->number == 0);
     assert_null(event_attr(ev.attrs, ev.n_attrs, "none"));
     assert_true(str_is(event_attr(ev.attrs, ev.n_attrs, "title")->text, "a \"b\""));
     assert_int_equal(ev.n_context, 2);
@@ -73,7 +79,8 @@ static void test_impression_is_read(void **state)
 {
     (void)state;
     const struct event ev =
-        parse_good(" {\"type\":\"impression\",\"time\":1767319445678,\"request\":\"q\",\"items\":[\"a\",{\"item\":\"b\",\"price\":2,"
+        parse_good(" {\"type\":\"impression\",\"time\":1767319445678,\"request\":\"q\",\"items\":[\"a\",{\"item\":"
+                   "\"b\",\"price\":2,"
                    "\"ad\":true},{\"item\":\"c\"}],\"version\":12,\"variant\":\"v\",\"propensity\":[1,0.5,0.25]}\n");
     assert_int_equal(ev.kind, EVENT_IMPRESSION);
     assert_true(ev.user.p == NULL && isnan(ev.value) && isnan(ev.price));
@@ -214,7 +221,8 @@ static void expect_reject(struct str text, enum reject_code code)
     arena_reset(&arena);
     const enum status st = parse_event(parser, text, &arena, &ev, &r, &e);
     if (st != STATUS_INVALID || r.code != code)
-        fail_msg("%.200s: %s, %s instead of %s (%s)", text.p, status_name(st), reject_name(r.code), reject_name(code), r.text);
+        fail_msg("%.200s: %s, %s instead of %s (%s)", text.p, status_name(st), reject_name(r.code), reject_name(code),
+                 r.text);
     assert_true(r.text[0] != 0 && e.code == STATUS_OK);
 }
 
@@ -285,7 +293,9 @@ static void test_nul_bytes_are_refused(void **state)
 static void test_prefixes_are_refused(void **state)
 {
     (void)state;
-    static const char whole[] = "{\"type\":\"impression\"," T ",\"items\":[\"a\",{\"item\":\"b\",\"p\":[1,\"x\"]}],\"context\":{\"q\":\"\xe4\xbb\xb6\"}}";
+    static const char whole[] =
+        "{\"type\":\"impression\"," T
+        ",\"items\":[\"a\",{\"item\":\"b\",\"p\":[1,\"x\"]}],\"context\":{\"q\":\"\xe4\xbb\xb6\"}}";
     for (size_t n = 0; n + 1 < sizeof whole - 1; n++) {
         struct event ev;
         struct reject r;
@@ -301,8 +311,15 @@ static void test_numbers_have_one_text(void **state)
 {
     static const struct {
         const char *json, *text;
-    } cases[] = {{"1", "1"}, {"1.0", "1"}, {"-0.5", "-0.5"}, {"2.10", "2.1"}, {"1e3", "1000"}, {"0.1", "0.1"}, {"0.30000000000000004", "0.30000000000000004"},
-                 {"123456789012345678", "1.23456789012346e+17"}, {"1e-9", "1e-09"}};
+    } cases[] = {{"1", "1"},
+                 {"1.0", "1"},
+                 {"-0.5", "-0.5"},
+                 {"2.10", "2.1"},
+                 {"1e3", "1000"},
+                 {"0.1", "0.1"},
+                 {"0.30000000000000004", "0.30000000000000004"},
+                 {"123456789012345678", "1.23456789012346e+17"},
+                 {"1e-9", "1e-09"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[200];
@@ -321,18 +338,35 @@ static void test_utf8_agrees_with_the_table(void **state)
     static const struct {
         const char *text;
         bool valid;
-    } cases[] = {{"", true}, {"plain ascii, long enough for eight", true}, {"\xc2\x80", true}, {"\xdf\xbf", true}, {"\xe0\xa0\x80", true},
-                 {"\xed\x9f\xbf", true}, {"\xee\x80\x80", true}, {"\xf0\x90\x80\x80", true}, {"\xf4\x8f\xbf\xbf", true}, {"\x80", false},
-                 {"\xc1\xbf", false}, {"\xe0\x9f\xbf", false}, {"\xed\xa0\x80", false}, {"\xf0\x8f\xbf\xbf", false}, {"\xf4\x90\x80\x80", false},
-                 {"\xf5\x80\x80\x80", false}, {"\xc2", false}, {"12345678\xe4\xbb", false}, {"\xe4\x28\xa1", false}};
+    } cases[] = {{"", true},
+                 {"plain ascii, long enough for eight", true},
+                 {"\xc2\x80", true},
+                 {"\xdf\xbf", true},
+                 {"\xe0\xa0\x80", true},
+                 {"\xed\x9f\xbf", true},
+                 {"\xee\x80\x80", true},
+                 {"\xf0\x90\x80\x80", true},
+                 {"\xf4\x8f\xbf\xbf", true},
+                 {"\x80", false},
+                 {"\xc1\xbf", false},
+                 {"\xe0\x9f\xbf", false},
+                 {"\xed\xa0\x80", false},
+                 {"\xf0\x8f\xbf\xbf", false},
+                 {"\xf4\x90\x80\x80", false},
+                 {"\xf5\x80\x80\x80", false},
+                 {"\xc2", false},
+                 {"12345678\xe4\xbb", false},
+                 {"\xe4\x28\xa1", false}};
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_int_equal(parse_utf8_valid(str_from(cases[i].text)), cases[i].valid);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(parse_utf8_valid(str_from(cases[i].text)), cases[i].valid);
 }
 
 static void test_a_warm_parser_allocates_nothing(void **state)
 {
     (void)state;
-    static const char text[] = V ",\"user\":\"u\",\"title\":\"some title\",\"tags\":[\"a\",\"b\"],\"price\":2.5,\"context\":{\"page\":\"p\"}}";
+    static const char text[] =
+        V ",\"user\":\"u\",\"title\":\"some title\",\"tags\":[\"a\",\"b\"],\"price\":2.5,\"context\":{\"page\":\"p\"}}";
     for (int i = 0; i < 10; i++) (void)parse_good(text);
     const long total = mem_total(), live = mem_live();
     for (int i = 0; i < 1000; i++) (void)parse_good(text);

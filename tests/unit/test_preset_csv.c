@@ -78,11 +78,12 @@ static void expect_reject(struct preset_csv *p, const char *row, enum reject_cod
         fail_msg("%s: %s, %s (%s)", row, status_name(st), reject_name(r.code), r.text);
 }
 
-static const char shop_map[] = "# a comment\n[csv]\ndelimiter = ,\nquote = \"\n[time]\nformat = %m/%d/%Y %H:%M\nutc_offset_minutes = 60\n"
-                               "; another\n[fields]\ntime = When\nuser = Customer | trim | strip .0\nitem = Code | upper\norder = Order\n"
-                               "price = Price | number\nquantity = Qty | abs\ntitle = Name | trim\ntags = Tags | list ;\nvalue = Stars\n"
-                               "[constants]\ntype = purchase\ncurrency = GBP\n[rules]\nskip.postage = Code | upper !~ ^[0-9]{3}[A-Z]?$\n"
-                               "type.refund = Order starts C\nskip.nothing = Qty <= 0\n";
+static const char shop_map[] =
+    "# a comment\n[csv]\ndelimiter = ,\nquote = \"\n[time]\nformat = %m/%d/%Y %H:%M\nutc_offset_minutes = 60\n"
+    "; another\n[fields]\ntime = When\nuser = Customer | trim | strip .0\nitem = Code | upper\norder = Order\n"
+    "price = Price | number\nquantity = Qty | abs\ntitle = Name | trim\ntags = Tags | list ;\nvalue = Stars\n"
+    "[constants]\ntype = purchase\ncurrency = GBP\n[rules]\nskip.postage = Code | upper !~ ^[0-9]{3}[A-Z]?$\n"
+    "type.refund = Order starts C\nskip.nothing = Qty <= 0\n";
 static const char shop_header[] = "Order,Code,Name,Qty,When,Price,Customer,Tags,Stars";
 
 static void test_row_becomes_an_event(void **state)
@@ -136,14 +137,18 @@ static void test_header_and_its_faults(void **state)
     (void)state;
     use_map(shop_map);
     assert_ok(preset_csv_new(&p, conf, &e), &e);
-    assert_int_equal(preset_csv_header(p, "shop.csv", STR("Order,Code,Name,Qty,Price,Customer,Tags,Stars"), &e), STATUS_INVALID);
+    assert_int_equal(preset_csv_header(p, "shop.csv", STR("Order,Code,Name,Qty,Price,Customer,Tags,Stars"), &e),
+                     STATUS_INVALID);
     assert_non_null(strstr(e.text, "shop.csv: no column \"When\""));
     assert_non_null(strstr(e.text, "map.ini:10"));
-    assert_int_equal(preset_csv_header(p, "shop.csv", STR("Order,Code,Name,Qty,When,When,Price,Customer,Tags,Stars"), &e), STATUS_INVALID);
+    assert_int_equal(
+        preset_csv_header(p, "shop.csv", STR("Order,Code,Name,Qty,When,When,Price,Customer,Tags,Stars"), &e),
+        STATUS_INVALID);
     assert_non_null(strstr(e.text, "twice"));
     assert_int_equal(preset_csv_header(p, "shop.csv", STR("\"Order,Code"), &e), STATUS_INVALID);
     assert_int_equal(preset_csv_header(p, "shop.csv", STR("Or\xff,Code"), &e), STATUS_INVALID);
-    assert_ok(preset_csv_header(p, "shop.csv", STR("x,\"Stars\",Tags,Customer,Price,When,Qty,Name,Code,Order"), &e), &e);
+    assert_ok(preset_csv_header(p, "shop.csv", STR("x,\"Stars\",Tags,Customer,Price,When,Qty,Name,Code,Order"), &e),
+              &e);
     const struct event ev = parse_good(p, "?,,,u,1,12/1/2010 8:26,3,n,123,o");
     assert_true(str_is(ev.user, "u") && str_is(ev.order, "o") && ev.quantity == 3);
     preset_csv_free(p);
@@ -189,7 +194,8 @@ static void test_bad_maps_name_their_line(void **state)
         use_map(bad_maps[i].map);
         assert_int_equal(preset_csv_new(&p, conf, &e), STATUS_INVALID);
         assert_null(p);
-        if (strstr(e.text, bad_maps[i].text) == NULL) fail_msg("%s: \"%s\" lacks \"%s\"", bad_maps[i].map, e.text, bad_maps[i].text);
+        if (strstr(e.text, bad_maps[i].text) == NULL)
+            fail_msg("%s: \"%s\" lacks \"%s\"", bad_maps[i].map, e.text, bad_maps[i].text);
     }
     struct preset_csv *p = NULL;
     struct err e = {0};
@@ -206,24 +212,31 @@ static void test_operators(void **state)
         const char *condition, *cell;
         bool holds;
     } cases[] = {
-        {"a ~ ^x+$", "xx", true},   {"a ~ ^x+$", "xy", false},   {"a !~ ^x", "yx", true},       {"a = x", "x", true},
-        {"a = x", "X", false},      {"a | upper = X", "x", true}, {"a | lower = x", "X", true},  {"a != x", "y", true},
-        {"a < 2", "1.5", true},     {"a < 2", "2", false},       {"a <= 2", " 2 ", true},       {"a > -1", "0", true},
-        {"a >= 3", "2.9", false},   {"a > 1", "many", false},    {"a starts in", "index", true}, {"a starts in", "i", false},
-        {"a empty", "", true},      {"a | trim empty", "  ", true}, {"a empty", " ", false},    {"a present", "0", true},
-        {"always", "x", true},      {"a = two words", "two words", true},
+        {"a ~ ^x+$", "xx", true},       {"a ~ ^x+$", "xy", false},
+        {"a !~ ^x", "yx", true},        {"a = x", "x", true},
+        {"a = x", "X", false},          {"a | upper = X", "x", true},
+        {"a | lower = x", "X", true},   {"a != x", "y", true},
+        {"a < 2", "1.5", true},         {"a < 2", "2", false},
+        {"a <= 2", " 2 ", true},        {"a > -1", "0", true},
+        {"a >= 3", "2.9", false},       {"a > 1", "many", false},
+        {"a starts in", "index", true}, {"a starts in", "i", false},
+        {"a empty", "", true},          {"a | trim empty", "  ", true},
+        {"a empty", " ", false},        {"a present", "0", true},
+        {"always", "x", true},          {"a = two words", "two words", true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char map[400], row[100];
         struct event ev;
         struct reject r = {0};
-        (void)snprintf(map, sizeof map, "[time]\nformat=s\n[fields]\ntime=t\nitem=i\n[constants]\ntype=view\n[rules]\nskip.hit = %s\n",
+        (void)snprintf(map, sizeof map,
+                       "[time]\nformat=s\n[fields]\ntime=t\nitem=i\n[constants]\ntype=view\n[rules]\nskip.hit = %s\n",
                        cases[i].condition);
         struct preset_csv *p = preset_of(map, "t,i,a");
         (void)snprintf(row, sizeof row, "1767319445.5,x,%s", cases[i].cell);
         const enum status st = parse_row(p, row, &ev, &r);
-        if ((st == STATUS_INVALID) != cases[i].holds) fail_msg("%s on \"%s\": %s", cases[i].condition, cases[i].cell, r.text);
+        if ((st == STATUS_INVALID) != cases[i].holds)
+            fail_msg("%s on \"%s\": %s", cases[i].condition, cases[i].cell, r.text);
         if (st == STATUS_OK) assert_true(ev.time_ms == 1767319445500);
         preset_csv_free(p);
     }
@@ -273,7 +286,8 @@ static void test_online_retail_counts(void **state)
     struct report report = {0};
     uint64_t purchases = 0, refunds = 0, without_user = 0, n = 0;
     (void)state;
-    (void)snprintf(path, sizeof path, "%s/online-retail/online_retail.csv.xz", data != NULL ? data : files_source("../shared/data"));
+    (void)snprintf(path, sizeof path, "%s/online-retail/online_retail.csv.xz",
+                   data != NULL ? data : files_source("../shared/data"));
     if (access(path, R_OK) != 0) skip();
     const char *paths = path;
     assert_ok(conf_set(conf, "ingest.map", files_source("deploy/maps/online-retail.ini"), &e), &e);
@@ -300,7 +314,9 @@ static void test_online_retail_counts(void **state)
     assert_int_equal(report.n_rejects, 3);
     for (uint32_t i = 0; i < report.n_rejects; i++) {
         const char *code = report.rejects[i].code;
-        const uint64_t want = strcmp(code, "skipped.no_product_code") == 0 ? 2995 : strcmp(code, "skipped.no_quantity") == 0 ? 1324 : 1161;
+        const uint64_t want = strcmp(code, "skipped.no_product_code") == 0 ? 2995
+                              : strcmp(code, "skipped.no_quantity") == 0   ? 1324
+                                                                           : 1161;
         assert_int_equal(report.rejects[i].n, want);
     }
     source_close(s);

@@ -44,10 +44,12 @@ static struct event parse_good(const char *text)
 static void test_item_and_user_become_attributes(void **state)
 {
     (void)state;
-    struct event ev = parse_good("{\"event\":\"item\",\"id\":\"81f46c34\",\"timestamp\":\"1599391467000\",\"item\":\"item1\",\"fields\":["
-                                 "{\"name\":\"title\",\"value\":\"You favourite cat\"},{\"name\":\"color\",\"value\":[\"white\",\"black\"]},"
-                                 "{\"name\":\"is_cute\",\"value\":true},{\"name\":\"price\",\"value\":12.50},{\"name\":\"sizes\",\"value\":[1,2.5]},"
-                                 "{\"name\":\"type\",\"value\":\"movie\"},{\"name\":\"gone\",\"value\":null}]}");
+    struct event ev = parse_good(
+        "{\"event\":\"item\",\"id\":\"81f46c34\",\"timestamp\":\"1599391467000\",\"item\":\"item1\",\"fields\":["
+        "{\"name\":\"title\",\"value\":\"You favourite cat\"},{\"name\":\"color\",\"value\":[\"white\",\"black\"]},"
+        "{\"name\":\"is_cute\",\"value\":true},{\"name\":\"price\",\"value\":12.50},{\"name\":\"sizes\",\"value\":[1,2."
+        "5]},"
+        "{\"name\":\"type\",\"value\":\"movie\"},{\"name\":\"gone\",\"value\":null}]}");
     assert_int_equal(ev.kind, EVENT_ITEM);
     assert_true(ev.time_ms == 1599391467000 && str_is(ev.item, "item1"));
     assert_null(ev.id.p); /* Metarank does not use it */
@@ -56,17 +58,20 @@ static void test_item_and_user_become_attributes(void **state)
     assert_int_equal(event_attr(ev.attrs, ev.n_attrs, "color")->n_list, 2);
     assert_true(str_is(event_attr(ev.attrs, ev.n_attrs, "sizes")->list[1], "2.5"));
     assert_true(str_is(event_attr(ev.attrs, ev.n_attrs, "field_type")->text, "movie"));
-    ev = parse_good("{\"event\":\"user\",\"id\":\"x\",\"timestamp\":1599391467000,\"user\":\"user1\",\"fields\":[{\"name\":\"age\",\"value\":33}]}");
+    ev = parse_good("{\"event\":\"user\",\"id\":\"x\",\"timestamp\":1599391467000,\"user\":\"user1\",\"fields\":[{"
+                    "\"name\":\"age\",\"value\":33}]}");
     assert_true(ev.kind == EVENT_USER && str_is(ev.user, "user1") && ev.attrs[0].number == 33);
 }
 
 static void test_ranking_becomes_an_impression(void **state)
 {
     (void)state;
-    const struct event ev =
-        parse_good("{\"event\":\"ranking\",\"id\":\"r1\",\"timestamp\":\"2022-06-22T11:21:39Z\",\"user\":\"user1\",\"session\":\"session1\","
-                   "\"fields\":[{\"name\":\"query\",\"value\":\"cat\"}],\"items\":[{\"id\":\"item3\",\"relevancy\":2.0},{\"id\":\"item1\"},"
-                   "{\"id\":\"item2\",\"fields\":[{\"name\":\"ad\",\"value\":true}],\"relevancy\":0.5}],\"tenant\":\"t\"}");
+    const struct event ev = parse_good(
+        "{\"event\":\"ranking\",\"id\":\"r1\",\"timestamp\":\"2022-06-22T11:21:39Z\",\"user\":\"user1\",\"session\":"
+        "\"session1\","
+        "\"fields\":[{\"name\":\"query\",\"value\":\"cat\"}],\"items\":[{\"id\":\"item3\",\"relevancy\":2.0},{\"id\":"
+        "\"item1\"},"
+        "{\"id\":\"item2\",\"fields\":[{\"name\":\"ad\",\"value\":true}],\"relevancy\":0.5}],\"tenant\":\"t\"}");
     assert_int_equal(ev.kind, EVENT_IMPRESSION);
     assert_true(ev.time_ms == 1655896899000);
     assert_true(str_is(ev.request, "r1") && str_is(ev.id, "r1") && str_is(ev.source, "ranking"));
@@ -80,12 +85,15 @@ static void test_ranking_becomes_an_impression(void **state)
 static void test_interaction_becomes_a_behaviour(void **state)
 {
     (void)state;
-    struct event ev = parse_good("{\"event\":\"interaction\",\"id\":\"i1\",\"ranking\":\"r1\",\"timestamp\":\"1599391467000\",\"user\":\"u\","
-                                 "\"type\":\"purchase\",\"item\":\"item1\",\"fields\":[{\"name\":\"count\",\"value\":1}]}");
-    assert_true(ev.kind == EVENT_BEHAVIOUR && ev.type == EVENT_PURCHASE && str_is(ev.request, "r1") && str_is(ev.source, "interaction"));
+    struct event ev = parse_good(
+        "{\"event\":\"interaction\",\"id\":\"i1\",\"ranking\":\"r1\",\"timestamp\":\"1599391467000\",\"user\":\"u\","
+        "\"type\":\"purchase\",\"item\":\"item1\",\"fields\":[{\"name\":\"count\",\"value\":1}]}");
+    assert_true(ev.kind == EVENT_BEHAVIOUR && ev.type == EVENT_PURCHASE && str_is(ev.request, "r1") &&
+                str_is(ev.source, "interaction"));
     assert_true(ev.n_attrs == 1 && isnan(ev.value));
-    ev = parse_good("{\"event\":\"interaction\",\"id\":\"i2\",\"timestamp\":1599391467000,\"type\":\"rating\",\"item\":\"a\","
-                    "\"fields\":[{\"name\":\"value\",\"value\":4}]}");
+    ev = parse_good(
+        "{\"event\":\"interaction\",\"id\":\"i2\",\"timestamp\":1599391467000,\"type\":\"rating\",\"item\":\"a\","
+        "\"fields\":[{\"name\":\"value\",\"value\":4}]}");
     assert_true(ev.value == 4 && ev.request.p == NULL && ev.user.p == NULL);
 }
 
@@ -113,7 +121,8 @@ static const struct {
     {"{\"event\":\"item\",\"item\":\"a\"," T ",\"fields\":{}}", REJECT_BAD_FIELDS},
     {"{\"event\":\"item\",\"item\":\"a\"," T ",\"fields\":[1]}", REJECT_BAD_FIELDS},
     {"{\"event\":\"item\",\"item\":\"a\"," T ",\"fields\":[{\"name\":\"x\"}]}", REJECT_BAD_FIELDS},
-    {"{\"event\":\"item\",\"item\":\"a\"," T ",\"fields\":[{\"name\":\"x\",\"value\":1},{\"name\":\"x\",\"value\":2}]}", REJECT_BAD_FIELDS},
+    {"{\"event\":\"item\",\"item\":\"a\"," T ",\"fields\":[{\"name\":\"x\",\"value\":1},{\"name\":\"x\",\"value\":2}]}",
+     REJECT_BAD_FIELDS},
     {"{\"event\":\"item\",\"item\":\"a\"," T ",\"fields\":[{\"name\":\"x\",\"value\":{}}]}", REJECT_BAD_ATTRIBUTE},
     {"{\"event\":\"ranking\",\"id\":\"r\"," T "}", REJECT_MISSING_ITEMS},
     {"{\"event\":\"ranking\",\"id\":\"r\"," T ",\"items\":[]}", REJECT_MISSING_ITEMS},
@@ -132,7 +141,8 @@ static void test_bad_messages_have_their_codes(void **state)
         arena_reset(&arena);
         const enum status st = preset_metarank_parse(preset, str_from(bad[i].text), &arena, &ev, &r, &e);
         if (st != STATUS_INVALID || r.code != bad[i].code)
-            fail_msg("%s: %s, %s instead of %s (%s)", bad[i].text, status_name(st), reject_name(r.code), reject_name(bad[i].code), r.text);
+            fail_msg("%s: %s, %s instead of %s (%s)", bad[i].text, status_name(st), reject_name(r.code),
+                     reject_name(bad[i].code), r.text);
         if (r.code == REJECT_UNKNOWN_TYPE) assert_non_null(strstr(r.text, ".label="));
     }
 }
@@ -177,7 +187,9 @@ static enum status parse_once(void)
     enum status st = preset_metarank_new(&p, conf, &e);
     assert_true(st == STATUS_OK || p == NULL);
     if (st == STATUS_OK)
-        st = preset_metarank_parse(p, STR("{\"event\":\"ranking\",\"id\":\"r\"," T ",\"items\":[{\"id\":\"a\",\"relevancy\":1.5}]}"), &a, &ev, &r, &e);
+        st = preset_metarank_parse(
+            p, STR("{\"event\":\"ranking\",\"id\":\"r\"," T ",\"items\":[{\"id\":\"a\",\"relevancy\":1.5}]}"), &a, &ev,
+            &r, &e);
     arena_fini(&a);
     preset_metarank_free(p);
     return st;
@@ -194,9 +206,9 @@ static void test_failing_allocations_are_survived(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_item_and_user_become_attributes),  cmocka_unit_test(test_ranking_becomes_an_impression),
-        cmocka_unit_test(test_interaction_becomes_a_behaviour),  cmocka_unit_test(test_bad_messages_have_their_codes),
-        cmocka_unit_test(test_the_fixture_is_read_whole),        cmocka_unit_test(test_failing_allocations_are_survived),
+        cmocka_unit_test(test_item_and_user_become_attributes), cmocka_unit_test(test_ranking_becomes_an_impression),
+        cmocka_unit_test(test_interaction_becomes_a_behaviour), cmocka_unit_test(test_bad_messages_have_their_codes),
+        cmocka_unit_test(test_the_fixture_is_read_whole),       cmocka_unit_test(test_failing_allocations_are_survived),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
