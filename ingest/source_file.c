@@ -195,13 +195,23 @@ static enum status next_record(struct source_file *s, struct source_batch *b, st
     return STATUS_OK;
 }
 
+/* A pipe that has nothing now: what is there goes out, so that a live stream is not held up for a full batch. */
+static bool must_wait(const struct source_file *s, int wait_ms)
+{
+    for (size_t i = 0; i < s->n_files; i++) {
+        const struct log_file *f = &s->files[i];
+        if (!f->has_head && !f->ended && source_reader_waits(f->reader, wait_ms)) return true;
+    }
+    return false;
+}
+
 static enum status file_next(struct source *base, struct source_batch *b, int wait_ms, struct err *e)
 {
     struct source_file *s = (struct source_file *)base;
     enum status st = s->over;
-    (void)wait_ms; /* a file is always there; standard input is waited for */
+    if (st == STATUS_OK && must_wait(s, wait_ms)) return STATUS_AGAIN;
     if (st == STATUS_OK) st = pass_skipped(s, b, &s->fault);
-    while (st == STATUS_OK && b->n < SOURCE_BATCH) st = next_record(s, b, &s->fault);
+    while (st == STATUS_OK && b->n < SOURCE_BATCH && (b->n == 0 || !must_wait(s, 0))) st = next_record(s, b, &s->fault);
     update_taken(s);
     s->over = st;
     if (b->n > 0) return STATUS_OK;

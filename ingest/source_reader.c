@@ -23,6 +23,12 @@ const struct source_stream *source_reader_stream(const struct source_reader *r)
     return r->stream;
 }
 
+bool source_reader_waits(const struct source_reader *r, int wait_ms)
+{
+    if (r->over != STATUS_OK || (r->end > r->scan && memchr(r->p + r->scan, '\n', r->end - r->scan) != NULL)) return false;
+    return source_stream_waits(r->stream, wait_ms);
+}
+
 /* Moves what is unread to the front and reads more; over is set when nothing more comes. */
 static void more(struct source_reader *r)
 {

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <lzma.h>
 #include <stdbool.h>
 #include <string.h>
@@ -33,6 +34,12 @@ struct source_stream {
 const char *source_stream_name(const struct source_stream *s)
 {
     return s->fd == STDIN_FILENO ? "standard input" : s->path;
+}
+
+bool source_stream_waits(const struct source_stream *s, int wait_ms)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    return s->total == 0 && !s->eof && s->at == s->n && poll(&p, 1, wait_ms) == 0;
 }
 
 uint64_t source_stream_taken(const struct source_stream *s)

@@ -7,6 +7,7 @@
 #ifndef INGEST_SOURCE_STREAM_H
 #define INGEST_SOURCE_STREAM_H
 #include "base/status.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,8 @@ enum status source_stream_open(struct source_stream **out, const char *path, str
 void source_stream_close(struct source_stream *s); /* NULL is fine */
 /* Up to n (> 0) bytes into p.  END when the file is done; IO with the file's name and the stored byte it stopped at. */
 enum status source_stream_read(struct source_stream *s, void *p, size_t n, size_t *got, struct err *e) MUST_CHECK;
+/* True when the next read would wait for a pipe's other end, after waiting wait_ms for it. */
+bool source_stream_waits(const struct source_stream *s, int wait_ms);
 uint64_t source_stream_taken(const struct source_stream *s); /* stored bytes read so far */
 uint64_t source_stream_total(const struct source_stream *s); /* the file's size; 0 for a pipe */
 const char *source_stream_name(const struct source_stream *s);
