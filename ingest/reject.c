@@ -32,8 +32,10 @@ static void cut_partial(char *s, size_t n)
 {
     size_t at = n;
     while (at > 0 && ((unsigned char)s[at - 1] & 0xc0) == 0x80) at--;
-    if (at > 0 && (unsigned char)s[at - 1] >= 0xc0) at--;
-    s[at] = 0;
+    if (at == 0) return;
+    const unsigned char lead = (unsigned char)s[at - 1];
+    const size_t want = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    if (n - at + 1 < want) s[at - 1] = 0;
 }
 
 bool reject_set(struct reject *r, enum reject_code code, const char *fmt, ...)
