@@ -1,0 +1,342 @@
+/* test_fetch.c - a version out of Redis is taken whole or not at all: damage of every kind is refused, and mends itself.
+ *
+ * labels: redis
+ * timeout: 120
+ */
+#include "base/hash.h"
+#include "schemas/key.h"
+#include "serving/fetch.h"
+#include "tests/support/check.h"
+#include "tests/support/serving_world.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct serving_world w;
+static struct clock_fake fake; /* fetch waits a second before it looks at a refused version again: held still here */
+static struct model_run *probe;
+static struct redis *redis;
+
+static struct fetch *new_fetch(void)
+{
+    struct fetch *f = NULL;
+    struct err e = {0};
+    assert_ok(fetch_new(&f, w.shop.conf, &fake.base, w.model, probe, w.shop.feat, &e), &e);
+    return f;
+}
+
+static int fresh(void **state)
+{
+    (void)state;
+    char answer[4096];
+    struct err e = {0};
+    publish_close(w.publish);
+    (void)redis_server_ask(&w.redis, answer, "FLUSHALL");
+    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), &e), &e);
+    serving_world_shake(&w, 1);
+    return 0;
+}
+
+static struct str get(const char *key)
+{
+    struct err e = {0};
+    const struct redis_reply *p;
+    assert_ok(redis_call(redis, &e, &p, REDIS_ARGS(STR("GET"), str_from(key))), &e);
+    assert_int_equal(p->kind, REDIS_TEXT);
+    return p->text;
+}
+
+static void set(const char *key, const void *bytes, size_t n)
+{
+    struct err e = {0};
+    const struct redis_reply *p;
+    assert_ok(redis_call(redis, &e, &p, REDIS_ARGS(STR("SET"), str_from(key), ((struct str){bytes, n}))), &e);
+}
+
+static void expect_version(struct fetch *f, uint64_t version)
+{
+    struct slot_version *v = NULL;
+    struct err e = {0};
+    assert_ok(fetch_next(f, &v, &e), &e);
+    assert_int_equal(v->manifest.version, version);
+    assert_int_equal(v->params->n, w.params->n);
+    assert_memory_equal(v->params->w, w.params->w, w.params->n * sizeof(float));
+    slot_version_free(v);
+}
+
+/* The refusal, with a word of its sentence; time passes so that the next look is not put off. */
+static void expect_refusal(struct fetch *f, enum status st, const char *word)
+{
+    struct slot_version *v = (void *)1;
+    struct err e = {0};
+    const enum status got = fetch_next(f, &v, &e);
+    if (got != st) fail_msg("%s instead of %s: %s", status_name(got), status_name(st), e.text);
+    assert_null(v);
+    if (strstr(e.text, word) == NULL) fail_msg("'%s' is not in: %s", word, e.text);
+    clock_fake_advance(&fake, 1001);
+}
+
+static void test_newest_version_is_given_once(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    expect_refusal(f, STATUS_NOT_FOUND, "no version");
+    serving_world_version(&w, 1);
+    expect_version(f, 1);
+    expect_refusal(f, STATUS_AGAIN, "seen");
+    serving_world_shake(&w, 2);
+    serving_world_version(&w, 2);
+    expect_version(f, 2);
+    fetch_free(f);
+}
+
+/* Chunks in memory are not asked for again: here they are gone from Redis. */
+static void test_unchanged_chunks_are_not_fetched_again(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    char answer[4096], command[KEY_MAX + 8];
+    struct publish_manifest m = {0};
+    struct err e = {0};
+    serving_world_version(&w, 1);
+    expect_version(f, 1);
+    w.params->w[0] += 1; /* near the head of the file */
+    assert_ok(param_sha256(w.params, &e), &e);
+    serving_world_version(&w, 2);
+    assert_ok(publish_manifest_decode(&m, get("fr:{default}:manifest:2"), "default", &e), &e);
+    assert_true(m.n_chunks >= 4);
+    size_t older = 0;
+    for (uint32_t i = 0; i < m.n_chunks; i++) {
+        if (m.chunks[i].version != 1) continue;
+        char key[KEY_MAX];
+        (void)key_chunk(key, "default", 1, i);
+        (void)snprintf(command, sizeof command, "DEL %s", key);
+        assert_string_equal(redis_server_ask(&w.redis, answer, command), "1");
+        older++;
+    }
+    assert_true(older >= 2);
+    expect_version(f, 2);
+    publish_manifest_fini(&m);
+    fetch_free(f);
+}
+
+static void test_damaged_chunk_is_refused_and_the_mended_one_taken(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    struct err e = {0};
+    struct publish_manifest m = {0};
+    static unsigned char bytes[PUBLISH_CHUNK_BYTES + 1];
+    serving_world_version(&w, 1);
+    assert_ok(publish_manifest_decode(&m, get("fr:{default}:manifest:1"), "default", &e), &e);
+    for (uint32_t i = 0; i < m.n_chunks; i++) {
+        char key[KEY_MAX];
+        (void)key_chunk(key, "default", m.chunks[i].version, i);
+        const struct str good = get(key);
+        const size_t n = good.n, flips[] = {0, 1, n / 2, n - 2, n - 1};
+        memcpy(bytes, good.p, n);
+        for (size_t k = 0; k < sizeof flips / sizeof *flips; k++) {
+            bytes[flips[k]] ^= (unsigned char)(1u << k);
+            set(key, bytes, n);
+            expect_refusal(f, STATUS_CORRUPT, "SHA-256");
+            bytes[flips[k]] ^= (unsigned char)(1u << k);
+        }
+        set(key, bytes, n - 1);
+        expect_refusal(f, STATUS_CORRUPT, "bytes, expected");
+        bytes[n] = 0;
+        set(key, bytes, n + 1);
+        expect_refusal(f, STATUS_CORRUPT, "bytes, expected");
+        set(key, bytes, 0);
+        expect_refusal(f, STATUS_CORRUPT, "bytes, expected");
+        set(key, bytes, n);
+    }
+    expect_version(f, 1);
+    publish_manifest_fini(&m);
+    fetch_free(f);
+}
+
+static void test_damaged_manifest_is_refused(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    char text[8192];
+    serving_world_version(&w, 1);
+    const struct str good = get("fr:{default}:manifest:1");
+    const size_t n = good.n;
+    assert_true(n < sizeof text);
+    memcpy(text, good.p, n);
+    for (size_t i = 0; i < n; i++) {
+        text[i] = (char)(text[i] ^ 1 << i % 8);
+        set("fr:{default}:manifest:1", text, n);
+        expect_refusal(f, STATUS_CORRUPT, "manifest");
+        text[i] = (char)(text[i] ^ 1 << i % 8);
+    }
+    set("fr:{default}:manifest:1", text, n / 2);
+    expect_refusal(f, STATUS_CORRUPT, "manifest");
+    set("fr:{default}:manifest:1", text, n);
+    set("fr:{default}:current", "one", 3);
+    expect_refusal(f, STATUS_CORRUPT, "no version");
+    set("fr:{default}:current", "7", 1);
+    expect_refusal(f, STATUS_CORRUPT, "missing");
+    set("fr:{default}:manifest:7", text, n); /* says 1 */
+    expect_refusal(f, STATUS_CORRUPT, "says 1");
+    set("fr:{default}:current", "1", 1);
+    expect_version(f, 1);
+    fetch_free(f);
+}
+
+/* Chunks and manifest that fit each other, but not what they claim. */
+static void publish_bytes(struct buf *file, const char *sha256, uint64_t version, const char *base)
+{
+    struct err e = {0};
+    struct publish_version v = {.version = version, .reason = "test"};
+    (void)snprintf(v.sha256, sizeof v.sha256, "%s", sha256);
+    (void)snprintf(v.base, sizeof v.base, "%s", base);
+    assert_ok(publish_weights(w.publish, &v, file, &e), &e);
+    assert_ok(publish_flush(w.publish, 20000, &e), &e);
+}
+
+static const char *our_base(void)
+{
+    static char base[32];
+    (void)snprintf(base, sizeof base, "%016llx", (unsigned long long)model_fingerprint(w.model));
+    return base;
+}
+
+static void test_file_that_is_not_what_it_claims_is_refused(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    char other[HASH_SHA256_HEX];
+    memset(other, 'a', 64);
+    other[64] = '\0';
+    struct buf file = serving_world_file(&w, 1);
+    publish_bytes(&file, other, 1, our_base());
+    expect_refusal(f, STATUS_CORRUPT, "weight file");
+    file = serving_world_file(&w, 3);
+    publish_bytes(&file, w.params->sha256, 2, our_base());
+    expect_refusal(f, STATUS_CORRUPT, "weight file");
+    file = serving_world_file(&w, 3);
+    publish_bytes(&file, w.params->sha256, 3, "0123456789abcdef");
+    expect_refusal(f, STATUS_INVALID, "another base");
+    file = serving_world_file(&w, 4);
+    file.p[file.n - 1] ^= 1; /* the file's own check */
+    publish_bytes(&file, w.params->sha256, 4, our_base());
+    expect_refusal(f, STATUS_CORRUPT, "");
+    char answer[4096];
+    assert_true(atoi(redis_server_ask(&w.redis, answer, "XLEN fr:{default}:log")) == 8); /* four published, four refused */
+    fetch_free(f);
+}
+
+static void test_numbers_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    struct err e = {0};
+    w.params->w[5] = NAN;
+    assert_ok(param_sha256(w.params, &e), &e);
+    struct buf file = serving_world_file(&w, 1);
+    publish_bytes(&file, w.params->sha256, 1, our_base());
+    expect_refusal(f, STATUS_INVALID, "not finite");
+    serving_world_shake(&w, 1);
+    for (size_t i = 0; i < model_table(w.model)->n; i++) { /* finite, but the probe's sum is not */
+        const struct param *p = &model_table(w.model)->params[i];
+        for (size_t k = 0; strncmp(p->name, "hashed", 6) == 0 && k < p->n; k++) w.params->w[p->offset + k] = 3e38f;
+    }
+    param_touch(w.params);
+    assert_ok(param_sha256(w.params, &e), &e);
+    file = serving_world_file(&w, 2);
+    publish_bytes(&file, w.params->sha256, 2, our_base());
+    expect_refusal(f, STATUS_CORRUPT, "probe");
+    serving_world_shake(&w, 1);
+    serving_world_version(&w, 3);
+    expect_version(f, 3);
+    fetch_free(f);
+}
+
+static void test_redis_away_is_io_and_then_goes_on(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    serving_world_version(&w, 1);
+    expect_version(f, 1);
+    redis_server_kill(&w.redis);
+    expect_refusal(f, STATUS_IO, w.redis.url);
+    redis_server_start(&w.redis);
+    redis_drop(redis);
+    clock_fake_advance(&fake, 5000);
+    struct err e = {0};
+    serving_world_features(&w); /* the publisher notices the loss, and puts the version back */
+    assert_ok(publish_flush(w.publish, 20000, &e), &e);
+    expect_refusal(f, STATUS_AGAIN, "");
+    serving_world_shake(&w, 2);
+    serving_world_version(&w, 2);
+    expect_version(f, 2);
+    fetch_free(f);
+}
+
+static enum status make(void)
+{
+    struct fetch *f = NULL;
+    struct slot_version *v = NULL;
+    struct err e = {0};
+    enum status st = fetch_new(&f, w.shop.conf, &fake.base, w.model, probe, w.shop.feat, &e);
+    if (st != STATUS_OK)
+        assert_null(f);
+    else
+        st = fetch_next(f, &v, &e);
+    slot_version_free(v);
+    fetch_free(f);
+    return st;
+}
+
+static void test_survives_each_failing_allocation(void **state)
+{
+    (void)state;
+    long n;
+    serving_world_version(&w, 1);
+    publish_close(w.publish); /* its thread allocates too */
+    w.publish = NULL;
+    assert_int_equal(make(), STATUS_OK); /* scratch of feat and probe has grown */
+    FAIL_EACH_ALLOCATION(n, make());
+    assert_true(n > 20);
+    struct err e = {0};
+    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), &e), &e);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    const char *const options[] = {"model.hashed_bits=20", NULL}; /* several chunks */
+    serving_world_open(&w, options);
+    clock_fake_init(&fake, SERVING_WORLD_NOW_MS);
+    assert_ok(model_run_new(&probe, w.model, w.states, false, &e), &e);
+    assert_ok(redis_open(&redis, w.shop.conf, clock_system(), &e), &e);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    redis_close(redis);
+    model_run_free(probe);
+    serving_world_close(&w);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_newest_version_is_given_once, fresh),
+        cmocka_unit_test_setup(test_unchanged_chunks_are_not_fetched_again, fresh),
+        cmocka_unit_test_setup(test_damaged_chunk_is_refused_and_the_mended_one_taken, fresh),
+        cmocka_unit_test_setup(test_damaged_manifest_is_refused, fresh),
+        cmocka_unit_test_setup(test_file_that_is_not_what_it_claims_is_refused, fresh),
+        cmocka_unit_test_setup(test_numbers_that_are_not_finite_are_refused, fresh),
+        cmocka_unit_test_setup(test_redis_away_is_io_and_then_goes_on, fresh),
+        cmocka_unit_test_setup(test_survives_each_failing_allocation, fresh),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
