@@ -11,6 +11,8 @@ static const struct command {
 } commands[] = {
     {"replay", "the stream job over log files, as fast as the machine goes", cmd_replay},
     {"run", "the stream job: Kafka to learning to Redis", cmd_run},
+    {"serve", "a scorer: newest weights from Redis, re-ranking over HTTP", cmd_serve},
+    {"top", "terminal dashboard over Redis", cmd_top},
     {"embed", "texts on stdin to sentence vectors of the pretrained encoder", cmd_embed},
     {"tokenize", "texts on stdin to the ids of the model's tokenizer", cmd_tokenize},
     {"check", "configuration, logs, model, Kafka, Redis, rights: what is right and what to mend", cmd_check},

@@ -64,7 +64,7 @@ static void add_skipped(struct reject_tally *t, const char *reason, uint64_t n)
         t->by_code[REJECT_SKIPPED] += n;
         return;
     }
-    (void)snprintf(t->skipped[t->n_skipped].name, sizeof t->skipped[0].name, "%s", reason);
+    (void)snprintf(t->skipped[t->n_skipped].name, sizeof t->skipped[0].name, "%.39s", reason);
     t->skipped[t->n_skipped++].n = n;
 }
 
