@@ -15,7 +15,7 @@ static double act_value(double x, enum kern_act act)
     case KERN_ACT_NONE: return x;
     case KERN_ACT_GELU: return 0.5 * x * (1.0 + erf(x * sqrt_half));
     case KERN_ACT_GELU_NEW: return 0.5 * x * (1.0 + tanh(sqrt_2_over_pi * (x + gelu_new_cubic * x * x * x)));
-    case KERN_ACT_RELU: return x > 0.0 ? x : 0.0;
+    case KERN_ACT_RELU: return x < 0.0 ? 0.0 : x; /* NaN stays */
     }
     return x;
 }

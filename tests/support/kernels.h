@@ -7,8 +7,8 @@
 #define TESTS_SUPPORT_KERNELS_H
 #include "kernels/kern.h"
 
-struct kern *kernels_ref(void);          /* made at first use, freed by kernels_close_all */
-struct kern *kernels_backend(size_t i);  /* the others, from 0; NULL after the last */
+struct kern *kernels_ref(void);         /* made at first use, freed by kernels_close_all */
+struct kern *kernels_backend(size_t i); /* the others, from 0; NULL after the last */
 void kernels_close_all(void);
 
 float *kernels_zeros(size_t n);

@@ -138,7 +138,10 @@ static void test_pooling_files_are_read(void **state)
         const char *name;
         bool cls, unit;
         size_t max_tokens;
-    } cases[] = {{"gelu", false, true, 128}, {"gelu_new", true, false, 64}, {"relu", false, false, 64}, {"old", false, false, 64}};
+    } cases[] = {{"gelu", false, true, 128},
+                 {"gelu_new", true, false, 64},
+                 {"relu", false, false, 64},
+                 {"old", false, false, 64}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char folder[400];
         struct encoder *m;

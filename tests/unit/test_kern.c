@@ -46,8 +46,8 @@ static void test_every_operation_is_there(void **state)
         struct kern *k;
         struct err e = {0};
         assert_ok(kern_new(&k, names[i], &e), &e);
-        void (*const *entry)(void) = (void (*const *)(void))(const void *)((const char *)k->ops +
-                                                                          offsetof(struct kern_ops, open));
+        void (*const *entry)(void) =
+            (void (*const *)(void))(const void *)((const char *)k->ops + offsetof(struct kern_ops, open));
         const size_t n = (sizeof *k->ops - offsetof(struct kern_ops, open)) / sizeof *entry;
         for (size_t f = 0; f < n; f++) assert_true(entry[f] != NULL);
         kern_free(k);
@@ -59,8 +59,10 @@ static enum status make(const char *name)
     struct kern *k;
     struct err e = {0};
     const enum status st = kern_new(&k, name, &e);
-    if (st == STATUS_OK) kern_free(k);
-    else assert_null(k);
+    if (st == STATUS_OK)
+        kern_free(k);
+    else
+        assert_null(k);
     return st;
 }
 

@@ -12,7 +12,8 @@ static double tolerance(size_t K)
 
 static const struct {
     size_t M, N, K;
-} shapes[] = {{0, 3, 4}, {3, 0, 4}, {3, 4, 0}, {1, 1, 1}, {1, 384, 384}, {2, 5, 3}, {7, 33, 65}, {21, 96, 64}, {40, 130, 129}};
+} shapes[] = {{0, 3, 4}, {3, 0, 4},   {3, 4, 0},    {1, 1, 1},     {1, 384, 384},
+              {2, 5, 3}, {7, 33, 65}, {21, 96, 64}, {40, 130, 129}};
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
 enum product { NT, NN, TN };

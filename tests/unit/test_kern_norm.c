@@ -6,7 +6,8 @@
 static const struct {
     size_t N, C;
     double abs; /* of LayerNorm and unit rows: float32 sums over C, of numbers of size 1 */
-} shapes[] = {{0, 5, 1e-5}, {1, 1, 1e-5}, {3, 5, 1e-5}, {2, 16, 1e-5}, {5, 33, 1e-5}, {4, 96, 1e-5}, {7, 384, 1e-5}, {2, 1021, 2e-5}};
+} shapes[] = {{0, 5, 1e-5},  {1, 1, 1e-5},  {3, 5, 1e-5},   {2, 16, 1e-5},
+              {5, 33, 1e-5}, {4, 96, 1e-5}, {7, 384, 1e-5}, {2, 1021, 2e-5}};
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
 /* Dense over where the functions bend, and far out; 1e-6 absolute: the stated error of the polynomials times |x| ≤ 4. */
@@ -17,7 +18,8 @@ static void test_activations(void **state)
     for (int a = 0; a < 4; a++) {
         float *x = kernels_zeros(N);
         for (size_t i = 0; i < N; i++) x[i] = ((float)i - N / 2) * 1e-3f;
-        x[0] = -100.0f, x[1] = 100.0f, x[2] = -3e38f, x[3] = 3e38f, x[4] = 0.0f, x[5] = -0.0f, x[6] = NAN, x[7] = 1e-30f;
+        x[0] = -100.0f, x[1] = 100.0f, x[2] = -3e38f, x[3] = 3e38f, x[4] = 0.0f, x[5] = -0.0f, x[6] = NAN,
+        x[7] = 1e-30f;
         float *want = kernels_zeros(N), *slope = kernels_random(N, 1), *dy = kernels_random(N, 2);
         const float *start = kernels_copy(slope, N);
         struct kern *k = kernels_ref();
