@@ -107,6 +107,18 @@ static void eval_buckets_add(struct eval *ev, const struct slate *s)
     }
 }
 
+/* The slate's intercept and all parts but p, added up anew: taking p away from the sum would break ties by its rounding. */
+static void without_part(const struct eval *ev, size_t p, size_t n, const float *logits, const float *part_logits, float *z)
+{
+    float intercept = n > 0 ? logits[0] : 0.0f;
+    for (size_t q = 0; q < ev->n_parts && n > 0; q++) intercept -= part_logits[q * n];
+    for (size_t i = 0; i < n; i++) {
+        z[i] = intercept;
+        for (size_t q = 0; q < ev->n_parts; q++)
+            if (q != p) z[i] += part_logits[q * n + i];
+    }
+}
+
 enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
                        const float *frozen, int64_t first_ms, struct err *e)
 {
@@ -125,7 +137,7 @@ enum status eval_slate(struct eval *ev, const struct slate *s, const float *logi
     eval_slices_add(ev, s, logits, y);
     eval_buckets_add(ev, s);
     for (size_t p = 0; p < ev->n_parts; p++) {
-        for (size_t i = 0; i < n; i++) z[i] = logits[i] - part_logits[p * n + i];
+        without_part(ev, p, n, logits, part_logits, z);
         eval_meter_add(&ev->without[p], z, NULL, y, NULL, n);
     }
     return STATUS_OK;

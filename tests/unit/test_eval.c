@@ -132,6 +132,32 @@ static void test_left_out_part_is_missed(void **state)
     eval_free(ev);
 }
 
+static void test_nothing_is_left_without_the_only_part(void **state)
+{
+    (void)state;
+    struct eval *ev;
+    struct slate *s;
+    struct err e;
+    static struct report r;
+    const char *names[] = {"only"};
+    assert_int_equal(eval_new(&ev, 1, (struct eval_warmup){0}, &e), STATUS_OK);
+    assert_int_equal(slate_new(&s, &e), STATUS_OK);
+    for (uint64_t id = 1; id < 200; id++) {
+        float z[5], parts[5], frozen[5] = {0};
+        fill(s, id, 5, (int64_t)id * 1000);
+        for (int i = 0; i < 5; i++) {
+            parts[i] = 0.37f * s->items[i].label + (float)(id % 7) * 0.113f; /* the truth, in numbers that round */
+            z[i] = -1.3f + parts[i];
+        }
+        assert_int_equal(eval_slate(ev, s, z, parts, frozen, 0, &e), STATUS_OK);
+    }
+    eval_report(ev, names, &r);
+    assert_float_equal(r.progressive.gauc, 1.0, 1e-12);
+    assert_float_equal(r.parts[0].gauc_without, 0.5, 1e-12); /* all ties */
+    slate_free(s);
+    eval_free(ev);
+}
+
 static void test_warmup_is_left_out_of_the_figures(void **state)
 {
     (void)state;
@@ -219,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_pooled_auc_agrees_with_brute_force),
         cmocka_unit_test(test_extreme_logits_stay_finite),
         cmocka_unit_test(test_left_out_part_is_missed),
+        cmocka_unit_test(test_nothing_is_left_without_the_only_part),
         cmocka_unit_test(test_warmup_is_left_out_of_the_figures),
         cmocka_unit_test(test_state_goes_on_where_it_was),
         cmocka_unit_test(test_calibrator_finds_the_probability),
