@@ -146,7 +146,7 @@ static void test_nothing_is_left_without_the_only_part(void **state)
         float z[5], parts[5], frozen[5] = {0};
         fill(s, id, 5, (int64_t)id * 1000);
         for (int i = 0; i < 5; i++) {
-            parts[i] = 0.37f * s->items[i].label + (float)(id % 7) * 0.113f; /* the truth, in numbers that round */
+            parts[i] = s->items[i].label + (float)(id % 9) * 7.77f; /* the truth, in numbers that round */
             z[i] = -1.3f + parts[i];
         }
         assert_int_equal(eval_slate(ev, s, z, parts, frozen, 0, &e), STATUS_OK);
