@@ -18,6 +18,7 @@ static const struct command {
     {"check", "configuration, logs, model, Kafka, Redis, rights: what is right and what to mend", cmd_check},
     {"simulate", "a synthetic shop's log with known truth", cmd_simulate},
     {"model", "models and versions: inspect, export, versions, diff", cmd_model},
+    {"bench", "what this machine reaches, with shares of its limits", cmd_bench},
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

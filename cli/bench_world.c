@@ -1,0 +1,171 @@
+/* bench_world.c - see bench.h: a synthetic shop's log, the learner that has read its beginning, and settled slates. */
+#include "base/mem.h"
+#include "cli/bench.h"
+#include "featurize/describe.h"
+#include "featurize/token.h"
+#include "kernels/kern.h"
+#include "model/encoder.h"
+#include "simulate/stream.h"
+#include "trainer/optim.h"
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { USERS = 200, ITEMS = 400, LINES_QUICK = 4000, LINES = 12000, FED_QUICK = 1500, FED = 4000, WINDOW_MS = 10000 };
+
+static enum status keep_line(void *user, int64_t time_ms, struct str text)
+{
+    struct cmd_bench *b = user;
+    (void)time_ms;
+    if (mem_grow((void **)&b->lines, &b->cap_lines, b->n_lines + 2, sizeof *b->lines) != 0) return STATUS_OOM;
+    buf_put(&b->log, text.p, text.n);
+    b->lines[++b->n_lines] = b->log.n;
+    return b->log.oom ? STATUS_OOM : STATUS_OK;
+}
+
+static enum status make_log(struct cmd_bench *b, struct err *e)
+{
+    struct shop_options o;
+    struct stream_truth truth;
+    shop_defaults(&o);
+    o.users = USERS;
+    o.items = ITEMS;
+    o.events = b->quick ? LINES_QUICK : LINES;
+    o.delay_ms = WINDOW_MS / 5;
+    o.window_ms = WINDOW_MS;
+    o.new_items = 0.1;
+    if (mem_grow((void **)&b->lines, &b->cap_lines, 1, sizeof *b->lines) != 0)
+        return ERR_SET(e, STATUS_OOM, "no memory for a log");
+    b->lines[0] = 0;
+    return stream_run(&o, false, keep_line, b, &truth, e) == STATUS_OK
+               ? STATUS_OK
+               : ERR_SET(e, STATUS_OOM, "no memory for a log of %zu lines", b->n_lines);
+}
+
+struct str cmd_bench_line(const struct cmd_bench *b, size_t i)
+{
+    return (struct str){(const char *)b->log.p + b->lines[i], b->lines[i + 1] - b->lines[i] - 1};
+}
+
+enum status cmd_bench_parse(struct cmd_bench *b, size_t i, struct event *out, struct err *e)
+{
+    struct reject r = {0};
+    arena_reset(&b->arena);
+    const enum status st = parse_event(b->parse, cmd_bench_line(b, i), &b->arena, out, &r, e);
+    return st == STATUS_INVALID ? ERR_SET(e, STATUS_CORRUPT, "line %zu of the synthetic log is refused", i) : st;
+}
+
+enum status cmd_bench_feed(struct cmd_bench *b, size_t n, struct err *e)
+{
+    for (; n > 0 && b->n_fed < b->n_lines; n--, b->n_fed++) {
+        struct source_record rec = {.kind = SOURCE_EVENT, .at = {.offset = b->n_fed}};
+        TRY(cmd_bench_parse(b, b->n_fed, &rec.event, e));
+        rec.event.at = rec.at;
+        TRY(learner_record(b->learner, &rec, e));
+    }
+    return STATUS_OK;
+}
+
+/* A copy of a settled slate, as it will be learnt. */
+static enum status keep_slate(void *user, const struct learner_seen *seen, struct err *e)
+{
+    struct cmd_bench *b = user;
+    struct buf bytes = {0};
+    enum status st = STATUS_OK;
+    if (b->n_slates == CMD_BENCH_SLATES || seen->slate->n_events == 0) return STATUS_OK;
+    slate_encode(&bytes, seen->slate);
+    TRY_OUT(st, buf_status(&bytes, e));
+    TRY_OUT(st, slate_new(&b->slates[b->n_slates], e));
+    struct buf_reader r = buf_reader(bytes.p, bytes.n);
+    st = slate_decode(b->slates[b->n_slates++], &r, e);
+out:
+    buf_fini(&bytes);
+    return st;
+}
+
+/* A list of the catalogue's first items, shown to a user who has a history, at the time of the last line. */
+static enum status make_request(struct cmd_bench *b, struct err *e)
+{
+    const struct slate *like = b->slates[b->n_slates - 1];
+    for (uint32_t i = 0; i < CMD_BENCH_CANDIDATES; i++) {
+        (void)snprintf(b->names[i], sizeof b->names[i], "i%u", i);
+        b->shown[i].item = str_from(b->names[i]);
+    }
+    b->impression = (struct event){.kind = EVENT_IMPRESSION,
+                                   .time_ms = like->time_ms,
+                                   .user = like->user,
+                                   .items = b->shown,
+                                   .n_items = CMD_BENCH_CANDIDATES};
+    return slate_new(&b->request, e);
+}
+
+static enum status open_model(struct cmd_bench *b, struct err *e)
+{
+    const struct conf *c = b->conf;
+    TRY(token_open(&b->vocab, c->model_base, e));
+    TRY(describe_open(&b->templates, c, e));
+    TRY(kern_new(&b->kern, c->kernels_backend, e));
+    return encoder_open(&b->encoder, b->kern, c->model_base, e);
+}
+
+static enum status open_learner(struct cmd_bench *b, struct err *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(b->dir, sizeof b->dir, "%s/freshet-bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(b->dir) == NULL) {
+        b->dir[0] = 0;
+        return ERR_SET(e, STATUS_IO, "no temporary folder: %s (set TMPDIR)", strerror(errno));
+    }
+    TRY(checkpoint_open(&b->checkpoint, b->conf, b->dir, e));
+    const struct learner_parts_in in = {.conf = b->conf,
+                                        .vocab = b->vocab,
+                                        .templates = b->templates,
+                                        .encoder = b->encoder,
+                                        .store = checkpoint_store(b->checkpoint)};
+    TRY(learner_new(&b->learner, &in, (struct learner_options){.learn = true}, e));
+    learner_on_seen(b->learner, keep_slate, b);
+    return learner_expect(b->learner, (struct event_position){0}, e);
+}
+
+enum status cmd_bench_open(struct cmd_bench *b, struct conf *c, bool quick, struct err *e)
+{
+    b->conf = c;
+    b->quick = quick;
+    TRY(conf_set(c, "join.window_ms", "10000", e));
+    TRY(open_model(b, e));
+    TRY(open_learner(b, e));
+    TRY(parse_new(&b->parse, c, e));
+    TRY(make_log(b, e));
+    TRY(cmd_bench_feed(b, quick ? FED_QUICK : FED, e));
+    if (b->n_slates == 0) return ERR_SET(e, STATUS_INVALID, "no slate was settled: model.events is 0?");
+    return make_request(b, e);
+}
+
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *at)
+{
+    (void)info;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+void cmd_bench_close(struct cmd_bench *b)
+{
+    cmd_bench_case_end(b);
+    slate_free(b->request);
+    for (size_t i = 0; i < b->n_slates; i++) slate_free(b->slates[i]);
+    parse_free(b->parse);
+    learner_free(b->learner);
+    checkpoint_close(b->checkpoint);
+    encoder_free(b->encoder);
+    kern_free(b->kern);
+    describe_close(b->templates);
+    token_free(b->vocab);
+    mem_free(b->lines);
+    buf_fini(&b->log);
+    arena_fini(&b->arena);
+    if (b->dir[0] != 0) (void)nftw(b->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    *b = (struct cmd_bench){0};
+}
