@@ -16,6 +16,7 @@ static const struct command {
     {"embed", "texts on stdin to sentence vectors of the pretrained encoder", cmd_embed},
     {"tokenize", "texts on stdin to the ids of the model's tokenizer", cmd_tokenize},
     {"check", "configuration, logs, model, Kafka, Redis, rights: what is right and what to mend", cmd_check},
+    {"convert", "logs of any preset to native JSON lines, or into a Kafka topic", cmd_convert},
     {"simulate", "a synthetic shop's log with known truth", cmd_simulate},
     {"model", "models and versions: inspect, export, versions, diff", cmd_model},
     {"bench", "what this machine reaches, with shares of its limits", cmd_bench},
