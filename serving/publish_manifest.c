@@ -190,7 +190,7 @@ static enum status get_offsets(struct publish_manifest *m, json_t *o, struct err
 {
     json_t *list;
     void *room;
-    uint64_t topic, partition;
+    uint64_t topic = 0, partition = 0;
     TRY(get_list(o, "offsets", PUBLISH_OFFSETS_MAX, sizeof *m->offsets, &list, &room, e));
     m->offsets = room;
     m->n_offsets = json_array_size(list);

@@ -272,6 +272,7 @@ void score_write_answer(const struct score_hand *h, const struct score_answer *a
 {
     const struct publish_manifest *m = &a->version->manifest;
     char watermark[CLOCK_TEXT];
+    const int64_t age_ms = h->s->clock->wall_ms(h->s->clock) - m->published_wall_ms; /* clocks of two hosts may differ */
     clock_format(m->watermark_ms, watermark);
     buf_printf(b, "{\"request\":");
     event_json_string(b, str_from(a->request));
@@ -291,8 +292,7 @@ void score_write_answer(const struct score_hand *h, const struct score_answer *a
                a->degraded ? "\"degraded\":true," : "");
     event_json_string(b, str_from(h->s->conf->model_name));
     buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\",\"variant\":\"default\"}}",
-               (unsigned long long)m->version, m->sha256,
-               (long long)(h->s->clock->wall_ms(h->s->clock) - m->published_wall_ms), watermark);
+               (unsigned long long)m->version, m->sha256, (long long)(age_ms > 0 ? age_ms : 0), watermark);
 }
 
 void score_answered(struct score_hand *h, const struct score_answer *a)

@@ -118,13 +118,13 @@ static enum status get_attrs(struct parsing *p, const char *field, json_t *o, co
     const char *name;
     json_t *v;
     if (!json_is_object(o)) return ERR_SET(p->e, STATUS_INVALID, "%s must be an object", field);
-    if (json_object_size(o) > EVENT_ATTRS_MAX)
-        return ERR_SET(p->e, STATUS_INVALID, "%s has %zu members; at most %d are allowed", field, json_object_size(o), EVENT_ATTRS_MAX);
+    const size_t most = json_object_size(o) < EVENT_ATTRS_MAX ? json_object_size(o) : EVENT_ATTRS_MAX;
     *n = 0;
-    *out = arena_alloc(&p->q->arena, json_object_size(o), sizeof **out);
-    if (*out == NULL && json_object_size(o) > 0) return no_memory(p);
+    *out = arena_alloc(&p->q->arena, most, sizeof **out);
+    if (*out == NULL && most > 0) return no_memory(p);
     json_object_foreach(o, name, v) {
         if (json_is_null(v) || among(name, but)) continue;
+        if (*n == most) return ERR_SET(p->e, STATUS_INVALID, "%s has more than %d attributes", field, EVENT_ATTRS_MAX);
         TRY(get_attr(p, name, v, &(*out)[*n]));
         ++*n;
     }
