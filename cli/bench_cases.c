@@ -441,15 +441,24 @@ void cmd_bench_case_end(struct cmd_bench *b)
 
 /* clang-format off */
 const struct cmd_bench_case cmd_bench_cases[] = {
-    {"tokenize",   "texts to word-piece ids",                     "sentences", CMD_BENCH_MEMORY, 0,   tokenize_setup, NULL, tokenize_run, line_cost},
-    {"encode.16",  "a sentence of 16 tokens through all layers",  "sentences", CMD_BENCH_FLOP,   16,  encode_setup, NULL, encode_run, encode_cost},
-    {"encode.32",  "32 tokens",                                   "sentences", CMD_BENCH_FLOP,   32,  encode_setup, NULL, encode_run, encode_cost},
-    {"encode.128", "128 tokens",                                  "sentences", CMD_BENCH_FLOP,   128, encode_setup, NULL, encode_run, encode_cost},
-    {"parse",      "native JSON to checked events",               "events",    CMD_BENCH_MEMORY, 0,   parse_setup, NULL, parse_run, line_cost},
-    {"train",      "steps on synthetic slates, all parts",        "examples",  CMD_BENCH_FLOP,   0,   train_setup, NULL, train_run, train_cost},
-    {"score.100",  "100 candidates: records to features to logits", NULL,      CMD_BENCH_FLOP,   0,   score_setup, NULL, score_run, request_cost},
-    {"checkpoint", "all that 50 events changed, and the weight file", NULL,    CMD_BENCH_DISK,   0,   checkpoint_setup, more_events, write_checkpoint, file_cost},
-    {"swap",       "a fetched version: hashed, checked, bound",   NULL,        CMD_BENCH_MEMORY, 0,   swap_setup, NULL, swap_run, swap_cost},
+    {"tokenize", "texts to word-piece ids", "sentences",
+     CMD_BENCH_MEMORY, 0, tokenize_setup, NULL, tokenize_run, line_cost},
+    {"encode.16", "a sentence of 16 tokens through all layers", "sentences",
+     CMD_BENCH_FLOP, 16, encode_setup, NULL, encode_run, encode_cost},
+    {"encode.32", "32 tokens", "sentences",
+     CMD_BENCH_FLOP, 32, encode_setup, NULL, encode_run, encode_cost},
+    {"encode.128", "128 tokens", "sentences",
+     CMD_BENCH_FLOP, 128, encode_setup, NULL, encode_run, encode_cost},
+    {"parse", "native JSON to checked events", "events",
+     CMD_BENCH_MEMORY, 0, parse_setup, NULL, parse_run, line_cost},
+    {"train", "steps on synthetic slates, all parts", "examples",
+     CMD_BENCH_FLOP, 0, train_setup, NULL, train_run, train_cost},
+    {"score.100", "100 candidates: records to features to logits", NULL,
+     CMD_BENCH_FLOP, 0, score_setup, NULL, score_run, request_cost},
+    {"checkpoint", "all that 50 events changed, and the weight file", NULL,
+     CMD_BENCH_DISK, 0, checkpoint_setup, more_events, write_checkpoint, file_cost},
+    {"swap", "a fetched version: hashed, checked, bound", NULL,
+     CMD_BENCH_MEMORY, 0, swap_setup, NULL, swap_run, swap_cost},
 };
 /* clang-format on */
 const size_t cmd_bench_n_cases = sizeof cmd_bench_cases / sizeof *cmd_bench_cases;

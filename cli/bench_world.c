@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { USERS = 200, ITEMS = 400, LINES_QUICK = 4000, LINES = 12000, FED_QUICK = 1500, FED = 4000, WINDOW_MS = 10000 };
+enum { USERS = 200, ITEMS = 400, LINES_QUICK = 4000, LINES = 24000, FED_QUICK = 1500, FED = 4000, WINDOW_MS = 10000 };
 
 static enum status keep_line(void *user, int64_t time_ms, struct str text)
 {

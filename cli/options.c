@@ -221,7 +221,8 @@ static int print_help(const struct cmd_usage *u)
     const struct cmd_option *o;
     buf_printf(&b, "usage: freshet %s [options]%s%s\n\n%s\nOptions:\n", u->command, *u->arguments ? " " : "",
                u->arguments, u->about);
-    for (size_t i = 0; (o = option_at(u, i)) != NULL; i++) put_option(&b, o);
+    for (size_t i = 0; (o = option_at(u, i)) != NULL; i++)
+        if (find(u, str_from(o->name)) == o) put_option(&b, o); /* a command's own option hides the shared one */
     put_keys(&b, u);
     buf_printf(&b, "\nExit status: 0 good, 1 failed, 2 wrong usage.\n");
     const int rc = cmd_print(u->command, &b);
