@@ -302,6 +302,17 @@ enum status join_mark(struct join *j, const struct event *ev, bool *matched, str
     return STATUS_OK;
 }
 
+bool join_mark_early(struct join *j, const struct event *ev)
+{
+    uint32_t index = 0, place = 0;
+    bool late = false;
+    release_handed(j);
+    if (ev->kind != EVENT_BEHAVIOUR || ev->type >= j->conf->n_types || !find(j, ev, &index, &place, &late)) return false;
+    mark(&j->pool[index], place, &j->conf->types[ev->type]);
+    j->counts.matched++;
+    return true;
+}
+
 static void remember_settled(struct join *j, uint64_t request)
 {
     if (request == 0 || order_map_get(&j->settled_map, request) != ORDER_MAP_NONE) return;

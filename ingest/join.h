@@ -30,6 +30,9 @@ void join_free(struct join *j);
 enum status join_open(struct join *j, uint64_t slate, const struct event *ev, struct err *e) MUST_CHECK;
 /* One behaviour line.  *matched: it marked (or, for a type without label, merely met) an open slate's item. */
 enum status join_mark(struct join *j, const struct event *ev, bool *matched, struct err *e) MUST_CHECK;
+/* The same for a line whose order is still being assembled, so that its slate does not settle without it meanwhile: true
+ * when it marked.  Else nothing is counted, and join_mark has the last word. */
+bool join_mark_early(struct join *j, const struct event *ev);
 /* Next slate that is due at this watermark; NOT_FOUND when none.  flush: INT64_MAX. */
 enum status join_settle(struct join *j, int64_t watermark_ms, struct join_settled *out, struct err *e) MUST_CHECK;
 size_t join_open_count(const struct join *j);

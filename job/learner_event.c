@@ -144,8 +144,8 @@ static enum status take_compound(struct learner *l, const struct order_compound 
     if (mem_grow((void **)&l->unmatched, &l->cap_unmatched, c->n, sizeof *l->unmatched) != 0)
         return ERR_SET(e, STATUS_OOM, "order of %u lines", c->n);
     for (uint32_t i = 0; i < c->n; i++) {
-        bool matched = false;
-        TRY(join_mark(l->join, &c->lines[i], &matched, e));
+        bool matched = c->lines[i].joined;
+        if (!matched) TRY(join_mark(l->join, &c->lines[i], &matched, e));
         if (!matched && type->label == CONF_LABEL_POSITIVE && str_has(c->lines[i].user))
             l->unmatched[n++] = c->lines[i];
     }
@@ -180,7 +180,9 @@ static enum status take_event(struct learner *l, const struct event *ev, struct 
     case EVENT_IMPRESSION: return take_impression(l, ev, e);
     case EVENT_BEHAVIOUR: break;
     }
-    TRY(order_push(l->order, ev, e));
+    struct event line = *ev;
+    line.joined = str_has(ev->order) && join_mark_early(l->join, ev); /* an order is assembled longer than a slate may wait */
+    TRY(order_push(l->order, &line, e));
     return take_ready(l, e);
 }
 

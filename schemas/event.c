@@ -98,7 +98,8 @@ void event_encode(struct buf *b, const struct event *e)
     buf_u8(b, EVENT_FORMAT);
     buf_u8(b, (uint8_t)e->kind);
     buf_u8(b, e->type);
-    buf_u8(b, (uint8_t)(e->deleted | (e->items != NULL) << 1 | (e->propensity != NULL) << 2));
+    buf_u8(b, (uint8_t)(e->deleted | (e->items != NULL) << 1 | (e->propensity != NULL) << 2 |
+                        e->joined << 3));
     buf_i64(b, e->time_ms);
     buf_varint(b, e->at.topic);
     buf_varint(b, e->at.partition);
@@ -201,11 +202,12 @@ static enum status get_head(const struct taking *t, struct event *out, uint8_t *
     out->time_ms = buf_get_i64(t->r);
     const uint64_t topic = buf_get_varint(t->r), partition = buf_get_varint(t->r);
     out->at.offset = buf_get_varint(t->r);
-    if (t->r->bad || format != EVENT_FORMAT || kind > EVENT_BEHAVIOUR || out->type >= EVENT_TYPES_MAX || *flags > 7 ||
+    if (t->r->bad || format != EVENT_FORMAT || kind > EVENT_BEHAVIOUR || out->type >= EVENT_TYPES_MAX || *flags > 15 ||
         (*flags & 6) == 4 || topic > UINT32_MAX || partition > UINT32_MAX)
         return corrupt(t, "its head is cut off or out of range");
     out->kind = (enum event_kind)kind;
     out->deleted = (*flags & 1) != 0;
+    out->joined = (*flags & 8) != 0;
     out->at.topic = (uint32_t)topic;
     out->at.partition = (uint32_t)partition;
     return STATUS_OK;

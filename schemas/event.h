@@ -63,6 +63,7 @@ struct event {
     double value;            /* NaN: absent */
     double quantity, price;  /* NaN: absent; also among attrs */
     bool deleted;
+    bool joined; /* set by the learner: when it came it marked an open slate (ingest/join.h) */
 };
 
 /* The attribute of that name, or NULL. */

@@ -78,7 +78,8 @@ static void random_event(struct event *e, struct arena *a, uint64_t n)
                         .value = NAN,
                         .quantity = NAN,
                         .price = NAN,
-                        .deleted = rand_below(r, 2) != 0};
+                        .deleted = rand_below(r, 2) != 0,
+                        .joined = rand_below(r, 2) != 0};
     if (e->kind == EVENT_BEHAVIOUR) {
         e->type = (uint8_t)rand_below(r, EVENT_TYPES_MAX);
         e->type_name = random_text(a, r, 10);
@@ -123,7 +124,8 @@ static void same_attrs(const struct event_attr *a, const struct event_attr *b, u
 
 static void same(const struct event *a, const struct event *b)
 {
-    assert_true(a->kind == b->kind && a->type == b->type && a->time_ms == b->time_ms && a->deleted == b->deleted);
+    assert_true(a->kind == b->kind && a->type == b->type && a->time_ms == b->time_ms);
+    assert_true(a->deleted == b->deleted && a->joined == b->joined);
     assert_memory_equal(&a->at, &b->at, sizeof a->at);
     same_str(a->type_name, b->type_name);
     same_str(a->id, b->id);

@@ -137,6 +137,27 @@ static void test_without_a_request_the_newest_slate_that_shows_it(void **state)
     join_free(j);
 }
 
+static void test_an_unfinished_order_marks_early_or_leaves_no_trace(void **state)
+{
+    char out[2000];
+    struct join *j = make();
+    struct event ev = {.kind = EVENT_BEHAVIOUR, .type = EVENT_PURCHASE, .time_ms = AT + 20, .item = items[1].item};
+    (void)state;
+    show(j, 1, "u", "r1", 0, 0, 2);
+    ev.user = str_from("u");
+    assert_true(join_mark_early(j, &ev));
+    ev.item = items[7].item; /* not shown */
+    assert_false(join_mark_early(j, &ev));
+    ev.item = items[0].item;
+    ev.time_ms = AT + 1001; /* after its window */
+    ev.request = str_from("r1");
+    assert_false(join_mark_early(j, &ev));
+    assert_int_equal(join_counts(j)->matched, 1);
+    assert_int_equal(join_counts(j)->unmatched + join_counts(j)->late, 0);
+    assert_string_equal(settle(j, INT64_MAX, out), "1:0*1,1*3;");
+    join_free(j);
+}
+
 static void test_types_weigh_and_reverse_nothing(void **state)
 {
     char out[2000];
@@ -189,8 +210,9 @@ static void test_a_request_shown_again_belongs_to_the_later_slate(void **state)
     (void)state;
     show(j, 1, "u", "r", 0, 0, 1);
     show(j, 2, "u", "r", 10, 0, 1);
-    assert_true(act(j, EVENT_CLICK, "u", "r", 20, 0));
-    assert_string_equal(settle(j, INT64_MAX, out), "1:0*1;2:1*1;");
+    assert_string_equal(settle(j, 1005, out), "1:0*1;");
+    assert_true(act(j, EVENT_CLICK, "u", "r", 20, 0)); /* the earlier one's end takes nothing from the later */
+    assert_string_equal(settle(j, INT64_MAX, out), "2:1*1;");
     join_free(j);
 }
 
@@ -295,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_a_slate_settles_whole_after_its_window),
         cmocka_unit_test(test_a_request_names_its_slate_alone),
         cmocka_unit_test(test_without_a_request_the_newest_slate_that_shows_it),
+        cmocka_unit_test(test_an_unfinished_order_marks_early_or_leaves_no_trace),
         cmocka_unit_test(test_types_weigh_and_reverse_nothing),
         cmocka_unit_test(test_settling_order_is_by_due_time_then_slate),
         cmocka_unit_test(test_beyond_the_bound_the_oldest_settles_early),
