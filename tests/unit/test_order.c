@@ -83,8 +83,10 @@ static void test_an_order_with_an_id_closes_after_the_gap(void **state)
     push(o, line("u", "o1", "b", 800, 2)); /* another time of the same order */
     assert_string_equal(advance(o, 1800, out), "");
     assert_int_equal(order_open(o), 1);
+    push(o, line("v", "o2", "c", 801, 3));
     assert_string_equal(advance(o, 1801, out), "a+b@800 1;");
-    assert_int_equal(order_open(o), 0);
+    assert_int_equal(order_open(o), 1); /* at its due time it is still open */
+    assert_string_equal(advance(o, 1802, out), "c@801 3;");
     order_free(o);
 }
 

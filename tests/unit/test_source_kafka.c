@@ -220,7 +220,14 @@ static void test_idle_partitions_are_told_once_and_lag_falls_to_0(void **state)
     clock_fake_advance(&fake, 100000);
     for (int i = 0; i < 5; i++) assert_int_equal(source_next(s, b, 20, &e), STATUS_AGAIN); /* once is enough */
     produce("idle", 300, 320);
-    read_some(s, &seen, 320); /* awake again */
+    read_some(s, &seen, 320); /* awake again, and then idle again */
+    clock_fake_advance(&fake, 1000);
+    for (int i = 0; i < 50 && seen.idle < 4; i++) {
+        if (source_next(s, b, 50, &e) == STATUS_OK)
+            for (uint32_t k = 0; k < b->n; k++) take(&seen, &b->records[k]);
+        clock_fake_advance(&fake, 100);
+    }
+    assert_int_equal(seen.idle, 4);
     source_batch_free(b);
     source_close(s);
 }
