@@ -50,6 +50,7 @@ struct kern_match;
 struct kern_ops {
     const char *name; /* "ref", "cpu", "cuda" */
     bool host_visible;
+    bool rows_alone; /* a row of `linear` (packed) has the same bits however many rows there are */
 
     enum status (*open)(struct kern *k, struct err *e);
     void (*close)(struct kern *k);

@@ -80,6 +80,17 @@ enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e) 
  */
 enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, const uint8_t *types, size_t n, size_t mid,
                                  float *mid_states, float *final_states, struct err *e) MUST_CHECK;
+/* Several sentences at once, with the same bits as one after the other (up to ENCODER_CHUNK tokens share each pass over
+ * the weights, where the backend's rows are alone).  Every sentence is checked before anything is computed. */
+#define ENCODER_CHUNK 256
+struct encoder_sentence {
+    const int32_t *ids;
+    const uint8_t *types; /* or NULL */
+    size_t n;
+    float *mid, *final;   /* (n, C) or NULL, as mid_states and final_states above */
+};
+enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_sentence *s, size_t count, size_t mid,
+                                  struct err *e) MUST_CHECK;
 /* x (n, C) through layers from … to-1 of the frozen network, all n tokens one sentence; x is read and written. */
 enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to,
                                struct err *e) MUST_CHECK;

@@ -1,18 +1,18 @@
 /* encoder_run.c - one thread's forward pass through the frozen encoder, one sentence at a time. */
 #include "base/mem.h"
 #include "model/encoder.h"
-#include <string.h>
 
 struct encoder_run {
     const struct encoder *m;
     struct kern *kern;
-    size_t room;              /* tokens that the scratch is for */
-    void *block;              /* all of it */
-    float *x, *h, *ctx, *sum; /* (room, C) */
-    float *qkv;               /* (room, 3C) */
-    float *up;                /* (room, F) */
-    float *mean, *rstd;       /* (room) */
-    int32_t *id, *pos, *typ;  /* (room) */
+    size_t room;                    /* tokens that the scratch is for */
+    void *block;                    /* all of it */
+    float *x, *h, *ctx, *sum;       /* (room, C) */
+    float *qkv;                     /* (room, 3C) */
+    float *up;                      /* (room, F) */
+    float *mean, *rstd;             /* (room) */
+    int32_t *id, *pos, *typ;        /* (room) */
+    int32_t off[ENCODER_CHUNK + 1]; /* where the sentences of a pass begin */
 };
 
 enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, const char *backend, struct err *e)
@@ -28,9 +28,9 @@ enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, c
                      "encoder: backend %s keeps its memory apart; the frozen encoder runs on cpu or ref", backend);
         goto out;
     }
-    if (encoder_kern(m) != NULL && strcmp(encoder_kern(m)->ops->name, r->kern->ops->name) != 0) {
-        st = ERR_SET(e, STATUS_INVALID, "encoder: its matrices are packed for backend %s, the run asks for %s",
-                     encoder_kern(m)->ops->name, backend);
+    if (encoder_kern(m) != NULL && encoder_kern(m)->ops != r->kern->ops) {
+        st = ERR_SET(e, STATUS_INVALID, "encoder: its matrices are packed by %s, the run asks for %s",
+                     kern_describe(encoder_kern(m)), kern_describe(r->kern));
         goto out;
     }
     st = encoder_run_reserve(r, encoder_shape(m)->P < 64 ? encoder_shape(m)->P : 64, e);
@@ -56,12 +56,12 @@ static float *carve(float **at, size_t n)
     return p;
 }
 
-enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e)
+static enum status grow(struct encoder_run *r, size_t n, struct err *e)
 {
     const struct encoder_shape *s = encoder_shape(r->m);
     if (n <= r->room) return STATUS_OK;
-    if (n > s->P) return ERR_SET(e, STATUS_INVALID, "encoder: %zu tokens, the model has %zu positions", n, s->P);
-    const size_t want = 2 * r->room > n ? (2 * r->room < s->P ? 2 * r->room : s->P) : n;
+    const size_t most = s->P > ENCODER_CHUNK ? s->P : ENCODER_CHUNK, twice = 2 * r->room < most ? 2 * r->room : most;
+    const size_t want = twice > n ? twice : n;
     const size_t floats = want * (7 * s->C + s->F + 5) + 11 * 16;
     void *block = r->kern->ops->alloc(r->kern, floats * sizeof(float));
     if (block == NULL) return ERR_SET(e, STATUS_OOM, "encoder: no memory for sentences of %zu tokens", want);
@@ -82,15 +82,22 @@ enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e)
     return STATUS_OK;
 }
 
-static void layer(struct encoder_run *r, float *x, size_t n, const struct encoder_layer *w)
+enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e)
+{
+    const size_t P = encoder_shape(r->m)->P;
+    if (n > P) return ERR_SET(e, STATUS_INVALID, "encoder: %zu tokens, the model has %zu positions", n, P);
+    return grow(r, n, e);
+}
+
+/* x (n, C) through one layer; the rows are cut into n_segments sentences by r->off. */
+static void layer(struct encoder_run *r, float *x, size_t n, size_t n_segments, const struct encoder_layer *w)
 {
     const struct encoder_shape *s = encoder_shape(r->m);
     const struct kern_ops *op = r->kern->ops;
     const size_t C = s->C;
-    const int32_t off[2] = {0, (int32_t)n};
-    const struct kern_segments one = {.n = 1, .q_off = off, .k_off = off};
+    const struct kern_segments seg = {.n = n_segments, .q_off = r->off, .k_off = r->off};
     op->linear(r->kern, r->qkv, NULL, x, &w->qkv, w->qkv_b, KERN_ACT_NONE, n);
-    op->attention(r->kern, r->ctx, NULL, r->qkv, 3 * C, r->qkv + C, r->qkv + 2 * C, 3 * C, NULL, NULL, 0, &one, s->H,
+    op->attention(r->kern, r->ctx, NULL, r->qkv, 3 * C, r->qkv + C, r->qkv + 2 * C, 3 * C, NULL, NULL, 0, &seg, s->H,
                   C / s->H);
     op->linear(r->kern, r->sum, NULL, r->ctx, &w->o, w->o_b, KERN_ACT_NONE, n);
     op->layernorm(r->kern, r->h, r->mean, r->rstd, r->sum, r->sum, x, w->ln1_gain, w->ln1_bias, s->eps, n, C);
@@ -104,23 +111,79 @@ enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t
     if (to > encoder_shape(r->m)->L || from > to)
         return ERR_SET(e, STATUS_INVALID, "encoder: layers %zu to %zu of %zu", from, to, encoder_shape(r->m)->L);
     TRY(encoder_run_reserve(r, n, e));
-    for (size_t l = from; l < to; l++) layer(r, x, n, encoder_layer(r->m, l));
+    r->off[0] = 0;
+    r->off[1] = (int32_t)n;
+    for (size_t l = from; l < to; l++) layer(r, x, n, 1, encoder_layer(r->m, l));
     return STATUS_OK;
 }
 
-static enum status take_tokens(struct encoder_run *r, const int32_t *ids, const uint8_t *types, size_t n, struct err *e)
+static enum status check(const struct encoder_run *r, const struct encoder_sentence *q, size_t mid, struct err *e)
 {
     const struct encoder_shape *s = encoder_shape(r->m);
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || (size_t)ids[i] >= s->V)
+    if (q->n == 0 || q->n > s->P || mid > s->L)
+        return ERR_SET(
+            e, STATUS_INVALID,
+            "encoder: %zu tokens and states after layer %zu asked for; the model has %zu positions, %zu layers", q->n,
+            mid, s->P, s->L);
+    for (size_t i = 0; i < q->n; i++) {
+        if (q->ids[i] < 0 || (size_t)q->ids[i] >= s->V)
             return ERR_SET(e, STATUS_INVALID,
-                           "encoder: token id %d, the vocabulary has %zu: tokenizer and model do not fit", (int)ids[i],
-                           s->V);
-        if (types != NULL && types[i] >= s->types)
-            return ERR_SET(e, STATUS_INVALID, "encoder: token type %u, the model has %zu", types[i], s->types);
-        r->id[i] = ids[i];
-        r->pos[i] = (int32_t)i;
-        r->typ[i] = types != NULL ? types[i] : 0;
+                           "encoder: token id %d, the vocabulary has %zu: tokenizer and model do not fit",
+                           (int)q->ids[i], s->V);
+        if (q->types != NULL && q->types[i] >= s->types)
+            return ERR_SET(e, STATUS_INVALID, "encoder: token type %u, the model has %zu", q->types[i], s->types);
+    }
+    return STATUS_OK;
+}
+
+/* Puts the sentences' tokens one after the other; returns how many. */
+static size_t take_tokens(struct encoder_run *r, const struct encoder_sentence *q, size_t count)
+{
+    size_t n = 0;
+    for (size_t s = 0; s < count; s++) {
+        r->off[s] = (int32_t)n;
+        for (size_t i = 0; i < q[s].n; i++, n++) {
+            r->id[n] = q[s].ids[i];
+            r->pos[n] = (int32_t)i;
+            r->typ[n] = q[s].types != NULL ? q[s].types[i] : 0;
+        }
+    }
+    r->off[count] = (int32_t)n;
+    return n;
+}
+
+/* One pass: all sentences together through the layers. */
+static void pass(struct encoder_run *r, const struct encoder_sentence *q, size_t count, size_t mid)
+{
+    const struct encoder_shape *s = encoder_shape(r->m);
+    const struct encoder_embedding *w = encoder_embedding(r->m);
+    const struct kern_ops *op = r->kern->ops;
+    const size_t n = take_tokens(r, q, count), row = s->C * sizeof *r->x;
+    bool whole = false;
+    op->begin(r->kern);
+    op->embed(r->kern, r->sum, w->word, w->position, w->type, r->id, r->pos, r->typ, n, s->C);
+    op->layernorm(r->kern, r->x, r->mean, r->rstd, NULL, r->sum, NULL, w->ln_gain, w->ln_bias, s->eps, n, s->C);
+    for (size_t l = 0; l < mid; l++) layer(r, r->x, n, count, encoder_layer(r->m, l));
+    for (size_t i = 0; i < count; i++) {
+        whole = whole || q[i].final != NULL;
+        if (q[i].mid != NULL) op->download(r->kern, q[i].mid, r->x + (size_t)r->off[i] * s->C, q[i].n * row);
+    }
+    for (size_t l = mid; whole && l < s->L; l++) layer(r, r->x, n, count, encoder_layer(r->m, l));
+    for (size_t i = 0; i < count; i++)
+        if (q[i].final != NULL) op->download(r->kern, q[i].final, r->x + (size_t)r->off[i] * s->C, q[i].n * row);
+    op->end(r->kern);
+}
+
+enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_sentence *q, size_t count, size_t mid,
+                                  struct err *e)
+{
+    const bool together = r->kern->ops->rows_alone;
+    for (size_t i = 0; i < count; i++) TRY(check(r, &q[i], mid, e));
+    for (size_t first = 0, last; first < count; first = last) {
+        size_t n = q[first].n;
+        for (last = first + 1; together && last < count && n + q[last].n <= ENCODER_CHUNK; last++) n += q[last].n;
+        TRY(grow(r, n, e));
+        pass(r, q + first, last - first, mid);
     }
     return STATUS_OK;
 }
@@ -128,22 +191,6 @@ static enum status take_tokens(struct encoder_run *r, const int32_t *ids, const 
 enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, const uint8_t *types, size_t n, size_t mid,
                                  float *mid_states, float *final_states, struct err *e)
 {
-    const struct encoder_shape *s = encoder_shape(r->m);
-    const struct encoder_embedding *w = encoder_embedding(r->m);
-    const struct kern_ops *op = r->kern->ops;
-    if (n == 0 || mid > s->L)
-        return ERR_SET(e, STATUS_INVALID, "encoder: %zu tokens, states after layer %zu of %zu asked for", n, mid, s->L);
-    TRY(encoder_run_reserve(r, n, e));
-    TRY(take_tokens(r, ids, types, n, e));
-    op->begin(r->kern);
-    op->embed(r->kern, r->sum, w->word, w->position, w->type, r->id, r->pos, r->typ, n, s->C);
-    op->layernorm(r->kern, r->x, r->mean, r->rstd, NULL, r->sum, NULL, w->ln_gain, w->ln_bias, s->eps, n, s->C);
-    for (size_t l = 0; l < mid; l++) layer(r, r->x, n, encoder_layer(r->m, l));
-    if (mid_states != NULL) op->download(r->kern, mid_states, r->x, n * s->C * sizeof *r->x);
-    if (final_states != NULL) {
-        for (size_t l = mid; l < s->L; l++) layer(r, r->x, n, encoder_layer(r->m, l));
-        op->download(r->kern, final_states, r->x, n * s->C * sizeof *r->x);
-    }
-    op->end(r->kern);
-    return STATUS_OK;
+    const struct encoder_sentence one = {.ids = ids, .types = types, .n = n, .mid = mid_states, .final = final_states};
+    return encoder_run_sentences(r, &one, 1, mid, e);
 }

@@ -99,17 +99,26 @@ static void queue_add(struct state_cache *c, struct state_slot *s)
 {
     *(c->queue_last != NULL ? &c->queue_last->queued : &c->queue_first) = s;
     c->queue_last = s;
+    c->queue_length++;
     (void)pthread_cond_signal(&c->work);
 }
 
-static struct state_slot *queue_take(struct state_cache *c)
+/* A worker's fair share of the queue, as many as fill one pass through the encoder; 0: the cache is closing. */
+static size_t queue_take(struct state_cache *c, struct state_slot **out)
 {
     while (c->queue_first == NULL && !c->stop) (void)pthread_cond_wait(&c->work, &c->lock);
-    struct state_slot *s = c->queue_first;
-    if (s == NULL) return NULL;
-    c->queue_first = s->queued;
-    if (c->queue_first == NULL) c->queue_last = NULL;
-    return s;
+    const size_t share = (c->queue_length + c->n_workers - 1) / c->n_workers;
+    size_t n = 0, tokens = 0;
+    while (c->queue_first != NULL && n < STATE_TOGETHER && (n == 0 || n < share)) {
+        struct state_slot *s = c->queue_first;
+        if (n > 0 && tokens + s->n_ids > ENCODER_CHUNK) break;
+        tokens += s->n_ids;
+        out[n++] = s;
+        c->queue_first = s->queued;
+        if (c->queue_first == NULL) c->queue_last = NULL;
+        c->queue_length--;
+    }
+    return n;
 }
 
 static void finish(struct state_cache *c, struct state_slot *s, enum status st, const struct err *why)
@@ -128,20 +137,30 @@ static void finish(struct state_cache *c, struct state_slot *s, enum status st, 
     (void)pthread_cond_broadcast(&c->done);
 }
 
+/* Slots taken together; when that fails each is tried alone, so that only the bad ones fail. */
+static void encode(struct state_worker *w, struct state_slot *const *slots, size_t n)
+{
+    struct state_cache *c = w->cache;
+    struct err why = {0};
+    (void)pthread_mutex_unlock(&c->lock);
+    const enum status st = state_worker_encode(w, slots, n, &why);
+    (void)pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < n; i++) {
+        if (st == STATUS_OK || n == 1)
+            finish(c, slots[i], st, &why);
+        else
+            encode(w, &slots[i], 1);
+    }
+}
+
 static void *worker_main(void *arg)
 {
     struct state_worker *w = arg;
-    struct state_cache *c = w->cache;
-    struct state_slot *s;
-    (void)pthread_mutex_lock(&c->lock);
-    while ((s = queue_take(c)) != NULL) {
-        struct err why = {0};
-        (void)pthread_mutex_unlock(&c->lock);
-        const enum status st = state_worker_encode(w, s, &why);
-        (void)pthread_mutex_lock(&c->lock);
-        finish(c, s, st, &why);
-    }
-    (void)pthread_mutex_unlock(&c->lock);
+    struct state_slot *slots[STATE_TOGETHER];
+    size_t n;
+    (void)pthread_mutex_lock(&w->cache->lock);
+    while ((n = queue_take(w->cache, slots)) > 0) encode(w, slots, n);
+    (void)pthread_mutex_unlock(&w->cache->lock);
     return NULL;
 }
 
@@ -252,6 +271,9 @@ static enum status want(struct state_cache *c, const struct state_request *q, st
                         const struct state_entry **out, struct err *e)
 {
     struct state_slot *s = *place(c, q->hash);
+    if (s == NULL && (q->n == 0 || q->n > encoder_shape(c->m)->P))
+        return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %u tokens, the model has %zu positions", q->n,
+                       encoder_shape(c->m)->P);
     if (s != NULL) {
         c->stats.hits++;
         pin(c, s);

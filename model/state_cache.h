@@ -8,6 +8,8 @@
 #include "model/state.h"
 #include <pthread.h>
 
+#define STATE_TOGETHER 64 /* sentences that a worker takes at once, at most */
+
 enum state_phase { STATE_PENDING, STATE_READY, STATE_FAILED };
 
 /* What one state_acquire waits for; on the caller's stack. */
@@ -54,16 +56,19 @@ struct state_cache {
     size_t mask;
     struct state_slot *newest, *oldest; /* unpinned ones */
     struct state_slot *queue_first, *queue_last;
+    size_t queue_length;
     struct state_worker *workers;
     unsigned n_workers;
     struct state_stats stats;
 };
 
-/* A worker's hands, without its thread yet; and the numbers of one sentence (n tokens of ids) into a slot. */
+/* A worker's hands, without its thread yet; and the numbers of n sentences into
+ * their slots (all or, on failure, none that counts). */
 enum status state_worker_init(struct state_worker *w, struct state_cache *c, const char *backend,
                               struct err *e) MUST_CHECK;
 void state_worker_fini(struct state_worker *w);
-enum status state_worker_encode(struct state_worker *w, struct state_slot *s, struct err *e) MUST_CHECK;
+enum status state_worker_encode(struct state_worker *w, struct state_slot *const *slots, size_t n,
+                                struct err *e) MUST_CHECK;
 /* Mean token norm after layer mid over the probe set. */
 enum status state_worker_measure(struct state_worker *w, float *out, struct err *e) MUST_CHECK;
 #endif

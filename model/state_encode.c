@@ -60,20 +60,37 @@ static bool round_to_length(uint16_t *out, const float *x, size_t C, double leng
     return true;
 }
 
-enum status state_worker_encode(struct state_worker *w, struct state_slot *s, struct err *e)
+/* The numbers of one slot from the states of its sentence. */
+static enum status fill(struct state_worker *w, struct state_slot *s, const float *mid, const float *final,
+                        struct err *e)
 {
     const struct state_cache *c = w->cache;
     const size_t C = c->C, n = s->n_ids;
-    uint16_t *pooled = s->numbers, *final = pooled + C, *tokens = final + C;
-    TRY(reserve(w, n, e));
-    TRY(encoder_run_sentence(w->run, s->ids, NULL, n, c->mid, w->mid, w->final, e));
-    mean_of(w->vector, w->mid, n, C);
+    uint16_t *pooled = s->numbers, *whole = pooled + C, *tokens = whole + C;
+    mean_of(w->vector, mid, n, C);
     bool ok = round_to_length(pooled, w->vector, C, c->scale);
-    encoder_pool(c->m, w->final, n, w->vector);
-    ok = round_to_length(final, w->vector, C, 1.0) && ok;
+    encoder_pool(c->m, final, n, w->vector);
+    ok = round_to_length(whole, w->vector, C, 1.0) && ok;
     if (!ok)
         return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %zu tokens has states that are not finite", n);
-    for (size_t i = 0; i < (size_t)s->entry.n_tokens * C; i++) tokens[i] = kern_bf16_from(w->mid[i]);
+    for (size_t i = 0; i < (size_t)s->entry.n_tokens * C; i++) tokens[i] = kern_bf16_from(mid[i]);
+    return STATUS_OK;
+}
+
+enum status state_worker_encode(struct state_worker *w, struct state_slot *const *slots, size_t n, struct err *e)
+{
+    struct encoder_sentence q[STATE_TOGETHER] = {{0}};
+    size_t tokens = 0;
+    for (size_t i = 0; i < n; i++) tokens += slots[i]->n_ids;
+    TRY(reserve(w, tokens, e));
+    tokens = 0;
+    for (size_t i = 0; i < n; tokens += slots[i]->n_ids, i++)
+        q[i] = (struct encoder_sentence){.ids = slots[i]->ids,
+                                         .n = slots[i]->n_ids,
+                                         .mid = w->mid + tokens * w->cache->C,
+                                         .final = w->final + tokens * w->cache->C};
+    TRY(encoder_run_sentences(w->run, q, n, w->cache->mid, e));
+    for (size_t i = 0; i < n; i++) TRY(fill(w, slots[i], q[i].mid, q[i].final, e));
     return STATUS_OK;
 }
 

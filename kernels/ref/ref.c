@@ -87,6 +87,7 @@ void kern_ref_axpy(struct kern *k, float *y, float a, const float *x, size_t n)
 const struct kern_ops kern_ref_ops = {
     .name = "ref",
     .host_visible = true,
+    .rows_alone = true,
     .open = ref_open,
     .close = ref_close,
     .alloc = kern_ref_alloc,

@@ -258,6 +258,7 @@ static void test_layers_one_by_one(void **state)
     assert_ok(kern_new(&k, "cpu", &e), &e);
     assert_ok(encoder_open(&m, k, golden("gelu"), &e), &e);
     assert_int_equal(encoder_run_new(&r, m, "ref", &e), STATUS_INVALID);
+    assert_int_equal(encoder_run_new(&r, m, strstr(kern_describe(k), "base") ? "ref" : "cpu-base", &e), STATUS_INVALID);
     assert_ok(encoder_run_new(&r, m, "cpu", &e), &e);
     assert_ok(encoder_run_sentence(r, ids, NULL, 5, 0, stepped, NULL, &e), &e);
     assert_ok(encoder_run_layers(r, stepped, 5, 0, 1, &e), &e);
@@ -271,6 +272,46 @@ static void test_layers_one_by_one(void **state)
     encoder_run_free(r);
     encoder_free(m);
     kern_free(k);
+}
+
+/* Nine sentences in one call, each also alone: the same bits on every backend, and more tokens than one pass takes. */
+static void check_together(const char *backend)
+{
+    enum { MANY = 9, LONGEST = 120, C = 32 };
+    static const size_t lengths[MANY] = {7, 1, 120, 12, 64, 2, 100, 33, 5};
+    static int32_t ids[MANY][LONGEST];
+    static float mid[MANY][LONGEST * C], final[MANY][LONGEST * C], one_mid[LONGEST * C], one[LONGEST * C];
+    struct encoder_sentence q[MANY];
+    struct kern *k;
+    struct encoder *m;
+    struct encoder_run *r;
+    struct err e = {0};
+    if (kern_new(&k, backend, &e) == STATUS_UNSUPPORTED) return; /* not on this machine */
+    assert_ok(encoder_open(&m, k, golden("gelu"), &e), &e);
+    assert_ok(encoder_run_new(&r, m, backend, &e), &e);
+    for (size_t i = 0; i < MANY; i++) {
+        for (size_t j = 0; j < LONGEST; j++) ids[i][j] = (int32_t)((i * 31 + j * 7) % 48);
+        q[i] =
+            (struct encoder_sentence){.ids = ids[i], .n = lengths[i], .mid = mid[i], .final = i == 3 ? NULL : final[i]};
+    }
+    assert_ok(encoder_run_sentences(r, q, MANY, 1, &e), &e);
+    for (size_t i = 0; i < MANY; i++) {
+        const size_t bytes = lengths[i] * C * sizeof(float);
+        assert_ok(encoder_run_sentence(r, ids[i], NULL, lengths[i], 1, one_mid, one, &e), &e);
+        assert_memory_equal(mid[i], one_mid, bytes);
+        if (i != 3) assert_memory_equal(final[i], one, bytes);
+    }
+    assert_ok(encoder_run_sentences(r, q, 0, 1, &e), &e);
+    encoder_run_free(r);
+    encoder_free(m);
+    kern_free(k);
+}
+
+static void test_together_and_alone_are_the_same_bits(void **state)
+{
+    (void)state;
+    static const char *const backends[] = {"ref", "cpu", "cpu-avx512", "cpu-avx2", "cpu-base"};
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) check_together(backends[i]);
 }
 
 static enum status open_and_run(struct kern *k)
@@ -397,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_missing_and_bad_tensors_are_named),
         cmocka_unit_test(test_run_checks_its_input),
         cmocka_unit_test(test_layers_one_by_one),
+        cmocka_unit_test(test_together_and_alone_are_the_same_bits),
         cmocka_unit_test(test_each_failing_allocation_is_survived),
         cmocka_unit_test(test_export_without_change_is_the_same_model),
         cmocka_unit_test(test_export_puts_learnt_layers_in),
