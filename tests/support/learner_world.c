@@ -1,0 +1,94 @@
+/* learner_world.c - see learner_world.h. */
+#include "tests/support/learner_world.h"
+#include "simulate/stream.h"
+#include "tests/support/check.h"
+#include "tests/support/files.h"
+#include <stdio.h>
+
+static enum status write_line(void *user, int64_t time_ms, struct str text)
+{
+    (void)time_ms;
+    return fwrite(text.p, 1, text.n, user) == text.n ? STATUS_OK : STATUS_IO;
+}
+
+static void make_log(const struct learner_world *w, uint64_t events)
+{
+    char path[300];
+    struct shop_options o;
+    struct stream_truth truth;
+    struct err e;
+    FILE *f = fopen(tmpdir_file(&w->dir, "log", path), "w");
+    assert_non_null(f);
+    shop_defaults(&o);
+    o.events = events;
+    o.users = 10;
+    o.items = 24;
+    o.lists_per_s = 5.0;
+    assert_ok(stream_run(&o, false, write_line, f, &truth, &e), &e);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void set(struct conf *c, const char *option)
+{
+    struct err e;
+    assert_ok(conf_set_option(c, option, &e), &e);
+}
+
+void learner_world_open(struct learner_world *w, uint64_t events)
+{
+    struct err e;
+    char base[400];
+    *w = (struct learner_world){.dir = tmpdir_make("learner")};
+    make_log(w, events);
+    assert_ok(conf_new(&w->conf, &e), &e);
+    (void)snprintf(base, sizeof base, "model.base=%s", files_source("tests/fixtures/uncased"));
+    set(w->conf, base);
+    set(w->conf, "model.hashed_bits=12");
+    set(w->conf, "join.window_ms=60000");
+    set(w->conf, "train.batch_slates=2");
+    set(w->conf, "kernels.threads=1");
+    assert_ok(token_open(&w->vocab, w->conf->model_base, &e), &e);
+    assert_ok(describe_open(&w->templates, w->conf, &e), &e);
+    assert_ok(kern_new(&w->kern, "cpu", &e), &e);
+    assert_ok(encoder_open(&w->encoder, w->kern, w->conf->model_base, &e), &e);
+    assert_ok(source_batch_new(&w->batch, &e), &e);
+    w->in = (struct learner_parts_in){.conf = w->conf, .vocab = w->vocab, .templates = w->templates, .encoder = w->encoder};
+    learner_world_rewind(w);
+}
+
+void learner_world_close(struct learner_world *w)
+{
+    source_close(w->source);
+    source_batch_free(w->batch);
+    encoder_free(w->encoder);
+    kern_free(w->kern);
+    describe_close(w->templates);
+    token_free(w->vocab);
+    conf_free(w->conf);
+    tmpdir_remove(&w->dir);
+}
+
+void learner_world_rewind(struct learner_world *w)
+{
+    struct err e;
+    char path[300];
+    const char *paths[] = {tmpdir_file(&w->dir, "log", path)};
+    source_close(w->source);
+    assert_ok(source_open_files(&w->source, w->conf, paths, 1, 0, &e), &e);
+    w->batch->n = w->at = 0;
+}
+
+uint64_t learner_world_feed(struct learner_world *w, struct learner *l, uint64_t n)
+{
+    struct err e;
+    for (uint64_t i = 0; i < n; i++) {
+        if (w->at == w->batch->n) {
+            const enum status st = source_next(w->source, w->batch, 0, &e);
+            if (st == STATUS_END) return i;
+            assert_ok(st, &e);
+            w->at = 0;
+        }
+        assert_ok(learner_record(l, &w->batch->records[w->at++], &e), &e);
+    }
+    return n;
+}
