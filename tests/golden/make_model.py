@@ -251,7 +251,7 @@ def forward(p, view, k, slate, states, base, sentences, stat):
 
 # --- the optimiser ----------------------------------------------------------------------------------------------------
 
-ADAGRAD = {"bias": "linear", "match.linear": "linear", "numeric.weight": "linear", "hashed.weight": "hashed"}
+ADAGRAD = {"bias": "linear", "match.linear": "linear", "match.item": "linear", "numeric.weight": "linear", "hashed.weight": "hashed"}
 
 
 def group_of(name):
