@@ -96,14 +96,18 @@ void source_producer_close(struct source_producer *p)
 static rd_kafka_resp_err_t produce(struct source_producer *p, struct str key, struct str value,
                                    rd_kafka_headers_t *headers)
 {
-    void *key_p = (void *)(uintptr_t)key.p, *value_p = (void *)(uintptr_t)value.p; /* copied, not written */
-    if (headers == NULL)
-        return rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(p->topic), RD_KAFKA_V_KEY(key_p, key.n),
-                                 RD_KAFKA_V_VALUE(value_p, value.n), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                 RD_KAFKA_V_END);
-    return rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(p->topic), RD_KAFKA_V_KEY(key_p, key.n),
-                             RD_KAFKA_V_VALUE(value_p, value.n), RD_KAFKA_V_HEADERS(headers),
-                             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    const rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = p->topic},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key.p, key.n}}, /* copied, not written */
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)value.p, value.n}},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers}, /* last: left out when there are none */
+    };
+    const size_t n = sizeof parts / sizeof *parts;
+    rd_kafka_error_t *error = rd_kafka_produceva(p->rk, parts, headers != NULL ? n : n - 1);
+    const rd_kafka_resp_err_t rc = rd_kafka_error_code(error); /* NULL: no error */
+    rd_kafka_error_destroy(error);
+    return rc;
 }
 
 enum status source_producer_send(struct source_producer *p, struct str key, struct str value,
