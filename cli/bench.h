@@ -1,7 +1,8 @@
 /* bench.h - what the benchmark's pieces share: the machine's measured limits, a small learnt world, the table of cases.
  *
- * A case is one row: it sets up and checks its result first, then does its work again and again.  Its cost per unit (FLOP or
- * bytes) over the machine's limit, measured in the same run, is its share.  Everything runs on one core.
+ * A case is one row: it sets up and checks its result first, then does its work again and again.  What a unit costs at least
+ * (FLOP, bytes of memory, bytes to disk) over what the machine can do, measured in the same run, is the least time that it
+ * could take; that over the time it took is its share (a roofline).  Everything runs on one core.
  */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
@@ -69,14 +70,14 @@ struct str cmd_bench_line(const struct cmd_bench *b, size_t i); /* newline not c
 struct cmd_bench_case {
     const char *name, *what;
     const char *unit; /* of a rate: "sentences"; NULL: a latency, reported in ms */
-    enum cmd_bench_limit limit;
-    size_t n; /* the case's own number: tokens of a sentence */
+    size_t n;         /* the case's own number: tokens of a sentence */
     /* Makes what run needs, and checks its result: CORRUPT names what is wrong.  What it leaves in b is released by
      * cmd_bench_case_end. */
     enum status (*setup)(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e);
     enum status (*before)(struct cmd_bench *b, struct err *e);               /* untimed, before each run; may be NULL */
     enum status (*run)(struct cmd_bench *b, uint64_t *units, struct err *e); /* units done */
-    double (*cost)(const struct cmd_bench *b, const struct cmd_bench_case *c); /* of a unit: FLOP or bytes */
+    /* What a unit costs of each limit; cost is zeroed by the caller. */
+    void (*cost)(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS]);
 };
 extern const struct cmd_bench_case cmd_bench_cases[];
 extern const size_t cmd_bench_n_cases;

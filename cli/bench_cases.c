@@ -23,17 +23,17 @@ static double layer_flop(const struct encoder_shape *s)
     return 2.0 * (4.0 * (double)(s->C * s->C) + 2.0 * (double)(s->C * s->F)); /* of a token, attention apart */
 }
 
-static double encode_cost(const struct cmd_bench *b, const struct cmd_bench_case *c)
+static void encode_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
 {
     const struct encoder_shape *s = encoder_shape(b->encoder);
     const double n = (double)c->n;
-    return (double)s->L * (n * layer_flop(s) + 4.0 * n * n * (double)s->C);
+    cost[CMD_BENCH_FLOP] = (double)s->L * (n * layer_flop(s) + 4.0 * n * n * (double)s->C);
 }
 
-static double line_cost(const struct cmd_bench *b, const struct cmd_bench_case *c)
+static void line_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
 {
     (void)c;
-    return (double)b->log.n / (double)b->n_lines; /* each byte is read once */
+    cost[CMD_BENCH_MEMORY] = (double)b->log.n / (double)b->n_lines; /* each byte is read once */
 }
 
 /* Of one slate scored: the user's rows once, every candidate's row, match; view `pooled`. */
@@ -50,34 +50,38 @@ static double slate_flop(const struct cmd_bench *b, double events, double items)
     return flop;
 }
 
-static double train_cost(const struct cmd_bench *b, const struct cmd_bench_case *c)
+/* Forward and twice that backward; and AdamW, once a step, reads weight, gradient and two moments and writes three. */
+static void train_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
 {
     double flop = 0.0, items = 0.0;
+    const size_t *first = model_table(learner_model(b->learner))->group_first;
     (void)c;
     for (size_t i = 0; i < b->n_slates; i++) {
         flop += slate_flop(b, (double)b->slates[i]->n_events, (double)b->slates[i]->n_items);
         items += (double)b->slates[i]->n_items;
     }
-    return 3.0 * flop / items; /* forward, and twice that backward */
+    cost[CMD_BENCH_FLOP] = 3.0 * flop / items;
+    cost[CMD_BENCH_MEMORY] = 7.0 * sizeof(float) * (double)(first[PARAM_ADAMW + 1] - first[PARAM_ADAMW]) /
+                             (items / (double)b->n_slates * (double)b->conf->train_batch_slates);
 }
 
-static double request_cost(const struct cmd_bench *b, const struct cmd_bench_case *c)
+static void request_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
 {
     (void)c;
-    return slate_flop(b, (double)b->request->n_events, (double)b->request->n_items);
+    cost[CMD_BENCH_FLOP] = slate_flop(b, (double)b->request->n_events, (double)b->request->n_items);
 }
 
-static double file_cost(const struct cmd_bench *b, const struct cmd_bench_case *c)
+static void file_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
 {
     (void)c;
-    return (double)b->file.n;
+    cost[CMD_BENCH_DISK] = (double)b->file.n;
 }
 
 /* Read by the hash, by the checks and by the copy, written by the copy. */
-static double swap_cost(const struct cmd_bench *b, const struct cmd_bench_case *c)
+static void swap_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
 {
     (void)c;
-    return 4.0 * (double)b->file.n;
+    cost[CMD_BENCH_MEMORY] = 4.0 * (double)b->file.n;
 }
 
 /* ---- tokenize ---- */
@@ -442,23 +446,23 @@ void cmd_bench_case_end(struct cmd_bench *b)
 /* clang-format off */
 const struct cmd_bench_case cmd_bench_cases[] = {
     {"tokenize", "texts to word-piece ids", "sentences",
-     CMD_BENCH_MEMORY, 0, tokenize_setup, NULL, tokenize_run, line_cost},
+     0, tokenize_setup, NULL, tokenize_run, line_cost},
     {"encode.16", "a sentence of 16 tokens through all layers", "sentences",
-     CMD_BENCH_FLOP, 16, encode_setup, NULL, encode_run, encode_cost},
+     16, encode_setup, NULL, encode_run, encode_cost},
     {"encode.32", "32 tokens", "sentences",
-     CMD_BENCH_FLOP, 32, encode_setup, NULL, encode_run, encode_cost},
+     32, encode_setup, NULL, encode_run, encode_cost},
     {"encode.128", "128 tokens", "sentences",
-     CMD_BENCH_FLOP, 128, encode_setup, NULL, encode_run, encode_cost},
+     128, encode_setup, NULL, encode_run, encode_cost},
     {"parse", "native JSON to checked events", "events",
-     CMD_BENCH_MEMORY, 0, parse_setup, NULL, parse_run, line_cost},
+     0, parse_setup, NULL, parse_run, line_cost},
     {"train", "steps on synthetic slates, all parts", "examples",
-     CMD_BENCH_FLOP, 0, train_setup, NULL, train_run, train_cost},
+     0, train_setup, NULL, train_run, train_cost},
     {"score.100", "100 candidates: records to features to logits", NULL,
-     CMD_BENCH_FLOP, 0, score_setup, NULL, score_run, request_cost},
+     0, score_setup, NULL, score_run, request_cost},
     {"checkpoint", "all that 50 events changed, and the weight file", NULL,
-     CMD_BENCH_DISK, 0, checkpoint_setup, more_events, write_checkpoint, file_cost},
+     0, checkpoint_setup, more_events, write_checkpoint, file_cost},
     {"swap", "a fetched version: hashed, checked, bound", NULL,
-     CMD_BENCH_MEMORY, 0, swap_setup, NULL, swap_run, swap_cost},
+     0, swap_setup, NULL, swap_run, swap_cost},
 };
 /* clang-format on */
 const size_t cmd_bench_n_cases = sizeof cmd_bench_cases / sizeof *cmd_bench_cases;

@@ -18,6 +18,8 @@
 
 enum { CHAINS = 16, STEPS = 1 << 16 };
 #define TRIAD_FLOATS ((size_t)1 << 24) /* 64 MiB an array */
+#define TRIAD_PIECE ((size_t)1 << 19)
+#define TRY_S 0.001
 #define DISK_BYTES ((size_t)16 << 20)
 
 static volatile float sink; /* keeps results alive */
@@ -89,7 +91,7 @@ static double best_flops(double (*loop)(void), double seconds)
     for (const double end = now_s() + seconds; now_s() < end;) {
         double done = 0.0;
         const double start = now_s();
-        while (now_s() - start < 0.005) done += loop();
+        while (now_s() - start < TRY_S) done += loop();
         const double rate = done / (now_s() - start);
         if (rate > best) best = rate;
     }
@@ -112,21 +114,30 @@ static void measure_flops(struct cmd_bench_machine *m, double seconds)
     m->limit[CMD_BENCH_FLOP] = best_flops(loop, seconds);
 }
 
+/* A pass over the arrays, piece by piece: the best piece, so that a time slice taken by others spoils only one. */
+static double triad(float *restrict a, const float *restrict b, const float *restrict c)
+{
+    double best = 0.0;
+    for (size_t from = 0; from < TRIAD_FLOATS; from += TRIAD_PIECE) {
+        const double start = now_s();
+        for (size_t k = from; k < from + TRIAD_PIECE; k++) a[k] = b[k] + 0.5f * c[k];
+        const double rate = 3.0 * sizeof *a * TRIAD_PIECE / (now_s() - start);
+        sink += a[from];
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
 static enum status measure_memory(struct cmd_bench_machine *m, double seconds, struct err *e)
 {
-    float *x = mem_aligned(3 * TRIAD_FLOATS, sizeof *x), best = 0.0f;
+    float *x = mem_aligned(3 * TRIAD_FLOATS, sizeof *x);
     if (x == NULL) return ERR_SET(e, STATUS_OOM, "no memory for arrays of %zu MiB", 3 * TRIAD_FLOATS * sizeof *x >> 20);
-    float *restrict a = x;
-    const float *restrict b = x + TRIAD_FLOATS, *restrict c = x + 2 * TRIAD_FLOATS;
+    for (size_t i = 0; i < 3 * TRIAD_FLOATS; i += 1024) x[i] = 1.0f; /* the pages are there */
     const double end = now_s() + seconds;
-    for (int i = 0; i < 3 || now_s() < end; i++) { /* the first one only touches the pages */
-        const double start = now_s();
-        for (size_t k = 0; k < TRIAD_FLOATS; k++) a[k] = b[k] + 0.5f * c[k];
-        sink += a[(size_t)i * 4099 % TRIAD_FLOATS];
-        const double rate = 3.0 * sizeof *x * (double)TRIAD_FLOATS / (now_s() - start);
-        if (i > 0 && rate > (double)best) best = (float)rate;
-    }
-    m->limit[CMD_BENCH_MEMORY] = (double)best;
+    do {
+        const double rate = triad(x, x + TRIAD_FLOATS, x + 2 * TRIAD_FLOATS);
+        if (rate > m->limit[CMD_BENCH_MEMORY]) m->limit[CMD_BENCH_MEMORY] = rate;
+    } while (now_s() < end);
     mem_free(x);
     return STATUS_OK;
 }

@@ -25,8 +25,10 @@ static const struct limit {
 struct figure { /* rates in units/s, latencies in ms */
     const struct cmd_bench_case *c;
     double least, median, most, p99; /* p99: latencies only */
-    double cost, share, cpu_frac;    /* cpu_frac: this process's CPU time over the time that passed */
-    size_t n;                        /* rounds or runs */
+    double cost[CMD_BENCH_LIMITS], share;
+    enum cmd_bench_limit limit; /* that binds */
+    double cpu_frac;            /* this process's CPU time over the time that passed */
+    size_t n;                   /* rounds or runs */
 };
 struct bench {
     struct cmd_bench world;
@@ -96,6 +98,16 @@ static enum status measure(struct bench *x, const struct cmd_bench_case *c, size
     return STATUS_OK;
 }
 
+/* The limit that asks for most time, and that time over the one it took. */
+static void find_share(struct figure *f, const struct cmd_bench_machine *m)
+{
+    const double rate = f->c->unit != NULL ? f->median : 1e3 / f->median;
+    for (int i = 0; i < CMD_BENCH_LIMITS; i++) {
+        const double share = rate * f->cost[i] / m->limit[i];
+        if (share > f->share) f->share = share, f->limit = (enum cmd_bench_limit)i;
+    }
+}
+
 static enum status run_case(struct bench *x, const struct cmd_bench_case *c, struct err *e)
 {
     struct figure *f = &x->figures[x->n];
@@ -110,9 +122,8 @@ static enum status run_case(struct bench *x, const struct cmd_bench_case *c, str
         f->median = quantile(x->samples, f->n, 0.5);
         f->p99 = quantile(x->samples, f->n, 0.99);
         f->most = x->samples[f->n - 1];
-        f->cost = c->cost(&x->world, c);
-        const double rate = c->unit != NULL ? f->median : 1e3 / f->median;
-        f->share = rate * f->cost / x->machine.limit[c->limit];
+        c->cost(&x->world, c, f->cost);
+        find_share(f, &x->machine);
         x->n++;
     }
     cmd_bench_case_end(&x->world);
@@ -139,16 +150,17 @@ static void put_figure(struct buf *b, const struct figure *f)
     if (f->c->unit == NULL) (void)snprintf(p99, sizeof p99, "%.3f", f->p99);
     const int digits = f->c->unit != NULL ? 0 : 3;
     buf_printf(b, "%-11s %12.*f %12.*f %12s %12.*f  %-12s %7.2f%% %-9s  %s\n", f->c->name, digits, f->least, digits,
-               f->median, p99, digits, f->most, unit, 100.0 * f->share, limits[f->c->limit].name, f->c->what);
+               f->median, p99, digits, f->most, unit, 100.0 * f->share, limits[f->limit].name, f->c->what);
 }
 
 static json_t *figure_json(const struct figure *f)
 {
-    json_t *j =
-        json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:f, s:s, s:f}", "name", f->c->name, "what", f->c->what,
-                  "unit", f->c->unit != NULL ? f->c->unit : "ms", "better", f->c->unit != NULL ? "higher" : "lower",
-                  "min", f->least, "median", f->median, "max", f->most, "samples", (json_int_t)f->n, "cost_per_unit",
-                  f->cost, "limit", limits[f->c->limit].name, "share", f->share);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:f, s:f, s:f, s:s, s:f}", "name", f->c->name,
+                          "what", f->c->what, "unit", f->c->unit != NULL ? f->c->unit : "ms", "better",
+                          f->c->unit != NULL ? "higher" : "lower", "min", f->least, "median", f->median, "max", f->most,
+                          "samples", (json_int_t)f->n, "flop", f->cost[CMD_BENCH_FLOP], "memory_bytes",
+                          f->cost[CMD_BENCH_MEMORY], "disk_bytes", f->cost[CMD_BENCH_DISK], "limit",
+                          limits[f->limit].name, "share", f->share);
     if (j != NULL) (void)json_object_set_new(j, "cpu_frac", json_real(f->cpu_frac));
     if (j != NULL && f->c->unit == NULL) (void)json_object_set_new(j, "p99", json_real(f->p99));
     return j;
@@ -173,7 +185,7 @@ static void warn_busy(const struct bench *x)
 {
     double least = 1.0;
     for (size_t i = 0; i < x->n; i++)
-        if (x->figures[i].c->limit != CMD_BENCH_DISK && x->figures[i].cpu_frac < least) least = x->figures[i].cpu_frac;
+        if (x->figures[i].limit != CMD_BENCH_DISK && x->figures[i].cpu_frac < least) least = x->figures[i].cpu_frac;
     if (least < BUSY_BELOW)
         (void)fprintf(
             stderr, "freshet bench: the machine was busy: a case had only %.0f %% of a core, the figures are too low\n",
