@@ -15,7 +15,8 @@
 /* What a log file is known by: the hash of its first bytes (at most 4,096), so that a file that grew is still itself. */
 struct checkpoint_log {
     uint64_t hash;
-    uint32_t n; /* bytes hashed */
+    uint32_t n;       /* bytes hashed */
+    uint64_t records; /* in it when it was learnt by itself; 0: it was merged with others */
 };
 struct checkpoint; /* the open folder */
 enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct err *e) MUST_CHECK;

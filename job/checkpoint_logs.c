@@ -1,7 +1,7 @@
 /* checkpoint_logs.c - which log files a state folder has learnt, so that a replay goes on where it stopped.
  *
  * `replay A B` that was killed goes on inside A B; `replay A`, then `replay B`, reads B as what comes after A; a log given
- * again is not learnt twice, and one that grew is learnt from where it had ended.
+ * again is not learnt twice, and one that grew (given by itself) is learnt from where it had ended.
  */
 #include "base/hash.h"
 #include "job/checkpoint_private.h"
@@ -49,8 +49,9 @@ static enum status same_logs(const struct checkpoint *cp, const char *const *pat
     return STATUS_OK;
 }
 
-static enum status retire_logs(struct checkpoint *cp, struct err *e)
+static enum status retire_logs(struct checkpoint *cp, uint64_t next, struct err *e)
 {
+    if (cp->n_now == 1) cp->now[0].records = next - cp->base;
     for (uint32_t i = 0; i < cp->n_now; i++) {
         if (cp->now[i].n == 0) continue;
         if (cp->n_done == CHECKPOINT_LOGS_MAX)
@@ -59,6 +60,22 @@ static enum status retire_logs(struct checkpoint *cp, struct err *e)
     }
     cp->n_now = 0;
     cp->now_ended = false;
+    return STATUS_OK;
+}
+
+/* A log that was learnt by itself before: only what it has grown by since is new. */
+static enum status resume_log(struct checkpoint *cp, const char *path, uint64_t next, bool *again, struct err *e)
+{
+    unsigned char head[HEAD_BYTES];
+    size_t got;
+    TRY(read_head(path, head, &got, e));
+    const uint32_t i = find(cp->done, cp->n_done, head, got);
+    *again = i < cp->n_done && cp->done[i].records > 0 && cp->done[i].records <= next;
+    if (!*again) return STATUS_OK;
+    cp->base = next - cp->done[i].records;
+    cp->now[cp->n_now++] = cp->done[i];
+    memmove(&cp->done[i], &cp->done[i + 1], (cp->n_done - i - 1) * sizeof cp->done[0]);
+    cp->n_done--;
     return STATUS_OK;
 }
 
@@ -72,7 +89,7 @@ static enum status begin_logs(struct checkpoint *cp, const char *const *paths, s
         if (!use[i]) continue;
         if (cp->n_now == CHECKPOINT_LOGS_MAX)
             return ERR_SET(e, STATUS_FULL, "%zu log files, at most %d", n, CHECKPOINT_LOGS_MAX);
-        cp->now[cp->n_now++] = (struct checkpoint_log){hash_bytes(head, got), (uint32_t)got};
+        cp->now[cp->n_now++] = (struct checkpoint_log){.hash = hash_bytes(head, got), .n = (uint32_t)got};
     }
     return STATUS_OK;
 }
@@ -95,8 +112,16 @@ enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, siz
             "state folder %s is in the middle of another replay (%u log file(s)); finish that first with the same "
             "files in the same order, or use a new state.dir",
             cp->dir, cp->n_now);
-    TRY(retire_logs(cp, e));
+    TRY(retire_logs(cp, next, e));
     cp->base = next;
+    bool again = false;
+    if (n == 1) TRY(resume_log(cp, paths[0], next, &again, e));
+    if (again) {
+        use[0] = true;
+        *base = cp->base;
+        *skip = next - *base;
+        return STATUS_OK;
+    }
     return begin_logs(cp, paths, n, use, e);
 }
 
@@ -111,15 +136,17 @@ static void logs_encode(struct buf *b, const struct checkpoint_log *logs, uint32
     for (uint32_t i = 0; i < n; i++) {
         buf_u64(b, logs[i].hash);
         buf_u32(b, logs[i].n);
+        buf_u64(b, logs[i].records);
     }
 }
 
 static uint32_t logs_decode(struct buf_reader *r, struct checkpoint_log *logs)
 {
-    const size_t n = buf_get_count(r, 12);
+    const size_t n = buf_get_count(r, 20);
     for (size_t i = 0; i < n && i < CHECKPOINT_LOGS_MAX; i++) {
         logs[i].hash = buf_get_u64(r);
         logs[i].n = buf_get_u32(r);
+        logs[i].records = buf_get_u64(r);
     }
     return (uint32_t)(n < CHECKPOINT_LOGS_MAX ? n : CHECKPOINT_LOGS_MAX);
 }

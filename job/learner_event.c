@@ -181,7 +181,8 @@ static enum status take_event(struct learner *l, const struct event *ev, struct 
     case EVENT_BEHAVIOUR: break;
     }
     struct event line = *ev;
-    line.joined = str_has(ev->order) && join_mark_early(l->join, ev); /* an order is assembled longer than a slate may wait */
+    line.joined =
+        str_has(ev->order) && join_mark_early(l->join, ev); /* an order is assembled longer than a slate may wait */
     TRY(order_push(l->order, &line, e));
     return take_ready(l, e);
 }

@@ -52,7 +52,8 @@ void learner_world_open(struct learner_world *w, uint64_t events)
     assert_ok(kern_new(&w->kern, "cpu", &e), &e);
     assert_ok(encoder_open(&w->encoder, w->kern, w->conf->model_base, &e), &e);
     assert_ok(source_batch_new(&w->batch, &e), &e);
-    w->in = (struct learner_parts_in){.conf = w->conf, .vocab = w->vocab, .templates = w->templates, .encoder = w->encoder};
+    w->in =
+        (struct learner_parts_in){.conf = w->conf, .vocab = w->vocab, .templates = w->templates, .encoder = w->encoder};
     learner_world_rewind(w);
 }
 

@@ -99,7 +99,7 @@ static void test_live_blocks_stay_flat_in_the_steady_state(void **state)
     (void)learner_world_feed(&world, l, 1000);
     assert_true(learner_counts(l)->steps > steps + 50);
     const long grown = mem_live() - (long)learner_open_slates(l) - live;
-    assert_in_range(grown + 40, 0, 80); /* orders under assembly differ from moment to moment */
+    assert_in_range(grown + 60, 0, 120); /* orders under assembly differ from moment to moment */
     learner_free(l);
 }
 

@@ -1,7 +1,7 @@
 /* test_open.c - open slates: taken out as put in, kept in the store between checkpoints, gone once settled.
  * labels: quick */
-#include "job/open.h"
 #include "base/rand.h"
+#include "job/open.h"
 #include "tests/support/check.h"
 #include "tests/support/tmpdir.h"
 #include <string.h>
@@ -97,8 +97,10 @@ static void save(struct open_slates *o, struct store *store)
     do {
         assert_ok(store_begin(&t, store, true, &e), &e);
         st = open_save(o, t, &e);
-        if (st == STATUS_OK) st = store_commit(t, &e);
-        else store_abort(t);
+        if (st == STATUS_OK)
+            st = store_commit(t, &e);
+        else
+            store_abort(t);
     } while (st == STATUS_AGAIN);
     assert_ok(st, &e);
     open_saved(o);

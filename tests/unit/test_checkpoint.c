@@ -1,0 +1,232 @@
+/* test_checkpoint.c - the state folder: a restored learner goes on in the same bits; damage and misuse are named.
+ * labels: quick
+ * timeout: 120 */
+#include "job/checkpoint.h"
+#include "model/param.h"
+#include "tests/support/check.h"
+#include "tests/support/files.h"
+#include "tests/support/learner_world.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct learner_world world;
+
+static struct learner *new_learner(struct checkpoint *cp)
+{
+    struct learner *l;
+    struct err e;
+    world.in.store = checkpoint_store(cp);
+    assert_ok(learner_new(&l, &world.in, (struct learner_options){.learn = true}, &e), &e);
+    return l;
+}
+
+static struct checkpoint *open_folder(const struct tmpdir *dir)
+{
+    struct checkpoint *cp;
+    struct err e;
+    assert_ok(checkpoint_open(&cp, world.conf, dir->path, &e), &e);
+    return cp;
+}
+
+static void test_restored_learner_goes_on_in_the_same_bits(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    struct err e;
+    struct checkpoint *cp = open_folder(&dir);
+    struct learner *whole = new_learner(cp), *first = new_learner(cp);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, whole, UINT64_MAX);
+    assert_ok(param_sha256(learner_params(whole), &e), &e);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, first, 1237); /* in the midst of orders, open slates and a batch */
+    assert_ok(checkpoint_write(cp, first, &e), &e);
+    assert_int_equal(checkpoint_version(cp), 1);
+    learner_free(first);
+    checkpoint_close(cp);
+    cp = open_folder(&dir);
+    struct learner *second = new_learner(cp);
+    assert_ok(checkpoint_restore(cp, second, &e), &e);
+    assert_int_equal(learner_file_next(second), 1237);
+    (void)learner_world_feed(&world, second, UINT64_MAX);
+    assert_ok(param_sha256(learner_params(second), &e), &e);
+    assert_string_equal(learner_params(second)->sha256, learner_params(whole)->sha256);
+    assert_memory_equal(learner_counts(second), learner_counts(whole), sizeof(struct learner_counts));
+    learner_free(second);
+    checkpoint_close(cp);
+    learner_free(whole);
+    tmpdir_remove(&dir);
+}
+
+static void test_only_named_weight_files_stay(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    struct err e;
+    char path[400];
+    struct checkpoint *cp = open_folder(&dir);
+    struct learner *l = new_learner(cp);
+    learner_world_rewind(&world);
+    for (int i = 0; i < 8; i++) {
+        (void)learner_world_feed(&world, l, 50);
+        assert_ok(checkpoint_write(cp, l, &e), &e);
+    }
+    for (int v = 1; v <= 8; v++) { /* state.keep of them */
+        (void)snprintf(path, sizeof path, "%s/weights/%d", dir.path, v);
+        assert_int_equal(access(path, R_OK) == 0, v > 8 - (int)world.conf->state_keep);
+    }
+    learner_free(l);
+    checkpoint_close(cp);
+    (void)snprintf(path, sizeof path, "%s/weights/9", dir.path); /* a crash between file and commit */
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    cp = open_folder(&dir);
+    assert_int_equal(checkpoint_version(cp), 8);
+    assert_int_not_equal(access(path, F_OK), 0);
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
+static void test_damaged_weight_file_is_named(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    struct err e;
+    char path[400];
+    struct checkpoint *cp = open_folder(&dir);
+    struct learner *l = new_learner(cp);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, 500);
+    assert_ok(checkpoint_write(cp, l, &e), &e);
+    learner_free(l);
+    checkpoint_close(cp);
+    (void)snprintf(path, sizeof path, "%s/weights/1", dir.path);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 3000, SEEK_SET), 0);
+    assert_int_equal(fputc('x', f), 'x');
+    assert_int_equal(fclose(f), 0);
+    cp = open_folder(&dir);
+    l = new_learner(cp);
+    assert_int_equal(checkpoint_restore(cp, l, &e), STATUS_CORRUPT);
+    learner_free(l);
+    assert_int_equal(truncate(path, 1000), 0);
+    l = new_learner(cp);
+    assert_int_equal(checkpoint_restore(cp, l, &e), STATUS_CORRUPT);
+    learner_free(l);
+    assert_int_equal(unlink(path), 0);
+    l = new_learner(cp);
+    assert_int_equal(checkpoint_restore(cp, l, &e), STATUS_NOT_FOUND);
+    assert_non_null(strstr(e.text, "weights/1"));
+    learner_free(l);
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
+static void test_another_meaning_is_refused_by_name(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    struct err e;
+    struct checkpoint *cp = open_folder(&dir);
+    struct learner *l = new_learner(cp);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, 100);
+    assert_ok(checkpoint_write(cp, l, &e), &e);
+    learner_free(l);
+    assert_ok(conf_set_option(world.conf, "join.negatives=3", &e), &e);
+    l = new_learner(cp);
+    assert_int_equal(checkpoint_restore(cp, l, &e), STATUS_CONFLICT);
+    assert_non_null(strstr(e.text, "join.negatives"));
+    assert_ok(conf_set_option(world.conf, "join.negatives=4", &e), &e);
+    learner_free(l);
+    l = new_learner(cp);
+    assert_ok(checkpoint_restore(cp, l, &e), &e);
+    learner_free(l);
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
+/* Which logs are read, from which ordinal on. */
+static void check_logs(struct checkpoint *cp, const char *const *paths, size_t n, uint64_t next, const char *use_want,
+                       uint64_t base_want, uint64_t skip_want)
+{
+    struct err e;
+    bool use[4];
+    uint64_t base, skip;
+    assert_ok(checkpoint_logs(cp, paths, n, use, next, &base, &skip, &e), &e);
+    for (size_t i = 0; i < n; i++) assert_int_equal(use[i], use_want[i] == 'x');
+    assert_int_equal(base, base_want);
+    assert_int_equal(skip, skip_want);
+}
+
+static void test_logs_are_learnt_once(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    char a[300], b[300];
+    struct err e;
+    bool use[2];
+    uint64_t base, skip;
+    files_put_text(&dir, "a", "one\ntwo\n");
+    files_put_text(&dir, "b", "three\n");
+    const char *ab[] = {tmpdir_file(&dir, "a", a), tmpdir_file(&dir, "b", b)};
+    struct checkpoint *cp = open_folder(&dir);
+    check_logs(cp, ab, 1, 0, "x", 0, 0);
+    check_logs(cp, ab, 1, 1, "x", 0, 1); /* stopped after one record */
+    assert_int_equal(checkpoint_logs(cp, ab + 1, 1, use, 1, &base, &skip, &e), STATUS_CONFLICT);
+    checkpoint_logs_done(cp);
+    check_logs(cp, ab + 1, 1, 2, "x", 2, 0); /* B comes after A */
+    checkpoint_logs_done(cp);
+    check_logs(cp, ab, 2, 3, "..", 3, 0); /* both are known */
+    checkpoint_logs_done(cp);
+    files_put_text(&dir, "b", "three\nfour\n");
+    check_logs(cp, ab + 1, 1, 3, "x", 2, 1); /* it grew: one record of it is learnt */
+    checkpoint_logs_done(cp);
+    check_logs(cp, ab, 1, 4, "x", 2, 2); /* A again: both of its records are learnt */
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
+static void test_open_survives_each_failed_allocation(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    long met;
+    struct checkpoint *cp = NULL;
+    struct err e;
+    FAIL_EACH_ALLOCATION(met, checkpoint_open(&cp, world.conf, dir.path, &e));
+    assert_true(met > 1);
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
+static int open_world(void **state)
+{
+    (void)state;
+    learner_world_open(&world, 3000);
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    learner_world_close(&world);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_restored_learner_goes_on_in_the_same_bits),
+        cmocka_unit_test(test_only_named_weight_files_stay),
+        cmocka_unit_test(test_damaged_weight_file_is_named),
+        cmocka_unit_test(test_another_meaning_is_refused_by_name),
+        cmocka_unit_test(test_logs_are_learnt_once),
+        cmocka_unit_test(test_open_survives_each_failed_allocation),
+    };
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}
