@@ -121,7 +121,7 @@ struct kern_ops {
     /* x *= keep ? 1/(1-p) : 0 ; mask (n) bytes given by the caller (counter-based random numbers are the host's) */
     void (*dropout)(struct kern *k, float *y, const float *x, const uint8_t *keep, float p, size_t n);
 
-    /* Weighted BCE with logits: loss[0] += sum w*(max(z,0) - z*y + log1p(exp(-|z|))); 
+    /* Weighted BCE with logits: loss[0] += sum w*(max(z,0) - z*y + log1p(exp(-|z|)));
      * dz[i] += scale*w*(sigmoid(z)-y) */
     void (*bce)(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w, float scale,
                 size_t n);

@@ -1,4 +1,7 @@
-/* encoder_weights.h - inside the encoder: struct encoder, and the names of a layer's tensors. */
+/* encoder_weights.h - inside the encoder: struct encoder, and the names of a layer's tensors.
+ *
+ * For encoder.c, which reads them, and encoder_export.c, which writes them.  Nobody else includes it.
+ */
 #ifndef MODEL_ENCODER_WEIGHTS_H
 #define MODEL_ENCODER_WEIGHTS_H
 #include "base/arena.h"

@@ -1,4 +1,7 @@
-/* blas.h - single-threaded matrix products, whoever computes them.  blas.c is the only file that includes cblas.h. */
+/* blas.h - matrix products by OpenBLAS, on one thread.
+ *
+ * For instruction sets that have no register tiles of ours (gemm.inc).  blas.c is the only file that includes cblas.h.
+ */
 #ifndef KERNELS_CPU_BLAS_H
 #define KERNELS_CPU_BLAS_H
 #include <stdbool.h>

@@ -1,4 +1,7 @@
-/* cpu.h - what the cpu backend's files share: its tables, one per instruction set, and its opening and closing. */
+/* cpu.h - what the cpu backend's files share: its tables, and how it opens and closes.
+ *
+ * There is one table per instruction set: the same loops (table.inc), each compiled with its own flags.
+ */
 #ifndef KERNELS_CPU_CPU_H
 #define KERNELS_CPU_CPU_H
 #include "kernels/kern.h"
