@@ -21,6 +21,7 @@ end() {
     rm -rf "$dir"
 }
 trap end EXIT
+trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "kafka_equal: $*"; tail -n 30 err redis.log 2>/dev/null; exit 1; }
 wait_for() { # seconds, what, command
