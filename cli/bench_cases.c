@@ -14,7 +14,8 @@
 #include <string.h>
 
 #define TOKENS_MAX 128
-static const double flop_tolerance = 1e-4; /* of a result against ref: absolute, and relative to its size */
+static const double flop_tolerance = 1e-4;  /* of a result against ref: absolute, and relative to its size */
+static const double score_tolerance = 1e-5; /* of logits, relative to their norm: what is promised of a scorer */
 
 /* ---- costs ---- */
 
@@ -242,7 +243,8 @@ static enum status copy_params(struct cmd_bench *b, struct err *e)
     return STATUS_OK;
 }
 
-static enum status near(const char *what, const float *got, const float *want, size_t n, struct err *e)
+static enum status near(const char *what, const float *got, const float *want, size_t n, double tolerance,
+                        struct err *e)
 {
     double difference = 0.0, size = 0.0;
     for (size_t i = 0; i < n; i++) {
@@ -250,7 +252,7 @@ static enum status near(const char *what, const float *got, const float *want, s
         difference += d * d;
         size += (double)want[i] * (double)want[i];
     }
-    if (sqrt(difference) <= flop_tolerance * (sqrt(size) + 1e-6)) return STATUS_OK;
+    if (sqrt(difference) <= tolerance * (sqrt(size) + 1e-6)) return STATUS_OK;
     return ERR_SET(e, STATUS_CORRUPT, "%s: differs from ref by %g in a norm of %g", what, sqrt(difference), sqrt(size));
 }
 
@@ -270,7 +272,7 @@ static enum status check_model(struct cmd_bench *b, struct slate *s, struct err 
     TRY_OUT(st, model_bind(run, b->params, e));
     TRY_OUT(st, model_learn(run, s, 1, &want, e));
     TRY_OUT(st, model_learn(b->model, s, 1, &loss, e));
-    TRY_OUT(st, near("train", model_grads(b->model)->dense, model_grads(run)->dense, dense, e));
+    TRY_OUT(st, near("train", model_grads(b->model)->dense, model_grads(run)->dense, dense, flop_tolerance, e));
     if (!(fabs(loss - want) <= flop_tolerance * want))
         st = ERR_SET(e, STATUS_CORRUPT, "train: loss %g, ref has %g", loss, want);
 out:
@@ -328,7 +330,7 @@ static enum status check_scores(struct cmd_bench *b, struct err *e)
     TRY_OUT(st, model_run_new(&run, ref, learner_states(b->learner), false, e));
     TRY_OUT(st, model_bind(run, b->params, e));
     TRY_OUT(st, model_score(run, b->request, 0, want, NULL, e));
-    st = near("score", got, want, b->request->n_items, e);
+    st = near("score", got, want, b->request->n_items, score_tolerance, e);
 out:
     model_run_free(run);
     model_free(ref);
