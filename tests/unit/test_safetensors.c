@@ -129,7 +129,7 @@ static void test_absent_and_empty_files(void **state)
     safetensors_close(NULL);
 }
 
-/* Every length but the whole, and every byte of the header turned over: an error or a good file, never a crash. */
+/* Many lengths but the whole, and bits of the header turned over: an error or a good file, never a crash. */
 static void test_cut_and_damaged_files(void **state)
 {
     (void)state;
@@ -145,13 +145,13 @@ static void test_cut_and_damaged_files(void **state)
         assert_null(s);
         assert_true(e.text[0] != '\0');
     }
-    for (size_t i = 0; i < header; i++)
-        for (int bit = 0; bit < 8; bit += 3) {
-            bytes[i] = (char)(bytes[i] ^ (1 << bit));
-            files_put(&dir, "cut", bytes, n);
-            if (safetensors_open(&s, path, NULL) == STATUS_OK) safetensors_close(s);
-            bytes[i] = (char)(bytes[i] ^ (1 << bit));
-        }
+    for (size_t i = 0; i < header; i += i < 40 ? 1 : 11) {
+        const char was = bytes[i];
+        bytes[i] = (char)(was ^ (1 << i % 8));
+        files_put(&dir, "cut", bytes, n);
+        if (safetensors_open(&s, path, NULL) == STATUS_OK) safetensors_close(s);
+        bytes[i] = was;
+    }
     free(bytes);
 }
 
