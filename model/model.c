@@ -1,7 +1,7 @@
 /* model.c - the architecture: which parts there are, their tensors, what versions must agree on. */
-#include "model/model_inside.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "model/model_inside.h"
 #include <string.h>
 
 /* In the order of summation; schemas/conf.c refuses other names.  The intercepts come first, outside the list. */
@@ -38,7 +38,8 @@ static enum status create_parts(struct model *m, const struct part_env *env, str
     return STATUS_OK;
 }
 
-enum status model_new(struct model **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, struct err *e)
+enum status model_new(struct model **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric,
+                      struct err *e)
 {
     *out = NULL;
     struct model *m = mem_calloc(1, sizeof *m);

@@ -1,10 +1,10 @@
 /* model.h - the model as trainer and scorer see it: a sum of parts over a slate.
  *
- * struct model is the architecture (immutable after model_new: base encoder, parts, parameter table).  struct model_run is
- * one thread's hands: kernels, tape, scratch, gradients.  Parameters come from outside (struct param_set), so that a
+ * struct model is the architecture (immutable after model_new: base encoder, parts, parameter table).  struct model_run
+ * is one thread's hands: kernels, tape, scratch, gradients.  Parameters come from outside (struct param_set), so that a
  * scorer can swap versions and a learner owns its own.  Without a recording tape the same code serves.
  *
- *   logit = bias + sum of parts      parts: text, match, numeric, hashed   (MODEL.md; see model/part.h for the interface)
+ *   logit = bias + sum of parts      parts: text, match, numeric, hashed      (MODEL.md; interface: model/part.h)
  *
  * bias: two intercepts, for recorded impressions and for organic slates; a request takes the impressions' if any
  * impression was ever learnt from, else the organic one.  It is no part: it is never left out.
@@ -25,54 +25,61 @@ struct model;
 /* c: read during the call only.  enc: borrowed for the life of the model; may be NULL when neither text nor match is
  * among model.parts.  n_numeric: F, numeric features per candidate (0 only without part numeric).
  * INVALID: more trainable layers than the encoder has, a part that lacks what it needs (encoder, features). */
-enum status model_new(struct model **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, struct err *e) MUST_CHECK;
+enum status model_new(struct model **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric,
+                      struct err *e) MUST_CHECK;
 void model_free(struct model *m);
 const struct param_table *model_table(const struct model *m);
-size_t model_n_parts(const struct model *m);               /* always in the order text, match, numeric, hashed */
+size_t model_n_parts(const struct model *m); /* always in the order text, match, numeric, hashed */
 const char *model_part_name(const struct model *m, size_t i);
-size_t model_frozen_layers(const struct model *m);  /* L - K, where frozen states are taken; L without text, 0 without encoder */
-bool model_wants_states(const struct model *m);     /* text (not concat) or match: needs a state cache */
-bool model_wants_tokens(const struct model *m);     /* token states after that layer are needed (`tokens` view) */
-uint64_t model_fingerprint(const struct model *m);  /* base weights, parts, views, shapes: versions must agree on it */
+/* L - K, where frozen states are taken; L without text, 0 without encoder. */
+size_t model_frozen_layers(const struct model *m);
+bool model_wants_states(const struct model *m);    /* text (not concat) or match: needs a state cache */
+bool model_wants_tokens(const struct model *m);    /* token states after that layer are needed (`tokens` view) */
+uint64_t model_fingerprint(const struct model *m); /* base weights, parts, views, shapes: versions must agree on it */
 /* Initial values: pretrained layers, seeded small normals (RAND_INIT), zero heads.  p: as param_set_new made it. */
 enum status model_init_params(const struct model *m, uint64_t seed, struct param_set *p, struct err *e) MUST_CHECK;
 /* The encoder layers that are learnt, as p (borrowed) has them: what an exported folder replaces.  Writes at most max,
  * returns how many there are. */
-size_t model_replaced_layers(const struct model *m, const struct param_set *p, struct encoder_replaced *out, size_t max);
+size_t model_replaced_layers(const struct model *m, const struct param_set *p, struct encoder_replaced *out,
+                             size_t max);
 
 /* What learning left behind, for the optimiser: gradients ADDED to dense (groups ADAMW and ADAGRAD: the first
  * table.group_first[PARAM_STAT] floats of the block), and the touched sparse rows.  All are sums over examples. */
 struct model_grads {
-    float *dense;              /* group_first[PARAM_STAT] floats, backend memory */
-    uint32_t *rows;            /* distinct touched rows of the sparse group (indices into it), in order of first touch */
+    float *dense;   /* group_first[PARAM_STAT] floats, backend memory */
+    uint32_t *rows; /* distinct touched rows of the sparse group (indices into it), in order of first touch */
     float *row_grads;
     size_t n_rows;
 };
 struct model_run;
 /* states: shared cache (mid = model_frozen_layers), may be NULL when !model_wants_states.  learn: gradients too. */
-enum status model_run_new(struct model_run **out, const struct model *m, struct state_cache *states, bool learn, struct err *e) MUST_CHECK;
+enum status model_run_new(struct model_run **out, const struct model *m, struct state_cache *states, bool learn,
+                          struct err *e) MUST_CHECK;
 void model_run_free(struct model_run *r);
 /* Uses p from now on (borrowed until the next bind); re-packs what changed since p->generation was last seen.  Later
  * changes of p in place (param_touch) are noticed by themselves at the next call. */
 enum status model_bind(struct model_run *r, const struct param_set *p, struct err *e) MUST_CHECK;
-/* logits (K) and, when not NULL, part_logits (parts, K) row-major; logit = bias + the parts in order.  joint_top: the text
- * part sees only that many best by the other parts (ties: input order); the others' text logit is 0 and they rank below
- * by construction of the scorer; 0: all.  What is served is scored: no sampling correction (log_kq is not read).
- * INVALID: the slate does not fit the model (F, event types, nothing bound); errors of state_acquire and the encoder. */
-enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits, float *part_logits,
-                        struct err *e) MUST_CHECK;
+/* logits (K) and, when not NULL, part_logits (parts, K) row-major; logit = bias + the parts in order.  joint_top: the
+ * text part sees only that many best by the other parts (ties: input order); the others' text logit is 0 and they rank
+ * below by construction of the scorer; 0: all.  What is served is scored: no sampling correction (log_kq is not read).
+ * INVALID: the slate does not fit the model (F, event types, nothing bound); errors of state_acquire and the
+ * encoder. */
+enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits,
+                        float *part_logits, struct err *e) MUST_CHECK;
 /* Forward with tape, BCE with labels and weights of s, backward; adds into the run's gradients and standardiser sums.
- * loss_sum: sum over the slate's examples.  dropout (if configured) is keyed by (seed, s->at).  A slate whose candidates
- * bring more rows than LEARN_ROWS is learnt in chunks with the same result.  INVALID: as model_score, or a label that is
- * not a number.  CORRUPT: the loss is not finite; nothing was added then.  A gradient that overflows in spite of a finite
- * loss is the optimiser's to refuse (optim_step).  After any other error the gradients may hold a part of the slate. */
-enum status model_learn(struct model_run *r, const struct slate *s, uint64_t seed, double *loss_sum, struct err *e) MUST_CHECK;
+ * loss_sum: sum over the slate's examples.  dropout (if configured) is keyed by (seed, s->at).  A slate whose
+ * candidates bring more rows than LEARN_ROWS is learnt in chunks with the same result.  INVALID: as model_score, or a
+ * label that is not a number.  CORRUPT: the loss is not finite; nothing was added then.  A gradient that overflows in
+ * spite of a finite loss is the optimiser's to refuse (optim_step).  After any other error the gradients may hold a
+ * part of the slate. */
+enum status model_learn(struct model_run *r, const struct slate *s, uint64_t seed, double *loss_sum,
+                        struct err *e) MUST_CHECK;
 struct model_grads *model_grads(struct model_run *r); /* valid until the next learn or clear */
 void model_grads_clear(struct model_run *r);
 /* Moves running statistics gathered by model_learn into p's STAT group (called once a step, after the update). */
 void model_apply_stats(struct model_run *r, struct param_set *p);
-/* What is neither parameter nor moment but needed to go on in the same bits (exact sums behind the STAT group).  Between
- * steps: gradients of a batch that is not applied yet are not in it. */
+/* What is neither parameter nor moment but needed to go on in the same bits (exact sums behind the STAT group).
+ * Between steps: gradients of a batch that is not applied yet are not in it. */
 void model_run_encode(struct buf *b, const struct model_run *r);
 enum status model_run_decode(struct model_run *r, struct buf_reader *rd, struct err *e) MUST_CHECK;
 /* Baseline `frozen`: cosine of the candidate with the recency-weighted mean of the user's frozen sentence vectors, (K);

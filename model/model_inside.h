@@ -1,5 +1,5 @@
-/* model_inside.h - struct model for model.c (the architecture) and model_run.c (one thread's hands).  Nobody else
- * includes it.
+/* model_inside.h - struct model and struct model_run, for model.c (the architecture), model_run.c (one thread's hands) and
+ * model_learn.c (learning with them).  Nobody else includes it.
  */
 #ifndef MODEL_MODEL_INSIDE_H
 #define MODEL_MODEL_INSIDE_H
@@ -18,4 +18,24 @@ struct model {
     struct param_table table;
     uint64_t fingerprint;
 };
+struct model_run {
+    const struct model *m;
+    struct state_cache *states;
+    struct kern *kern;
+    struct tape tape;
+    struct part_run *parts[MODEL_PARTS_MAX + 1];
+    const struct param_set *bound;
+    uint64_t generation;
+    float *w; /* the parameters in backend memory; NULL where the host's own are visible to it */
+    bool learn;
+    struct model_grads grads;
+    struct part_rows rows;
+};
+
+/* Empties the tape and opens s on it, recording or not.  *all: 0 … K-1, on the tape's host side. */
+enum status model_open_slate(struct model_run *r, const struct slate *s, bool record, struct part_slate *ps,
+                             uint32_t **all, struct err *e) MUST_CHECK;
+/* Candidates of the next chunk: as many of which[0..n) as bring the part at most `limit` rows, but at least one. */
+size_t model_chunk(const struct model_run *r, size_t part, const struct part_slate *ps, const uint32_t *which, size_t n,
+                   size_t limit);
 #endif

@@ -1,31 +1,11 @@
-/* model_run.c - one thread's hands: scores slates and learns from them.
- *
- * Large slates: a part that brings many rows is scored in chunks.  To learn from such a slate, the part is first only
- * computed, in chunks; once the loss has given the logits' gradient, each chunk is computed again on the tape and walked
- * back, so memory does not grow with the slate.
- */
+/* model_run.c - one thread's hands: what it owns, binding of parameters, scoring, the baseline.  model_learn.c learns. */
 #include "base/mem.h"
 #include "model/model_inside.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SCORE_ROWS 2048 /* rows times layers of one chunk when scoring ... */
-#define LEARN_ROWS 8192 /* ... and when learning, where activations and their gradients are kept */
-
-struct model_run {
-    const struct model *m;
-    struct state_cache *states;
-    struct kern *kern;
-    struct tape tape;
-    struct part_run *parts[MODEL_PARTS_MAX + 1];
-    const struct param_set *bound;
-    uint64_t generation;
-    float *w; /* the parameters in backend memory; NULL where the host's own are visible to it */
-    bool learn;
-    struct model_grads grads;
-    struct part_rows rows;
-};
+#define SCORE_ROWS 2048 /* rows times layers of one chunk */
 
 void model_run_free(struct model_run *r)
 {
@@ -58,18 +38,22 @@ static enum status allocate(struct model_run *r, struct err *e)
     return STATUS_OK;
 }
 
-enum status model_run_new(struct model_run **out, const struct model *m, struct state_cache *states, bool learn, struct err *e)
+enum status model_run_new(struct model_run **out, const struct model *m, struct state_cache *states, bool learn,
+                          struct err *e)
 {
     *out = NULL;
-    if (m->wants_states && states == NULL) return ERR_SET(e, STATUS_INVALID, "model: text and match need a state cache");
+    if (m->wants_states && states == NULL)
+        return ERR_SET(e, STATUS_INVALID, "model: text and match need a state cache");
     struct model_run *r = mem_calloc(1, sizeof *r);
     if (r == NULL) return ERR_SET(e, STATUS_OOM, "model run: %zu bytes", sizeof *r);
     r->m = m;
     r->states = states;
     r->learn = learn;
     const enum status st = allocate(r, e);
-    if (st == STATUS_OK) *out = r;
-    else model_run_free(r);
+    if (st == STATUS_OK)
+        *out = r;
+    else
+        model_run_free(r);
     return st;
 }
 
@@ -80,8 +64,11 @@ enum status model_bind(struct model_run *r, const struct param_set *p, struct er
     if (r->bound == p && r->generation == p->generation) return STATUS_OK;
     r->bound = NULL;
     if (r->w != NULL) r->kern->ops->upload(r->kern, r->w, p->w, p->n * sizeof *p->w);
-    const struct part_params pp = {.table = &r->m->table, .host = p->w, .w = r->w != NULL ? r->w : p->w,
-                                   .dense = r->grads.dense, .rows = r->learn ? &r->rows : NULL};
+    const struct part_params pp = {.table = &r->m->table,
+                                   .host = p->w,
+                                   .w = r->w != NULL ? r->w : p->w,
+                                   .dense = r->grads.dense,
+                                   .rows = r->learn ? &r->rows : NULL};
     for (size_t i = 0; i < r->m->n_parts; i++) TRY(r->m->parts[i]->ops->bind(r->parts[i], &pp, e));
     r->bound = p;
     r->generation = p->generation;
@@ -93,14 +80,14 @@ struct kern *model_run_kern(struct model_run *r)
     return r->kern;
 }
 
-/* --- a slate ------------------------------------------------------------------------------------------------------- */
+/* --- a slate ------------------------------------------------------------------------------------------------------ */
 
 static enum status check_slate(const struct model_run *r, const struct slate *s, struct err *e)
 {
     if (r->bound == NULL) return ERR_SET(e, STATUS_INVALID, "model: no parameters are bound");
     if (s->n_items > 0 && s->n_numeric != r->m->n_numeric && r->m->n_numeric > 0)
-        return ERR_SET(e, STATUS_INVALID, "slate %llu: %u numeric features, the model has %u", (unsigned long long)s->id,
-                       s->n_numeric, r->m->n_numeric);
+        return ERR_SET(e, STATUS_INVALID, "slate %llu: %u numeric features, the model has %u",
+                       (unsigned long long)s->id, s->n_numeric, r->m->n_numeric);
     for (uint32_t i = 0; i < s->n_events; i++) {
         if (s->events[i].type >= EVENT_TYPES_MAX)
             return ERR_SET(e, STATUS_INVALID, "slate %llu: event type %u, the limit is %d", (unsigned long long)s->id,
@@ -109,9 +96,8 @@ static enum status check_slate(const struct model_run *r, const struct slate *s,
     return STATUS_OK;
 }
 
-/* Empties the tape and opens s on it.  *all: 0 … K-1. */
-static enum status open_slate(struct model_run *r, const struct slate *s, bool record, struct part_slate *ps,
-                              uint32_t **all, struct err *e)
+enum status model_open_slate(struct model_run *r, const struct slate *s, bool record, struct part_slate *ps,
+                             uint32_t **all, struct err *e)
 {
     if (r->bound != NULL) TRY(model_bind(r, r->bound, e));
     TRY(check_slate(r, s, e));
@@ -126,9 +112,8 @@ static enum status open_slate(struct model_run *r, const struct slate *s, bool r
     return STATUS_OK;
 }
 
-/* Candidates of the next chunk: as many of which[0..n) as bring at most `limit` rows, but one. */
-static size_t chunk_of(const struct model_run *r, size_t part, const struct part_slate *ps, const uint32_t *which,
-                       size_t n, size_t limit)
+size_t model_chunk(const struct model_run *r, size_t part, const struct part_slate *ps, const uint32_t *which, size_t n,
+                   size_t limit)
 {
     const struct part_ops *o = r->m->parts[part]->ops;
     if (o->rows == NULL) return n;
@@ -140,7 +125,7 @@ static size_t chunk_of(const struct model_run *r, size_t part, const struct part
     return k;
 }
 
-/* --- scoring ------------------------------------------------------------------------------------------------------- */
+/* --- scoring ------------------------------------------------------------------------------------------------------ */
 
 /* out[i] = the part's logit of candidate which[i]. */
 static enum status score_part(struct model_run *r, size_t part, struct part_slate *ps, const uint32_t *which, size_t n,
@@ -150,7 +135,7 @@ static enum status score_part(struct model_run *r, size_t part, struct part_slat
     TRY(o->prepare(r->parts[part], ps, e));
     for (size_t at = 0; at < n;) {
         const struct tape_mark mark = tape_save(&r->tape);
-        const size_t k = chunk_of(r, part, ps, which + at, n - at, SCORE_ROWS);
+        const size_t k = model_chunk(r, part, ps, which + at, n - at, SCORE_ROWS);
         struct tape_value z = {0};
         TRY(o->score(r->parts[part], ps, which + at, k, &z, e));
         r->kern->ops->download(r->kern, out + at, z.x, k * sizeof *out);
@@ -215,8 +200,8 @@ static void sum_parts(const struct model *m, const float *z, size_t K, bool chea
 }
 
 /* z (parts with bias, K) */
-static enum status score_all(struct model_run *r, struct part_slate *ps, const uint32_t *all, uint32_t joint_top, float *z,
-                             struct err *e)
+static enum status score_all(struct model_run *r, struct part_slate *ps, const uint32_t *all, uint32_t joint_top,
+                             float *z, struct err *e)
 {
     const struct model *m = r->m;
     const size_t K = ps->slate->n_items;
@@ -235,12 +220,12 @@ static enum status score_all(struct model_run *r, struct part_slate *ps, const u
     return STATUS_OK;
 }
 
-enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits, float *part_logits,
-                        struct err *e)
+enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits,
+                        float *part_logits, struct err *e)
 {
     struct part_slate ps;
     uint32_t *all;
-    TRY(open_slate(r, s, false, &ps, &all, e));
+    TRY(model_open_slate(r, s, false, &ps, &all, e));
     const size_t K = s->n_items;
     if (K == 0) return STATUS_OK;
     float *z = tape_host(&r->tape, r->m->n_parts * K, sizeof *z);
@@ -255,130 +240,7 @@ enum status model_score(struct model_run *r, const struct slate *s, uint32_t joi
     return STATUS_OK;
 }
 
-/* --- learning ------------------------------------------------------------------------------------------------------ */
-
-struct learning {
-    struct part_slate ps;
-    uint32_t *all;
-    float *labels, *weights;
-    struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
-    bool late[MODEL_PARTS_MAX + 1];           /* walked back in chunks, after the loss */
-};
-
-/* prepare and score of one chunk, with that chunk's random numbers. */
-static enum status forward_chunk(struct model_run *r, size_t part, struct learning *l, size_t chunk, size_t at, size_t k,
-                                 struct tape_value *z, struct err *e)
-{
-    l->ps.dropout_chunk = chunk;
-    TRY(r->m->parts[part]->ops->prepare(r->parts[part], &l->ps, e));
-    return r->m->parts[part]->ops->score(r->parts[part], &l->ps, l->all + at, k, z, e);
-}
-
-/* The part's logits as a value that ends the way back. */
-static enum status forward_late(struct model_run *r, size_t part, struct learning *l, struct err *e)
-{
-    const size_t K = l->ps.slate->n_items;
-    l->z[part] = tape_new(&r->tape, K, 1, false);
-    TRY(tape_status(&r->tape, e));
-    r->tape.record = false;
-    enum status st = STATUS_OK;
-    for (size_t at = 0, chunk = 0; at < K && st == STATUS_OK; chunk++) {
-        const struct tape_mark mark = tape_save(&r->tape);
-        const size_t k = chunk_of(r, part, &l->ps, l->all + at, K - at, LEARN_ROWS);
-        struct tape_value z = {0};
-        st = forward_chunk(r, part, l, chunk, at, k, &z, e);
-        if (st == STATUS_OK) r->kern->ops->copy(r->kern, l->z[part].x + at, z.x, k);
-        tape_rewind(&r->tape, mark);
-        at += k;
-    }
-    r->tape.record = true;
-    return st;
-}
-
-/* The same chunks again, each walked back with its share of dz. */
-static enum status backward_late(struct model_run *r, size_t part, struct learning *l, const float *dz, struct err *e)
-{
-    const size_t K = l->ps.slate->n_items;
-    for (size_t at = 0, chunk = 0; at < K; chunk++) {
-        const struct tape_mark mark = tape_save(&r->tape);
-        const size_t k = chunk_of(r, part, &l->ps, l->all + at, K - at, LEARN_ROWS);
-        struct tape_value z = {0};
-        TRY(forward_chunk(r, part, l, chunk, at, k, &z, e));
-        if (z.dx != NULL) r->kern->ops->copy(r->kern, z.dx, dz + at, k);
-        tape_backward(&r->tape);
-        TRY(tape_status(&r->tape, e));
-        tape_rewind(&r->tape, mark);
-        at += k;
-    }
-    return STATUS_OK;
-}
-
-static enum status forward(struct model_run *r, struct learning *l, struct tape_value *sum, struct err *e)
-{
-    const size_t K = l->ps.slate->n_items;
-    for (size_t p = 0; p < r->m->n_parts; p++) {
-        l->late[p] = chunk_of(r, p, &l->ps, l->all, K, LEARN_ROWS) < K;
-        if (l->late[p]) TRY(forward_late(r, p, l, e));
-        else TRY(forward_chunk(r, p, l, 0, 0, K, &l->z[p], e));
-        *sum = p == 0 ? l->z[0] : op_add(&r->tape, *sum, l->z[p]);
-    }
-    return tape_status(&r->tape, e);
-}
-
-static enum status backward(struct model_run *r, struct learning *l, struct tape_value sum, double *loss_sum, struct err *e)
-{
-    float *loss = tape_zeros(&r->tape, 1), host_loss = NAN;
-    op_bce(&r->tape, loss, sum, l->labels, l->weights);
-    TRY(tape_status(&r->tape, e));
-    r->kern->ops->download(r->kern, &host_loss, loss, sizeof host_loss);
-    if (!isfinite(host_loss))
-        return ERR_SET(e, STATUS_CORRUPT, "slate %llu: the loss is %g; it is not learnt from",
-                       (unsigned long long)l->ps.slate->id, (double)host_loss);
-    *loss_sum = host_loss;
-    tape_backward(&r->tape);
-    for (size_t p = 0; p < r->m->n_parts; p++) {
-        if (l->late[p]) TRY(backward_late(r, p, l, sum.dx, e));
-    }
-    return tape_status(&r->tape, e);
-}
-
-static enum status take_labels(struct model_run *r, const struct slate *s, struct learning *l, struct err *e)
-{
-    l->labels = tape_host(&r->tape, s->n_items + 1u, sizeof *l->labels);
-    l->weights = tape_host(&r->tape, s->n_items + 1u, sizeof *l->weights);
-    TRY(tape_status(&r->tape, e));
-    for (uint32_t i = 0; i < s->n_items; i++) {
-        l->labels[i] = s->items[i].label;
-        l->weights[i] = s->items[i].weight;
-        if (!isfinite(l->labels[i]) || !isfinite(l->weights[i]))
-            return ERR_SET(e, STATUS_INVALID, "slate %llu: candidate %u has label %g and weight %g; settle it first",
-                           (unsigned long long)s->id, i, (double)l->labels[i], (double)l->weights[i]);
-    }
-    return STATUS_OK;
-}
-
-enum status model_learn(struct model_run *r, const struct slate *s, uint64_t seed, double *loss_sum, struct err *e)
-{
-    struct learning l = {0};
-    struct tape_value sum = {0};
-    *loss_sum = 0;
-    if (!r->learn) return ERR_SET(e, STATUS_INVALID, "model run: made for scoring only");
-    TRY(open_slate(r, s, true, &l.ps, &l.all, e));
-    TRY(take_labels(r, s, &l, e));
-    if (s->n_items == 0) return STATUS_OK;
-    l.ps.dropout = r->m->dropout;
-    l.ps.dropout_seed = seed;
-    r->kern->ops->begin(r->kern);
-    enum status st = forward(r, &l, &sum, e);
-    if (st == STATUS_OK) st = backward(r, &l, sum, loss_sum, e);
-    r->kern->ops->end(r->kern);
-    part_states_release(&l.ps);
-    if (st != STATUS_OK) return st;
-    for (size_t p = 0; p < r->m->n_parts; p++) {
-        if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], s);
-    }
-    return STATUS_OK;
-}
+/* --- gradients, statistics, baseline ----------------------------------------------------------------------------------------- */
 
 struct model_grads *model_grads(struct model_run *r)
 {
@@ -393,8 +255,6 @@ void model_grads_clear(struct model_run *r)
     if (r->grads.dense != NULL) r->kern->ops->zero(r->kern, r->grads.dense, r->m->table.group_first[PARAM_STAT]);
     part_rows_clear(&r->rows);
 }
-
-/* --- statistics, baseline ------------------------------------------------------------------------------------------ */
 
 void model_apply_stats(struct model_run *r, struct param_set *p)
 {
@@ -419,7 +279,8 @@ enum status model_run_decode(struct model_run *r, struct buf_reader *rd, struct 
     return STATUS_OK;
 }
 
-static enum status cosines(struct model_run *r, struct part_slate *ps, const uint32_t *all, float *cosine, struct err *e)
+static enum status cosines(struct model_run *r, struct part_slate *ps, const uint32_t *all, float *cosine,
+                           struct err *e)
 {
     const size_t C = r->m->C, K = ps->slate->n_items;
     TRY(part_states(ps, NULL, ps->n_events, e));
@@ -441,7 +302,7 @@ enum status model_frozen_cosine(struct model_run *r, const struct slate *s, floa
     if (s->n_items == 0) return STATUS_OK;
     memset(cosine, 0, s->n_items * sizeof *cosine);
     if (r->states == NULL || s->n_events == 0) return STATUS_OK;
-    TRY(open_slate(r, s, false, &ps, &all, e));
+    TRY(model_open_slate(r, s, false, &ps, &all, e));
     r->kern->ops->begin(r->kern);
     const enum status st = ps.n_events > 0 ? cosines(r, &ps, all, cosine, e) : STATUS_OK;
     r->kern->ops->end(r->kern);

@@ -39,8 +39,9 @@ struct op_lookup {
 struct tape_value op_embed(struct tape *t, struct tape_value base, const struct op_lookup *lookups, size_t n_lookups);
 /* rows of a, then rows of b */
 struct tape_value op_concat(struct tape *t, struct tape_value a, struct tape_value b);
-struct tape_value op_add(struct tape *t, struct tape_value a, struct tape_value b);  /* y = a + b, equal shapes */
-struct tape_value op_mul(struct tape *t, struct tape_value a, struct tape_value b);  /* y = a * b by element; may be the same */
+struct tape_value op_add(struct tape *t, struct tape_value a, struct tape_value b); /* y = a + b, equal shapes */
+struct tape_value op_mul(struct tape *t, struct tape_value a,
+                         struct tape_value b); /* y = a * b by element; may be the same */
 /* y = x * keep/(1-p), keep drawn from r (one number in 2^16 per element).  p = 0 or r NULL: x itself. */
 struct tape_value op_dropout(struct tape *t, struct tape_value x, float p, struct rand *r);
 

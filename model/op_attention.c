@@ -1,5 +1,5 @@
-/* op_attention.c - attention on segments with a shared one-way prefix (Vaswani et al. 2017; the mask of MODEL.md `text`:
- * candidates see the user's rows and their own, the user's rows see only the user's). */
+/* op_attention.c - attention on segments with a shared one-way prefix (Vaswani et al. 2017; the mask of MODEL.md
+ * `text`: candidates see the user's rows and their own, the user's rows see only the user's). */
 #include "model/op.h"
 #include <assert.h>
 #include <string.h>
@@ -29,8 +29,8 @@ static void attention_backward(struct tape *t, void *saved)
     const size_t c = s->y.c;
     float *dq = sink(t, s->q), *dkv = sink(t, s->own), *dp = sink(t, s->prefix);
     if (t->oom) return;
-    t->kern->ops->attention_backward(t->kern, dq, c, dkv, values_of(dkv, c), 2 * c, dp, values_of(dp, c), 2 * c, s->y.dx,
-                                     s->prob, s->q.x, c, s->own.x, values_of(s->own.x, c), 2 * c, s->prefix.x,
+    t->kern->ops->attention_backward(t->kern, dq, c, dkv, values_of(dkv, c), 2 * c, dp, values_of(dp, c), 2 * c,
+                                     s->y.dx, s->prob, s->q.x, c, s->own.x, values_of(s->own.x, c), 2 * c, s->prefix.x,
                                      values_of(s->prefix.x, c), 2 * c, &s->seg, s->heads, c / s->heads);
 }
 

@@ -37,8 +37,10 @@ struct tape_value op_embed(struct tape *t, struct tape_value base, const struct 
         s.idx[i] = tape_upload(t, lookups[i].idx, n * sizeof(int32_t));
     }
     if (t->oom) return (struct tape_value){0};
-    if (base.x != NULL) o->copy(t->kern, y.x, base.x, n * c);
-    else o->zero(t->kern, y.x, n * c);
+    if (base.x != NULL)
+        o->copy(t->kern, y.x, base.x, n * c);
+    else
+        o->zero(t->kern, y.x, n * c);
     for (size_t i = 0; i < n_lookups; i++) {
         o->gather(t->kern, row, s.table[i].x, s.idx[i], n, c);
         o->axpy(t->kern, y.x, 1.0f, row, n * c);

@@ -11,7 +11,8 @@ static enum status check_new(const struct param_table *t, const char *name, uint
 {
     if (t->total != 0) return ERR_SET(e, STATUS_INVALID, "parameter %s: the table is sealed already", name);
     if (name[0] == 0 || strlen(name) >= WEIGHTS_NAME_MAX)
-        return ERR_SET(e, STATUS_INVALID, "parameter name of %zu bytes: 1 to %d allowed", strlen(name), WEIGHTS_NAME_MAX - 1);
+        return ERR_SET(e, STATUS_INVALID, "parameter name of %zu bytes: 1 to %d allowed", strlen(name),
+                       WEIGHTS_NAME_MAX - 1);
     if (t->n >= WEIGHTS_TENSORS_MAX)
         return ERR_SET(e, STATUS_INVALID, "parameter %s: a table has at most %d tensors", name, WEIGHTS_TENSORS_MAX);
     if (rank < 1 || rank > 4) return ERR_SET(e, STATUS_INVALID, "parameter %s: rank %u, must be 1 to 4", name, rank);
@@ -21,7 +22,8 @@ static enum status check_new(const struct param_table *t, const char *name, uint
             return ERR_SET(e, STATUS_INVALID, "parameter %s: dimension %u is %u", name, i, shape[i]);
     }
     for (size_t i = 0; i < t->n; i++) {
-        if (strcmp(t->params[i].name, name) == 0) return ERR_SET(e, STATUS_INVALID, "parameter %s exists already", name);
+        if (strcmp(t->params[i].name, name) == 0)
+            return ERR_SET(e, STATUS_INVALID, "parameter %s exists already", name);
     }
     return STATUS_OK;
 }
@@ -127,8 +129,11 @@ enum status param_sha256(struct param_set *p, struct err *e)
 enum status param_view(const struct param_table *t, const struct param_set *p, uint64_t base_fingerprint,
                        struct arena *a, struct weights_view *out, struct err *e)
 {
-    *out = (struct weights_view){.version = p->version, .base_fingerprint = base_fingerprint, .params = p->w,
-                                 .n_params = p->n, .n_tensors = (uint32_t)t->n};
+    *out = (struct weights_view){.version = p->version,
+                                 .base_fingerprint = base_fingerprint,
+                                 .params = p->w,
+                                 .n_params = p->n,
+                                 .n_tensors = (uint32_t)t->n};
     memcpy(out->sha256, p->sha256, sizeof out->sha256);
     out->tensors = arena_alloc(a, t->n, sizeof *out->tensors);
     if (out->tensors == NULL) return ERR_SET(e, STATUS_OOM, "weight file: table of %zu tensors", t->n);
@@ -162,18 +167,20 @@ enum status param_from_view(const struct param_table *t, const struct weights_vi
                             struct param_set *p, struct err *e)
 {
     if (v->base_fingerprint != base_fingerprint)
-        return ERR_SET(e, STATUS_CONFLICT,
-                       "weights of version %llu were learnt on model %016llx, this one is %016llx: use the same base model "
-                       "and model.* settings",
-                       (unsigned long long)v->version, (unsigned long long)v->base_fingerprint,
-                       (unsigned long long)base_fingerprint);
+        return ERR_SET(
+            e, STATUS_CONFLICT,
+            "weights of version %llu were learnt on model %016llx, this one is %016llx: use the same base model "
+            "and model.* settings",
+            (unsigned long long)v->version, (unsigned long long)v->base_fingerprint,
+            (unsigned long long)base_fingerprint);
     if (v->n_tensors != t->n || v->n_params != t->total)
-        return ERR_SET(e, STATUS_INVALID, "weights have %u tensors and %llu numbers, the model %zu and %zu", v->n_tensors,
-                       (unsigned long long)v->n_params, t->n, t->total);
+        return ERR_SET(e, STATUS_INVALID, "weights have %u tensors and %llu numbers, the model %zu and %zu",
+                       v->n_tensors, (unsigned long long)v->n_params, t->n, t->total);
     for (size_t i = 0; i < t->n; i++) {
         if (!same_tensor(&t->params[i], &v->tensors[i]))
-            return ERR_SET(e, STATUS_INVALID, "weights: tensor %zu is %.80s, the model's is %.80s (name, shape and place must agree)",
-                           i, v->tensors[i].name, t->params[i].name);
+            return ERR_SET(e, STATUS_INVALID,
+                           "weights: tensor %zu is %.80s, the model's is %.80s (name, shape and place must agree)", i,
+                           v->tensors[i].name, t->params[i].name);
     }
     const size_t bad = first_not_finite(v->params, t->total);
     if (bad < t->total) return ERR_SET(e, STATUS_INVALID, "weights: number %zu is not finite", bad);

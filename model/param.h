@@ -2,8 +2,8 @@
  *
  * Table order is file order is SHA-256 order.  Each tensor belongs to a group that says by which rule it is updated, so
  * zero, clip, update, checksum, save and publish are one call each.  The block is laid out by group (ADAMW first, then
- * ADAGRAD, STAT, SPARSE), each tensor at a multiple of 16 floats; the zero padding between tensors belongs to no tensor,
- * but the block is hashed and saved whole, padding included.
+ * ADAGRAD, STAT, SPARSE), each tensor at a multiple of 16 floats; the zero padding between tensors belongs to no
+ * tensor, but the block is hashed and saved whole, padding included.
  */
 #ifndef MODEL_PARAM_H
 #define MODEL_PARAM_H
@@ -33,30 +33,31 @@ struct param {
     float weight_decay; /* AdamW only */
 };
 struct param_table {
-    struct param *params;                 /* file order once sealed */
+    struct param *params; /* file order once sealed */
     size_t n, cap;
-    size_t *place;                        /* index as given by add → position in params */
+    size_t *place; /* index as given by add → position in params */
     size_t place_cap;
     size_t group_first[PARAM_GROUPS + 1]; /* float offsets: group g is [g], [g+1] of the block */
     size_t total;                         /* floats of the block */
 };
-/* Building: add in any order, then seal (sorts by group, keeps order inside, gives offsets). The index given by add stays
- * valid through param_at() before and after.  A zeroed struct param_table is a valid empty table.
- * add: shape has `rank` entries, 1..4, each > 0; index may be NULL.  INVALID: a name that is empty, too long or taken, a
- * shape that overflows, too many tensors, or a table already sealed.  OOM leaves the table as it was. */
+/* Building: add in any order, then seal (sorts by group, keeps order inside, gives offsets). The index given by add
+ * stays valid through param_at() before and after.  A zeroed struct param_table is a valid empty table.
+ * add: shape has `rank` entries, 1..4, each > 0; index may be NULL.  INVALID: a name that is empty, too long or taken,
+ * a shape that overflows, too many tensors, or a table already sealed.  OOM leaves the table as it was. */
 enum status param_table_add(struct param_table *t, const char *name, enum param_group group, uint8_t rank,
-                            const uint32_t *shape, float rate, float weight_decay, size_t *index, struct err *e) MUST_CHECK;
+                            const uint32_t *shape, float rate, float weight_decay, size_t *index,
+                            struct err *e) MUST_CHECK;
 enum status param_table_seal(struct param_table *t, struct err *e) MUST_CHECK;
 const struct param *param_at(const struct param_table *t, size_t index);
 void param_table_fini(struct param_table *t);
 
 /* A block of values: the learner's own (mutable), or a published version (immutable, counted). */
 struct param_set {
-    float *w;             /* table.total floats, 64-byte aligned, zeroed */
+    float *w; /* table.total floats, 64-byte aligned, zeroed */
     size_t n;
-    uint64_t version;     /* 0: never published */
+    uint64_t version;             /* 0: never published */
     char sha256[HASH_SHA256_HEX]; /* "" until param_sha256 */
-    uint64_t generation;  /* names these values, unique in the process: packed copies compare it */
+    uint64_t generation;          /* names these values, unique in the process: packed copies compare it */
     atomic_uint refs;
 };
 enum status param_set_new(struct param_set **out, const struct param_table *t, struct err *e) MUST_CHECK; /* refs = 1 */
@@ -69,8 +70,8 @@ enum status param_sha256(struct param_set *p, struct err *e) MUST_CHECK; /* of a
  * view: tensors in a, names and params borrowed from t and p, version and sha256 as p has them.
  * from_view: CONFLICT when the base model differs, INVALID names the first tensor that differs or is not finite; p is
  * changed only on success, and then has the view's version and sha256 and a new generation. */
-enum status param_view(const struct param_table *t, const struct param_set *p, uint64_t base_fingerprint, struct arena *a,
-                       struct weights_view *out, struct err *e) MUST_CHECK;
+enum status param_view(const struct param_table *t, const struct param_set *p, uint64_t base_fingerprint,
+                       struct arena *a, struct weights_view *out, struct err *e) MUST_CHECK;
 enum status param_from_view(const struct param_table *t, const struct weights_view *v, uint64_t base_fingerprint,
                             struct param_set *p, struct err *e) MUST_CHECK;
 #endif

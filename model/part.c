@@ -35,7 +35,7 @@ void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, 
     for (size_t i = 0; i < p->n; i++) w[p->offset + i] = (float)(0.02 * rand_normal(&r));
 }
 
-/* --- frozen states ------------------------------------------------------------------------------------------------- */
+/* --- frozen states ------------------------------------------------------------------------------------------------ */
 
 static uint32_t sentence_of(const struct part_slate *s, const uint32_t *which, size_t i)
 {
@@ -113,7 +113,7 @@ int32_t part_age_bucket(float minutes)
     return b < PART_AGES - 1 ? (int32_t)b : PART_AGES - 1;
 }
 
-/* --- sparse gradients by row --------------------------------------------------------------------------------------- */
+/* --- sparse gradients by row -------------------------------------------------------------------------------------- */
 
 static size_t slot_of(const struct part_rows *r, uint32_t row)
 {

@@ -30,7 +30,8 @@ struct part_rows {
     uint32_t *slots; /* open addressing: place + 1 in rows, 0 empty; n_slots is a power of two or 0 */
     size_t n_slots;
 };
-enum status part_rows_reserve(struct part_rows *r, size_t more, struct err *e) MUST_CHECK; /* room for `more` new rows */
+enum status part_rows_reserve(struct part_rows *r, size_t more,
+                              struct err *e) MUST_CHECK;           /* room for `more` new rows */
 void part_rows_add(struct part_rows *r, uint32_t row, float grad); /* within what was reserved */
 void part_rows_clear(struct part_rows *r);
 void part_rows_fini(struct part_rows *r);
@@ -38,15 +39,17 @@ void part_rows_fini(struct part_rows *r);
 /* The parameters in force, as parts bind to them. */
 struct part_params {
     const struct param_table *table;
-    const float *host; /* the whole block in host memory */
-    float *w;          /* the same in backend memory */
-    float *dense;      /* gradients of groups ADAMW and ADAGRAD in backend memory; NULL: nothing is learnt */
+    const float *host;      /* the whole block in host memory */
+    float *w;               /* the same in backend memory */
+    float *dense;           /* gradients of groups ADAMW and ADAGRAD in backend memory; NULL: nothing is learnt */
     struct part_rows *rows; /* gradients of group SPARSE; NULL likewise */
 };
 /* A tensor as a value: (shape[0], n/shape[0]), with its gradient when its group has one. */
 struct tape_value part_value(const struct part_params *p, size_t index);
-/* Rows [first, first+out) of the matrix `weight` (·, in), with the same rows of `bias` (SIZE_MAX: none).  Keeps m->packed. */
-void part_matrix(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out, size_t bias);
+/* Rows [first, first+out) of the matrix `weight` (·, in), with the same rows of `bias` (SIZE_MAX: none).  Keeps
+ * m->packed. */
+void part_matrix(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out,
+                 size_t bias);
 /* Normal numbers of deviation 0.02, keyed by (seed, place in the table, RAND_INIT). */
 void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, float *w);
 
@@ -58,7 +61,7 @@ struct part_slate {
     const struct state_entry **entries; /* by sentence of the slate: NULL until asked for */
     size_t n_events;                    /* E: min(slate's, model.events) */
     uint64_t dropout_seed;
-    size_t dropout_chunk;               /* ordinal of the candidates' chunk: names its random numbers */
+    size_t dropout_chunk; /* ordinal of the candidates' chunk: names its random numbers */
     bool dropout;
 };
 enum part_state { PART_STATE_POOLED, PART_STATE_FINAL };
@@ -66,7 +69,8 @@ enum part_state { PART_STATE_POOLED, PART_STATE_FINAL };
 enum status part_states(struct part_slate *s, const uint32_t *which, size_t n, struct err *e) MUST_CHECK;
 void part_states_release(struct part_slate *s);
 /* States of the events (which NULL, n = s->n_events) or items as a constant (n, C). */
-struct tape_value part_state_rows(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n, size_t C);
+struct tape_value part_state_rows(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n,
+                                  size_t C);
 /* out (C) = unit(sum over e of 0.5^(e/10) v_e) of the final vectors; all 0 without events.  Entries must be present. */
 void part_taste(const struct part_slate *s, float *out, size_t C);
 void part_widen(float *out, const uint16_t *bf16, size_t n);
@@ -90,8 +94,8 @@ struct part_ops {
     /* The user side, once per slate (and again per chunk when a large slate is learnt in chunks). */
     enum status (*prepare)(struct part_run *r, struct part_slate *s, struct err *e);
     /* z (n,1): the part's logits of items which[0..n). */
-    enum status (*score)(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n, struct tape_value *z,
-                         struct err *e);
+    enum status (*score)(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n,
+                         struct tape_value *z, struct err *e);
     /* Any of these may be NULL.  learnt: the slate was learnt from; apply: w is the block in host memory. */
     void (*learnt)(struct part_run *r, const struct slate *s);
     void (*apply)(struct part_run *r, const struct param_table *t, float *w);

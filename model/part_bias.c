@@ -26,7 +26,8 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     p->base.ops = &part_bias;
     const uint32_t shape[1] = {2};
     enum status st = STATUS_OK;
-    TRY_OUT(st, param_table_add(t, "bias", PARAM_ADAGRAD, 1, shape, (float)env->conf->train_linear_rate, 0, &p->bias, e));
+    TRY_OUT(st,
+            param_table_add(t, "bias", PARAM_ADAGRAD, 1, shape, (float)env->conf->train_linear_rate, 0, &p->bias, e));
     TRY_OUT(st, param_table_add(t, "bias.seen", PARAM_STAT, 1, shape, 0, 0, &p->seen, e));
     *out = &p->base;
     p = NULL;
@@ -127,5 +128,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return STATUS_OK;
 }
 
-const struct part_ops part_bias = {"bias", create, destroy, init, run_create, run_destroy, bind, NULL, prepare, score,
-                                   learnt, apply, encode, decode, NULL};
+const struct part_ops part_bias = {"bias",  create, destroy, init,  run_create, run_destroy, bind, NULL,
+                                   prepare, score,  learnt,  apply, encode,     decode,      NULL};

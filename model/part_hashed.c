@@ -83,7 +83,8 @@ static void add_grads(void *user, const float *dz, size_t n)
 {
     struct hashed_run *r = user;
     for (size_t i = 0; i < n; i++) {
-        for (uint32_t j = r->off[i]; j < r->off[i + 1]; j++) part_rows_add(r->rows, r->first_row + r->idx[j], dz[i] * r->val[j]);
+        for (uint32_t j = r->off[i]; j < r->off[i + 1]; j++)
+            part_rows_add(r->rows, r->first_row + r->idx[j], dz[i] * r->val[j]);
     }
 }
 
@@ -119,5 +120,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_hashed = {"hashed", create, destroy, init, run_create, run_destroy, bind, NULL, prepare, score,
-                                     NULL, NULL, NULL, NULL, NULL};
+const struct part_ops part_hashed = {"hashed", create, destroy, init, run_create, run_destroy, bind, NULL,
+                                     prepare,  score,  NULL,    NULL, NULL,       NULL,        NULL};

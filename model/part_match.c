@@ -2,7 +2,8 @@
  * ColBERT, Khattab and Zaharia 2020).
  *
  *   k_e = v_e + W v_e;  s_e = v_item . k_e;  b_e = rank + age bucket + type bias
- *   learnt pooling {m, a_8, a_25, has-others}, m^2; fixed {v_item . taste, max_e cos without the identical item, has-history};
+ *   learnt pooling {m, a_8, a_25, has-others}, m^2; fixed {v_item . taste, max_e cos without the identical item,
+ *   has-history};
  *   all times match.linear, plus v_item times match.item
  */
 #include "base/mem.h"
@@ -52,8 +53,10 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     p->C = encoder_shape(env->enc)->C;
     p->max_events = (size_t)env->conf->model_events;
     const enum status st = declare(p, env->conf, t, e);
-    if (st == STATUS_OK) *out = &p->base;
-    else mem_free(p);
+    if (st == STATUS_OK)
+        *out = &p->base;
+    else
+        mem_free(p);
     return st;
 }
 
@@ -199,5 +202,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(t, e);
 }
 
-const struct part_ops part_match = {"match", create, destroy, init, run_create, run_destroy, bind, NULL, prepare, score,
-                                    NULL, NULL, NULL, NULL, NULL};
+const struct part_ops part_match = {"match", create, destroy, init, run_create, run_destroy, bind, NULL,
+                                    prepare, score,  NULL,    NULL, NULL,       NULL,        NULL};

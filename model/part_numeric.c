@@ -1,7 +1,7 @@
 /* part_numeric.c - linear in the numeric features, standardised by running mean and deviation (MODEL.md, `numeric`).
  *
- * What travels with the version are mean and 1/deviation as f32 (group STAT); the exact sums behind them (n, mean, M2 in
- * double; Welford 1962, merged as Chan et al. 1979) stay with the learner's run.  A feature never seen gives 0.
+ * What travels with the version are mean and 1/deviation as f32 (group STAT); the exact sums behind them (n, mean, M2
+ * in double; Welford 1962, merged as Chan et al. 1979) stay with the learner's run.  A feature never seen gives 0.
  */
 #include "base/mem.h"
 #include "model/part.h"
@@ -32,7 +32,8 @@ static enum status create(struct part **out, const struct part_env *env, struct 
 {
     *out = NULL;
     if (env->n_numeric == 0)
-        return ERR_SET(e, STATUS_INVALID, "part numeric: no features; set model.features or take it out of model.parts");
+        return ERR_SET(e, STATUS_INVALID,
+                       "part numeric: no features; set model.features or take it out of model.parts");
     struct numeric *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part numeric: %zu bytes", sizeof *p);
     p->base.ops = &part_numeric;
@@ -173,12 +174,13 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
 {
     struct numeric_run *r = (struct numeric_run *)run;
     const size_t F = ((const struct numeric *)run->part)->n, n = buf_get_count(rd, 4 * sizeof(double));
-    if (rd->bad || n != F) return ERR_SET(e, STATUS_CORRUPT, "state of part numeric: %zu features, the model has %zu", n, F);
+    if (rd->bad || n != F)
+        return ERR_SET(e, STATUS_CORRUPT, "state of part numeric: %zu features, the model has %zu", n, F);
     r->total.n = buf_get_f64(rd);
     r->recent.n = buf_get_f64(rd);
     for (size_t i = 0; i < 4 * F; i++) r->numbers[i] = buf_get_f64(rd);
     return rd->bad ? ERR_SET(e, STATUS_CORRUPT, "state of part numeric: cut short") : STATUS_OK;
 }
 
-const struct part_ops part_numeric = {"numeric", create, destroy, init, run_create, run_destroy, bind, NULL, prepare,
-                                      score, learnt, apply, encode, decode, NULL};
+const struct part_ops part_numeric = {"numeric", create, destroy, init,  run_create, run_destroy, bind, NULL,
+                                      prepare,   score,  learnt,  apply, encode,     decode,      NULL};

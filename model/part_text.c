@@ -1,7 +1,8 @@
-/* part_text.c - the trainable top of the encoder (MODEL.md, `text`): views pooled and tokens, and the stack of all views.
+/* part_text.c - the trainable top of the encoder (MODEL.md, `text`): views pooled and tokens, and the stack of all
+ * views.
  *
- * User side: a learnt "user" state and E event states with rank, age and type embeddings; item side: its pooled state, or
- * its token states, with a role embedding.  Items see the user's rows and their own, the user's rows only the user's
+ * User side: a learnt "user" state and E event states with rank, age and type embeddings; item side: its pooled state,
+ * or its token states, with a role embedding.  Items see the user's rows and their own, the user's rows only the user's
  * (as in DeFormer, Cao et al. 2020; PreTTR, MacAvaney et al. 2020): so the user is computed once, and kept as the keys
  * and values of each layer.  In the last layer only what is read is computed.
  */
@@ -10,16 +11,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- tensors ------------------------------------------------------------------------------------------------------- */
+/* --- tensors ------------------------------------------------------------------------------------------------------ */
 
 static enum status declare_layer(struct text *p, size_t l, const struct conf *c, struct param_table *t, struct err *e)
 {
+    /* clang-format off */
     static const char *const names[TEXT_TENSORS] = {"qkv.weight", "qkv.bias", "o.weight", "o.bias",
                                                     "up.weight",  "up.bias",  "down.weight", "down.bias",
                                                     "ln1.weight", "ln1.bias", "ln2.weight", "ln2.bias"};
     const uint32_t C = (uint32_t)p->shape.C, F = (uint32_t)p->shape.F;
     const uint32_t shapes[TEXT_TENSORS][2] = {{3 * C, C}, {3 * C, 0}, {C, C}, {C, 0}, {F, C}, {F, 0},
                                               {C, F},     {C, 0},     {C, 0}, {C, 0}, {C, 0}, {C, 0}};
+    /* clang-format on */
     for (size_t i = 0; i < TEXT_TENSORS; i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "text.layer.%zu.%s", p->first + l, names[i]);
@@ -96,8 +99,10 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     p->dropout = (float)c->model_dropout;
     (void)snprintf(p->backend, sizeof p->backend, "%s", c->kernels_backend);
     const enum status st = declare(p, c, t, e);
-    if (st == STATUS_OK) *out = &p->base;
-    else destroy(&p->base);
+    if (st == STATUS_OK)
+        *out = &p->base;
+    else
+        destroy(&p->base);
     return st;
 }
 
@@ -112,8 +117,8 @@ static void init(const struct part *part, const struct param_table *t, uint64_t 
     const struct text *p = (const struct text *)part;
     for (size_t l = 0; l < p->n_layers; l++) {
         const struct encoder_layer *q = encoder_layer(p->enc, p->first + l);
-        const float *from[TEXT_TENSORS] = {q->qkv.w, q->qkv_b, q->o.w, q->o_b, q->up.w, q->up_b, q->down.w, q->down_b,
-                                           q->ln1_gain, q->ln1_bias, q->ln2_gain, q->ln2_bias};
+        const float *from[TEXT_TENSORS] = {q->qkv.w,  q->qkv_b,  q->o.w,      q->o_b,      q->up.w,     q->up_b,
+                                           q->down.w, q->down_b, q->ln1_gain, q->ln1_bias, q->ln2_gain, q->ln2_bias};
         for (size_t i = 0; i < TEXT_TENSORS; i++) put(w, t, p->layers[l][i], from[i]);
     }
     if (!has_user(p)) return;
@@ -121,7 +126,7 @@ static void init(const struct part *part, const struct param_table *t, uint64_t 
     for (size_t i = 0; i < sizeof small / sizeof *small; i++) part_init_normal(t, small[i], seed, w);
 }
 
-/* --- one thread's hands -------------------------------------------------------------------------------------------- */
+/* --- one thread's hands ------------------------------------------------------------------------------------------- */
 
 static void run_destroy(struct part_run *run)
 {
@@ -129,7 +134,8 @@ static void run_destroy(struct part_run *run)
     if (r == NULL) return;
     const size_t K = ((const struct text *)run->part)->n_layers;
     for (size_t l = 0; r->layers != NULL && l < K; l++) {
-        struct op_matrix *m[] = {&r->layers[l].q, &r->layers[l].kv, &r->layers[l].o, &r->layers[l].up, &r->layers[l].down};
+        struct op_matrix *m[] = {&r->layers[l].q, &r->layers[l].kv, &r->layers[l].o, &r->layers[l].up,
+                                 &r->layers[l].down};
         for (size_t i = 0; i < sizeof m / sizeof *m; i++) r->kern->ops->unpack(r->kern, &m[i]->m);
     }
     encoder_run_free(r->enc);
@@ -154,8 +160,10 @@ static enum status run_create(struct part_run **out, const struct part *part, st
         st = encoder_run_new(&r->enc, p->enc, p->backend, e);
         if (st == STATUS_OK) st = encoder_run_reserve(r->enc, p->shape.P, e);
     }
-    if (st == STATUS_OK) *out = &r->base;
-    else run_destroy(&r->base);
+    if (st == STATUS_OK)
+        *out = &r->base;
+    else
+        run_destroy(&r->base);
     return st;
 }
 
@@ -193,7 +201,7 @@ static enum status bind(struct part_run *run, const struct part_params *pp, stru
     return STATUS_OK;
 }
 
-/* --- the trainable stack ------------------------------------------------------------------------------------------- */
+/* --- the trainable stack ------------------------------------------------------------------------------------------ */
 
 /* What follows attention: y = LN2(h + down(act(up(h)))), h = LN1(x + o(attended)); dropout after o and down. */
 static struct tape_value after_attention(struct text_run *r, struct part_slate *s, size_t l, struct tape_value attended,
@@ -225,7 +233,8 @@ static int32_t *iota(struct tape *t, size_t n)
     return p;
 }
 
-/* x through the K layers, each segment seeing the user's rows (if prepared) and its own; result (n,C): its first row. */
+/* x through the K layers, each segment seeing the user's rows (if prepared) and its own; result (n,C): its first
+ * row. */
 static struct tape_value stack(struct text_run *r, struct part_slate *s, const struct text_rows *rows, size_t n)
 {
     const struct text *p = (const struct text *)r->base.part;
@@ -244,7 +253,7 @@ static struct tape_value stack(struct text_run *r, struct part_slate *s, const s
     return first_rows(t, x, rows->off, n);
 }
 
-/* --- user and item ------------------------------------------------------------------------------------------------- */
+/* --- user and item ------------------------------------------------------------------------------------------------ */
 
 /* (1+E, C): the user state, then event states + rank + age + type. */
 static struct tape_value user_rows(struct text_run *r, struct part_slate *s)
@@ -269,8 +278,11 @@ static enum status prepare(struct part_run *run, struct part_slate *s, struct er
     const struct text *p = (const struct text *)run->part;
     struct tape *t = s->tape;
     const struct event_position at = s->slate->at;
-    rand_init(&r->random, (struct rand_key){.seed = hash_mix(s->dropout_seed, s->dropout_chunk), .topic = at.topic,
-                                            .partition = at.partition, .offset = at.offset, .purpose = RAND_DROPOUT});
+    rand_init(&r->random, (struct rand_key){.seed = hash_mix(s->dropout_seed, s->dropout_chunk),
+                                            .topic = at.topic,
+                                            .partition = at.partition,
+                                            .offset = at.offset,
+                                            .purpose = RAND_DROPOUT});
     if (!has_user(p)) return STATUS_OK;
     TRY(part_states(s, NULL, s->n_events, e));
     struct tape_value x = user_rows(r, s);
@@ -286,7 +298,8 @@ static enum status prepare(struct part_run *run, struct part_slate *s, struct er
 }
 
 /* Token states of the candidates, packed. */
-static struct tape_value token_rows(struct text_run *r, struct part_slate *s, const uint32_t *which, size_t n, int32_t *off)
+static struct tape_value token_rows(struct text_run *r, struct part_slate *s, const uint32_t *which, size_t n,
+                                    int32_t *off)
 {
     const size_t C = ((const struct text *)r->base.part)->shape.C;
     for (size_t i = 0; i < n; i++) {
@@ -331,15 +344,17 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
 {
     struct text_run *r = (struct text_run *)run;
     struct text_rows in = {0};
-    if (((const struct text *)run->part)->view == TEXT_CONCAT) TRY(part_text_concat_rows(r, s, which, n, &in, e));
-    else TRY(item_rows(r, s, which, n, &in, e));
+    if (((const struct text *)run->part)->view == TEXT_CONCAT)
+        TRY(part_text_concat_rows(r, s, which, n, &in, e));
+    else
+        TRY(item_rows(r, s, which, n, &in, e));
     const struct tape_value h = stack(r, s, &in, n);
     if (!s->tape->oom) *z = op_linear(s->tape, h, &r->head, KERN_ACT_NONE);
     return tape_status(s->tape, e);
 }
 
-static size_t replaced(const struct part *part, const struct param_table *t, const float *w, struct encoder_replaced *out,
-                       size_t max)
+static size_t replaced(const struct part *part, const struct param_table *t, const float *w,
+                       struct encoder_replaced *out, size_t max)
 {
     const struct text *p = (const struct text *)part;
     for (size_t l = 0; l < p->n_layers && l < max; l++) {
@@ -355,5 +370,5 @@ static size_t replaced(const struct part *part, const struct param_table *t, con
     return p->n_layers;
 }
 
-const struct part_ops part_text = {"text", create, destroy, init, run_create, run_destroy, bind, rows, prepare, score,
-                                   NULL, NULL, NULL, NULL, replaced};
+const struct part_ops part_text = {"text",  create, destroy, init, run_create, run_destroy, bind,    rows,
+                                   prepare, score,  NULL,    NULL, NULL,       NULL,        replaced};

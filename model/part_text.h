@@ -6,16 +6,18 @@
 #include "model/part.h"
 
 enum text_view { TEXT_POOLED, TEXT_TOKENS, TEXT_CONCAT };
+/* clang-format off */
 enum text_tensor {
     TEXT_QKV, TEXT_QKV_BIAS, TEXT_O, TEXT_O_BIAS, TEXT_UP, TEXT_UP_BIAS, TEXT_DOWN, TEXT_DOWN_BIAS,
     TEXT_LN1_GAIN, TEXT_LN1_BIAS, TEXT_LN2_GAIN, TEXT_LN2_BIAS, TEXT_TENSORS
 };
+/* clang-format on */
 struct text {
     struct part base;
     const struct encoder *enc;
     struct encoder_shape shape;
     enum text_view view;
-    size_t n_layers, first;  /* K trainable layers, the first of them is layer `first` of the encoder (from 0) */
+    size_t n_layers, first; /* K trainable layers, the first of them is layer `first` of the encoder (from 0) */
     size_t max_events;
     size_t concat_tokens;
     float dropout;
@@ -30,12 +32,12 @@ struct text_layer {
 struct text_run {
     struct part_run base;
     struct kern *kern;
-    struct encoder_run *enc;   /* concat only: the frozen layers of whole sequences */
-    struct text_layer *layers; /* K */
+    struct encoder_run *enc;    /* concat only: the frozen layers of whole sequences */
+    struct text_layer *layers;  /* K */
     struct tape_value *user_kv; /* K: keys and values of the user's rows, of the slate prepared */
     struct tape_value user, rank, age, type, role;
     struct op_matrix head;
-    struct rand random;        /* dropout of the slate prepared */
+    struct rand random; /* dropout of the slate prepared */
 };
 /* Token rows of some candidates, as segments: candidate i has rows off[i]..off[i+1] of x (N,C). */
 struct text_rows {

@@ -1,9 +1,9 @@
 /* part_text_concat.c - the concat view of the text part: what people write by hand.
  *
- * One sequence per candidate, [CLS] event [SEP] … event [SEP] item [SEP], events newest first, token types 0 for the user
- * and 1 for the item, attention both ways through all layers.  At most model.concat_tokens tokens: the oldest events go
- * first, the item's sentence stays whole (cut only at the encoder's longest sequence).  No cache: the frozen layers are
- * computed anew for every sequence, without tape.  The reference for the other views, and dear.
+ * One sequence per candidate, [CLS] event [SEP] … event [SEP] item [SEP], events newest first, token types 0 for the
+ * user and 1 for the item, attention both ways through all layers.  At most model.concat_tokens tokens: the oldest
+ * events go first, the item's sentence stays whole (cut only at the encoder's longest sequence).  No cache: the frozen
+ * layers are computed anew for every sequence, without tape.  The reference for the other views, and dear.
  */
 #include "model/part_text.h"
 #include <string.h>
@@ -24,7 +24,8 @@ static size_t fitting_events(const struct text *p, const struct part_slate *s, u
 {
     const size_t most = p->concat_tokens < p->shape.P ? p->concat_tokens : p->shape.P;
     size_t n = 0, total = 1 + tail(sentence(s, s->slate->items[item].sentence));
-    if (s->n_events == 0 || total + tail(sentence(s, s->slate->events[0].sentence)) > most) total += 1; /* [CLS] [SEP] */
+    if (s->n_events == 0 || total + tail(sentence(s, s->slate->events[0].sentence)) > most)
+        total += 1; /* [CLS] [SEP] */
     for (; n < s->n_events; n++) {
         const size_t more = tail(sentence(s, s->slate->events[n].sentence));
         if (total + more > most) break;
@@ -85,7 +86,8 @@ enum status part_text_concat_rows(struct text_run *r, struct part_slate *s, cons
     if (t->oom) return tape_status(t, e);
     for (size_t i = 0; i < n; i++) {
         const size_t length = sequence(p, s, which[i], ids, types);
-        TRY(encoder_run_sentence(r->enc, ids, types, length, p->first, states + (size_t)out->off[i] * p->shape.C, NULL, e));
+        TRY(encoder_run_sentence(r->enc, ids, types, length, p->first, states + (size_t)out->off[i] * p->shape.C, NULL,
+                                 e));
     }
     out->x = tape_constant(t, states, N, p->shape.C);
     return tape_status(t, e);

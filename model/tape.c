@@ -5,10 +5,12 @@
 
 #define TAPE_ALIGN 16
 #define TAPE_BLOCK ((size_t)1 << 18) /* floats: 1 MiB */
+#define HOST_BLOCK ((size_t)1 << 20) /* bytes */
 
 void tape_init(struct tape *t, struct kern *kern, bool record)
 {
     *t = (struct tape){.kern = kern, .record = record};
+    arena_init(&t->host, HOST_BLOCK);
 }
 
 static void drop_blocks(struct tape *t)
@@ -131,8 +133,10 @@ struct tape_value tape_new(struct tape *t, size_t n, size_t c, bool grad)
 {
     size_t total;
     struct tape_value v = {.n = n, .c = c};
-    if (__builtin_mul_overflow(n, c, &total)) t->oom = true;
-    else v.x = tape_floats(t, total);
+    if (__builtin_mul_overflow(n, c, &total))
+        t->oom = true;
+    else
+        v.x = tape_floats(t, total);
     if (v.x != NULL && grad && t->record) v.dx = tape_zeros(t, total);
     if (t->oom) v.x = v.dx = NULL;
     return v;

@@ -1,11 +1,11 @@
 /* tape.h - values in backend memory and, when recording, the way back through them (reverse-mode autograd).
  *
- * One idea: every op (model/op.h) takes its memory from the tape, computes forward at once, and, if the tape records and
- * something below wants a gradient, leaves one step behind; tape_backward calls the steps in reverse.  A value without
- * a gradient (dx == NULL) ends the way back: nothing at or below the frozen boundary is ever recorded.  A tape that does
- * not record is scratch memory for the same op code; mark and rewind bound it.
- * Running out of memory sets `oom`, later calls give empty values, and the caller asks tape_status once (as struct buf).
- * Blocks are kept at reset and merged into one, so a warm tape allocates nothing.  Thread: the owner's.
+ * One idea: every op (model/op.h) takes its memory from the tape, computes forward at once, and, if the tape records
+ * and something below wants a gradient, leaves one step behind; tape_backward calls the steps in reverse.  A value
+ * without a gradient (dx == NULL) ends the way back: nothing at or below the frozen boundary is ever recorded.  A tape
+ * that does not record is scratch memory for the same op code; mark and rewind bound it.
+ * Running out of memory sets `oom`, later calls give empty values, and the caller asks tape_status once (as struct
+ * buf). Blocks are kept at reset and merged into one, so a warm tape allocates nothing.  Thread: the owner's.
  */
 #ifndef MODEL_TAPE_H
 #define MODEL_TAPE_H
@@ -29,7 +29,7 @@ struct tape_step {
 };
 struct tape_block {
     struct tape_block *next;
-    float *data; /* backend memory */
+    float *data;      /* backend memory */
     size_t cap, used; /* floats */
 };
 struct tape {
@@ -47,7 +47,7 @@ struct tape_mark {
 
 /* kern is borrowed.  Allocates nothing yet. */
 void tape_init(struct tape *t, struct kern *kern, bool record);
-void tape_fini(struct tape *t); /* zeroed struct tape is fine */
+void tape_fini(struct tape *t);  /* zeroed struct tape is fine */
 void tape_reset(struct tape *t); /* forgets values and steps, keeps memory; clears oom */
 enum status tape_status(const struct tape *t, struct err *e) MUST_CHECK; /* OOM if anything failed since reset */
 

@@ -1,4 +1,5 @@
-/* optim.c - see optim.h.  The dense groups are updated tensor by tensor (rates differ), the sparse one by touched row. */
+/* optim.c - see optim.h.  The dense groups are updated tensor by tensor (rates differ), the sparse one by touched
+ * row. */
 #include "trainer/optim.h"
 #include "base/mem.h"
 #include <math.h>
@@ -64,7 +65,7 @@ uint64_t optim_refused(const struct optim *o)
     return o->refused;
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------ */
+/* --- the step ----------------------------------------------------------------------------------------------------- */
 
 static bool finite_grads(const struct optim *o, struct kern *k, const struct model_grads *g)
 {
@@ -96,8 +97,12 @@ static void step_dense(struct optim *o, struct kern *k, struct param_set *p, con
         const struct param *q = &o->t->params[i];
         const size_t at = q->offset;
         if (q->group == PARAM_ADAMW) {
-            const struct kern_adamw a = {.lr = (float)(q->rate * warm), .beta1 = OPTIM_BETA1, .beta2 = OPTIM_BETA2,
-                                         .eps = OPTIM_EPS, .weight_decay = q->weight_decay, .grad_scale = scale,
+            const struct kern_adamw a = {.lr = (float)(q->rate * warm),
+                                         .beta1 = OPTIM_BETA1,
+                                         .beta2 = OPTIM_BETA2,
+                                         .eps = OPTIM_EPS,
+                                         .weight_decay = q->weight_decay,
+                                         .grad_scale = scale,
                                          .t = o->steps};
             k->ops->adamw(k, p->w + at, o->m + at, o->v + at, g->dense + at, q->n, &a);
         } else if (q->group == PARAM_ADAGRAD) {
@@ -138,7 +143,8 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
                        uint64_t n_examples, struct err *e)
 {
     if (!k->ops->host_visible)
-        return ERR_SET(e, STATUS_UNSUPPORTED, "optimiser: backend %s keeps weights where the host cannot see them", k->ops->name);
+        return ERR_SET(e, STATUS_UNSUPPORTED, "optimiser: backend %s keeps weights where the host cannot see them",
+                       k->ops->name);
     if (n_examples == 0) return STATUS_OK;
     if (g->n_rows > 0) TRY(need_sparse(o, e));
     if (!finite_grads(o, k, g)) {
@@ -152,7 +158,7 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
     return STATUS_OK;
 }
 
-/* --- what a checkpoint keeps --------------------------------------------------------------------------------------- */
+/* --- what a checkpoint keeps -------------------------------------------------------------------------------------- */
 
 void optim_encode(struct buf *b, const struct optim *o)
 {
@@ -167,7 +173,8 @@ void optim_encode(struct buf *b, const struct optim *o)
 enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e)
 {
     const uint32_t format = buf_get_u32(r);
-    const uint64_t steps = buf_get_u64(r), refused = buf_get_u64(r), n_adamw = buf_get_u64(r), n_adagrad = buf_get_u64(r);
+    const uint64_t steps = buf_get_u64(r), refused = buf_get_u64(r), n_adamw = buf_get_u64(r),
+                   n_adagrad = buf_get_u64(r);
     const size_t size = (2 * o->n_adamw + o->n_adagrad) * sizeof *o->m;
     if (r->bad || format != FORMAT || n_adamw != o->n_adamw || n_adagrad != o->n_adagrad || buf_left(r) < size)
         return ERR_SET(e, STATUS_CORRUPT, "optimiser state: %zu bytes do not fit %zu + %zu parameters", buf_left(r),

@@ -31,14 +31,15 @@ enum status optim_new(struct optim **out, const struct param_table *t, const str
 void optim_free(struct optim *o);
 /* One step over n_examples (sum over the batch): changes p->w in place and touches p (a new generation).  g is only
  * read; the caller clears it.  n_examples 0: nothing happens.  A gradient that is not finite: nothing changes,
- * optim_refused counts it, and the result is OK.  OOM: sparse accumulators; UNSUPPORTED: a backend whose memory the host
- * cannot see. */
+ * optim_refused counts it, and the result is OK.  OOM: sparse accumulators; UNSUPPORTED: a backend whose memory the
+ * host cannot see. */
 enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
                        uint64_t n_examples, struct err *e) MUST_CHECK;
 uint64_t optim_steps(const struct optim *o);   /* applied */
 uint64_t optim_refused(const struct optim *o); /* not applied */
 
-/* Step count, moments and dense accumulators (weights_view.moments).  decode: CORRUPT when the sizes are not the table's. */
+/* Step count, moments and dense accumulators (weights_view.moments).  decode: CORRUPT when the sizes are not the
+ * table's. */
 void optim_encode(struct buf *b, const struct optim *o);
 enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e) MUST_CHECK;
 
@@ -59,7 +60,8 @@ enum status optim_page_put(struct optim *o, struct param_set *p, size_t page, co
 /* Dirty pages to table STORE_HASHED (key: u32 big-endian page; value: 64 weights, 64 accumulators, f32); back; and the
  * word that what was saved is committed (until then a failed save is simply repeated).  Errors of the store and of
  * optim_page_put; CORRUPT: a malformed key or record. */
-enum status optim_sparse_save(const struct optim *o, const struct param_set *p, struct store_txn *t, struct err *e) MUST_CHECK;
+enum status optim_sparse_save(const struct optim *o, const struct param_set *p, struct store_txn *t,
+                              struct err *e) MUST_CHECK;
 void optim_sparse_saved(struct optim *o);
 enum status optim_sparse_load(struct optim *o, struct param_set *p, struct store_txn *t, struct err *e) MUST_CHECK;
 #endif

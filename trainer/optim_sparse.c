@@ -6,8 +6,8 @@ enum status optim_sparse_save(const struct optim *o, const struct param_set *p, 
 {
     for (size_t page = optim_dirty_page(o, 0); page != SIZE_MAX; page = optim_dirty_page(o, page + 1)) {
         struct optim_page out;
-        const unsigned char key[4] = {(unsigned char)(page >> 24), (unsigned char)(page >> 16), (unsigned char)(page >> 8),
-                                      (unsigned char)page};
+        const unsigned char key[4] = {(unsigned char)(page >> 24), (unsigned char)(page >> 16),
+                                      (unsigned char)(page >> 8), (unsigned char)page};
         optim_page_get(o, p, page, &out);
         TRY(store_put(t, STORE_HASHED, (struct str){(const char *)key, sizeof key},
                       (struct str){(const char *)&out, sizeof out}, e));

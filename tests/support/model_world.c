@@ -48,7 +48,7 @@ void model_world_shake(struct model_world *w)
     param_touch(w->p);
 }
 
-/* --- slates -------------------------------------------------------------------------------------------------------- */
+/* --- slates ------------------------------------------------------------------------------------------------------- */
 
 static void add_sentences(const struct model_world *w, struct slate *s)
 {
@@ -94,7 +94,8 @@ static struct slate *golden_slate(const struct model_world *w, uint32_t index)
     struct err e;
     size_t n_items, n_events, n_hashed, n;
     assert_ok(slate_new(&s, &e), &e);
-    const float *items = slate_numbers(w, index, "items", &n_items), *events = slate_numbers(w, index, "events", &n_events);
+    const float *items = slate_numbers(w, index, "items", &n_items),
+                *events = slate_numbers(w, index, "events", &n_events);
     const float *hashed = slate_numbers(w, index, "hashed", &n_hashed);
     make_room(s, (uint32_t)n_items / 4, (uint32_t)n_events / 4, (uint32_t)n_hashed / 2);
     s->id = index + 1;
@@ -104,12 +105,14 @@ static struct slate *golden_slate(const struct model_world *w, uint32_t index)
     const float *counts = slate_numbers(w, index, "hashed_n", &n);
     for (uint32_t i = 0; i < s->n_items; i++) {
         const float *x = items + 4 * i;
-        s->items[i] = (struct slate_item){.item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .label = x[2], .weight = x[3]};
+        s->items[i] =
+            (struct slate_item){.item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .label = x[2], .weight = x[3]};
         s->hashed_off[i + 1] = s->hashed_off[i] + (uint32_t)counts[i];
     }
     for (uint32_t i = 0; i < s->n_events; i++) {
         const float *x = events + 4 * i;
-        s->events[i] = (struct slate_event){.item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .age_minutes = x[2], .type = (uint8_t)x[3]};
+        s->events[i] = (struct slate_event){
+            .item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .age_minutes = x[2], .type = (uint8_t)x[3]};
     }
     for (size_t i = 0; i < n_hashed / 2; i++) {
         s->hashed_idx[i] = (uint32_t)hashed[2 * i];
@@ -130,25 +133,29 @@ struct slate *model_world_slate(const struct model_world *w, uint32_t n_items, u
     s->source = SLATE_ORGANIC;
     add_sentences(w, s);
     for (uint32_t i = 0; i < n_items; i++) {
-        s->items[i] = (struct slate_item){.item = i % 7, .sentence = i % WORLD_SENTENCES, .label = i % 5 == 0, .weight = 1};
-        for (uint32_t f = 0; f < WORLD_NUMERIC; f++) s->numeric[i * WORLD_NUMERIC + f] = gradient_number(i * WORLD_NUMERIC + f);
+        s->items[i] =
+            (struct slate_item){.item = i % 7, .sentence = i % WORLD_SENTENCES, .label = i % 5 == 0, .weight = 1};
+        for (uint32_t f = 0; f < WORLD_NUMERIC; f++)
+            s->numeric[i * WORLD_NUMERIC + f] = gradient_number(i * WORLD_NUMERIC + f);
         s->hashed_idx[i] = i * 37;
         s->hashed_val[i] = 1;
         s->hashed_off[i + 1] = i + 1;
     }
     for (uint32_t i = 0; i < n_events; i++)
-        s->events[i] = (struct slate_event){.item = 3 + i, .sentence = i % WORLD_SENTENCES, .age_minutes = 7.0f * (float)i, .type = (uint8_t)(i % 9)};
+        s->events[i] = (struct slate_event){
+            .item = 3 + i, .sentence = i % WORLD_SENTENCES, .age_minutes = 7.0f * (float)i, .type = (uint8_t)(i % 9)};
     return s;
 }
 
-/* --- the rest ------------------------------------------------------------------------------------------------------ */
+/* --- the rest ----------------------------------------------------------------------------------------------------- */
 
-static void configure(struct model_world *w, const char *backend, const char *view, int layers, const char *const *options)
+static void configure(struct model_world *w, const char *backend, const char *view, int layers,
+                      const char *const *options)
 {
-    static const char *const always[] = {"model.events=5", "model.hashed_bits=8", "model.concat_tokens=32",
-                                         "train.learning_rate=2e-3", "train.head_rate=1e-2", "train.match_rate=5e-3",
-                                         "train.linear_rate=0.1", "train.hashed_rate=0.05", "train.weight_decay=0.01",
-                                         "train.clip_norm=0.5", "train.warmup_steps=3"};
+    static const char *const always[] = {
+        "model.events=5",          "model.hashed_bits=8",   "model.concat_tokens=32", "train.learning_rate=2e-3",
+        "train.head_rate=1e-2",    "train.match_rate=5e-3", "train.linear_rate=0.1",  "train.hashed_rate=0.05",
+        "train.weight_decay=0.01", "train.clip_norm=0.5",   "train.warmup_steps=3"};
     struct err e;
     char text[32];
     assert_ok(conf_new(&w->conf, &e), &e);
@@ -161,7 +168,8 @@ static void configure(struct model_world *w, const char *backend, const char *vi
     for (; options != NULL && *options != NULL; options++) assert_ok(conf_set_option(w->conf, *options, &e), &e);
 }
 
-void model_world_open(struct model_world *w, const char *backend, const char *view, int layers, const char *const *options)
+void model_world_open(struct model_world *w, const char *backend, const char *view, int layers,
+                      const char *const *options)
 {
     struct err e;
     char path[600];
@@ -175,7 +183,8 @@ void model_world_open(struct model_world *w, const char *backend, const char *vi
     assert_ok(model_new(&w->model, w->conf, w->enc, WORLD_NUMERIC, &e), &e);
     if (model_wants_states(w->model))
         assert_ok(state_cache_new(&w->states, w->enc, model_frozen_layers(w->model), model_wants_tokens(w->model),
-                                  1 << 20, 1, backend, &e), &e);
+                                  1 << 20, 1, backend, &e),
+                  &e);
     assert_ok(param_set_new(&w->p, model_table(w->model), &e), &e);
     assert_ok(model_init_params(w->model, 1, w->p, &e), &e);
     assert_ok(model_run_new(&w->run, w->model, w->states, true, &e), &e);

@@ -77,8 +77,8 @@ static void test_fingerprint_tells_models_apart(void **state)
     }
 }
 
-static void refuse(struct model_world *w, const char *key, const char *value, const struct encoder *enc, uint32_t n_numeric,
-                   const char *says)
+static void refuse(struct model_world *w, const char *key, const char *value, const struct encoder *enc,
+                   uint32_t n_numeric, const char *says)
 {
     struct model *m = (struct model *)w;
     struct err e;
@@ -115,7 +115,8 @@ static void test_initial_values(void **state)
     struct err e;
     model_world_open(&w, "cpu", "pooled", 2, NULL);
     const struct encoder_layer *l = encoder_layer(w.enc, 2);
-    const struct param *up = model_world_param(&w, "text.layer.2.up.weight"), *rank = model_world_param(&w, "text.rank");
+    const struct param *up = model_world_param(&w, "text.layer.2.up.weight"),
+                       *rank = model_world_param(&w, "text.rank");
     assert_memory_equal(w.p->w + up->offset, l->up.w, up->n * sizeof(float));
     const struct param *zero[] = {model_world_param(&w, "text.head"), model_world_param(&w, "match.map"),
                                   model_world_param(&w, "match.linear"), model_world_param(&w, "numeric.weight")};

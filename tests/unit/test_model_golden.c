@@ -19,7 +19,8 @@ static void name_of(char out[128], const char *at, const char *what)
     (void)snprintf(out, 128, "%s.%s", at, what);
 }
 
-static void compare(const struct model_world *w, const char *at, const char *what, const float *got, size_t n, double near)
+static void compare(const struct model_world *w, const char *at, const char *what, const float *got, size_t n,
+                    double near)
 {
     char name[128];
     size_t n_want;
@@ -82,8 +83,10 @@ static void check_gradients(struct model_world *w, const char *at)
         const struct param *p = &t->params[i];
         char what[100];
         (void)snprintf(what, sizeof what, "grad.%.80s", p->name);
-        if (p->group == PARAM_SPARSE) compare(w, at, what, sparse, p->n, NEAR);
-        else if (p->group != PARAM_STAT) compare(w, at, what, g->dense + p->offset, p->n, NEAR);
+        if (p->group == PARAM_SPARSE)
+            compare(w, at, what, sparse, p->n, NEAR);
+        else if (p->group != PARAM_STAT)
+            compare(w, at, what, g->dense + p->offset, p->n, NEAR);
     }
 }
 

@@ -1,4 +1,5 @@
-/* test_model_run.c - scoring and learning: one slate alone or in chunks, joint_top, what is refused, resume, allocations. */
+/* test_model_run.c - scoring and learning: one slate alone or in chunks, joint_top, what is refused, resume,
+ * allocations. */
 #include "model/model.h"
 #include "tests/support/check.h"
 #include "tests/support/gradient.h"
@@ -103,8 +104,10 @@ static void test_joint_top_gives_text_only_to_the_best(void **state)
     for (size_t i = 0; i < N; i++) {
         size_t better = 0;
         for (size_t j = 0; j < N; j++) better += cheap[j] > cheap[i] || (cheap[j] == cheap[i] && j < i);
-        if (better < TOP) near(&joint_parts[i], &parts[i], 1, 1e-5);
-        else assert_float_equal(joint_parts[i], 0.0f, 0.0f);
+        if (better < TOP)
+            near(&joint_parts[i], &parts[i], 1, 1e-5);
+        else
+            assert_float_equal(joint_parts[i], 0.0f, 0.0f);
         if (better < TOP) near(&joint[i], &all[i], 1, 1e-5);
     }
     near(joint_parts + N, parts + N, 3 * N, 0);
@@ -126,7 +129,8 @@ static void test_logit_is_the_sum_of_bias_and_parts(void **state)
     const float bias = w.p->w[model_world_param(&w, "bias")->offset + 1]; /* slate 2 is organic */
     assert_ok(model_score(w.run, s, 0, logits, parts, &e), &e);
     for (size_t i = 0; i < s->n_items; i++) {
-        const float sum = bias + parts[i] + parts[s->n_items + i] + parts[2 * s->n_items + i] + parts[3 * s->n_items + i];
+        const float sum =
+            bias + parts[i] + parts[s->n_items + i] + parts[2 * s->n_items + i] + parts[3 * s->n_items + i];
         assert_float_equal(logits[i], sum, 0.0f);
     }
     model_world_close(&w);
@@ -146,7 +150,8 @@ static void test_a_loss_that_is_not_finite_adds_nothing(void **state)
     param_touch(w.p);
     assert_int_equal(model_learn(w.run, w.slates[0], 1, &loss, &e), STATUS_CORRUPT);
     const struct model_grads *g = model_grads(w.run);
-    for (size_t i = 0; i < model_table(w.model)->group_first[PARAM_STAT]; i++) assert_float_equal(g->dense[i], 0.0f, 0.0f);
+    for (size_t i = 0; i < model_table(w.model)->group_first[PARAM_STAT]; i++)
+        assert_float_equal(g->dense[i], 0.0f, 0.0f);
     assert_int_equal(g->n_rows, 0);
     model_run_encode(&after, w.run);
     assert_int_equal(before.n, after.n);

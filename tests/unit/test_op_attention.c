@@ -21,18 +21,18 @@ static struct tape_value attention(struct tape *t, const struct tape_value *in, 
 static void check(struct shape s, bool prefix_frozen)
 {
     const size_t Nq = (size_t)s.q_off[s.n], Nk = (size_t)s.k_off[s.n];
-    const struct gradient_input in[] = {{"q", Nq, s.C, 1, 0, false}, {"kv", Nk, 2 * s.C, 1, 0, false},
-                                        {"prefix", s.P, 2 * s.C, 1, 0, prefix_frozen}};
+    const struct gradient_input in[] = {
+        {"q", Nq, s.C, 1, 0, false}, {"kv", Nk, 2 * s.C, 1, 0, false}, {"prefix", s.P, 2 * s.C, 1, 0, prefix_frozen}};
     gradient_check_all(in, s.P > 0 ? 3 : 2, attention, &s, 1e-2, 2e-3);
 }
 
 static void test_attention_gradients(void **state)
 {
     (void)state;
-    check((struct shape){2, 6, 3, 2, {0, 1, 3}, {0, 2, 5}}, false);  /* segments and prefix, fewer queries than keys */
+    check((struct shape){2, 6, 3, 2, {0, 1, 3}, {0, 2, 5}}, false); /* segments and prefix, fewer queries than keys */
     check((struct shape){2, 8, 4, 3, {0, 1, 2, 3}, {0, 1, 2, 3}}, false); /* pooled: one row each */
-    check((struct shape){1, 5, 2, 2, {0, 2, 3}, {0, 2, 3}}, true);   /* a prefix that wants no gradient */
-    check((struct shape){3, 6, 0, 2, {0, 3, 5}, {0, 3, 5}}, false);  /* no prefix */
+    check((struct shape){1, 5, 2, 2, {0, 2, 3}, {0, 2, 3}}, true);        /* a prefix that wants no gradient */
+    check((struct shape){3, 6, 0, 2, {0, 3, 5}, {0, 3, 5}}, false);       /* no prefix */
 }
 
 /* A segment's result does not change with another segment's rows; it changes with the prefix. */

@@ -12,19 +12,21 @@ struct shape {
 static struct tape_value linear(struct tape *t, const struct tape_value *in, void *user)
 {
     const struct shape *s = user;
-    const struct op_matrix w = {{in[1].x, s->O, s->I, NULL}, s->bias ? in[2].x : NULL, in[1].dx, s->bias ? in[2].dx : NULL};
+    const struct op_matrix w = {
+        {in[1].x, s->O, s->I, NULL}, s->bias ? in[2].x : NULL, in[1].dx, s->bias ? in[2].dx : NULL};
     return op_linear(t, in[0], &w, s->act);
 }
 
 static void test_linear_gradients(void **state)
 {
     (void)state;
-    const struct shape shapes[] = {{3, 5, 4, KERN_ACT_NONE, true},  {1, 7, 1, KERN_ACT_NONE, false},
-                                   {4, 3, 6, KERN_ACT_GELU, true},  {2, 17, 5, KERN_ACT_GELU_NEW, true},
+    const struct shape shapes[] = {{3, 5, 4, KERN_ACT_NONE, true}, {1, 7, 1, KERN_ACT_NONE, false},
+                                   {4, 3, 6, KERN_ACT_GELU, true}, {2, 17, 5, KERN_ACT_GELU_NEW, true},
                                    {5, 4, 3, KERN_ACT_GELU, true}, {0, 4, 3, KERN_ACT_NONE, true}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         struct shape s = shapes[i];
-        const struct gradient_input in[] = {{"x", s.N, s.I, 1, 0, false}, {"w", s.O, s.I, 1, 0, false}, {"b", 1, s.O, 1, 0, false}};
+        const struct gradient_input in[] = {
+            {"x", s.N, s.I, 1, 0, false}, {"w", s.O, s.I, 1, 0, false}, {"b", 1, s.O, 1, 0, false}};
         gradient_check_all(in, s.bias ? 3 : 2, linear, &s, 1e-2, 1e-3);
     }
 }
@@ -34,8 +36,10 @@ static void test_linear_relu_gradients(void **state)
 {
     (void)state;
     struct shape s = {3, 2, 3, KERN_ACT_RELU, true};
-    const struct gradient_input up[] = {{"x", 3, 2, 0.2f, 1, false}, {"w", 3, 2, 0.2f, 1, false}, {"b", 1, 3, 0.1f, 0, false}};
-    const struct gradient_input down[] = {{"x", 3, 2, 0.2f, 1, false}, {"w", 3, 2, 0.2f, -1, false}, {"b", 1, 3, 0.1f, 0, false}};
+    const struct gradient_input up[] = {
+        {"x", 3, 2, 0.2f, 1, false}, {"w", 3, 2, 0.2f, 1, false}, {"b", 1, 3, 0.1f, 0, false}};
+    const struct gradient_input down[] = {
+        {"x", 3, 2, 0.2f, 1, false}, {"w", 3, 2, 0.2f, -1, false}, {"b", 1, 3, 0.1f, 0, false}};
     gradient_check_all(up, 3, linear, &s, 1e-2, 1e-3);
     gradient_check_all(down, 3, linear, &s, 1e-2, 1e-3);
 }
@@ -44,8 +48,10 @@ static void test_linear_frozen_input_or_weight(void **state)
 {
     (void)state;
     struct shape s = {3, 5, 4, KERN_ACT_GELU, true};
-    const struct gradient_input frozen_x[] = {{"x", 3, 5, 1, 0, true}, {"w", 4, 5, 1, 0, false}, {"b", 1, 4, 1, 0, false}};
-    const struct gradient_input frozen_w[] = {{"x", 3, 5, 1, 0, false}, {"w", 4, 5, 1, 0, true}, {"b", 1, 4, 1, 0, true}};
+    const struct gradient_input frozen_x[] = {
+        {"x", 3, 5, 1, 0, true}, {"w", 4, 5, 1, 0, false}, {"b", 1, 4, 1, 0, false}};
+    const struct gradient_input frozen_w[] = {
+        {"x", 3, 5, 1, 0, false}, {"w", 4, 5, 1, 0, true}, {"b", 1, 4, 1, 0, true}};
     gradient_check_all(frozen_x, 3, linear, &s, 1e-2, 1e-3);
     gradient_check_all(frozen_w, 3, linear, &s, 1e-2, 1e-3);
 }

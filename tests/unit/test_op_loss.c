@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum { K = 3, ROWS = 5 };
-static const uint32_t off[K + 1] = {0, 3, 3, 5}, idx[] = {4, 1, 4, 0, 2}; /* a row twice in one candidate; one without any */
+static const uint32_t off[K + 1] = {0, 3, 3, 5},
+                              idx[] = {4, 1, 4, 0, 2}; /* a row twice in one candidate; one without any */
 static const float val[] = {0.5f, -2, 1, 3, 1};
 static float got_dz[K];
 

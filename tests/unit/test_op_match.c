@@ -18,12 +18,15 @@ static struct tape_value match(struct tape *t, const struct tape_value *in, void
 static void test_match_gradients(void **state)
 {
     (void)state;
-    static const uint8_t none[15], some[15] = {1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1}; /* the last has nothing left */
+    static const uint8_t none[15],
+        some[15] = {1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1}; /* the last has nothing left */
     const uint8_t *const selves[] = {none, some};
     for (int i = 0; i < 2; i++) {
         struct shape s = {3, 5, selves[i]};
-        const struct gradient_input in[] = {{"s", 3, 5, 1, 0, false}, {"b", 5, 1, 1, 0, false}, {"tau", 2, 1, 0.5f, 3, false}};
-        const struct gradient_input frozen[] = {{"s", 3, 5, 1, 0, true}, {"b", 5, 1, 1, 0, true}, {"tau", 2, 1, 0.5f, 3, false}};
+        const struct gradient_input in[] = {
+            {"s", 3, 5, 1, 0, false}, {"b", 5, 1, 1, 0, false}, {"tau", 2, 1, 0.5f, 3, false}};
+        const struct gradient_input frozen[] = {
+            {"s", 3, 5, 1, 0, true}, {"b", 5, 1, 1, 0, true}, {"tau", 2, 1, 0.5f, 3, false}};
         gradient_check_all(in, 3, match, &s, 5e-3, 2e-3);
         gradient_check_all(frozen, 3, match, &s, 5e-3, 2e-3);
     }
@@ -41,9 +44,9 @@ static void test_match_values(void **state)
     tape_init(&t, k, false);
     const struct tape_value y = op_match(&t, (struct tape_value){s, NULL, 1, 2}, (struct tape_value){b, NULL, 2, 1},
                                          (struct tape_value){tau, NULL, 1, 1}, self);
-    const double p = 1.0 / (1.0 + exp(1.0)); /* softmax(b) of event 0 */
+    const double p = 1.0 / (1.0 + exp(1.0));                              /* softmax(b) of event 0 */
     assert_float_equal(y.x[0], (float)(p * 0.5 - (1 - p) * 0.25), 1e-6f); /* the candidate itself is included */
-    assert_float_equal(y.x[1], 0.5f, 1e-6f);                     /* only event 0 is left */
+    assert_float_equal(y.x[1], 0.5f, 1e-6f);                              /* only event 0 is left */
     assert_float_equal(y.x[2], 1.0f, 0.0f);
     tape_fini(&t);
     kern_free(k);

@@ -22,8 +22,10 @@ static struct tape_value embed_from_nothing(struct tape *t, const struct tape_va
 static void test_embed_gradients(void **state)
 {
     (void)state;
-    const struct gradient_input in[] = {{"base", 4, 5, 1, 0, false}, {"a", 3, 5, 1, 0, false}, {"b", 2, 5, 1, 0, false}};
-    const struct gradient_input frozen[] = {{"base", 4, 5, 1, 0, true}, {"a", 3, 5, 1, 0, false}, {"b", 2, 5, 1, 0, true}};
+    const struct gradient_input in[] = {
+        {"base", 4, 5, 1, 0, false}, {"a", 3, 5, 1, 0, false}, {"b", 2, 5, 1, 0, false}};
+    const struct gradient_input frozen[] = {
+        {"base", 4, 5, 1, 0, true}, {"a", 3, 5, 1, 0, false}, {"b", 2, 5, 1, 0, true}};
     const struct gradient_input table[] = {{"table", 2, 3, 1, 0, false}};
     gradient_check_all(in, 3, embed, NULL, 1e-2, 1e-3);
     gradient_check_all(frozen, 3, embed, NULL, 1e-2, 1e-3);

@@ -1,8 +1,9 @@
-/* test_optim.c - the optimiser against its formulas in double, clipping, warm-up, refusal, and what a checkpoint keeps. */
-#include "trainer/optim.h"
+/* test_optim.c - the optimiser against its formulas in double, clipping, warm-up, refusal, and what a checkpoint
+ * keeps. */
 #include "tests/support/check.h"
 #include "tests/support/gradient.h"
 #include "tests/support/tmpdir.h"
+#include "trainer/optim.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +58,8 @@ static void set_grads(struct world *w, size_t step)
     memset(w->dense, 0, sizeof w->dense);
     for (size_t i = 0; i < 3; i++) {
         const struct param *q = param_at(&w->t, w->at[i]);
-        for (size_t j = 0; j < q->n; j++) w->dense[q->offset + j] = 3.0f * gradient_number(7000 + 50 * step + 17 * i + j);
+        for (size_t j = 0; j < q->n; j++)
+            w->dense[q->offset + j] = 3.0f * gradient_number(7000 + 50 * step + 17 * i + j);
     }
     w->g.n_rows = 3;
     for (size_t i = 0; i < 3; i++) {
@@ -76,8 +78,10 @@ static void plain_read(struct plain *x, const struct world *w)
 {
     memset(x, 0, sizeof *x);
     for (size_t i = 0; i < 17; i++) x->w[i] = (double)w->p->w[i < 12 ? i : param_at(&w->t, w->at[B])->offset + i - 12];
-    for (size_t i = 0; i < 6; i++) x->linear[i] = (double)w->p->w[param_at(&w->t, w->at[LINEAR])->offset + i], x->acc[i] = 1;
-    for (size_t i = 0; i < 200; i++) x->hashed[i] = (double)w->p->w[param_at(&w->t, w->at[HASHED])->offset + i], x->hashed_acc[i] = 1;
+    for (size_t i = 0; i < 6; i++)
+        x->linear[i] = (double)w->p->w[param_at(&w->t, w->at[LINEAR])->offset + i], x->acc[i] = 1;
+    for (size_t i = 0; i < 200; i++)
+        x->hashed[i] = (double)w->p->w[param_at(&w->t, w->at[HASHED])->offset + i], x->hashed_acc[i] = 1;
 }
 
 static void plain_adamw(struct plain *x, const struct world *w, size_t t, double n, double clip, double warmup)
@@ -225,8 +229,10 @@ static void save(struct world *w, struct store *s, struct buf *dense)
     do {
         assert_ok(store_begin(&t, s, true, &e), &e);
         st = optim_sparse_save(w->o, w->p, t, &e);
-        if (st == STATUS_OK) st = store_commit(t, &e);
-        else store_abort(t);
+        if (st == STATUS_OK)
+            st = store_commit(t, &e);
+        else
+            store_abort(t);
     } while (st == STATUS_AGAIN);
     assert_ok(st, &e);
     optim_sparse_saved(w->o);

@@ -1,7 +1,7 @@
 /* test_param.c - layout of the table, identity of a block, and the way through a weight file and back. */
+#include "base/arena.h"
 #include "model/param.h"
 #include "tests/support/check.h"
-#include "base/arena.h"
 #include <math.h>
 #include <string.h>
 
@@ -194,12 +194,9 @@ static void test_from_view_refuses_what_differs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layout_by_group_and_aligned),
-        cmocka_unit_test(test_add_refuses),
-        cmocka_unit_test(test_survives_each_failing_allocation),
-        cmocka_unit_test(test_set_is_counted_and_named),
-        cmocka_unit_test(test_weight_file_round_trip),
-        cmocka_unit_test(test_from_view_refuses_what_differs),
+        cmocka_unit_test(test_layout_by_group_and_aligned),      cmocka_unit_test(test_add_refuses),
+        cmocka_unit_test(test_survives_each_failing_allocation), cmocka_unit_test(test_set_is_counted_and_named),
+        cmocka_unit_test(test_weight_file_round_trip),           cmocka_unit_test(test_from_view_refuses_what_differs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,8 +74,8 @@ static void test_age_buckets(void **state)
     static const struct {
         float minutes;
         int bucket;
-    } cases[] = {{0, 0}, {-1, 0}, {NAN, 0}, {1.8f, 0}, {1.9f, 1}, {6.9f, 1}, {7.1f, 2}, {60, 3}, {1440, 6}, {10080, 8},
-                 {525600, 12}, {1e7f, 15}, {INFINITY, 15}};
+    } cases[] = {{0, 0},  {-1, 0},   {NAN, 0},   {1.8f, 0},    {1.9f, 1},  {6.9f, 1},     {7.1f, 2},
+                 {60, 3}, {1440, 6}, {10080, 8}, {525600, 12}, {1e7f, 15}, {INFINITY, 15}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(part_age_bucket(cases[i].minutes), cases[i].bucket);
 }
@@ -95,10 +95,8 @@ static void test_widening_is_that_of_the_kernels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_keep_order_of_first_touch_and_sum),
-        cmocka_unit_test(test_rows_agree_with_an_array),
-        cmocka_unit_test(test_rows_survive_each_failing_allocation),
-        cmocka_unit_test(test_age_buckets),
+        cmocka_unit_test(test_rows_keep_order_of_first_touch_and_sum), cmocka_unit_test(test_rows_agree_with_an_array),
+        cmocka_unit_test(test_rows_survive_each_failing_allocation),   cmocka_unit_test(test_age_buckets),
         cmocka_unit_test(test_widening_is_that_of_the_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,8 @@ static void test_gradients_are_summed_by_row(void **state)
         s->hashed_idx[i] = idx[i];
         s->hashed_val[i] = 0.5f * (float)(i + 1);
         s->items[i].weight = (float)(i + 1);
-        want[idx[i] % 256] += 2 * (double)s->items[i].weight * (0.5 - (double)s->items[i].label) * (double)s->hashed_val[i];
+        want[idx[i] % 256] +=
+            2 * (double)s->items[i].weight * (0.5 - (double)s->items[i].label) * (double)s->hashed_val[i];
     }
     assert_ok(model_learn(w.run, s, 1, &loss, &e), &e);
     assert_ok(model_learn(w.run, s, 1, &loss, &e), &e);

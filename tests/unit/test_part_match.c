@@ -1,4 +1,5 @@
-/* test_part_match.c - behaviour of late interaction beyond the golden numbers: no history, the candidate itself, bounds. */
+/* test_part_match.c - behaviour of late interaction beyond the golden numbers: no history, the candidate itself,
+ * bounds. */
 #include "model/model.h"
 #include "tests/support/check.h"
 #include "tests/support/gradient.h"

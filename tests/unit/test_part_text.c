@@ -55,7 +55,8 @@ static void check_differences(const char *view, int layers)
             const size_t at = p->offset + (k * 7919) % p->n;
             const double want = slope(&w, s, at, 1e-2), got = (double)model_grads(w.run)->dense[at];
             if (!(fabs(want - got) <= 3e-3 * (1 + fabs(want))))
-                fail_msg("%s K=%d: d%s[%zu] is %g, differences say %g", view, layers, p->name, at - p->offset, got, want);
+                fail_msg("%s K=%d: d%s[%zu] is %g, differences say %g", view, layers, p->name, at - p->offset, got,
+                         want);
         }
     }
     model_world_close(&w);

@@ -1,7 +1,7 @@
 /* test_tape.c - memory of the tape: marks, merging, out of memory, and what is not recorded. */
+#include "model/op.h"
 #include "model/tape.h"
 #include "tests/support/check.h"
-#include "model/op.h"
 #include <string.h>
 
 static struct kern *kern;
