@@ -290,11 +290,12 @@ void http_close(struct http *h, int64_t drain_ms)
 {
     if (h == NULL) return;
     atomic_store(&h->shared.draining, true);
-    const int fd = MHD_quiesce_daemon(h->daemon); /* ours again: it listens no more */
-    if (fd >= 0) (void)close(fd);
+    const int fd = MHD_quiesce_daemon(h->daemon); /* ours again: nobody accepts from it any more */
+    if (fd >= 0) (void)shutdown(fd, SHUT_RDWR);   /* and nobody gets into its queue */
     for (int64_t ms = 0; ms < drain_ms && atomic_load(&h->under_way) > 0; ms += 5)
         (void)nanosleep(&(struct timespec){0, 5000000}, NULL);
     MHD_stop_daemon(h->daemon);
+    if (fd >= 0) (void)close(fd);
     free_all(h);
 }
 

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 
 #define SCORE_RECORD_BYTES ((size_t)128 << 20) /* decoded records in memory */
-#define SCORE_SERVED_QUEUE 1024                /* answers waiting to be logged */
+#define SCORE_SERVED_QUEUE 256                 /* answers waiting to be logged */
 #define SCORE_SERVED_ITEMS 1000                /* items of one logged answer at most */
 
 struct score_served { /* one answer on its way to fr:m:served: fields as text, one after the other */

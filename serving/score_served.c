@@ -1,6 +1,6 @@
 /* score_served.c - answers as given, into the stream fr:m:served, from a thread of their own.
  *
- * Entries come from a fixed set, so a request allocates nothing here once their texts have grown.  When none is free, or
+ * Entries come from a fixed set with room for a usual answer, so a request allocates nothing here.  When none is free, or
  * Redis is away, the answer is not logged, and counted.
  */
 #include "base/log.h"
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define FIELDS_MAX 24
+#define TEXT_BYTES 4096 /* room of an entry from the start: some forty items */
 #define IN_FLIGHT 64
 
 enum status score_served_open(struct score *s, struct err *e)
@@ -22,7 +23,11 @@ enum status score_served_open(struct score *s, struct err *e)
     if (s->entries == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for the log of answers");
     TRY(queue_new(&s->served, SCORE_SERVED_QUEUE + 1, e));
     TRY(queue_new(&s->spare, SCORE_SERVED_QUEUE + 1, e));
-    for (size_t i = 0; i < SCORE_SERVED_QUEUE; i++) TRY(queue_push_for(s->spare, &s->entries[i], 0));
+    for (size_t i = 0; i < SCORE_SERVED_QUEUE; i++) {
+        struct score_served *x = &s->entries[i];
+        if (buf_room(&x->text, TEXT_BYTES) == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for the log of answers");
+        TRY(queue_push_for(s->spare, x, 0));
+    }
     return redis_open(&s->served_redis, s->conf, s->clock, e);
 }
 
