@@ -2,6 +2,7 @@
 #include "tests/support/gradient.h"
 #include "tests/support/check.h"
 #include <math.h>
+#include <stdbool.h>
 
 #define START 7.0f
 
@@ -19,11 +20,22 @@ struct check {
     void *user;
 };
 
+/* A tape whose memory is full of NaN, so that what should have been written or zeroed shows. */
+static void dirty_tape(struct tape *t, struct kern *k, bool record)
+{
+    enum { N = 1 << 14 };
+    tape_init(t, k, record);
+    float *x = tape_floats(t, N);
+    assert_non_null(x);
+    for (size_t i = 0; i < N; i++) x[i] = NAN;
+    tape_reset(t);
+}
+
 /* The scalar, without recording. */
 static double scalar(struct check *c)
 {
     struct tape t;
-    tape_init(&t, c->kern, false);
+    dirty_tape(&t, c->kern, false);
     const struct tape_value y = c->fn(&t, c->in, c->user);
     assert_false(t.oom);
     double sum = 0;
@@ -48,7 +60,7 @@ static double slope(struct check *c, float *at, double h)
 static void walk_back(struct check *c)
 {
     struct tape t;
-    tape_init(&t, c->kern, true);
+    dirty_tape(&t, c->kern, true);
     const struct tape_value y = c->fn(&t, c->in, c->user);
     assert_false(t.oom);
     assert_non_null(y.dx);

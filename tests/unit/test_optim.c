@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { W = 0, B, LINEAR, HASHED };
+enum { W = 0, B, LINEAR, HASHED, ROWS = 9000 };
 
 struct world {
     struct kern *kern;
@@ -34,7 +34,7 @@ static void open_world(struct world *w, const char *clip, const char *warmup)
     assert_ok(param_table_add(&w->t, "w", PARAM_ADAMW, 2, (uint32_t[]){3, 4}, 0.01f, 0.1f, &w->at[W], &e), &e);
     assert_ok(param_table_add(&w->t, "b", PARAM_ADAMW, 1, (uint32_t[]){5}, 0.003f, 0, &w->at[B], &e), &e);
     assert_ok(param_table_add(&w->t, "linear", PARAM_ADAGRAD, 1, (uint32_t[]){6}, 0.1f, 0, &w->at[LINEAR], &e), &e);
-    assert_ok(param_table_add(&w->t, "hashed", PARAM_SPARSE, 1, (uint32_t[]){200}, 0.05f, 0, &w->at[HASHED], &e), &e);
+    assert_ok(param_table_add(&w->t, "hashed", PARAM_SPARSE, 1, (uint32_t[]){ROWS}, 0.05f, 0, &w->at[HASHED], &e), &e);
     assert_ok(param_table_seal(&w->t, &e), &e);
     assert_ok(param_set_new(&w->p, &w->t, &e), &e);
     for (size_t i = 0; i < w->t.n; i++) {
@@ -63,7 +63,7 @@ static void set_grads(struct world *w, size_t step)
     }
     w->g.n_rows = 3;
     for (size_t i = 0; i < 3; i++) {
-        w->rows[i] = (uint32_t)(step * 31 + i * 64) % 200;
+        w->rows[i] = (uint32_t)(step * 31 + i * 64) % ROWS;
         w->row_grads[i] = gradient_number(9000 + step * 3 + i);
     }
 }
@@ -71,7 +71,7 @@ static void set_grads(struct world *w, size_t step)
 /* The same rules in double, written from the papers. */
 struct plain {
     double w[17], m[17], v[17]; /* the twelve of w, then the five of b */
-    double linear[6], acc[6], hashed[200], hashed_acc[200];
+    double linear[6], acc[6], hashed[ROWS], hashed_acc[ROWS];
 };
 
 static void plain_read(struct plain *x, const struct world *w)
@@ -80,7 +80,7 @@ static void plain_read(struct plain *x, const struct world *w)
     for (size_t i = 0; i < 17; i++) x->w[i] = (double)w->p->w[i < 12 ? i : param_at(&w->t, w->at[B])->offset + i - 12];
     for (size_t i = 0; i < 6; i++)
         x->linear[i] = (double)w->p->w[param_at(&w->t, w->at[LINEAR])->offset + i], x->acc[i] = 1;
-    for (size_t i = 0; i < 200; i++)
+    for (size_t i = 0; i < ROWS; i++)
         x->hashed[i] = (double)w->p->w[param_at(&w->t, w->at[HASHED])->offset + i], x->hashed_acc[i] = 1;
 }
 
@@ -123,7 +123,7 @@ static void plain_compare(const struct plain *x, const struct world *w)
     plain_read(&now, w);
     for (size_t i = 0; i < 17; i++) assert_true(fabs(now.w[i] - x->w[i]) < 2e-5);
     for (size_t i = 0; i < 6; i++) assert_true(fabs(now.linear[i] - x->linear[i]) < 1e-5);
-    for (size_t i = 0; i < 200; i++) assert_true(fabs(now.hashed[i] - x->hashed[i]) < 1e-5);
+    for (size_t i = 0; i < ROWS; i++) assert_true(fabs(now.hashed[i] - x->hashed[i]) < 1e-5);
 }
 
 static void check_against_formulas(const char *clip, const char *warmup)
@@ -188,23 +188,27 @@ static void test_dirty_pages(void **state)
     struct world w;
     struct err e;
     open_world(&w, "1", "0");
-    assert_int_equal(optim_pages(w.o), 4); /* 200 rows and padding to 208 */
+    assert_int_equal(optim_pages(w.o), 141); /* 9000 rows and padding to 9008 */
     assert_int_equal(optim_dirty_page(w.o, 0), SIZE_MAX);
-    w.g.n_rows = 3;
-    w.rows[0] = 63, w.rows[1] = 199, w.rows[2] = 5;
+    w.g.n_rows = 5;
+    w.rows[0] = 63, w.rows[1] = 8999, w.rows[2] = 5, w.rows[3] = 40 * 64, w.rows[4] = 100 * 64;
     assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 1, &e), &e);
-    assert_int_equal(optim_dirty_count(w.o), 2);
-    assert_int_equal(optim_dirty_page(w.o, 0), 0);
-    assert_int_equal(optim_dirty_page(w.o, 1), 3);
-    assert_int_equal(optim_dirty_page(w.o, 4), SIZE_MAX);
+    const size_t dirty[] = {0, 40, 100, 140};
+    size_t page_no = 0;
+    assert_int_equal(optim_dirty_count(w.o), 4);
+    for (size_t i = 0; i < 4; i++) {
+        page_no = optim_dirty_page(w.o, i == 0 ? 0 : page_no + 1);
+        assert_int_equal(page_no, dirty[i]);
+    }
+    assert_int_equal(optim_dirty_page(w.o, 141), SIZE_MAX);
     optim_sparse_saved(w.o);
     assert_int_equal(optim_dirty_page(w.o, 0), SIZE_MAX);
     struct optim_page page;
-    optim_page_get(w.o, w.p, 3, &page);
-    assert_float_equal(page.w[7], w.p->w[w.t.group_first[PARAM_SPARSE] + 199], 0.0f);
+    optim_page_get(w.o, w.p, 140, &page);
+    assert_float_equal(page.w[39], w.p->w[w.t.group_first[PARAM_SPARSE] + 8999], 0.0f);
     assert_float_equal(page.w[63], 0.0f, 0.0f);
     assert_float_equal(page.acc[63], 1.0f, 0.0f);
-    assert_int_equal(optim_page_put(w.o, w.p, 4, &page, &e), STATUS_INVALID);
+    assert_int_equal(optim_page_put(w.o, w.p, 141, &page, &e), STATUS_INVALID);
     page.acc[2] = 0.5f;
     assert_int_equal(optim_page_put(w.o, w.p, 3, &page, &e), STATUS_CORRUPT);
     page.acc[2] = NAN;

@@ -178,6 +178,9 @@ static void test_from_view_refuses_what_differs(void **state)
     f.v.tensors[0].shape[1]++;
     assert_int_equal(param_from_view(&f.t, &f.v, 77, f.q, &e), STATUS_INVALID);
     f.v.tensors[0].shape[1]--;
+    f.v.tensors[2].offset += 16;
+    assert_int_equal(param_from_view(&f.t, &f.v, 77, f.q, &e), STATUS_INVALID);
+    f.v.tensors[2].offset -= 16;
     f.v.n_tensors--;
     assert_int_equal(param_from_view(&f.t, &f.v, 77, f.q, &e), STATUS_INVALID);
     f.v.n_tensors++;

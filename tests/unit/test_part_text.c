@@ -84,25 +84,42 @@ static float only_logit(struct model_world *w, const struct slate *s)
 static void test_concat_drops_the_oldest_events_first(void **state)
 {
     (void)state;
+    const char *const limits[] = {"model.concat_tokens=19", "model.concat_tokens=20"};
+    for (int i = 0; i < 2; i++) {
+        struct model_world w;
+        model_world_open(&w, "cpu", "concat", 1, (const char *const[]){"model.parts=text", limits[i], NULL});
+        model_world_shake(&w);
+        struct slate *s =
+            model_world_slate(&w, 1, 4); /* [CLS] and 4 5 6 7 tokens, and the item's 4: three events are 20 */
+        const float before = only_logit(&w, s);
+        s->events[3].sentence = 9;
+        assert_float_equal(only_logit(&w, s), before, 0.0f);
+        s->events[2].sentence = 9;
+        assert_true((only_logit(&w, s) == before) == (i == 0));
+        s->events[1].sentence = 5;
+        assert_true(only_logit(&w, s) != before);
+        slate_free(s);
+        model_world_close(&w);
+    }
+}
+
+/* A newest event that does not fit beside the item is as no history at all; the item stays whole. */
+static void test_concat_keeps_the_item_whole(void **state)
+{
+    (void)state;
     struct model_world w;
     model_world_open(&w, "cpu", "concat", 1, (const char *const[]){"model.parts=text", "model.concat_tokens=16", NULL});
     model_world_shake(&w);
-    struct slate *s = model_world_slate(&w, 1, 4); /* sentences 0 1 2 3: 5 6 7 8 tokens; the item has 5 */
-    const float before = only_logit(&w, s);        /* 1 + 4 + 5 + item 4 = 14: two events fit */
-    s->events[2].sentence = 9;
-    s->events[3].sentence = 9;
-    assert_float_equal(only_logit(&w, s), before, 0.0f);
-    s->events[1].sentence = 5; /* as long as sentence 1 or shorter */
-    assert_true(only_logit(&w, s) != before);
-    s->n_events = 0;
-    const float alone = only_logit(&w, s);
-    s->n_events = 1;
-    s->events[0].sentence = 11; /* too long beside the item: as without history */
-    s->items[0].sentence = 4;
+    struct slate *s = model_world_slate(&w, 1, 1);
+    s->items[0].sentence = 11;  /* ten tokens: 1 + 9 ... */
+    s->events[0].sentence = 10; /* ... and 5 of the event: 15 fit */
+    const float fits = only_logit(&w, s);
+    s->events[0].sentence = 4; /* 8 do not */
     const float too_long = only_logit(&w, s);
     s->n_events = 0;
-    assert_float_equal(only_logit(&w, s), too_long, 0.0f);
-    assert_true(alone != too_long);
+    const float alone = only_logit(&w, s);
+    assert_float_equal(alone, too_long, 0.0f);
+    assert_true(fits != alone);
     slate_free(s);
     model_world_close(&w);
 }
@@ -161,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients_by_differences),
         cmocka_unit_test(test_concat_drops_the_oldest_events_first),
+        cmocka_unit_test(test_concat_keeps_the_item_whole),
         cmocka_unit_test(test_order_of_events_matters),
         cmocka_unit_test(test_every_view_learns_a_slate_by_heart),
     };

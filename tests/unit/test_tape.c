@@ -61,6 +61,7 @@ static void test_reset_merges_and_a_warm_tape_allocates_nothing(void **state)
     for (int round = 0; round < 50; round++) {
         const long before = mem_total();
         tape_reset(&t);
+        assert_true(t.first == NULL || t.first->next == NULL);
         for (int i = 0; i < 20; i++) {
             assert_non_null(tape_floats(&t, (size_t)50000 + (size_t)i * 1000));
             assert_non_null(tape_host(&t, 1000, 8));
