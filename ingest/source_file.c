@@ -11,6 +11,7 @@
 #include "ingest/source_ops.h"
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define HEAD_BLOCK 8192
 #define LETTER_BYTES 65536
@@ -219,6 +220,15 @@ static enum status file_next(struct source *base, struct source_batch *b, int wa
     return st;
 }
 
+/* What is rejected may not be written over what is read. */
+static enum status check_apart(const char *path, const char *letters, struct err *e)
+{
+    struct stat a, b;
+    if (stat(path, &a) != 0 || stat(letters, &b) != 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID, "%s is read, and ingest.dead_letters=%s is the same file; name another one", path,
+                   letters);
+}
+
 static enum status open_one(struct source_file *s, struct log_file *f, const struct conf *c, const char *path,
                             bool letters, struct err *e)
 {
@@ -227,6 +237,7 @@ static enum status open_one(struct source_file *s, struct log_file *f, const str
     f->time_ms = INT64_MIN;
     TRY(preset_new(&f->preset, c, e));
     f->has_header = !preset_wants_header(f->preset);
+    TRY(check_apart(path, c->ingest_dead_letters, e));
     if (letters) {
         TRY(parse_json_new(&f->letters, e));
         max_bytes = max_bytes * 4 + LETTER_BYTES; /* key and value in base64, and headers */

@@ -35,7 +35,11 @@ static enum status open_language(struct job *j, struct err *e)
     TRY(describe_open(&j->templates, c, e));
     if (!conf_list_has(c->model_parts, "text") && !conf_list_has(c->model_parts, "match")) return STATUS_OK;
     TRY(kern_new(&j->kern, c->kernels_backend, e));
-    return encoder_open(&j->encoder, j->kern, c->model_base, e);
+    TRY(encoder_open(&j->encoder, j->kern, c->model_base, e));
+    const size_t ids = token_vocab_size(j->vocab), rows = encoder_shape(j->encoder)->V;
+    if (ids <= rows) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID, "%s: the tokenizer has %zu ids, the model's table %zu rows; take both from one folder",
+                   c->model_base, ids, rows);
 }
 
 static enum status open_learner(struct job *j, struct err *e)
