@@ -35,8 +35,8 @@ static void test_meter_gives_figures_worked_out_by_hand(void **state)
     eval_meter_add(&m, z, NULL, y, NULL, 2);
     eval_meter_figures(&m, &f);
     const double loss = -(log(0.75) + log(0.5)) / 2.0;
-    assert_float_equal(f.logloss, loss, 1e-6);
-    assert_float_equal(f.ne, loss / log(2.0), 1e-6);
+    assert_float_equal(f.logloss, (float)loss, 1e-6);
+    assert_float_equal(f.ne, (float)(loss / log(2.0)), 1e-6);
     assert_float_equal(f.calibration, 1.25, 1e-6);
     assert_float_equal(f.auc, 1.0, 1e-9);
     assert_float_equal(f.gauc, 1.0, 1e-9);
