@@ -32,8 +32,12 @@ static enum status serve_open(struct serve *s, const struct conf *c, struct err 
     TRY(metric_new(&s->metric, e));
     TRY(score_open(&s->score, c, clock_system(), s->metric, e));
     TRY(serve_intake_open(&s->intake, c, e));
-    const struct http_options o = {.conf = c, .clock = clock_system(), .score = s->score, .metric = s->metric,
-                                   .intake = serve_intake_door(s->intake), .version = FRESHET_VERSION};
+    const struct http_options o = {.conf = c,
+                                   .clock = clock_system(),
+                                   .score = s->score,
+                                   .metric = s->metric,
+                                   .intake = serve_intake_door(s->intake),
+                                   .version = FRESHET_VERSION};
     TRY(http_open(&s->http, &o, e));
     TRY(score_start(s->score, e));
     log_info("listening", "address=%s port=%d model=%s", http_address(s->http), http_port(s->http), c->model_name);
@@ -70,14 +74,18 @@ int cmd_serve(int argc, char **argv)
     struct cmd_line line;
     struct err e = {0};
     const struct cmd_option options[] = {
-        {"listen", "ADDRESS:PORT", CMD_KEY, NULL, "serving.listen", "where to listen (serving.listen); port 0 picks a free one"},
+        {"listen", "ADDRESS:PORT", CMD_KEY, NULL, "serving.listen",
+         "where to listen (serving.listen); port 0 picks a free one"},
     };
     const struct cmd_usage usage = {
         .command = "serve",
         .arguments = "",
-        .about = "A scorer: follows the versions that the learner publishes to Redis, verifies each and swaps it in, and answers\n"
-                 "POST /v1/rerank (see also /, /v1/models, /metrics, /v2/health/ready).  model.* and history.* keys must be the\n"
-                 "learner's.  The address is logged as `listening address=... port=...`.  SIGTERM and Ctrl-C finish the requests\n"
+        .about = "A scorer: follows the versions that the learner publishes to Redis, verifies each and swaps it in, "
+                 "and answers\n"
+                 "POST /v1/rerank (see also /, /v1/models, /metrics, /v2/health/ready).  model.* and history.* keys "
+                 "must be the\n"
+                 "learner's.  The address is logged as `listening address=... port=...`.  SIGTERM and Ctrl-C finish "
+                 "the requests\n"
                  "under way and exit 0.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],

@@ -41,7 +41,8 @@ static enum status look(struct top *t, struct err *e)
     redis_clear(t->redis);
     TRY(redis_append(t->redis, e, REDIS_ARGS(STR("HGETALL"), str_from(metrics))));
     TRY(redis_append(t->redis, e, REDIS_ARGS(STR("HGETALL"), str_from(info))));
-    TRY(redis_append(t->redis, e, REDIS_ARGS(STR("XREVRANGE"), str_from(log), STR("+"), STR("-"), STR("COUNT"), STR(LOG_ENTRIES))));
+    TRY(redis_append(t->redis, e,
+                     REDIS_ARGS(STR("XREVRANGE"), str_from(log), STR("+"), STR("-"), STR("COUNT"), STR(LOG_ENTRIES))));
     TRY(redis_get(t->redis, e, &t->metrics));
     TRY(redis_get(t->redis, e, &t->info));
     return redis_get(t->redis, e, &t->log);
@@ -124,17 +125,20 @@ static void write_figures(struct top *t)
     span(lag, metric(t, "lag_ms"));
     span(p50, metric(t, "freshness_p50_ms"));
     span(p99, metric(t, "freshness_p99_ms"));
-    buf_printf(b, "  events    %14.0f   %10.1f /s    lag %.0f events, %s\n", metric(t, "events_total"), metric(t, "events_per_s"),
-               metric(t, "lag_events"), lag);
-    buf_printf(b, "  examples  %14.0f   %10.1f /s    open slates %.0f\n", metric(t, "examples_total"), metric(t, "examples_per_s"),
-               metric(t, "open_slates"));
-    buf_printf(b, "  rejected  %14.0f   duplicates %.0f   skipped %.0f   late %.0f   unmatched %.0f\n\n", metric(t, "rejected_total"),
-               metric(t, "duplicates_total"), metric(t, "skipped_total"), metric(t, "late_total"), metric(t, "unmatched_total"));
-    buf_printf(b, "             %10s %10s %10s %10s %10s %12s\n", "log-loss", "AUC", "GAUC", "NE", "calibr.", "examples");
-    buf_printf(b, "  all        %10.4f %10.4f %10.4f %10.4f %10.3f %12.0f\n", metric(t, "logloss"), metric(t, "auc"), metric(t, "gauc"),
-               metric(t, "ne"), metric(t, "calibration"), metric(t, "evaluated_examples"));
-    buf_printf(b, "  recent     %10.4f %10.4f %10.4f %10s %10.3f %12.0f\n\n", metric(t, "recent_logloss"), metric(t, "recent_auc"),
-               metric(t, "recent_gauc"), "", metric(t, "recent_calibration"), metric(t, "recent_examples"));
+    buf_printf(b, "  events    %14.0f   %10.1f /s    lag %.0f events, %s\n", metric(t, "events_total"),
+               metric(t, "events_per_s"), metric(t, "lag_events"), lag);
+    buf_printf(b, "  examples  %14.0f   %10.1f /s    open slates %.0f\n", metric(t, "examples_total"),
+               metric(t, "examples_per_s"), metric(t, "open_slates"));
+    buf_printf(b, "  rejected  %14.0f   duplicates %.0f   skipped %.0f   late %.0f   unmatched %.0f\n\n",
+               metric(t, "rejected_total"), metric(t, "duplicates_total"), metric(t, "skipped_total"),
+               metric(t, "late_total"), metric(t, "unmatched_total"));
+    buf_printf(b, "             %10s %10s %10s %10s %10s %12s\n", "log-loss", "AUC", "GAUC", "NE", "calibr.",
+               "examples");
+    buf_printf(b, "  all        %10.4f %10.4f %10.4f %10.4f %10.3f %12.0f\n", metric(t, "logloss"), metric(t, "auc"),
+               metric(t, "gauc"), metric(t, "ne"), metric(t, "calibration"), metric(t, "evaluated_examples"));
+    buf_printf(b, "  recent     %10.4f %10.4f %10.4f %10s %10.3f %12.0f\n\n", metric(t, "recent_logloss"),
+               metric(t, "recent_auc"), metric(t, "recent_gauc"), "", metric(t, "recent_calibration"),
+               metric(t, "recent_examples"));
     buf_printf(b, "  version   %8.0f, checkpoint %s ago   in force: %.*s " STR_FMT "\n", metric(t, "version"), age,
                (int)field(t->info, "version").n, field(t->info, "version").p, STR_ARG(field(t->info, "sha256")));
     buf_printf(b, "  freshness p50 %s, p99 %s\n", p50, p99);
@@ -161,10 +165,11 @@ static void write_text(struct top *t)
     char now[CLOCK_TEXT];
     clock_format(clock_system()->wall_ms(clock_system()), now);
     const struct str state = field(t->info, "state"), host = field(t->info, "host");
-    buf_printf(b, "freshet %s   %s   " STR_FMT " on " STR_FMT "\n\n", t->conf->model_name, now, STR_ARG(state.n ? state : STR("no learner seen")),
-               STR_ARG(host.n ? host : STR("?")));
+    buf_printf(b, "freshet %s   %s   " STR_FMT " on " STR_FMT "\n\n", t->conf->model_name, now,
+               STR_ARG(state.n ? state : STR("no learner seen")), STR_ARG(host.n ? host : STR("?")));
     if (t->metrics->n == 0)
-        buf_printf(b, "  no metrics yet: is a learner running with model.name=%s and this Redis?\n", t->conf->model_name);
+        buf_printf(b, "  no metrics yet: is a learner running with model.name=%s and this Redis?\n",
+                   t->conf->model_name);
     else
         write_figures(t);
     write_log(t);
@@ -217,13 +222,15 @@ int cmd_top(int argc, char **argv)
     uint64_t every_ms = 1000;
     const struct cmd_option options[] = {
         {"once", NULL, CMD_FLAG, &once, NULL, "one look, then the end"},
-        {"json", NULL, CMD_FLAG, &json, NULL, "JSON, one object a look: {\"model\",\"metrics\":{},\"info\":{},\"log\":[{}]}"},
+        {"json", NULL, CMD_FLAG, &json, NULL,
+         "JSON, one object a look: {\"model\",\"metrics\":{},\"info\":{},\"log\":[{}]}"},
         {"every", "MS", CMD_COUNT, &every_ms, NULL, "time between looks (default 1000)"},
     };
     const struct cmd_usage usage = {
         .command = "top",
         .arguments = "",
-        .about = "Shows what Redis says of a model: rates, progressive figures, version in force, freshness, rejects, the version\n"
+        .about = "Shows what Redis says of a model: rates, progressive figures, version in force, freshness, rejects, "
+                 "the version\n"
                  "log.  Exit status 1 when Redis cannot be reached.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],

@@ -38,7 +38,8 @@ static enum status check_line(struct serve_intake *i, struct str line, size_t nu
     struct reject r;
     memset(&r, 0, sizeof r);
     if (line.n > (size_t)i->conf->ingest_max_bytes)
-        return ERR_SET(e, STATUS_INVALID, "line %zu: longer than ingest.max_bytes=%lld", number, (long long)i->conf->ingest_max_bytes);
+        return ERR_SET(e, STATUS_INVALID, "line %zu: longer than ingest.max_bytes=%lld", number,
+                       (long long)i->conf->ingest_max_bytes);
     const enum status st = parse_event(i->parse, line, &i->arena, ev, &r, e);
     return st == STATUS_INVALID ? ERR_SET(e, STATUS_INVALID, "line %zu: %s", number, r.text) : st;
 }
@@ -64,7 +65,8 @@ static enum status take(void *user, struct str body, size_t *n, struct err *e)
     *n = 0;
     while (next_line(&rest, &line)) {
         arena_reset(&i->arena);
-        if (++*n > LINES_MAX) return ERR_SET(e, STATUS_FULL, "more than %d events at once; send them in parts", LINES_MAX);
+        if (++*n > LINES_MAX)
+            return ERR_SET(e, STATUS_FULL, "more than %d events at once; send them in parts", LINES_MAX);
         TRY(check_line(i, line, *n, &ev, e));
     }
     if (*n == 0) return ERR_SET(e, STATUS_INVALID, "the body holds no event; give one JSON object a line");
@@ -79,7 +81,8 @@ static enum status take(void *user, struct str body, size_t *n, struct err *e)
 static bool has_kafka(const struct conf *c)
 {
     for (size_t k = 0; k < c->n_kafka; k++)
-        if (strcmp(c->kafka[k].key, "bootstrap.servers") == 0 || strcmp(c->kafka[k].key, "metadata.broker.list") == 0) return true;
+        if (strcmp(c->kafka[k].key, "bootstrap.servers") == 0 || strcmp(c->kafka[k].key, "metadata.broker.list") == 0)
+            return true;
     return false;
 }
 

@@ -26,7 +26,7 @@ struct fetch {
     uint64_t manifest_hash; /* of the manifest given out or refused last */
     bool refused;
     int64_t refused_us;
-    uint64_t version;       /* given out last, with its hash */
+    uint64_t version; /* given out last, with its hash */
     char sha256[HASH_SHA256_HEX];
     struct publish_manifest last; /* of file */
     struct buf file, next;        /* the weight file given out last; the one under way */
@@ -35,12 +35,11 @@ struct fetch {
 
 /* --- the probe ---------------------------------------------------------------------------------------------------- */
 
-static enum status fill_probe(struct slate *s, struct feat *feat, const struct record_user *u, struct record_item *items,
-                              struct err *e)
+static enum status fill_probe(struct slate *s, struct feat *feat, const struct record_user *u,
+                              struct record_item *items, struct err *e)
 {
     struct feat_candidate c[PROBE_ITEMS];
-    for (size_t i = 0; i < PROBE_ITEMS; i++)
-        c[i] = (struct feat_candidate){items[i].id, &items[i], NAN, 1, 0, 0};
+    for (size_t i = 0; i < PROBE_ITEMS; i++) c[i] = (struct feat_candidate){items[i].id, &items[i], NAN, 1, 0, 0};
     slate_reset(s);
     s->id = 1;
     s->source = SLATE_REQUEST;
@@ -65,7 +64,8 @@ static enum status make_probe(struct fetch *f, struct feat *feat, struct err *e)
         st = feat_item_from_attrs(feat, &items[i], str_from(titles[i]), attrs, 2, PROBE_TIME_MS - 60000, e);
     }
     if (st == STATUS_OK)
-        st = feat_user_take(feat, &user, &items[0], items[0].id, EVENT_PURCHASE, "purchase", 2.5, PROBE_TIME_MS - 60000, e);
+        st = feat_user_take(feat, &user, &items[0], items[0].id, EVENT_PURCHASE, "purchase", 2.5, PROBE_TIME_MS - 60000,
+                            e);
     if (st == STATUS_OK) st = fill_probe(f->slate, feat, &user, items, e);
     for (size_t i = 0; i < PROBE_ITEMS; i++) record_item_fini(&items[i]);
     record_user_fini(&user);
@@ -116,7 +116,10 @@ void fetch_free(struct fetch *f)
     mem_free(f);
 }
 
-struct redis *fetch_redis(struct fetch *f) { return f->redis; }
+struct redis *fetch_redis(struct fetch *f)
+{
+    return f->redis;
+}
 
 /* --- the manifest ------------------------------------------------------------------------------------------------- */
 
@@ -126,14 +129,17 @@ static enum status current_version(struct fetch *f, uint64_t *version, struct er
     const struct redis_reply *reply;
     (void)key_current(key, f->name);
     TRY(redis_call(f->redis, e, &reply, REDIS_ARGS(STR("GET"), str_from(key))));
-    if (reply->kind != REDIS_TEXT) return ERR_SET(e, STATUS_NOT_FOUND, "model %s: no version is published yet", f->name);
+    if (reply->kind != REDIS_TEXT)
+        return ERR_SET(e, STATUS_NOT_FOUND, "model %s: no version is published yet", f->name);
     (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(reply->text));
     *version = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0') return ERR_SET(e, STATUS_CORRUPT, "%s: '%s' is no version", key, text);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0')
+        return ERR_SET(e, STATUS_CORRUPT, "%s: '%s' is no version", key, text);
     return STATUS_OK;
 }
 
-static enum status check_manifest(const struct fetch *f, const struct publish_manifest *m, uint64_t version, struct err *e)
+static enum status check_manifest(const struct fetch *f, const struct publish_manifest *m, uint64_t version,
+                                  struct err *e)
 {
     char base[32];
     (void)snprintf(base, sizeof base, "%016" PRIx64, model_fingerprint(f->model));
@@ -141,7 +147,8 @@ static enum status check_manifest(const struct fetch *f, const struct publish_ma
         return ERR_SET(e, STATUS_CORRUPT, "the manifest of version %" PRIu64 " says %" PRIu64, version, m->version);
     if (strcmp(m->base, base) != 0)
         return ERR_SET(e, STATUS_INVALID,
-                       "version %" PRIu64 " was learnt on another base or other parts (fingerprint %s, ours %s); start the scorer "
+                       "version %" PRIu64
+                       " was learnt on another base or other parts (fingerprint %s, ours %s); start the scorer "
                        "with the learner's model.* keys",
                        version, m->base, base);
     return STATUS_OK;
@@ -159,7 +166,8 @@ static enum status get_manifest(struct fetch *f, struct publish_manifest *m, str
     if (reply->kind != REDIS_TEXT) return ERR_SET(e, STATUS_CORRUPT, "%s is missing", key);
     const uint64_t hash = hash_mix(hash_str(reply->text), version);
     const bool early = f->refused && f->clock->mono_us(f->clock) - f->refused_us < REFUSED_RETRY_US;
-    if (hash == f->manifest_hash && (!f->refused || early)) return ERR_SET(e, STATUS_AGAIN, "version %" PRIu64 " was seen", version);
+    if (hash == f->manifest_hash && (!f->refused || early))
+        return ERR_SET(e, STATUS_AGAIN, "version %" PRIu64 " was seen", version);
     f->manifest_hash = hash;
     f->refused = false;
     TRY(publish_manifest_decode(m, reply->text, f->name, e));
@@ -187,7 +195,8 @@ static enum status ask_chunk(struct fetch *f, const struct publish_manifest *m, 
 {
     char key[KEY_MAX], last[24];
     (void)key_chunk(key, f->name, m->chunks[i].version, (uint32_t)i);
-    (void)snprintf(last, sizeof last, "%zu", PUBLISH_CHUNK_BYTES); /* one byte more than a chunk may have: seen as wrong */
+    (void)snprintf(last, sizeof last, "%zu",
+                   PUBLISH_CHUNK_BYTES); /* one byte more than a chunk may have: seen as wrong */
     return redis_append(f->redis, e, REDIS_ARGS(STR("GETRANGE"), str_from(key), STR("0"), str_from(last)));
 }
 
@@ -201,8 +210,8 @@ static enum status take_chunk(struct fetch *f, const struct publish_manifest *m,
                        reply->text.n, chunk_length(m, i));
     TRY(hash_sha256_of(reply->text.p, reply->text.n, hex, e));
     if (strcmp(hex, m->chunks[i].sha256) != 0)
-        return ERR_SET(e, STATUS_CORRUPT, "version %" PRIu64 ": chunk %zu has SHA-256 %s, expected %s", m->version, i, hex,
-                       m->chunks[i].sha256);
+        return ERR_SET(e, STATUS_CORRUPT, "version %" PRIu64 ": chunk %zu has SHA-256 %s, expected %s", m->version, i,
+                       hex, m->chunks[i].sha256);
     memcpy(f->next.p + i * PUBLISH_CHUNK_BYTES, reply->text.p, reply->text.n);
     return STATUS_OK;
 }
@@ -210,7 +219,8 @@ static enum status take_chunk(struct fetch *f, const struct publish_manifest *m,
 static enum status get_chunks(struct fetch *f, const struct publish_manifest *m, struct err *e)
 {
     buf_clear(&f->next);
-    if (buf_room(&f->next, m->bytes) == NULL) return ERR_SET(e, STATUS_OOM, "fetch: no memory for %" PRIu64 " bytes", m->bytes);
+    if (buf_room(&f->next, m->bytes) == NULL)
+        return ERR_SET(e, STATUS_OOM, "fetch: no memory for %" PRIu64 " bytes", m->bytes);
     size_t asked[CHUNKS_IN_FLIGHT];
     for (size_t i = 0; i < m->n_chunks;) {
         size_t n = 0;
@@ -236,7 +246,8 @@ static enum status verify(struct fetch *f, const struct publish_manifest *m, str
     arena_reset(&f->arena);
     TRY(weights_decode(&view, f->next.p, f->next.n, true, &f->arena, e));
     if (view.version != m->version || strcmp(view.sha256, m->sha256) != 0)
-        return ERR_SET(e, STATUS_CORRUPT, "version %" PRIu64 ": its weight file is that of version %" PRIu64, m->version, view.version);
+        return ERR_SET(e, STATUS_CORRUPT, "version %" PRIu64 ": its weight file is that of version %" PRIu64,
+                       m->version, view.version);
     TRY(param_set_new(&v->params, model_table(f->model), e));
     TRY(param_from_view(model_table(f->model), &view, model_fingerprint(f->model), v->params, e));
     TRY(run_probe(f, v->params, e));
@@ -249,10 +260,10 @@ static void log_refusal(struct fetch *f, uint64_t version, const char *why)
     const struct redis_reply *reply;
     (void)key_log(key, f->name);
     (void)snprintf(text, sizeof text, "%" PRIu64, version);
-    const enum status st = redis_call(f->redis, NULL, &reply,
-                                      REDIS_ARGS(STR("XADD"), str_from(key), STR("MAXLEN"), STR("~"), STR("1000"), STR("*"),
-                                                 STR("kind"), STR("refuse"), STR("version"), str_from(text), STR("reason"),
-                                                 str_from(why)));
+    const enum status st =
+        redis_call(f->redis, NULL, &reply,
+                   REDIS_ARGS(STR("XADD"), str_from(key), STR("MAXLEN"), STR("~"), STR("1000"), STR("*"), STR("kind"),
+                              STR("refuse"), STR("version"), str_from(text), STR("reason"), str_from(why)));
     if (st != STATUS_OK) log_limited(LOG_WARN, "fetch", "the refusal could not be written to %s", key);
 }
 

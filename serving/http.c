@@ -18,9 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define IDLE_S 30                /* a connection may be silent this long */
+#define IDLE_S 30                    /* a connection may be silent this long */
 #define REQUEST_US INT64_C(30000000) /* from a request's head to its last byte */
-#define HEADERS_BYTES 32768      /* of one connection */
+#define HEADERS_BYTES 32768          /* of one connection */
 #define TOKEN_MAX 4096
 #define KEEP_BYTES ((size_t)512 << 10) /* larger buffers are not kept between requests */
 #define BEARER "Bearer "
@@ -79,7 +79,8 @@ static void completed(void *cls, struct MHD_Connection *c, void **at, enum MHD_R
 
 /* --- one request -------------------------------------------------------------------------------------------------- */
 
-static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, struct exchange *x, const struct http_reply *r)
+static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, struct exchange *x,
+                                  const struct http_reply *r)
 {
     static const char no_memory[] = "{\"error\":{\"code\":\"out_of_memory\",\"message\":\"out of memory\"}}\n";
     const bool empty = r->body->n == 0 && r->status == 503;
@@ -114,7 +115,8 @@ static enum MHD_Result too_large(struct http *h, struct MHD_Connection *c, struc
     char text[160];
     struct http_reply r = {.body = &x->reply};
     (void)http_methods(&h->shared, str_from(path), &r.route);
-    (void)snprintf(text, sizeof text, "the body is longer than serving.max_body_bytes=%lld", (long long)h->shared.o.conf->serving_max_body);
+    (void)snprintf(text, sizeof text, "the body is longer than serving.max_body_bytes=%lld",
+                   (long long)h->shared.o.conf->serving_max_body);
     x->too_large = true;
     http_error(&r, 413, "too_large", text);
     return send_reply(h, c, x, &r);
@@ -158,7 +160,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     if (*n_upload > 0) return gather(h, x, upload, n_upload);
     if (x->too_large) return too_large(h, c, x, path);
     x->start_us = h->shared.o.clock->mono_us(h->shared.o.clock);
-    const struct http_request q = {str_from(method), str_from(path), {(const char *)x->body.p, x->body.n}, bearer_of(c)};
+    const struct http_request q = {
+        str_from(method), str_from(path), {(const char *)x->body.p, x->body.n}, bearer_of(c)};
     struct http_reply r = {.body = &x->reply};
     http_answer(&h->shared, &q, &r);
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
@@ -178,7 +181,8 @@ static enum status read_token(const char *path, struct buf *token, struct err *e
     const bool got = fgets(line, sizeof line, f) != NULL;
     (void)fclose(f);
     const size_t n = got ? strcspn(line, "\r\n") : 0;
-    if (n == 0) return ERR_SET(e, STATUS_INVALID, "serving.token_file: %s: its first line is empty; put a token there", path);
+    if (n == 0)
+        return ERR_SET(e, STATUS_INVALID, "serving.token_file: %s: its first line is empty; put a token there", path);
     buf_put(token, line, n);
     return buf_status(token, e);
 }
@@ -207,9 +211,10 @@ static enum status listen_on(const char *where, int *out, struct err *e)
     enum status st = resolve(where, &a, e);
     if (st != STATUS_OK) return st;
     const int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 || bind(fd, a->ai_addr, a->ai_addrlen) != 0 ||
-        listen(fd, 512) != 0) {
-        st = ERR_SET(e, STATUS_IO, "serving.listen: %s: %s; choose another, or port 0 for a free one", where, strerror(errno));
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+        bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, 512) != 0) {
+        st = ERR_SET(e, STATUS_IO, "serving.listen: %s: %s; choose another, or port 0 for a free one", where,
+                     strerror(errno));
         if (fd >= 0) (void)close(fd);
     } else {
         *out = fd;
@@ -224,9 +229,10 @@ static enum status name_socket(struct http *h, int fd, struct err *e)
     socklen_t n = sizeof a;
     char port[NI_MAXSERV];
     if (getsockname(fd, (struct sockaddr *)&a, &n) != 0 ||
-        getnameinfo((struct sockaddr *)&a, n, h->host, sizeof h->host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        getnameinfo((struct sockaddr *)&a, n, h->host, sizeof h->host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return ERR_SET(e, STATUS_IO, "http: the socket's address is not to be had: %s", strerror(errno));
-    h->port = atoi(port);
+    h->port = (int)strtol(port, NULL, 10); /* the kernel's own digits */
     return STATUS_OK;
 }
 
@@ -234,7 +240,8 @@ static enum status start(struct http *h, int fd, struct err *e)
 {
     const struct conf *c = h->shared.o.conf;
     const unsigned threads = (unsigned)c->serving_threads;
-    const unsigned connections = (unsigned)c->serving_connections > threads ? (unsigned)c->serving_connections : threads;
+    const unsigned connections =
+        (unsigned)c->serving_connections > threads ? (unsigned)c->serving_connections : threads;
     const unsigned pool = threads > 1 ? threads : 0; /* one thread is no pool */
     h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, h,
                                  MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
@@ -299,5 +306,11 @@ void http_close(struct http *h, int64_t drain_ms)
     free_all(h);
 }
 
-const char *http_address(const struct http *h) { return h->host; }
-int http_port(const struct http *h) { return h->port; }
+const char *http_address(const struct http *h)
+{
+    return h->host;
+}
+int http_port(const struct http *h)
+{
+    return h->port;
+}

@@ -90,7 +90,8 @@ static void events(struct http_shared *s, const struct http_request *q, struct h
     struct err e = {0};
     size_t n = 0;
     if (s->o.intake == NULL) {
-        http_error(r, 501, "no_intake", "this scorer takes no events: set kafka.bootstrap.servers, or produce to the topic");
+        http_error(r, 501, "no_intake",
+                   "this scorer takes no events: set kafka.bootstrap.servers, or produce to the topic");
         return;
     }
     (void)pthread_mutex_lock(&s->intake);

@@ -10,7 +10,8 @@
 #define CODES 12
 #define BUCKETS 14
 static const int codes[CODES] = {200, 202, 400, 401, 404, 405, 408, 413, 429, 500, 501, 503};
-static const double bounds[BUCKETS] = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10}; /* s */
+static const double bounds[BUCKETS] = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
+                                       0.1,    0.2,   0.5,   1,     2,    5,    10}; /* s */
 
 struct described {
     const char *name, *unit, *text;
@@ -26,7 +27,8 @@ static const struct described job[] = {
     METRIC_JOB_LIST(X)
 #undef X
 };
-static const char *const routes[METRIC_ROUTES] = {"rerank", "events", "models", "infer", "metadata", "health", "metrics", "page", "other"};
+static const char *const routes[METRIC_ROUTES] = {"rerank", "events",  "models", "infer", "metadata",
+                                                  "health", "metrics", "page",   "other"};
 static const char *const kinds[] = {"counter", "gauge"};
 
 struct timed {
@@ -155,7 +157,9 @@ static void write_requests(const struct metric *m, struct buf *b)
                 buf_printf(b, "+Inf");
             buf_printf(b, "\"} %llu\n", (unsigned long long)below);
         }
-        buf_printf(b, "freshet_http_request_seconds_sum{route=\"%s\"} %.6f\nfreshet_http_request_seconds_count{route=\"%s\"} %llu\n",
+        buf_printf(b,
+                   "freshet_http_request_seconds_sum{route=\"%s\"} "
+                   "%.6f\nfreshet_http_request_seconds_count{route=\"%s\"} %llu\n",
                    routes[r], (double)atomic_load_explicit(&t->sum_us, memory_order_relaxed) * 1e-6, routes[r],
                    (unsigned long long)below);
     }
@@ -176,19 +180,24 @@ static void write_rows(struct buf *b, const struct described *list, size_t n, co
 {
     buf_printf(b, "| name | type | unit | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < n; i++)
-        buf_printf(b, "| `%s%s` | %s | %s | %s |\n", prefix, list[i].name, kinds[list[i].kind], list[i].unit, list[i].text);
+        buf_printf(b, "| `%s%s` | %s | %s | %s |\n", prefix, list[i].name, kinds[list[i].kind], list[i].unit,
+                   list[i].text);
 }
 
 void metric_write_document(struct buf *b)
 {
-    buf_printf(b, "# Metrics\n\nMade from the table in `serving/metric.h`; do not edit by hand.\n\n"
-                  "## Learner: fields of the Redis hash `fr:m:metrics`\n\n"
-                  "Every field is a number and is there from the first write; one that is undefined is 0 (the count beside it says so).\n"
-                  "Each write also appends all of them to the stream `fr:m:metrics:ts` (bounded, for Grafana's XRANGE).\n"
-                  "Texts (`sha256 version state host owner`) are in the hash `fr:m:info`.\n\n");
+    buf_printf(b,
+               "# Metrics\n\nMade from the table in `serving/metric.h`; do not edit by hand.\n\n"
+               "## Learner: fields of the Redis hash `fr:m:metrics`\n\n"
+               "Every field is a number and is there from the first write; one that is undefined is 0 (the count "
+               "beside it says so).\n"
+               "Each write also appends all of them to the stream `fr:m:metrics:ts` (bounded, for Grafana's XRANGE).\n"
+               "Texts (`sha256 version state host owner`) are in the hash `fr:m:info`.\n\n");
     write_rows(b, job, sizeof job / sizeof *job, "");
     buf_printf(b, "\n## Scorer: `GET /metrics` (Prometheus)\n\n");
     write_rows(b, scorer, sizeof scorer / sizeof *scorer, "freshet_");
-    buf_printf(b, "| `freshet_http_requests_total{route,code}` | counter | requests | requests answered, by route and status |\n"
-                  "| `freshet_http_request_seconds{route}` | histogram | s | time from a request's last byte to its answer |\n");
+    buf_printf(
+        b,
+        "| `freshet_http_requests_total{route,code}` | counter | requests | requests answered, by route and status |\n"
+        "| `freshet_http_request_seconds{route}` | histogram | s | time from a request's last byte to its answer |\n");
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* clang-format off */
 /* name, kind, unit, text: fields of the hash fr:m:metrics and of every entry of fr:m:metrics:ts */
 #define METRIC_JOB_LIST(X)                                                                                             \
     X("events_total", COUNTER, "events", "events taken, rejected ones not counted")                                    \
@@ -39,7 +40,7 @@
     X("open_slates", GAUGE, "slates", "slates that wait for their labels")                                             \
     X("late_total", COUNTER, "events", "behaviours after their slate was settled")                                     \
     X("unmatched_total", COUNTER, "events", "behaviours that no slate shows")                                          \
-    X("unknown_token_frac", GAUGE, "1", "share of [UNK] among the tokens of sentences; above 0.05 the vocabulary does not fit") \
+    X("unknown_token_frac", GAUGE, "1", "share of [UNK] among all tokens; above 0.05 the vocabulary does not fit")      \
     X("users", GAUGE, "users", "users known")                                                                          \
     X("items", GAUGE, "items", "items known")                                                                          \
     X("state_hits_total", COUNTER, "sentences", "frozen states found in memory")                                       \
@@ -49,8 +50,8 @@
     X("version", GAUGE, "1", "newest checkpoint")                                                                      \
     X("version_age_ms", GAUGE, "ms", "since that checkpoint")                                                          \
     X("watermark_ms", GAUGE, "ms", "event time reached, since 1970")                                                   \
-    X("freshness_p50_ms", GAUGE, "ms", "event that settled a version's last slate to its first response, median (written by scorers)") \
-    X("freshness_p99_ms", GAUGE, "ms", "the same, 99th percentile (written by scorers)")
+    X("freshness_p50_ms", GAUGE, "ms", "by scorers: last settling event of a version to its first response, median")   \
+    X("freshness_p99_ms", GAUGE, "ms", "the same, 99th percentile")
 
 /* id, name, kind, unit, text: a scorer's /metrics, each with the prefix freshet_ */
 #define METRIC_LIST(X)                                                                                                 \
@@ -59,7 +60,7 @@
     X(VERSIONS_LOADED, "versions_loaded_total", COUNTER, "versions", "versions verified and put in force")             \
     X(VERSIONS_REFUSED, "versions_refused_total", COUNTER, "versions", "versions that failed a check")                 \
     X(LOAD_MS, "version_load_ms", GAUGE, "ms", "fetching and verifying the newest version")                            \
-    X(FRESHNESS_P50_MS, "freshness_p50_ms", GAUGE, "ms", "event that settled a version's last slate to its first response, median") \
+    X(FRESHNESS_P50_MS, "freshness_p50_ms", GAUGE, "ms", "last settling event of a version to its first response, median") \
     X(FRESHNESS_P99_MS, "freshness_p99_ms", GAUGE, "ms", "the same, 99th percentile")                                  \
     X(CANDIDATES, "candidates_total", COUNTER, "items", "candidates scored")                                           \
     X(UNKNOWN_USERS, "unknown_users_total", COUNTER, "requests", "requests for a user that is not known")              \
@@ -72,9 +73,10 @@
     X(RECORDS_HITS, "record_hits_total", COUNTER, "records", "records of users and items that were decoded already")   \
     X(RECORDS_DECODED, "records_decoded_total", COUNTER, "records", "records of users and items decoded")              \
     X(RECORD_BYTES, "record_bytes", GAUGE, "bytes", "decoded records in memory (estimate)")                            \
-    X(SERVED_DROPPED, "served_dropped_total", COUNTER, "answers", "answers not logged to fr:m:served: its queue was full or Redis away") \
+    X(SERVED_DROPPED, "served_dropped_total", COUNTER, "answers", "answers not logged to fr:m:served (full queue, no Redis)") \
     X(EVENTS_ACCEPTED, "events_accepted_total", COUNTER, "events", "events taken by /v1/events")                       \
     X(CONNECTIONS, "connections", GAUGE, "connections", "open connections")
+/* clang-format on */
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
 enum metric_id {

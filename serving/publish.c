@@ -17,7 +17,7 @@
 #include <time.h>
 
 #define CLOSE_MS 5000
-#define RETRY_MS 200       /* after a fault that is not the connection's */
+#define RETRY_MS 200 /* after a fault that is not the connection's */
 #define RETRY_FOREIGN_MS 1000
 
 const char *publish_lease_name(enum publish_lease l)
@@ -364,14 +364,16 @@ enum status publish_weights(struct publish *p, const struct publish_version *v, 
 {
     struct publish_weights_job *j = p ? mem_calloc(1, sizeof *j) : NULL, *old;
     enum status st = STATUS_OK;
-    if (p != NULL && j == NULL) st = ERR_SET(e, STATUS_OOM, "publish: no memory for version %llu", (unsigned long long)v->version);
+    if (p != NULL && j == NULL)
+        st = ERR_SET(e, STATUS_OOM, "publish: no memory for version %llu", (unsigned long long)v->version);
     if (j == NULL) {
         buf_fini(take_file);
         return st;
     }
     j->file = *take_file;
     *take_file = (struct buf){0};
-    st = j->file.n == 0 ? ERR_SET(e, STATUS_INVALID, "publish: the weight file is empty") : copy_version(&j->manifest, v, e);
+    st = j->file.n == 0 ? ERR_SET(e, STATUS_INVALID, "publish: the weight file is empty")
+                        : copy_version(&j->manifest, v, e);
     if (st != STATUS_OK) {
         publish_weights_job_free(j);
         return st;

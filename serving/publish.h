@@ -16,7 +16,7 @@
 #include <stdbool.h>
 
 #define PUBLISH_LEASE_MS 10000
-#define PUBLISH_BATCHES_MAX 8               /* feature batches waiting */
+#define PUBLISH_BATCHES_MAX 8 /* feature batches waiting */
 #define PUBLISH_BATCH_BYTES ((size_t)8 << 20)
 #define PUBLISH_METRICS_MAX 128
 #define PUBLISH_INFO_MAX 16
@@ -47,7 +47,8 @@ struct publish_version {
     size_t n_offsets;
 };
 /* take_file: the weight file's bytes (weights_encode without moments), taken over and left empty, on failure too. */
-enum status publish_weights(struct publish *p, const struct publish_version *v, struct buf *take_file, struct err *e) MUST_CHECK;
+enum status publish_weights(struct publish *p, const struct publish_version *v, struct buf *take_file,
+                            struct err *e) MUST_CHECK;
 
 /* Features: one batch, packed records by key, handed over whole.  A batch that is full (FULL from a put) is ended, and the
  * rest comes with the next one.  begin: AGAIN when PUBLISH_BATCHES_MAX wait (nothing is lost: try at the next interval). */
@@ -71,15 +72,15 @@ struct publish_metric {
 struct publish_info {
     const char *name, *value;
 };
-enum status publish_metrics(struct publish *p, const struct publish_metric *fields, size_t n, const struct publish_info *info,
-                            size_t n_info, struct err *e) MUST_CHECK;
+enum status publish_metrics(struct publish *p, const struct publish_metric *fields, size_t n,
+                            const struct publish_info *info, size_t n_info, struct err *e) MUST_CHECK;
 
 /* True once after Redis came back empty or restarted: the job marks everything changed and hands it out again.  (The last
  * version is put back by the uploader itself.) */
 bool publish_lost(struct publish *p);
 
 enum publish_lease {
-    PUBLISH_LEASE_NONE,     /* Redis not reached yet */
+    PUBLISH_LEASE_NONE, /* Redis not reached yet */
     PUBLISH_LEASE_HELD,
     PUBLISH_LEASE_FOREIGN,  /* someone else's, we never had it: refuse to start, or stand by; taken when it ends */
     PUBLISH_LEASE_CONFLICT, /* we had it and another took it: final, nothing is written any more, the job must stop */
@@ -87,12 +88,12 @@ enum publish_lease {
 struct publish_state {
     bool connected;
     enum publish_lease lease;
-    uint64_t epoch;               /* of our lease: 1 + the largest seen */
-    uint64_t version;             /* last one put in force by us; 0: none */
+    uint64_t epoch;   /* of our lease: 1 + the largest seen */
+    uint64_t version; /* last one put in force by us; 0: none */
     int64_t published_wall_ms;
     uint64_t n_versions, n_batches, n_failures;
-    size_t waiting;               /* batches, versions and metrics not uploaded yet */
-    struct err error;             /* the last failure; CONFLICT names owner host and pid while FOREIGN or CONFLICT */
+    size_t waiting;   /* batches, versions and metrics not uploaded yet */
+    struct err error; /* the last failure; CONFLICT names owner host and pid while FOREIGN or CONFLICT */
 };
 void publish_state(struct publish *p, struct publish_state *out); /* Thread: any */
 const char *publish_lease_name(enum publish_lease l);             /* "held" */

@@ -41,10 +41,12 @@ static enum status room(const struct publish_batch *b, size_t n, struct err *e)
     return ERR_SET(e, STATUS_FULL, "features: the batch holds %zu bytes; the rest goes with the next", b->entries.n);
 }
 
-static enum status put_named(struct publish_batch *b, enum publish_entry kind, struct str id, struct str packed, struct err *e)
+static enum status put_named(struct publish_batch *b, enum publish_entry kind, struct str id, struct str packed,
+                             struct err *e)
 {
     TRY(room(b, id.n + packed.n, e));
-    if (id.n > EVENT_ID_MAX) return ERR_SET(e, STATUS_INVALID, "features: an id of %zu bytes, more than %d", id.n, EVENT_ID_MAX);
+    if (id.n > EVENT_ID_MAX)
+        return ERR_SET(e, STATUS_INVALID, "features: an id of %zu bytes, more than %d", id.n, EVENT_ID_MAX);
     buf_u8(&b->entries, (uint8_t)kind);
     buf_str(&b->entries, id);
     buf_str(&b->entries, packed);
@@ -156,7 +158,8 @@ enum status publish_upload_batch(struct publish *p, const struct publish_batch *
     while (buf_left(&r) > 0 && !r.bad) {
         const size_t n = entry_key(p, &r, key);
         const struct str packed = buf_get_str(&r);
-        TRY(redis_append(p->redis, e, REDIS_ARGS(STR("SET"), ((struct str){key, n}), packed, STR("EX"), str_from(ttl))));
+        TRY(redis_append(p->redis, e,
+                         REDIS_ARGS(STR("SET"), ((struct str){key, n}), packed, STR("EX"), str_from(ttl))));
         in_flight++;
         bytes += packed.n;
         if (in_flight < IN_FLIGHT && bytes < IN_FLIGHT_BYTES) continue;
@@ -168,8 +171,8 @@ enum status publish_upload_batch(struct publish *p, const struct publish_batch *
 
 /* --- metrics ------------------------------------------------------------------------------------------------------ */
 
-enum status publish_metrics(struct publish *p, const struct publish_metric *fields, size_t n, const struct publish_info *info,
-                            size_t n_info, struct err *e)
+enum status publish_metrics(struct publish *p, const struct publish_metric *fields, size_t n,
+                            const struct publish_info *info, size_t n_info, struct err *e)
 {
     if (p == NULL) return STATUS_OK;
     if (n > PUBLISH_METRICS_MAX || n_info > PUBLISH_INFO_MAX)
@@ -209,10 +212,12 @@ static enum status read_freshness(struct publish *p, char out[2][32], struct err
     char key[KEY_MAX];
     const struct redis_reply *reply;
     (void)key_metrics(key, p->model);
-    TRY(redis_call(p->redis, e, &reply, REDIS_ARGS(STR("HMGET"), str_from(key), STR("freshness_p50_ms"), STR("freshness_p99_ms"))));
+    TRY(redis_call(p->redis, e, &reply,
+                   REDIS_ARGS(STR("HMGET"), str_from(key), STR("freshness_p50_ms"), STR("freshness_p99_ms"))));
     for (size_t i = 0; i < 2; i++) {
         const bool there = reply->n == 2 && reply->items[i].kind == REDIS_TEXT;
-        (void)snprintf(out[i], 32, STR_FMT, there ? (int)reply->items[i].text.n : 1, there ? reply->items[i].text.p : "0");
+        (void)snprintf(out[i], 32, STR_FMT, there ? (int)reply->items[i].text.n : 1,
+                       there ? reply->items[i].text.p : "0");
     }
     return STATUS_OK;
 }
@@ -244,7 +249,8 @@ enum status publish_upload_metrics(struct publish *p, const struct publish_metri
     }
     args[n++] = STR("freshness_p50_ms"), args[n++] = str_from(fresh[0]);
     args[n++] = STR("freshness_p99_ms"), args[n++] = str_from(fresh[1]);
-    memcpy(args, (const struct str[HEAD]){STR("XADD"), str_from(series), STR("MAXLEN"), STR("~"), STR(SERIES_MAX), STR("*")},
+    memcpy(args,
+           (const struct str[HEAD]){STR("XADD"), str_from(series), STR("MAXLEN"), STR("~"), STR(SERIES_MAX), STR("*")},
            HEAD * sizeof *args);
     TRY(redis_append(p->redis, e, args, n));
     n = 0;

@@ -66,8 +66,8 @@ static enum status foreign(struct publish *p, struct str text, struct err *e)
     parse(text, &h);
     set_state(p, p->ever_held ? PUBLISH_LEASE_CONFLICT : PUBLISH_LEASE_FOREIGN);
     return ERR_SET(e, STATUS_CONFLICT,
-                   "model %s: another learner (host %s, pid %ld) holds its lease; stop it, or use another model.name", p->model,
-                   h.host, h.pid);
+                   "model %s: another learner (host %s, pid %ld) holds its lease; stop it, or use another model.name",
+                   p->model, h.host, h.pid);
 }
 
 /* GET of the lease; *text lives until redis_clear. NOT_FOUND when there is none. */
@@ -138,7 +138,8 @@ static enum status largest_epoch(struct publish *p, uint64_t in_lease, uint64_t 
     (void)key_manifest(key, p->model, strtoull(version, NULL, 10));
     TRY(redis_call(p->redis, e, &reply, REDIS_ARGS(STR("GET"), str_from(key))));
     struct publish_manifest m = {0};
-    if (reply->kind == REDIS_TEXT && publish_manifest_decode(&m, reply->text, p->model, NULL) == STATUS_OK && m.epoch > *out)
+    if (reply->kind == REDIS_TEXT && publish_manifest_decode(&m, reply->text, p->model, NULL) == STATUS_OK &&
+        m.epoch > *out)
         *out = m.epoch;
     publish_manifest_fini(&m);
     return STATUS_OK;
@@ -148,8 +149,9 @@ static void write_lease(struct publish *p, uint64_t epoch)
 {
     struct holder me;
     myself(&me);
-    (void)snprintf(p->lease, sizeof p->lease, "{\"owner\":\"%s\",\"epoch\":%llu,\"host\":\"%s\",\"pid\":%ld,\"space\":\"%s\"}",
-                   p->owner, (unsigned long long)epoch, me.host, me.pid, me.space);
+    (void)snprintf(p->lease, sizeof p->lease,
+                   "{\"owner\":\"%s\",\"epoch\":%llu,\"host\":\"%s\",\"pid\":%ld,\"space\":\"%s\"}", p->owner,
+                   (unsigned long long)epoch, me.host, me.pid, me.space);
     (void)pthread_mutex_lock(&p->lock);
     p->state.epoch = epoch;
     (void)pthread_mutex_unlock(&p->lock);

@@ -35,7 +35,8 @@ static json_t *chunks_json(const struct publish_manifest *m, const char *model)
     json_t *list = json_array();
     for (size_t i = 0; i < m->n_chunks; i++) {
         (void)key_chunk(key, model, m->chunks[i].version, (uint32_t)i);
-        if (json_array_append_new(list, json_pack("{s:s,s:s}", "key", key, "sha256", m->chunks[i].sha256)) != 0) goto fail;
+        if (json_array_append_new(list, json_pack("{s:s,s:s}", "key", key, "sha256", m->chunks[i].sha256)) != 0)
+            goto fail;
     }
     return list;
 fail:
@@ -79,17 +80,18 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
                        m->n_offsets, PUBLISH_OFFSETS_MAX);
     char watermark[CLOCK_TEXT];
     clock_format(m->watermark_ms, watermark);
-    json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:b,s:I,s:s,s:I,s:I,s:I}", "version",
-                          (json_int_t)m->version, "parent", (json_int_t)m->parent, "examples", (json_int_t)m->examples,
-                          "bytes", (json_int_t)m->bytes, "epoch", (json_int_t)m->epoch, "sha256", m->sha256, "base",
-                          m->base, "reason", m->reason, "verdict", m->verdict, "live", (int)m->live, "watermark_ms",
-                          (json_int_t)m->watermark_ms, "watermark", watermark, "settled_ms", (json_int_t)m->settled_ms,
-                          "settled_wall_ms", (json_int_t)m->settled_wall_ms, "published_wall_ms",
-                          (json_int_t)m->published_wall_ms);
+    json_t *o =
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:b,s:I,s:s,s:I,s:I,s:I}", "version", (json_int_t)m->version,
+                  "parent", (json_int_t)m->parent, "examples", (json_int_t)m->examples, "bytes", (json_int_t)m->bytes,
+                  "epoch", (json_int_t)m->epoch, "sha256", m->sha256, "base", m->base, "reason", m->reason, "verdict",
+                  m->verdict, "live", (int)m->live, "watermark_ms", (json_int_t)m->watermark_ms, "watermark", watermark,
+                  "settled_ms", (json_int_t)m->settled_ms, "settled_wall_ms", (json_int_t)m->settled_wall_ms,
+                  "published_wall_ms", (json_int_t)m->published_wall_ms);
     const size_t from = b->n;
     const bool ok = o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
                     json_object_set_new(o, "offsets", offsets_json(m)) == 0 &&
-                    json_object_set_new(o, "kept", kept_json(m)) == 0 && json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
+                    json_object_set_new(o, "kept", kept_json(m)) == 0 &&
+                    json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
     json_decref(o);
     if (!ok) return ERR_SET(e, STATUS_OOM, "version %llu: no memory for its manifest", (unsigned long long)m->version);
     TRY(buf_status(b, e));
@@ -141,7 +143,8 @@ static enum status get_sha256(json_t *o, char out[HASH_SHA256_HEX], struct err *
 }
 
 /* The list of that name with at most max members; room for them is made in *out (freed with the manifest). */
-static enum status get_list(json_t *o, const char *field, size_t max, size_t size, json_t **list, void **out, struct err *e)
+static enum status get_list(json_t *o, const char *field, size_t max, size_t size, json_t **list, void **out,
+                            struct err *e)
 {
     *list = json_object_get(o, field);
     if (!json_is_array(*list) || json_array_size(*list) > max) return bad(field, "is not a list of bounded length", e);
@@ -239,7 +242,8 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     json_t *live = json_object_get(o, "live");
     if (!json_is_boolean(live)) return bad("live", "is not true or false", e);
     m->live = json_is_true(live);
-    if (m->bytes == 0 || m->bytes > (uint64_t)PUBLISH_CHUNKS_MAX * PUBLISH_CHUNK_BYTES) return bad("bytes", "is out of range", e);
+    if (m->bytes == 0 || m->bytes > (uint64_t)PUBLISH_CHUNKS_MAX * PUBLISH_CHUNK_BYTES)
+        return bad("bytes", "is out of range", e);
     TRY(get_chunks(m, o, model, e));
     TRY(get_offsets(m, o, e));
     return get_kept(m, o, e);
@@ -250,7 +254,8 @@ static enum status verify_check(struct str json, struct err *e)
     char want[CHECK_BYTES + 1];
     if (json.n < CHECK_BYTES) return bad("its text", "is cut off", e);
     (void)snprintf(want, sizeof want, CHECK_FORMAT, hash_bytes(json.p, json.n - CHECK_BYTES));
-    return memcmp(json.p + json.n - CHECK_BYTES, want, CHECK_BYTES) == 0 ? STATUS_OK : bad("its text", "fails its check", e);
+    return memcmp(json.p + json.n - CHECK_BYTES, want, CHECK_BYTES) == 0 ? STATUS_OK
+                                                                         : bad("its text", "fails its check", e);
 }
 
 enum status publish_manifest_decode(struct publish_manifest *m, struct str json, const char *model, struct err *e)

@@ -30,9 +30,9 @@ struct publish_chunk {
 struct publish_manifest {
     uint64_t version, parent, examples, bytes, epoch;
     int64_t watermark_ms, settled_ms, settled_wall_ms, published_wall_ms;
-    bool live;                     /* events come as they happen: a request's time is the wall clock's, else the watermark */
-    char sha256[HASH_SHA256_HEX];  /* of the parameters */
-    char base[HASH_SHA256_HEX];    /* fingerprint of the frozen base and the parts, in hex */
+    bool live; /* events come as they happen: a request's time is the wall clock's, else the watermark */
+    char sha256[HASH_SHA256_HEX]; /* of the parameters */
+    char base[HASH_SHA256_HEX];   /* fingerprint of the frozen base and the parts, in hex */
     char reason[64], verdict[64];
     struct publish_chunk *chunks;
     size_t n_chunks;
@@ -44,8 +44,10 @@ struct publish_manifest {
 /* Frees what m holds and zeroes it.  Zeroed is valid. */
 void publish_manifest_fini(struct publish_manifest *m);
 /* Appends the JSON.  INVALID: a field beyond its bound; OOM. */
-enum status publish_manifest_encode(struct buf *b, const struct publish_manifest *m, const char *model, struct err *e) MUST_CHECK;
-/* Reads into a zeroed m, which is empty again on failure.  CORRUPT names the field: the text's own check, JSON, types, bounds, chunk keys of
- * another model or index, chunks that cannot hold `bytes`, hashes that are none. */
-enum status publish_manifest_decode(struct publish_manifest *m, struct str json, const char *model, struct err *e) MUST_CHECK;
+enum status publish_manifest_encode(struct buf *b, const struct publish_manifest *m, const char *model,
+                                    struct err *e) MUST_CHECK;
+/* Reads into a zeroed m, which is empty again on failure.  CORRUPT names the field: the text's own check, JSON, types,
+ * bounds, chunk keys of another model or index, chunks that cannot hold `bytes`, hashes that are none. */
+enum status publish_manifest_decode(struct publish_manifest *m, struct str json, const char *model,
+                                    struct err *e) MUST_CHECK;
 #endif

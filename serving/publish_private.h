@@ -8,7 +8,7 @@
 #include "serving/redis.h"
 #include <pthread.h>
 
-struct publish_weights_job { /* immutable once handed over */
+struct publish_weights_job {          /* immutable once handed over */
     struct publish_manifest manifest; /* chunks, kept, epoch are filled by the uploader */
     struct buf file;
 };
@@ -43,7 +43,7 @@ struct publish {
     pthread_mutex_t lock;
     pthread_cond_t wake, idle; /* for the uploader; for publish_flush */
     bool closing, busy, lost;
-    int64_t deadline_us;       /* of closing */
+    int64_t deadline_us; /* of closing */
     struct publish_weights_job *waiting;
     struct publish_batch *first, *last, *pool;
     size_t n_batches;
@@ -55,22 +55,23 @@ struct publish {
 
     /* uploader's */
     struct redis *redis;
-    uint64_t connection;       /* redis_connections() that was prepared */
-    char run_id[64];           /* of the server last seen */
+    uint64_t connection; /* redis_connections() that was prepared */
+    char run_id[64];     /* of the server last seen */
     char owner[33], lease[PUBLISH_LEASE_TEXT];
-    int64_t renew_us;          /* next renewal */
+    int64_t renew_us; /* next renewal */
     bool ever_held;
     struct publish_weights_job *current; /* last one uploaded: chunks are compared with it; put back after a loss */
     struct publish_batch *batch;         /* under way */
     struct publish_metrics_job sending;
-    struct publish_manifest *kept;       /* (n_kept) versions in Redis, newest first */
+    struct publish_manifest *kept; /* (n_kept) versions in Redis, newest first */
     size_t n_kept, cap_kept;
     bool kept_known;
 };
 
 /* Each of these runs on the uploader's thread with a connection that is up. */
-enum status publish_lease_hold(struct publish *p, struct err *e) MUST_CHECK;  /* acquire or renew; CONFLICT: another's */
-enum status publish_lease_watch(struct publish *p, struct err *e) MUST_CHECK; /* WATCH and compare: a MULTI may follow */
+enum status publish_lease_hold(struct publish *p, struct err *e) MUST_CHECK; /* acquire or renew; CONFLICT: another's */
+enum status publish_lease_watch(struct publish *p,
+                                struct err *e) MUST_CHECK; /* WATCH and compare: a MULTI may follow */
 enum status publish_lease_check(struct publish *p, struct err *e) MUST_CHECK; /* GET and compare */
 void publish_lease_release(struct publish *p);
 enum status publish_upload_weights(struct publish *p, struct publish_weights_job *j, struct err *e) MUST_CHECK;

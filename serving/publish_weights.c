@@ -210,11 +210,12 @@ static enum status append_log(struct publish *p, const struct publish_manifest *
     (void)snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)m->bytes);
     (void)snprintf(brought, sizeof brought, "%zu", written);
     return redis_append(p->redis, e,
-                        REDIS_ARGS(STR("XADD"), str_from(key), STR("MAXLEN"), STR("~"), STR(LOG_MAX), STR("*"), STR("kind"),
-                                   STR("publish"), STR("version"), str_from(version), STR("sha256"), str_from(m->sha256),
-                                   STR("reason"), str_from(m->reason), STR("verdict"), str_from(m->verdict), STR("parent"),
-                                   str_from(parent), STR("examples"), str_from(examples), STR("bytes"), str_from(bytes),
-                                   STR("written_bytes"), str_from(brought)));
+                        REDIS_ARGS(STR("XADD"), str_from(key), STR("MAXLEN"), STR("~"), STR(LOG_MAX), STR("*"),
+                                   STR("kind"), STR("publish"), STR("version"), str_from(version), STR("sha256"),
+                                   str_from(m->sha256), STR("reason"), str_from(m->reason), STR("verdict"),
+                                   str_from(m->verdict), STR("parent"), str_from(parent), STR("examples"),
+                                   str_from(examples), STR("bytes"), str_from(bytes), STR("written_bytes"),
+                                   str_from(brought)));
 }
 
 static enum status append_persist(struct publish *p, const struct publish_manifest *m, size_t *n, struct err *e)
@@ -280,7 +281,8 @@ static enum status remember(struct publish *p, struct str json, struct err *e)
     }
     next[0] = m;
     for (size_t i = 0; i < p->n_kept; i++)
-        if (stays(p, &m, i)) next[n++] = p->kept[i], p->kept[i] = (struct publish_manifest){.version = p->kept[i].version};
+        if (stays(p, &m, i))
+            next[n++] = p->kept[i], p->kept[i] = (struct publish_manifest){.version = p->kept[i].version};
     for (size_t i = 0; i < p->n_kept; i++) publish_manifest_fini(&p->kept[i]);
     mem_free(p->kept);
     p->kept = next;
@@ -294,8 +296,9 @@ static enum status write_info(struct publish *p, const struct publish_manifest *
     const struct redis_reply *reply;
     (void)key_info(key, p->model);
     (void)snprintf(version, sizeof version, "%llu", (unsigned long long)m->version);
-    return redis_call(p->redis, e, &reply,
-                      REDIS_ARGS(STR("HSET"), str_from(key), STR("version"), str_from(version), STR("sha256"), str_from(m->sha256)));
+    return redis_call(
+        p->redis, e, &reply,
+        REDIS_ARGS(STR("HSET"), str_from(key), STR("version"), str_from(version), STR("sha256"), str_from(m->sha256)));
 }
 
 enum status publish_upload_weights(struct publish *p, struct publish_weights_job *j, struct err *e)

@@ -42,7 +42,8 @@ enum status redis_open(struct redis **out, const struct conf *c, struct clock *c
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     *out = NULL;
-    if (c->redis_url[0] == '\0') return ERR_SET(e, STATUS_NOT_FOUND, "redis.url is empty; give unix:/path or redis://host:port/db");
+    if (c->redis_url[0] == '\0')
+        return ERR_SET(e, STATUS_NOT_FOUND, "redis.url is empty; give unix:/path or redis://host:port/db");
     struct redis *r = mem_calloc(1, sizeof *r);
     if (r == NULL) return ERR_SET(e, STATUS_OOM, "redis: no memory for a connection");
     enum status st = redis_url_parse(c->redis_url, &r->url, e);
@@ -55,7 +56,8 @@ enum status redis_open(struct redis **out, const struct conf *c, struct clock *c
     (void)snprintf(r->name, sizeof r->name, "%s", c->redis_url);
     r->timeout_ms = c->redis_timeout_ms;
     r->clock = clock;
-    rand_init(&r->rand, (struct rand_key){(uint64_t)clock->mono_us(clock) ^ (uint64_t)(uintptr_t)r, 0, 0, 0, RAND_REQUEST});
+    rand_init(&r->rand,
+              (struct rand_key){(uint64_t)clock->mono_us(clock) ^ (uint64_t)(uintptr_t)r, 0, 0, 0, RAND_REQUEST});
     arena_init(&r->arena, 0);
     *out = r;
     return STATUS_OK;
@@ -87,9 +89,18 @@ void redis_close(struct redis *r)
     mem_free(r);
 }
 
-bool redis_connected(const struct redis *r) { return r->c != NULL; }
-uint64_t redis_connections(const struct redis *r) { return r->connections; }
-const char *redis_name(const struct redis *r) { return r->name; }
+bool redis_connected(const struct redis *r)
+{
+    return r->c != NULL;
+}
+uint64_t redis_connections(const struct redis *r)
+{
+    return r->connections;
+}
+const char *redis_name(const struct redis *r)
+{
+    return r->name;
+}
 
 int64_t redis_retry_ms(const struct redis *r)
 {
@@ -116,8 +127,8 @@ static void back_off(struct redis *r)
 static enum status lost(struct redis *r, const char *doing, struct err *e)
 {
     char why[160];
-    const bool timed_out = r->c != NULL && r->c->err == REDIS_ERR_IO &&
-                           strstr(r->c->errstr, "temporarily unavailable") != NULL;
+    const bool timed_out =
+        r->c != NULL && r->c->err == REDIS_ERR_IO && strstr(r->c->errstr, "temporarily unavailable") != NULL;
     if (timed_out)
         (void)snprintf(why, sizeof why, "no answer within redis.timeout_ms=%lld", (long long)r->timeout_ms);
     else
@@ -133,7 +144,8 @@ static enum status greet(struct redis *r, int argc, const char **argv, struct er
     redisReply *p = redisCommandArgv(r->c, argc, argv, NULL);
     if (p == NULL) return lost(r, argv[0], e);
     const bool refused = p->type == REDIS_REPLY_ERROR;
-    const enum status st = refused ? ERR_SET(e, STATUS_IO, "redis %s: %s refused: %s", r->name, argv[0], p->str) : STATUS_OK;
+    const enum status st =
+        refused ? ERR_SET(e, STATUS_IO, "redis %s: %s refused: %s", r->name, argv[0], p->str) : STATUS_OK;
     freeReplyObject(p);
     if (refused) {
         hang_up(r);
@@ -226,11 +238,13 @@ static bool begins(const char *s, const char *word)
 
 static enum status fault(const struct redis *r, const char *text, struct err *e)
 {
-    static const char *const later[] = {"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "NOREPLICAS"};
+    static const char *const later[] = {"LOADING",    "BUSY",     "TRYAGAIN",  "CLUSTERDOWN",
+                                        "MASTERDOWN", "READONLY", "NOREPLICAS"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (begins(text, later[i])) return ERR_SET(e, STATUS_AGAIN, "redis %s: %s", r->name, text);
     if (begins(text, "OOM"))
-        return ERR_SET(e, STATUS_FULL, "redis %s: %s; raise its maxmemory or lower publish.feature_ttl_s", r->name, text);
+        return ERR_SET(e, STATUS_FULL, "redis %s: %s; raise its maxmemory or lower publish.feature_ttl_s", r->name,
+                       text);
     return ERR_SET(e, STATUS_INVALID, "redis %s: %s", r->name, text);
 }
 

@@ -32,10 +32,10 @@ void redis_close(struct redis *r); /* NULL is fine */
 /* Connects unless connected.  IO: refused, timed out, or the back-off has not passed (at once, without a try). */
 enum status redis_connect(struct redis *r, struct err *e) MUST_CHECK;
 bool redis_connected(const struct redis *r);
-uint64_t redis_connections(const struct redis *r);  /* made so far: a change means a new connection */
-int64_t redis_retry_ms(const struct redis *r);      /* until the next try is allowed; 0: now */
-const char *redis_name(const struct redis *r);      /* the URL, for messages */
-void redis_drop(struct redis *r);                   /* hangs up; the next call connects again, without back-off */
+uint64_t redis_connections(const struct redis *r); /* made so far: a change means a new connection */
+int64_t redis_retry_ms(const struct redis *r);     /* until the next try is allowed; 0: now */
+const char *redis_name(const struct redis *r);     /* the URL, for messages */
+void redis_drop(struct redis *r);                  /* hangs up; the next call connects again, without back-off */
 
 /* Queues one command (connects first if need be).  args are copied.  IO as redis_connect; OOM. */
 enum status redis_append(struct redis *r, struct err *e, const struct str *args, size_t n) MUST_CHECK;
@@ -48,9 +48,11 @@ enum status redis_get(struct redis *r, struct err *e, const struct redis_reply *
 /* Reads and drops what is outstanding and frees all replies: a pipeline ends with it, whatever happened before. */
 void redis_clear(struct redis *r);
 /* One command, one reply: clear, append, get. */
-enum status redis_call(struct redis *r, struct err *e, const struct redis_reply **out, const struct str *args, size_t n) MUST_CHECK;
+enum status redis_call(struct redis *r, struct err *e, const struct redis_reply **out, const struct str *args,
+                       size_t n) MUST_CHECK;
 
 /* redis_call(r, e, &reply, REDIS_ARGS(STR("GET"), str_from(key))) */
-#define REDIS_ARGS(...) (const struct str[]){__VA_ARGS__}, sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str)
+#define REDIS_ARGS(...)                                                                                                \
+    (const struct str[]){__VA_ARGS__}, sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str)
 bool redis_is(const struct redis_reply *p, const char *word); /* a TEXT or WORD reply equal to word */
 #endif

@@ -6,9 +6,10 @@ enum status redis_open(struct redis **out, const struct conf *c, struct clock *c
 {
     (void)clock;
     *out = NULL;
-    if (c->redis_url[0] == '\0') return ERR_SET(e, STATUS_NOT_FOUND, "redis.url is empty; give unix:/path or redis://host:port/db");
-    return ERR_SET(e, STATUS_UNSUPPORTED, "redis.url: %s: this build has no Redis; configure with -DFRESHET_WITH_REDIS=ON",
-                   c->redis_url);
+    if (c->redis_url[0] == '\0')
+        return ERR_SET(e, STATUS_NOT_FOUND, "redis.url is empty; give unix:/path or redis://host:port/db");
+    return ERR_SET(e, STATUS_UNSUPPORTED,
+                   "redis.url: %s: this build has no Redis; configure with -DFRESHET_WITH_REDIS=ON", c->redis_url);
 }
 
 static enum status never(struct err *e)

@@ -95,7 +95,8 @@ enum status redis_password_read(const char *path, struct redis_password *out, st
     const char *password = colon ? colon + 1 : line;
     if (colon != NULL) *colon = '\0';
     if (strlen(password) >= REDIS_PASSWORD_MAX || (colon != NULL && strlen(line) >= REDIS_PASSWORD_MAX))
-        return ERR_SET(e, STATUS_INVALID, "redis.password_file: %s: longer than %d bytes", path, REDIS_PASSWORD_MAX - 1);
+        return ERR_SET(e, STATUS_INVALID, "redis.password_file: %s: longer than %d bytes", path,
+                       REDIS_PASSWORD_MAX - 1);
     memcpy(out->password, password, strlen(password) + 1);
     if (colon != NULL) memcpy(out->user, line, strlen(line) + 1);
     return STATUS_OK;

@@ -205,7 +205,10 @@ bool score_ready(struct score *s)
     return v != NULL;
 }
 
-const char *score_model_name(const struct score *s) { return s->conf->model_name; }
+const char *score_model_name(const struct score *s)
+{
+    return s->conf->model_name;
+}
 
 void score_write_models(struct score *s, struct buf *b)
 {
@@ -218,11 +221,14 @@ void score_write_models(struct score *s, struct buf *b)
         clock_format(v->loaded_wall_ms, loaded);
         buf_printf(b, "{\"name\":");
         event_json_string(b, str_from(s->conf->model_name));
-        buf_printf(b, ",\"version\":%llu,\"parent\":%llu,\"sha256\":\"%s\",\"base\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\"",
-                   (unsigned long long)m->version, (unsigned long long)m->parent, m->sha256, m->base,
-                   (long long)(s->clock->wall_ms(s->clock) - m->published_wall_ms), watermark);
-        buf_printf(b, ",\"examples\":%llu,\"bytes\":%llu,\"live\":%s,\"loaded\":\"%s\",\"variant\":\"default\",\"reason\":",
-                   (unsigned long long)m->examples, (unsigned long long)m->bytes, m->live ? "true" : "false", loaded);
+        buf_printf(
+            b,
+            ",\"version\":%llu,\"parent\":%llu,\"sha256\":\"%s\",\"base\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\"",
+            (unsigned long long)m->version, (unsigned long long)m->parent, m->sha256, m->base,
+            (long long)(s->clock->wall_ms(s->clock) - m->published_wall_ms), watermark);
+        buf_printf(
+            b, ",\"examples\":%llu,\"bytes\":%llu,\"live\":%s,\"loaded\":\"%s\",\"variant\":\"default\",\"reason\":",
+            (unsigned long long)m->examples, (unsigned long long)m->bytes, m->live ? "true" : "false", loaded);
         event_json_string(b, str_from(m->reason));
         buf_printf(b, ",\"verdict\":");
         event_json_string(b, str_from(m->verdict));
@@ -243,7 +249,8 @@ void score_update_gauges(struct score *s)
     struct state_stats t = {0};
     struct slot_version *v = slot_acquire(s->slot);
     metric_set(s->metric, METRIC_VERSION, v ? (double)v->manifest.version : 0);
-    metric_set(s->metric, METRIC_VERSION_AGE_MS, v ? (double)(s->clock->wall_ms(s->clock) - v->manifest.published_wall_ms) : 0);
+    metric_set(s->metric, METRIC_VERSION_AGE_MS,
+               v ? (double)(s->clock->wall_ms(s->clock) - v->manifest.published_wall_ms) : 0);
     slot_release(s->slot, v);
     score_records_stats(s->records, &r);
     metric_set(s->metric, METRIC_RECORD_BYTES, (double)r.bytes);

@@ -22,9 +22,10 @@ struct score_hand;
 
 /* Loads base folder, tokenizer and templates; conf, clock and metric are borrowed.  NOT_FOUND: redis.url is empty, or no
  * base folder; other errors as of what is opened. */
-enum status score_open(struct score **out, const struct conf *c, struct clock *clock, struct metric *m, struct err *e) MUST_CHECK;
+enum status score_open(struct score **out, const struct conf *c, struct clock *clock, struct metric *m,
+                       struct err *e) MUST_CHECK;
 enum status score_start(struct score *s, struct err *e) MUST_CHECK; /* the watch and the log of answers begin */
-void score_close(struct score *s); /* no hand may be out; NULL is fine */
+void score_close(struct score *s);                                  /* no hand may be out; NULL is fine */
 /* One look for a new version, by the caller instead of the watch: for tests and `standalone`. Errors as fetch_next. */
 enum status score_look(struct score *s, struct err *e) MUST_CHECK;
 /* The same with a version that the caller has (taken over): verified by its maker. */
@@ -43,12 +44,12 @@ struct score_answer { /* lives in the hand until its next request */
     char request[EVENT_ID_MAX + 1];
     struct score_ranked *items; /* (n) best first; at most request.limit */
     uint32_t n;
-    const float *part_logits;   /* (parts, K), K = request.n_items */
+    const float *part_logits; /* (parts, K), K = request.n_items */
     uint32_t n_parts;
-    uint64_t features;          /* hash of the numeric and hashed features */
-    bool user_known, degraded;  /* degraded: Redis was away, made from what was at hand */
+    uint64_t features;         /* hash of the numeric and hashed features */
+    bool user_known, degraded; /* degraded: Redis was away, made from what was at hand */
     const struct slot_version *version;
-    int64_t time_ms;            /* that was scored at */
+    int64_t time_ms; /* that was scored at */
 };
 struct score_request *score_request_of(struct score_hand *h); /* to parse into, or to fill */
 /* Scores the hand's request.  NOT_FOUND: no version is there yet; INVALID, OOM, CORRUPT (a score that is not finite). */
@@ -61,7 +62,7 @@ void score_answered(struct score_hand *h, const struct score_answer *a);
 /* {"models":[{"name","version","sha256",…}]}; an empty list while there is no version. */
 void score_write_models(struct score *s, struct buf *b);
 void score_write_metadata(struct score *s, struct buf *b); /* Open Inference Protocol: model metadata */
-bool score_ready(struct score *s);          /* a version is in force */
+bool score_ready(struct score *s);                         /* a version is in force */
 const char *score_model_name(const struct score *s);
-void score_update_gauges(struct score *s);  /* before /metrics is written */
+void score_update_gauges(struct score *s); /* before /metrics is written */
 #endif

@@ -30,7 +30,8 @@ struct wanted {
     const struct score_record **out;
 };
 
-static enum status list_wanted(struct score_hand *h, struct score_found *f, struct wanted **out, size_t *n, struct err *e)
+static enum status list_wanted(struct score_hand *h, struct score_found *f, struct wanted **out, size_t *n,
+                               struct err *e)
 {
     const struct score_request *q = &h->request;
     const size_t most = 1 + (size_t)q->n_items + q->n_history;
@@ -43,12 +44,14 @@ static enum status list_wanted(struct score_hand *h, struct score_found *f, stru
     *n = 0;
     if (str_has(q->user)) w[(*n)++] = (struct wanted){SCORE_USER, q->user, &f->user};
     for (uint32_t i = 0; i < q->n_items; i++) w[(*n)++] = (struct wanted){SCORE_ITEM, q->items[i].id, &f->items[i]};
-    for (uint32_t i = 0; i < q->n_history; i++) w[(*n)++] = (struct wanted){SCORE_ITEM, q->history[i].item.id, &f->history[i]};
+    for (uint32_t i = 0; i < q->n_history; i++)
+        w[(*n)++] = (struct wanted){SCORE_ITEM, q->history[i].item.id, &f->history[i]};
     *out = w;
     return STATUS_OK;
 }
 
-static enum status ask(struct score_hand *h, const struct wanted *w, size_t n, const struct redis_reply **reply, struct err *e)
+static enum status ask(struct score_hand *h, const struct wanted *w, size_t n, const struct redis_reply **reply,
+                       struct err *e)
 {
     char key[KEY_MAX];
     struct str *args = arena_alloc(&h->arena, n + 1, sizeof *args);

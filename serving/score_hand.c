@@ -47,7 +47,10 @@ void score_hand_fini(struct score_hand *h)
     arena_fini(&h->arena);
 }
 
-struct score_request *score_request_of(struct score_hand *h) { return &h->request; }
+struct score_request *score_request_of(struct score_hand *h)
+{
+    return &h->request;
+}
 
 /* --- the request's own attributes and history --------------------------------------------------------------------- */
 
@@ -64,7 +67,8 @@ static enum status reserve_own(struct score_hand *h, struct err *e)
     return STATUS_OK;
 }
 
-static enum status copy_item(struct score_hand *h, const struct record_item *from, struct record_item *to, struct err *e)
+static enum status copy_item(struct score_hand *h, const struct record_item *from, struct record_item *to,
+                             struct err *e)
 {
     buf_clear(&h->pack);
     record_item_encode(&h->pack, from);
@@ -119,7 +123,8 @@ static enum status lay_user(struct score_hand *h, const struct score_found *f, i
         const struct record_item *item;
         const int64_t at = p->time_ms == INT64_MIN ? time_ms : p->time_ms;
         TRY(item_record(h, &p->item, f->history[i], at, &item, e));
-        TRY(feat_user_take(h->feat, &h->user, item, p->item.id, p->type, h->s->conf->types[p->type].name, p->price, at, e));
+        TRY(feat_user_take(h->feat, &h->user, item, p->item.id, p->type, h->s->conf->types[p->type].name, p->price, at,
+                           e));
     }
     return STATUS_OK;
 }
@@ -225,7 +230,8 @@ static enum status run(struct score_hand *h, struct err *e)
     struct score_answer *a = &h->answer;
     const uint32_t K = h->request.n_items;
     const size_t n_parts = model_n_parts(h->s->model);
-    float *logits = arena_alloc(&h->arena, K, sizeof *logits), *parts = arena_alloc(&h->arena, n_parts * K, sizeof *parts);
+    float *logits = arena_alloc(&h->arena, K, sizeof *logits),
+          *parts = arena_alloc(&h->arena, n_parts * K, sizeof *parts);
     if (logits == NULL || parts == NULL) return no_memory(e);
     TRY(score_gather(h, &f, e));
     TRY(fill(h, &f, e));
@@ -249,7 +255,8 @@ enum status score_rank(struct score_hand *h, const struct score_answer **out, st
     drop_own(h);
     memset(&h->answer, 0, sizeof h->answer);
     if (h->version == NULL)
-        return ERR_SET(e, STATUS_NOT_FOUND, "model %s has no version yet; the learner has published none", h->s->conf->model_name);
+        return ERR_SET(e, STATUS_NOT_FOUND, "model %s has no version yet; the learner has published none",
+                       h->s->conf->model_name);
     const enum status st = run(h, e);
     redis_clear(h->redis);
     score_let_go(h);
@@ -272,7 +279,8 @@ void score_write_answer(const struct score_hand *h, const struct score_answer *a
 {
     const struct publish_manifest *m = &a->version->manifest;
     char watermark[CLOCK_TEXT];
-    const int64_t age_ms = h->s->clock->wall_ms(h->s->clock) - m->published_wall_ms; /* clocks of two hosts may differ */
+    const int64_t age_ms =
+        h->s->clock->wall_ms(h->s->clock) - m->published_wall_ms; /* clocks of two hosts may differ */
     clock_format(m->watermark_ms, watermark);
     buf_printf(b, "{\"request\":");
     event_json_string(b, str_from(a->request));
@@ -305,7 +313,8 @@ void score_answered(struct score_hand *h, const struct score_answer *a)
     metric_add(m, METRIC_UNKNOWN_USERS, !a->user_known);
     metric_add(m, METRIC_DEGRADED, a->degraded);
     const struct publish_manifest *v = &a->version->manifest;
-    const bool swapped_in = v->settled_wall_ms > 0 && v->published_wall_ms >= h->s->opened_wall_ms; /* not found at start */
+    const bool swapped_in =
+        v->settled_wall_ms > 0 && v->published_wall_ms >= h->s->opened_wall_ms; /* not found at start */
     if (!atomic_exchange(&h->version->answered, true) && swapped_in)
         metric_freshness(m, (double)(h->s->clock->wall_ms(h->s->clock) - v->settled_wall_ms));
     score_served_put(h, a);

@@ -16,7 +16,8 @@ static enum status flatten(const json_t *v, const char *name, int depth, struct 
     if (json_is_string(v)) {
         const struct str s = {json_string_value(v), json_string_length(v)};
         if (s.n == 0 || s.n > EVENT_ID_MAX)
-            return ERR_SET(e, STATUS_INVALID, "input %s: an id has %zu bytes; 1 to %d are allowed", name, s.n, EVENT_ID_MAX);
+            return ERR_SET(e, STATUS_INVALID, "input %s: an id has %zu bytes; 1 to %d are allowed", name, s.n,
+                           EVENT_ID_MAX);
         for (size_t i = 0; i < s.n; i++)
             if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
                 return ERR_SET(e, STATUS_INVALID, "input %s: an id has a control character", name);
@@ -38,15 +39,18 @@ static enum status shape_of(const json_t *in, const char *name, size_t most, siz
     if (!json_is_array(shape) || rank < 1 || rank > 2 || last < 1 ||
         (rank == 2 && json_integer_value(json_array_get(shape, 0)) != 1))
         return ERR_SET(e, STATUS_INVALID, "input %s: its shape must be [n] or [1,n]", name);
-    if ((uint64_t)last > most) return ERR_SET(e, STATUS_FULL, "input %s: %lld values; at most %zu are allowed", name, (long long)last, most);
+    if ((uint64_t)last > most)
+        return ERR_SET(e, STATUS_FULL, "input %s: %lld values; at most %zu are allowed", name, (long long)last, most);
     *n = (size_t)last;
     return STATUS_OK;
 }
 
-static enum status get_tensor(struct score_request *q, const json_t *in, const char *name, size_t most, struct tensor *t, struct err *e)
+static enum status get_tensor(struct score_request *q, const json_t *in, const char *name, size_t most,
+                              struct tensor *t, struct err *e)
 {
     const char *type = json_string_value(json_object_get(in, "datatype"));
-    if (type == NULL || strcmp(type, "BYTES") != 0) return ERR_SET(e, STATUS_INVALID, "input %s: its datatype must be BYTES", name);
+    if (type == NULL || strcmp(type, "BYTES") != 0)
+        return ERR_SET(e, STATUS_INVALID, "input %s: its datatype must be BYTES", name);
     TRY(shape_of(in, name, most, &t->cap, e));
     t->data = arena_alloc(&q->arena, t->cap, sizeof *t->data);
     if (t->data == NULL) return ERR_SET(e, STATUS_OOM, "the request needs more memory than there is");
@@ -72,7 +76,8 @@ static enum status get_inputs(struct score_request *q, const json_t *inputs, con
             q->n_items = (uint32_t)t.n;
             for (size_t k = 0; k < t.n; k++) q->items[k].id = t.data[k];
         } else {
-            return ERR_SET(e, STATUS_INVALID, "inputs must be one `items` and at most one `user`, not '%.60s'", name ? name : "");
+            return ERR_SET(e, STATUS_INVALID, "inputs must be one `items` and at most one `user`, not '%.60s'",
+                           name ? name : "");
         }
     }
     return q->items ? STATUS_OK : ERR_SET(e, STATUS_INVALID, "input items is missing");

@@ -56,7 +56,7 @@ struct score {
     struct slot *slot;
     struct score_records *records;
     int64_t opened_wall_ms;
-    size_t text_part;    /* index of the staged part among the model's; SIZE_MAX: none */
+    size_t text_part; /* index of the staged part among the model's; SIZE_MAX: none */
 
     pthread_mutex_t lock; /* of the pool */
     pthread_cond_t returned;
@@ -72,7 +72,7 @@ struct score {
 
     struct queue *served, *spare; /* of struct score_served: filled, empty */
     struct score_served *entries;
-    struct redis *served_redis;   /* logger's */
+    struct redis *served_redis; /* logger's */
 };
 
 enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e) MUST_CHECK; /* score_hand.c */

@@ -15,7 +15,7 @@ struct entry {
     size_t bytes;
     unsigned readers;
     bool in_table;
-    struct entry *next;        /* in its bucket */
+    struct entry *next;          /* in its bucket */
     struct entry *older, *newer; /* in order of use */
 };
 struct score_records {
@@ -56,7 +56,8 @@ static uint64_t key_of(enum score_kind kind, struct str id)
 static struct entry **place(struct score_records *r, uint64_t key, enum score_kind kind, struct str id)
 {
     struct entry **at = &r->buckets[key % BUCKETS];
-    while (*at != NULL && ((*at)->key != key || (*at)->record.kind != kind || !str_eq((*at)->record.id, id))) at = &(*at)->next;
+    while (*at != NULL && ((*at)->key != key || (*at)->record.kind != kind || !str_eq((*at)->record.id, id)))
+        at = &(*at)->next;
     return at;
 }
 
@@ -118,10 +119,12 @@ static enum status decode(struct entry *x, enum score_kind kind, struct str id, 
 {
     struct buf_reader rd = buf_reader(packed.p, packed.n);
     x->record.kind = kind;
-    TRY(kind == SCORE_USER ? record_user_decode(&x->record.u.user, &rd, e) : record_item_decode(&x->record.u.item, &rd, e));
+    TRY(kind == SCORE_USER ? record_user_decode(&x->record.u.user, &rd, e)
+                           : record_item_decode(&x->record.u.item, &rd, e));
     x->record.id = kind == SCORE_USER ? x->record.u.user.id : x->record.u.item.id;
     if (str_eq(x->record.id, id)) return STATUS_OK;
-    return ERR_SET(e, STATUS_CORRUPT, "the record of " STR_FMT " is that of " STR_FMT, STR_ARG(id), STR_ARG(x->record.id));
+    return ERR_SET(e, STATUS_CORRUPT, "the record of " STR_FMT " is that of " STR_FMT, STR_ARG(id),
+                   STR_ARG(x->record.id));
 }
 
 static struct entry *hold(struct score_records *r, enum score_kind kind, struct str id, const uint64_t *bytes_hash)

@@ -30,8 +30,9 @@ void score_records_free(struct score_records *r); /* nothing may be held; NULL i
 /* The record that these bytes are.  *out is held until score_records_release.  CORRUPT: they are none (or of another id); OOM. */
 enum status score_records_take(struct score_records *r, enum score_kind kind, struct str id, struct str packed,
                                const struct score_record **out, struct err *e) MUST_CHECK;
-const struct score_record *score_records_find(struct score_records *r, enum score_kind kind, struct str id); /* held; or NULL */
-void score_records_drop(struct score_records *r, enum score_kind kind, struct str id); /* Redis has it no more */
+const struct score_record *score_records_find(struct score_records *r, enum score_kind kind,
+                                              struct str id);                           /* held; or NULL */
+void score_records_drop(struct score_records *r, enum score_kind kind, struct str id);  /* Redis has it no more */
 void score_records_release(struct score_records *r, const struct score_record *record); /* NULL is fine */
 void score_records_stats(struct score_records *r, struct score_records_stats *out);
 #endif

@@ -7,8 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#define TIME_LEAST_MS INT64_C(100000000000)    /* a smaller number can only be seconds */
-#define TIME_MOST_MS INT64_C(253402300799999)  /* the end of the year 9999 */
+#define TIME_LEAST_MS INT64_C(100000000000)   /* a smaller number can only be seconds */
+#define TIME_MOST_MS INT64_C(253402300799999) /* the end of the year 9999 */
 
 struct parsing {
     struct score_request *q;
@@ -42,13 +42,16 @@ static enum status get_time(struct parsing *p, const char *field, const json_t *
 {
     if (json_is_string(v)) {
         const struct str s = {json_string_value(v), json_string_length(v)};
-        if (!clock_parse_rfc3339(s, out)) return ERR_SET(p->e, STATUS_INVALID, "%s is not an RFC 3339 date and time with zone", field);
+        if (!clock_parse_rfc3339(s, out))
+            return ERR_SET(p->e, STATUS_INVALID, "%s is not an RFC 3339 date and time with zone", field);
         return STATUS_OK;
     }
-    if (!json_is_integer(v)) return ERR_SET(p->e, STATUS_INVALID, "%s must be RFC 3339 text or integer milliseconds since 1970", field);
+    if (!json_is_integer(v))
+        return ERR_SET(p->e, STATUS_INVALID, "%s must be RFC 3339 text or integer milliseconds since 1970", field);
     *out = json_integer_value(v);
     if (*out >= 0 && *out < TIME_LEAST_MS)
-        return ERR_SET(p->e, STATUS_INVALID, "%s %lld can only be seconds; give milliseconds since 1970", field, (long long)*out);
+        return ERR_SET(p->e, STATUS_INVALID, "%s %lld can only be seconds; give milliseconds since 1970", field,
+                       (long long)*out);
     if (*out < 0 || *out > TIME_MOST_MS)
         return ERR_SET(p->e, STATUS_INVALID, "%s %lld is outside 1970 to 9999 in milliseconds", field, (long long)*out);
     return STATUS_OK;
@@ -73,7 +76,8 @@ static enum status get_text(struct parsing *p, const char *name, const json_t *v
 static enum status get_list(struct parsing *p, const char *name, const json_t *v, struct event_attr *a)
 {
     const size_t n = json_array_size(v);
-    if (n > EVENT_LIST_MAX) return ERR_SET(p->e, STATUS_INVALID, "%s lists %zu values; at most %d are allowed", name, n, EVENT_LIST_MAX);
+    if (n > EVENT_LIST_MAX)
+        return ERR_SET(p->e, STATUS_INVALID, "%s lists %zu values; at most %d are allowed", name, n, EVENT_LIST_MAX);
     a->kind = EVENT_ATTR_LIST;
     a->n_list = (uint32_t)n;
     a->list = arena_alloc(&p->q->arena, n, sizeof *a->list);
@@ -90,7 +94,8 @@ static enum status get_list(struct parsing *p, const char *name, const json_t *v
 static enum status get_attr(struct parsing *p, const char *name, const json_t *v, struct event_attr *a)
 {
     *a = (struct event_attr){.name = str_from(name)};
-    if (a->name.n == 0 || a->name.n > EVENT_ID_MAX) return ERR_SET(p->e, STATUS_INVALID, "an attribute's name is empty or too long");
+    if (a->name.n == 0 || a->name.n > EVENT_ID_MAX)
+        return ERR_SET(p->e, STATUS_INVALID, "an attribute's name is empty or too long");
     if (json_is_array(v)) return get_list(p, name, v, a);
     if (json_is_boolean(v)) {
         a->kind = EVENT_ATTR_BOOL;
@@ -112,8 +117,8 @@ static bool among(const char *name, const char *const *list)
 }
 
 /* The members of an object as attributes, those in `but` and nulls left out. */
-static enum status get_attrs(struct parsing *p, const char *field, json_t *o, const char *const *but, struct event_attr **out,
-                             uint32_t *n)
+static enum status get_attrs(struct parsing *p, const char *field, json_t *o, const char *const *but,
+                             struct event_attr **out, uint32_t *n)
 {
     const char *name;
     json_t *v;
@@ -122,7 +127,8 @@ static enum status get_attrs(struct parsing *p, const char *field, json_t *o, co
     *n = 0;
     *out = arena_alloc(&p->q->arena, most, sizeof **out);
     if (*out == NULL && most > 0) return no_memory(p);
-    json_object_foreach(o, name, v) {
+    json_object_foreach(o, name, v)
+    {
         if (json_is_null(v) || among(name, but)) continue;
         if (*n == most) return ERR_SET(p->e, STATUS_INVALID, "%s has more than %d attributes", field, EVENT_ATTRS_MAX);
         TRY(get_attr(p, name, v, &(*out)[*n]));
@@ -157,7 +163,8 @@ static enum status check_twice(struct parsing *p)
         uint32_t at = (uint32_t)hash_str(q->items[i].id) & (slots - 1);
         for (; table[at] != 0; at = (at + 1) & (slots - 1))
             if (str_eq(q->items[table[at] - 1].id, q->items[i].id))
-                return ERR_SET(p->e, STATUS_INVALID, "item " STR_FMT " stands in the list twice", STR_ARG(q->items[i].id));
+                return ERR_SET(p->e, STATUS_INVALID, "item " STR_FMT " stands in the list twice",
+                               STR_ARG(q->items[i].id));
         table[at] = i + 1;
     }
     arena_rewind(&p->q->arena, mark);
@@ -171,7 +178,8 @@ static enum status get_items(struct parsing *p, json_t *v)
     const size_t n = json_array_size(v);
     if (n == 0) return ERR_SET(p->e, STATUS_INVALID, "items is empty");
     if (n > (size_t)p->c->serving_max_items)
-        return ERR_SET(p->e, STATUS_FULL, "items lists %zu candidates; serving.max_items allows %lld", n, (long long)p->c->serving_max_items);
+        return ERR_SET(p->e, STATUS_FULL, "items lists %zu candidates; serving.max_items allows %lld", n,
+                       (long long)p->c->serving_max_items);
     q->items = arena_alloc(&q->arena, n, sizeof *q->items);
     if (q->items == NULL) return no_memory(p);
     q->n_items = (uint32_t)n;
@@ -235,7 +243,9 @@ static enum status get_field(struct parsing *p, const char *name, json_t *v)
     if (strcmp(name, "limit") == 0) return get_limit(p, v);
     if (strcmp(name, "explain") != 0)
         return ERR_SET(p->e, STATUS_INVALID,
-                       "unknown field '%.60s'; there are: request user items history session context attributes time limit explain", name);
+                       "unknown field '%.60s'; there are: request user items history session context attributes time "
+                       "limit explain",
+                       name);
     if (!json_is_boolean(v)) return ERR_SET(p->e, STATUS_INVALID, "explain must be true or false");
     q->explain = json_is_true(v);
     return STATUS_OK;

@@ -21,9 +21,9 @@ struct score_item { /* a candidate: "id", or {"item":"id", attributes…} */
 };
 struct score_past { /* one event of the request's own history, oldest first: {"type","item","time"?, attributes…} */
     struct score_item item;
-    uint8_t type;          /* index in the config's types */
-    int64_t time_ms;       /* INT64_MIN: not given */
-    double price;          /* NaN: not given */
+    uint8_t type;    /* index in the config's types */
+    int64_t time_ms; /* INT64_MIN: not given */
+    double price;    /* NaN: not given */
 };
 struct score_request {
     struct str request, user, session; /* absent: .p NULL */
@@ -40,6 +40,7 @@ struct score_request {
     void *document;
 };
 /* Into a zeroed struct or one that was parsed before.  INVALID: bad; FULL: more items or history than allowed; OOM. */
-enum status score_request_parse(struct score_request *q, struct str body, const struct conf *c, struct err *e) MUST_CHECK;
+enum status score_request_parse(struct score_request *q, struct str body, const struct conf *c,
+                                struct err *e) MUST_CHECK;
 void score_request_fini(struct score_request *q);
 #endif

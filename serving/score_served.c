@@ -25,7 +25,8 @@ enum status score_served_open(struct score *s, struct err *e)
     TRY(queue_new(&s->spare, SCORE_SERVED_QUEUE + 1, e));
     for (size_t i = 0; i < SCORE_SERVED_QUEUE; i++) {
         struct score_served *x = &s->entries[i];
-        if (buf_room(&x->text, TEXT_BYTES) == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for the log of answers");
+        if (buf_room(&x->text, TEXT_BYTES) == NULL)
+            return ERR_SET(e, STATUS_OOM, "scorer: no memory for the log of answers");
         TRY(queue_push_for(s->spare, x, 0));
     }
     return redis_open(&s->served_redis, s->conf, s->clock, e);
@@ -68,7 +69,8 @@ static void add_items(struct score_served *x, const struct score_hand *h, const 
         event_json_string(&x->text, h->request.items[r->index].id);
         buf_printf(&x->text, ",\"score\":%.9g,\"logit\":%.9g,\"parts\":[", (double)r->score, (double)r->logit);
         for (uint32_t p = 0; p < a->n_parts; p++)
-            buf_printf(&x->text, p ? ",%.9g" : "%.9g", (double)a->part_logits[(size_t)p * h->request.n_items + r->index]);
+            buf_printf(&x->text, p ? ",%.9g" : "%.9g",
+                       (double)a->part_logits[(size_t)p * h->request.n_items + r->index]);
         buf_printf(&x->text, "]}");
     }
     buf_put(&x->text, "]", 2); /* with its NUL */
@@ -156,7 +158,8 @@ static void *logger(void *arg)
 enum status score_served_start(struct score *s, struct err *e)
 {
     if (s->served == NULL) return STATUS_OK;
-    if (pthread_create(&s->logger, NULL, logger, s) != 0) return ERR_SET(e, STATUS_OOM, "scorer: no thread can be started");
+    if (pthread_create(&s->logger, NULL, logger, s) != 0)
+        return ERR_SET(e, STATUS_OOM, "scorer: no thread can be started");
     s->logging = true;
     return STATUS_OK;
 }

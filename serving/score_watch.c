@@ -17,8 +17,8 @@ static void write_freshness(struct score *s)
     (void)snprintf(p50, sizeof p50, "%.0f", metric_get(s->metric, METRIC_FRESHNESS_P50_MS));
     (void)snprintf(p99, sizeof p99, "%.0f", metric_get(s->metric, METRIC_FRESHNESS_P99_MS));
     if (redis_call(r, NULL, &reply,
-                   REDIS_ARGS(STR("HSET"), str_from(key), STR("freshness_p50_ms"), str_from(p50), STR("freshness_p99_ms"),
-                              str_from(p99))) == STATUS_OK)
+                   REDIS_ARGS(STR("HSET"), str_from(key), STR("freshness_p50_ms"), str_from(p50),
+                              STR("freshness_p99_ms"), str_from(p99))) == STATUS_OK)
         s->freshness_written = n;
     redis_clear(r);
 }
@@ -43,7 +43,8 @@ static void *watch(void *arg)
     struct err e = {0};
     do {
         const enum status st = score_look(s, &e);
-        if (st != STATUS_OK && st != STATUS_AGAIN && st != STATUS_NOT_FOUND) log_limited(LOG_WARN, "fetch", "%s", e.text);
+        if (st != STATUS_OK && st != STATUS_AGAIN && st != STATUS_NOT_FOUND)
+            log_limited(LOG_WARN, "fetch", "%s", e.text);
         write_freshness(s);
         (void)slot_reap(s->slot);
     } while (pause_ms(s, s->conf->serving_poll_ms));
@@ -52,7 +53,8 @@ static void *watch(void *arg)
 
 enum status score_watch_start(struct score *s, struct err *e)
 {
-    if (pthread_create(&s->watch, NULL, watch, s) != 0) return ERR_SET(e, STATUS_OOM, "scorer: no thread can be started");
+    if (pthread_create(&s->watch, NULL, watch, s) != 0)
+        return ERR_SET(e, STATUS_OOM, "scorer: no thread can be started");
     s->watching = true;
     return STATUS_OK;
 }

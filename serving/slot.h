@@ -16,7 +16,7 @@ struct slot_version {
     struct param_set *params; /* owned: one reference */
     struct publish_manifest manifest;
     int64_t loaded_wall_ms;
-    atomic_bool answered;     /* a response was made with it: freshness is counted once */
+    atomic_bool answered; /* a response was made with it: freshness is counted once */
     /* the slot's own */
     unsigned readers;
     struct slot_version *next;
@@ -26,9 +26,9 @@ void slot_version_free(struct slot_version *v); /* one that was never published;
 
 struct slot;
 enum status slot_new(struct slot **out, struct err *e) MUST_CHECK;
-void slot_free(struct slot *s); /* nothing may be acquired; NULL is fine */
+void slot_free(struct slot *s);                                 /* nothing may be acquired; NULL is fine */
 void slot_publish(struct slot *s, struct slot_version *take_v); /* Thread: one publisher; reaps too */
 struct slot_version *slot_acquire(struct slot *s);              /* NULL: nothing published yet.  Thread: any */
 void slot_release(struct slot *s, struct slot_version *v);      /* NULL is fine; frees nothing.  Thread: any */
-size_t slot_reap(struct slot *s);                               /* frees what nobody reads; returns how many still wait */
+size_t slot_reap(struct slot *s); /* frees what nobody reads; returns how many still wait */
 #endif

@@ -13,7 +13,8 @@
 
 int http_client_connect(int port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
@@ -72,13 +73,14 @@ struct http_client_answer http_client_raw(int port, const char *bytes, size_t n,
     return take_apart(all, got);
 }
 
-struct http_client_answer http_client_ask(int port, const char *method, const char *path, const char *headers, const char *body,
-                                          size_t n)
+struct http_client_answer http_client_ask(int port, const char *method, const char *path, const char *headers,
+                                          const char *body, size_t n)
 {
     const size_t cap = n + strlen(headers) + 1024;
     char *text = malloc(cap);
     assert_non_null(text);
-    int head = snprintf(text, cap, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", method, path, headers);
+    int head =
+        snprintf(text, cap, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s", method, path, headers);
     if (body != NULL) head += snprintf(text + head, cap - (size_t)head, "Content-Length: %zu\r\n", n);
     head += snprintf(text + head, cap - (size_t)head, "\r\n");
     if (body != NULL) memcpy(text + head, body, n);

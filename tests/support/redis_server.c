@@ -20,8 +20,8 @@ static void die(const char *what)
 static void run(const struct redis_server *s)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->socket, "--save", "", "--appendonly", "no",
-                 "--dir", s->dir.path, "--logfile", "log", (char *)NULL);
+    (void)execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", s->socket, "--save", "", "--appendonly",
+                 "no", "--dir", s->dir.path, "--logfile", "log", (char *)NULL);
     _exit(127);
 }
 
@@ -111,7 +111,8 @@ const char *redis_server_ask(const struct redis_server *s, char out[4096], const
     (void)snprintf(text, sizeof text, "%s", command);
     for (char *w = strtok_r(text, " ", &at); w != NULL && n < 8; w = strtok_r(NULL, " ", &at)) words[n++] = str_from(w);
     struct conf *c = redis_server_conf(s);
-    if (redis_open(&r, c, clock_system(), &e) != STATUS_OK || redis_call(r, &e, &reply, words, n) != STATUS_OK) die(e.text);
+    if (redis_open(&r, c, clock_system(), &e) != STATUS_OK || redis_call(r, &e, &reply, words, n) != STATUS_OK)
+        die(e.text);
     show(reply, out);
     redis_close(r);
     conf_free(c);

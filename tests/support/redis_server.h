@@ -15,10 +15,10 @@ struct redis_server {
     char socket[300], url[310];
     pid_t pid; /* 0: not running */
 };
-void redis_server_start(struct redis_server *s);   /* zeroed s, or one that was killed: the same socket again */
-void redis_server_kill(struct redis_server *s);    /* SIGKILL; all data is gone */
+void redis_server_start(struct redis_server *s); /* zeroed s, or one that was killed: the same socket again */
+void redis_server_kill(struct redis_server *s);  /* SIGKILL; all data is gone */
 void redis_server_signal(struct redis_server *s, int signal); /* SIGSTOP, SIGCONT */
-void redis_server_stop(struct redis_server *s);    /* ends it and removes the folder */
+void redis_server_stop(struct redis_server *s);               /* ends it and removes the folder */
 struct conf *redis_server_conf(const struct redis_server *s); /* defaults with redis.url set; conf_free */
 /* One command of up to 8 words, blank-separated; the reply as text ("" for nil, digits for integers, the length of an
  * array as digits). */

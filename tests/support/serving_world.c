@@ -8,10 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const vocabulary[] = { /* as many as the tiny encoder knows */
-    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "i", "bought", "viewed", "clicked", "on", "red", "blue", "white", "green", "wooden",
-    "metal", "glass", "paper", "toy", "lantern", "lamp", "cup", "bag", "box", "clock", "chair", "small", "large", "set", "of", "two",
-    "by", "the", "a", "an", "item", "un", "##known", "##s", "##ed", "christmas", "garden", "kitchen", "heart", "star", "bird", "##ing", ","};
+static const char *const vocabulary[] = {/* as many as the tiny encoder knows */
+                                         "[PAD]",   "[UNK]",   "[CLS]",   "[SEP]", "[MASK]", "i",         "bought",
+                                         "viewed",  "clicked", "on",      "red",   "blue",   "white",     "green",
+                                         "wooden",  "metal",   "glass",   "paper", "toy",    "lantern",   "lamp",
+                                         "cup",     "bag",     "box",     "clock", "chair",  "small",     "large",
+                                         "set",     "of",      "two",     "by",    "the",    "a",         "an",
+                                         "item",    "un",      "##known", "##s",   "##ed",   "christmas", "garden",
+                                         "kitchen", "heart",   "star",    "bird",  "##ing",  ","};
 static const char *const colours[] = {"red", "blue", "white", "green"};
 static const char *const things[] = {"wooden toy", "metal lantern", "glass cup", "paper bag", "garden chair"};
 
@@ -33,7 +37,8 @@ static void make_base(struct serving_world *w)
     copy_file(&w->base, "model.safetensors");
     for (size_t i = 0; i < sizeof vocabulary / sizeof *vocabulary; i++) buf_printf(&b, "%s\n", vocabulary[i]);
     files_put(&w->base, "vocab.txt", b.p, b.n);
-    files_put_text(&w->base, "tokenizer_config.json", "{\"do_lower_case\": true, \"tokenizer_class\": \"BertTokenizer\"}");
+    files_put_text(&w->base, "tokenizer_config.json",
+                   "{\"do_lower_case\": true, \"tokenizer_class\": \"BertTokenizer\"}");
     buf_fini(&b);
 }
 
@@ -167,7 +172,8 @@ static enum status put_user(void *arg, const struct record_user *u)
 {
     struct handing *h = arg;
     struct err e = {0};
-    for (uint32_t i = 0; i < u->n_events; i++) put_state(h, u->events[i].sentence, u->events[i].ids, u->events[i].n_ids);
+    for (uint32_t i = 0; i < u->n_events; i++)
+        put_state(h, u->events[i].sentence, u->events[i].ids, u->events[i].n_ids);
     buf_clear(&h->pack);
     record_user_encode(&h->pack, u);
     assert_ok(publish_put_user(h->batch, u->id, packed(h), &e), &e);
@@ -213,9 +219,13 @@ void serving_world_version(struct serving_world *w, uint64_t version)
 {
     struct err e = {0};
     struct buf file = serving_world_file(w, version);
-    struct publish_version v = {.version = version, .parent = version - 1, .examples = 100 * version,
-                                .watermark_ms = SERVING_WORLD_NOW_MS, .settled_ms = SERVING_WORLD_NOW_MS,
-                                .settled_wall_ms = clock_system()->wall_ms(clock_system()), .reason = "test"};
+    struct publish_version v = {.version = version,
+                                .parent = version - 1,
+                                .examples = 100 * version,
+                                .watermark_ms = SERVING_WORLD_NOW_MS,
+                                .settled_ms = SERVING_WORLD_NOW_MS,
+                                .settled_wall_ms = clock_system()->wall_ms(clock_system()),
+                                .reason = "test"};
     memcpy(v.sha256, w->params->sha256, sizeof v.sha256);
     (void)snprintf(v.base, sizeof v.base, "%016llx", (unsigned long long)model_fingerprint(w->model));
     assert_ok(publish_weights(w->publish, &v, &file, &e), &e);

@@ -225,7 +225,8 @@ static void test_file_that_is_not_what_it_claims_is_refused(void **state)
     publish_bytes(&file, w.params->sha256, 4, our_base());
     expect_refusal(f, STATUS_CORRUPT, "");
     char answer[4096];
-    assert_true(atoi(redis_server_ask(&w.redis, answer, "XLEN fr:{default}:log")) == 8); /* four published, four refused */
+    assert_true(atoi(redis_server_ask(&w.redis, answer, "XLEN fr:{default}:log")) ==
+                8); /* four published, four refused */
     fetch_free(f);
 }
 

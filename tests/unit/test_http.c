@@ -5,10 +5,10 @@
  */
 #include "serving/http.h"
 #include "tests/support/check.h"
+#include "tests/support/files.h"
 #include "tests/support/http_client.h"
 #include "tests/support/json_schema.h"
 #include "tests/support/serving_world.h"
-#include "tests/support/files.h"
 #include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,8 +25,12 @@ static struct http_client_answer last;
 static void open_http(const struct http_intake *intake)
 {
     struct err e = {0};
-    const struct http_options o = {.conf = w.shop.conf, .clock = clock_system(), .score = score, .metric = metric,
-                                   .intake = intake, .version = "0.0.0"};
+    const struct http_options o = {.conf = w.shop.conf,
+                                   .clock = clock_system(),
+                                   .score = score,
+                                   .metric = metric,
+                                   .intake = intake,
+                                   .version = "0.0.0"};
     assert_ok(http_open(&http, &o, &e), &e);
     assert_true(http_port(http) > 0);
     assert_string_equal(http_address(http), "127.0.0.1");
@@ -44,7 +48,8 @@ static int open_all(void **state)
 {
     (void)state;
     struct err e = {0};
-    const char *const options[] = {"serving.listen=127.0.0.1:0", "serving.max_items=100", "serving.max_body_bytes=20000", NULL};
+    const char *const options[] = {"serving.listen=127.0.0.1:0", "serving.max_items=100",
+                                   "serving.max_body_bytes=20000", NULL};
     serving_world_open(&w, options);
     serving_world_features(&w);
     serving_world_version(&w, 1);
@@ -116,9 +121,12 @@ static void test_rerank_answers_by_its_schema(void **state)
 {
     (void)state;
     char why[300];
-    static const char body[] = "{\"user\":\"u0\",\"items\":[\"i1\",\"i2\",{\"item\":\"n\\u00e9\\\"w\",\"title\":\"red toy\",\"tags\":[\"a\",1],\"price\":3,"
-                               "\"new\":true,\"none\":null}],\"history\":[{\"type\":\"view\",\"item\":\"i3\",\"time\":\"2026-01-02T03:04:05Z\"}],"
-                               "\"session\":\"s\",\"context\":{\"page\":\"home\",\"slot\":1},\"attributes\":{\"age\":30},\"limit\":20,\"explain\":true}";
+    static const char body[] = "{\"user\":\"u0\",\"items\":[\"i1\",\"i2\",{\"item\":\"n\\u00e9\\\"w\",\"title\":\"red "
+                               "toy\",\"tags\":[\"a\",1],\"price\":3,"
+                               "\"new\":true,\"none\":null}],\"history\":[{\"type\":\"view\",\"item\":\"i3\",\"time\":"
+                               "\"2026-01-02T03:04:05Z\"}],"
+                               "\"session\":\"s\",\"context\":{\"page\":\"home\",\"slot\":1},\"attributes\":{\"age\":"
+                               "30},\"limit\":20,\"explain\":true}";
     assert_true(json_schema_accepts("rerank-request", body, strlen(body), why));
     look();
     ask("POST", "/v1/rerank", "", body);
@@ -129,7 +137,8 @@ static void test_rerank_answers_by_its_schema(void **state)
     assert_int_equal(json_array_size(items), 3);
     bool named = false;
     for (size_t i = 0; i < 3; i++)
-        named = named || strcmp(json_string_value(json_object_get(json_array_get(items, i), "item")), "n\xc3\xa9\"w") == 0;
+        named =
+            named || strcmp(json_string_value(json_object_get(json_array_get(items, i), "item")), "n\xc3\xa9\"w") == 0;
     assert_true(named);
     json_decref(o);
 }
@@ -139,23 +148,70 @@ static void test_bad_bodies_are_400_and_harm_nobody(void **state)
     (void)state;
     static char long_id[400], deep[9000];
     static const char *const bad[] = {
-        "", " ", "{", "}", "[]", "null", "1", "\"a\"", "{}", "{\"items\":[]}", "{\"items\":null}", "{\"items\":{}}", "{\"items\":\"a\"}",
-        "{\"items\":[1]}", "{\"items\":[null]}", "{\"items\":[\"\"]}", "{\"items\":[[\"a\"]]}", "{\"items\":[{}]}",
-        "{\"items\":[{\"title\":\"x\"}]}", "{\"items\":[{\"item\":1}]}", "{\"items\":[{\"item\":\"a\",\"title\":{}}]}",
-        "{\"items\":[{\"item\":\"a\",\"tags\":[[]]}]}", "{\"items\":[{\"item\":\"a\",\"tags\":[null]}]}", "{\"items\":[\"a\",\"a\"]}",
-        "{\"items\":[\"a\",{\"item\":\"a\"}]}", "{\"items\":[\"a\"]", "{\"items\":[\"a\"]}x", "{\"items\":[\"a\"],}", "{items:[\"a\"]}",
-        "{'items':['a']}", "{\"items\":[\"a\"],\"items\":[\"b\"]}", "{\"items\":[\"a\\u0000\"]}", "{\"items\":[\"a\\n\"]}",
-        "{\"items\":[\"\xff\"]}", "{\"items\":[\"\xc0\xaf\"]}", "{\"items\":[\"\xed\xa0\x80\"]}", "{\"items\":[\"a\"],\"user\":1}",
-        "{\"items\":[\"a\"],\"user\":\"\"}", "{\"items\":[\"a\"],\"user\":[]}", "{\"items\":[\"a\"],\"itmes\":1}",
-        "{\"items\":[\"a\"],\"limit\":0}", "{\"items\":[\"a\"],\"limit\":-1}", "{\"items\":[\"a\"],\"limit\":1.5}",
-        "{\"items\":[\"a\"],\"limit\":\"2\"}", "{\"items\":[\"a\"],\"explain\":1}", "{\"items\":[\"a\"],\"time\":1700000000}",
-        "{\"items\":[\"a\"],\"time\":-5}", "{\"items\":[\"a\"],\"time\":\"yesterday\"}", "{\"items\":[\"a\"],\"time\":1e30}",
-        "{\"items\":[\"a\"],\"time\":999999999999999999}", "{\"items\":[\"a\"],\"context\":[]}", "{\"items\":[\"a\"],\"context\":{\"a\":{}}}",
-        "{\"items\":[\"a\"],\"attributes\":1}", "{\"items\":[\"a\"],\"history\":{}}", "{\"items\":[\"a\"],\"history\":[1]}",
-        "{\"items\":[\"a\"],\"history\":[{}]}", "{\"items\":[\"a\"],\"history\":[{\"type\":\"nosuch\",\"item\":\"b\"}]}",
-        "{\"items\":[\"a\"],\"history\":[{\"type\":\"click\"}]}", "{\"items\":[\"a\"],\"history\":[{\"type\":7,\"item\":\"b\"}]}",
-        "{\"items\":[\"a\"],\"history\":[{\"type\":\"click\",\"item\":\"b\",\"time\":5}]}", "{\"items\":[{\"item\":\"a\",\"price\":1e999}]}",
-        "{\"items\":[{\"item\":\"a\",\"\":1}]}", "{\"items\":[\"a\"],\"session\":{}}", "{\"items\":[\"a\"],\"request\":5}",
+        "",
+        " ",
+        "{",
+        "}",
+        "[]",
+        "null",
+        "1",
+        "\"a\"",
+        "{}",
+        "{\"items\":[]}",
+        "{\"items\":null}",
+        "{\"items\":{}}",
+        "{\"items\":\"a\"}",
+        "{\"items\":[1]}",
+        "{\"items\":[null]}",
+        "{\"items\":[\"\"]}",
+        "{\"items\":[[\"a\"]]}",
+        "{\"items\":[{}]}",
+        "{\"items\":[{\"title\":\"x\"}]}",
+        "{\"items\":[{\"item\":1}]}",
+        "{\"items\":[{\"item\":\"a\",\"title\":{}}]}",
+        "{\"items\":[{\"item\":\"a\",\"tags\":[[]]}]}",
+        "{\"items\":[{\"item\":\"a\",\"tags\":[null]}]}",
+        "{\"items\":[\"a\",\"a\"]}",
+        "{\"items\":[\"a\",{\"item\":\"a\"}]}",
+        "{\"items\":[\"a\"]",
+        "{\"items\":[\"a\"]}x",
+        "{\"items\":[\"a\"],}",
+        "{items:[\"a\"]}",
+        "{'items':['a']}",
+        "{\"items\":[\"a\"],\"items\":[\"b\"]}",
+        "{\"items\":[\"a\\u0000\"]}",
+        "{\"items\":[\"a\\n\"]}",
+        "{\"items\":[\"\xff\"]}",
+        "{\"items\":[\"\xc0\xaf\"]}",
+        "{\"items\":[\"\xed\xa0\x80\"]}",
+        "{\"items\":[\"a\"],\"user\":1}",
+        "{\"items\":[\"a\"],\"user\":\"\"}",
+        "{\"items\":[\"a\"],\"user\":[]}",
+        "{\"items\":[\"a\"],\"itmes\":1}",
+        "{\"items\":[\"a\"],\"limit\":0}",
+        "{\"items\":[\"a\"],\"limit\":-1}",
+        "{\"items\":[\"a\"],\"limit\":1.5}",
+        "{\"items\":[\"a\"],\"limit\":\"2\"}",
+        "{\"items\":[\"a\"],\"explain\":1}",
+        "{\"items\":[\"a\"],\"time\":1700000000}",
+        "{\"items\":[\"a\"],\"time\":-5}",
+        "{\"items\":[\"a\"],\"time\":\"yesterday\"}",
+        "{\"items\":[\"a\"],\"time\":1e30}",
+        "{\"items\":[\"a\"],\"time\":999999999999999999}",
+        "{\"items\":[\"a\"],\"context\":[]}",
+        "{\"items\":[\"a\"],\"context\":{\"a\":{}}}",
+        "{\"items\":[\"a\"],\"attributes\":1}",
+        "{\"items\":[\"a\"],\"history\":{}}",
+        "{\"items\":[\"a\"],\"history\":[1]}",
+        "{\"items\":[\"a\"],\"history\":[{}]}",
+        "{\"items\":[\"a\"],\"history\":[{\"type\":\"nosuch\",\"item\":\"b\"}]}",
+        "{\"items\":[\"a\"],\"history\":[{\"type\":\"click\"}]}",
+        "{\"items\":[\"a\"],\"history\":[{\"type\":7,\"item\":\"b\"}]}",
+        "{\"items\":[\"a\"],\"history\":[{\"type\":\"click\",\"item\":\"b\",\"time\":5}]}",
+        "{\"items\":[{\"item\":\"a\",\"price\":1e999}]}",
+        "{\"items\":[{\"item\":\"a\",\"\":1}]}",
+        "{\"items\":[\"a\"],\"session\":{}}",
+        "{\"items\":[\"a\"],\"request\":5}",
     };
     look();
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -221,20 +277,31 @@ static void test_paths_and_methods(void **state)
         int status;
         const char *code;
     } rows[] = {
-        {"GET", "/nothing", 404, "no_such_path"},           {"GET", "/v1", 404, "no_such_path"},
-        {"GET", "/v1/rerank/", 404, "no_such_path"},        {"GET", "/v1/rerank", 405, "method_not_allowed"},
-        {"PUT", "/v1/rerank", 405, "method_not_allowed"},   {"DELETE", "/v1/models", 405, "method_not_allowed"},
-        {"POST", "/v1/models", 405, "method_not_allowed"},  {"POST", "/metrics", 405, "method_not_allowed"},
-        {"POST", "/", 405, "method_not_allowed"},           {"GET", "/v2/models/other", 404, "no_such_model"},
-        {"POST", "/v2/models/other/infer", 404, "no_such_model"}, {"GET", "/v2/models/", 404, "no_such_path"},
-        {"GET", "/v2/models/default/infer", 405, "method_not_allowed"}, {"GET", "/../etc/passwd", 404, "no_such_path"},
-        {"GET", "/v1/models", 200, NULL},                   {"HEAD", "/v1/models", 200, NULL},
-        {"GET", "/v2", 200, NULL},                          {"GET", "/metrics", 200, NULL},
-        {"GET", "/", 200, NULL},                            {"GET", "/?a=b", 200, NULL},
+        {"GET", "/nothing", 404, "no_such_path"},
+        {"GET", "/v1", 404, "no_such_path"},
+        {"GET", "/v1/rerank/", 404, "no_such_path"},
+        {"GET", "/v1/rerank", 405, "method_not_allowed"},
+        {"PUT", "/v1/rerank", 405, "method_not_allowed"},
+        {"DELETE", "/v1/models", 405, "method_not_allowed"},
+        {"POST", "/v1/models", 405, "method_not_allowed"},
+        {"POST", "/metrics", 405, "method_not_allowed"},
+        {"POST", "/", 405, "method_not_allowed"},
+        {"GET", "/v2/models/other", 404, "no_such_model"},
+        {"POST", "/v2/models/other/infer", 404, "no_such_model"},
+        {"GET", "/v2/models/", 404, "no_such_path"},
+        {"GET", "/v2/models/default/infer", 405, "method_not_allowed"},
+        {"GET", "/../etc/passwd", 404, "no_such_path"},
+        {"GET", "/v1/models", 200, NULL},
+        {"HEAD", "/v1/models", 200, NULL},
+        {"GET", "/v2", 200, NULL},
+        {"GET", "/metrics", 200, NULL},
+        {"GET", "/", 200, NULL},
+        {"GET", "/?a=b", 200, NULL},
     };
     look();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        ask(rows[i].method, rows[i].path, "", strcmp(rows[i].method, "POST") == 0 || strcmp(rows[i].method, "PUT") == 0 ? "{}" : NULL);
+        ask(rows[i].method, rows[i].path, "",
+            strcmp(rows[i].method, "POST") == 0 || strcmp(rows[i].method, "PUT") == 0 ? "{}" : NULL);
         if (last.status != rows[i].status) fail_msg("%s %s: %d", rows[i].method, rows[i].path, last.status);
         expect(rows[i].status, rows[i].code);
         if (last.status == 405) assert_non_null(strstr(last.head, "Allow: "));
@@ -254,7 +321,8 @@ static void test_metrics_and_page(void **state)
     assert_non_null(strstr(last.body, "\nfreshet_unknown_items_total 1\n"));
     assert_non_null(strstr(last.body, "freshet_http_requests_total{route=\"rerank\",code=\"200\"} 1\n"));
     ask("GET", "/v1/models", "", NULL);
-    json_t *o = json_loads(last.body, JSON_REJECT_DUPLICATES, NULL), *m = json_array_get(json_object_get(o, "models"), 0);
+    json_t *o = json_loads(last.body, JSON_REJECT_DUPLICATES, NULL),
+           *m = json_array_get(json_object_get(o, "models"), 0);
     assert_string_equal(json_string_value(json_object_get(m, "sha256")), w.params->sha256);
     assert_int_equal(json_integer_value(json_object_get(m, "version")), 1);
     json_decref(o);
@@ -274,7 +342,8 @@ static void test_open_inference_protocol(void **state)
     json_t *o = json_loads(last.body, 0, NULL);
     for (size_t i = 0; i < 3; i++) {
         json_t *x = json_array_get(json_object_get(o, "items"), i);
-        by_item[json_string_value(json_object_get(x, "item"))[1] - '1'] = json_number_value(json_object_get(x, "score"));
+        by_item[json_string_value(json_object_get(x, "item"))[1] - '1'] =
+            json_number_value(json_object_get(x, "score"));
     }
     json_decref(o);
     ask("POST", "/v2/models/default/infer", "",
@@ -291,7 +360,12 @@ static void test_open_inference_protocol(void **state)
     for (size_t i = 0; i < 3; i++) assert_true(json_number_value(json_array_get(data, i)) == by_item[i]);
     json_decref(o);
     static const char *const bad[] = {
-        "{}", "[]", "{\"inputs\":{}}", "{\"inputs\":[]}", "{\"inputs\":[{}]}", "{\"inputs\":[{\"name\":\"x\"}]}",
+        "{}",
+        "[]",
+        "{\"inputs\":{}}",
+        "{\"inputs\":[]}",
+        "{\"inputs\":[{}]}",
+        "{\"inputs\":[{\"name\":\"x\"}]}",
         "{\"inputs\":[{\"name\":\"items\",\"shape\":[1],\"datatype\":\"FP32\",\"data\":[\"a\"]}]}",
         "{\"inputs\":[{\"name\":\"items\",\"shape\":[2],\"datatype\":\"BYTES\",\"data\":[\"a\"]}]}",
         "{\"inputs\":[{\"name\":\"items\",\"shape\":[1],\"datatype\":\"BYTES\",\"data\":[\"a\",\"b\"]}]}",
@@ -343,7 +417,8 @@ static void test_token_is_asked_for_except_by_health(void **state)
     files_put_text(&w.base, "token", "\n");
     http_close(http, 0);
     struct err e = {0};
-    const struct http_options o = {.conf = w.shop.conf, .clock = clock_system(), .score = score, .metric = metric, .version = ""};
+    const struct http_options o = {
+        .conf = w.shop.conf, .clock = clock_system(), .score = score, .metric = metric, .version = ""};
     assert_int_equal(http_open(&http, &o, &e), STATUS_INVALID);
     assert_null(http);
 }
@@ -356,7 +431,8 @@ static enum status take(void *user, struct str body, size_t *n, struct err *e)
     (void)user;
     *n = 0;
     for (size_t i = 0; i < body.n; i++) *n += body.p[i] == '\n';
-    return intake_status == STATUS_OK ? STATUS_OK : ERR_SET(e, intake_status, "the intake says %s", status_name(intake_status));
+    return intake_status == STATUS_OK ? STATUS_OK
+                                      : ERR_SET(e, intake_status, "the intake says %s", status_name(intake_status));
 }
 
 static void test_events_go_to_the_intake_or_501(void **state)
@@ -367,7 +443,10 @@ static void test_events_go_to_the_intake_or_501(void **state)
         enum status st;
         int status;
         const char *code;
-    } rows[] = {{STATUS_OK, 202, NULL}, {STATUS_INVALID, 400, "invalid_event"}, {STATUS_FULL, 429, "too_many_events"}, {STATUS_IO, 503, "intake_away"}};
+    } rows[] = {{STATUS_OK, 202, NULL},
+                {STATUS_INVALID, 400, "invalid_event"},
+                {STATUS_FULL, 429, "too_many_events"},
+                {STATUS_IO, 503, "intake_away"}};
     ask("POST", "/v1/events", "", "{}\n");
     expect(501, "no_intake");
     reopen_http(NULL, &intake);
@@ -387,8 +466,12 @@ static void test_broken_requests_and_too_many_connections(void **state)
 {
     (void)state;
     static const char *const raw[] = {
-        "\r\n\r\n", "GARBAGE\r\n\r\n", "GET\r\n\r\n", "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n",
-        "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+        "\r\n\r\n",
+        "GARBAGE\r\n\r\n",
+        "GET\r\n\r\n",
+        "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n",
+        "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
         "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n",
     };
     int held[40];
@@ -444,9 +527,11 @@ static void test_address_errors_are_told(void **state)
     struct http *other = NULL;
     char taken[64];
     static const char *const bad[] = {"nonsense", "127.0.0.1:", "127.0.0.1:http!", "no.such.host.invalid:80"};
-    const struct http_options o = {.conf = w.shop.conf, .clock = clock_system(), .score = score, .metric = metric, .version = ""};
+    const struct http_options o = {
+        .conf = w.shop.conf, .clock = clock_system(), .score = score, .metric = metric, .version = ""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        (void)snprintf(w.shop.conf->serving_listen, sizeof w.shop.conf->serving_listen, "%s", bad[i]); /* past conf's own check */
+        (void)snprintf(w.shop.conf->serving_listen, sizeof w.shop.conf->serving_listen, "%s",
+                       bad[i]); /* past conf's own check */
         assert_int_equal(http_open(&other, &o, &e), STATUS_INVALID);
         assert_non_null(strstr(e.text, bad[i]));
     }
@@ -471,7 +556,8 @@ static void test_open_survives_each_failing_allocation(void **state)
 {
     (void)state;
     long n;
-    const struct http_options o = {.conf = w.shop.conf, .clock = clock_system(), .score = score, .metric = metric, .version = ""};
+    const struct http_options o = {
+        .conf = w.shop.conf, .clock = clock_system(), .score = score, .metric = metric, .version = ""};
     publish_close(w.publish);
     w.publish = NULL;
     FAIL_EACH_ALLOCATION(n, make(&o));

@@ -49,8 +49,14 @@ static struct buf file_of(const char *fill)
 
 static struct publish_version version_of(uint64_t version)
 {
-    struct publish_version v = {.version = version, .parent = version - 1, .examples = 10 * version, .watermark_ms = 1234567,
-                                .settled_ms = 1000, .settled_wall_ms = 2000, .live = true, .reason = "test"};
+    struct publish_version v = {.version = version,
+                                .parent = version - 1,
+                                .examples = 10 * version,
+                                .watermark_ms = 1234567,
+                                .settled_ms = 1000,
+                                .settled_wall_ms = 2000,
+                                .live = true,
+                                .reason = "test"};
     memset(v.sha256, 'a', 64);
     (void)snprintf(v.base, sizeof v.base, "%016x", 0xabcdu);
     return v;
@@ -385,7 +391,8 @@ static void test_lease_of_a_killed_process_is_taken_at_once(void **state)
     assert_true(readlink("/proc/self/ns/pid", space, sizeof space - 1) > 0);
     publish_close(p);
     (void)snprintf(command, sizeof command, /* no process has this id: beyond the kernel's largest */
-                   "SET fr:{default}:lease {\"owner\":\"z\",\"epoch\":6,\"host\":\"%s\",\"pid\":4194305,\"space\":\"%s\"} PX 60000",
+                   "SET fr:{default}:lease "
+                   "{\"owner\":\"z\",\"epoch\":6,\"host\":\"%s\",\"pid\":4194305,\"space\":\"%s\"} PX 60000",
                    host, space);
     (void)ask(command);
     p = open_publish(c);
@@ -408,18 +415,32 @@ static void test_manifest_refuses_what_is_not_one(void **state)
 {
     (void)state;
     static const char good[] =
-        "{\"version\":3,\"parent\":2,\"examples\":1,\"bytes\":1048577,\"epoch\":1,\"sha256\":\"S\",\"base\":\"00\",\"reason\":\"r\","
-        "\"verdict\":\"v\",\"live\":true,\"watermark_ms\":1,\"settled_ms\":1,\"settled_wall_ms\":1,\"published_wall_ms\":1,"
+        "{\"version\":3,\"parent\":2,\"examples\":1,\"bytes\":1048577,\"epoch\":1,\"sha256\":\"S\",\"base\":\"00\","
+        "\"reason\":\"r\","
+        "\"verdict\":\"v\",\"live\":true,\"watermark_ms\":1,\"settled_ms\":1,\"settled_wall_ms\":1,\"published_wall_"
+        "ms\":1,"
         "\"chunks\":[{\"key\":\"fr:{m}:chunk:3:0\",\"sha256\":\"S\"},{\"key\":\"fr:{m}:chunk:1:1\",\"sha256\":\"S\"}],"
         "\"offsets\":[{\"topic\":0,\"partition\":1,\"next\":5}],\"kept\":[3,2]}";
     static const char *const edits[][2] = {
-        {"\"version\":3", "\"version\":-3"},     {"\"version\":3", "\"version\":\"3\""}, {"\"parent\":2,", ""},
-        {"1048577", "1048576"},                  {"1048577", "0"},                       {"1048577", "99999999999999"},
-        {"\"sha256\":\"S\",\"base\"", "\"sha256\":\"zz\",\"base\""},                     {"\"live\":true", "\"live\":1"},
-        {"chunk:3:0", "chunk:3:1"},              {"fr:{m}:chunk:1:1", "fr:{n}:chunk:1:1"}, {"chunk:1:1", "chunk:01:1"},
-        {"fr:{m}:chunk:1:1", "/etc/passwd"},     {"\"partition\":1", "\"partition\":99999999999"},
-        {"\"kept\":[3,2]", "\"kept\":3"},        {"[3,2]", "[3,-2]"},                    {"{\"version\"", "{\"live\":true,\"version\""},
-        {"\"kept\":[3,2]}", "\"kept\":[3,2]]}"},   {"\"reason\":\"r\"", "\"reason\":7"},   {"\"offsets\":[{", "\"offsets\":[7,{"},
+        {"\"version\":3", "\"version\":-3"},
+        {"\"version\":3", "\"version\":\"3\""},
+        {"\"parent\":2,", ""},
+        {"1048577", "1048576"},
+        {"1048577", "0"},
+        {"1048577", "99999999999999"},
+        {"\"sha256\":\"S\",\"base\"", "\"sha256\":\"zz\",\"base\""},
+        {"\"live\":true", "\"live\":1"},
+        {"chunk:3:0", "chunk:3:1"},
+        {"fr:{m}:chunk:1:1", "fr:{n}:chunk:1:1"},
+        {"chunk:1:1", "chunk:01:1"},
+        {"fr:{m}:chunk:1:1", "/etc/passwd"},
+        {"\"partition\":1", "\"partition\":99999999999"},
+        {"\"kept\":[3,2]", "\"kept\":3"},
+        {"[3,2]", "[3,-2]"},
+        {"{\"version\"", "{\"live\":true,\"version\""},
+        {"\"kept\":[3,2]}", "\"kept\":[3,2]]}"},
+        {"\"reason\":\"r\"", "\"reason\":7"},
+        {"\"offsets\":[{", "\"offsets\":[7,{"},
     };
     char sha[80], text[2048], base[2048];
     struct publish_manifest m = {0};
@@ -454,7 +475,8 @@ static void test_manifest_refuses_what_is_not_one(void **state)
         assert_non_null(at);
         (void)snprintf(text, sizeof text, "%.*s%s%s", (int)(at - base), base, to, at + strlen(from));
         seal(text);
-        if (publish_manifest_decode(&m, str_from(text), "m", &e) != STATUS_CORRUPT) fail_msg("taken: %s -> %s", from, to);
+        if (publish_manifest_decode(&m, str_from(text), "m", &e) != STATUS_CORRUPT)
+            fail_msg("taken: %s -> %s", from, to);
         assert_null(m.chunks);
     }
     memcpy(text, base, n + 1);

@@ -20,9 +20,12 @@ static void test_url_takes_its_forms(void **state)
         bool is_unix;
         int port, db;
     } good[] = {
-        {"unix:/run/redis.sock", "/run/redis.sock", true, 0, 0}, {"unix:/a?db=3", "/a", true, 0, 3},
-        {"redis://h", "h", false, 6379, 0},                      {"redis://h:1/15", "h", false, 1, 15},
-        {"redis://[::1]:7000/2", "::1", false, 7000, 2},         {"redis://10.0.0.1/", "10.0.0.1", false, 6379, 0},
+        {"unix:/run/redis.sock", "/run/redis.sock", true, 0, 0},
+        {"unix:/a?db=3", "/a", true, 0, 3},
+        {"redis://h", "h", false, 6379, 0},
+        {"redis://h:1/15", "h", false, 1, 15},
+        {"redis://[::1]:7000/2", "::1", false, 7000, 2},
+        {"redis://10.0.0.1/", "10.0.0.1", false, 6379, 0},
         {"redis://[fe80::1]", "fe80::1", false, 6379, 0},
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -39,10 +42,10 @@ static void test_url_takes_its_forms(void **state)
 static void test_url_refuses_the_rest(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"unix:",          "redis://",      "redis://:6379",     "redis://h:0",   "redis://h:65536",
-                                      "redis://h:x",    "redis://h/x",   "redis://h/99999",   "redis://[::1",  "redis://[::1]x",
-                                      "http://h",       "h:6379",        "redis://u:p@h",     "unix:/a?db=-1", "redis://h:/1",
-                                      "redis://h:6379x"};
+    static const char *const bad[] = {"unix:",           "redis://",       "redis://:6379", "redis://h:0",
+                                      "redis://h:65536", "redis://h:x",    "redis://h/x",   "redis://h/99999",
+                                      "redis://[::1",    "redis://[::1]x", "http://h",      "h:6379",
+                                      "redis://u:p@h",   "unix:/a?db=-1",  "redis://h:/1",  "redis://h:6379x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct redis_url u;
         struct err e = {0};
@@ -154,7 +157,8 @@ static void test_absent_server_is_io_and_backs_off(void **state)
         const int64_t wait = redis_retry_ms(r);
         assert_true(wait >= 25 && wait <= 2000);
         longest = wait > longest ? wait : longest;
-        assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), STATUS_IO); /* within the back-off: not tried */
+        assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))),
+                         STATUS_IO); /* within the back-off: not tried */
         assert_non_null(strstr(e.text, "next try"));
         clock_fake_advance(&clock, wait);
     }
@@ -198,7 +202,8 @@ static void test_killed_server_is_found_again(void **state)
     const struct redis_reply *p;
     assert_ok(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), &e);
     redis_server_kill(&server);
-    for (int i = 0; i < 3; i++) assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), STATUS_IO); /* no SIGPIPE */
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), STATUS_IO); /* no SIGPIPE */
     redis_server_start(&server);
     redis_drop(r);
     assert_ok(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), &e);

@@ -102,7 +102,8 @@ static void test_reply_is_ranked_and_complete(void **state)
     const struct score_answer *a;
     struct buf b = {0};
     json_error_t why;
-    struct score_hand *h = ask("{\"user\":\"u0\",\"request\":\"q-1\",\"items\":[" ALL_JSON ",\"nobody\"],\"limit\":6,\"explain\":true}", &a);
+    struct score_hand *h = ask(
+        "{\"user\":\"u0\",\"request\":\"q-1\",\"items\":[" ALL_JSON ",\"nobody\"],\"limit\":6,\"explain\":true}", &a);
     score_write_answer(h, a, &b);
     json_t *o = json_loadb((const char *)b.p, b.n, JSON_REJECT_DUPLICATES, &why), *items = json_object_get(o, "items");
     assert_non_null(o);
@@ -111,7 +112,8 @@ static void test_reply_is_ranked_and_complete(void **state)
     double last = 1;
     for (size_t i = 0; i < 6; i++) {
         json_t *x = json_array_get(items, i), *parts = json_object_get(x, "parts");
-        const double s = json_number_value(json_object_get(x, "score")), z = json_number_value(json_object_get(x, "logit"));
+        const double s = json_number_value(json_object_get(x, "score")),
+                     z = json_number_value(json_object_get(x, "logit"));
         assert_true(s <= last && s > 0 && s < 1);
         assert_true(fabs(s - 1 / (1 + exp(-z))) < 1e-6);
         assert_int_equal(json_integer_value(json_object_get(x, "rank")), (int)i + 1);
@@ -137,7 +139,9 @@ static void test_unknown_and_inline_items_are_told_apart_by_their_text(void **st
     (void)state;
     float z[4];
     const struct score_answer *a;
-    struct score_hand *h = ask("{\"user\":\"u0\",\"items\":[\"i1\",\"x\",\"y\",{\"item\":\"n\",\"title\":\"red wooden toy\",\"price\":3}]}", &a);
+    struct score_hand *h = ask(
+        "{\"user\":\"u0\",\"items\":[\"i1\",\"x\",\"y\",{\"item\":\"n\",\"title\":\"red wooden toy\",\"price\":3}]}",
+        &a);
     assert_true(a->user_known);
     for (uint32_t i = 0; i < 4; i++) {
         z[a->items[i].index] = a->items[i].logit;
@@ -158,7 +162,8 @@ static void test_inline_attributes_lie_over_known_items(void **state)
     float plain[1], same[1], other[1];
     ask_logits("{\"user\":\"u0\",\"items\":[\"i0\"]}", plain, 1);
     ask_logits("{\"user\":\"u0\",\"items\":[{\"item\":\"i0\",\"title\":\"red wooden toy\",\"price\":1.5}]}", same, 1);
-    ask_logits("{\"user\":\"u0\",\"items\":[{\"item\":\"i0\",\"title\":\"large glass clock\",\"price\":99}]}", other, 1);
+    ask_logits("{\"user\":\"u0\",\"items\":[{\"item\":\"i0\",\"title\":\"large glass clock\",\"price\":99}]}", other,
+               1);
     assert_true(plain[0] == same[0]);
     assert_true(fabsf(plain[0] - other[0]) > 1e-4f);
     ask_logits("{\"user\":\"u0\",\"items\":[\"i0\"]}", same, 1); /* and the record itself is as it was */
@@ -174,7 +179,8 @@ static void test_inline_history_is_taken_as_the_learner_takes_it(void **state)
     const int64_t t = SERVING_WORLD_NOW_MS - 60000;
     serving_world_score(&w, "u1", ALL, before);
     (void)snprintf(body, sizeof body,
-                   "{\"user\":\"u1\",\"items\":[" ALL_JSON "],\"history\":[{\"type\":\"click\",\"item\":\"i5\",\"time\":%lld},"
+                   "{\"user\":\"u1\",\"items\":[" ALL_JSON
+                   "],\"history\":[{\"type\":\"click\",\"item\":\"i5\",\"time\":%lld},"
                    "{\"type\":\"purchase\",\"item\":\"i2\",\"time\":%lld}]}",
                    (long long)t, (long long)t + 1000);
     ask_logits(body, ours, 10);
@@ -186,8 +192,12 @@ static void test_inline_history_is_taken_as_the_learner_takes_it(void **state)
     record_user_encode(&b, u);
     struct buf_reader r = buf_reader(b.p, b.n);
     assert_ok(record_user_decode(&copy, &r, &e), &e);
-    assert_ok(feat_user_take(s->feat, &copy, world_find_item(s->world, STR("i5")), STR("i5"), EVENT_CLICK, "click", NAN, t, &e), &e);
-    assert_ok(feat_user_take(s->feat, &copy, world_find_item(s->world, STR("i2")), STR("i2"), EVENT_PURCHASE, "purchase", NAN, t + 1000, &e), &e);
+    assert_ok(feat_user_take(s->feat, &copy, world_find_item(s->world, STR("i5")), STR("i5"), EVENT_CLICK, "click", NAN,
+                             t, &e),
+              &e);
+    assert_ok(feat_user_take(s->feat, &copy, world_find_item(s->world, STR("i2")), STR("i2"), EVENT_PURCHASE,
+                             "purchase", NAN, t + 1000, &e),
+              &e);
     struct feat_candidate c[10];
     for (int i = 0; i < 10; i++) {
         char id[16];
@@ -196,7 +206,8 @@ static void test_inline_history_is_taken_as_the_learner_takes_it(void **state)
         c[i] = (struct feat_candidate){item->id, item, NAN, 1, 0, 0};
     }
     slate_reset(s->slate);
-    s->slate->id = 1, s->slate->source = SLATE_REQUEST, s->slate->time_ms = SERVING_WORLD_NOW_MS, s->slate->user = STR("u1");
+    s->slate->id = 1, s->slate->source = SLATE_REQUEST, s->slate->time_ms = SERVING_WORLD_NOW_MS,
+    s->slate->user = STR("u1");
     assert_ok(feat_fill(s->feat, s->slate, &copy, c, 10, NULL, 0, &e), &e);
     assert_ok(model_score(w.run, s->slate, 0, theirs, NULL, &e), &e);
     float moved = 0;
@@ -207,7 +218,9 @@ static void test_inline_history_is_taken_as_the_learner_takes_it(void **state)
     assert_true(moved > 1e-3f);
     record_user_fini(&copy);
     buf_fini(&b);
-    ask_logits("{\"user\":\"nobody\",\"items\":[\"i1\",\"i2\"],\"history\":[{\"type\":\"purchase\",\"item\":\"new\",\"title\":\"red toy\"}]}", ours, 2);
+    ask_logits("{\"user\":\"nobody\",\"items\":[\"i1\",\"i2\"],\"history\":[{\"type\":\"purchase\",\"item\":\"new\","
+               "\"title\":\"red toy\"}]}",
+               ours, 2);
     ask_logits("{\"user\":\"nobody\",\"items\":[\"i1\",\"i2\"]}", theirs, 2);
     assert_true(fabsf(ours[0] - theirs[0]) + fabsf(ours[1] - theirs[1]) > 1e-4f);
 }
@@ -290,7 +303,8 @@ static void test_redis_away_degrades_to_what_is_at_hand(void **state)
         buf_fini(&b);
         score_answered(h, a);
         score_return(score, h);
-        h = ask("{\"user\":\"u2\",\"items\":[\"i7\",{\"item\":\"n\",\"title\":\"red toy\"}]}", &a); /* never seen before */
+        h = ask("{\"user\":\"u2\",\"items\":[\"i7\",{\"item\":\"n\",\"title\":\"red toy\"}]}",
+                &a); /* never seen before */
         assert_true(a->degraded && !a->user_known);
         score_return(score, h);
     }
@@ -366,7 +380,8 @@ static void *load(void *arg)
         const struct score_answer *a = NULL;
         struct err e = {0};
         struct score_hand *h = score_borrow(score);
-        enum status st = score_request_parse(score_request_of(h), STR("{\"user\":\"u0\",\"items\":[\"i0\"]}"), w.shop.conf, &e);
+        enum status st =
+            score_request_parse(score_request_of(h), STR("{\"user\":\"u0\",\"items\":[\"i0\"]}"), w.shop.conf, &e);
         if (st == STATUS_OK) st = score_rank(h, &a, &e);
         bool good = st == STATUS_OK && !a->degraded;
         if (good) { /* the version it names is the version that scored */
@@ -408,7 +423,8 @@ static void test_swaps_under_load_fail_no_request(void **state)
     for (int i = 0; i < LOADERS; i++) assert_int_equal(pthread_join(t[i], NULL), 0);
     assert_int_equal(atomic_load(&wrong), 0);
     assert_true(atomic_load(&answered) >= 20 * VERSIONS);
-    assert_true(metric_freshness_count(metric) >= VERSIONS / 2); /* a version may pass before any answer is made with it */
+    assert_true(metric_freshness_count(metric) >=
+                VERSIONS / 2); /* a version may pass before any answer is made with it */
     assert_true(metric_get(metric, METRIC_FRESHNESS_P50_MS) > 0 && metric_get(metric, METRIC_FRESHNESS_P50_MS) < 10000);
     close_score();
     char answer[4096];
