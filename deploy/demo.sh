@@ -106,8 +106,15 @@ rerank() {
 say "4. Before: user $user, almost nothing learnt yet"
 rerank
 
-say "5. $seconds seconds of events (\"since last\" is what was just predicted, before it was learnt)"
-printf '   %8s %9s %9s %8s %8s %8s %9s %12s\n' seconds events examples gauc auc version version/s freshness
+# Requests go on all the while: none may fail, whatever is swapped.
+while :; do
+    curl -sS -o /dev/null -w '%{http_code}\n' -d "{\"user\":\"u$((RANDOM % 300))\",\"items\":[$candidates]}" "$url/v1/rerank" || echo failed
+    sleep 0.1
+done >"$dir/codes" 2>/dev/null &
+pids+=($!)
+
+say "5. $seconds seconds of events; ten requests a second go on all the while (GAUC: every list was scored before it was learnt)"
+printf '   %8s %9s %9s %8s %8s %8s %9s %12s\n' seconds events examples gauc auc version events/s freshness
 first=$SECONDS
 while ((SECONDS - first < seconds)); do
     sleep 5
@@ -123,7 +130,9 @@ rerank
 
 say "7. What happened"
 "$freshet" top --once --json "${conf[@]}" >"$dir/top.json"
-jq -r '.metrics | "   \(.events_total|floor) events became \(.examples_total|floor) examples; \(.version|floor) versions were published and swapped in while requests ran.\n   Progressive GAUC \(.gauc*10000|round/10000) against \(.popularity_gauc*10000|round/10000) for popularity (each list was scored before it was learnt).\n   Freshness, from the event that settled a list to the first answer with the new weights: p50 \(.freshness_p50_ms|floor) ms, p99 \(.freshness_p99_ms|floor) ms (the window is 1,000 ms)."' "$dir/top.json"
+failed=$(grep -vc '^200$' "$dir/codes" || true)
+echo "   $(wc -l <"$dir/codes") requests were answered while versions were swapped, $failed failed."
+jq -r '.metrics | "   \(.events_total|floor) events became \(.examples_total|floor) examples; \(.version|floor) versions were published.\n   Progressive GAUC \(.gauc*10000|round/10000) against \(.popularity_gauc*10000|round/10000) for popularity (each list was scored before it was learnt).\n   Freshness, from the event that settled a list to the first answer with the new weights: p50 \(.freshness_p50_ms|floor) ms, p99 \(.freshness_p99_ms|floor) ms (the window is 1,000 ms)."' "$dir/top.json"
 
 if ((stay)); then
     say "Staying up. Page: $url   dashboard: $freshet top --config $dir/freshet.ini   Ctrl-C ends everything."

@@ -4,7 +4,8 @@
 #include <stdio.h>
 
 enum {
-    COST_SHARE = 20, /* a checkpoint costs at most 1/20 of the time */
+    COST_SHARE = 20, /* a checkpoint costs at most 1/20 of the time ... */
+    PUBLISH_SHARE = 5, /* ... one that was asked for by publish.every_ms 1/5 */
     METRICS_US = 1000000,
     LAST_MS = 10000,
     OFFSETS_MAX = 4096
@@ -81,7 +82,7 @@ enum status job_checkpoint(struct job *j, const char *publish_reason, struct err
     }
     const int64_t end = j->clock->mono_us(j->clock), cost = end - start;
     j->next_checkpoint_us = end + later_of(j->conf->state_checkpoint_ms * 1000, COST_SHARE * cost);
-    j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, COST_SHARE * cost);
+    j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, PUBLISH_SHARE * cost);
     if (publish_reason == NULL || j->publish == NULL) return STATUS_OK;
     TRY(job_publish_features(j, e)); /* a version never comes before the records it was learnt with */
     return publish_version_now(j, publish_reason, e);
