@@ -37,12 +37,27 @@ static bool answers(const struct redis_server *s)
     return ok;
 }
 
+/* A build without hiredis has nothing to test here. */
+static void skip_without_library(const struct redis_server *s)
+{
+    struct redis *r = NULL;
+    struct conf *c = redis_server_conf(s);
+    const enum status st = redis_open(&r, c, clock_system(), NULL);
+    redis_close(r);
+    conf_free(c);
+    if (st != STATUS_UNSUPPORTED) return;
+    tmpdir_remove(&s->dir);
+    (void)fprintf(stderr, "skipped: built without Redis\n");
+    exit(77);
+}
+
 void redis_server_start(struct redis_server *s)
 {
     int status;
     if (s->dir.path[0] == '\0') s->dir = tmpdir_make("redis");
     (void)tmpdir_file(&s->dir, "socket", s->socket);
     (void)snprintf(s->url, sizeof s->url, "unix:%s", s->socket);
+    skip_without_library(s);
     s->pid = fork();
     if (s->pid < 0) die("fork failed");
     if (s->pid == 0) run(s);

@@ -249,6 +249,7 @@ static void test_redis_away_holds_nobody_up_and_loses_nothing(void **state)
     redis_server_kill(&server);
     struct publish *p = open_publish(c);
     struct publish_batch *b;
+    struct publish_state after;
     size_t taken = 0;
     char id[16];
     for (;; taken++) { /* as many batches as may wait, then AGAIN */
@@ -273,6 +274,11 @@ static void test_redis_away_holds_nobody_up_and_loses_nothing(void **state)
     assert_string_equal(ask("EXISTS fr:default:user:u0"), "1");
     assert_string_equal(ask("EXISTS fr:default:user:u7"), "1");
     assert_false(publish_lost(p));
+    publish_state(p, &after);
+    assert_int_equal(after.waiting, 0);
+    assert_int_equal(after.n_batches, PUBLISH_BATCHES_MAX);
+    assert_ok(publish_features_begin(p, &b, &e), &e); /* there is room again */
+    publish_features_cancel(p, b);
     publish_close(p);
     conf_free(c);
 }
