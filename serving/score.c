@@ -52,6 +52,8 @@ enum status score_open(struct score **out, const struct conf *c, struct clock *c
 {
     enum status st;
     *out = NULL;
+    if (c->redis_url[0] == '\0') /* said before the base is read, which takes its time */
+        return ERR_SET(e, STATUS_NOT_FOUND, "redis.url is empty; a scorer reads versions and records from Redis");
     struct score *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory");
     s->conf = c;
