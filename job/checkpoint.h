@@ -32,9 +32,9 @@ enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct er
 /* Length of the dead-letter file: set before a checkpoint, read at start (what is longer is cut back). */
 uint64_t checkpoint_dead_letters(const struct checkpoint *cp);
 void checkpoint_set_dead_letters(struct checkpoint *cp, uint64_t length);
-/* The log files of this replay; next: ordinal of the next record (offset of partition 0).  Sets *skip: records of the merged logs that are learnt already, *base: ordinal of their
- * first record; marks in use[] which files to read (files learnt whole before are left out).  CONFLICT when the folder is
- * in the middle of other logs. */
+/* The log files of this replay; next: ordinal of the next record (offset of partition 0).  Sets *skip: records of the
+ * merged logs that are learnt already, *base: ordinal of their first record; marks in use[] which files to read (files
+ * learnt whole before are left out).  CONFLICT when the folder is in the middle of other logs. */
 enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
                             uint64_t *base, uint64_t *skip, struct err *e) MUST_CHECK;
 void checkpoint_logs_done(struct checkpoint *cp); /* the logs ended: part of the next checkpoint */
