@@ -307,7 +307,8 @@ bool join_mark_early(struct join *j, const struct event *ev)
     uint32_t index = 0, place = 0;
     bool late = false;
     release_handed(j);
-    if (ev->kind != EVENT_BEHAVIOUR || ev->type >= j->conf->n_types || !find(j, ev, &index, &place, &late)) return false;
+    if (ev->kind != EVENT_BEHAVIOUR || ev->type >= j->conf->n_types || !find(j, ev, &index, &place, &late))
+        return false;
     mark(&j->pool[index], place, &j->conf->types[ev->type]);
     j->counts.matched++;
     return true;

@@ -38,7 +38,8 @@ static enum status open_language(struct job *j, struct err *e)
     TRY(encoder_open(&j->encoder, j->kern, c->model_base, e));
     const size_t ids = token_vocab_size(j->vocab), rows = encoder_shape(j->encoder)->V;
     if (ids <= rows) return STATUS_OK;
-    return ERR_SET(e, STATUS_INVALID, "%s: the tokenizer has %zu ids, the model's table %zu rows; take both from one folder",
+    return ERR_SET(e, STATUS_INVALID,
+                   "%s: the tokenizer has %zu ids, the model's table %zu rows; take both from one folder",
                    c->model_base, ids, rows);
 }
 

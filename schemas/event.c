@@ -98,8 +98,7 @@ void event_encode(struct buf *b, const struct event *e)
     buf_u8(b, EVENT_FORMAT);
     buf_u8(b, (uint8_t)e->kind);
     buf_u8(b, e->type);
-    buf_u8(b, (uint8_t)(e->deleted | (e->items != NULL) << 1 | (e->propensity != NULL) << 2 |
-                        e->joined << 3));
+    buf_u8(b, (uint8_t)(e->deleted | (e->items != NULL) << 1 | (e->propensity != NULL) << 2 | e->joined << 3));
     buf_i64(b, e->time_ms);
     buf_varint(b, e->at.topic);
     buf_varint(b, e->at.partition);

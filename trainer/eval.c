@@ -108,7 +108,8 @@ static void eval_buckets_add(struct eval *ev, const struct slate *s)
 }
 
 /* The slate's intercept and all parts but p, added up anew: taking p away from the sum would break ties by its rounding. */
-static void without_part(const struct eval *ev, size_t p, size_t n, const float *logits, const float *part_logits, float *z)
+static void without_part(const struct eval *ev, size_t p, size_t n, const float *logits, const float *part_logits,
+                         float *z)
 {
     float intercept = n > 0 ? logits[0] : 0.0f;
     for (size_t q = 0; q < ev->n_parts && n > 0; q++) intercept -= part_logits[q * n];

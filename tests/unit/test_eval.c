@@ -4,13 +4,13 @@
 #include "base/rand.h"
 #include "trainer/calibrate.h"
 #include "trainer/eval.h"
+#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 static void test_auc_counts_ties_half(void **state)
 {
@@ -210,7 +210,8 @@ static void test_calibrator_finds_the_probability(void **state)
     rand_init(&r, (struct rand_key){.seed = 3, .purpose = RAND_TEST});
     calibrate_init(&c);
     for (int i = 0; i < 20000; i++) {
-        const float x = (float)rand_normal(&r), y = rand_unit(&r) < 1.0 / (1.0 + exp(-(1.5 * (double)x - 0.5))) ? 1.0f : 0.0f;
+        const float x = (float)rand_normal(&r),
+                    y = rand_unit(&r) < 1.0 / (1.0 + exp(-(1.5 * (double)x - 0.5))) ? 1.0f : 0.0f;
         calibrate_learn(&c, &x, &y, 1);
     }
     assert_float_equal(c.a, 1.5, 0.15);
