@@ -1,15 +1,13 @@
 /* test_eval.c - progressive figures against numbers worked out by hand or by brute force.
  * labels: quick */
-#include "base/mem.h"
+#include "tests/support/check.h"
+
+#include "tests/support/check.h"
+
 #include "base/rand.h"
 #include "trainer/calibrate.h"
 #include "trainer/eval.h"
-#include <cmocka.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
 static void test_auc_counts_ties_half(void **state)
