@@ -2,8 +2,6 @@
  * labels: quick */
 #include "tests/support/check.h"
 
-#include "tests/support/check.h"
-
 #include "base/rand.h"
 #include "trainer/calibrate.h"
 #include "trainer/eval.h"
