@@ -85,13 +85,6 @@ static void put_base64(struct buf *b, const char *name, struct str s)
 
 void reject_letter_write(struct buf *b, const struct source_record *rec, const char *stage)
 {
-    struct buf native = {0};
-    struct str value = rec->raw.value;
-    if (value.p == NULL && rec->event.type_name.p != NULL) {
-        event_write_json(&native, &rec->event);
-        value = (struct str){(const char *)native.p, native.n};
-        b->oom = b->oom || native.oom;
-    }
     buf_printf(b, "{\"topic\":");
     reject_put_text(b, rec->raw.topic);
     buf_printf(b, ",\"partition\":%u,\"offset\":%llu,\"stage\":", rec->at.partition,
@@ -105,9 +98,8 @@ void reject_letter_write(struct buf *b, const struct source_record *rec, const c
     else
         buf_put(b, "null", 4);
     put_base64(b, "key_base64", rec->raw.key);
-    put_base64(b, "value_base64", value);
+    put_base64(b, "value_base64", rec->raw.value);
     buf_put(b, "}\n", 2);
-    buf_fini(&native);
 }
 
 static bool read_text(struct parse_context *x, const json_t *root, const char *name, struct str *out)

@@ -16,7 +16,7 @@ struct reject_letter {
     struct str stage, reason, message;
     struct event_position at; /* topic index always 0 when read */
 };
-/* Appends the line with its newline.  A record without raw bytes (an event refused later) gives its native JSON as value. */
+/* Appends the line with its newline. */
 void reject_letter_write(struct buf *b, const struct source_record *rec, const char *stage);
 /* Strings in a.  INVALID: the line is no dead letter, *why says why; OOM. */
 enum status reject_letter_read(struct reject_letter *out, struct parse_json *json, struct str line, struct arena *a,

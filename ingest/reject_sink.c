@@ -85,15 +85,8 @@ static enum status write_out(struct reject_sink *s, struct err *e)
 static enum status produce(struct reject_sink *s, const struct source_record *rec, const char *stage, struct err *e)
 {
     char partition[16], offset[24];
-    struct str value = rec->raw.value;
     (void)snprintf(partition, sizeof partition, "%u", rec->at.partition);
     (void)snprintf(offset, sizeof offset, "%llu", (unsigned long long)rec->at.offset);
-    buf_clear(&s->out);
-    if (value.p == NULL && rec->event.type_name.p != NULL) {
-        event_write_json(&s->out, &rec->event);
-        TRY(buf_status(&s->out, e));
-        value = (struct str){(const char *)s->out.p, s->out.n};
-    }
     const struct source_producer_header headers[] = {
         {"__connect.errors.topic", rec->raw.topic},
         {"__connect.errors.partition", str_from(partition)},
@@ -102,7 +95,7 @@ static enum status produce(struct reject_sink *s, const struct source_record *re
         {"__connect.errors.exception.message", str_from(rec->reject.text)},
         {"freshet.reason", str_from(reject_name(rec->reject.code))},
     };
-    return source_producer_send(s->producer, rec->raw.key, value, headers, sizeof headers / sizeof *headers, e);
+    return source_producer_send(s->producer, rec->raw.key, rec->raw.value, headers, sizeof headers / sizeof *headers, e);
 }
 
 enum status reject_sink_write(struct reject_sink *s, const struct source_record *rec, const char *stage, struct err *e)

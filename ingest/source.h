@@ -21,7 +21,7 @@ enum source_kind {
     SOURCE_SKIP,   /* deliberately skipped by a map's rule; counted by `reject` code, not a reject */
     SOURCE_IDLE,   /* Kafka: partition `at` stood at its end for join.idle_ms: it no longer holds the watermark back */
 };
-struct source_raw {               /* the message as it came; kept for every record of Kafka and for rejects of files */
+struct source_raw {               /* the message as it came; of every record but SKIP and IDLE */
     struct str topic, key, value; /* .p NULL: absent */
     struct str headers;           /* JSON object text, or absent */
 };

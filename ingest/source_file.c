@@ -93,14 +93,14 @@ static enum status next_message(struct log_file *f, struct str *message, enum re
     return source_reader_next(f->reader, message, broken, e);
 }
 
-/* A reject keeps its bytes and the file's name for the dead letters. */
+/* The message as it came and the file's name: an event too may be refused later. */
 static enum status keep_raw(const struct log_file *f, struct str message, struct arena *a, struct source_record *rec,
                             struct err *e)
 {
     rec->raw.topic = arena_str(a, str_from(source_stream_name(source_reader_stream(f->reader))));
     rec->raw.value = arena_str(a, message);
     if (rec->raw.topic.p != NULL && rec->raw.value.p != NULL) return STATUS_OK;
-    return ERR_SET(e, STATUS_OOM, "source: no memory to keep a rejected message of %zu bytes", message.n);
+    return ERR_SET(e, STATUS_OOM, "source: no memory to keep a message of %zu bytes", message.n);
 }
 
 /* The message of a dead letter, and the topic that it came from; *broken when the line is none. */
@@ -124,7 +124,7 @@ static enum status read_record(struct log_file *f, struct arena *a, struct sourc
     if (broken == REJECT_NONE && f->letters != NULL) TRY(open_letter(f, a, &message, rec, &broken, e));
     if (broken == REJECT_NONE) {
         TRY(preset_parse(f->preset, message, a, rec, e));
-        if (rec->kind == SOURCE_EVENT) return STATUS_OK;
+        if (rec->kind == SOURCE_EVENT) return keep_raw(f, message, a, rec, e);
         if (f->letters == NULL) arena_rewind(a, mark); /* else the message itself is in there */
     } else {
         rec->kind = SOURCE_REJECT;
@@ -160,7 +160,8 @@ static enum status merge_record(struct source_file *s, struct arena *a, struct s
     *rec = first->head;
     first->has_head = false;
     if (rec->kind == SOURCE_SKIP) return STATUS_OK;
-    if (rec->kind == SOURCE_REJECT) return keep_raw(first, rec->raw.value, a, rec, e);
+    TRY(keep_raw(first, rec->raw.value, a, rec, e));
+    if (rec->kind == SOURCE_REJECT) return STATUS_OK;
     if (event_copy(&rec->event, &first->head.event, a) == STATUS_OK) return STATUS_OK;
     return ERR_SET(e, STATUS_OOM, "source: no memory to merge an event");
 }
