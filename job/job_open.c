@@ -124,6 +124,7 @@ static enum status write_refused(void *user, const struct source_record *rec, co
 
 enum status job_open(struct job *j, struct err *e)
 {
+    TRY(job_check_report(j, e));
     TRY(open_dir(j, e));
     TRY(open_language(j, e));
     TRY(checkpoint_open(&j->checkpoint, j->conf, j->state_dir, e));
@@ -136,7 +137,8 @@ enum status job_open(struct job *j, struct err *e)
                       e));
         learner_on_seen(j->learner, dump_seen, j->dump);
     }
-    return publish_open(&j->publish, j->conf, j->clock, e);
+    TRY(publish_open(&j->publish, j->conf, j->clock, e));
+    return job_publish_start(j, e);
 }
 
 static void remove_folder(const char *dir)

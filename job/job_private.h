@@ -41,6 +41,9 @@ struct job {
     int64_t lag_events; /* as the newest batch said; -1 unknown */
     /* outwards */
     struct publish *publish;
+    bool refill;         /* Redis lacks records that only the store has */
+    uint64_t unconsumed; /* users that had left memory before their records went out, at the last refill */
+    const char *phase;   /* as fr:m:info says it */
     struct dump *dump;
     struct progress progress;
     uint64_t published_version, checkpoint_events, publish_mark;
@@ -61,9 +64,12 @@ enum status job_poll_start(struct job *j, struct err *e) MUST_CHECK; /* job_poll
 void job_poll_stop(struct job *j);
 /* Checkpoint now; then, when asked and something is new, publish it. */
 enum status job_checkpoint(struct job *j, const char *publish_reason, struct err *e) MUST_CHECK; /* job_publish.c */
+/* After publish_open.  CONFLICT: another learner holds the model's lease; its host and pid are in the text. */
+enum status job_publish_start(struct job *j, struct err *e) MUST_CHECK;
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
 enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;
 enum status job_publish_last(struct job *j, struct err *e) MUST_CHECK; /* waits for the uploader, within bounds */
-enum status job_write_report(struct job *j, struct err *e) MUST_CHECK; /* job_report.c */
+enum status job_check_report(const struct job *j, struct err *e) MUST_CHECK; /* job_report.c */
+enum status job_write_report(struct job *j, struct err *e) MUST_CHECK;
 void job_figures(struct job *j, int64_t now_us);
 #endif

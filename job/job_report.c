@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "job/job_private.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,20 @@ static void fill_report(struct job *j, struct report *r)
     (void)snprintf(r->sha256, sizeof r->sha256, "%s", checkpoint_sha256(j->checkpoint));
     (void)snprintf(r->backend, sizeof r->backend, "%s",
                    j->kern != NULL ? kern_describe(j->kern) : j->conf->kernels_backend);
+}
+
+/* Tried at the start, so that a long run does not end in a path that can't be written.  Leaves no file behind. */
+enum status job_check_report(const struct job *j, struct err *e)
+{
+    const char *path = j->options->report_path;
+    if (path == NULL || strcmp(path, "-") == 0) return STATUS_OK;
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    const bool is_new = fd < 0 && errno == ENOENT;
+    if (is_new) fd = open(path, O_WRONLY | O_CLOEXEC | O_CREAT | O_EXCL, 0600);
+    if (fd < 0) return ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
+    if (is_new) (void)unlink(path);
+    (void)close(fd);
+    return STATUS_OK;
 }
 
 enum status job_write_report(struct job *j, struct err *e)
@@ -123,16 +138,12 @@ static size_t fill_figures(struct job *j, struct publish_metric m[FIGURES_MAX])
 void job_figures(struct job *j, int64_t now_us)
 {
     struct publish_metric m[FIGURES_MAX];
-    char version[24], host[128] = "";
+    char host[128] = "";
     struct err e;
     update_rates(j, learner_counts(j->learner), now_us);
     const size_t n = fill_figures(j, m);
     (void)gethostname(host, sizeof host - 1);
-    (void)snprintf(version, sizeof version, "%llu", (unsigned long long)checkpoint_version(j->checkpoint));
-    const struct publish_info info[] = {{"sha256", checkpoint_sha256(j->checkpoint)},
-                                        {"version", version},
-                                        {"state", atomic_load(&job_stopping) ? "stopping" : "learning"},
-                                        {"host", host}};
+    const struct publish_info info[] = {{"state", j->phase}, {"host", host}}; /* version, sha256: with each publish */
     if (publish_metrics(j->publish, m, n, info, sizeof info / sizeof info[0], &e) != STATUS_OK)
         log_limited(LOG_WARN, "metrics", "error=\"%s\"", e.text);
 }

@@ -216,12 +216,27 @@ static enum status refuse(struct learner *l, const struct source_record *rec, co
     return l->refused != NULL ? l->refused(l->refused_user, rec, stage, e) : STATUS_OK;
 }
 
-static enum status accept_event(struct learner *l, const struct event *ev, struct err *e)
+static enum status refuse_item(struct learner *l, const struct source_record *rec, struct err *e)
 {
+    struct source_record full = *rec;
+    full.kind = SOURCE_REJECT;
+    (void)reject_set(&full.reject, REJECT_CATALOGUE_FULL,
+                     "item \"%.100s\" is new, but catalogue.items=%lld are there already; raise it in a new state folder",
+                     rec->event.item.p, (long long)l->conf->catalogue_items);
+    return refuse(l, &full, "catalogue", e);
+}
+
+static enum status accept_event(struct learner *l, const struct source_record *rec, struct err *e)
+{
+    const struct event *ev = &rec->event;
+    const struct world_counts *w = world_counts(l->world);
     if (l->first_ms == INT64_MIN) l->first_ms = ev->time_ms;
-    l->counts.accepted++;
     TRY(complete_due(l, watermark_ms(l->watermark), e));
-    return take_event(l, ev, e);
+    const uint64_t refused = w->refused_items;
+    TRY(take_event(l, ev, e));
+    if (ev->kind == EVENT_ITEM && w->refused_items != refused) return refuse_item(l, rec, e);
+    l->counts.accepted++;
+    return STATUS_OK;
 }
 
 /* Events that had to wait for later ones to agree with their time. */
@@ -232,7 +247,7 @@ static enum status take_decided(struct learner *l, struct err *e)
         if (rec->kind == SOURCE_REJECT)
             TRY(refuse(l, rec, "watermark", e));
         else
-            TRY(accept_event(l, &rec->event, e));
+            TRY(accept_event(l, rec, e));
     }
     return STATUS_OK;
 }
@@ -246,7 +261,7 @@ static enum status take_in_time(struct learner *l, const struct source_record *r
     }
     TRY(watermark_take(l->watermark, rec, &held, e));
     TRY(take_decided(l, e));
-    return held ? STATUS_OK : accept_event(l, &rec->event, e);
+    return held ? STATUS_OK : accept_event(l, rec, e);
 }
 
 enum status learner_expect(struct learner *l, struct event_position at, struct err *e)

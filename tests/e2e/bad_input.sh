@@ -115,6 +115,22 @@ says 'the same file'
 replay 1 -o ingest.dead_letters=none/letters log
 says 'none/letters'
 
+# --- refused after parsing, by its time or because the catalogue is full: the same, in whatever format it came
+sed '/"item"/!d; s/"type":"item","time"/"event":"item","timestamp"/; q' log >meta
+printf '{"event":"interaction", "type":"view", "timestamp":"32472144000000", "user":"u1", "item":"i1"}' >bad/1
+printf '{"event": "item", "timestamp": 1767225600000, "item": "i2"}' >bad/2
+cat bad/2 >>meta
+printf '\n' >>meta
+cat bad/1 >>meta
+replay 0 --report meta.json --schema metarank --flush -o catalogue.items=1 -o ingest.dead_letters=letters meta
+is meta.json '.events == 3 and .rejected == 2 and .rejects == {time_jump: 1, catalogue_full: 1}'
+jq -r 'select(.reason == "time_jump" and .stage == "watermark") | .value_base64' letters | base64 -d | cmp -s - bad/1 ||
+    fail "an event from the year 2999 has not its bytes among the dead letters"
+jq -r 'select(.reason == "catalogue_full" and .stage == "catalogue") | .value_base64' letters | base64 -d | cmp -s - bad/2 ||
+    fail "an item too many has not its bytes among the dead letters"
+replay 0 --report again.json --schema metarank --dead-letters letters
+is again.json '.events == 2 and .rejected == 0'
+
 # --- tables
 map=$source/deploy/maps/online-retail.ini
 cat >table.csv <<'END'
@@ -173,8 +189,9 @@ base=$source/tests/fixtures/uncased
 # --- folders
 replay 1 -o state.dir="$dir/log/state" log
 says "state folder $dir/log/state"
-replay 1 --report none/report.json log
+replay 1 --report none/report.json --dump-examples dump log
 says 'none/report.json'
+[ ! -e dump ] || fail "the report's path is tried only when all is done"
 replay 1 --dump-examples none/dump log
 says 'none/dump'
 "$freshet" replay --quiet -o model.base="$base" -o model.hashed_bits=10 -o join.window_ms=10000 -o state.dir="$dir/held" --speed 1x log 2>held.err &
