@@ -95,7 +95,8 @@ static enum status produce(struct reject_sink *s, const struct source_record *re
         {"__connect.errors.exception.message", str_from(rec->reject.text)},
         {"freshet.reason", str_from(reject_name(rec->reject.code))},
     };
-    return source_producer_send(s->producer, rec->raw.key, rec->raw.value, headers, sizeof headers / sizeof *headers, e);
+    return source_producer_send(s->producer, rec->raw.key, rec->raw.value, headers, sizeof headers / sizeof *headers,
+                                e);
 }
 
 enum status reject_sink_write(struct reject_sink *s, const struct source_record *rec, const char *stage, struct err *e)

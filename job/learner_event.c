@@ -220,9 +220,10 @@ static enum status refuse_item(struct learner *l, const struct source_record *re
 {
     struct source_record full = *rec;
     full.kind = SOURCE_REJECT;
-    (void)reject_set(&full.reject, REJECT_CATALOGUE_FULL,
-                     "item \"%.100s\" is new, but catalogue.items=%lld are there already; raise it in a new state folder",
-                     rec->event.item.p, (long long)l->conf->catalogue_items);
+    (void)reject_set(
+        &full.reject, REJECT_CATALOGUE_FULL,
+        "item \"%.100s\" is new, but catalogue.items=%lld are there already; raise it in a new state folder",
+        rec->event.item.p, (long long)l->conf->catalogue_items);
     return refuse(l, &full, "catalogue", e);
 }
 
