@@ -16,6 +16,7 @@
 struct world;
 struct world_counts {
     uint64_t users, items, users_in_memory, evicted, refused_items;
+    uint64_t unconsumed; /* evicted before world_each_changed handed them out: they are in the store alone */
     size_t bytes, dirty_bytes; /* estimates: of all records in memory, of changed ones */
 };
 /* f and store are borrowed; store may be NULL (nothing leaves memory, nothing is read back). */

@@ -96,6 +96,7 @@ void world_users_evict(struct world *w)
         const bool waits =
             w->consumed && u->on[WORLD_CHANGED] && w->users.table.n <= w->users.limit + w->users.limit / 4;
         if (newer != NULL && !u->on[WORLD_DIRTY] && !waits) {
+            w->counts.unconsumed += w->consumed && u->on[WORLD_CHANGED];
             free_user(w, u);
             w->counts.evicted++;
             w->users.stored_elsewhere = true;

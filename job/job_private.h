@@ -68,7 +68,7 @@ enum status job_checkpoint(struct job *j, const char *publish_reason, struct err
 enum status job_publish_start(struct job *j, struct err *e) MUST_CHECK;
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
 enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;
-enum status job_publish_last(struct job *j, struct err *e) MUST_CHECK; /* waits for the uploader, within bounds */
+enum status job_publish_last(struct job *j, struct err *e) MUST_CHECK;       /* waits for the uploader, within bounds */
 enum status job_check_report(const struct job *j, struct err *e) MUST_CHECK; /* job_report.c */
 enum status job_write_report(struct job *j, struct err *e) MUST_CHECK;
 void job_figures(struct job *j, int64_t now_us);

@@ -2,11 +2,14 @@
 #include "base/log.h"
 #include "job/job_private.h"
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
 
 enum {
-    COST_SHARE = 20, /* a checkpoint costs at most 1/20 of the time ... */
+    COST_SHARE = 20,   /* a checkpoint costs at most 1/20 of the time ... */
     PUBLISH_SHARE = 5, /* ... one that was asked for by publish.every_ms 1/5 */
     METRICS_US = 1000000,
+    START_MS = 1000,
     LAST_MS = 10000,
     OFFSETS_MAX = 4096
 };
@@ -84,6 +87,9 @@ enum status job_checkpoint(struct job *j, const char *publish_reason, struct err
     j->next_checkpoint_us = end + later_of(j->conf->state_checkpoint_ms * 1000, COST_SHARE * cost);
     j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, PUBLISH_SHARE * cost);
     if (publish_reason == NULL || j->publish == NULL) return STATUS_OK;
+    const uint64_t unconsumed = world_counts(learner_world(j->learner))->unconsumed;
+    if (unconsumed != j->unconsumed) j->refill = true;
+    j->unconsumed = unconsumed;
     TRY(job_publish_features(j, e)); /* a version never comes before the records it was learnt with */
     return publish_version_now(j, publish_reason, e);
 }
@@ -132,11 +138,47 @@ static enum status put_item(void *arg, const struct record_item *i)
     return publish_put_item(f->batch, i->id, (struct str){(const char *)f->pack.p, f->pack.n}, f->e);
 }
 
+/* A stored record goes out as it lies.  AGAIN: Redis does not take more. */
+static enum status put_stored(void *arg, struct str id, struct str packed, struct err *e)
+{
+    struct features *f = arg;
+    enum status st = publish_put_user(f->batch, id, packed, e);
+    if (st != STATUS_FULL) return st;
+    publish_features_end(f->j->publish, f->batch);
+    f->batch = NULL;
+    st = publish_features_begin(f->j->publish, &f->batch, e);
+    if (st == STATUS_AGAIN && publish_flush(f->j->publish, LAST_MS, e) == STATUS_OK)
+        st = publish_features_begin(f->j->publish, &f->batch, e);
+    return st == STATUS_OK ? publish_put_user(f->batch, id, packed, e) : st;
+}
+
+/* All records again: stored users first, then what is in memory, which is newer.  Nothing while Redis is away. */
+static enum status refill(struct job *j, struct err *e)
+{
+    struct features f = {.j = j, .e = e};
+    struct store *store = checkpoint_store(j->checkpoint);
+    struct store_txn *t = NULL;
+    struct publish_state s;
+    publish_state(j->publish, &s);
+    if (!s.connected || s.lease != PUBLISH_LEASE_HELD) return STATUS_OK;
+    enum status st = publish_features_begin(j->publish, &f.batch, e);
+    if (st == STATUS_OK && store != NULL) st = store_begin(&t, store, false, e);
+    if (st == STATUS_OK && store != NULL) st = store_each(t, STORE_USER, put_stored, &f, e);
+    store_abort(t);
+    publish_features_end(j->publish, f.batch);
+    if (st == STATUS_AGAIN) return STATUS_OK; /* begun anew when Redis takes more */
+    TRY(st);
+    world_mark_all_changed(learner_world(j->learner));
+    j->refill = false;
+    return STATUS_OK;
+}
+
 enum status job_publish_features(struct job *j, struct err *e)
 {
     struct features f = {.j = j, .e = e};
     if (j->publish == NULL) return STATUS_OK;
-    if (publish_lost(j->publish)) world_mark_all_changed(learner_world(j->learner));
+    if (publish_lost(j->publish)) j->refill = true;
+    if (j->refill) TRY(refill(j, e));
     enum status st = publish_features_begin(j->publish, &f.batch, e);
     if (st == STATUS_AGAIN) return STATUS_OK;
     TRY(st);
@@ -150,8 +192,23 @@ static enum status check_lease(struct job *j, struct err *e)
 {
     struct publish_state s;
     publish_state(j->publish, &s);
-    if (s.lease != PUBLISH_LEASE_CONFLICT) return STATUS_OK;
-    return ERR_SET(e, STATUS_CONFLICT, "another learner took over model %s: %s", j->conf->model_name, s.error.text);
+    if (s.lease != PUBLISH_LEASE_CONFLICT && s.lease != PUBLISH_LEASE_FOREIGN) return STATUS_OK;
+    return ERR_SET(e, STATUS_CONFLICT, "%s", s.error.text);
+}
+
+enum status job_publish_start(struct job *j, struct err *e)
+{
+    struct publish_state s;
+    const int64_t until_us = j->clock->mono_us(j->clock) + (j->conf->redis_timeout_ms + START_MS) * 1000;
+    j->phase = "learning";
+    if (j->publish == NULL) return STATUS_OK;
+    for (publish_state(j->publish, &s); s.n_turns == 0 && j->clock->mono_us(j->clock) < until_us;
+         publish_state(j->publish, &s))
+        (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+    TRY(check_lease(j, e));
+    if (s.lease != PUBLISH_LEASE_HELD) log_warn("publish", "waits=\"%s\"", s.error.text);
+    j->refill = checkpoint_version(j->checkpoint) > 0 && strcmp(s.left_sha256, checkpoint_sha256(j->checkpoint)) != 0;
+    return STATUS_OK;
 }
 
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e)
@@ -173,10 +230,16 @@ enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e)
 enum status job_publish_last(struct job *j, struct err *e)
 {
     if (j->publish == NULL) return STATUS_OK;
+    j->phase = "stopping";
     job_figures(j, j->clock->mono_us(j->clock));
     do TRY(job_publish_features(j, e));
     while (world_has_changed(learner_world(j->learner)) && publish_flush(j->publish, LAST_MS, e) == STATUS_OK);
-    const enum status st = publish_flush(j->publish, LAST_MS, e);
+    enum status st = publish_flush(j->publish, LAST_MS, e);
+    if (st == STATUS_OK && !j->refill && !world_has_changed(learner_world(j->learner))) {
+        j->phase = "stopped"; /* which says that everything is there */
+        job_figures(j, j->clock->mono_us(j->clock));
+        st = publish_flush(j->publish, LAST_MS, e);
+    }
     if (st == STATUS_OK) return STATUS_OK;
     log_warn("publish", "unfinished=\"%s\"", e != NULL ? e->text : status_text(st));
     return st == STATUS_CONFLICT ? st

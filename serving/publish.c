@@ -81,16 +81,32 @@ static enum status greet(struct publish *p, struct err *e)
     return STATUS_OK;
 }
 
+/* The state "stopped" is written last of all by a learner that ended in order; ours says otherwise from now on. */
+static void take_over(struct publish *p, const struct redis_reply *fields)
+{
+    const bool whole = fields->n == 3 && redis_is(&fields->items[1], "stopped") && fields->items[2].kind == REDIS_TEXT;
+    (void)pthread_mutex_lock(&p->lock);
+    if (whole)
+        (void)snprintf(p->state.left_sha256, sizeof p->state.left_sha256, STR_FMT, STR_ARG(fields->items[2].text));
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 /* fr:m:info carries our owner token for as long as the data beside it lives; gone means flushed. */
 static enum status check_marker(struct publish *p, bool first, struct err *e)
 {
     char key[KEY_MAX];
     const struct redis_reply *reply;
     (void)key_info(key, p->model);
-    TRY(redis_call(p->redis, e, &reply, REDIS_ARGS(STR("HGET"), str_from(key), STR("owner"))));
-    if (redis_is(reply, p->owner)) return STATUS_OK;
-    if (!first) lost(p, "it was flushed");
-    return redis_call(p->redis, e, &reply, REDIS_ARGS(STR("HSET"), str_from(key), STR("owner"), str_from(p->owner)));
+    TRY(redis_call(p->redis, e, &reply,
+                   REDIS_ARGS(STR("HMGET"), str_from(key), STR("owner"), STR("state"), STR("sha256"))));
+    if (reply->n == 3 && redis_is(&reply->items[0], p->owner)) return STATUS_OK;
+    if (first)
+        take_over(p, reply);
+    else
+        lost(p, "it was flushed");
+    return redis_call(
+        p->redis, e, &reply,
+        REDIS_ARGS(STR("HSET"), str_from(key), STR("owner"), str_from(p->owner), STR("state"), STR("starting")));
 }
 
 static enum status hold_lease(struct publish *p, struct err *e)
@@ -187,6 +203,7 @@ static void report(struct publish *p, enum status st, const struct err *e)
     if (st != STATUS_OK) log_limited(LOG_WARN, "publish", "%s", e->text);
     (void)pthread_mutex_lock(&p->lock);
     p->state.connected = redis_connected(p->redis);
+    p->state.n_turns++;
     if (st != STATUS_OK) {
         p->state.error = *e;
         p->state.n_failures++;

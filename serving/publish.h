@@ -91,8 +91,10 @@ struct publish_state {
     uint64_t epoch;   /* of our lease: 1 + the largest seen */
     uint64_t version; /* last one put in force by us; 0: none */
     int64_t published_wall_ms;
-    uint64_t n_versions, n_batches, n_failures;
-    size_t waiting;   /* batches, versions and metrics not uploaded yet */
+    uint64_t n_versions, n_batches, n_failures, n_turns; /* turns: rounds of the uploader, good or failed */
+    size_t waiting;                                      /* batches, versions and metrics not uploaded yet */
+    /* What the learner before us left in Redis if it ended in order, with everything uploaded; else empty. */
+    char left_sha256[65];
     struct err error; /* the last failure; CONFLICT names owner host and pid while FOREIGN or CONFLICT */
 };
 void publish_state(struct publish *p, struct publish_state *out); /* Thread: any */

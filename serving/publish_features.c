@@ -206,6 +206,8 @@ static const char *next_text(const char **at)
     return s;
 }
 
+static const char *const freshness[] = {"freshness_p50_ms", "freshness_p99_ms"};
+
 /* What scorers wrote, so that every entry of the series has every field. */
 static enum status read_freshness(struct publish *p, char out[2][32], struct err *e)
 {
@@ -213,13 +215,22 @@ static enum status read_freshness(struct publish *p, char out[2][32], struct err
     const struct redis_reply *reply;
     (void)key_metrics(key, p->model);
     TRY(redis_call(p->redis, e, &reply,
-                   REDIS_ARGS(STR("HMGET"), str_from(key), STR("freshness_p50_ms"), STR("freshness_p99_ms"))));
+                   REDIS_ARGS(STR("HMGET"), str_from(key), str_from(freshness[0]), str_from(freshness[1]))));
     for (size_t i = 0; i < 2; i++) {
         const bool there = reply->n == 2 && reply->items[i].kind == REDIS_TEXT;
         (void)snprintf(out[i], 32, STR_FMT, there ? (int)reply->items[i].text.n : 1,
                        there ? reply->items[i].text.p : "0");
     }
     return STATUS_OK;
+}
+
+/* Counts and times exactly, shares as short as they say themselves. */
+static void write_number(char out[32], double value)
+{
+    if (fabs(value) < 9e15 && value == floor(value))
+        (void)snprintf(out, 32, "%.0f", value);
+    else
+        (void)snprintf(out, 32, "%.10g", value);
 }
 
 #define HEAD 6 /* XADD key MAXLEN ~ n * */
@@ -235,7 +246,7 @@ enum status publish_upload_metrics(struct publish *p, const struct publish_metri
     (void)key_metrics_ts(series, p->model);
     (void)key_info(info, p->model);
     for (size_t i = 0; i < m->n; i++) {
-        (void)snprintf(values[i], sizeof values[i], "%.10g", m->fields[i].value);
+        write_number(values[i], m->fields[i].value);
         args[n++] = str_from(next_text(&at));
         args[n++] = str_from(values[i]);
     }
@@ -247,8 +258,9 @@ enum status publish_upload_metrics(struct publish *p, const struct publish_metri
         TRY(redis_append(p->redis, e, args + HEAD - 2, n - HEAD + 2));
         asked++;
     }
-    args[n++] = STR("freshness_p50_ms"), args[n++] = str_from(fresh[0]);
-    args[n++] = STR("freshness_p99_ms"), args[n++] = str_from(fresh[1]);
+    for (size_t i = 0; i < 2; i++, asked++) /* the scorers' to change, there from the start */
+        TRY(redis_append(p->redis, e, REDIS_ARGS(STR("HSETNX"), str_from(hash), str_from(freshness[i]), STR("0"))));
+    for (size_t i = 0; i < 2; i++) args[n++] = str_from(freshness[i]), args[n++] = str_from(fresh[i]);
     memcpy(args,
            (const struct str[HEAD]){STR("XADD"), str_from(series), STR("MAXLEN"), STR("~"), STR(SERIES_MAX), STR("*")},
            HEAD * sizeof *args);

@@ -225,19 +225,51 @@ static void test_metrics_go_to_hash_series_and_info(void **state)
     struct conf *c = redis_server_conf(&server);
     struct publish *p = open_publish(c);
     struct err e = {0};
-    const struct publish_metric fields[] = {{"events_total", 12345678}, {"auc", 0.75}, {"ne", 0.0 / 0.0}};
+    const struct publish_metric fields[] = {
+        {"events_total", 12345678}, {"auc", 0.75}, {"ne", 0.0 / 0.0}, {"watermark_ms", 1767225748287.0}};
     const struct publish_info info[] = {{"state", "running"}, {"host", "h"}};
     (void)ask("HSET fr:default:metrics freshness_p50_ms 840");
-    assert_ok(publish_metrics(p, fields, 3, info, 2, &e), &e);
+    assert_ok(publish_metrics(p, fields, 4, info, 2, &e), &e);
     assert_ok(publish_flush(p, WAIT_MS, &e), &e);
     assert_string_equal(ask("HGET fr:default:metrics events_total"), "12345678");
     assert_string_equal(ask("HGET fr:default:metrics auc"), "0.75");
     assert_string_equal(ask("HGET fr:default:metrics ne"), "0");
+    assert_string_equal(ask("HGET fr:default:metrics watermark_ms"), "1767225748287");
     assert_string_equal(ask("HGET fr:default:metrics freshness_p50_ms"), "840"); /* the scorers' own */
+    assert_string_equal(ask("HGET fr:default:metrics freshness_p99_ms"), "0");
     assert_string_equal(ask("XLEN fr:default:metrics:ts"), "1");
     assert_string_equal(ask("HGET fr:default:info state"), "running");
     assert_int_equal(publish_metrics(p, fields, PUBLISH_METRICS_MAX + 1, NULL, 0, &e), STATUS_FULL);
     publish_close(p);
+    conf_free(c);
+}
+
+/* What a learner says last of all is what the next one finds; one that says nothing leaves nothing whole. */
+static void test_the_next_learner_knows_what_was_left_whole(void **state)
+{
+    (void)state;
+    struct conf *c = redis_server_conf(&server);
+    struct err e = {0};
+    struct publish_state s;
+    const struct publish_info last = {"state", "stopped"};
+    struct publish *p = open_publish(c);
+    publish_file(p, 4, "abc");
+    assert_ok(publish_metrics(p, NULL, 0, &last, 1, &e), &e);
+    assert_ok(publish_flush(p, WAIT_MS, &e), &e);
+    publish_state(p, &s);
+    assert_string_equal(s.left_sha256, "");
+    publish_close(p);
+    char sha256[65];
+    (void)snprintf(sha256, sizeof sha256, "%s", ask("HGET fr:default:info sha256"));
+    assert_int_equal(strlen(sha256), 64);
+    for (int round = 0; round < 2; round++) { /* the second time its forerunner has not ended in order */
+        p = open_publish(c);
+        assert_ok(publish_flush(p, WAIT_MS, &e), &e);
+        publish_state(p, &s);
+        assert_true(s.n_turns > 0);
+        assert_string_equal(s.left_sha256, round == 0 ? sha256 : "");
+        publish_close(p);
+    }
     conf_free(c);
 }
 
@@ -563,6 +595,7 @@ int main(void)
         cmocka_unit_test_setup(test_new_line_of_lower_numbers_replaces_the_old, fresh),
         cmocka_unit_test_setup(test_features_arrive_and_expire, fresh),
         cmocka_unit_test_setup(test_metrics_go_to_hash_series_and_info, fresh),
+        cmocka_unit_test_setup(test_the_next_learner_knows_what_was_left_whole, fresh),
         cmocka_unit_test_setup(test_redis_away_holds_nobody_up_and_loses_nothing, fresh),
         cmocka_unit_test_setup(test_flushed_redis_is_noticed_and_filled, fresh),
         cmocka_unit_test_setup(test_restarted_redis_is_noticed_and_filled, fresh),
