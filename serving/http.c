@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,7 +34,7 @@ struct exchange {
 };
 struct http {
     struct http_shared shared;
-    struct MHD_Daemon *daemon;
+    _Atomic(struct MHD_Daemon *) daemon; /* NULL while it starts, when requests may come already */
     char host[NI_MAXHOST];
     int port;
     pthread_mutex_t lock; /* of the free list */
@@ -106,7 +107,7 @@ static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, stru
 static struct str bearer_of(struct MHD_Connection *c)
 {
     const char *v = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization");
-    if (v == NULL || strncmp(v, BEARER, strlen(BEARER)) != 0) return (struct str){NULL, 0};
+    if (v == NULL || strncasecmp(v, BEARER, strlen(BEARER)) != 0) return (struct str){NULL, 0}; /* RFC 7235, 2.1 */
     return str_from(v + strlen(BEARER));
 }
 
@@ -164,7 +165,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
         str_from(method), str_from(path), {(const char *)x->body.p, x->body.n}, bearer_of(c)};
     struct http_reply r = {.body = &x->reply};
     http_answer(&h->shared, &q, &r);
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    struct MHD_Daemon *d = atomic_load(&h->daemon);
+    const union MHD_DaemonInfo *info = d ? MHD_get_daemon_info(d, MHD_DAEMON_INFO_CURRENT_CONNECTIONS) : NULL;
     if (info != NULL) metric_set(h->shared.o.metric, METRIC_CONNECTIONS, info->num_connections);
     return send_reply(h, c, x, &r);
 }
@@ -243,12 +245,13 @@ static enum status start(struct http *h, int fd, struct err *e)
     const unsigned connections =
         (unsigned)c->serving_connections > threads ? (unsigned)c->serving_connections : threads;
     const unsigned pool = threads > 1 ? threads : 0; /* one thread is no pool */
-    h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, h,
-                                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)HEADERS_BYTES, MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_NOTIFY_COMPLETED,
-                                 completed, h, MHD_OPTION_END);
-    if (h->daemon != NULL) return STATUS_OK;
+    struct MHD_Daemon *d = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES, MHD_OPTION_THREAD_POOL_SIZE, pool,
+        MHD_OPTION_NOTIFY_COMPLETED, completed, h, MHD_OPTION_END);
+    atomic_store(&h->daemon, d);
+    if (d != NULL) return STATUS_OK;
     return ERR_SET(e, STATUS_IO, "http: the server cannot be started on %s:%d", h->host, h->port);
 }
 

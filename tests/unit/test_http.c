@@ -399,6 +399,7 @@ static void test_token_is_asked_for_except_by_health(void **state)
         {"/v1/models", "Authorization: Bearer s3cret\r\n", 401},
         {"/v1/models", "Authorization: Basic s3cret!\r\n", 401},
         {"/v1/models", "Authorization: Bearer s3cret!\r\n", 200},
+        {"/v1/models", "Authorization: bearer s3cret!\r\n", 200}, /* the scheme in any case */
         {"/metrics", "", 401},
         {"/nothing", "", 401},
         {"/v2/health/live", "", 200},
