@@ -31,8 +31,9 @@ enum status world_item(struct world *w, const struct event *ev, struct err *e) M
 enum status world_user(struct world *w, const struct event *ev, struct err *e) MUST_CHECK; /* a `user` event */
 /* Fills s (reset, id set by the caller) for a shown list.  Unknown items get stand-ins from the impression's fields. */
 enum status world_fill_impression(struct world *w, struct slate *s, const struct event *ev, struct err *e) MUST_CHECK;
-/* Fills s for an order without impressions: its distinct items that were announced before (at most join.max_positives,
- * seeded) and sampled negatives.  NOT_FOUND when there is nothing to score (first sales only, no user, ...). */
+/* Fills s for an order: its distinct items that no impression claims (`joined` lines) and that were announced before (at
+ * most join.max_positives, seeded), and sampled negatives, none of them of any line.  NOT_FOUND when there is nothing to
+ * score (first sales only, no user, ...). */
 enum status world_fill_organic(struct world *w, struct slate *s, const struct event *lines, uint32_t n,
                                struct event_position at, struct err *e) MUST_CHECK;
 /* Lets the lines of a compound into history, catalogue and counters.  What they carry (title, price) updates the item. */

@@ -94,8 +94,8 @@ static void add_candidate(struct order *o, const struct record_item *i, float la
     };
 }
 
-/* Distinct items that were announced before and not taken earlier that day; all of the order's are excluded as
- * negatives. */
+/* Distinct items that no shown list claims, announced before and not taken earlier that day; all of the order's are
+ * excluded as negatives. */
 static enum status find_positives(struct order *o)
 {
     struct world *w = o->w;
@@ -106,7 +106,7 @@ static enum status find_positives(struct order *o)
         if (i == NULL || w->item_stamps[i->row] == w->stamp) continue;
         w->item_stamps[i->row] = w->stamp;
         TRY(sample_exclude(&w->sample, i->row, o->e));
-        if (!i->deleted && !taken_that_day(o, i->hash)) add_candidate(o, i, 1);
+        if (!o->lines[l].joined && !i->deleted && !taken_that_day(o, i->hash)) add_candidate(o, i, 1);
     }
     return STATUS_OK;
 }

@@ -79,7 +79,7 @@ void learner_free(struct learner *l)
     dedupe_free(l->dedupe);
     world_free(l->world);
     feat_free(l->feat);
-    mem_free(l->unmatched);
+    mem_free(l->lines);
     mem_free(l->predictions.logits);
     mem_free(l->predictions.part_logits);
     mem_free(l->predictions.frozen);

@@ -125,10 +125,10 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
 }
 
 /* The positive lines of a compound that no shown list claims are a slate with sampled negatives. */
-static enum status learn_organic(struct learner *l, const struct order_compound *c, uint32_t n, struct err *e)
+static enum status learn_organic(struct learner *l, const struct order_compound *c, struct err *e)
 {
     begin_slate(l, SLATE_ORGANIC, &c->lines[0], c->at, c->time_ms);
-    const enum status st = world_fill_organic(l->world, l->slate, l->unmatched, n, c->at, e);
+    const enum status st = world_fill_organic(l->world, l->slate, l->lines, c->n, c->at, e);
     if (st == STATUS_NOT_FOUND) return STATUS_OK;
     TRY(st);
     l->next_slate++;
@@ -139,17 +139,18 @@ static enum status learn_organic(struct learner *l, const struct order_compound 
 
 static enum status take_compound(struct learner *l, const struct order_compound *c, struct err *e)
 {
-    uint32_t n = 0;
+    bool organic = false;
     const struct conf_type *type = &l->conf->types[c->lines[0].type];
-    if (mem_grow((void **)&l->unmatched, &l->cap_unmatched, c->n, sizeof *l->unmatched) != 0)
+    if (mem_grow((void **)&l->lines, &l->cap_lines, c->n, sizeof *l->lines) != 0)
         return ERR_SET(e, STATUS_OOM, "order of %u lines", c->n);
     for (uint32_t i = 0; i < c->n; i++) {
-        bool matched = c->lines[i].joined;
-        if (!matched) TRY(join_mark(l->join, &c->lines[i], &matched, e));
-        if (!matched && type->label == CONF_LABEL_POSITIVE && str_has(c->lines[i].user))
-            l->unmatched[n++] = c->lines[i];
+        struct event *line = &l->lines[i];
+        *line = c->lines[i];
+        if (!line->joined) TRY(join_mark(l->join, line, &line->joined, e));
+        organic = organic || !line->joined;
     }
-    if (n > 0 && l->conf->join_organic) TRY(learn_organic(l, c, n, e));
+    organic = organic && type->label == CONF_LABEL_POSITIVE && str_has(c->lines[0].user) && l->conf->join_organic;
+    if (organic) TRY(learn_organic(l, c, e));
     return world_take(l->world, c->lines, c->n, e);
 }
 

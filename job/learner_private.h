@@ -19,9 +19,9 @@ struct learner {
     struct optim *optim;
     struct model_run *run;
     struct eval *eval;
-    struct slate *slate;     /* scratch: the one being filled, or taken from the open ones */
-    struct event *unmatched; /* scratch: positive lines of a compound that no impression claims */
-    size_t cap_unmatched;
+    struct slate *slate; /* scratch: the one being filled, or taken from the open ones */
+    struct event *lines; /* scratch: a compound's, with what a shown list claims marked */
+    size_t cap_lines;
     struct open_predictions predictions; /* scratch for cap_items candidates */
     size_t cap_items;
     struct slate **pending; /* train.batch_slates of them: settled, not yet learnt (part of the state) */
