@@ -24,6 +24,7 @@ struct fetch {
     struct model_run *probe;
     struct slate *slate;    /* the probe's */
     uint64_t manifest_hash; /* of the manifest given out or refused last */
+    uint64_t asked;         /* the version that fr:{m}:current named at the last look; 0: none that is one */
     bool refused;
     int64_t refused_us;
     uint64_t version; /* given out last, with its hash */
@@ -160,7 +161,9 @@ static enum status get_manifest(struct fetch *f, struct publish_manifest *m, str
     char key[KEY_MAX];
     const struct redis_reply *reply;
     uint64_t version = 0;
+    f->asked = 0;
     TRY(current_version(f, &version, e));
+    f->asked = version;
     (void)key_manifest(key, f->name, version);
     TRY(redis_call(f->redis, e, &reply, REDIS_ARGS(STR("GET"), str_from(key))));
     if (reply->kind != REDIS_TEXT) return ERR_SET(e, STATUS_CORRUPT, "%s is missing", key);
@@ -254,16 +257,16 @@ static enum status verify(struct fetch *f, const struct publish_manifest *m, str
     return STATUS_OK;
 }
 
-static void log_refusal(struct fetch *f, uint64_t version, const char *why)
+static void log_refusal(struct fetch *f, const struct publish_manifest *m, const char *why)
 {
     char key[KEY_MAX], text[24];
     const struct redis_reply *reply;
     (void)key_log(key, f->name);
-    (void)snprintf(text, sizeof text, "%" PRIu64, version);
-    const enum status st =
-        redis_call(f->redis, NULL, &reply,
-                   REDIS_ARGS(STR("XADD"), str_from(key), STR("MAXLEN"), STR("~"), STR("1000"), STR("*"), STR("kind"),
-                              STR("refuse"), STR("version"), str_from(text), STR("reason"), str_from(why)));
+    (void)snprintf(text, sizeof text, "%" PRIu64, m->version ? m->version : f->asked);
+    const enum status st = redis_call(f->redis, NULL, &reply,
+                                      REDIS_ARGS(STR("XADD"), str_from(key), STR("MAXLEN"), STR("~"), STR("1000"),
+                                                 STR("*"), STR("kind"), STR("refuse"), STR("version"), str_from(text),
+                                                 STR("sha256"), str_from(m->sha256), STR("reason"), str_from(why)));
     if (st != STATUS_OK) log_limited(LOG_WARN, "fetch", "the refusal could not be written to %s", key);
 }
 
@@ -307,7 +310,7 @@ enum status fetch_next(struct fetch *f, struct slot_version **out, struct err *e
     if (st == STATUS_CORRUPT || st == STATUS_INVALID) {
         f->refused = true;
         f->refused_us = f->clock->mono_us(f->clock);
-        if (!again || seen != f->manifest_hash) log_refusal(f, m.version, e->text);
+        if (!again || seen != f->manifest_hash) log_refusal(f, &m, e->text);
     } else if (st != STATUS_AGAIN) {
         f->manifest_hash = seen; /* nothing is known of it: asked again at once */
         f->refused = again;

@@ -220,11 +220,15 @@ static void test_file_that_is_not_what_it_claims_is_refused(void **state)
     file = serving_world_file(&w, 3);
     publish_bytes(&file, w.params->sha256, 3, "0123456789abcdef");
     expect_refusal(f, STATUS_INVALID, "another base");
+    char answer[4096]; /* the log says which version was refused, with its hash */
+    assert_string_equal(redis_server_ask(&w.redis, answer,
+                                         "EVAL return(redis.call('xrevrange',KEYS[1],'+','-','count',1)[1][2][6]) 1 "
+                                         "fr:{default}:log"),
+                        w.params->sha256);
     file = serving_world_file(&w, 4);
     file.p[file.n - 1] ^= 1; /* the file's own check */
     publish_bytes(&file, w.params->sha256, 4, our_base());
     expect_refusal(f, STATUS_CORRUPT, "");
-    char answer[4096];
     assert_true(atoi(redis_server_ask(&w.redis, answer, "XLEN fr:{default}:log")) ==
                 8); /* four published, four refused */
     fetch_free(f);

@@ -428,14 +428,14 @@ static void test_token_is_asked_for_except_by_health(void **state)
 
 /* --- events ------------------------------------------------------------------------------------------------------- */
 
-static enum status intake_status;
+static atomic_int intake_status; /* set here, read by a request's thread */
 static enum status take(void *user, struct str body, size_t *n, struct err *e)
 {
     (void)user;
     *n = 0;
     for (size_t i = 0; i < body.n; i++) *n += body.p[i] == '\n';
-    return intake_status == STATUS_OK ? STATUS_OK
-                                      : ERR_SET(e, intake_status, "the intake says %s", status_name(intake_status));
+    const enum status st = (enum status)atomic_load(&intake_status);
+    return st == STATUS_OK ? STATUS_OK : ERR_SET(e, st, "the intake says %s", status_name(st));
 }
 
 static void test_events_go_to_the_intake_or_501(void **state)
@@ -454,7 +454,7 @@ static void test_events_go_to_the_intake_or_501(void **state)
     expect(501, "no_intake");
     reopen_http(NULL, &intake);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        intake_status = rows[i].st;
+        atomic_store(&intake_status, (int)rows[i].st);
         ask("POST", "/v1/events", "", "{}\n{}\n");
         expect(rows[i].status, rows[i].code);
         if (rows[i].status == 202) assert_string_equal(last.body, "{\"accepted\":2}\n");
