@@ -126,7 +126,8 @@ static enum status read_vocab(struct token_vocab *v, const struct token_settings
         return ERR_SET(e, STATUS_INVALID, "token: the vocabulary in %s has no entries", dir);
     if (st == STATUS_NOT_FOUND)
         return ERR_SET(e, st,
-                       "token: neither vocab.txt nor tokenizer.json with a vocabulary in %s; give a BERT model folder",
+                       "token: neither vocab.txt nor tokenizer.json with a vocabulary in %s; set model.base to a BERT "
+                       "model folder (deploy/setup.sh fetches one)",
                        dir);
     return st;
 }

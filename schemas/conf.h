@@ -33,7 +33,7 @@
     X(model_features,         "model.features",             TEXT, "default",      0,    500,       "",   "S", "numeric features, comma-separated, or default") \
     X(describe_language,      "describe.language",          WORD, "en",           0,    0,         "en|zh", "S", "shipped template set") \
     X(describe_templates,     "describe.templates",         TEXT, "",             0,    500,       "",   "",  "file of templates that override the shipped ones") \
-    X(ingest_source,          "ingest.source",              WORD, "kafka",        0,    0,         "kafka|file", "", "where `run` reads") \
+    X(ingest_source,          "ingest.source",              WORD, "kafka",        0,    0,         "kafka", "", "where `run` reads (`replay` reads files)") \
     X(ingest_topics,          "ingest.topics",              TEXT, "events",       0,    500,       "",   "S", "Kafka topics, comma-separated; their order names random numbers") \
     X(ingest_schema,          "ingest.schema",              WORD, "native",       0,    0,         "native|metarank|csv", "", "format of the events") \
     X(ingest_map,             "ingest.map",                 TEXT, "",             0,    500,       "",   "",  "field map for csv") \

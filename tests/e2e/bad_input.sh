@@ -234,6 +234,8 @@ run 1 run -o model.base="$base"
 says 'state.dir'
 run 1 run -o model.base="$base" -o state.dir="$dir/run"
 says 'kafka.bootstrap.servers'
+run 2 run -o model.base="$base" -o state.dir="$dir/run" -o ingest.source=file
+says 'ingest.source'
 
 rc=0
 wait $away || rc=$?
