@@ -70,11 +70,11 @@ more=$(($(writes) - sets))
 [ $more -lt 20 ] || fail "$more records were written to a Redis that had them all"
 
 # --- flushed under a learner
-"$freshet" replay --quiet $options -o state.dir=beside --speed 20x log 2>err &
+ask flushall >tried
+"$freshet" replay --quiet $options -o state.dir=beside --speed 3x log 2>err &
 learner=$!
-wait_for 20 "version" redis-cli -s redis -e hget fr:default:info owner
-wait_for 20 "user" test -n "$(keys user | head -n 1)"
-sleep 1
+some() { [ "$(keys user | wc -l)" -ge 5 ] && [ -n "$(ask get 'fr:{default}:current')" ]; }
+wait_for 60 "users" some
 keys user >users
 ask flushall >tried
 full() { [ "$(keys user | comm -13 - users | wc -l)" -eq 0 ] && [ -n "$(ask get 'fr:{default}:current')" ]; }
