@@ -137,6 +137,15 @@ static enum status learn_organic(struct learner *l, const struct order_compound 
     return settle_slate(l, &l->predictions, e);
 }
 
+/* A list claims a line that marks it, and one that came too late for its own list: neither is an order without one. */
+static enum status claim_line(struct learner *l, struct event *line, struct err *e)
+{
+    const uint64_t late = join_counts(l->join)->late;
+    TRY(join_mark(l->join, line, &line->joined, e));
+    line->joined = line->joined || join_counts(l->join)->late > late;
+    return STATUS_OK;
+}
+
 static enum status take_compound(struct learner *l, const struct order_compound *c, struct err *e)
 {
     bool organic = false;
@@ -146,7 +155,7 @@ static enum status take_compound(struct learner *l, const struct order_compound 
     for (uint32_t i = 0; i < c->n; i++) {
         struct event *line = &l->lines[i];
         *line = c->lines[i];
-        if (!line->joined) TRY(join_mark(l->join, line, &line->joined, e));
+        if (!line->joined) TRY(claim_line(l, line, e));
         organic = organic || !line->joined;
     }
     organic = organic && type->label == CONF_LABEL_POSITIVE && str_has(c->lines[0].user) && l->conf->join_organic;

@@ -27,9 +27,9 @@ grep -q '我 购 买 了' dump || fail "the shipped templates were not used: $(j
 "$freshet" check --model "$source/tests/fixtures/zh" -o describe.language=zh log >out 2>err || fail "check: $(cat out)"
 grep -q 'UNK' out && ! grep -q '^warn .*UNK' out || fail "check on a Chinese vocabulary: $(cat out)"
 
-# The sentences alone, read by an encoder of random weights: over 2,700 slates the mean of knowing nothing strays 0.006.
+# The sentences alone, read by an encoder of random weights: over 1,500 slates the mean of knowing nothing strays 0.008.
 replay zh --warmup 300 -o model.parts=text
-jq -e '.progressive | .slates > 2500 and .gauc > 0.52' report >tried || fail "the sentences teach nothing: $(jq -c .progressive report)"
+jq -e '.progressive | .slates > 1400 and .gauc > 0.525' report >tried || fail "the sentences teach nothing: $(jq -c .progressive report)"
 
 # an English vocabulary knows hardly any of the characters
 replay uncased --warmup 300
