@@ -160,6 +160,7 @@ static enum status send_batches(struct publish *p, struct err *e)
 {
     struct publish_batch *b;
     while ((b = take_batch(p)) != NULL && !past_deadline(p)) {
+        TRY(hold_lease(p, e)); /* a refill may take longer than a lease lasts */
         TRY(publish_upload_batch(p, b, e));
         (void)pthread_mutex_lock(&p->lock);
         p->batch = NULL;
