@@ -47,8 +47,9 @@ enum status job_write_report(struct job *j, struct err *e)
     struct buf b = {0};
     enum status st;
     const char *path = j->options->report_path;
-    if (path == NULL) return STATUS_OK;
     fill_report(j, &r);
+    progress_summary(&j->progress, &r);
+    if (path == NULL) return STATUS_OK;
     report_write_json(&b, &r);
     TRY_OUT(st, buf_status(&b, e));
     FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");

@@ -73,3 +73,40 @@ void progress_end(struct progress *p)
 {
     if (p->terminal && p->lines > 0 && !p->quiet) (void)fputc('\n', stderr);
 }
+
+static void summary_parts(const struct report *r)
+{
+    char a[16];
+    if (r->n_parts < 2) return;
+    (void)fprintf(stderr, "  gauc without");
+    for (uint32_t i = 0; i < r->n_parts; i++)
+        (void)fprintf(stderr, "%s %s %s", i > 0 ? "," : "", r->parts[i].name, figure(r->parts[i].gauc_without, a));
+    (void)fprintf(stderr, "\n");
+}
+
+static void summary_left_out(const struct report *r)
+{
+    if (r->n_rejects == 0 && r->duplicates == 0) return;
+    (void)fprintf(stderr, "  left out:");
+    if (r->duplicates > 0) (void)fprintf(stderr, " %llu duplicates", (unsigned long long)r->duplicates);
+    for (uint32_t i = 0; i < r->n_rejects; i++)
+        (void)fprintf(stderr, "%s %llu %s", i > 0 || r->duplicates > 0 ? "," : "", (unsigned long long)r->rejects[i].n,
+                      r->rejects[i].code);
+    (void)fprintf(stderr, "\n");
+}
+
+void progress_summary(const struct progress *p, const struct report *r)
+{
+    char a[16], b[16], c[16], d[16];
+    if (p->quiet) return;
+    (void)fprintf(stderr, "%llu events, %llu slates, %llu examples in %.1f s; %llu slates still open\n",
+                  (unsigned long long)r->events, (unsigned long long)r->slates, (unsigned long long)r->examples, r->seconds,
+                  (unsigned long long)r->open);
+    (void)fprintf(stderr, "  progressive gauc %s, auc %s, log-loss %s, calibration %s\n", figure(r->progressive.gauc, a),
+                  figure(r->progressive.auc, b), figure(r->progressive.logloss, c), figure(r->progressive.calibration, d));
+    (void)fprintf(stderr, "  gauc of baselines: popularity %s, bought before %s, frozen encoder %s\n",
+                  figure(r->popularity.gauc, a), figure(r->repeat.gauc, b), figure(r->frozen.gauc, c));
+    summary_parts(r);
+    summary_left_out(r);
+    (void)fprintf(stderr, "  version %llu, sha256 %s\n", (unsigned long long)r->version, r->sha256);
+}

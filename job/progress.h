@@ -25,4 +25,6 @@ void progress_init(struct progress *p, bool quiet, int64_t now_us);
 bool progress_due(const struct progress *p, int64_t now_us, uint64_t examples);
 void progress_show(struct progress *p, int64_t now_us, const struct progress_now *now);
 void progress_end(struct progress *p); /* leaves the bar's line */
+/* What a run came to, in a few lines on stderr: figures, baselines, what each part brings, what was left out and why. */
+void progress_summary(const struct progress *p, const struct report *r);
 #endif
