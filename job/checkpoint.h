@@ -12,11 +12,13 @@
 
 #define CHECKPOINT_LOGS_MAX 4096 /* log files remembered as learnt */
 
-/* What a log file is known by: the hash of its first bytes (at most 4,096), so that a file that grew is still itself. */
+/* What a log file is known by: its first bytes and, once it was read to its end, the last ones before that, so that a file
+ * that grew is still itself, and another that only begins alike is not.  Pipes are not known again. */
 struct checkpoint_log {
     uint64_t hash;
-    uint32_t n;       /* bytes hashed */
-    uint64_t records; /* in it when it was learnt by itself; 0: it was merged with others */
+    uint32_t n;          /* first bytes hashed, at most 4,096 */
+    uint64_t records;    /* in it when it was learnt by itself; 0: it was merged with others */
+    uint64_t size, tail; /* bytes when it was read to its end (0: not yet), and the hash of the last of them */
 };
 struct checkpoint; /* the open folder */
 enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct err *e) MUST_CHECK;
@@ -34,7 +36,8 @@ uint64_t checkpoint_dead_letters(const struct checkpoint *cp);
 void checkpoint_set_dead_letters(struct checkpoint *cp, uint64_t length);
 /* The log files of this replay; next: ordinal of the next record (offset of partition 0).  Sets *skip: records of the
  * merged logs that are learnt already, *base: ordinal of their first record; marks in use[] which files to read (files
- * learnt whole before are left out).  CONFLICT when the folder is in the middle of other logs. */
+ * learnt whole before are left out).  CONFLICT when the folder is in the middle of other logs.  The paths are borrowed until
+ * checkpoint_logs_done. */
 enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
                             uint64_t *base, uint64_t *skip, struct err *e) MUST_CHECK;
 void checkpoint_logs_done(struct checkpoint *cp); /* the logs ended: part of the next checkpoint */

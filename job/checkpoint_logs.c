@@ -8,44 +8,104 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEAD_BYTES = 4096 };
+enum { ENDS_BYTES = 4096 };
 
-static enum status read_head(const char *path, unsigned char head[HEAD_BYTES], size_t *n, struct err *e)
+/* The hash of the file's first bytes, n of them; 0 of them for a pipe, which can be read only once. */
+struct head {
+    const char *path;
+    uint64_t hash, size;
+    size_t n;
+};
+
+static enum status hash_at(int fd, const char *path, uint64_t from, size_t want, uint64_t *hash, size_t *n,
+                           struct err *e)
 {
-    *n = 0;
-    if (strcmp(path, "-") == 0) return STATUS_OK;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return ERR_SET(e, STATUS_IO, "log file %s: %s", path, strerror(errno));
+    unsigned char bytes[ENDS_BYTES] = {0};
     ssize_t got = 1;
-    while (*n < HEAD_BYTES && got > 0) {
-        got = read(fd, head + *n, HEAD_BYTES - *n);
+    *n = 0;
+    while (*n < want && got > 0) {
+        got = pread(fd, bytes + *n, want - *n, (off_t)(from + *n));
         if (got > 0) *n += (size_t)got;
     }
-    (void)close(fd);
+    *hash = hash_bytes(bytes, *n);
     return got < 0 ? ERR_SET(e, STATUS_IO, "log file %s: %s", path, strerror(errno)) : STATUS_OK;
 }
 
-/* The known log of which this head is (or has grown from); n_known when none. */
-static uint32_t find(const struct checkpoint_log *known, uint32_t n_known, const unsigned char *head, size_t n)
+/* The hash of `want` bytes at `from`; *size 0 when it is no file that can be read twice. */
+static enum status hash_part(const char *path, uint64_t from, size_t want, uint64_t *hash, size_t *n, uint64_t *size,
+                             struct err *e)
 {
-    for (uint32_t i = 0; i < n_known; i++)
-        if (known[i].n > 0 && known[i].n <= n && hash_bytes(head, known[i].n) == known[i].hash) return i;
-    return n_known;
+    struct stat s;
+    enum status st = STATUS_OK;
+    *n = 0;
+    *size = 0;
+    if (strcmp(path, "-") == 0) return STATUS_OK;
+    if (stat(path, &s) != 0) return ERR_SET(e, STATUS_IO, "log file %s: %s", path, strerror(errno));
+    if (S_ISDIR(s.st_mode)) return ERR_SET(e, STATUS_IO, "log file %s: %s", path, strerror(EISDIR));
+    if (!S_ISREG(s.st_mode)) return STATUS_OK;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return ERR_SET(e, STATUS_IO, "log file %s: %s", path, strerror(errno));
+    *size = (uint64_t)s.st_size;
+    st = hash_at(fd, path, from, want, hash, n, e);
+    (void)close(fd);
+    return st;
+}
+
+static enum status read_head(const char *path, struct head *h, struct err *e)
+{
+    *h = (struct head){.path = path};
+    return hash_part(path, 0, ENDS_BYTES, &h->hash, &h->n, &h->size, e);
+}
+
+static enum status read_tail(const char *path, uint64_t end, uint64_t *hash, struct err *e)
+{
+    const size_t want = end < ENDS_BYTES ? (size_t)end : ENDS_BYTES;
+    size_t n;
+    uint64_t size;
+    return hash_part(path, end - want, want, hash, &n, &size, e);
+}
+
+/* Is the file (or has it grown from) this known log? */
+static enum status is_log(const struct checkpoint_log *known, const struct head *h, bool *is, struct err *e)
+{
+    uint64_t hash = h->hash, size;
+    size_t n = h->n;
+    *is = known->n > 0 && known->n <= h->n && known->size <= h->size;
+    if (!*is) return STATUS_OK;
+    if (known->n < h->n) TRY(hash_part(h->path, 0, known->n, &hash, &n, &size, e));
+    *is = n == known->n && hash == known->hash;
+    if (!*is || known->size == 0) return STATUS_OK;
+    TRY(read_tail(h->path, known->size, &hash, e));
+    *is = hash == known->tail;
+    return STATUS_OK;
+}
+
+/* *at: the known log that the file is; n_known when none. */
+static enum status find(const struct checkpoint_log *known, uint32_t n_known, const struct head *h, uint32_t *at,
+                        struct err *e)
+{
+    bool is = false;
+    for (*at = 0; *at < n_known; ++*at) {
+        TRY(is_log(&known[*at], h, &is, e));
+        if (is) break;
+    }
+    return STATUS_OK;
 }
 
 /* The same logs in the same order as those of the last replay? */
 static enum status same_logs(const struct checkpoint *cp, const char *const *paths, size_t n, bool *same, struct err *e)
 {
-    unsigned char head[HEAD_BYTES];
-    size_t got;
+    struct head h;
     *same = n == cp->n_now && n > 0;
     for (size_t i = 0; *same && i < n; i++) {
-        TRY(read_head(paths[i], head, &got, e));
-        *same = cp->now[i].n == 0 ? got == 0 : find(&cp->now[i], 1, head, got) == 0;
+        TRY(read_head(paths[i], &h, e));
+        *same = h.n == 0;
+        if (cp->now[i].n > 0) TRY(is_log(&cp->now[i], &h, same, e));
+        if (cp->now_ended && h.n == 0) *same = false; /* a pipe again: new data */
     }
-    if (*same && cp->now_ended && n == 1 && cp->now[0].n == 0) *same = false; /* standard input again: new data */
     return STATUS_OK;
 }
 
@@ -66,13 +126,14 @@ static enum status retire_logs(struct checkpoint *cp, uint64_t next, struct err 
 /* A log that was learnt by itself before: only what it has grown by since is new. */
 static enum status resume_log(struct checkpoint *cp, const char *path, uint64_t next, bool *again, struct err *e)
 {
-    unsigned char head[HEAD_BYTES];
-    size_t got;
-    TRY(read_head(path, head, &got, e));
-    const uint32_t i = find(cp->done, cp->n_done, head, got);
+    struct head h;
+    uint32_t i;
+    TRY(read_head(path, &h, e));
+    TRY(find(cp->done, cp->n_done, &h, &i, e));
     *again = i < cp->n_done && cp->done[i].records > 0 && cp->done[i].records <= next;
     if (!*again) return STATUS_OK;
     cp->base = next - cp->done[i].records;
+    cp->now_paths[cp->n_now] = path;
     cp->now[cp->n_now++] = cp->done[i];
     memmove(&cp->done[i], &cp->done[i + 1], (cp->n_done - i - 1) * sizeof cp->done[0]);
     cp->n_done--;
@@ -81,15 +142,17 @@ static enum status resume_log(struct checkpoint *cp, const char *path, uint64_t 
 
 static enum status begin_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, struct err *e)
 {
-    unsigned char head[HEAD_BYTES];
-    size_t got;
+    struct head h;
+    uint32_t at;
     for (size_t i = 0; i < n; i++) {
-        TRY(read_head(paths[i], head, &got, e));
-        use[i] = find(cp->done, cp->n_done, head, got) == cp->n_done;
+        TRY(read_head(paths[i], &h, e));
+        TRY(find(cp->done, cp->n_done, &h, &at, e));
+        use[i] = at == cp->n_done;
         if (!use[i]) continue;
         if (cp->n_now == CHECKPOINT_LOGS_MAX)
             return ERR_SET(e, STATUS_FULL, "%zu log files, at most %d", n, CHECKPOINT_LOGS_MAX);
-        cp->now[cp->n_now++] = (struct checkpoint_log){.hash = hash_bytes(head, got), .n = (uint32_t)got};
+        cp->now_paths[cp->n_now] = paths[i];
+        cp->now[cp->n_now++] = (struct checkpoint_log){.hash = h.hash, .n = (uint32_t)h.n};
     }
     return STATUS_OK;
 }
@@ -102,7 +165,10 @@ enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, siz
     *base = same ? cp->base : next;
     *skip = next - *base;
     if (same) {
-        for (size_t i = 0; i < n; i++) use[i] = true;
+        for (size_t i = 0; i < n; i++) {
+            use[i] = true;
+            cp->now_paths[i] = paths[i];
+        }
         cp->now_ended = false;
         return STATUS_OK;
     }
@@ -125,9 +191,18 @@ enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, siz
     return begin_logs(cp, paths, n, use, e);
 }
 
+/* A file that can't be read any more stays known by its first bytes alone. */
 void checkpoint_logs_done(struct checkpoint *cp)
 {
+    struct err e;
+    struct head h;
     cp->now_ended = true;
+    for (uint32_t i = 0; i < cp->n_now; i++) {
+        struct checkpoint_log *log = &cp->now[i];
+        log->size = 0;
+        if (log->n == 0 || read_head(cp->now_paths[i], &h, &e) != STATUS_OK) continue;
+        if (read_tail(h.path, h.size, &log->tail, &e) == STATUS_OK) log->size = h.size;
+    }
 }
 
 static void logs_encode(struct buf *b, const struct checkpoint_log *logs, uint32_t n)
@@ -137,16 +212,20 @@ static void logs_encode(struct buf *b, const struct checkpoint_log *logs, uint32
         buf_u64(b, logs[i].hash);
         buf_u32(b, logs[i].n);
         buf_u64(b, logs[i].records);
+        buf_u64(b, logs[i].size);
+        buf_u64(b, logs[i].tail);
     }
 }
 
 static uint32_t logs_decode(struct buf_reader *r, struct checkpoint_log *logs)
 {
-    const size_t n = buf_get_count(r, 20);
+    const size_t n = buf_get_count(r, 36);
     for (size_t i = 0; i < n && i < CHECKPOINT_LOGS_MAX; i++) {
         logs[i].hash = buf_get_u64(r);
         logs[i].n = buf_get_u32(r);
         logs[i].records = buf_get_u64(r);
+        logs[i].size = buf_get_u64(r);
+        logs[i].tail = buf_get_u64(r);
     }
     return (uint32_t)(n < CHECKPOINT_LOGS_MAX ? n : CHECKPOINT_LOGS_MAX);
 }

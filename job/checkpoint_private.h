@@ -15,6 +15,7 @@ struct checkpoint {
     struct buf file, moments;                        /* kept between checkpoints */
     struct checkpoint_log done[CHECKPOINT_LOGS_MAX]; /* learnt whole, in order */
     struct checkpoint_log now[CHECKPOINT_LOGS_MAX];  /* the logs of this replay */
+    const char *now_paths[CHECKPOINT_LOGS_MAX];      /* borrowed */
     uint32_t n_done, n_now;
     bool now_ended;
     uint64_t base; /* ordinal of the first record of `now` */

@@ -50,6 +50,12 @@ same "$dir/whole.json" "$dir/merged.json"
 replay "$dir/noop.json" -o state.dir="$dir/ab" "$dir/a" "$dir/b"
 same "$dir/whole.json" "$dir/noop.json"
 
+# a named pipe is read once, from its first byte
+mkfifo "$dir/pipe"
+cat "$dir/log" >"$dir/pipe" &
+replay "$dir/pipe.json" "$dir/pipe"
+same "$dir/whole.json" "$dir/pipe.json"
+
 # killed at whatever moment, resumed until it is through
 kills=0
 while ! [ -s "$dir/killed.json" ] && [ $kills -lt 60 ]; do
@@ -73,4 +79,4 @@ grep -q 'model.hashed_bits' "$dir/err" || fail "the refusal does not name the ke
 # --flush settles what is open
 replay "$dir/flushed.json" --flush "$dir/log"
 [ "$(jq '.open' "$dir/flushed.json")" -eq 0 ] || fail "slates are open after --flush"
-echo "replay: same bits in 7 ways, $kills kills"
+echo "replay: same bits in 8 ways, $kills kills"

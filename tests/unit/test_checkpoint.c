@@ -191,6 +191,28 @@ static void test_logs_are_learnt_once(void **state)
     tmpdir_remove(&dir);
 }
 
+/* Two days' files that begin with one catalogue: the second is another log, not the first one grown. */
+static void test_logs_that_begin_alike_are_told_apart(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    char text[6000], a[300], b[300];
+    memset(text, 'c', sizeof text);
+    memcpy(text + 5000, "monday", sizeof "monday");
+    files_put_text(&dir, "a", text);
+    memcpy(text + 5000, "tuesday, and more of it", sizeof "tuesday, and more of it");
+    files_put_text(&dir, "b", text);
+    const char *ab[] = {tmpdir_file(&dir, "a", a), tmpdir_file(&dir, "b", b)};
+    struct checkpoint *cp = open_folder(&dir);
+    check_logs(cp, ab, 1, 0, "x", 0, 0);
+    checkpoint_logs_done(cp);
+    check_logs(cp, ab + 1, 1, 3, "x", 3, 0); /* nothing of it is learnt */
+    checkpoint_logs_done(cp);
+    check_logs(cp, ab, 2, 7, "..", 7, 0);
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
 static void test_open_survives_each_failed_allocation(void **state)
 {
     (void)state;
@@ -226,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_damaged_weight_file_is_named),
         cmocka_unit_test(test_another_meaning_is_refused_by_name),
         cmocka_unit_test(test_logs_are_learnt_once),
+        cmocka_unit_test(test_logs_that_begin_alike_are_told_apart),
         cmocka_unit_test(test_open_survives_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
