@@ -44,7 +44,7 @@ bytes() { # all users and items, with their contents
 }
 
 # --- what a learner leaves behind is marked as whole; every metric is a number and there from the first write
-"$freshet" replay --quiet $options -o state.dir=state -o history.users=20 log 2>err || fail "replay"
+"$freshet" replay --quiet $options -o state.dir=state -o history.users=20 -o publish.features_ms=60000 log 2>err || fail "replay"
 keys user >users
 [ "$(wc -l <users)" -ge 50 ] || fail "only $(wc -l <users) users"
 [ "$(ask hget fr:default:info state)" = stopped ] || fail "the info does not say that the learner stopped"
@@ -84,6 +84,7 @@ wait_for 20 "refill" full
 rc=0
 "$freshet" replay --quiet $options -o state.dir=second log 2>second.err || rc=$?
 [ $rc -eq 1 ] || fail "a second learner ended with $rc"
+[ -z "$(ls second/weights 2>tried)" ] || fail "a second learner learnt before it was refused"
 grep -q "pid $learner)" second.err || fail "the refusal does not name pid $learner: $(cat second.err)"
 "$freshet" replay --quiet $options -o state.dir=third -o model.name=other log 2>err || fail "another model beside it"
 
