@@ -114,7 +114,8 @@ enum status model_init_params(const struct model *m, uint64_t seed, struct param
     if (p->n != m->table.total)
         return ERR_SET(e, STATUS_INVALID, "parameters: %zu floats, the model has %zu", p->n, m->table.total);
     memset(p->w, 0, p->n * sizeof *p->w);
-    for (size_t i = 0; i < m->n_parts; i++) m->parts[i]->ops->init(m->parts[i], &m->table, seed, p->w);
+    for (size_t i = 0; i < m->n_parts; i++)
+        if (m->parts[i]->ops->init != NULL) m->parts[i]->ops->init(m->parts[i], &m->table, seed, p->w);
     param_touch(p);
     return STATUS_OK;
 }

@@ -83,7 +83,7 @@ struct part_ops {
     /* Declares tensors in t.  INVALID: a configuration that this part cannot follow. */
     enum status (*create)(struct part **out, const struct part_env *env, struct param_table *t, struct err *e);
     void (*destroy)(struct part *p);
-    /* Writes initial values (w: the zeroed block in host memory). */
+    /* Writes initial values (w: the zeroed block in host memory); NULL: the zeros stay. */
     void (*init)(const struct part *p, const struct param_table *t, uint64_t seed, float *w);
     enum status (*run_create)(struct part_run **out, const struct part *p, struct kern *k, struct err *e);
     void (*run_destroy)(struct part_run *r);

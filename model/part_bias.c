@@ -41,11 +41,6 @@ static void destroy(struct part *p)
     mem_free(p);
 }
 
-static void init(const struct part *p, const struct param_table *t, uint64_t seed, float *w)
-{
-    (void)p, (void)t, (void)seed, (void)w; /* zeros */
-}
-
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
@@ -128,5 +123,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return STATUS_OK;
 }
 
-const struct part_ops part_bias = {"bias",  create, destroy, init,  run_create, run_destroy, bind, NULL,
+const struct part_ops part_bias = {"bias",  create, destroy, NULL,  run_create, run_destroy, bind, NULL,
                                    prepare, score,  learnt,  apply, encode,     decode,      NULL};

@@ -42,11 +42,6 @@ static void destroy(struct part *p)
     mem_free(p);
 }
 
-static void init(const struct part *p, const struct param_table *t, uint64_t seed, float *w)
-{
-    (void)p, (void)t, (void)seed, (void)w; /* zeros */
-}
-
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
@@ -120,5 +115,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_hashed = {"hashed", create, destroy, init, run_create, run_destroy, bind, NULL,
+const struct part_ops part_hashed = {"hashed", create, destroy, NULL, run_create, run_destroy, bind, NULL,
                                      prepare,  score,  NULL,    NULL, NULL,       NULL,        NULL};

@@ -56,11 +56,6 @@ static void destroy(struct part *p)
     mem_free(p);
 }
 
-static void init(const struct part *p, const struct param_table *t, uint64_t seed, float *w)
-{
-    (void)p, (void)t, (void)seed, (void)w; /* zeros */
-}
-
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
@@ -182,5 +177,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return rd->bad ? ERR_SET(e, STATUS_CORRUPT, "state of part numeric: cut short") : STATUS_OK;
 }
 
-const struct part_ops part_numeric = {"numeric", create, destroy, init,  run_create, run_destroy, bind, NULL,
+const struct part_ops part_numeric = {"numeric", create, destroy, NULL,  run_create, run_destroy, bind, NULL,
                                       prepare,   score,  learnt,  apply, encode,     decode,      NULL};
