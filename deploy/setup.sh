@@ -10,7 +10,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="gcc libc6-dev make cmake pkg-config unzip curl jq xz-utils zstd
+packages="gcc libc6-dev make cmake pkg-config unzip curl jq kcat xz-utils zstd
     libcmocka-dev libhiredis-dev libinih-dev libjansson-dev liblmdb-dev liblzma-dev libmicrohttpd-dev
     libopenblas-pthread-dev librdkafka-dev libssl-dev libutf8proc-dev libxxhash-dev libzstd-dev zlib1g-dev
     redis-server"
