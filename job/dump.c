@@ -1,6 +1,7 @@
 /* dump.c - see dump.h. */
 #include "job/dump.h"
 #include "base/mem.h"
+#include "schemas/event_json.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ struct dump {
     const struct model *model;
     const struct feat *feat;
     const struct token_vocab *vocab;
-    struct buf line, history;
+    struct buf line, history, sentence;
 };
 
 enum status dump_open(struct dump **out, const char *path, const struct model *m, const struct feat *f,
@@ -46,41 +47,22 @@ void dump_close(struct dump *d)
         (void)fflush(d->file);
     buf_fini(&d->line);
     buf_fini(&d->history);
+    buf_fini(&d->sentence);
     mem_free(d);
-}
-
-static void put_escaped(struct buf *b, const char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char c = (unsigned char)p[i];
-        if (c == '"' || c == '\\')
-            buf_printf(b, "\\%c", c);
-        else if (c < 0x20)
-            buf_printf(b, "\\u%04x", c);
-        else
-            buf_u8(b, c);
-    }
-}
-
-static void put_string(struct buf *b, struct str s)
-{
-    buf_u8(b, '"');
-    put_escaped(b, s.p, s.n);
-    buf_u8(b, '"');
 }
 
 /* Word pieces joined again, [CLS] and [SEP] left out. */
 static void put_sentence(struct dump *d, struct buf *b, const struct slate *s, uint32_t which)
 {
     const struct slate_sentence *t = &s->sentences[which];
-    buf_u8(b, '"');
+    buf_clear(&d->sentence);
     for (uint32_t i = 1; i + 1 < t->n; i++) {
         const char *piece = token_text(d->vocab, s->tokens[t->first + i]);
         const bool glued = strncmp(piece, "##", 2) == 0;
-        if (i > 1 && !glued) buf_u8(b, ' ');
-        put_escaped(b, glued ? piece + 2 : piece, strlen(glued ? piece + 2 : piece));
+        if (i > 1 && !glued) buf_u8(&d->sentence, ' ');
+        buf_put(&d->sentence, glued ? piece + 2 : piece, strlen(glued ? piece + 2 : piece));
     }
-    buf_u8(b, '"');
+    event_json_string(b, (struct str){(const char *)d->sentence.p, d->sentence.n});
 }
 
 static void put_number(struct buf *b, const char *name, double x)
@@ -128,11 +110,11 @@ static void put_example(struct dump *d, const struct learner_seen *seen, uint32_
     buf_clear(b);
     buf_printf(b, "{\"slate\":%llu,\"source\":\"%s\",\"time\":%lld,\"user\":", (unsigned long long)s->id,
                s->source == SLATE_IMPRESSION ? "impression" : "organic", (long long)s->time_ms);
-    put_string(b, s->user);
+    event_json_string(b, s->user);
     buf_printf(b, ",\"request\":");
-    put_string(b, s->request);
+    event_json_string(b, s->request);
     buf_printf(b, ",\"item\":");
-    put_string(b, it->id);
+    event_json_string(b, it->id);
     buf_printf(b, ",\"label\":%d", it->label > 0.5f);
     put_number(b, "logit", (double)seen->logits[i]);
     put_number(b, "score", 1.0 / (1.0 + exp(-(double)seen->logits[i])));
@@ -156,6 +138,7 @@ enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e
         put_example(d, seen, i);
         TRY(buf_status(&d->line, e));
         TRY(buf_status(&d->history, e));
+        TRY(buf_status(&d->sentence, e));
         if (fwrite(d->line.p, 1, d->line.n, d->file) != d->line.n)
             return ERR_SET(e, STATUS_IO, "examples can't be written to %s: %s", d->path, strerror(errno));
     }
