@@ -118,7 +118,7 @@ static enum status open_learner(struct cmd_bench *b, struct err *e)
         b->dir[0] = 0;
         return ERR_SET(e, STATUS_IO, "no temporary folder: %s (set TMPDIR)", strerror(errno));
     }
-    TRY(checkpoint_open(&b->checkpoint, b->conf, b->dir, e));
+    TRY(checkpoint_open(&b->checkpoint, b->conf, b->dir, (struct checkpoint_options){0}, e));
     const struct learner_parts_in in = {.conf = b->conf,
                                         .vocab = b->vocab,
                                         .templates = b->templates,

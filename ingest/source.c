@@ -32,6 +32,7 @@ enum status source_next(struct source *s, struct source_batch *b, int wait_ms, s
     arena_reset(&b->arena);
     b->n = 0;
     b->lag_events = -1;
+    b->barrier = 0;
     return s->next(s, b, wait_ms, e);
 }
 
@@ -43,6 +44,17 @@ void source_commit(struct source *s, const struct source_offset *offsets, size_t
 size_t source_partitions(const struct source *s, struct source_offset *out, size_t cap)
 {
     return s->partitions(s, out, cap);
+}
+
+void source_released(struct source *s, uint64_t barrier)
+{
+    if (s->released != NULL) s->released(s, barrier);
+}
+
+void source_health(struct source *s, struct source_health *out)
+{
+    *out = (struct source_health){.up = true, .partitions = 1};
+    if (s->health != NULL) s->health(s, out);
 }
 
 uint64_t source_bytes_read(const struct source *s)

@@ -12,6 +12,7 @@
 #include "ingest/reject.h"
 #include "schemas/conf.h"
 #include "schemas/event.h"
+#include <stdbool.h>
 
 #define SOURCE_BATCH 256 /* records of one batch at most */
 
@@ -20,6 +21,8 @@ enum source_kind {
     SOURCE_REJECT, /* malformed: reject says why; raw holds the untouched bytes */
     SOURCE_SKIP,   /* deliberately skipped by a map's rule; counted by `reject` code, not a reject */
     SOURCE_IDLE,   /* Kafka: partition `at` stood at its end for join.idle_ms: it no longer holds the watermark back */
+    SOURCE_JOINED, /* Kafka: partition `at` is read from at.offset on: the watermark waits for it */
+    SOURCE_LEFT, /* Kafka: partition `at` went to another member of the group: it no longer holds the watermark back */
 };
 struct source_raw {               /* the message as it came; of every record but SKIP and IDLE */
     struct str topic, key, value; /* .p NULL: absent */
@@ -28,6 +31,7 @@ struct source_raw {               /* the message as it came; of every record but
 struct source_record {
     enum source_kind kind;
     struct event_position at;
+    uint64_t mark; /* Kafka: hash of the message's key and value, never 0; files: 0 */
     struct event event;
     struct reject reject;
     struct source_raw raw;
@@ -37,14 +41,19 @@ struct source_batch {
     struct source_record records[SOURCE_BATCH];
     uint32_t n;
     int64_t lag_events; /* Kafka: messages known to wait behind this batch; -1 unknown */
+    uint64_t barrier;   /* not 0: partitions leave with this batch; once it is taken and a checkpoint is durable, call
+                           source_released with this number */
 };
 enum status source_batch_new(struct source_batch **out, struct err *e) MUST_CHECK;
 void source_batch_free(struct source_batch *b);
 
-/* Next offset to read per partition, as the checkpoint holds it. */
+/* Where a partition stands, as the checkpoint holds it. */
 struct source_offset {
     uint32_t topic, partition;
-    uint64_t next;
+    uint64_t next;    /* offset of the next record to read */
+    uint64_t mark;    /* of the record before that: a re-created topic holds another one there; 0: not known */
+    uint64_t records; /* taken so far */
+    uint64_t chain; /* hash over (chain, offset, mark) of every record taken: what was read, in order, as one number */
 };
 struct source;
 /* Files: plain, .gz, .zst, .xz by their content; "-" is stdin; several are merged by time (ties: order given).  Records
@@ -70,6 +79,21 @@ void source_commit(struct source *s, const struct source_offset *offsets, size_t
 /* Every partition that is read, with the offset it began at: (0, 0, skip) for files.  Fills at most cap, returns how many
  * there are.  The watermark must wait for all of them (watermark_expect). */
 size_t source_partitions(const struct source *s, struct source_offset *out, size_t cap);
+/* A checkpoint that holds everything up to and with the batch of this barrier is durable: the partitions may leave.
+ * Thread: any. */
+void source_released(struct source *s, uint64_t barrier);
+/* How the source fares, for metrics and health.  Thread: any. */
+struct source_health {
+    bool up;                   /* files: always; Kafka: at least one broker answers */
+    int64_t down_ms;           /* since when it is not up; 0: it is */
+    uint64_t duplicates;       /* messages below the expected offset, dropped */
+    uint64_t gaps;             /* offsets that were never there ... */
+    uint64_t gap_alarms;       /* ... in topics that are neither compacted nor transactional */
+    uint64_t rebalances, lost; /* assignments that changed; partitions lost without being asked for */
+    uint32_t partitions;       /* read at the moment */
+    char text[200];            /* the last trouble, "" none */
+};
+void source_health(struct source *s, struct source_health *out);
 uint64_t source_bytes_read(const struct source *s);  /* of the files as stored; for the progress bar */
 uint64_t source_bytes_total(const struct source *s); /* 0: unknown */
 #endif

@@ -69,7 +69,7 @@ static uint64_t file_bytes_total(const struct source *base)
 
 static size_t file_partitions(const struct source *base, struct source_offset *out, size_t cap)
 {
-    if (cap > 0) out[0] = (struct source_offset){0, 0, ((const struct source_file *)base)->skip};
+    if (cap > 0) out[0] = (struct source_offset){.next = ((const struct source_file *)base)->skip};
     return 1;
 }
 
@@ -255,7 +255,12 @@ static enum status open_files(struct source **out, const struct conf *c, const c
     *out = NULL;
     struct source_file *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "source: no memory for %zu log files", n);
-    s->base = (struct source){file_close, file_next, file_commit, file_bytes_read, file_bytes_total, file_partitions};
+    s->base = (struct source){.close = file_close,
+                              .next = file_next,
+                              .commit = file_commit,
+                              .bytes_read = file_bytes_read,
+                              .bytes_total = file_bytes_total,
+                              .partitions = file_partitions};
     s->skip = skip;
     s->files = mem_calloc(n, sizeof *s->files);
     if (s->files == NULL) {

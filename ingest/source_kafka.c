@@ -52,7 +52,8 @@ static size_t kafka_partitions(const struct source *base, struct source_offset *
 {
     const struct source_kafka_start *s = &((const struct source_kafka *)base)->start;
     for (size_t i = 0; i < s->n_parts && i < cap; i++)
-        out[i] = (struct source_offset){s->parts[i].topic, s->parts[i].partition, s->parts[i].start};
+        out[i] = (struct source_offset){
+            .topic = s->parts[i].topic, .partition = s->parts[i].partition, .next = s->parts[i].start};
     return s->n_parts;
 }
 
@@ -304,7 +305,12 @@ enum status source_open_kafka(struct source **out, const struct conf *c, struct 
                        "and read it as native");
     struct source_kafka *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "kafka: no memory for the source");
-    s->base = (struct source){kafka_close, kafka_next, kafka_commit, kafka_bytes, kafka_bytes, kafka_partitions};
+    s->base = (struct source){.close = kafka_close,
+                              .next = kafka_next,
+                              .commit = kafka_commit,
+                              .bytes_read = kafka_bytes,
+                              .bytes_total = kafka_bytes,
+                              .partitions = kafka_partitions};
     s->conf = c;
     s->clock = clock;
     TRY_OUT(st, preset_new(&s->preset, c, e));

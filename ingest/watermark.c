@@ -212,6 +212,11 @@ enum status watermark_idle(struct watermark *w, struct event_position at, struct
     return STATUS_OK;
 }
 
+enum status watermark_leave(struct watermark *w, struct event_position at, struct err *e)
+{
+    return watermark_idle(w, at, e);
+}
+
 int64_t watermark_ms(const struct watermark *w)
 {
     return w->watermark_ms;

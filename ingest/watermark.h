@@ -31,6 +31,8 @@ enum status watermark_decided(struct watermark *w, const struct source_record **
 void watermark_flush(struct watermark *w);
 /* SOURCE_IDLE: the partition stands at its end. */
 enum status watermark_idle(struct watermark *w, struct event_position at, struct err *e) MUST_CHECK;
+/* SOURCE_LEFT: the partition is no longer read.  What it holds waits for its return (watermark_expect). */
+enum status watermark_leave(struct watermark *w, struct event_position at, struct err *e) MUST_CHECK;
 int64_t watermark_ms(const struct watermark *w); /* INT64_MIN before it is known */
 size_t watermark_held(const struct watermark *w);
 void watermark_encode(struct buf *b, const struct watermark *w);

@@ -51,7 +51,8 @@ static void remove_strays(const struct checkpoint *cp)
     (void)closedir(d);
 }
 
-enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct err *e)
+enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct checkpoint_options o,
+                            struct err *e)
 {
     enum status st;
     struct store_txn *t = NULL;
@@ -59,6 +60,7 @@ enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const
     struct checkpoint *cp = mem_calloc(1, sizeof *cp);
     if (cp == NULL) return ERR_SET(e, STATUS_OOM, "state folder: %zu bytes", sizeof *cp);
     cp->conf = c;
+    cp->epoch = o.epoch;
     (void)snprintf(cp->dir, sizeof cp->dir, "%s", dir);
     (void)snprintf(cp->weights_dir, sizeof cp->weights_dir, "%s/weights", dir);
     TRY_OUT(st, make_dir(cp->dir, e));
@@ -250,4 +252,19 @@ uint64_t checkpoint_dead_letters(const struct checkpoint *cp)
 void checkpoint_set_dead_letters(struct checkpoint *cp, uint64_t length)
 {
     cp->dead_letters = length;
+}
+
+const struct checkpoint_recovery *checkpoint_recovered(const struct checkpoint *cp)
+{
+    return &cp->recovery;
+}
+
+uint64_t checkpoint_epoch(const struct checkpoint *cp)
+{
+    return cp->epoch;
+}
+
+void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch)
+{
+    cp->epoch = epoch;
 }

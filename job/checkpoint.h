@@ -21,7 +21,32 @@ struct checkpoint_log {
     uint64_t size, tail; /* bytes when it was read to its end (0: not yet), and the hash of the last of them */
 };
 struct checkpoint; /* the open folder */
-enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct err *e) MUST_CHECK;
+struct checkpoint_options {
+    bool
+        take_over; /* the lease is ours, but a process that lost it may still hold the folder: takes it all the same, so that
+                       nothing the other one still does reaches it (it finds itself fenced) */
+    uint64_t epoch; /* of our lease; 0: none */
+};
+/* Verifies everything first, in a child process; a damaged store is set aside, and the newest verified backup takes its place
+ * (checkpoint_recovered says so).  CONFLICT: another process holds the folder; its pid is in the text.  CORRUPT: damaged, and
+ * no backup is sound. */
+enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct checkpoint_options o,
+                            struct err *e) MUST_CHECK;
+struct checkpoint_recovery {
+    bool recovered;
+    uint64_t version; /* what it fell back to */
+    uint64_t lost;    /* the newest version known to have been there; 0: not known */
+    char aside[600];  /* where the damaged files went */
+    char reason[400];
+};
+const struct checkpoint_recovery *checkpoint_recovered(const struct checkpoint *cp);
+/* CONFLICT once another learner has taken the folder over: host, pid and epoch are in the text. */
+enum status checkpoint_fenced(const struct checkpoint *cp, struct err *e) MUST_CHECK;
+uint64_t checkpoint_epoch(const struct checkpoint *cp);           /* the largest lease epoch the folder has seen */
+void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch); /* part of the next checkpoint */
+/* A hot copy of the newest checkpoint into backup/<version>, with SHA-256 sums; keeps the state.backup_keep newest.  Failures
+ * leave no half of one and harm nothing.  Thread: learner's. */
+enum status checkpoint_backup(struct checkpoint *cp, struct err *e) MUST_CHECK;
 void checkpoint_close(struct checkpoint *cp);
 struct store *checkpoint_store(struct checkpoint *cp);
 uint64_t checkpoint_version(const struct checkpoint *cp);   /* 0: fresh folder */
@@ -29,7 +54,8 @@ const char *checkpoint_sha256(const struct checkpoint *cp); /* of that version; 
 /* Restores l from the newest checkpoint; OK and nothing done on a fresh folder.  A config that changes what the state
  * means is CONFLICT, naming the key. */
 enum status checkpoint_restore(struct checkpoint *cp, struct learner *l, struct err *e) MUST_CHECK;
-/* Makes everything durable as version + 1.  On failure the folder still holds the last one. */
+/* Makes everything durable as version + 1.  On failure the folder still holds the last one.  FULL: the disk is (what was
+ * learnt stays in memory: wait and call again); CONFLICT: fenced; all else stops the job. */
 enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct err *e) MUST_CHECK;
 /* Length of the dead-letter file: set before a checkpoint, read at start (what is longer is cut back). */
 uint64_t checkpoint_dead_letters(const struct checkpoint *cp);

@@ -10,7 +10,7 @@ struct checkpoint {
     const struct conf *conf;
     char dir[CHECKPOINT_PATH - 16], weights_dir[CHECKPOINT_PATH];
     struct store *store;
-    uint64_t version, dead_letters;
+    uint64_t version, dead_letters, epoch;
     char sha256[HASH_SHA256_HEX];
     struct buf file, moments;                        /* kept between checkpoints */
     struct checkpoint_log done[CHECKPOINT_LOGS_MAX]; /* learnt whole, in order */
@@ -18,6 +18,7 @@ struct checkpoint {
     const char *now_paths[CHECKPOINT_LOGS_MAX];      /* borrowed */
     uint32_t n_done, n_now;
     bool now_ended;
+    struct checkpoint_recovery recovery;
     uint64_t base; /* ordinal of the first record of `now` */
 };
 enum status checkpoint_logs_load(struct checkpoint *cp, struct store_txn *t, struct err *e) MUST_CHECK;

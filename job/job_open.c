@@ -127,7 +127,7 @@ enum status job_open(struct job *j, struct err *e)
     TRY(job_check_report(j, e));
     TRY(open_dir(j, e));
     TRY(open_language(j, e));
-    TRY(checkpoint_open(&j->checkpoint, j->conf, j->state_dir, e));
+    TRY(checkpoint_open(&j->checkpoint, j->conf, j->state_dir, (struct checkpoint_options){0}, e));
     TRY(open_learner(j, e));
     TRY(open_source(j, e));
     TRY(reject_sink_open(&j->sink, j->conf, checkpoint_dead_letters(j->checkpoint), e));
@@ -137,7 +137,7 @@ enum status job_open(struct job *j, struct err *e)
                       e));
         learner_on_seen(j->learner, dump_seen, j->dump);
     }
-    TRY(publish_open(&j->publish, j->conf, j->clock, e));
+    TRY(publish_open(&j->publish, j->conf, j->clock, checkpoint_epoch(j->checkpoint), e));
     return job_publish_start(j, e);
 }
 

@@ -1,4 +1,5 @@
 /* learner_event.c - what one record does: complete what is due, score, take in, learn. */
+#include "base/hash.h"
 #include "base/mem.h"
 #include "job/learner_private.h"
 
@@ -207,15 +208,20 @@ static struct source_offset *offset_of(struct learner *l, struct event_position 
     return o;
 }
 
-static enum status advance_offset(struct learner *l, struct event_position at, struct err *e)
+static enum status advance_offset(struct learner *l, const struct source_record *rec, struct err *e)
 {
+    const struct event_position at = rec->at;
     if (!l->options.kafka) {
         l->file_next = at.offset + 1;
         return STATUS_OK;
     }
     struct source_offset *o = offset_of(l, at);
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "offsets: %zu partitions", l->n_offsets + 1);
+    const uint64_t link[] = {o->chain, at.offset, rec->mark};
     o->next = at.offset + 1;
+    o->mark = rec->mark;
+    o->records++;
+    o->chain = hash_bytes(link, sizeof link);
     return STATUS_OK;
 }
 
@@ -282,11 +288,12 @@ enum status learner_expect(struct learner *l, struct event_position at, struct e
 
 enum status learner_record(struct learner *l, const struct source_record *rec, struct err *e)
 {
-    if (rec->kind == SOURCE_IDLE) {
-        TRY(watermark_idle(l->watermark, rec->at, e));
+    if (rec->kind == SOURCE_IDLE || rec->kind == SOURCE_LEFT) {
+        TRY((rec->kind == SOURCE_IDLE ? watermark_idle : watermark_leave)(l->watermark, rec->at, e));
         return complete_due(l, watermark_ms(l->watermark), e);
     }
-    TRY(advance_offset(l, rec->at, e));
+    if (rec->kind == SOURCE_JOINED) return learner_expect(l, rec->at, e);
+    TRY(advance_offset(l, rec, e));
     l->counts.events++;
     if (rec->kind == SOURCE_REJECT) return refuse(l, rec, "parse", e);
     if (rec->kind == SOURCE_EVENT) return take_in_time(l, rec, e);

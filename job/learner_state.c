@@ -9,6 +9,9 @@ static void offsets_encode(struct buf *b, const struct learner *l)
         buf_u32(b, l->offsets[i].topic);
         buf_u32(b, l->offsets[i].partition);
         buf_u64(b, l->offsets[i].next);
+        buf_u64(b, l->offsets[i].mark);
+        buf_u64(b, l->offsets[i].records);
+        buf_u64(b, l->offsets[i].chain);
     }
 }
 
@@ -32,7 +35,7 @@ static void stream_encode(struct buf *b, const struct learner *l)
 
 static enum status offsets_decode(struct learner *l, struct buf_reader *r, struct err *e)
 {
-    const size_t n = buf_get_count(r, 16);
+    const size_t n = buf_get_count(r, 40);
     if (mem_grow((void **)&l->offsets, &l->cap_offsets, n, sizeof *l->offsets) != 0)
         return ERR_SET(e, STATUS_OOM, "offsets of %zu partitions", n);
     for (l->n_offsets = 0; l->n_offsets < n; l->n_offsets++) {
@@ -40,6 +43,9 @@ static enum status offsets_decode(struct learner *l, struct buf_reader *r, struc
         o->topic = buf_get_u32(r);
         o->partition = buf_get_u32(r);
         o->next = buf_get_u64(r);
+        o->mark = buf_get_u64(r);
+        o->records = buf_get_u64(r);
+        o->chain = buf_get_u64(r);
     }
     return STATUS_OK;
 }

@@ -42,6 +42,9 @@
     X(ingest_max_jump_ms,     "ingest.max_jump_ms",         INT,  2592000000,     1000, 1e13,      "ms", "S", "one event may move the watermark at most this far") \
     X(ingest_dedupe_ids,      "ingest.dedupe_ids",          INT,  100000,         0,    1e8,       "ids", "S", "newest (source, id) pairs remembered to drop duplicates") \
     X(ingest_max_bytes,       "ingest.max_bytes",           INT,  1048576,        1024, 67108864,  "bytes", "", "longest message or line") \
+    X(ingest_membership,      "ingest.membership",          WORD, "group",        0,    0,         "group|assign", "", "group: member of the consumer group, partitions come and go; assign: every partition, whoever else reads") \
+    X(ingest_missing,         "ingest.missing",             WORD, "stop",         0,    0,         "stop|earliest|latest", "", "when the record that a checkpoint names is no longer in the topic (truncated or re-created)") \
+    X(ingest_gaps,            "ingest.gaps",                WORD, "auto",         0,    0,         "auto|expected", "", "missing offsets: an alarm unless the topic is compacted; expected: written by transactions, count only") \
     X(ingest_queue,           "ingest.queue",               INT,  64,             1,    65536,     "batches", "", "parsed batches waiting for the learner") \
     X(history_events,         "history.events",             INT,  50,             0,    1000,      "events", "S", "newest events remembered per user with their sentences") \
     X(history_pairs,          "history.pairs",              INT,  1000,           0,    100000,    "pairs", "S", "items remembered per user and type") \
@@ -76,6 +79,7 @@
     X(state_dir,              "state.dir",                  TEXT, "",             0,    500,       "",   "",  "state folder; `run` needs one, `replay` uses a temporary one when empty") \
     X(state_checkpoint_ms,    "state.checkpoint_every_ms",  INT,  10000,          10,   1e10,      "ms", "L", "least time between checkpoints (stretched so that they cost under 5 %)") \
     X(state_backup_ms,        "state.backup_every_ms",      INT,  0,              0,    1e11,      "ms", "L", "time between hot backups; 0: none") \
+    X(state_backup_keep,      "state.backup_keep",          INT,  2,              1,    1000,      "backups", "L", "newest backups kept") \
     X(state_dirty_bytes,      "state.dirty_max_bytes",      INT,  268435456,      1048576, 1e12,   "bytes", "L", "changed records in memory that force a checkpoint") \
     X(state_keep,             "state.keep",                 INT,  5,              1,    10000,     "versions", "L", "weight files kept in the state folder") \
     X(redis_url,              "redis.url",                  TEXT, "",             0,    500,       "",   "",  "unix:/path or redis://host:port/db; empty: no Redis") \

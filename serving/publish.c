@@ -295,7 +295,7 @@ static void free_all(struct publish *p)
     mem_free(p);
 }
 
-enum status publish_open(struct publish **out, const struct conf *c, struct clock *clock, struct err *e)
+enum status publish_open(struct publish **out, const struct conf *c, struct clock *clock, uint64_t epoch, struct err *e)
 {
     enum status st;
     *out = NULL;
@@ -306,6 +306,7 @@ enum status publish_open(struct publish **out, const struct conf *c, struct cloc
     p->keep = c->publish_keep;
     p->ttl_s = c->publish_feature_ttl_s;
     p->clock = clock;
+    p->state.epoch = epoch;
     p->seen = mem_calloc(PUBLISH_SEEN, sizeof *p->seen);
     if (p->seen == NULL) {
         st = ERR_SET(e, STATUS_OOM, "publish: no memory for the states handed over");
@@ -325,6 +326,15 @@ enum status publish_open(struct publish **out, const struct conf *c, struct cloc
 fail:
     free_all(p);
     return st;
+}
+
+void publish_reload(struct publish *p, const struct conf *c)
+{
+    if (p == NULL) return;
+    (void)pthread_mutex_lock(&p->lock);
+    p->keep = c->publish_keep;
+    p->ttl_s = c->publish_feature_ttl_s;
+    (void)pthread_mutex_unlock(&p->lock);
 }
 
 void publish_close(struct publish *p)

@@ -23,9 +23,13 @@
 
 struct publish;
 
-/* Starts the uploader, which connects by itself: Redis being down is no error.  OK with *out NULL when redis.url is empty;
- * every other call takes a NULL p and does nothing.  clock is borrowed.  INVALID, IO (password file), UNSUPPORTED, OOM. */
-enum status publish_open(struct publish **out, const struct conf *c, struct clock *clock, struct err *e) MUST_CHECK;
+/* Starts the uploader, which connects by itself: Redis being down is no error.  epoch: the largest that the state folder has
+ * seen; ours will be larger.  OK with *out NULL when redis.url is empty; every other call takes a NULL p and does nothing.
+ * clock is borrowed.  INVALID, IO (password file), UNSUPPORTED, OOM. */
+enum status publish_open(struct publish **out, const struct conf *c, struct clock *clock, uint64_t epoch,
+                         struct err *e) MUST_CHECK;
+/* SIGHUP: takes the live keys of c (publish.keep, publish.feature_ttl_s). */
+void publish_reload(struct publish *p, const struct conf *c);
 /* Uploads what waits, for at most 5 s, gives the lease back, ends the thread. */
 void publish_close(struct publish *p);
 /* Waits until nothing waits and nothing is under way.  AGAIN after timeout_ms; CONFLICT or the last error's code when it

@@ -104,7 +104,7 @@ void serving_world_open(struct serving_world *w, const char *const *options)
     fill_shop(&w->shop);
     open_model(w);
     serving_world_shake(w, 1);
-    assert_ok(publish_open(&w->publish, w->shop.conf, clock_system(), &e), &e);
+    assert_ok(publish_open(&w->publish, w->shop.conf, clock_system(), 0, &e), &e);
 }
 
 void serving_world_close(struct serving_world *w)

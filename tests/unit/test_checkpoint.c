@@ -26,7 +26,7 @@ static struct checkpoint *open_folder(const struct tmpdir *dir)
 {
     struct checkpoint *cp;
     struct err e;
-    assert_ok(checkpoint_open(&cp, world.conf, dir->path, &e), &e);
+    assert_ok(checkpoint_open(&cp, world.conf, dir->path, (struct checkpoint_options){0}, &e), &e);
     return cp;
 }
 
@@ -220,7 +220,7 @@ static void test_open_survives_each_failed_allocation(void **state)
     long met;
     struct checkpoint *cp = NULL;
     struct err e;
-    FAIL_EACH_ALLOCATION(met, checkpoint_open(&cp, world.conf, dir.path, &e));
+    FAIL_EACH_ALLOCATION(met, checkpoint_open(&cp, world.conf, dir.path, (struct checkpoint_options){0}, &e));
     assert_true(met > 1);
     checkpoint_close(cp);
     tmpdir_remove(&dir);

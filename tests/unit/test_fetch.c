@@ -33,7 +33,7 @@ static int fresh(void **state)
     struct err e = {0};
     publish_close(w.publish);
     (void)redis_server_ask(&w.redis, answer, "FLUSHALL");
-    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), &e), &e);
+    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), 0, &e), &e);
     serving_world_shake(&w, 1);
     return 0;
 }
@@ -307,7 +307,7 @@ static void test_survives_each_failing_allocation(void **state)
     FAIL_EACH_ALLOCATION(n, make());
     assert_true(n > 20);
     struct err e = {0};
-    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), &e), &e);
+    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), 0, &e), &e);
 }
 
 static int start(void **state)

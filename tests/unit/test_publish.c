@@ -28,7 +28,7 @@ static struct publish *open_publish(struct conf *c)
 {
     struct publish *p = NULL;
     struct err e = {0};
-    assert_ok(publish_open(&p, c, clock_system(), &e), &e);
+    assert_ok(publish_open(&p, c, clock_system(), 0, &e), &e);
     assert_non_null(p);
     return p;
 }
@@ -538,7 +538,7 @@ static void test_without_redis_nothing_is_asked(void **state)
     struct buf file = file_of("a");
     const struct publish_version v = version_of(1);
     assert_ok(conf_set(c, "redis.url", "", &e), &e);
-    assert_ok(publish_open(&p, c, clock_system(), &e), &e);
+    assert_ok(publish_open(&p, c, clock_system(), 0, &e), &e);
     assert_null(p);
     assert_ok(publish_weights(p, &v, &file, &e), &e);
     assert_null(file.p);
@@ -555,7 +555,7 @@ static enum status open_and_close(struct conf *c)
 {
     struct publish *p = NULL;
     struct err e = {0};
-    const enum status st = publish_open(&p, c, clock_system(), &e);
+    const enum status st = publish_open(&p, c, clock_system(), 0, &e);
     mem_fail_after(-1);
     if (st != STATUS_OK) assert_null(p);
     publish_close(p);

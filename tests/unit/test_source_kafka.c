@@ -162,7 +162,7 @@ static void test_a_resume_begins_at_the_checkpoint(void **state)
     produce("resume", 0, 2000);
     new_seen(&seen);
     for (size_t want = 500; want <= 2000; want += 500) { /* killed and opened again at its own offsets */
-        for (uint32_t i = 0; i < PARTITIONS; i++) offsets[i] = (struct source_offset){0, i, seen.next[i]};
+        for (uint32_t i = 0; i < PARTITIONS; i++) offsets[i] = (struct source_offset){.partition = i, .next = seen.next[i]};
         struct source *s = open_source(offsets, want == 500 ? 0 : PARTITIONS);
         struct source_batch *b = NULL;
         assert_ok(source_batch_new(&b, &e), &e);
@@ -321,7 +321,7 @@ static void test_where_a_new_state_begins(void **state)
     read_some(s, &seen, 10);
     assert_int_equal(seen.items[100], 1);
     source_close(s);
-    const struct source_offset at = {0, 0, 40}; /* a checkpoint goes before ingest.start */
+    const struct source_offset at = {.next = 40}; /* a checkpoint goes before ingest.start */
     s = open_source(&at, 1);
     (void)source_partitions(s, &part, 1);
     assert_int_equal(part.next, 40);
