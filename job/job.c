@@ -65,6 +65,15 @@ static enum status take_batch(struct job *j, struct source_batch *b, struct err 
     return STATUS_OK;
 }
 
+/* Partitions leave with this batch: they may, once all that came before is durable. */
+static enum status let_go(struct job *j, uint64_t barrier, struct err *e)
+{
+    if (barrier == 0 || atomic_load(&job_stopping)) return STATUS_OK;
+    TRY(job_checkpoint(j, NULL, e));
+    source_released(j->source, barrier);
+    return STATUS_OK;
+}
+
 static enum status checkpoint_tick(struct job *j, int64_t now, struct err *e)
 {
     const bool full = learner_dirty_bytes(j->learner) > (size_t)j->conf->state_dirty_bytes;
@@ -109,9 +118,11 @@ static enum status loop(struct job *j, struct err *e)
         if (st == STATUS_END) break;
         if (st == STATUS_OK) {
             struct source_batch *b = p;
+            const uint64_t barrier = b->barrier;
             const enum status taken = take_batch(j, b, e);
             if (queue_push(j->empty, b) != STATUS_OK) source_batch_free(b);
             TRY(taken);
+            TRY(let_go(j, barrier, e));
         }
         TRY(tick(j, e));
     }
