@@ -16,7 +16,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define CLOSE_MS 5000
+#define CLOSE_MS 1000
 #define RETRY_MS 200 /* after a fault that is not the connection's */
 #define RETRY_FOREIGN_MS 1000
 
@@ -111,7 +111,11 @@ static enum status check_marker(struct publish *p, bool first, struct err *e)
 
 static enum status hold_lease(struct publish *p, struct err *e)
 {
-    if (p->clock->mono_us(p->clock) < p->renew_us) return STATUS_OK;
+    const int64_t now_us = p->clock->mono_us(p->clock), alive_us = atomic_load(&p->alive_us);
+    if (now_us < p->renew_us) return STATUS_OK;
+    if (alive_us != 0 && now_us - alive_us > (int64_t)PUBLISH_HUNG_MS * 1000)
+        return ERR_SET(e, STATUS_AGAIN, "model %s: the learner has hung for %lld s; its lease is not renewed", p->model,
+                       (long long)((now_us - alive_us) / 1000000));
     const bool first = !p->ever_held;
     TRY(publish_lease_hold(p, e));
     return check_marker(p, first, e);
@@ -328,6 +332,11 @@ fail:
     return st;
 }
 
+void publish_alive(struct publish *p)
+{
+    if (p != NULL) atomic_store(&p->alive_us, p->clock->mono_us(p->clock));
+}
+
 void publish_reload(struct publish *p, const struct conf *c)
 {
     if (p == NULL) return;
@@ -342,7 +351,7 @@ void publish_close(struct publish *p)
     if (p == NULL) return;
     (void)pthread_mutex_lock(&p->lock);
     p->closing = true;
-    p->deadline_us = p->clock->mono_us(p->clock) + (int64_t)CLOSE_MS * 1000;
+    p->deadline_us = p->clock->mono_us(p->clock) + (p->state.connected ? (int64_t)CLOSE_MS * 1000 : 0);
     (void)pthread_cond_signal(&p->wake);
     (void)pthread_mutex_unlock(&p->lock);
     (void)pthread_join(p->thread, NULL);

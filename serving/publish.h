@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #define PUBLISH_LEASE_MS 10000
+#define PUBLISH_HUNG_MS 60000 /* a learner without a sign of life for so long does not keep the lease */
 #define PUBLISH_BATCHES_MAX 8 /* feature batches waiting */
 #define PUBLISH_BATCH_BYTES ((size_t)8 << 20)
 #define PUBLISH_METRICS_MAX 128
@@ -30,8 +31,11 @@ enum status publish_open(struct publish **out, const struct conf *c, struct cloc
                          struct err *e) MUST_CHECK;
 /* SIGHUP: takes the live keys of c (publish.keep, publish.feature_ttl_s). */
 void publish_reload(struct publish *p, const struct conf *c);
-/* Uploads what waits, for at most 5 s, gives the lease back, ends the thread. */
+/* Uploads what waits, for at most 1 s and not at all while Redis is away, gives the lease back, ends the thread. */
 void publish_close(struct publish *p);
+/* A sign of life.  After the first one the lease is renewed only while they come, PUBLISH_HUNG_MS apart at most: a learner
+ * that hangs loses it to whoever stands by. */
+void publish_alive(struct publish *p);
 /* Waits until nothing waits and nothing is under way.  AGAIN after timeout_ms; CONFLICT or the last error's code when it
  * can't go on.  For the end of a replay and for tests. */
 enum status publish_flush(struct publish *p, int64_t timeout_ms, struct err *e) MUST_CHECK;
@@ -92,8 +96,9 @@ enum publish_lease {
 struct publish_state {
     bool connected;
     enum publish_lease lease;
-    uint64_t epoch;   /* of our lease: 1 + the largest seen */
-    uint64_t version; /* last one put in force by us; 0: none */
+    uint64_t epoch;         /* of our lease: 1 + the largest seen */
+    int64_t lease_until_us; /* clock's mono_us at which our lease ends unless it is renewed; 0: never held */
+    uint64_t version;       /* last one put in force by us; 0: none */
     int64_t published_wall_ms;
     uint64_t n_versions, n_batches, n_failures, n_turns; /* turns: rounds of the uploader, good or failed */
     size_t waiting;                                      /* batches, versions and metrics not uploaded yet */

@@ -66,8 +66,9 @@ static enum status foreign(struct publish *p, struct str text, struct err *e)
     parse(text, &h);
     set_state(p, p->ever_held ? PUBLISH_LEASE_CONFLICT : PUBLISH_LEASE_FOREIGN);
     return ERR_SET(e, STATUS_CONFLICT,
-                   "model %s: another learner (host %s, pid %ld) holds its lease; stop it, or use another model.name",
-                   p->model, h.host, h.pid);
+                   "model %s: another learner (epoch %llu, host %s, pid %ld) holds its lease; stop it, or use another "
+                   "model.name",
+                   p->model, (unsigned long long)h.epoch, h.host, h.pid);
 }
 
 /* GET of the lease; *text lives until redis_clear. NOT_FOUND when there is none. */
@@ -183,6 +184,7 @@ enum status publish_lease_hold(struct publish *p, struct err *e)
     const struct redis_reply *reply;
     struct holder h;
     struct str text = {NULL, 0};
+    const int64_t asked_us = p->clock->mono_us(p->clock);
     (void)key_lease(key, p->model);
     TRY(redis_call(p->redis, e, &reply, REDIS_ARGS(STR("WATCH"), str_from(key))));
     enum status st = read_lease(p, &text, e);
@@ -196,7 +198,10 @@ enum status publish_lease_hold(struct publish *p, struct err *e)
     }
     if (st == STATUS_OK) {
         p->ever_held = true;
-        p->renew_us = p->clock->mono_us(p->clock) + (int64_t)PUBLISH_LEASE_MS * 1000 / 3;
+        p->renew_us = asked_us + (int64_t)PUBLISH_LEASE_MS * 1000 / 3;
+        (void)pthread_mutex_lock(&p->lock);
+        p->state.lease_until_us = asked_us + (int64_t)PUBLISH_LEASE_MS * 1000;
+        (void)pthread_mutex_unlock(&p->lock);
         set_state(p, PUBLISH_LEASE_HELD);
     } else {
         unwatch(p);

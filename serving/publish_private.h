@@ -7,6 +7,7 @@
 #include "serving/publish.h"
 #include "serving/redis.h"
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct publish_weights_job {          /* immutable once handed over */
     struct publish_manifest manifest; /* chunks, kept, epoch are filled by the uploader */
@@ -38,6 +39,7 @@ struct publish {
     int64_t keep, ttl_s;
     struct clock *clock;
     pthread_t thread;
+    _Atomic int64_t alive_us; /* the learner's last sign of life; 0: none yet */
 
     /* guarded by lock */
     pthread_mutex_t lock;
