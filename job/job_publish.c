@@ -33,7 +33,8 @@ static void fill_version(struct job *j, const char *reason, struct publish_versi
     (void)snprintf(v->base, sizeof v->base, "%016llx",
                    (unsigned long long)model_fingerprint(learner_model(j->learner)));
     for (size_t i = 0; i < n && i < cap; i++)
-        offsets[v->n_offsets++] = (struct publish_offset){from[i].topic, from[i].partition, from[i].next};
+        offsets[v->n_offsets++] = (struct publish_offset){from[i].topic,  from[i].partition, from[i].next,
+                                                          from[i].mark, from[i].records,   from[i].chain};
 }
 
 static enum status publish_version_now(struct job *j, const char *reason, struct err *e)

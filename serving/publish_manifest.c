@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void publish_manifest_fini(struct publish_manifest *m)
@@ -44,15 +45,21 @@ fail:
     return NULL;
 }
 
+/* Hashes are written as 16 hex digits: a JSON integer has 63 bits. */
+static json_t *offset_json(const struct publish_offset *o)
+{
+    char mark[17], chain[17];
+    (void)snprintf(mark, sizeof mark, "%016" PRIx64, o->mark);
+    (void)snprintf(chain, sizeof chain, "%016" PRIx64, o->chain);
+    return json_pack("{s:I,s:I,s:I,s:s,s:I,s:s}", "topic", (json_int_t)o->topic, "partition", (json_int_t)o->partition,
+                     "next", (json_int_t)o->next, "mark", mark, "records", (json_int_t)o->records, "chain", chain);
+}
+
 static json_t *offsets_json(const struct publish_manifest *m)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < m->n_offsets; i++) {
-        const struct publish_offset *o = &m->offsets[i];
-        if (json_array_append_new(list, json_pack("{s:I,s:I,s:I}", "topic", (json_int_t)o->topic, "partition",
-                                                  (json_int_t)o->partition, "next", (json_int_t)o->next)) != 0)
-            goto fail;
-    }
+    for (size_t i = 0; i < m->n_offsets; i++)
+        if (json_array_append_new(list, offset_json(&m->offsets[i])) != 0) goto fail;
     return list;
 fail:
     json_decref(list);
@@ -189,23 +196,40 @@ static enum status get_chunks(struct publish_manifest *m, json_t *o, const char 
     return STATUS_OK;
 }
 
+static enum status get_hex64(json_t *o, const char *field, uint64_t *out, struct err *e)
+{
+    char text[17];
+    TRY(get_text(o, field, text, sizeof text, e));
+    if (!is_hex(text, 16)) return bad(field, "is not 16 hex digits", e);
+    *out = strtoull(text, NULL, 16);
+    return STATUS_OK;
+}
+
+static enum status get_offset(struct publish_offset *out, json_t *o, struct err *e)
+{
+    uint64_t topic = 0, partition = 0;
+    TRY(get_u64(o, "topic", &topic, e));
+    TRY(get_u64(o, "partition", &partition, e));
+    TRY(get_u64(o, "next", &out->next, e));
+    if (json_object_get(o, "mark") != NULL) { /* versions of before there was one are still read */
+        TRY(get_hex64(o, "mark", &out->mark, e));
+        TRY(get_u64(o, "records", &out->records, e));
+        TRY(get_hex64(o, "chain", &out->chain, e));
+    }
+    if (topic > UINT32_MAX || partition > UINT32_MAX) return bad("offsets", "are out of range", e);
+    out->topic = (uint32_t)topic;
+    out->partition = (uint32_t)partition;
+    return STATUS_OK;
+}
+
 static enum status get_offsets(struct publish_manifest *m, json_t *o, struct err *e)
 {
     json_t *list;
     void *room;
-    uint64_t topic = 0, partition = 0;
     TRY(get_list(o, "offsets", PUBLISH_OFFSETS_MAX, sizeof *m->offsets, &list, &room, e));
     m->offsets = room;
     m->n_offsets = json_array_size(list);
-    for (size_t i = 0; i < m->n_offsets; i++) {
-        json_t *one = json_array_get(list, i);
-        TRY(get_u64(one, "topic", &topic, e));
-        TRY(get_u64(one, "partition", &partition, e));
-        TRY(get_u64(one, "next", &m->offsets[i].next, e));
-        if (topic > UINT32_MAX || partition > UINT32_MAX) return bad("offsets", "are out of range", e);
-        m->offsets[i].topic = (uint32_t)topic;
-        m->offsets[i].partition = (uint32_t)partition;
-    }
+    for (size_t i = 0; i < m->n_offsets; i++) TRY(get_offset(&m->offsets[i], json_array_get(list, i), e));
     return STATUS_OK;
 }
 

@@ -19,9 +19,9 @@
 #define PUBLISH_KEPT_MAX 1000
 #define PUBLISH_MANIFEST_BYTES_MAX ((size_t)4 << 20)
 
-struct publish_offset { /* next offset to read of a partition, as the checkpoint holds it */
+struct publish_offset { /* where a partition stands, as the checkpoint holds it (source.h has the meanings) */
     uint32_t topic, partition;
-    uint64_t next;
+    uint64_t next, mark, records, chain;
 };
 struct publish_chunk {
     uint64_t version; /* in the key */

@@ -129,7 +129,7 @@ static void test_manifest(void **state)
 {
     (void)state;
     struct publish_chunk chunk = {.version = 7};
-    struct publish_offset offset = {.topic = 0, .partition = 3, .next = 99};
+    struct publish_offset offset = {.partition = 3, .next = 99, .mark = 0xabc, .records = 7, .chain = UINT64_MAX};
     uint64_t kept[] = {7, 6};
     struct publish_manifest m = {.version = 7,
                                  .parent = 6,

@@ -458,7 +458,8 @@ static void test_manifest_refuses_what_is_not_one(void **state)
         "\"verdict\":\"v\",\"live\":true,\"watermark_ms\":1,\"settled_ms\":1,\"settled_wall_ms\":1,\"published_wall_"
         "ms\":1,"
         "\"chunks\":[{\"key\":\"fr:{m}:chunk:3:0\",\"sha256\":\"S\"},{\"key\":\"fr:{m}:chunk:1:1\",\"sha256\":\"S\"}],"
-        "\"offsets\":[{\"topic\":0,\"partition\":1,\"next\":5}],\"kept\":[3,2]}";
+        "\"offsets\":[{\"topic\":0,\"partition\":1,\"next\":5,\"mark\":\"00000000000000ff\",\"records\":4,\"chain\":"
+        "\"ffffffffffffffff\"}],\"kept\":[3,2]}";
     static const char *const edits[][2] = {
         {"\"version\":3", "\"version\":-3"},
         {"\"version\":3", "\"version\":\"3\""},
@@ -473,6 +474,10 @@ static void test_manifest_refuses_what_is_not_one(void **state)
         {"chunk:1:1", "chunk:01:1"},
         {"fr:{m}:chunk:1:1", "/etc/passwd"},
         {"\"partition\":1", "\"partition\":99999999999"},
+        {"00000000000000ff", "00000000000000fg"},
+        {"00000000000000ff", "00000000000000f"},
+        {"\"records\":4", "\"records\":-4"},
+        {"\"chain\":\"ffffffffffffffff\"", "\"chain\":7"},
         {"\"kept\":[3,2]", "\"kept\":3"},
         {"[3,2]", "[3,-2]"},
         {"{\"version\"", "{\"live\":true,\"version\""},
@@ -498,6 +503,9 @@ static void test_manifest_refuses_what_is_not_one(void **state)
     assert_ok(publish_manifest_decode(&m, str_from(text), "m", &e), &e);
     assert_int_equal(m.chunks[1].version, 1);
     assert_int_equal(m.offsets[0].next, 5);
+    assert_int_equal(m.offsets[0].mark, 0xff);
+    assert_int_equal(m.offsets[0].records, 4);
+    assert_true(m.offsets[0].chain == UINT64_MAX);
     publish_manifest_fini(&m);
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
         char from[200], to[200];
