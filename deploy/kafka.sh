@@ -19,7 +19,9 @@
 #   KAFKA_SECURITY       1: the listeners tls, sasl and sasl_tls too (decided when the cluster is made); certificates and
 #                        librdkafka's settings for each in $KAFKA_DIR/security/*.properties
 #   KAFKA_USER KAFKA_PASSWORD  who may in by SCRAM-SHA-256 (freshet, freshet-secret)
-#   KAFKA_VERSION        4.0.0 or newer (4.3.1, whose jars are checked against a pinned SHA-256)
+#   KAFKA_VERSION        3.9.0 or newer (as the cluster was made, else 4.3.1); the jars of 4.3.1 and 3.9.1 are pinned by
+#                        SHA-256.  SCRAM with a librdkafka older than 2.6.1 needs a 3.9: Kafka 4 refuses the nonce that
+#                        those repeat
 #   KAFKA_HEAP_MB        -Xmx of a broker (256)
 #   KAFKA_WAIT_S         longest wait for start and stop (90)
 #   KAFKA_SESSION_MS     how soon a dead broker is missed, and how long its restart has to wait (4000)
@@ -27,9 +29,13 @@
 # Nothing is forced to disk, nothing listens but on 127.0.0.1: this is no cluster for data that matter.
 set -euo pipefail
 
-version_pinned=4.3.1
-jars_sha256_pinned=80faec6f4511082d213049e72d709e839ccac61267b1e9a6d6ea16c3e7c61137 # of `sha256sum *.jar`, sorted in the C locale
-log4j_pinned=2.25.4   # log4j-slf4j-impl: as Kafka's own log4j-core
+version_default=4.3.1
+pinned() { # VERSION: SHA-256 of `sha256sum *.jar`, sorted in the C locale
+    case $1 in
+    4.3.1) echo 80faec6f4511082d213049e72d709e839ccac61267b1e9a6d6ea16c3e7c61137 ;;
+    3.9.1) echo ec3bc0bfa96e659ffaa556e222c2065b38f1be245b0de27aea3d0a5fc1a82f8e ;;
+    esac
+}
 
 say() { printf 'kafka: %s\n' "$*" >&2; }
 die() { printf 'kafka: error: %s\n' "$*" >&2; exit 1; }
@@ -43,11 +49,12 @@ read_environment() {
     dir=${KAFKA_DIR:-$source_dir/build/kafka}
     mkdir -p "$dir" || die "KAFKA_DIR=$dir can't be made"
     dir=$(cd "$dir" && pwd)
-    jars=${KAFKA_JARS:-$dir/jars}
-    version=${KAFKA_VERSION:-$version_pinned} heap=${KAFKA_HEAP_MB:-256} wait_s=${KAFKA_WAIT_S:-90}
+    version=${KAFKA_VERSION:-$(made version)} version=${version:-$version_default}
+    jars=${KAFKA_JARS:-$dir/jars}/$version
+    heap=${KAFKA_HEAP_MB:-256} wait_s=${KAFKA_WAIT_S:-90}
     session_ms=${KAFKA_SESSION_MS:-4000} security=${KAFKA_SECURITY:-} port=${KAFKA_PORT:-}
     user=${KAFKA_USER:-freshet} password=${KAFKA_PASSWORD:-freshet-secret}
-    [[ $version =~ ^([4-9]|[1-9][0-9])(\.[0-9]+){2}$ ]] || misuse "KAFKA_VERSION=$version is not x.y.z, 4.0.0 or newer"
+    [[ $version =~ ^(3\.9|([4-9]|[1-9][0-9])\.[0-9]+)\.[0-9]+$ ]] || misuse "KAFKA_VERSION=$version is not x.y.z, 3.9.0 or newer"
     number_to 65536 "$heap" || misuse "KAFKA_HEAP_MB=$heap is not 1 to 65536"
     number_to 3600 "$wait_s" || misuse "KAFKA_WAIT_S=$wait_s is not 1 to 3600"
     number_to 600000 "$session_ms" || misuse "KAFKA_SESSION_MS=$session_ms is not 1 to 600000"
@@ -58,7 +65,7 @@ read_environment() {
         misuse "KAFKA_PORT=$port is not auto or 1024 to 65520"
 }
 
-# The cluster in this folder, as it was made: $dir/cluster holds nodes, port, security and id, one a line.
+# The cluster in this folder, as it was made: $dir/cluster holds nodes, port, security, version and id, one a line.
 made() { sed -n "s/^$1=//p" "$dir/cluster" 2>/dev/null || true; }
 nodes() { local n; n=$(made nodes); echo "${n:-0}"; }
 must_be_made() { (($(nodes) > 0)) || die "there is no cluster in $dir; make one: deploy/kafka.sh start [1|3]"; }
@@ -82,13 +89,15 @@ jars_good() { # FOLDER: those that were fetched, unchanged
     [[ -s $1/complete ]] && [[ $(cat "$1/complete") == "$version $(jars_sum "$1")" ]]
 }
 
+# What Kafka writes its log with; its own jars leave that open.
+logger() { [[ $version == 3.* ]] && echo "org.slf4j slf4j-reload4j 1.7.36" || echo "org.apache.logging.log4j log4j-slf4j-impl 2.25.4"; }
+
 write_pom() {
     printf '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>\n'
     printf '<groupId>freshet</groupId><artifactId>kafka-jars</artifactId><version>1</version><packaging>pom</packaging>\n'
     printf '<dependencies>\n'
     local a
-    for a in "org.apache.kafka kafka_2.13 $version" "org.apache.kafka kafka-tools $version" \
-        "org.apache.logging.log4j log4j-slf4j-impl $log4j_pinned"; do
+    for a in "org.apache.kafka kafka_2.13 $version" "org.apache.kafka kafka-tools $version" "$(logger)"; do
         # shellcheck disable=SC2086  # three words
         printf '<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n' $a
     done
@@ -97,7 +106,7 @@ write_pom() {
 
 fetch_to() { # FOLDER
     local strict=-C # a checksum that Maven has none for is an error, unless we have our own
-    [[ $version != "$version_pinned" ]] || strict=
+    [[ -z $(pinned "$version") ]] || strict=
     write_pom >"$1/pom.xml"
     # shellcheck disable=SC2086  # an option or none
     mvn -q -B $strict -f "$1/pom.xml" -Dmaven.repo.local="$1/m2" \
@@ -110,7 +119,7 @@ fetch_to() { # FOLDER
 }
 
 fetch() {
-    local sum
+    local part sum pin
     if jars_good "$jars"; then return 0; fi
     command -v mvn >/dev/null || die "no mvn to fetch Kafka with; apt-get install maven"
     (
@@ -118,11 +127,11 @@ fetch() {
         if jars_good "$jars"; then exit 0; fi # another one was faster
         part=$(mktemp -d "$jars/.part.XXXXXX")
         trap 'rm -rf "$part"' EXIT
-        say "fetching Kafka $version from Maven Central (55 MB)"
+        say "fetching Kafka $version from Maven Central (about 50 MB)"
         fetch_to "$part"
         sum=$(jars_sum "$part/jars")
-        [[ $version != "$version_pinned" || $sum == "$jars_sha256_pinned" ]] ||
-            die "the jars of Kafka $version have SHA-256 $sum, not the pinned $jars_sha256_pinned: not used"
+        pin=$(pinned "$version")
+        [[ -z $pin || $sum == "$pin" ]] || die "the jars of Kafka $version have SHA-256 $sum, not the pinned $pin: not used"
         rm -f "$jars"/*.jar "$jars/complete"
         mv "$part"/jars/*.jar "$jars"
         echo "$version $sum" >"$jars/complete"
@@ -138,7 +147,7 @@ need_java() {
 }
 
 tool() { # CLASS ARGUMENTS: a Java program that starts fast and says little
-    java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$jars/*" -Dlog4j2.configurationFile="$dir/quiet.xml" "$@" 9>&-
+    java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$jars/*" "$(logs_as quiet)" "$@" 9>&-
 }
 
 # --- certificates and users ---------------------------------------------------------------------------------------------
@@ -221,10 +230,19 @@ listener.name.sasl_tls.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.se
 END
 }
 
-log4j() { # LEVEL
-    printf '<Configuration status="error"><Appenders><Console name="out" target="SYSTEM_OUT">'
-    printf '<PatternLayout pattern="%%d %%p %%m (%%c{1})%%n%%throwable"/></Console></Appenders>'
-    printf '<Loggers><Root level="%s"><AppenderRef ref="out"/></Root></Loggers></Configuration>\n' "$1"
+# Settings of the two loggers: Kafka 4 brings log4j 2, Kafka 3 its predecessor.
+log_settings() { # NAME LEVEL
+    {
+        printf '<Configuration status="error"><Appenders><Console name="out" target="SYSTEM_OUT">'
+        printf '<PatternLayout pattern="%%d %%p %%m (%%c{1})%%n%%throwable"/></Console></Appenders>'
+        printf '<Loggers><Root level="%s"><AppenderRef ref="out"/></Root></Loggers></Configuration>\n' "$2"
+    } >"$dir/$1.xml"
+    printf 'log4j.%s\n' "rootLogger=$2, out" appender.out=org.apache.log4j.ConsoleAppender \
+        appender.out.layout=org.apache.log4j.PatternLayout 'appender.out.layout.ConversionPattern=%d %p %m (%c{1})%n' \
+        >"$dir/$1.properties"
+}
+logs_as() { # NAME
+    [[ $version == 3.* ]] && echo "-Dlog4j.configuration=file:$dir/$1.properties" || echo "-Dlog4j2.configurationFile=$dir/$1.xml"
 }
 
 # Prints the broker's pid when it runs.  A pid file alone proves nothing: the process must be a java with this very
@@ -255,7 +273,7 @@ launch() { # NODE
     done
     [[ ! -f $node/log ]] || mv -f "$node/log" "$node/log.old"
     setsid java "-Xmx${heap}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true \
-        -Dlog4j2.configurationFile="$dir/log.xml" -cp "$jars/*" kafka.Kafka "$node/server.properties" \
+        "$(logs_as log)" -cp "$jars/*" kafka.Kafka "$node/server.properties" \
         </dev/null >"$node/log" 2>&1 9>&- &
     echo $! >"$node/pid"
     disown
@@ -293,6 +311,8 @@ settle() { # N
     [[ $n == 1 || $n == 3 ]] || misuse "start [N]: N is 1 or 3, not $n"
     ((had == 0 || had == n)) || die "$dir holds a cluster of $had; clean it first, or name another KAFKA_DIR"
     security=${security:-$(made security)} security=${security:-0}
+    ((had == 0)) || [[ $version == "$(made version)" ]] ||
+        die "$dir holds a cluster of Kafka $(made version); clean it first, or name another KAFKA_DIR"
     ((had == 0)) || [[ $security == "$(made security)" ]] ||
         die "$dir holds a cluster made with KAFKA_SECURITY=$(made security); clean it first, or name another KAFKA_DIR"
     port_base=$(made port)
@@ -312,10 +332,10 @@ start() {
     fetch
     id=$(made id)
     [[ -n $id ]] || id=A$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c2-22) # 16 bytes, URL-safe, no '-' first
-    printf 'nodes=%s\nport=%s\nsecurity=%s\nid=%s\n' "$n" "$port_base" "$security" "$id" >"$dir/cluster.part"
+    printf 'nodes=%s\nport=%s\nsecurity=%s\nversion=%s\nid=%s\n' "$n" "$port_base" "$security" "$version" "$id" >"$dir/cluster.part"
     mv "$dir/cluster.part" "$dir/cluster"
-    log4j info >"$dir/log.xml"
-    log4j error >"$dir/quiet.xml"
+    log_settings log info
+    log_settings quiet error
     up=$(running)
     if [[ $security == 1 ]]; then
         certificates
@@ -423,5 +443,5 @@ topic) topic "$@" ;;
 kill) lock "$dir"; kill_node "$@" ;;
 status) status ;;
 bootstrap) bootstrap "${1:-plain}" ;;
-clean) lock "$dir"; stop; rm -rf "$dir/nodes" "$dir/security" "$dir/cluster" "$dir"/*.xml ;;
+clean) lock "$dir"; stop; rm -rf "$dir/nodes" "$dir/security" "$dir/cluster" "$dir"/{log,quiet}.{xml,properties} ;;
 esac
