@@ -1,9 +1,10 @@
 /* record.c - what both records share, and the packing of users, items and sentence states.
  *
- * Order of bytes: format, then the fields as in the header.  Hashes that follow from the content (an item's own hash,
+ * Order of bytes: format, the fields as in the header, XXH3-64.  Hashes that follow from the content (an item's own hash,
  * a sentence's hash) are not packed but computed again.  Taking apart lies in record_decode.c.
  */
 #include "schemas/record.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include <string.h>
 
@@ -91,8 +92,15 @@ static void put_event(struct buf *b, const struct record_event *ev)
     buf_str(b, ev->words);
 }
 
+/* The record that began at `from` ends here. */
+static void put_check(struct buf *b, size_t from)
+{
+    if (!b->oom) buf_u64(b, hash_bytes(b->p + from, b->n - from));
+}
+
 void record_user_encode(struct buf *b, const struct record_user *u)
 {
+    const size_t from = b->n;
     buf_u8(b, RECORD_FORMAT);
     buf_str(b, u->id);
     buf_i64(b, u->first_ms);
@@ -111,10 +119,12 @@ void record_user_encode(struct buf *b, const struct record_user *u)
         buf_varint(b, u->pairs[i].count);
         buf_u8(b, u->pairs[i].type);
     }
+    put_check(b, from);
 }
 
 void record_item_encode(struct buf *b, const struct record_item *i)
 {
+    const size_t from = b->n;
     buf_u8(b, RECORD_FORMAT);
     buf_str(b, i->id);
     buf_varint(b, i->row);
@@ -129,11 +139,12 @@ void record_item_encode(struct buf *b, const struct record_item *i)
     buf_u64(b, i->category);
     buf_u64(b, i->brand);
     buf_f32(b, i->price);
+    put_check(b, from);
 }
 
 void record_state_encode(struct buf *b, const struct record_state *s)
 {
-    const size_t row = (size_t)s->width * sizeof *s->pooled;
+    const size_t row = (size_t)s->width * sizeof *s->pooled, from = b->n;
     buf_u8(b, RECORD_FORMAT);
     buf_u8(b, 0); /* an even head: states in an aligned buffer are aligned */
     buf_u32(b, s->width);
@@ -141,4 +152,5 @@ void record_state_encode(struct buf *b, const struct record_state *s)
     buf_put(b, s->pooled, row);
     buf_put(b, s->final, row);
     buf_put(b, s->tokens, row * s->n_tokens);
+    put_check(b, from);
 }

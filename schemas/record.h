@@ -1,7 +1,8 @@
 /* record.h - a user and an item as they are remembered: in memory, in the store and (packed the same way) in Redis.
  *
- * One struct serves the learner's tables and the scorer's view, so featurize reads both alike.  Records are packed with a
- * leading format byte; counters travel with the time they were last decayed, decay is applied at reading.
+ * One struct serves the learner's tables and the scorer's view, so featurize reads both alike.  Records are packed between
+ * a format byte and XXH3-64 of all before it, so any damage shows, wherever they lay; format 1 had no such check and is still
+ * read.  Counters travel with the time they were last decayed, decay is applied at reading.
  */
 #ifndef SCHEMAS_RECORD_H
 #define SCHEMAS_RECORD_H
@@ -12,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RECORD_FORMAT 1
+#define RECORD_FORMAT 2
+#define RECORD_FORMAT_UNCHECKED 1
 #define RECORD_HALF_LIVES 4 /* decayed counts kept per tally; counter.half_life_hours names them */
 
 /* Tallies beside those of behaviours, counted when an impression is settled: what it showed and what of that was taken; of

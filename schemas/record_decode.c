@@ -16,7 +16,14 @@ struct taking {
     struct buf_reader *r;
     struct err *e;
     const char *what; /* "user record" */
+    const unsigned char *start;
+    uint8_t format;
 };
+
+static struct taking begin(struct buf_reader *r, struct err *e, const char *what)
+{
+    return (struct taking){.r = r, .e = e, .what = what, .start = r->p};
+}
 
 static enum status corrupt(const struct taking *t, const char *why)
 {
@@ -52,14 +59,22 @@ static enum status get_id(const struct taking *t, struct str *id)
     return str_has(*id) ? STATUS_OK : corrupt(t, "it has no id");
 }
 
-static enum status get_format(const struct taking *t)
+static enum status get_format(struct taking *t)
 {
-    const uint8_t format = buf_get_u8(t->r);
+    t->format = buf_get_u8(t->r);
     if (t->r->bad) return corrupt(t, "it is empty");
-    if (format != RECORD_FORMAT)
+    if (t->format != RECORD_FORMAT && t->format != RECORD_FORMAT_UNCHECKED)
         return ERR_SET(t->e, STATUS_CORRUPT, "%s: format %u, expected %d; written by another version of freshet",
-                       t->what, format, RECORD_FORMAT);
+                       t->what, t->format, RECORD_FORMAT);
     return STATUS_OK;
+}
+
+/* After the last field: the bytes read so far must be the ones that were written. */
+static enum status get_check(const struct taking *t)
+{
+    if (t->format == RECORD_FORMAT_UNCHECKED) return STATUS_OK;
+    const uint64_t want = hash_bytes(t->start, (size_t)(t->r->p - t->start)), check = buf_get_u64(t->r);
+    return !t->r->bad && check == want ? STATUS_OK : corrupt(t, "its check fails");
 }
 
 static enum status get_attrs(const struct taking *t, struct record_attr **attrs, uint32_t *n_attrs)
@@ -179,7 +194,7 @@ static enum status get_pairs(const struct taking *t, struct record_user *u)
     return STATUS_OK;
 }
 
-static enum status get_user(const struct taking *t, struct record_user *u)
+static enum status get_user(struct taking *t, struct record_user *u)
 {
     TRY(get_format(t));
     TRY(get_id(t, &u->id));
@@ -199,13 +214,14 @@ static enum status get_user(const struct taking *t, struct record_user *u)
 
 enum status record_user_decode(struct record_user *u, struct buf_reader *r, struct err *e)
 {
-    const struct taking t = {r, e, "user record"};
-    const enum status st = get_user(&t, u);
+    struct taking t = begin(r, e, "user record");
+    enum status st = get_user(&t, u);
+    if (st == STATUS_OK) st = get_check(&t);
     if (st != STATUS_OK) record_user_fini(u);
     return st;
 }
 
-static enum status get_item(const struct taking *t, struct record_item *i)
+static enum status get_item(struct taking *t, struct record_item *i)
 {
     TRY(get_format(t));
     TRY(get_id(t, &i->id));
@@ -233,15 +249,16 @@ static enum status get_item(const struct taking *t, struct record_item *i)
 
 enum status record_item_decode(struct record_item *i, struct buf_reader *r, struct err *e)
 {
-    const struct taking t = {r, e, "item record"};
-    const enum status st = get_item(&t, i);
+    struct taking t = begin(r, e, "item record");
+    enum status st = get_item(&t, i);
+    if (st == STATUS_OK) st = get_check(&t);
     if (st != STATUS_OK) record_item_fini(i);
     return st;
 }
 
 enum status record_state_decode(struct record_state *s, struct buf_reader *r, struct err *e)
 {
-    const struct taking t = {r, e, "sentence state"};
+    struct taking t = begin(r, e, "sentence state");
     *s = (struct record_state){0};
     TRY(get_format(&t));
     const uint8_t zero = buf_get_u8(r);
@@ -250,10 +267,9 @@ enum status record_state_decode(struct record_state *s, struct buf_reader *r, st
         return corrupt(&t, "its head is cut off or out of range");
     const size_t row = (size_t)width * sizeof(uint16_t);
     if (buf_left(r) / row < (size_t)n_tokens + 2) return corrupt(&t, "its vectors are cut off");
-    s->width = width;
-    s->n_tokens = n_tokens;
-    s->pooled = buf_get(r, row);
-    s->final = buf_get(r, row);
-    s->tokens = n_tokens > 0 ? buf_get(r, row * n_tokens) : NULL;
+    const uint16_t *pooled = buf_get(r, row), *final = buf_get(r, row),
+                   *tokens = n_tokens > 0 ? buf_get(r, row * n_tokens) : NULL;
+    TRY(get_check(&t));
+    *s = (struct record_state){n_tokens, width, pooled, final, tokens};
     return STATUS_OK;
 }
