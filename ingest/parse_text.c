@@ -1,6 +1,7 @@
 /* parse_text.c - the checks that do not depend on where a text came from. */
 #include "ingest/parse_text.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,39 +11,9 @@
 #define TIME_MAX 253402300799999   /* 9999-12-31T23:59:59.999Z */
 #define ITEM_TABLE 2048            /* > 2 * EVENT_ITEMS_MAX, a power of two */
 
-/* Length of the well-formed character at p, 0 if there is none (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-    const unsigned char c = p[0];
-    if (c < 0x80) return 1;
-    const size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    if (c < 0xc2 || c > 0xf4 || n > left) return 0;
-    unsigned char lo = 0x80, hi = 0xbf;
-    if (c == 0xe0) lo = 0xa0;
-    if (c == 0xed) hi = 0x9f;
-    if (c == 0xf0) lo = 0x90;
-    if (c == 0xf4) hi = 0x8f;
-    if (p[1] < lo || p[1] > hi) return 0;
-    for (size_t i = 2; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    return n;
-}
-
 bool parse_utf8_valid(struct str s)
 {
-    const unsigned char *p = (const unsigned char *)s.p;
-    size_t i = 0;
-    while (i < s.n) {
-        uint64_t eight;
-        if (s.n - i >= 8 && (memcpy(&eight, p + i, 8), (eight & 0x8080808080808080u) == 0)) {
-            i += 8;
-            continue;
-        }
-        const size_t n = utf8_length(p + i, s.n - i);
-        if (n == 0) return false;
-        i += n;
-    }
-    return true;
+    return utf8_valid(s);
 }
 
 /* C0, DEL and C1 (U+0080 to U+009F, in UTF-8 c2 80 to c2 9f). */

@@ -1,5 +1,6 @@
 /* reject.c - names, texts and counts of refusals. */
 #include "ingest/reject.h"
+#include "base/utf8.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,17 +28,6 @@ const char *reject_text(enum reject_code code)
     return (unsigned)code < REJECT_COUNT ? texts[code] : "?";
 }
 
-/* Cuts a character that does not end before n, so that the text stays UTF-8. */
-static void cut_partial(char *s, size_t n)
-{
-    size_t at = n;
-    while (at > 0 && ((unsigned char)s[at - 1] & 0xc0) == 0x80) at--;
-    if (at == 0) return;
-    const unsigned char lead = (unsigned char)s[at - 1];
-    const size_t want = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
-    if (n - at + 1 < want) s[at - 1] = 0;
-}
-
 bool reject_set(struct reject *r, enum reject_code code, const char *fmt, ...)
 {
     va_list ap;
@@ -46,9 +36,8 @@ bool reject_set(struct reject *r, enum reject_code code, const char *fmt, ...)
     const int n = vsnprintf(r->text, sizeof r->text, fmt, ap);
     va_end(ap);
     if (n < 0) r->text[0] = 0;
-    if (n >= (int)sizeof r->text) cut_partial(r->text, sizeof r->text - 1);
-    for (char *p = r->text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = '?';
+    if (n >= (int)sizeof r->text) r->text[utf8_cut(r->text, sizeof r->text - 1)] = 0;
+    utf8_clean(r->text); /* a format may cut inside a character, and what is quoted may be no UTF-8 */
     return false;
 }
 

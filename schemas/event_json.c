@@ -1,5 +1,6 @@
 /* event_json.c - events as native JSON objects, one line each, keys in a fixed order. */
 #include "schemas/event_json.h"
+#include "base/utf8.h"
 #include "schemas/event.h"
 #include <math.h>
 #include <stdio.h>
@@ -7,24 +8,6 @@
 #include <string.h>
 
 #define NUMBER_TEXT_MAX 18 /* a longer integer may overflow the parser that reads it back */
-
-/* Length of the well-formed UTF-8 sequence at p (Unicode 15, table 3-7), 0 when there is none. */
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-    if (p[0] < 0x80) return 1;
-    const size_t n = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
-                     : (p[0] & 0xf0) == 0xe0        ? 3
-                     : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
-                                                    : 0;
-    if (n == 0 || n > left) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    if (p[0] == 0xe0 && p[1] < 0xa0) return 0; /* overlong */
-    if (p[0] == 0xed && p[1] > 0x9f) return 0; /* surrogates */
-    if (p[0] == 0xf0 && p[1] < 0x90) return 0; /* overlong */
-    if (p[0] == 0xf4 && p[1] > 0x8f) return 0; /* beyond U+10FFFF */
-    return n;
-}
 
 static void put_escape(struct buf *b, unsigned char c)
 {

@@ -362,6 +362,29 @@ static void test_utf8_agrees_with_the_table(void **state)
         assert_int_equal(parse_utf8_valid(str_from(cases[i].text)), cases[i].valid);
 }
 
+/* The reason goes into JSON and headers: what it quotes of a broken message must not break those. */
+static void test_reasons_are_utf8_whatever_they_quote(void **state)
+{
+    static const char *const broken[] = {
+        "{\"type\":\"view\",\"item\":\"\\u0\xd0\x9a\xc6\xa3\x8a\x9b\xc7\xcc\"}", /* quoted by the JSON library */
+        V "\xe4\xb8",
+        "{\"type\":\"view\",\"time\":\"x" /* quoted up to its 60th byte, which is inside a character */
+        "\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad"
+        "\xe4\xb8\xad"
+        "\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad\xe4\xb8\xad"
+        "\xe4\xb8\xad\"}"};
+    (void)state;
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        struct event ev;
+        struct reject r;
+        struct err e = {0};
+        arena_reset(&arena);
+        assert_int_equal(parse_event(parser, str_from(broken[i]), &arena, &ev, &r, &e), STATUS_INVALID);
+        assert_true(r.text[0] != 0);
+        assert_true(parse_utf8_valid(str_from(r.text)));
+    }
+}
+
 static void test_a_warm_parser_allocates_nothing(void **state)
 {
     (void)state;
@@ -410,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_prefixes_are_refused),
         cmocka_unit_test(test_numbers_have_one_text),
         cmocka_unit_test(test_utf8_agrees_with_the_table),
+        cmocka_unit_test(test_reasons_are_utf8_whatever_they_quote),
         cmocka_unit_test(test_a_warm_parser_allocates_nothing),
         cmocka_unit_test(test_failing_allocations_are_survived),
     };
