@@ -44,7 +44,7 @@ struct fetch_warm_counts {
 };
 /* The next slice: about FETCH_WARM_SLICE keys looked at, milliseconds of work.  OK: call again; END: that was all.
  * IO: the connection was lost; the next call goes on where this one began.  OOM. */
-#define FETCH_WARM_SLICE 1000
+#define FETCH_WARM_SLICE 500
 enum status fetch_warm_records(struct fetch_warm *w, const struct fetch_warm_sink *sink, struct err *e) MUST_CHECK;
 void fetch_warm_counts(const struct fetch_warm *w, struct fetch_warm_counts *out);
 #endif
