@@ -401,6 +401,7 @@ topic() {
     done
     [[ -n $(running) ]] || die "no broker of $dir runs; deploy/kafka.sh start"
     need_java
+    fetch
     topics() { tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$(bootstrap plain)" "$@" 2>&1; }
     have=$(topics --create --if-not-exists --topic "$name" --partitions "$partitions" --replication-factor "$rf" "${settings[@]}") ||
         die "topic $name: $(grep -m 1 -i error <<<"$have" || echo "$have" | tail -n 1)"
