@@ -2,8 +2,21 @@
 #include "ingest/source.h"
 #include "base/mem.h"
 #include "ingest/source_ops.h"
+#include <stdatomic.h>
 
 #define BATCH_BLOCK 262144
+
+static atomic_bool interrupted;
+
+void source_interrupt(void)
+{
+    atomic_store(&interrupted, true);
+}
+
+bool source_interrupted(void)
+{
+    return atomic_load(&interrupted);
+}
 
 enum status source_batch_new(struct source_batch **out, struct err *e)
 {

@@ -69,6 +69,8 @@ enum status source_open_dead_letters(struct source **out, const struct conf *c, 
  * kafka.socket.connection.setup.timeout.ms-like time (10 s default) is IO naming it.  UNSUPPORTED when built without. */
 enum status source_open_kafka(struct source **out, const struct conf *c, struct clock *clock,
                               const struct source_offset *offsets, size_t n_offsets, struct err *e) MUST_CHECK;
+/* A source_open_kafka under way, or any later one, gives up soon with END: the process was told to stop.  Async-signal-safe. */
+void source_interrupt(void);
 void source_close(struct source *s);
 /* Fills b (emptied first) with up to SOURCE_BATCH records; waits at most wait_ms for the first.  OK with n >= 1; AGAIN
  * when nothing came; END when files are exhausted; IO names path or broker (Kafka: temporary faults are logged and

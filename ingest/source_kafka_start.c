@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "ingest/parse_text.h"
 #include "ingest/source_kafka_conf.h"
+#include "ingest/source_ops.h"
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,22 @@ struct starter {
     struct err *e;
 };
 
+/* Questions are put in slices that double, so that being told to stop ends the wait for a broker within a second or two.
+ * True: ask once more, for at most *slice_ms. */
+#define FIRST_SLICE_MS 500
+static bool ask_again(const struct starter *s, rd_kafka_resp_err_t rc, int *spent_ms, int *slice_ms)
+{
+    *spent_ms += *slice_ms;
+    *slice_ms = 2 * *slice_ms < s->timeout_ms - *spent_ms ? 2 * *slice_ms : s->timeout_ms - *spent_ms;
+    if (rc != RD_KAFKA_RESP_ERR__TIMED_OUT && rc != RD_KAFKA_RESP_ERR__TRANSPORT) return false;
+    return *slice_ms > 0 && !source_interrupted();
+}
+
+static int first_slice_ms(const struct starter *s)
+{
+    return s->timeout_ms < FIRST_SLICE_MS ? s->timeout_ms : FIRST_SLICE_MS;
+}
+
 static enum status no_memory(const struct starter *s)
 {
     return ERR_SET(s->e, STATUS_OOM, "kafka: no memory for the partitions of %s", s->conf->ingest_topics);
@@ -23,6 +40,7 @@ static enum status no_memory(const struct starter *s)
 
 static enum status unreachable(const struct starter *s, rd_kafka_resp_err_t rc)
 {
+    if (source_interrupted()) return ERR_SET(s->e, STATUS_END, "told to stop before the broker answered");
     return ERR_SET(s->e, STATUS_IO, "kafka.bootstrap.servers=%s: no answer within %d ms: %s",
                    source_kafka_get(s->conf, "bootstrap.servers"), s->timeout_ms, rd_kafka_err2str(rc));
 }
@@ -63,7 +81,10 @@ static enum status find_parts(const struct starter *s, uint32_t topic)
     enum status st = STATUS_OK;
     rd_kafka_topic_t *rkt = rd_kafka_topic_new(s->rk, name, NULL);
     if (rkt == NULL) return ERR_SET(s->e, STATUS_INVALID, "ingest.topics: \"%s\" is no name that Kafka allows", name);
-    const rd_kafka_resp_err_t rc = rd_kafka_metadata(s->rk, 0, rkt, &about, s->timeout_ms);
+    int spent_ms = 0, slice_ms = first_slice_ms(s);
+    rd_kafka_resp_err_t rc;
+    do rc = rd_kafka_metadata(s->rk, 0, rkt, &about, slice_ms);
+    while (ask_again(s, rc, &spent_ms, &slice_ms));
     rd_kafka_topic_destroy(rkt);
     if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) return unreachable(s, rc);
     if (about->topic_cnt != 1 || about->topics[0].err != RD_KAFKA_RESP_ERR_NO_ERROR ||

@@ -16,4 +16,5 @@ struct source { /* the first member of each kind's struct */
     void (*released)(struct source *s, uint64_t barrier);        /* NULL: nothing ever leaves */
     void (*health)(struct source *s, struct source_health *out); /* NULL: always up */
 };
+bool source_interrupted(void); /* source_interrupt was called: waiting for a broker has lost its point */
 #endif
