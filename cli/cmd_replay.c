@@ -48,15 +48,17 @@ static bool parse_speed(const char *text, double *out)
     return end != text && *end == '\0' && isfinite(*out) && *out > 0.0 && *out <= 1e9;
 }
 
-static int run_replay(const struct cmd_line *line, const struct replay_args *a)
+static int run_replay(struct cmd_line *line, const struct replay_args *a)
 {
     struct err e = {0};
     struct job_options o = {.replay = true, .paths = line->args, .n_paths = line->n_args, .learn = !a->no_learn,
                             .flush = a->flush, .publish_every = a->publish_every, .report_path = a->report,
-                            .dump_path = a->dump, .dead_letters_in = a->dead_letters, .quiet = a->quiet};
+                            .dump_path = a->dump, .dead_letters_in = a->dead_letters, .quiet = a->quiet, .read_again = cmd_line_reread,
+                            .read_again_user = line};
     if (!parse_warmup(a->warmup, &o.warmup)) return usage_error("--warmup", a->warmup, "a number of slates, or of days as in 62d");
     if (!parse_speed(a->speed, &o.speed)) return usage_error("--speed", a->speed, "a factor above 0 as in 1x or 60x");
     cmd_stop_on_signals(job_stop);
+    cmd_reload_on_signal(job_reload);
     return job_run(line->conf, &o, &e) == STATUS_OK ? 0 : cmd_failed("replay", &e);
 }
 

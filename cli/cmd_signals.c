@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-static void (*stop_fn)(void);
+static void (*stop_fn)(void), (*reload_fn)(void);
 
 static void on_signal(int number)
 {
@@ -22,4 +22,18 @@ void cmd_stop_on_signals(void (*stop)(void))
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static void on_hangup(int number)
+{
+    (void)number;
+    reload_fn();
+}
+
+void cmd_reload_on_signal(void (*reload)(void))
+{
+    struct sigaction action = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
+    reload_fn = reload;
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGHUP, &action, NULL);
 }

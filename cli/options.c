@@ -48,9 +48,9 @@ int cmd_print(const char *command, const struct buf *b)
 
 void cmd_version(void)
 {
-    (void)printf("freshet " FRESHET_VERSION "\n%skafka %sredis %slmdb %shttp %scuda\n", FRESHET_WITH_KAFKA ? "+" : "-",
+    (void)printf("freshet " FRESHET_VERSION "\n%skafka %sredis %slmdb %shttp %scuda %ssystemd\n", FRESHET_WITH_KAFKA ? "+" : "-",
                  FRESHET_WITH_REDIS ? "+" : "-", FRESHET_WITH_LMDB ? "+" : "-", FRESHET_WITH_HTTP ? "+" : "-",
-                 FRESHET_WITH_CUDA ? "+" : "-");
+                 FRESHET_WITH_CUDA ? "+" : "-", FRESHET_WITH_SYSTEMD ? "+" : "-");
 }
 
 /* ---- walking argv ---- */
@@ -233,16 +233,28 @@ static int print_help(const struct cmd_usage *u)
 /* ---- all together ---- */
 
 /* The first failure is what is told; the later, stronger sources are still read, since `check` goes on with the rest. */
-static enum status build_conf(struct cmd_line *l, struct walk *w)
+static enum status build_conf(struct conf **out, const char *config_path, struct walk *w)
 {
     struct err first = {0}, *e = &w->err;
-    TRY(conf_new(&l->conf, e));
-    if (l->config_path != NULL && conf_load(l->conf, l->config_path, e) != STATUS_OK) first = *e;
-    if (conf_load_environment(l->conf, e) != STATUS_OK && first.code == STATUS_OK) first = *e;
-    if (read_keys(w, l->conf) != STATUS_OK && first.code == STATUS_OK) first = *e;
-    if (first.code == STATUS_OK) return conf_check(l->conf, e);
+    TRY(conf_new(out, e));
+    if (config_path != NULL && conf_load(*out, config_path, e) != STATUS_OK) first = *e;
+    if (conf_load_environment(*out, e) != STATUS_OK && first.code == STATUS_OK) first = *e;
+    if (read_keys(w, *out) != STATUS_OK && first.code == STATUS_OK) first = *e;
+    if (first.code == STATUS_OK) return conf_check(*out, e);
     *e = first;
     return first.code;
+}
+
+enum status cmd_line_reread(void *line, struct conf **out, struct err *e)
+{
+    const struct cmd_line *l = line;
+    struct walk w = {.u = l->usage, .argc = l->argc, .argv = l->argv, .at = 1};
+    const enum status st = build_conf(out, l->config_path, &w);
+    if (st == STATUS_OK) return STATUS_OK;
+    conf_free(*out);
+    *out = NULL;
+    if (e != NULL) *e = w.err;
+    return st;
 }
 
 static enum status check_count(const struct cmd_usage *u, const struct cmd_line *l, struct err *e)
@@ -265,7 +277,7 @@ int cmd_line_parse(struct cmd_line *out, const struct cmd_usage *u, int argc, ch
 {
     bool help = false, version = false;
     struct walk first = {.u = u, .argc = argc, .argv = argv, .at = 1}, second = first;
-    *out = (struct cmd_line){0};
+    *out = (struct cmd_line){.usage = u, .argc = argc, .argv = argv};
     out->args = mem_calloc((size_t)argc, sizeof *out->args);
     if (out->args == NULL) {
         (void)ERR_SET(&first.err, STATUS_OOM, "out of memory");
@@ -279,7 +291,7 @@ int cmd_line_parse(struct cmd_line *out, const struct cmd_usage *u, int argc, ch
         return 0;
     }
     if (check_count(u, out, &first.err) != STATUS_OK) return wrong_usage(u, &first.err);
-    st = build_conf(out, &second);
+    st = build_conf(&out->conf, out->config_path, &second);
     if (st == STATUS_OK) return CMD_GO_ON;
     if (!u->soft_config || st == STATUS_OOM) return wrong_usage(u, &second.err);
     out->conf_status = st;

@@ -42,12 +42,18 @@ struct cmd_line {
     size_t n_args;
     enum status conf_status;   /* soft_config only */
     struct err conf_err;
+    const struct cmd_usage *usage; /* as given to cmd_line_parse, for cmd_line_reread */
+    int argc;
+    char **argv;
 };
 #define CMD_GO_ON (-1)
 /* Parses argv (argv[0] is the command's name).  CMD_GO_ON: *out is filled; else the exit status to return at once (0 after
  * --help and --version, 1 out of memory, 2 wrong usage, which was said on stderr).  *out needs cmd_line_fini either way. */
 int cmd_line_parse(struct cmd_line *out, const struct cmd_usage *u, int argc, char **argv);
 void cmd_line_fini(struct cmd_line *l);
+/* The configuration once more: the same file and flags, the file and the environment as they are now; checked.  *out is the
+ * caller's to free.  INVALID and others as conf_load.  line: a struct cmd_line whose usage is still alive. */
+enum status cmd_line_reread(void *line, struct conf **out, struct err *e) MUST_CHECK;
 
 /* "freshet COMMAND: <e's text>" on stderr; returns 1, the exit status of a failure. */
 int cmd_failed(const char *command, const struct err *e);

@@ -268,3 +268,13 @@ void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch)
 {
     cp->epoch = epoch;
 }
+
+enum status checkpoint_fenced(const struct checkpoint *cp, struct err *e)
+{
+    return cp->store != NULL ? STATUS_OK : ERR_SET(e, STATUS_CONFLICT, "state folder %s is not open", cp->dir);
+}
+
+enum status checkpoint_backup(struct checkpoint *cp, struct err *e)
+{
+    return ERR_SET(e, STATUS_UNSUPPORTED, "state folder %s: hot copies are not made yet", cp->dir);
+}

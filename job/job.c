@@ -2,16 +2,23 @@
 #include "job/job.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/job_notify.h"
 #include "job/job_private.h"
 #include <time.h>
 
-atomic_bool job_stopping;
+atomic_bool job_stopping, job_reloading;
 
 enum { POP_MS = 10 };
 
 void job_stop(void)
 {
     atomic_store(&job_stopping, true);
+    source_interrupt();
+}
+
+void job_reload(void)
+{
+    atomic_store(&job_reloading, true);
 }
 
 static int64_t now_us(const struct job *j)
@@ -33,6 +40,7 @@ static void pace(struct job *j, int64_t event_ms)
         if (left <= 0.0) return;
         const struct timespec nap = {0, left > 10000.0 ? 10000000L : (long)(left * 1000.0)};
         (void)nanosleep(&nap, NULL);
+        job_alive(j, now_us(j), true);
         if (job_publish_tick(j, now_us(j), NULL) != STATUS_OK) return;
     }
 }
@@ -61,6 +69,7 @@ static enum status take_batch(struct job *j, struct source_batch *b, struct err 
     for (uint32_t i = 0; i < b->n; i++) {
         if (atomic_load(&job_stopping)) return STATUS_OK; /* what is left has no offset yet: it is read again */
         TRY(take_record(j, &b->records[i], e));
+        if (j->letters_full) TRY(job_checkpoint(j, NULL, e)); /* which waits until there is room */
     }
     return STATUS_OK;
 }
@@ -97,17 +106,22 @@ static void show_progress(struct job *j, int64_t now, bool last)
                              .done_frac = total > 0 ? (double)source_bytes_read(j->source) / (double)total : -1.0,
                              .all = r.progressive};
     n.events_per_s = (double)(c->events - j->events_before) / ((double)(now - j->started_us) * 1e-6 + 1e-9);
-    eval_recent(learner_eval(j->learner), &n.since);
+    if (j->progress.terminal)
+        eval_recent(learner_eval(j->learner), &n.since);
+    else
+        progress_since(&j->progress, &r.progressive, &n.since);
     progress_show(&j->progress, now, &n);
-    if (!j->progress.terminal) eval_recent_clear(learner_eval(j->learner));
 }
 
 static enum status tick(struct job *j, struct err *e)
 {
     const int64_t now = now_us(j);
+    if (atomic_exchange(&job_reloading, false)) job_reload_tick(j);
     show_progress(j, now, false);
     TRY(job_publish_tick(j, now, e));
-    return checkpoint_tick(j, now, e);
+    TRY(checkpoint_tick(j, now, e));
+    job_backup_tick(j, now);
+    return STATUS_OK;
 }
 
 static enum status loop(struct job *j, struct err *e)
@@ -139,6 +153,8 @@ static enum status finish(struct job *j, struct err *e)
         return j->poller_status; /* what was read before the fault stays learnt */
     }
     const bool ended = !atomic_load(&job_stopping);
+    j->stop_us = now_us(j);
+    job_notify("STOPPING=1\nSTATUS=stopping");
     if (ended && j->options->replay) checkpoint_logs_done(j->checkpoint);
     if (ended && j->options->flush) TRY(learner_flush(j->learner, e));
     TRY(job_checkpoint(j, "final", e));
@@ -148,7 +164,25 @@ static enum status finish(struct job *j, struct err *e)
     return job_write_report(j, e);
 }
 
-enum status job_run(const struct conf *c, const struct job_options *o, struct err *e)
+/* What is needed to take the first batch; END when told to stop before. */
+static enum status start(struct job *j, struct err *e)
+{
+    TRY(job_open(j, e));
+    j->started_us = now_us(j);
+    j->next_checkpoint_us = j->started_us + j->conf->state_checkpoint_ms * 1000;
+    j->next_backup_us = j->started_us + j->conf->state_backup_ms * 1000;
+    j->publish_mark = learner_counts(j->learner)->steps;
+    progress_init(&j->progress, j->options->quiet, j->started_us);
+    TRY(job_poll_start(j, e));
+    j->phase = "learning";
+    if (j->waited)
+        log_info("take-over", "model=%s state=%s version=%llu ready_ms=%lld", j->conf->model_name, j->state_dir,
+                 (unsigned long long)checkpoint_version(j->checkpoint),
+                 (long long)((now_us(j) - j->taken_us) / 1000));
+    return STATUS_OK;
+}
+
+enum status job_run(struct conf *c, const struct job_options *o, struct err *e)
 {
     enum status st;
     struct job *j = mem_calloc(1, sizeof *j);
@@ -158,17 +192,13 @@ enum status job_run(const struct conf *c, const struct job_options *o, struct er
     j->clock = clock_system();
     j->pace_event_ms = INT64_MIN;
     j->lag_events = -1;
-    TRY_OUT(st, job_open(j, e));
-    j->started_us = now_us(j);
-    j->next_checkpoint_us = j->started_us + c->state_checkpoint_ms * 1000;
-    j->publish_mark = learner_counts(j->learner)->steps;
-    progress_init(&j->progress, o->quiet, j->started_us);
-    TRY_OUT(st, job_poll_start(j, e));
+    TRY_OUT(st, start(j, e));
     TRY_OUT(st, loop(j, e));
     job_poll_stop(j);
     st = finish(j, e);
 out:
+    if (st == STATUS_END) log_info("stopped", "before=\"the first batch\"");
     job_close(j);
     mem_free(j);
-    return st;
+    return st == STATUS_END ? STATUS_OK : st;
 }

@@ -2,6 +2,7 @@
  *
  * Two threads of its own: the poller fills batches, the learner (the caller's thread) takes them in order; a bounded queue
  * between them is the back-pressure.  Signals set `job_stop`; the loop then finishes its batch, checkpoints, publishes.
+ * A full disk pauses the learner, not the poller: it goes on by itself when there is room.
  */
 #ifndef JOB_JOB_H
 #define JOB_JOB_H
@@ -25,9 +26,18 @@ struct job_options {
     const char *report_path, *dump_path; /* NULL: none; "-" is stdout */
     bool dead_letters_in;                /* paths are dead-letter files: their messages are tried again */
     bool quiet;                          /* no progress */
+    bool standby;                        /* run: waits while another learner has the lease or the folder */
+    bool fresh;                          /* run: begins with nothing although Redis holds a version of the model */
+    /* SIGHUP: the configuration read again from where it came; *out is the caller's to free.  NULL: not to be had. */
+    enum status (*read_again)(void *user, struct conf **out, struct err *e);
+    void *read_again_user;
 };
-/* Runs to the end of the logs or until job_stop.  Writes report and dump, publishes what is configured. */
-enum status job_run(const struct conf *c, const struct job_options *o, struct err *e) MUST_CHECK;
+/* Runs to the end of the logs or until job_stop.  Writes report and dump, publishes what is configured.  c's live keys
+ * change in place with job_reload.  OK also when it was told to stop before it was ready.  CONFLICT: another learner has
+ * the lease or the folder, or took them.  FULL: told to stop while the disk is full. */
+enum status job_run(struct conf *c, const struct job_options *o, struct err *e) MUST_CHECK;
 /* Async-signal-safe: asks the running job to finish. */
 void job_stop(void);
+/* Async-signal-safe: asks the running job to read its configuration again. */
+void job_reload(void);
 #endif

@@ -119,26 +119,38 @@ static enum status open_source(struct job *j, struct err *e)
 
 static enum status write_refused(void *user, const struct source_record *rec, const char *stage, struct err *e)
 {
-    return reject_sink_write(user, rec, stage, e);
+    struct job *j = user;
+    const enum status st = reject_sink_write(j->sink, rec, stage, e);
+    if (st != STATUS_FULL) return st;
+    j->letters_full = true; /* the letter itself is kept; the record is to be finished before learning pauses */
+    return STATUS_OK;
+}
+
+static enum status stop_asked(void)
+{
+    return atomic_load(&job_stopping) ? STATUS_END : STATUS_OK;
 }
 
 enum status job_open(struct job *j, struct err *e)
 {
     TRY(job_check_report(j, e));
     TRY(open_dir(j, e));
+    TRY(job_lease_ask(j, e)); /* answered while the model is read */
     TRY(open_language(j, e));
-    TRY(checkpoint_open(&j->checkpoint, j->conf, j->state_dir, (struct checkpoint_options){0}, e));
+    TRY(job_lease_take(j, e));
     TRY(open_learner(j, e));
+    job_publish_start(j);
+    TRY(stop_asked());
     TRY(open_source(j, e));
+    TRY(stop_asked());
     TRY(reject_sink_open(&j->sink, j->conf, checkpoint_dead_letters(j->checkpoint), e));
-    learner_on_refused(j->learner, write_refused, j->sink);
+    learner_on_refused(j->learner, write_refused, j);
     if (j->options->dump_path != NULL) {
         TRY(dump_open(&j->dump, j->options->dump_path, learner_model(j->learner), learner_feat(j->learner), j->vocab,
                       e));
         learner_on_seen(j->learner, dump_seen, j->dump);
     }
-    TRY(publish_open(&j->publish, j->conf, j->clock, checkpoint_epoch(j->checkpoint), e));
-    return job_publish_start(j, e);
+    return job_lease_check(j, e);
 }
 
 static void remove_folder(const char *dir)
@@ -160,12 +172,12 @@ static void remove_folder(const char *dir)
 void job_close(struct job *j)
 {
     job_poll_stop(j);
-    publish_close(j->publish);
     dump_close(j->dump);
     reject_sink_close(j->sink);
     source_close(j->source);
     learner_free(j->learner);
     checkpoint_close(j->checkpoint);
+    publish_close(j->publish); /* the lease after the folder: who gets it may open that at once */
     encoder_free(j->encoder);
     kern_free(j->kern);
     describe_close(j->templates);

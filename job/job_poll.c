@@ -15,6 +15,7 @@ static void rebase(const struct job *j, struct source_batch *b)
 
 static enum status poll_once(struct job *j, struct source_batch **held, struct err *e)
 {
+    atomic_store(&j->polled_us, j->clock->mono_us(j->clock));
     if (*held == NULL) {
         void *p;
         TRY(queue_pop(j->empty, &p));

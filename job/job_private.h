@@ -16,7 +16,7 @@
 #define JOB_BATCHES 8 /* in flight between poller and learner */
 
 struct job {
-    const struct conf *conf;
+    struct conf *conf; /* live keys change in place, on the learner's thread (job_reload.c) */
     const struct job_options *options;
     struct clock *clock;
     char state_dir[600];
@@ -38,34 +38,58 @@ struct job {
     enum status poller_status;
     uint64_t base; /* added to a file's ordinals */
     atomic_bool stop_polling;
-    int64_t lag_events; /* as the newest batch said; -1 unknown */
+    _Atomic int64_t polled_us; /* the poller's last sign of life */
+    int64_t lag_events;        /* as the newest batch said; -1 unknown */
     /* outwards */
     struct publish *publish;
     bool refill;         /* Redis lacks records that only the store has */
     uint64_t unconsumed; /* users that had left memory before their records went out, at the last refill */
     const char *phase;   /* as fr:m:info says it */
+    /* lease and folder, on the way in */
+    bool waited, saw_owner, saw_held,
+        tried_folder;         /* as a standby; another's lease; the folder held; the folder tried */
+    int64_t paused_us;        /* since when the disk is full; 0: it is not */
+    int64_t say_us, taken_us; /* when to say again; when both were ours */
+    uint64_t backup_failures;
+    bool ready;        /* the manager was told READY=1 */
+    bool letters_full; /* the dead letters' disk is full: their rest waits in memory */
     struct dump *dump;
     struct progress progress;
     uint64_t published_version, checkpoint_events, publish_mark;
     int64_t checkpoint_wall_ms, settled_wall_ms; /* settled: when the newest label was settled, by the wall clock */
     /* when things are due, monotonic us */
-    int64_t started_us, next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;
+    int64_t started_us, stop_us, next_backup_us, next_status_us, backup_wall_ms;
+    int64_t next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;
     int64_t pace_wall_us, pace_event_ms;     /* --speed */
     uint64_t events_before, examples_before; /* of earlier runs on this folder */
     uint64_t metrics_events, metrics_examples;
     int64_t metrics_us;
     double events_per_s, examples_per_s;
 };
-extern atomic_bool job_stopping;
+extern atomic_bool job_stopping, job_reloading;
 
 enum status job_open(struct job *j, struct err *e) MUST_CHECK; /* job_open.c */
 void job_close(struct job *j);
 enum status job_poll_start(struct job *j, struct err *e) MUST_CHECK; /* job_poll.c */
 void job_poll_stop(struct job *j);
-/* Checkpoint now; then, when asked and something is new, publish it. */
+/* job_lease.c.  ask: before anything is opened.  take: waits for lease and folder, opens the folder; END: told to stop first.
+ * check: before anything durable or published; CONFLICT: another has taken over (host, pid and epoch in the text). */
+enum status job_lease_ask(struct job *j, struct err *e) MUST_CHECK;
+enum status job_lease_take(struct job *j, struct err *e) MUST_CHECK;
+enum status job_lease_check(struct job *j, struct err *e) MUST_CHECK;
+/* Checkpoint now; then, when asked and something is new, publish it.  On a full disk it waits until there is room, with
+ * everything but learning going on; FULL when told to stop meanwhile. */
 enum status job_checkpoint(struct job *j, const char *publish_reason, struct err *e) MUST_CHECK; /* job_publish.c */
-/* After publish_open.  CONFLICT: another learner holds the model's lease; its host and pid are in the text. */
-enum status job_publish_start(struct job *j, struct err *e) MUST_CHECK;
+enum status job_checkpoint_once(struct job *j, const char *publish_reason,
+                                struct err *e) MUST_CHECK; /* FULL: the disk */
+enum status job_pause(struct job *j, const char *publish_reason, const struct err *why,
+                      struct err *e) MUST_CHECK; /* job_pause.c */
+void job_backup_tick(struct job *j, int64_t now_us);
+void job_publish_start(struct job *j); /* what Redis has of the version that we begin with */
+/* Features and metrics alone: also while learning is paused. */
+enum status job_publish_views(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
+void job_reload_tick(struct job *j);                      /* job_reload.c */
+void job_alive(struct job *j, int64_t now_us, bool took); /* job_alive.c: signs of life to systemd and to the lease */
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
 enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;
 enum status job_publish_last(struct job *j, struct err *e) MUST_CHECK;       /* waits for the uploader, within bounds */

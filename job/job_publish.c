@@ -9,8 +9,9 @@ enum {
     COST_SHARE = 20,   /* a checkpoint costs at most 1/20 of the time ... */
     PUBLISH_SHARE = 5, /* ... one that was asked for by publish.every_ms 1/5 */
     METRICS_US = 1000000,
-    START_MS = 1000,
-    LAST_MS = 10000,
+    LAST_MS = 10000,    /* the end of a replay waits so long for Redis ... */
+    STOP_MS = 2000,     /* ... a job that was told to stop so long, ... */
+    STOP_AWAY_MS = 300, /* ... or so long when Redis is away: what is durable is published at the next start */
     OFFSETS_MAX = 4096
 };
 
@@ -33,8 +34,8 @@ static void fill_version(struct job *j, const char *reason, struct publish_versi
     (void)snprintf(v->base, sizeof v->base, "%016llx",
                    (unsigned long long)model_fingerprint(learner_model(j->learner)));
     for (size_t i = 0; i < n && i < cap; i++)
-        offsets[v->n_offsets++] = (struct publish_offset){from[i].topic,  from[i].partition, from[i].next,
-                                                          from[i].mark, from[i].records,   from[i].chain};
+        offsets[v->n_offsets++] = (struct publish_offset){from[i].topic, from[i].partition, from[i].next,
+                                                          from[i].mark,  from[i].records,   from[i].chain};
 }
 
 static enum status publish_version_now(struct job *j, const char *reason, struct err *e)
@@ -68,22 +69,29 @@ static int64_t later_of(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-enum status job_checkpoint(struct job *j, const char *publish_reason, struct err *e)
+/* What was learnt becomes durable; the group is told. */
+static enum status make_durable(struct job *j, struct err *e)
+{
+    uint64_t length = 0;
+    TRY(job_lease_check(j, e));
+    TRY(reject_sink_sync(j->sink, &length, e));
+    j->letters_full = false;
+    checkpoint_set_dead_letters(j->checkpoint, length);
+    TRY(checkpoint_write(j->checkpoint, j->learner, e));
+    j->checkpoint_events = learner_counts(j->learner)->events;
+    j->checkpoint_wall_ms = j->clock->wall_ms(j->clock);
+    if (!j->options->replay) {
+        size_t n;
+        const struct source_offset *offsets = learner_offsets(j->learner, &n);
+        source_commit(j->source, offsets, n);
+    }
+    return STATUS_OK;
+}
+
+enum status job_checkpoint_once(struct job *j, const char *publish_reason, struct err *e)
 {
     const int64_t start = j->clock->mono_us(j->clock);
-    if (something_new(j) || publish_reason != NULL) {
-        uint64_t length = 0;
-        TRY(reject_sink_sync(j->sink, &length, e));
-        checkpoint_set_dead_letters(j->checkpoint, length);
-        TRY(checkpoint_write(j->checkpoint, j->learner, e));
-        j->checkpoint_events = learner_counts(j->learner)->events;
-        j->checkpoint_wall_ms = j->clock->wall_ms(j->clock);
-        if (!j->options->replay) {
-            size_t n;
-            const struct source_offset *offsets = learner_offsets(j->learner, &n);
-            source_commit(j->source, offsets, n);
-        }
-    }
+    if (something_new(j) || publish_reason != NULL || j->letters_full) TRY(make_durable(j, e));
     const int64_t end = j->clock->mono_us(j->clock), cost = end - start;
     j->next_checkpoint_us = end + later_of(j->conf->state_checkpoint_ms * 1000, COST_SHARE * cost);
     j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, PUBLISH_SHARE * cost);
@@ -93,6 +101,34 @@ enum status job_checkpoint(struct job *j, const char *publish_reason, struct err
     j->unconsumed = unconsumed;
     TRY(job_publish_features(j, e)); /* a version never comes before the records it was learnt with */
     return publish_version_now(j, publish_reason, e);
+}
+
+enum status job_checkpoint(struct job *j, const char *publish_reason, struct err *e)
+{
+    struct err why = {0};
+    const enum status st = job_checkpoint_once(j, publish_reason, &why);
+    if (st == STATUS_FULL) return job_pause(j, publish_reason, &why, e);
+    if (st != STATUS_OK && e != NULL) *e = why;
+    return st;
+}
+
+/* A copy beside the newest checkpoint, when one is due; what goes wrong with it harms nothing. */
+void job_backup_tick(struct job *j, int64_t now_us)
+{
+    struct err e = {0};
+    if (j->conf->state_backup_ms == 0 || j->temporary || now_us < j->next_backup_us) return;
+    if (checkpoint_version(j->checkpoint) == 0) return;
+    const enum status st = checkpoint_backup(j->checkpoint, &e);
+    const int64_t end = j->clock->mono_us(j->clock);
+    j->next_backup_us = end + later_of(j->conf->state_backup_ms * 1000, COST_SHARE * (end - now_us));
+    if (st == STATUS_OK) {
+        j->backup_wall_ms = j->clock->wall_ms(j->clock);
+        log_info("backup", "version=%llu ms=%lld", (unsigned long long)checkpoint_version(j->checkpoint),
+                 (long long)((end - now_us) / 1000));
+    } else {
+        j->backup_failures++;
+        log_warn("backup", "failed=\"%s\"", e.text);
+    }
 }
 
 /* The batch that the two callbacks below fill. */
@@ -189,43 +225,47 @@ enum status job_publish_features(struct job *j, struct err *e)
     return st == STATUS_FULL ? STATUS_OK : st;
 }
 
-static enum status check_lease(struct job *j, struct err *e)
+void job_publish_start(struct job *j)
 {
-    struct publish_state s;
+    struct publish_state s = {0};
+    if (j->publish == NULL) return;
     publish_state(j->publish, &s);
-    if (s.lease != PUBLISH_LEASE_CONFLICT && s.lease != PUBLISH_LEASE_FOREIGN) return STATUS_OK;
-    return ERR_SET(e, STATUS_CONFLICT, "%s", s.error.text);
-}
-
-enum status job_publish_start(struct job *j, struct err *e)
-{
-    struct publish_state s;
-    const int64_t until_us = j->clock->mono_us(j->clock) + (j->conf->redis_timeout_ms + START_MS) * 1000;
-    j->phase = "learning";
-    if (j->publish == NULL) return STATUS_OK;
-    for (publish_state(j->publish, &s); s.n_turns == 0 && j->clock->mono_us(j->clock) < until_us;
-         publish_state(j->publish, &s))
-        (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
-    TRY(check_lease(j, e));
     if (s.lease != PUBLISH_LEASE_HELD) log_warn("publish", "waits=\"%s\"", s.error.text);
     j->refill = checkpoint_version(j->checkpoint) > 0 && strcmp(s.left_sha256, checkpoint_sha256(j->checkpoint)) != 0;
+}
+
+enum status job_publish_views(struct job *j, int64_t now_us, struct err *e)
+{
+    if (j->publish == NULL) return STATUS_OK;
+    TRY(job_lease_check(j, e));
+    if (now_us >= j->next_features_us) {
+        TRY(job_publish_features(j, e));
+        j->next_features_us = now_us + j->conf->publish_features_ms * 1000;
+    }
+    if (now_us >= j->next_metrics_us) {
+        job_figures(j, now_us);
+        j->next_metrics_us = now_us + METRICS_US;
+    }
     return STATUS_OK;
 }
 
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e)
 {
     if (j->publish == NULL) return STATUS_OK;
-    if (now_us >= j->next_features_us) {
-        TRY(job_publish_features(j, e));
-        j->next_features_us = now_us + j->conf->publish_features_ms * 1000;
-    }
-    if (now_us >= j->next_metrics_us) {
-        TRY(check_lease(j, e));
-        job_figures(j, now_us);
-        j->next_metrics_us = now_us + METRICS_US;
-    }
+    TRY(job_publish_views(j, now_us, e));
     if (now_us < j->next_publish_us || !something_new(j)) return STATUS_OK;
     return job_checkpoint(j, "interval", e);
+}
+
+/* How much longer the end may wait for Redis: a signal's patience is short, and shorter when nobody answers. */
+static int64_t patience_ms(const struct job *j)
+{
+    struct publish_state s;
+    if (!atomic_load(&job_stopping)) return LAST_MS;
+    publish_state(j->publish, &s);
+    const int64_t spent_ms = (j->clock->mono_us(j->clock) - j->stop_us) / 1000;
+    const int64_t left_ms = (s.connected ? STOP_MS : STOP_AWAY_MS) - spent_ms;
+    return left_ms > 0 ? left_ms : 0;
 }
 
 enum status job_publish_last(struct job *j, struct err *e)
@@ -234,12 +274,13 @@ enum status job_publish_last(struct job *j, struct err *e)
     j->phase = "stopping";
     job_figures(j, j->clock->mono_us(j->clock));
     do TRY(job_publish_features(j, e));
-    while (world_has_changed(learner_world(j->learner)) && publish_flush(j->publish, LAST_MS, e) == STATUS_OK);
-    enum status st = publish_flush(j->publish, LAST_MS, e);
+    while ((j->refill || world_has_changed(learner_world(j->learner))) &&
+           publish_flush(j->publish, patience_ms(j), e) == STATUS_OK);
+    enum status st = publish_flush(j->publish, patience_ms(j), e);
     if (st == STATUS_OK && !j->refill && !world_has_changed(learner_world(j->learner))) {
         j->phase = "stopped"; /* which says that everything is there */
         job_figures(j, j->clock->mono_us(j->clock));
-        st = publish_flush(j->publish, LAST_MS, e);
+        st = publish_flush(j->publish, patience_ms(j), e);
     }
     if (st == STATUS_OK) return STATUS_OK;
     log_warn("publish", "unfinished=\"%s\"", e != NULL ? e->text : status_text(st));

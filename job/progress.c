@@ -55,6 +55,25 @@ static void show_bar(const struct progress_now *n, const char *when)
                   figure(n->all.gauc, a), figure(n->since.logloss, b), (unsigned long long)n->version, when);
 }
 
+static double mean_since(double now, uint64_t n, double then, uint64_t m)
+{
+    if (m == 0) return now;
+    return n > m ? (now * (double)n - then * (double)m) / (double)(n - m) : NAN;
+}
+
+void progress_since(struct progress *p, const struct report_figures *all, struct report_figures *since)
+{
+    const struct report_figures *then = &p->last;
+    *since = (struct report_figures){.auc = NAN,
+                                     .ne = NAN,
+                                     .calibration = NAN,
+                                     .gauc = mean_since(all->gauc, all->slates, then->gauc, then->slates),
+                                     .logloss = mean_since(all->logloss, all->examples, then->logloss, then->examples),
+                                     .examples = all->examples - then->examples,
+                                     .slates = all->slates - then->slates};
+    p->last = *all;
+}
+
 void progress_show(struct progress *p, int64_t now_us, const struct progress_now *n)
 {
     char when[CLOCK_TEXT] = "-";
