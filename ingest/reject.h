@@ -2,7 +2,7 @@
  *
  * One X-macro list gives every reason its code, its name in reports and metrics, and a text.  A reject never stops the
  * stream.  The sink keeps the message untouched: JSON lines in a file, cut back to the checkpointed length at start so
- * that a line is there exactly once, or a Kafka topic with Kafka Connect's header names (there at least once).
+ * that a line is there exactly once, or a Kafka topic with Kafka Connect's header names, read back at start to the same end.
  */
 #ifndef INGEST_REJECT_H
 #define INGEST_REJECT_H
@@ -88,17 +88,30 @@ void reject_tally_report(const struct reject_tally *t,
 void reject_tally_encode(struct buf *b, const struct reject_tally *t);
 enum status reject_tally_decode(struct reject_tally *t, struct buf_reader *r, struct err *e) MUST_CHECK;
 
-/* Dead letters.  Opens what ingest.dead_letters names: a file (created; cut back to `length`, the checkpoint's, 0 for
- * none), or topic:NAME on the brokers of kafka.*; empty: a sink that writes nothing.  IO names the file; a file shorter
- * than `length` is CORRUPT.  Thread: one. */
+/* Dead letters.  Opens what ingest.dead_letters names: a file (created when it is not there), or topic:NAME on the brokers of
+ * kafka.*; empty: a sink that writes nothing.  What lies behind the checkpoint's mark is cut off (file) or known again
+ * (topic), because its messages are read again.  IO names the file or broker; a file shorter than its mark is CORRUPT.
+ * Thread: one. */
 struct source_record;
 struct reject_sink;
-enum status reject_sink_open(struct reject_sink **out, const struct conf *c, uint64_t length, struct err *e) MUST_CHECK;
+struct reject_sink_start {
+    uint64_t mark; /* of the newest checkpoint (reject_sink_sync); 0: none */
+    bool keep;     /* a file that no mark knows keeps what is in it (else it begins empty) */
+    bool new_file; /* a file is copied and replaced by its copy: who has the old one open writes where nobody looks */
+};
+enum status reject_sink_open_at(struct reject_sink **out, const struct conf *c, struct reject_sink_start start,
+                                struct err *e) MUST_CHECK;
+enum status reject_sink_open(struct reject_sink **out, const struct conf *c, uint64_t mark,
+                             struct err *e) MUST_CHECK; /* the mark alone */
+/* No checkpoint knows this sink yet: one made before the first letter lets a restart tell old letters from its own. */
+bool reject_sink_unmarked(const struct reject_sink *s);
+uint64_t reject_sink_known(const struct reject_sink *s); /* letters left out because the topic had them */
 /* rec: kind REJECT (or an event refused later: then its `reject` is filled by the caller).  stage: "parse", "watermark", …
- * A file's line: {topic, partition, offset, stage, reason, message, headers, key_base64, value_base64}; absent ones null. */
+ * A file's line is reject_letter.h's.  FULL: the disk is, or the brokers don't acknowledge; the letter is taken all the same
+ * and waits in memory for the next write or sync. */
 enum status reject_sink_write(struct reject_sink *s, const struct source_record *rec, const char *stage,
                               struct err *e) MUST_CHECK;
-/* Makes what was written durable; *length goes into the checkpoint (0 for a topic). */
-enum status reject_sink_sync(struct reject_sink *s, uint64_t *length, struct err *e) MUST_CHECK;
+/* Makes what was written durable; *mark goes into the checkpoint.  FULL: call again when there is room, or later. */
+enum status reject_sink_sync(struct reject_sink *s, uint64_t *mark, struct err *e) MUST_CHECK;
 void reject_sink_close(struct reject_sink *s); /* NULL is fine */
 #endif

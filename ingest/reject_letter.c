@@ -83,23 +83,46 @@ static void put_base64(struct buf *b, const char *name, struct str s)
     buf_u8(b, '"');
 }
 
-void reject_letter_write(struct buf *b, const struct source_record *rec, const char *stage)
+struct reject_where reject_where(const struct source_record *rec)
+{
+    return rec->raw.letter ? (struct reject_where){rec->raw.partition, rec->raw.offset}
+                           : (struct reject_where){rec->at.partition, rec->at.offset};
+}
+
+void reject_letter_put(struct buf *b, const struct reject_letter *l)
 {
     buf_printf(b, "{\"topic\":");
-    reject_put_text(b, rec->raw.topic);
-    buf_printf(b, ",\"partition\":%u,\"offset\":%llu,\"stage\":", rec->at.partition,
-               (unsigned long long)rec->at.offset);
-    reject_put_text(b, str_from(stage));
-    buf_printf(b, ",\"reason\":\"%s\",\"message\":", reject_name(rec->reject.code));
-    reject_put_text(b, str_from(rec->reject.text));
-    buf_printf(b, ",\"headers\":");
-    if (rec->raw.headers.p != NULL)
-        buf_put(b, rec->raw.headers.p, rec->raw.headers.n);
+    reject_put_text(b, l->raw.topic);
+    buf_printf(b, ",\"partition\":%u,\"offset\":%llu,\"time\":", l->at.partition, (unsigned long long)l->at.offset);
+    if (l->raw.time_ms > 0)
+        buf_printf(b, "%lld", (long long)l->raw.time_ms);
     else
         buf_put(b, "null", 4);
-    put_base64(b, "key_base64", rec->raw.key);
-    put_base64(b, "value_base64", rec->raw.value);
+    buf_printf(b, ",\"stage\":");
+    reject_put_text(b, l->stage);
+    buf_printf(b, ",\"reason\":");
+    reject_put_text(b, l->reason);
+    buf_printf(b, ",\"message\":");
+    reject_put_text(b, l->message);
+    buf_printf(b, ",\"headers\":");
+    if (l->raw.headers.p != NULL)
+        buf_put(b, l->raw.headers.p, l->raw.headers.n);
+    else
+        buf_put(b, "null", 4);
+    put_base64(b, "key_base64", l->raw.key);
+    put_base64(b, "value_base64", l->raw.value);
     buf_put(b, "}\n", 2);
+}
+
+void reject_letter_write(struct buf *b, const struct source_record *rec, const char *stage)
+{
+    const struct reject_where at = reject_where(rec);
+    const struct reject_letter letter = {.raw = rec->raw,
+                                         .stage = str_from(stage),
+                                         .reason = str_from(reject_name(rec->reject.code)),
+                                         .message = str_from(rec->reject.text),
+                                         .at = {.partition = at.partition, .offset = at.offset}};
+    reject_letter_put(b, &letter);
 }
 
 static bool read_text(struct parse_context *x, const json_t *root, const char *name, struct str *out)
@@ -120,6 +143,25 @@ static bool read_base64(struct parse_context *x, const json_t *root, const char 
     return reject_set(x->reject, REJECT_BAD_JSON, "%s of a dead letter is not base64", name);
 }
 
+static int put_piece(const char *p, size_t n, void *b)
+{
+    buf_put(b, p, n);
+    return 0;
+}
+
+/* The object as it would be written again. */
+static bool read_headers(struct parse_context *x, const json_t *root, struct str *out)
+{
+    struct buf b = {0};
+    const json_t *v = json_object_get(root, "headers");
+    if (!json_is_object(v)) return true;
+    const int rc = json_dump_callback(v, put_piece, &b, JSON_COMPACT);
+    if (rc == 0 && !b.oom) *out = arena_str(x->arena, (struct str){(const char *)b.p, b.n});
+    buf_fini(&b);
+    x->oom = x->oom || out->p == NULL;
+    return out->p != NULL;
+}
+
 static uint64_t read_count(const json_t *root, const char *name)
 {
     const json_t *v = json_object_get(root, name);
@@ -135,9 +177,10 @@ enum status reject_letter_read(struct reject_letter *out, struct parse_json *jso
     TRY(parse_json_load(json, line, &root, why, e));
     out->at.partition = (uint32_t)read_count(root, "partition");
     out->at.offset = read_count(root, "offset");
+    out->raw.time_ms = (int64_t)read_count(root, "time");
     bool ok = read_text(&x, root, "topic", &out->raw.topic) && read_text(&x, root, "stage", &out->stage) &&
               read_text(&x, root, "reason", &out->reason) && read_text(&x, root, "message", &out->message) &&
-              read_base64(&x, root, "key_base64", &out->raw.key) &&
+              read_headers(&x, root, &out->raw.headers) && read_base64(&x, root, "key_base64", &out->raw.key) &&
               read_base64(&x, root, "value_base64", &out->raw.value);
     if (ok && out->raw.value.p == NULL)
         ok = reject_set(why, REJECT_BAD_JSON, "a dead letter without value_base64: there is no message");

@@ -1,8 +1,9 @@
 /* reject_letter.h - one dead letter as a JSON line: what the sink writes, and what reads it back to try it again.
  *
- *   {"topic":…,"partition":…,"offset":…,"stage":…,"reason":…,"message":…,"headers":{…},"key_base64":…,"value_base64":…}
+ *   {"topic":…,"partition":…,"offset":…,"time":…,"stage":…,"reason":…,"message":…,"headers":{…},"key_base64":…,"value_base64":…}
  *
- * Key and value are the message's bytes, untouched (base64, RFC 4648); what was absent is null.
+ * Key and value are the message's bytes, untouched (base64, RFC 4648), headers as in reject_headers.h, time in milliseconds;
+ * what was absent is null.  A letter that is refused again keeps the place that it came from.
  */
 #ifndef INGEST_REJECT_LETTER_H
 #define INGEST_REJECT_LETTER_H
@@ -12,10 +13,18 @@
 
 struct parse_json;
 struct reject_letter {
-    struct source_raw raw; /* headers: always absent when read */
+    struct source_raw raw;
     struct str stage, reason, message;
     struct event_position at; /* topic index always 0 when read */
 };
+/* Where the message was, the first time. */
+struct reject_where {
+    uint32_t partition;
+    uint64_t offset;
+};
+struct reject_where reject_where(const struct source_record *rec);
+/* A letter's line for what was read from a topic. */
+void reject_letter_put(struct buf *b, const struct reject_letter *letter);
 /* Appends the line with its newline. */
 void reject_letter_write(struct buf *b, const struct source_record *rec, const char *stage);
 /* Strings in a.  INVALID: the line is no dead letter, *why says why; OOM. */

@@ -1,121 +1,101 @@
-/* reject_sink.c - where dead letters go: a file of JSON lines, or a Kafka topic. */
+/* reject_sink.c - where dead letters go: a file of JSON lines, or a Kafka topic; and the mark that says where it stood.
+ *
+ * A mark is one number, so that a checkpoint need not know what it means: two bits for the kind, 14 of the name's hash, 48
+ * for the position.  A mark of another file or topic says nothing of this one.
+ */
+#include "base/hash.h"
 #include "base/mem.h"
+#include "ingest/reject_file.h"
 #include "ingest/reject_letter.h"
-#include "ingest/source_kafka_producer.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "ingest/reject_topic.h"
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define FLUSH_BYTES 65536
-#define FLUSH_MS 30000
+#define KIND_SHIFT 62
+#define NAME_SHIFT 48
+#define POSITION_BITS ((1ull << NAME_SHIFT) - 1)
 
+enum kind { KIND_PLAIN, KIND_FILE, KIND_TOPIC }; /* PLAIN: a file's length alone, as earlier versions wrote it */
 struct reject_sink {
-    char path[CONF_TEXT];
-    int fd; /* -1: no file */
-    uint64_t length;
-    struct buf out; /* not yet written */
-    struct source_producer *producer;
+    enum kind kind;
+    uint64_t base; /* the mark without its position */
+    bool unmarked;
+    struct reject_file *file;
+    struct reject_topic *topic;
 };
 
-static enum status open_file(struct reject_sink *s, uint64_t length, struct err *e)
+static bool same_sink(const struct reject_sink *s, uint64_t mark)
 {
-    struct stat about;
-    s->fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (s->fd < 0 || fstat(s->fd, &about) != 0)
-        return ERR_SET(e, STATUS_IO, "ingest.dead_letters=%s: can't be opened: %s", s->path, strerror(errno));
-    if (!S_ISREG(about.st_mode)) return ERR_SET(e, STATUS_IO, "ingest.dead_letters=%s: is not a file", s->path);
-    if ((uint64_t)about.st_size < length)
-        return ERR_SET(
-            e, STATUS_CORRUPT,
-            "ingest.dead_letters=%s: has %lld bytes, the checkpoint says %llu; put the file back, or name another one",
-            s->path, (long long)about.st_size, (unsigned long long)length);
-    if (ftruncate(s->fd, (off_t)length) != 0 || lseek(s->fd, (off_t)length, SEEK_SET) < 0)
-        return ERR_SET(e, STATUS_IO, "ingest.dead_letters=%s: can't be cut back to %llu bytes: %s", s->path,
-                       (unsigned long long)length, strerror(errno));
-    s->length = length;
-    return STATUS_OK;
+    if (mark >> NAME_SHIFT == 0) return mark != 0 && s->kind == KIND_FILE;
+    return (mark & ~POSITION_BITS) == s->base;
 }
 
-enum status reject_sink_open(struct reject_sink **out, const struct conf *c, uint64_t length, struct err *e)
+static enum status open_sink(struct reject_sink *s, const struct conf *c, struct reject_sink_start start, struct err *e)
 {
-    enum status st = STATUS_OK;
+    const char *name = c->ingest_dead_letters;
+    if (name[0] == '\0') return STATUS_OK;
+    s->kind = strncmp(name, "topic:", 6) == 0 ? KIND_TOPIC : KIND_FILE;
+    s->base = (uint64_t)s->kind << KIND_SHIFT | (hash_str(str_from(name)) & 0x3fff) << NAME_SHIFT;
+    const bool known = same_sink(s, start.mark);
+    const uint64_t position = known ? start.mark & POSITION_BITS : 0;
+    s->unmarked = !known;
+    if (s->kind == KIND_TOPIC)
+        return reject_topic_open(&s->topic, c, name + 6, (struct reject_topic_start){known, position}, e);
+    const struct reject_file_start at = {known, position, start.keep, start.new_file};
+    return reject_file_open(&s->file, name, at, e);
+}
+
+enum status reject_sink_open_at(struct reject_sink **out, const struct conf *c, struct reject_sink_start start,
+                                struct err *e)
+{
     *out = NULL;
     struct reject_sink *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "dead letters: no memory for their sink");
-    s->fd = -1;
-    (void)snprintf(s->path, sizeof s->path, "%s", c->ingest_dead_letters);
-    if (strncmp(s->path, "topic:", 6) == 0)
-        TRY_OUT(st, source_producer_open(&s->producer, c, s->path + 6, e));
-    else if (s->path[0] != 0)
-        TRY_OUT(st, open_file(s, length, e));
-    *out = s;
-    s = NULL;
-out:
-    reject_sink_close(s);
+    const enum status st = open_sink(s, c, start, e);
+    if (st == STATUS_OK)
+        *out = s;
+    else
+        reject_sink_close(s);
     return st;
+}
+
+enum status reject_sink_open(struct reject_sink **out, const struct conf *c, uint64_t mark, struct err *e)
+{
+    return reject_sink_open_at(out, c, (struct reject_sink_start){.mark = mark}, e);
 }
 
 void reject_sink_close(struct reject_sink *s)
 {
     if (s == NULL) return;
-    source_producer_close(s->producer);
-    if (s->fd >= 0) (void)close(s->fd);
-    buf_fini(&s->out);
+    reject_topic_close(s->topic);
+    reject_file_close(s->file);
     mem_free(s);
 }
 
-static enum status write_out(struct reject_sink *s, struct err *e)
+bool reject_sink_unmarked(const struct reject_sink *s)
 {
-    size_t done = 0;
-    while (done < s->out.n) {
-        const ssize_t n = write(s->fd, s->out.p + done, s->out.n - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return ERR_SET(e, STATUS_IO, "ingest.dead_letters=%s: writing failed: %s", s->path, strerror(errno));
-        done += (size_t)n;
-    }
-    s->length += s->out.n;
-    buf_clear(&s->out);
-    return STATUS_OK;
+    return s->unmarked;
 }
 
-/* The message as it came, with Kafka Connect's header names. */
-static enum status produce(struct reject_sink *s, const struct source_record *rec, const char *stage, struct err *e)
+uint64_t reject_sink_known(const struct reject_sink *s)
 {
-    char partition[16], offset[24];
-    (void)snprintf(partition, sizeof partition, "%u", rec->at.partition);
-    (void)snprintf(offset, sizeof offset, "%llu", (unsigned long long)rec->at.offset);
-    const struct source_producer_header headers[] = {
-        {"__connect.errors.topic", rec->raw.topic},
-        {"__connect.errors.partition", str_from(partition)},
-        {"__connect.errors.offset", str_from(offset)},
-        {"__connect.errors.stage", str_from(stage)},
-        {"__connect.errors.exception.message", str_from(rec->reject.text)},
-        {"freshet.reason", str_from(reject_name(rec->reject.code))},
-    };
-    return source_producer_send(s->producer, rec->raw.key, rec->raw.value, headers, sizeof headers / sizeof *headers,
-                                e);
+    return s->topic != NULL ? reject_topic_known(s->topic) : 0;
 }
 
 enum status reject_sink_write(struct reject_sink *s, const struct source_record *rec, const char *stage, struct err *e)
 {
-    if (s->producer != NULL) return produce(s, rec, stage, e);
-    if (s->fd < 0) return STATUS_OK;
-    reject_letter_write(&s->out, rec, stage);
-    TRY(buf_status(&s->out, e));
-    return s->out.n >= FLUSH_BYTES ? write_out(s, e) : STATUS_OK;
+    if (s->topic != NULL) return reject_topic_write(s->topic, rec, stage, e);
+    if (s->file == NULL) return STATUS_OK;
+    reject_letter_write(reject_file_line(s->file), rec, stage);
+    return reject_file_wrote(s->file, e);
 }
 
-enum status reject_sink_sync(struct reject_sink *s, uint64_t *length, struct err *e)
+enum status reject_sink_sync(struct reject_sink *s, uint64_t *mark, struct err *e)
 {
-    *length = 0;
-    if (s->producer != NULL) return source_producer_flush(s->producer, FLUSH_MS, e);
-    if (s->fd < 0) return STATUS_OK;
-    TRY(write_out(s, e));
-    if (fsync(s->fd) != 0)
-        return ERR_SET(e, STATUS_IO, "ingest.dead_letters=%s: not durable: %s", s->path, strerror(errno));
-    *length = s->length;
+    uint64_t position = 0;
+    *mark = 0;
+    if (s->topic != NULL) TRY(reject_topic_sync(s->topic, &position, e));
+    if (s->file != NULL) TRY(reject_file_sync(s->file, &position, e));
+    if (s->kind != KIND_PLAIN) *mark = s->base | (position & POSITION_BITS);
     return STATUS_OK;
 }

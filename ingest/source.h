@@ -26,12 +26,17 @@ enum source_kind {
 };
 struct source_raw {               /* the message as it came; of every record but SKIP and IDLE */
     struct str topic, key, value; /* .p NULL: absent */
-    struct str headers;           /* JSON object text, or absent */
+    struct str headers;           /* JSON object text (reject_headers.h), or absent */
+    int64_t time_ms;              /* Kafka: the message's; files: of the event before it; 0: not known */
+    bool letter;                  /* a dead letter that is tried again: it came from this place of `topic` ... */
+    bool was_event;               /* ... and was refused as an event, after its id was remembered */
+    uint32_t partition;
+    uint64_t offset;
 };
 struct source_record {
     enum source_kind kind;
     struct event_position at;
-    uint64_t mark; /* Kafka: hash of the message's key and value, never 0; files: 0 */
+    uint64_t mark; /* Kafka: hash of the message's key and value, never 0; files: 0; a dead letter: its place's hash */
     struct event event;
     struct reject reject;
     struct source_raw raw;

@@ -8,6 +8,7 @@
 #include "ingest/parse_json.h"
 #include "ingest/preset.h"
 #include "ingest/reject_letter.h"
+#include "ingest/reject_places.h"
 #include "ingest/source_ops.h"
 #include <stdatomic.h>
 #include <string.h>
@@ -93,13 +94,25 @@ static enum status next_message(struct log_file *f, struct str *message, enum re
     return source_reader_next(f->reader, message, broken, e);
 }
 
-/* The message as it came and the file's name: an event too may be refused later. */
+static bool keep(struct arena *a, struct str *s)
+{
+    if (s->p != NULL) *s = arena_str(a, *s);
+    return s->p != NULL;
+}
+
+/* The message as it came and the file's name (a letter has the name of its own topic): an event too may be refused later. */
 static enum status keep_raw(const struct log_file *f, struct str message, struct arena *a, struct source_record *rec,
                             struct err *e)
 {
-    rec->raw.topic = arena_str(a, str_from(source_stream_name(source_reader_stream(f->reader))));
-    rec->raw.value = arena_str(a, message);
-    if (rec->raw.topic.p != NULL && rec->raw.value.p != NULL) return STATUS_OK;
+    struct source_raw *raw = &rec->raw;
+    const bool has_key = raw->key.p != NULL, has_headers = raw->headers.p != NULL;
+    if (!raw->letter || raw->topic.p == NULL)
+        raw->topic = str_from(source_stream_name(source_reader_stream(f->reader)));
+    if (!raw->letter && f->time_ms > 0) raw->time_ms = f->time_ms;
+    raw->value = message;
+    if (keep(a, &raw->topic) && keep(a, &raw->value) && keep(a, &raw->key) == has_key &&
+        keep(a, &raw->headers) == has_headers)
+        return STATUS_OK;
     return ERR_SET(e, STATUS_OOM, "source: no memory to keep a message of %zu bytes", message.n);
 }
 
@@ -110,8 +123,15 @@ static enum status open_letter(struct log_file *f, struct arena *a, struct str *
     struct reject_letter letter;
     const enum status st = reject_letter_read(&letter, f->letters, *message, a, &rec->reject, e);
     if (st == STATUS_INVALID) *broken = rec->reject.code;
-    if (st == STATUS_OK) *message = letter.raw.value;
-    return st == STATUS_INVALID ? STATUS_OK : st;
+    if (st != STATUS_OK) return st == STATUS_INVALID ? STATUS_OK : st;
+    *message = letter.raw.value;
+    rec->raw = letter.raw;
+    rec->raw.letter = true;
+    rec->raw.was_event = str_has(letter.stage) && !str_is(letter.stage, "parse");
+    rec->raw.partition = letter.at.partition;
+    rec->raw.offset = letter.at.offset;
+    rec->mark = reject_place(letter.raw.topic, letter.at.partition, letter.at.offset);
+    return STATUS_OK;
 }
 
 static enum status read_record(struct log_file *f, struct arena *a, struct source_record *rec, struct err *e)
@@ -120,11 +140,15 @@ static enum status read_record(struct log_file *f, struct arena *a, struct sourc
     enum reject_code broken;
     TRY(next_message(f, &message, &broken, e));
     rec->raw = (struct source_raw){0};
+    rec->mark = 0;
     const struct arena_mark mark = arena_save(a);
     if (broken == REJECT_NONE && f->letters != NULL) TRY(open_letter(f, a, &message, rec, &broken, e));
     if (broken == REJECT_NONE) {
         TRY(preset_parse(f->preset, message, a, rec, e));
-        if (rec->kind == SOURCE_EVENT) return keep_raw(f, message, a, rec, e);
+        if (rec->kind == SOURCE_EVENT) {
+            f->time_ms = rec->event.time_ms;
+            return keep_raw(f, message, a, rec, e);
+        }
         if (f->letters == NULL) arena_rewind(a, mark); /* else the message itself is in there */
     } else {
         rec->kind = SOURCE_REJECT;
@@ -142,7 +166,6 @@ static enum status fill_head(struct log_file *f, struct err *e)
     const enum status st = read_record(f, &f->arena, &f->head, e);
     f->ended = st == STATUS_END;
     if (st != STATUS_OK) return f->ended ? STATUS_OK : st;
-    if (f->head.kind == SOURCE_EVENT) f->time_ms = f->head.event.time_ms;
     f->has_head = true;
     return STATUS_OK;
 }

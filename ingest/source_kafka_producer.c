@@ -1,26 +1,83 @@
 /* source_kafka_producer.c - rd_kafka_produceva with delivery reports counted. */
 #include "ingest/source_kafka_producer.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "ingest/source_kafka_conf.h"
 #include <librdkafka/rdkafka.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #define POLL_MS 100
+#define BOUNDS_MS 10000
+#define OVERHEAD_BYTES 131072 /* what key and headers may add to a message's value */
 
 struct source_producer {
     rd_kafka_t *rk;
     char *topic;
-    uint64_t failed;
+    bool letters;
+    uint64_t end; /* offset after the newest acknowledged message of partition 0 */
+    uint64_t failed, shortened;
     char why[200]; /* of the first failure */
 };
+
+static void failed(struct source_producer *p, rd_kafka_resp_err_t rc)
+{
+    if (p->failed++ == 0) (void)snprintf(p->why, sizeof p->why, "%s", rd_kafka_err2str(rc));
+}
+
+/* Takes over headers on success. */
+static rd_kafka_resp_err_t produce(struct source_producer *p, struct str key, struct str value, int64_t time_ms,
+                                   rd_kafka_headers_t *headers)
+{
+    const rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = p->topic},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = p->letters ? 0 : RD_KAFKA_PARTITION_UA},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key.p, key.n}}, /* copied, not written */
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)value.p, value.n}},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = time_ms},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers}, /* last: left out when there are none */
+    };
+    const size_t n = sizeof parts / sizeof *parts;
+    rd_kafka_error_t *error = rd_kafka_produceva(p->rk, parts, headers != NULL ? n : n - 1);
+    const rd_kafka_resp_err_t rc = rd_kafka_error_code(error); /* NULL: no error */
+    rd_kafka_error_destroy(error);
+    return rc;
+}
+
+/* The letter without its value: where the message is stays known, and the stream goes on. */
+static rd_kafka_resp_err_t shorten(struct source_producer *p, struct str key, size_t n, int64_t time_ms,
+                                   const rd_kafka_headers_t *headers)
+{
+    char bytes[24];
+    rd_kafka_headers_t *more = headers != NULL ? rd_kafka_headers_copy(headers) : rd_kafka_headers_new(1);
+    (void)snprintf(bytes, sizeof bytes, "%zu", n);
+    rd_kafka_resp_err_t rc = rd_kafka_header_add(more, "freshet.value_bytes", -1, bytes, -1);
+    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) rc = produce(p, key, (struct str){NULL, 0}, time_ms, more);
+    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_headers_destroy(more);
+    if (p->shortened++ == 0)
+        log_warn("dead_letters",
+                 "topic=%s text=\"a message of %zu bytes is too large for it and goes without its value\"", p->topic,
+                 n);
+    return rc;
+}
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
     struct source_producer *p = opaque;
+    rd_kafka_headers_t *headers = NULL;
+    rd_kafka_resp_err_t rc = m->err;
     (void)rk;
-    if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) return;
-    if (p->failed++ == 0) (void)snprintf(p->why, sizeof p->why, "%s", rd_kafka_err2str(m->err));
+    if (rc == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && p->letters && m->payload != NULL) {
+        (void)rd_kafka_message_headers(m, &headers);
+        const int64_t time_ms = rd_kafka_message_timestamp(m, NULL);
+        rc = shorten(p, (struct str){m->key, m->key_len}, m->len, time_ms > 0 ? time_ms : 0, headers);
+    } else if (rc == RD_KAFKA_RESP_ERR_NO_ERROR && m->partition == 0 && m->offset >= 0 &&
+               (uint64_t)m->offset >= p->end) {
+        p->end = (uint64_t)m->offset + 1;
+    }
+    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) failed(p, rc);
 }
 
 static enum status failure(const struct source_producer *p, struct err *e)
@@ -46,25 +103,40 @@ static enum status check_topic(struct source_producer *p, const struct conf *c, 
     return ERR_SET(e, STATUS_IO, "topic %s: %s; create it first", p->topic, rd_kafka_err2str(rc));
 }
 
-enum status source_producer_open(struct source_producer **out, const struct conf *c, const char *topic, struct err *e)
+static enum status make_conf(const struct source_producer *p, rd_kafka_conf_t **out, const struct conf *c,
+                             struct err *e)
 {
-    static const struct source_kafka_pair defaults[] = {{"client.id", "freshet"},
-                                                        {"request.timeout.ms", "6000"},
-                                                        {"message.timeout.ms", "60000"},
-                                                        {"partitioner", "murmur2_random"}};
     static const struct source_kafka_pair own[] = {{"enable.idempotence", "true"}};
+    char most[24];
+    const long long bytes = (long long)c->ingest_max_bytes + OVERHEAD_BYTES;
+    (void)snprintf(most, sizeof most, "%lld", bytes > 1000000 ? bytes : 1000000ll);
+    /* letters: a batch small enough that only a letter by itself is ever too large */
+    const struct source_kafka_pair defaults[] = {{"client.id", "freshet"},
+                                                 {"request.timeout.ms", "6000"},
+                                                 {"message.max.bytes", most},
+                                                 {"partitioner", "murmur2_random"},
+                                                 {"message.timeout.ms", p->letters ? "0" : "60000"},
+                                                 {"batch.size", p->letters ? "262144" : "1000000"},
+                                                 {"queue.buffering.max.kbytes", p->letters ? "131072" : "1048576"}};
+    return source_kafka_conf_new(out, c, defaults, sizeof defaults / sizeof *defaults, own, 1, e);
+}
+
+static enum status open_producer(struct source_producer **out, const struct conf *c, const char *topic, bool letters,
+                                 struct err *e)
+{
     enum status st = STATUS_OK;
     rd_kafka_conf_t *conf = NULL;
     char why[256];
     *out = NULL;
     struct source_producer *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "producer: no memory for its state");
+    p->letters = letters;
     p->topic = mem_strdup(topic);
     if (p->topic == NULL) {
         st = ERR_SET(e, STATUS_OOM, "producer: no memory for its state");
         goto out;
     }
-    TRY_OUT(st, source_kafka_conf_new(&conf, c, defaults, sizeof defaults / sizeof *defaults, own, 1, e));
+    TRY_OUT(st, make_conf(p, &conf, c, e));
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, p);
     p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
@@ -81,6 +153,17 @@ out:
     return st;
 }
 
+enum status source_producer_open(struct source_producer **out, const struct conf *c, const char *topic, struct err *e)
+{
+    return open_producer(out, c, topic, false, e);
+}
+
+enum status source_producer_open_letters(struct source_producer **out, const struct conf *c, const char *topic,
+                                         struct err *e)
+{
+    return open_producer(out, c, topic, true, e);
+}
+
 void source_producer_close(struct source_producer *p)
 {
     if (p == NULL) return;
@@ -92,40 +175,38 @@ void source_producer_close(struct source_producer *p)
     mem_free(p);
 }
 
-/* Takes over headers on success. */
-static rd_kafka_resp_err_t produce(struct source_producer *p, struct str key, struct str value,
-                                   rd_kafka_headers_t *headers)
+static rd_kafka_headers_t *headers_of(const struct source_producer_header *headers, size_t n, rd_kafka_resp_err_t *rc)
 {
-    const rd_kafka_vu_t parts[] = {
-        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = p->topic},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key.p, key.n}}, /* copied, not written */
-        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)value.p, value.n}},
-        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers}, /* last: left out when there are none */
-    };
-    const size_t n = sizeof parts / sizeof *parts;
-    rd_kafka_error_t *error = rd_kafka_produceva(p->rk, parts, headers != NULL ? n : n - 1);
-    const rd_kafka_resp_err_t rc = rd_kafka_error_code(error); /* NULL: no error */
-    rd_kafka_error_destroy(error);
-    return rc;
+    rd_kafka_headers_t *list = n > 0 ? rd_kafka_headers_new(n) : NULL;
+    for (size_t i = 0; i < n && *rc == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+        *rc = rd_kafka_header_add(list, headers[i].name, -1, headers[i].value.p, (ssize_t)headers[i].value.n);
+    return list;
+}
+
+enum status source_producer_send_at(struct source_producer *p, struct str key, struct str value, int64_t time_ms,
+                                    const struct source_producer_header *headers, size_t n_headers, struct err *e)
+{
+    rd_kafka_resp_err_t rc = RD_KAFKA_RESP_ERR_NO_ERROR;
+    rd_kafka_headers_t *list = headers_of(headers, n_headers, &rc);
+    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        while ((rc = produce(p, key, value, time_ms, list)) == RD_KAFKA_RESP_ERR__QUEUE_FULL && p->failed == 0)
+            (void)rd_kafka_poll(p->rk, POLL_MS);
+        if (rc == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && p->letters && value.p != NULL)
+            rc = shorten(p, key, value.n, time_ms, list);
+        else if (rc == RD_KAFKA_RESP_ERR_NO_ERROR)
+            list = NULL;
+    }
+    if (list != NULL) rd_kafka_headers_destroy(list);
+    (void)rd_kafka_poll(p->rk, 0);
+    if (p->failed > 0) return failure(p, e);
+    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
+    return ERR_SET(e, STATUS_IO, "topic %s: %s", p->topic, rd_kafka_err2str(rc));
 }
 
 enum status source_producer_send(struct source_producer *p, struct str key, struct str value,
                                  const struct source_producer_header *headers, size_t n_headers, struct err *e)
 {
-    rd_kafka_headers_t *list = n_headers > 0 ? rd_kafka_headers_new(n_headers) : NULL;
-    rd_kafka_resp_err_t rc = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (size_t i = 0; i < n_headers && rc == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
-        rc = rd_kafka_header_add(list, headers[i].name, -1, headers[i].value.p, (ssize_t)headers[i].value.n);
-    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        while ((rc = produce(p, key, value, list)) == RD_KAFKA_RESP_ERR__QUEUE_FULL && p->failed == 0)
-            (void)rd_kafka_poll(p->rk, POLL_MS);
-    }
-    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR && list != NULL) rd_kafka_headers_destroy(list);
-    (void)rd_kafka_poll(p->rk, 0);
-    if (p->failed > 0) return failure(p, e);
-    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
-    return ERR_SET(e, STATUS_IO, "topic %s: %s", p->topic, rd_kafka_err2str(rc));
+    return source_producer_send_at(p, key, value, 0, headers, n_headers, e);
 }
 
 enum status source_producer_flush(struct source_producer *p, int timeout_ms, struct err *e)
@@ -133,6 +214,29 @@ enum status source_producer_flush(struct source_producer *p, int timeout_ms, str
     const rd_kafka_resp_err_t rc = rd_kafka_flush(p->rk, timeout_ms);
     if (p->failed > 0) return failure(p, e);
     if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
-    return ERR_SET(e, STATUS_IO, "topic %s: %d messages are still not acknowledged after %d ms", p->topic,
-                   rd_kafka_outq_len(p->rk), timeout_ms);
+    return ERR_SET(e, p->letters ? STATUS_FULL : STATUS_IO,
+                   "topic %s: %d messages are still not acknowledged after %d ms; see whether its brokers are up",
+                   p->topic, rd_kafka_outq_len(p->rk), timeout_ms);
+}
+
+size_t source_producer_waiting(const struct source_producer *p)
+{
+    const int n = rd_kafka_outq_len(p->rk);
+    return n > 0 ? (size_t)n : 0;
+}
+
+uint64_t source_producer_end(const struct source_producer *p)
+{
+    return p->end;
+}
+
+enum status source_producer_bounds(struct source_producer *p, uint64_t *first, uint64_t *next, struct err *e)
+{
+    int64_t lo = 0, hi = 0;
+    const rd_kafka_resp_err_t rc = rd_kafka_query_watermark_offsets(p->rk, p->topic, 0, &lo, &hi, BOUNDS_MS);
+    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return ERR_SET(e, STATUS_IO, "topic %s: its end can't be asked: %s", p->topic, rd_kafka_err2str(rc));
+    *first = lo > 0 ? (uint64_t)lo : 0;
+    *next = hi > 0 ? (uint64_t)hi : 0;
+    return STATUS_OK;
 }

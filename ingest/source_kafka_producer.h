@@ -8,20 +8,37 @@
 #include "base/status.h"
 #include "base/str.h"
 #include "schemas/conf.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 struct source_producer;
 struct source_producer_header {
     const char *name;
-    struct str value;
+    struct str value; /* .p NULL: absent */
 };
 /* A broker that does not answer, and a topic that is not there, are IO naming it. */
 enum status source_producer_open(struct source_producer **out, const struct conf *c, const char *topic,
                                  struct err *e) MUST_CHECK;
-/* key absent: any partition.  Bytes are copied.  Waits while too much is under way.  IO once a delivery has failed. */
+/* For dead letters: all go to partition 0, in order, and wait for the brokers as long as it takes.  One that the brokers find
+ * too large goes without its value, with its size in the header freshet.value_bytes. */
+enum status source_producer_open_letters(struct source_producer **out, const struct conf *c, const char *topic,
+                                         struct err *e) MUST_CHECK;
+/* key absent: any partition.  time_ms: 0 now.  Bytes are copied.  Waits while too much is under way.  IO once a delivery has
+ * failed. */
+enum status source_producer_send_at(struct source_producer *p, struct str key, struct str value, int64_t time_ms,
+                                    const struct source_producer_header *headers, size_t n_headers,
+                                    struct err *e) MUST_CHECK;
 enum status source_producer_send(struct source_producer *p, struct str key, struct str value,
                                  const struct source_producer_header *headers, size_t n_headers,
                                  struct err *e) MUST_CHECK;
-/* Waits until all is acknowledged; IO with the number of failures and the first reason, or after timeout_ms. */
+/* Waits until all is acknowledged; IO with the number of failures and the first reason; after timeout_ms IO, of letters FULL
+ * (call again). */
 enum status source_producer_flush(struct source_producer *p, int timeout_ms, struct err *e) MUST_CHECK;
+size_t source_producer_waiting(const struct source_producer *p); /* sent, not acknowledged */
+/* Offset after the newest acknowledged message of partition 0; 0: none yet. */
+uint64_t source_producer_end(const struct source_producer *p);
+/* First and next offset of partition 0, asked of the broker. */
+enum status source_producer_bounds(struct source_producer *p, uint64_t *first, uint64_t *next,
+                                   struct err *e) MUST_CHECK;
 void source_producer_close(struct source_producer *p); /* without flushing; NULL is fine */
 #endif

@@ -168,6 +168,9 @@ static enum status finish(struct job *j, struct err *e)
 static enum status start(struct job *j, struct err *e)
 {
     TRY(job_open(j, e));
+    j->letters_full = reject_sink_unmarked(j->sink) && !j->temporary;
+    if (j->letters_full)
+        TRY(job_checkpoint(j, NULL, e)); /* where the letters begin is known before the first is written */
     j->started_us = now_us(j);
     j->next_checkpoint_us = j->started_us + j->conf->state_checkpoint_ms * 1000;
     j->next_backup_us = j->started_us + j->conf->state_backup_ms * 1000;
@@ -177,8 +180,7 @@ static enum status start(struct job *j, struct err *e)
     j->phase = "learning";
     if (j->waited)
         log_info("take-over", "model=%s state=%s version=%llu ready_ms=%lld", j->conf->model_name, j->state_dir,
-                 (unsigned long long)checkpoint_version(j->checkpoint),
-                 (long long)((now_us(j) - j->taken_us) / 1000));
+                 (unsigned long long)checkpoint_version(j->checkpoint), (long long)((now_us(j) - j->taken_us) / 1000));
     return STATUS_OK;
 }
 

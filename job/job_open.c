@@ -143,7 +143,10 @@ enum status job_open(struct job *j, struct err *e)
     TRY(stop_asked());
     TRY(open_source(j, e));
     TRY(stop_asked());
-    TRY(reject_sink_open(&j->sink, j->conf, checkpoint_dead_letters(j->checkpoint), e));
+    const struct reject_sink_start letters = {.mark = checkpoint_dead_letters(j->checkpoint),
+                                              .keep = !j->temporary,
+                                              .new_file = j->waited}; /* the owner before us may still have it open */
+    TRY(reject_sink_open_at(&j->sink, j->conf, letters, e));
     learner_on_refused(j->learner, write_refused, j);
     if (j->options->dump_path != NULL) {
         TRY(dump_open(&j->dump, j->options->dump_path, learner_model(j->learner), learner_feat(j->learner), j->vocab,

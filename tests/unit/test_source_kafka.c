@@ -272,37 +272,6 @@ static void test_bad_messages_keep_bytes_key_and_headers(void **state)
     source_close(s);
 }
 
-static void test_dead_letters_go_to_a_topic(void **state)
-{
-    struct reject_sink *sink = NULL;
-    struct err e = {0};
-    uint64_t length = 9;
-    struct source_record rec = {.kind = SOURCE_REJECT, .at = {0, 3, 77}};
-    (void)state;
-    topic("letters", 1);
-    set("ingest.dead_letters", "topic:letters");
-    assert_ok(reject_sink_open(&sink, conf, 0, &e), &e);
-    rec.raw = (struct source_raw){.topic = STR("events"), .key = STR("k"), .value = STR("\x01\x02")};
-    (void)reject_set(&rec.reject, REJECT_BAD_JSON, "why");
-    assert_ok(reject_sink_write(sink, &rec, "parse", &e), &e);
-    assert_ok(reject_sink_sync(sink, &length, &e), &e);
-    assert_int_equal(length, 0);
-    reject_sink_close(sink);
-    set("ingest.dead_letters", "");
-    struct source *s = open_source(NULL, 0);
-    struct source_batch *b = NULL;
-    assert_ok(source_batch_new(&b, &e), &e);
-    for (int i = 0; i < 100 && b->n == 0; i++) assert_true(source_next(s, b, 100, &e) != STATUS_IO);
-    assert_int_equal(b->n, 1);
-    assert_true(str_eq(b->records[0].raw.value, STR("\x01\x02")) && str_is(b->records[0].raw.key, "k"));
-    assert_string_equal(b->records[0].raw.headers.p, "{\"__connect.errors.topic\":\"events\",\"__connect.errors."
-                                                     "partition\":\"3\",\"__connect.errors.offset\":\"77\","
-                                                     "\"__connect.errors.stage\":\"parse\",\"__connect.errors."
-                                                     "exception.message\":\"why\",\"freshet.reason\":\"bad_json\"}");
-    source_batch_free(b);
-    source_close(s);
-}
-
 static void test_where_a_new_state_begins(void **state)
 {
     struct source_offset part;
@@ -418,7 +387,6 @@ int main(void)
         cmocka_unit_test(test_a_resume_begins_at_the_checkpoint),
         cmocka_unit_test(test_idle_partitions_are_told_once_and_lag_falls_to_0),
         cmocka_unit_test(test_bad_messages_keep_bytes_key_and_headers),
-        cmocka_unit_test(test_dead_letters_go_to_a_topic),
         cmocka_unit_test(test_where_a_new_state_begins),
         cmocka_unit_test(test_a_missing_topic_and_no_broker_are_named),
         cmocka_unit_test(test_settings_that_guarantees_hang_on_are_refused),
