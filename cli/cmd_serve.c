@@ -4,20 +4,31 @@
 #include "cli/cmd_signals.h"
 #include "cli/options.h"
 #include "cli/serve_intake.h"
-#include <errno.h>
+#include "job/job_notify.h"
+#include "schemas/conf_live.h"
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #ifndef FRESHET_VERSION
 #define FRESHET_VERSION "unknown"
 #endif
-#define DRAIN_MS 2000
+#define LOOK_NS 200000000L /* how often the main thread looks at signals and at the others */
 
-static sem_t stopped; /* posted by the signal handler */
+static sem_t woken; /* posted by the signal handlers */
+static atomic_bool stopping, reloading;
 
 static void stop(void)
 {
-    (void)sem_post(&stopped);
+    atomic_store(&stopping, true);
+    (void)sem_post(&woken);
+}
+
+static void reload(void)
+{
+    atomic_store(&reloading, true);
+    (void)sem_post(&woken);
 }
 
 struct serve {
@@ -25,6 +36,8 @@ struct serve {
     struct score *score;
     struct serve_intake *intake;
     struct http *http;
+    uint64_t looks; /* of the watch, when the manager's watchdog was last fed */
+    bool ready;
 };
 
 static enum status serve_open(struct serve *s, const struct conf *c, struct err *e)
@@ -44,26 +57,69 @@ static enum status serve_open(struct serve *s, const struct conf *c, struct err 
     return STATUS_OK;
 }
 
-static void serve_close(struct serve *s)
+static void serve_close(struct serve *s, const struct conf *c)
 {
-    http_close(s->http, DRAIN_MS);
+    http_close(s->http, c->serving_drain_ms);
     serve_intake_close(s->intake);
     score_close(s->score);
     metric_free(s->metric);
 }
 
-static enum status serve(const struct conf *c, struct err *e)
+/* SIGHUP: the live serving.* keys take effect with the next request. */
+static void take_reload(struct cmd_line *line)
+{
+    struct conf *fresh = NULL;
+    struct err e = {0};
+    job_notify_reloading();
+    if (cmd_line_reread(line, &fresh, &e) == STATUS_OK)
+        (void)conf_take_live(line->conf, fresh);
+    else
+        log_error("reload", "refused=\"%s\" changed=nothing", e.text);
+    conf_free(fresh);
+    job_notify("READY=1");
+}
+
+/* Ready with a version in force and the door open; the watchdog is fed while the watch for versions lives. */
+static void tell_manager(struct serve *s)
+{
+    struct timespec t;
+    const uint64_t looks = score_looks(s->score);
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    if (!s->ready && score_ready(s->score)) {
+        s->ready = true;
+        job_notify("READY=1");
+    }
+    if (looks != s->looks) job_notify_watchdog((int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000);
+    s->looks = looks;
+    job_notify("STATUS=%s; version %.0f, %llu requests%s", s->ready ? "serving" : "waits for a version",
+               metric_get(s->metric, METRIC_VERSION), (unsigned long long)metric_requests(s->metric),
+               s->ready ? "" : "\nEXTEND_TIMEOUT_USEC=30000000");
+}
+
+static void nap(void)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += LOOK_NS;
+    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
+    (void)sem_timedwait(&woken, &until);
+}
+
+static enum status serve(struct cmd_line *line, struct err *e)
 {
     struct serve s = {0};
-    if (sem_init(&stopped, 0, 0) != 0) return ERR_SET(e, STATUS_IO, "serve: no semaphore can be made");
+    if (sem_init(&woken, 0, 0) != 0) return ERR_SET(e, STATUS_IO, "serve: no semaphore can be made");
     cmd_stop_on_signals(stop);
-    const enum status st = serve_open(&s, c, e);
-    if (st == STATUS_OK) {
-        while (sem_wait(&stopped) != 0 && errno == EINTR) {
-        }
-        log_info("stopping", "requests=%llu", (unsigned long long)metric_requests(s.metric));
+    cmd_reload_on_signal(reload);
+    const enum status st = serve_open(&s, line->conf, e);
+    while (st == STATUS_OK && !atomic_load(&stopping)) {
+        tell_manager(&s);
+        if (atomic_exchange(&reloading, false)) take_reload(line);
+        nap();
     }
-    serve_close(&s);
+    job_notify("STOPPING=1\nSTATUS=stopping");
+    if (st == STATUS_OK) log_info("stopping", "requests=%llu", (unsigned long long)metric_requests(s.metric));
+    serve_close(&s, line->conf);
     return st;
 }
 
@@ -86,13 +142,13 @@ int cmd_serve(int argc, char **argv)
                  "must be the\n"
                  "learner's.  The address is logged as `listening address=... port=...`.  SIGTERM and Ctrl-C finish "
                  "the requests\n"
-                 "under way and exit 0.\n",
+                 "under way and exit 0; SIGHUP reads the configuration again (keys marked live in CONFIG.md).\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,
     };
     int rc = cmd_line_parse(&line, &usage, argc, argv);
-    if (rc == CMD_GO_ON) rc = serve(line.conf, &e) == STATUS_OK ? 0 : cmd_failed("serve", &e);
+    if (rc == CMD_GO_ON) rc = serve(&line, &e) == STATUS_OK ? 0 : cmd_failed("serve", &e);
     cmd_line_fini(&line);
     return rc;
 }

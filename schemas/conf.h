@@ -93,6 +93,7 @@
     X(serving_connections,    "serving.max_connections",    INT,  256,            1,    65536,     "", "", "open connections") \
     X(serving_threads,        "serving.threads",            INT,  2,              1,    256,       "threads", "", "request threads") \
     X(serving_poll_ms,        "serving.poll_ms",            INT,  100,            1,    60000,     "ms", "L", "how often the scorer looks for a new version") \
+    X(serving_drain_ms,       "serving.drain_ms",           INT,  3000,           0,    600000,    "ms", "L", "longest that a scorer that is told to stop takes to answer what is under way") \
     X(serving_served_max,     "serving.served_max",         INT,  10000,          0,    1e8,       "entries", "L", "length of the stream of served answers; 0: none") \
     X(kernels_backend,        "kernels.backend",            WORD, "cpu",          0,    0,         "ref|cpu|cuda", "S", "arithmetic backend") \
     X(kernels_precision,      "kernels.precision",          WORD, "f32",          0,    0,         "f32", "S", "precision of the frozen and trainable layers") \

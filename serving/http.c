@@ -1,10 +1,13 @@
 /* http.c - libmicrohttpd behind http.h: a pool of epoll threads, bodies gathered within bounds, replies handed out.
+ * Connections come from http_door.c, which knows what each is doing.
  *
  * Each request has an exchange (body and reply buffers) from a free list, so a warm server allocates nothing of ours.
  */
 #include "serving/http.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "schemas/conf_live.h"
+#include "serving/http_door.h"
 #include "serving/http_routes.h"
 #include "serving/page.h"
 #include <arpa/inet.h>
@@ -19,9 +22,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define IDLE_S 30                    /* a connection may be silent this long */
-#define REQUEST_US INT64_C(30000000) /* from a request's head to its last byte */
-#define HEADERS_BYTES 32768          /* of one connection */
+#define IDLE_S 30           /* a connection may be silent this long */
+#define SPARE_CONNECTIONS 8 /* on their way out while others come in, for each thread */
+#define LEAD_PART 8         /* of drain_ms, while health says no and connections are taken still */
+#define LINGER_MS 250       /* a kept connection without a request for so long is not waited for */
+#define HEADERS_BYTES 32768 /* of one connection */
+#define WAIT_MS 5
 #define TOKEN_MAX 4096
 #define KEEP_BYTES ((size_t)512 << 10) /* larger buffers are not kept between requests */
 #define BEARER "Bearer "
@@ -34,12 +40,12 @@ struct exchange {
 };
 struct http {
     struct http_shared shared;
-    _Atomic(struct MHD_Daemon *) daemon; /* NULL while it starts, when requests may come already */
+    struct MHD_Daemon *daemon;
+    struct http_door *door;
     char host[NI_MAXHOST];
     int port;
     pthread_mutex_t lock; /* of the free list */
     struct exchange *spare;
-    atomic_int under_way;
 };
 
 /* --- exchanges ---------------------------------------------------------------------------------------------------- */
@@ -56,13 +62,11 @@ static struct exchange *exchange_get(struct http *h)
     buf_clear(&x->reply);
     x->too_large = x->replied = false;
     x->start_us = h->shared.o.clock->mono_us(h->shared.o.clock);
-    (void)atomic_fetch_add(&h->under_way, 1);
     return x;
 }
 
 static void exchange_put(struct http *h, struct exchange *x)
 {
-    (void)atomic_fetch_sub(&h->under_way, 1);
     if (x->body.cap > KEEP_BYTES) buf_fini(&x->body);
     if (x->reply.cap > KEEP_BYTES) buf_fini(&x->reply);
     (void)pthread_mutex_lock(&h->lock);
@@ -71,11 +75,37 @@ static void exchange_put(struct http *h, struct exchange *x)
     (void)pthread_mutex_unlock(&h->lock);
 }
 
+/* --- seats -------------------------------------------------------------------------------------------------------- */
+
+static void seat(struct http *h, struct MHD_Connection *c, enum http_seat s)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info == NULL) return;
+    if (s == HTTP_SEAT_FREE)
+        http_door_leave(h->door, info->connect_fd);
+    else
+        http_door_seat(h->door, info->connect_fd, s);
+}
+
 static void completed(void *cls, struct MHD_Connection *c, void **at, enum MHD_RequestTerminationCode why)
 {
-    (void)c, (void)why;
-    if (*at != NULL) exchange_put(cls, *at);
+    (void)why;
+    if (*at == NULL) return;
+    exchange_put(cls, *at);
     *at = NULL;
+    seat(cls, c, HTTP_SEAT_WAITS);
+}
+
+static void came_or_went(void *cls, struct MHD_Connection *c, void **context, enum MHD_ConnectionNotificationCode what)
+{
+    (void)context;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) seat(cls, c, HTTP_SEAT_FREE);
+}
+
+static bool hand_over(void *user, int fd, const struct sockaddr *a, socklen_t n)
+{
+    struct http *h = user;
+    return MHD_add_connection(h->daemon, fd, a, n) == MHD_YES;
 }
 
 /* --- one request -------------------------------------------------------------------------------------------------- */
@@ -101,6 +131,7 @@ static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, stru
     const int64_t us = h->shared.o.clock->mono_us(h->shared.o.clock) - x->start_us;
     metric_request(h->shared.o.metric, r->route, r->status, (double)us * 1e-6);
     x->replied = true;
+    seat(h, c, HTTP_SEAT_SENT);
     return ok;
 }
 
@@ -117,7 +148,7 @@ static enum MHD_Result too_large(struct http *h, struct MHD_Connection *c, struc
     struct http_reply r = {.body = &x->reply};
     (void)http_methods(&h->shared, str_from(path), &r.route);
     (void)snprintf(text, sizeof text, "the body is longer than serving.max_body_bytes=%lld",
-                   (long long)h->shared.o.conf->serving_max_body);
+                   (long long)conf_now(&h->shared.o.conf->serving_max_body));
     x->too_large = true;
     http_error(&r, 413, "too_large", text);
     return send_reply(h, c, x, &r);
@@ -129,8 +160,10 @@ static enum MHD_Result begin(struct http *h, struct MHD_Connection *c, const cha
     struct exchange *x = exchange_get(h);
     if (x == NULL) return MHD_NO;
     *at = x;
+    seat(h, c, HTTP_SEAT_READS);
     const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
-    if (length != NULL && strtoull(length, NULL, 10) > (unsigned long long)h->shared.o.conf->serving_max_body)
+    if (length != NULL &&
+        strtoull(length, NULL, 10) > (unsigned long long)conf_now(&h->shared.o.conf->serving_max_body))
         return too_large(h, c, x, path);
     return MHD_YES;
 }
@@ -138,8 +171,7 @@ static enum MHD_Result begin(struct http *h, struct MHD_Connection *c, const cha
 /* Takes a piece of the body; past the limit it is read on, up to as much again, so that the client gets its answer. */
 static enum MHD_Result gather(struct http *h, struct exchange *x, const char *p, size_t *n)
 {
-    const size_t limit = (size_t)h->shared.o.conf->serving_max_body;
-    if (h->shared.o.clock->mono_us(h->shared.o.clock) - x->start_us > REQUEST_US) return MHD_NO;
+    const size_t limit = (size_t)conf_now(&h->shared.o.conf->serving_max_body);
     if (x->body.n + *n > 2 * limit) return MHD_NO;
     buf_put(&x->body, p, *n);
     x->too_large = x->body.n > limit;
@@ -160,14 +192,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     }
     if (*n_upload > 0) return gather(h, x, upload, n_upload);
     if (x->too_large) return too_large(h, c, x, path);
+    seat(h, c, HTTP_SEAT_ANSWERED);
     x->start_us = h->shared.o.clock->mono_us(h->shared.o.clock);
     const struct http_request q = {
         str_from(method), str_from(path), {(const char *)x->body.p, x->body.n}, bearer_of(c)};
     struct http_reply r = {.body = &x->reply};
     http_answer(&h->shared, &q, &r);
-    struct MHD_Daemon *d = atomic_load(&h->daemon);
-    const union MHD_DaemonInfo *info = d ? MHD_get_daemon_info(d, MHD_DAEMON_INFO_CURRENT_CONNECTIONS) : NULL;
-    if (info != NULL) metric_set(h->shared.o.metric, METRIC_CONNECTIONS, info->num_connections);
     return send_reply(h, c, x, &r);
 }
 
@@ -242,17 +272,24 @@ static enum status start(struct http *h, int fd, struct err *e)
 {
     const struct conf *c = h->shared.o.conf;
     const unsigned threads = (unsigned)c->serving_threads;
-    const unsigned connections =
-        (unsigned)c->serving_connections > threads ? (unsigned)c->serving_connections : threads;
+    const unsigned most = (unsigned)c->serving_connections;
     const unsigned pool = threads > 1 ? threads : 0; /* one thread is no pool */
-    struct MHD_Daemon *d = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES, MHD_OPTION_THREAD_POOL_SIZE, pool,
-        MHD_OPTION_NOTIFY_COMPLETED, completed, h, MHD_OPTION_END);
-    atomic_store(&h->daemon, d);
-    if (d != NULL) return STATUS_OK;
-    return ERR_SET(e, STATUS_IO, "http: the server cannot be started on %s:%d", h->host, h->port);
+    h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
+                                 on_request, h, MHD_OPTION_CONNECTION_LIMIT, most + threads * SPARE_CONNECTIONS,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                 (size_t)HEADERS_BYTES, MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_NOTIFY_COMPLETED,
+                                 completed, h, MHD_OPTION_NOTIFY_CONNECTION, came_or_went, h, MHD_OPTION_END);
+    if (h->daemon == NULL)
+        return ERR_SET(e, STATUS_IO, "http: the server cannot be started on %s:%d", h->host, h->port);
+    const struct http_door_options o = {.listen_fd = fd,
+                                        .most = most,
+                                        .clock = h->shared.o.clock,
+                                        .metric = h->shared.o.metric,
+                                        .hand_over = hand_over,
+                                        .user = h};
+    const enum status st = http_door_open(&h->door, &o, e);
+    if (st != STATUS_OK) MHD_stop_daemon(h->daemon);
+    return st;
 }
 
 static void free_all(struct http *h)
@@ -296,16 +333,23 @@ out:
     return st;
 }
 
+static void pause_ms(int64_t ms)
+{
+    (void)nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000}, NULL);
+}
+
+/* Health says no first, while all is answered as before (each answer closes its connection); then nobody comes in any
+ * more; then who is in gets the rest of the time. */
 void http_close(struct http *h, int64_t drain_ms)
 {
     if (h == NULL) return;
+    int64_t left_ms = drain_ms - drain_ms / LEAD_PART;
     atomic_store(&h->shared.draining, true);
-    const int fd = MHD_quiesce_daemon(h->daemon); /* ours again: nobody accepts from it any more */
-    if (fd >= 0) (void)shutdown(fd, SHUT_RDWR);   /* and nobody gets into its queue */
-    for (int64_t ms = 0; ms < drain_ms && atomic_load(&h->under_way) > 0; ms += 5)
-        (void)nanosleep(&(struct timespec){0, 5000000}, NULL);
-    MHD_stop_daemon(h->daemon);
-    if (fd >= 0) (void)close(fd);
+    pause_ms(drain_ms / LEAD_PART);
+    http_door_shut(h->door);
+    for (; left_ms > 0 && !http_door_quiet(h->door, LINGER_MS); left_ms -= WAIT_MS) pause_ms(WAIT_MS);
+    MHD_stop_daemon(h->daemon); /* those that are still in leave now */
+    http_door_close(h->door);
     free_all(h);
 }
 

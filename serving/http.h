@@ -34,7 +34,9 @@ struct http;
 /* Listens on serving.listen; all of o is borrowed.  IO names the address; INVALID: a malformed address or an empty token
  * file; UNSUPPORTED, OOM. */
 enum status http_open(struct http **out, const struct http_options *o, struct err *e) MUST_CHECK;
-/* No new connections; requests under way get at most drain_ms; then the end.  NULL is fine. */
+/* Goes down in order within drain_ms (and the time of the scoring under way): an eighth of it health is not ready while
+ * connections are taken still, so that balancers see it; then the listening socket closes, what was sent by then is
+ * answered, and kept connections are closed with their last answer or when they are silent.  NULL is fine. */
 void http_close(struct http *h, int64_t drain_ms);
 const char *http_address(const struct http *h); /* "127.0.0.1" */
 int http_port(const struct http *h);            /* the one in use, when port 0 was asked for */

@@ -137,13 +137,16 @@ static void live(struct http_shared *s, const struct http_request *q, struct htt
 
 static void ready(struct http_shared *s, const struct http_request *q, struct http_reply *r)
 {
+    struct err e = {0};
     (void)q;
-    if (atomic_load(&s->draining))
+    if (atomic_load(&s->draining)) {
         http_error(r, 503, "draining", "the scorer is going down");
-    else if (!score_ready(s->o.score))
-        http_error(r, 503, "no_model", "no version is in force yet");
-    else
-        buf_printf(r->body, "{\"ready\":true}");
+    } else if (!score_ready(s->o.score)) {
+        score_why_not(s->o.score, &e);
+        http_error(r, 503, "no_model", e.text);
+    } else {
+        score_write_health(s->o.score, r->body);
+    }
 }
 
 static void model_ready(struct http_shared *s, const struct http_request *q, struct http_reply *r)

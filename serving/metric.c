@@ -4,6 +4,7 @@
 #include "schemas/event_json.h"
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,11 @@ static const struct described job[] = {
 };
 static const char *const routes[METRIC_ROUTES] = {"rerank", "events",  "models", "infer", "metadata",
                                                   "health", "metrics", "page",   "other"};
+static const char *const fetches[] = {
+#define X(id, label) label,
+    METRIC_FETCH_LIST(X)
+#undef X
+};
 static const char *const kinds[] = {"counter", "gauge"};
 
 struct timed {
@@ -37,7 +43,8 @@ struct timed {
 struct metric {
     atomic_uint_fast64_t values[METRIC_COUNT]; /* counters as they are, gauges as the bits of a double */
     atomic_uint_fast64_t by_code[METRIC_ROUTES][CODES];
-    struct timed timed[METRIC_ROUTES];
+    struct timed timed[METRIC_ROUTES], hand_wait;
+    atomic_uint_fast64_t fetch_failures[METRIC_FETCH_COUNT];
     pthread_mutex_t lock; /* of what follows */
     uint64_t n_fresh;
     double fresh[METRIC_FRESHNESS];
@@ -81,16 +88,41 @@ double metric_get(const struct metric *m, enum metric_id id)
     return value;
 }
 
-void metric_request(struct metric *m, enum metric_route route, int status, double seconds)
+static void count_time(struct timed *t, double seconds)
 {
-    struct timed *t = &m->timed[route];
-    size_t c = 0, b = 0;
-    while (c < CODES - 1 && codes[c] != status) c++;
+    size_t b = 0;
     while (b < BUCKETS && seconds > bounds[b]) b++;
-    atomic_fetch_add_explicit(&m->by_code[route][c], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&t->buckets[b], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&t->sum_us, (uint64_t)(seconds > 0 ? seconds * 1e6 : 0), memory_order_relaxed);
     atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
+}
+
+void metric_request(struct metric *m, enum metric_route route, int status, double seconds)
+{
+    size_t c = 0;
+    while (c < CODES - 1 && codes[c] != status) c++;
+    atomic_fetch_add_explicit(&m->by_code[route][c], 1, memory_order_relaxed);
+    count_time(&m->timed[route], seconds);
+}
+
+void metric_hand_wait(struct metric *m, double seconds)
+{
+    const double ms = seconds > 0 ? seconds * 1e3 : 0;
+    uint64_t bits, most = atomic_load(&m->values[METRIC_HAND_WAIT_MAX_MS]);
+    memcpy(&bits, &ms, sizeof bits); /* doubles of 0 and more are ordered as their bits are */
+    while (bits > most && !atomic_compare_exchange_weak(&m->values[METRIC_HAND_WAIT_MAX_MS], &most, bits)) {
+    }
+    count_time(&m->hand_wait, seconds);
+}
+
+void metric_fetch_failure(struct metric *m, enum metric_fetch reason)
+{
+    atomic_fetch_add_explicit(&m->fetch_failures[reason], 1, memory_order_relaxed);
+}
+
+const char *metric_fetch_name(enum metric_fetch reason)
+{
+    return reason < METRIC_FETCH_COUNT ? fetches[reason] : "?";
 }
 
 uint64_t metric_requests(const struct metric *m)
@@ -133,6 +165,29 @@ static void write_head(struct buf *b, const char *name, const char *kind, const 
     buf_printf(b, "# HELP freshet_%s %s\n# TYPE freshet_%s %s\n", name, text, name, kind);
 }
 
+/* route NULL: no label of its own. */
+static void write_times(const struct timed *t, const char *name, const char *route, struct buf *b)
+{
+    char label[40] = "", more[44] = "";
+    uint64_t below = 0;
+    if (route != NULL) {
+        (void)snprintf(label, sizeof label, "{route=\"%s\"}", route);
+        (void)snprintf(more, sizeof more, "route=\"%s\",", route);
+    }
+    for (int i = 0; i <= BUCKETS; i++) {
+        below += atomic_load_explicit(&t->buckets[i], memory_order_relaxed);
+        buf_printf(b, "freshet_%s_bucket{%sle=\"", name, more);
+        if (i < BUCKETS)
+            buf_printf(b, "%g", bounds[i]);
+        else
+            buf_printf(b, "+Inf");
+        buf_printf(b, "\"} %llu\n", (unsigned long long)below);
+    }
+    buf_printf(b, "freshet_%s_sum%s %.6f\nfreshet_%s_count%s %llu\n", name, label,
+               (double)atomic_load_explicit(&t->sum_us, memory_order_relaxed) * 1e-6, name, label,
+               (unsigned long long)below);
+}
+
 static void write_requests(const struct metric *m, struct buf *b)
 {
     write_head(b, "http_requests_total", "counter", "requests answered, by route and status");
@@ -144,25 +199,19 @@ static void write_requests(const struct metric *m, struct buf *b)
                            (unsigned long long)n);
         }
     write_head(b, "http_request_seconds", "histogram", "time from a request's last byte to its answer, by route");
-    for (int r = 0; r < METRIC_ROUTES; r++) {
-        const struct timed *t = &m->timed[r];
-        uint64_t below = 0;
-        if (atomic_load_explicit(&t->count, memory_order_relaxed) == 0 && r != METRIC_ROUTE_RERANK) continue;
-        for (int i = 0; i <= BUCKETS; i++) {
-            below += atomic_load_explicit(&t->buckets[i], memory_order_relaxed);
-            buf_printf(b, "freshet_http_request_seconds_bucket{route=\"%s\",le=\"", routes[r]);
-            if (i < BUCKETS)
-                buf_printf(b, "%g", bounds[i]);
-            else
-                buf_printf(b, "+Inf");
-            buf_printf(b, "\"} %llu\n", (unsigned long long)below);
-        }
-        buf_printf(b,
-                   "freshet_http_request_seconds_sum{route=\"%s\"} "
-                   "%.6f\nfreshet_http_request_seconds_count{route=\"%s\"} %llu\n",
-                   routes[r], (double)atomic_load_explicit(&t->sum_us, memory_order_relaxed) * 1e-6, routes[r],
-                   (unsigned long long)below);
-    }
+    for (int r = 0; r < METRIC_ROUTES; r++)
+        if (atomic_load_explicit(&m->timed[r].count, memory_order_relaxed) > 0 || r == METRIC_ROUTE_RERANK)
+            write_times(&m->timed[r], "http_request_seconds", routes[r], b);
+}
+
+static void write_scorer(const struct metric *m, struct buf *b)
+{
+    write_head(b, "fetch_failures_total", "counter", "versions that could not be had, by reason");
+    for (int i = 0; i < METRIC_FETCH_COUNT; i++)
+        buf_printf(b, "freshet_fetch_failures_total{reason=\"%s\"} %llu\n", fetches[i],
+                   (unsigned long long)atomic_load_explicit(&m->fetch_failures[i], memory_order_relaxed));
+    write_head(b, "hand_wait_seconds", "histogram", "time that requests waited for a free hand, swaps included");
+    write_times(&m->hand_wait, "hand_wait_seconds", NULL, b);
 }
 
 void metric_write_prometheus(const struct metric *m, struct buf *b)
@@ -173,6 +222,7 @@ void metric_write_prometheus(const struct metric *m, struct buf *b)
         event_json_number(b, metric_get(m, (enum metric_id)i));
         buf_printf(b, "\n");
     }
+    write_scorer(m, b);
     write_requests(m, b);
 }
 
@@ -198,6 +248,8 @@ void metric_write_document(struct buf *b)
     write_rows(b, scorer, sizeof scorer / sizeof *scorer, "freshet_");
     buf_printf(
         b,
+        "| `freshet_fetch_failures_total{reason}` | counter | tries | versions that could not be had, by reason |\n"
+        "| `freshet_hand_wait_seconds` | histogram | s | time that requests waited for a free hand, swaps included |\n"
         "| `freshet_http_requests_total{route,code}` | counter | requests | requests answered, by route and status |\n"
         "| `freshet_http_request_seconds{route}` | histogram | s | time from a request's last byte to its answer |\n");
 }

@@ -59,6 +59,10 @@
     X(VERSION_AGE_MS, "version_age_ms", GAUGE, "ms", "since that version was published")                               \
     X(VERSIONS_LOADED, "versions_loaded_total", COUNTER, "versions", "versions verified and put in force")             \
     X(VERSIONS_REFUSED, "versions_refused_total", COUNTER, "versions", "versions that failed a check")                 \
+    X(VERSIONS_SUPERSEDED, "versions_superseded_total", COUNTER, "versions", "versions that a newer one replaced while they were read") \
+    X(REFUSED_VERSION, "refused_version", GAUGE, "1", "version that is refused and tried again; 0: none")              \
+    X(FETCH_FAILURES, "fetch_failures", GAUGE, "tries", "failures in a row of looking for or taking the newest version") \
+    X(HAND_WAIT_MAX_MS, "hand_wait_max_ms", GAUGE, "ms", "longest that a request waited for a free hand, swaps included") \
     X(LOAD_MS, "version_load_ms", GAUGE, "ms", "fetching and verifying the newest version")                            \
     X(FRESHNESS_P50_MS, "freshness_p50_ms", GAUGE, "ms", "last settling event of a version to its first response, median") \
     X(FRESHNESS_P99_MS, "freshness_p99_ms", GAUGE, "ms", "the same, 99th percentile")                                  \
@@ -75,8 +79,21 @@
     X(RECORD_BYTES, "record_bytes", GAUGE, "bytes", "decoded records in memory (estimate)")                            \
     X(SERVED_DROPPED, "served_dropped_total", COUNTER, "answers", "answers not logged to fr:m:served (full queue, no Redis)") \
     X(EVENTS_ACCEPTED, "events_accepted_total", COUNTER, "events", "events taken by /v1/events")                       \
-    X(CONNECTIONS, "connections", GAUGE, "connections", "open connections")
+    X(CONNECTIONS, "connections", GAUGE, "connections", "open connections")                                            \
+    X(CONNECTIONS_REFUSED, "connections_refused_total", COUNTER, "connections", "answered 503 at the door: serving.max_connections") \
+    X(CONNECTIONS_ENDED, "connections_ended_total", COUNTER, "connections", "ended because they dawdled or made room for another")
+/* id, label: why a version could not be had: fetch_failures_total{reason} */
+#define METRIC_FETCH_LIST(X)                                                                                           \
+    X(REDIS, "redis") X(MEMORY, "memory") X(CURRENT, "current") X(MANIFEST, "manifest") X(BASE, "base")                \
+    X(CHUNK, "chunk") X(FILE, "file") X(PARAMETERS, "parameters") X(PROBE, "probe")
 /* clang-format on */
+
+enum metric_fetch {
+#define X(id, label) METRIC_FETCH_##id,
+    METRIC_FETCH_LIST(X)
+#undef X
+        METRIC_FETCH_COUNT
+};
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
 enum metric_id {
@@ -108,6 +125,10 @@ void metric_set(struct metric *m, enum metric_id id, double value); /* gauges */
 double metric_get(const struct metric *m, enum metric_id id);
 void metric_request(struct metric *m, enum metric_route route, int status, double seconds);
 uint64_t metric_requests(const struct metric *m); /* all so far */
+void metric_fetch_failure(struct metric *m, enum metric_fetch reason);
+const char *metric_fetch_name(enum metric_fetch reason); /* "chunk" */
+/* A request waited this long for a free hand: hand_wait_seconds and HAND_WAIT_MAX_MS. */
+void metric_hand_wait(struct metric *m, double seconds);
 /* One version's freshness; sets FRESHNESS_P50_MS and _P99_MS from the newest METRIC_FRESHNESS versions. */
 #define METRIC_FRESHNESS 512
 void metric_freshness(struct metric *m, double ms);

@@ -60,6 +60,7 @@ enum status score_open(struct score **out, const struct conf *c, struct clock *c
     s->clock = clock;
     s->metric = m;
     s->opened_wall_ms = clock->wall_ms(clock);
+    s->report.status = STATUS_AGAIN;
     st = make_locks(s, e);
     if (st != STATUS_OK) {
         mem_free(s);
@@ -122,11 +123,17 @@ static struct score_hand *newest_in(struct score *s)
 
 struct score_hand *score_borrow(struct score *s)
 {
+    int64_t from_us = 0, waited_us = 0;
     struct score_hand *h;
     (void)pthread_mutex_lock(&s->lock);
-    while ((h = newest_in(s)) == NULL) (void)pthread_cond_wait(&s->returned, &s->lock);
+    while ((h = newest_in(s)) == NULL) {
+        if (from_us == 0) from_us = s->clock->mono_us(s->clock);
+        (void)pthread_cond_wait(&s->returned, &s->lock);
+    }
     h->out = true;
     (void)pthread_mutex_unlock(&s->lock);
+    if (from_us != 0) waited_us = s->clock->mono_us(s->clock) - from_us;
+    metric_hand_wait(s->metric, (double)waited_us * 1e-6);
     return h;
 }
 
@@ -170,6 +177,7 @@ enum status score_bind_all(struct score *s, struct err *e)
         h->order = h->version ? order : 0;
         score_return(s, h);
     }
+    s->bind_again = st != STATUS_OK;
     slot_release(s->slot, v);
     (void)slot_reap(s->slot);
     return st;
@@ -182,16 +190,34 @@ enum status score_offer(struct score *s, struct slot_version *take_v, struct err
     return score_bind_all(s, e);
 }
 
+/* What came of a look, for metrics and health. */
+static void note(struct score *s, enum status st)
+{
+    struct fetch_report r;
+    fetch_report(s->fetch, &r);
+    if (r.total != s->report.total) {
+        metric_fetch_failure(s->metric, r.reason);
+        if (r.reason != METRIC_FETCH_REDIS) metric_add(s->metric, METRIC_VERSIONS_REFUSED, 1);
+    }
+    metric_add(s->metric, METRIC_VERSIONS_SUPERSEDED, r.superseded - s->report.superseded);
+    metric_set(s->metric, METRIC_REFUSED_VERSION, (double)r.version);
+    metric_set(s->metric, METRIC_FETCH_FAILURES, (double)r.failures);
+    metric_set(s->metric, METRIC_REDIS_UP, redis_connected(fetch_redis(s->fetch)));
+    if (st != STATUS_IO) atomic_store(&s->away, false);
+    (void)pthread_mutex_lock(&s->lock);
+    s->report = r; /* written by the watch alone */
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 enum status score_look(struct score *s, struct err *e)
 {
     struct slot_version *v = NULL;
-    const int64_t start_us = s->clock->mono_us(s->clock);
     const enum status st = fetch_next(s->fetch, &v, e);
-    if (st == STATUS_CORRUPT || st == STATUS_INVALID) metric_add(s->metric, METRIC_VERSIONS_REFUSED, 1);
-    metric_set(s->metric, METRIC_REDIS_UP, redis_connected(fetch_redis(s->fetch)));
+    note(s, st);
+    if (st != STATUS_OK && s->bind_again) return score_bind_all(s, e);
     if (st != STATUS_OK) return st;
     const struct publish_manifest *m = &v->manifest;
-    const double ms = (double)(s->clock->mono_us(s->clock) - start_us) * 1e-3;
+    const double ms = (double)v->load_us * 1e-3;
     metric_set(s->metric, METRIC_LOAD_MS, ms);
     log_info("version", "version=%llu sha256=%s examples=%llu load_ms=%.1f", (unsigned long long)m->version, m->sha256,
              (unsigned long long)m->examples, ms);
@@ -205,6 +231,61 @@ bool score_ready(struct score *s)
     struct slot_version *v = slot_acquire(s->slot);
     slot_release(s->slot, v);
     return v != NULL;
+}
+
+static void copy_report(struct score *s, struct fetch_report *r)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    *r = s->report;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void score_why_not(struct score *s, struct err *e)
+{
+    struct fetch_report r;
+    copy_report(s, &r);
+    if (r.failures == 0)
+        (void)ERR_SET(e, STATUS_NOT_FOUND, "model %s has no version yet: %s", s->conf->model_name,
+                      r.status == STATUS_AGAIN ? "the scorer is starting" : "the learner has published none");
+    else if (r.reason == METRIC_FETCH_REDIS)
+        (void)ERR_SET(e, STATUS_NOT_FOUND, "model %s has no version yet: Redis is away", s->conf->model_name);
+    else
+        (void)ERR_SET(e, STATUS_NOT_FOUND,
+                      "model %s has no version yet: version %llu was refused (%s); GET /v1/models says why",
+                      s->conf->model_name, (unsigned long long)r.version, metric_fetch_name(r.reason));
+}
+
+/* "fetch":{…}: what keeps the newest version out; text: with the sentence, which may name what is not everybody's. */
+static void write_fetch(struct score *s, bool text, struct buf *b)
+{
+    struct fetch_report r;
+    copy_report(s, &r);
+    const bool bad = r.failures > 0;
+    const char *good = r.status == STATUS_OK ? "ok" : r.status == STATUS_NOT_FOUND ? "nothing_published" : "starting";
+    buf_printf(b, "\"fetch\":{\"state\":\"%s\"",
+               !bad                             ? good
+               : r.reason == METRIC_FETCH_REDIS ? "redis_away"
+                                                : "refused");
+    if (bad) {
+        buf_printf(b, ",\"reason\":\"%s\",\"failures\":%llu,\"retry_ms\":%lld", metric_fetch_name(r.reason),
+                   (unsigned long long)r.failures, (long long)r.retry_ms);
+        if (r.version != 0) buf_printf(b, ",\"version\":%llu", (unsigned long long)r.version);
+        if (text) buf_printf(b, ",\"message\":"), event_json_string(b, str_from(r.text));
+    }
+    buf_printf(b, "}");
+}
+
+void score_write_health(struct score *s, struct buf *b)
+{
+    struct slot_version *v = slot_acquire(s->slot);
+    buf_printf(b, "{\"ready\":%s", v ? "true" : "false");
+    if (v != NULL)
+        buf_printf(b, ",\"version\":%llu,\"age_ms\":%lld", (unsigned long long)v->manifest.version,
+                   (long long)(s->clock->wall_ms(s->clock) - v->manifest.published_wall_ms));
+    buf_printf(b, ",");
+    write_fetch(s, false, b);
+    buf_printf(b, "}");
+    slot_release(s->slot, v);
 }
 
 const char *score_model_name(const struct score *s)
@@ -241,7 +322,9 @@ void score_write_models(struct score *s, struct buf *b)
         }
         buf_printf(b, "]}");
     }
-    buf_printf(b, "]}");
+    buf_printf(b, "],");
+    write_fetch(s, true, b);
+    buf_printf(b, "}");
     slot_release(s->slot, v);
 }
 

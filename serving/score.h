@@ -59,10 +59,15 @@ void score_write_answer(const struct score_hand *h, const struct score_answer *a
 /* After the reply is made: freshness, counters, the stream of served answers (dropped and counted when its queue is full). */
 void score_answered(struct score_hand *h, const struct score_answer *a);
 
-/* {"models":[{"name","version","sha256",…}]}; an empty list while there is no version. */
+/* {"models":[{"name","version","sha256",…}],"fetch":{"state",…}}; an empty list while there is no version.  fetch says what
+ * keeps a newer version out: state starting, ok, nothing_published, redis_away or refused, with reason, failures in a row and the
+ * time until the next try. */
 void score_write_models(struct score *s, struct buf *b);
+void score_write_health(struct score *s, struct buf *b); /* {"ready","version","age_ms","fetch":{…}}, for everybody */
+void score_why_not(struct score *s, struct err *e);      /* NOT_FOUND: why there is no version yet */
 void score_write_metadata(struct score *s, struct buf *b); /* Open Inference Protocol: model metadata */
-bool score_ready(struct score *s);                         /* a version is in force */
+uint64_t score_looks(struct score *s); /* of the watch thread for versions, good or failed: it lives */
+bool score_ready(struct score *s);     /* a version is in force */
 const char *score_model_name(const struct score *s);
 void score_update_gauges(struct score *s); /* before /metrics is written */
 #endif

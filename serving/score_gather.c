@@ -69,6 +69,11 @@ static enum status ask(struct score_hand *h, const struct wanted *w, size_t n, c
     return ERR_SET(e, STATUS_IO, "redis %s: MGET of %zu keys answered something else", redis_name(h->redis), n);
 }
 
+static bool may_ask(const struct score_hand *h)
+{
+    return !atomic_load(&h->s->away);
+}
+
 /* One record; a damaged one counts as unknown, with a line in the log. */
 static enum status take(struct score_hand *h, const struct wanted *w, const struct redis_reply *value)
 {
@@ -92,9 +97,12 @@ enum status score_gather(struct score_hand *h, struct score_found *f, struct err
     struct score_records_stats before, after;
     TRY(list_wanted(h, f, &w, &n, e));
     score_records_stats(h->s->records, &before);
-    const enum status st = ask(h, w, n, &reply, e);
+    const bool tries = may_ask(h) && redis_retry_ms(h->redis) == 0;
+    const enum status st =
+        may_ask(h) ? ask(h, w, n, &reply, e) : ERR_SET(e, STATUS_IO, "redis %s is away", redis_name(h->redis));
     if (st == STATUS_OOM) return st;
     f->away = st != STATUS_OK;
+    if (f->away && tries) atomic_store(&h->s->away, true); /* others need not find out too: it may take a time-out */
     if (f->away) log_limited(LOG_WARN, "degraded", "%s", e ? e->text : status_text(st));
     for (size_t i = 0; i < n; i++) {
         if (f->away)
@@ -149,7 +157,8 @@ enum status score_gather_states(struct score_hand *h, struct err *e)
     for (uint32_t i = 0; i < s->n_sentences; i++)
         if (!state_has(h->s->states, s->sentences[i].hash)) missing[n++] = s->sentences[i].hash;
     if (n == 0) return STATUS_OK;
-    const enum status st = redis_connected(h->redis) ? ask_states(h, missing, n, &reply, NULL) : STATUS_IO;
+    const enum status st =
+        redis_connected(h->redis) && may_ask(h) ? ask_states(h, missing, n, &reply, NULL) : STATUS_IO;
     if (st == STATUS_OOM) return no_memory(e);
     for (size_t i = 0; i < n && st == STATUS_OK; i++) fetched += take_state(h, missing[i], &reply->items[i]);
     metric_add(h->s->metric, METRIC_STATES_FETCHED, fetched);

@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "featurize/catalogue.h"
+#include "schemas/conf_live.h"
 #include "schemas/event_json.h"
 #include "serving/score_private.h"
 #include <math.h>
@@ -197,7 +198,7 @@ static enum status rank(struct score_hand *h, const float *logits, const float *
     struct score_answer *a = &h->answer;
     const uint32_t K = h->request.n_items;
     const float *text = h->s->text_part != SIZE_MAX ? parts + h->s->text_part * K : NULL;
-    const bool staged = text != NULL && (uint64_t)h->s->conf->serving_joint_top < K;
+    const bool staged = text != NULL && h->joint_top < K;
     struct order *o = arena_alloc(&h->arena, K, sizeof *o);
     a->n = h->request.limit;
     a->items = arena_alloc(&h->arena, a->n, sizeof *a->items);
@@ -233,10 +234,11 @@ static enum status run(struct score_hand *h, struct err *e)
     float *logits = arena_alloc(&h->arena, K, sizeof *logits),
           *parts = arena_alloc(&h->arena, n_parts * K, sizeof *parts);
     if (logits == NULL || parts == NULL) return no_memory(e);
+    h->joint_top = (uint32_t)conf_now(&h->s->conf->serving_joint_top); /* one value for the whole request */
     TRY(score_gather(h, &f, e));
     TRY(fill(h, &f, e));
     if (h->s->states != NULL) TRY(score_gather_states(h, e));
-    TRY(model_score(h->run, h->slate, (uint32_t)h->s->conf->serving_joint_top, logits, parts, e));
+    TRY(model_score(h->run, h->slate, h->joint_top, logits, parts, e));
     a->part_logits = parts;
     a->n_parts = (uint32_t)n_parts;
     a->features = features_hash(h->slate);
@@ -254,9 +256,10 @@ enum status score_rank(struct score_hand *h, const struct score_answer **out, st
     arena_reset(&h->arena);
     drop_own(h);
     memset(&h->answer, 0, sizeof h->answer);
-    if (h->version == NULL)
-        return ERR_SET(e, STATUS_NOT_FOUND, "model %s has no version yet; the learner has published none",
-                       h->s->conf->model_name);
+    if (h->version == NULL) {
+        score_why_not(h->s, e);
+        return STATUS_NOT_FOUND;
+    }
     const enum status st = run(h, e);
     redis_clear(h->redis);
     score_let_go(h);

@@ -1,6 +1,7 @@
 /* score_infer.c - tensors of strings to ids, scores back into input order. */
 #include "serving/score_infer.h"
 #include "base/hash.h"
+#include "schemas/conf_live.h"
 #include "schemas/event_json.h"
 #include <jansson.h>
 #include <string.h>
@@ -70,7 +71,7 @@ static enum status get_inputs(struct score_request *q, const json_t *inputs, con
             TRY(get_tensor(q, in, name, 1, &t, e));
             q->user = t.data[0];
         } else if (name != NULL && strcmp(name, "items") == 0 && q->items == NULL) {
-            TRY(get_tensor(q, in, name, (size_t)c->serving_max_items, &t, e));
+            TRY(get_tensor(q, in, name, (size_t)conf_now(&c->serving_max_items), &t, e));
             q->items = arena_alloc(&q->arena, t.n, sizeof *q->items);
             if (q->items == NULL) return ERR_SET(e, STATUS_OOM, "the request needs more memory than there is");
             q->n_items = (uint32_t)t.n;

@@ -31,6 +31,7 @@ struct score_hand {
     struct rand rand;
     struct score_request request;
     struct score_answer answer;
+    uint32_t joint_top; /* serving.joint_top as it was when the request came */
     /* scratch of one request */
     struct arena arena;
     const struct score_record **held;
@@ -63,10 +64,15 @@ struct score {
     struct score_hand *hands;
     size_t n_hands;
     uint64_t bindings;
+    struct fetch_report report; /* the newest, copied for the request threads */
+
+    bool bind_again;  /* watch's: a hand could not be bound to the version in force */
+    atomic_bool away; /* a hand found Redis away: nobody asks it until the watch has reached it again */
 
     pthread_t watch, logger;
     bool watching, logging;
     atomic_bool stopping;
+    _Atomic uint64_t looks; /* of the watch thread */
     pthread_cond_t stop; /* with lock */
     uint64_t freshness_written;
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "featurize/describe.h"
+#include "schemas/conf_live.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -177,9 +178,10 @@ static enum status get_items(struct parsing *p, json_t *v)
     if (!json_is_array(v)) return ERR_SET(p->e, STATUS_INVALID, "items must be a list of ids or objects");
     const size_t n = json_array_size(v);
     if (n == 0) return ERR_SET(p->e, STATUS_INVALID, "items is empty");
-    if (n > (size_t)p->c->serving_max_items)
+    const int64_t most = conf_now(&p->c->serving_max_items);
+    if (n > (size_t)most)
         return ERR_SET(p->e, STATUS_FULL, "items lists %zu candidates; serving.max_items allows %lld", n,
-                       (long long)p->c->serving_max_items);
+                       (long long)most);
     q->items = arena_alloc(&q->arena, n, sizeof *q->items);
     if (q->items == NULL) return no_memory(p);
     q->n_items = (uint32_t)n;

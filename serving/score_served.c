@@ -5,6 +5,7 @@
  */
 #include "base/log.h"
 #include "base/mem.h"
+#include "schemas/conf_live.h"
 #include "schemas/event_json.h"
 #include "schemas/key.h"
 #include "serving/score_private.h"
@@ -18,7 +19,6 @@
 
 enum status score_served_open(struct score *s, struct err *e)
 {
-    if (s->conf->serving_served_max == 0) return STATUS_OK;
     s->entries = mem_calloc(SCORE_SERVED_QUEUE, sizeof *s->entries);
     if (s->entries == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for the log of answers");
     TRY(queue_new(&s->served, SCORE_SERVED_QUEUE + 1, e));
@@ -81,7 +81,7 @@ void score_served_put(struct score_hand *h, const struct score_answer *a)
 {
     struct score *s = h->s;
     void *free_one = NULL;
-    if (s->served == NULL) return;
+    if (conf_now(&s->conf->serving_served_max) == 0) return;
     if (queue_pop_for(s->spare, &free_one, 0) != STATUS_OK) {
         metric_add(s->metric, METRIC_SERVED_DROPPED, 1);
         return;
@@ -113,7 +113,7 @@ static enum status append(struct score *s, const struct score_served *x, struct 
     const char *at = (const char *)x->text.p;
     size_t n = 0;
     (void)key_served(key, s->conf->model_name);
-    (void)snprintf(most, sizeof most, "%lld", (long long)s->conf->serving_served_max);
+    (void)snprintf(most, sizeof most, "%lld", (long long)conf_now(&s->conf->serving_served_max));
     args[n++] = STR("XADD"), args[n++] = str_from(key), args[n++] = STR("MAXLEN"), args[n++] = STR("~");
     args[n++] = str_from(most), args[n++] = STR("*");
     for (size_t i = 0; i < 2 * x->n && n < FIELDS_MAX + 6; i++) {
@@ -157,7 +157,6 @@ static void *logger(void *arg)
 
 enum status score_served_start(struct score *s, struct err *e)
 {
-    if (s->served == NULL) return STATUS_OK;
     if (pthread_create(&s->logger, NULL, logger, s) != 0)
         return ERR_SET(e, STATUS_OOM, "scorer: no thread can be started");
     s->logging = true;

@@ -1,9 +1,12 @@
 /* score_watch.c - the thread that looks for versions every serving.poll_ms, and writes freshness back for the dashboards. */
 #include "base/log.h"
+#include "schemas/conf_live.h"
 #include "schemas/key.h"
 #include "serving/score_private.h"
 #include <stdio.h>
 #include <time.h>
+
+#define AWAY_POLL_MS 100
 
 /* New figures since the last write: HSET fr:m:metrics freshness_*. */
 static void write_freshness(struct score *s)
@@ -32,22 +35,32 @@ static bool pause_ms(struct score *s, int64_t ms)
     t.tv_nsec += (long)(ms % 1000) * 1000000;
     if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
     (void)pthread_mutex_lock(&s->lock);
-    if (!atomic_load(&s->stopping)) (void)pthread_cond_timedwait(&s->stop, &s->lock, &t);
+    if (ms > 0 && !atomic_load(&s->stopping)) (void)pthread_cond_timedwait(&s->stop, &s->lock, &t);
     (void)pthread_mutex_unlock(&s->lock);
     return !atomic_load(&s->stopping);
+}
+
+/* Until the next look: none after a version, since another may have come meanwhile; a short one while hands wait for Redis. */
+static int64_t next_ms(struct score *s, enum status st)
+{
+    const int64_t poll_ms = conf_now(&s->conf->serving_poll_ms);
+    if (st == STATUS_OK) return 0;
+    return atomic_load(&s->away) && poll_ms > AWAY_POLL_MS ? AWAY_POLL_MS : poll_ms;
 }
 
 static void *watch(void *arg)
 {
     struct score *s = arg;
     struct err e = {0};
+    enum status st;
     do {
-        const enum status st = score_look(s, &e);
+        st = score_look(s, &e);
+        (void)atomic_fetch_add(&s->looks, 1);
         if (st != STATUS_OK && st != STATUS_AGAIN && st != STATUS_NOT_FOUND)
             log_limited(LOG_WARN, "fetch", "%s", e.text);
         write_freshness(s);
         (void)slot_reap(s->slot);
-    } while (pause_ms(s, s->conf->serving_poll_ms));
+    } while (pause_ms(s, next_ms(s, st)));
     return NULL;
 }
 
@@ -66,6 +79,12 @@ void score_watch_stop(struct score *s)
     atomic_store(&s->stopping, true);
     (void)pthread_cond_broadcast(&s->stop);
     (void)pthread_mutex_unlock(&s->lock);
+    fetch_cancel(s->fetch);
     (void)pthread_join(s->watch, NULL);
     s->watching = false;
+}
+
+uint64_t score_looks(struct score *s)
+{
+    return atomic_load(&s->looks);
 }

@@ -5,6 +5,7 @@
  */
 #include "base/hash.h"
 #include "schemas/key.h"
+#include "schemas/weights.h"
 #include "serving/fetch.h"
 #include "tests/support/check.h"
 #include "tests/support/serving_world.h"
@@ -14,7 +15,7 @@
 #include <string.h>
 
 static struct serving_world w;
-static struct clock_fake fake; /* fetch waits a second before it looks at a refused version again: held still here */
+static struct clock_fake fake; /* fetch waits before it looks at a refused version again: held still here */
 static struct model_run *probe;
 static struct redis *redis;
 
@@ -74,7 +75,7 @@ static void expect_refusal(struct fetch *f, enum status st, const char *word)
     if (got != st) fail_msg("%s instead of %s: %s", status_name(got), status_name(st), e.text);
     assert_null(v);
     if (strstr(e.text, word) == NULL) fail_msg("'%s' is not in: %s", word, e.text);
-    clock_fake_advance(&fake, 1001);
+    clock_fake_advance(&fake, FETCH_RETRY_MOST_MS + 1);
 }
 
 static void test_newest_version_is_given_once(void **state)
@@ -281,6 +282,247 @@ static void test_redis_away_is_io_and_then_goes_on(void **state)
     fetch_free(f);
 }
 
+/* --- when it is tried again --------------------------------------------------------------------------------------- */
+
+static void drop_chunk(uint64_t version, uint32_t i)
+{
+    char key[KEY_MAX], command[KEY_MAX + 8], answer[4096];
+    (void)key_chunk(key, "default", version, i);
+    (void)snprintf(command, sizeof command, "DEL %s", key);
+    assert_string_equal(redis_server_ask(&w.redis, answer, command), "1");
+}
+
+static struct fetch_report report_of(const struct fetch *f)
+{
+    struct fetch_report r;
+    fetch_report(f, &r);
+    return r;
+}
+
+static enum status try_next(struct fetch *f)
+{
+    struct slot_version *v = NULL;
+    const enum status st = fetch_next(f, &v, NULL);
+    slot_version_free(v);
+    return st;
+}
+
+static void test_refused_version_is_tried_again_after_a_growing_time(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    int64_t most_ms = 250;
+    serving_world_version(&w, 1);
+    drop_chunk(1, 1);
+    for (uint64_t n = 1; n < 12; n++) {
+        assert_int_equal(try_next(f), STATUS_CORRUPT);
+        const struct fetch_report r = report_of(f);
+        assert_int_equal(r.status, STATUS_CORRUPT);
+        assert_int_equal(r.reason, METRIC_FETCH_CHUNK);
+        assert_int_equal(r.version, 1);
+        assert_int_equal(r.failures, n);
+        assert_int_equal(r.total, n);
+        assert_non_null(strstr(r.text, "chunk 1 has 0 bytes"));
+        assert_true(r.retry_ms >= most_ms / 2 && r.retry_ms <= most_ms); /* half of it is random */
+        clock_fake_advance(&fake, r.retry_ms - 1);
+        assert_int_equal(try_next(f), STATUS_AGAIN); /* not yet, and that is no failure */
+        assert_int_equal(report_of(f).failures, n);
+        clock_fake_advance(&fake, 1);
+        most_ms = 2 * most_ms < FETCH_RETRY_MOST_MS ? 2 * most_ms : FETCH_RETRY_MOST_MS;
+    }
+    char answer[4096];
+    assert_string_equal(redis_server_ask(&w.redis, answer, "XLEN fr:{default}:log"), "2"); /* published; refused once */
+    fetch_free(f);
+}
+
+static void test_another_version_is_taken_at_once_while_one_is_refused(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    serving_world_version(&w, 1);
+    expect_version(f, 1);
+    serving_world_shake(&w, 2);
+    serving_world_version(&w, 2);
+    drop_chunk(2, 0);
+    assert_int_equal(try_next(f), STATUS_CORRUPT);
+    serving_world_shake(&w, 3);
+    serving_world_version(&w, 3);
+    expect_version(f, 3);
+    assert_int_equal(report_of(f).status, STATUS_OK);
+    assert_int_equal(report_of(f).failures, 0);
+    set("fr:{default}:current", "2", 1); /* refused again, then the one that is served: nothing is wrong any more */
+    assert_int_equal(try_next(f), STATUS_CORRUPT);
+    set("fr:{default}:current", "3", 1);
+    assert_int_equal(try_next(f), STATUS_AGAIN);
+    assert_int_equal(report_of(f).status, STATUS_OK);
+    fetch_free(f);
+}
+
+static void test_rollback_to_an_older_version_is_taken(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    struct slot_version *v = NULL;
+    struct err e = {0};
+    char first[HASH_SHA256_HEX];
+    memcpy(first, w.params->sha256, sizeof first);
+    serving_world_version(&w, 1);
+    serving_world_shake(&w, 2);
+    serving_world_version(&w, 2);
+    expect_version(f, 2);
+    set("fr:{default}:current", "1", 1);
+    assert_ok(fetch_next(f, &v, &e), &e);
+    assert_int_equal(v->manifest.version, 1);
+    assert_string_equal(v->manifest.sha256, first);
+    slot_version_free(v);
+    fetch_free(f);
+}
+
+/* A clock that acts at the moment between a manifest and its chunks. */
+static struct clock acting;
+static int calls_until_act;
+static int64_t act_mono(struct clock *c)
+{
+    (void)c;
+    if (calls_until_act > 0 && --calls_until_act == 0) {
+        drop_chunk(2, 0);
+        set("fr:{default}:current", "3", 1);
+    }
+    return fake.mono_us_now;
+}
+static int64_t act_wall(struct clock *c)
+{
+    (void)c;
+    return fake.wall_ms_now;
+}
+
+static void test_version_that_vanishes_while_it_is_read_is_no_failure(void **state)
+{
+    (void)state;
+    struct fetch *f = NULL;
+    struct err e = {0};
+    acting = (struct clock){.wall_ms = act_wall, .mono_us = act_mono};
+    bool seen = false;
+    serving_world_version(&w, 1);
+    serving_world_shake(&w, 2);
+    serving_world_version(&w, 2);
+    serving_world_shake(&w, 3);
+    serving_world_version(&w, 3);
+    const struct str chunk = get("fr:{default}:chunk:2:0");
+    void *copy = malloc(chunk.n);
+    assert_non_null(copy);
+    const size_t n = chunk.n;
+    memcpy(copy, chunk.p, n);
+    for (int at = 1; at < 12; at++) { /* whichever call of the clock lies in between */
+        set("fr:{default}:chunk:2:0", copy, n);
+        set("fr:{default}:current", "2", 1);
+        assert_ok(fetch_new(&f, w.shop.conf, &acting, w.model, probe, w.shop.feat, &e), &e);
+        calls_until_act = at;
+        struct slot_version *v = NULL;
+        assert_ok(fetch_next(f, &v, &e), &e);
+        if (calls_until_act == 0 && report_of(f).superseded > 0) {
+            assert_int_equal(v->manifest.version, 3);
+            assert_int_equal(report_of(f).total, 0);
+            seen = true;
+        }
+        slot_version_free(v);
+        fetch_free(f);
+    }
+    calls_until_act = 0;
+    free(copy);
+    assert_true(seen);
+}
+
+/* --- what else may stand in Redis --------------------------------------------------------------------------------- */
+
+static void test_keys_of_other_kinds_and_sizes_are_refused(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    char answer[4096];
+    static char long_text[4000];
+    struct buf file = serving_world_file(&w, 1);
+    publish_bytes(&file, w.params->sha256, 1, our_base());
+    (void)redis_server_ask(&w.redis, answer, "RENAME fr:{default}:manifest:1 kept");
+    (void)redis_server_ask(&w.redis, answer, "LPUSH fr:{default}:manifest:1 x");
+    expect_refusal(f, STATUS_INVALID, "WRONGTYPE");
+    (void)redis_server_ask(&w.redis, answer, "DEL fr:{default}:manifest:1");
+    (void)redis_server_ask(&w.redis, answer, "SETRANGE fr:{default}:manifest:1 100000000 x");
+    expect_refusal(f, STATUS_CORRUPT, "too long");
+    (void)redis_server_ask(&w.redis, answer, "RENAME kept fr:{default}:manifest:1");
+    memset(long_text, '1', sizeof long_text);
+    set("fr:{default}:current", long_text, sizeof long_text);
+    expect_refusal(f, STATUS_CORRUPT, "no version");
+    set("fr:{default}:current", "99999999999999999999", 20);
+    expect_refusal(f, STATUS_CORRUPT, "");
+    set("fr:{default}:current", "1", 1);
+    expect_version(f, 1);
+    fetch_free(f);
+}
+
+/* Whole and sound files, but chunks of one version under another's name, and in another order. */
+static void test_chunks_of_another_version_or_place_are_refused(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    char answer[4096];
+    serving_world_version(&w, 1);
+    serving_world_shake(&w, 2);
+    serving_world_version(&w, 2);
+    (void)redis_server_ask(&w.redis, answer, "COPY fr:{default}:chunk:2:0 kept");
+    (void)redis_server_ask(&w.redis, answer, "COPY fr:{default}:chunk:1:0 fr:{default}:chunk:2:0 REPLACE");
+    expect_refusal(f, STATUS_CORRUPT, "SHA-256");
+    (void)redis_server_ask(&w.redis, answer, "COPY fr:{default}:chunk:2:1 fr:{default}:chunk:2:0 REPLACE");
+    expect_refusal(f, STATUS_CORRUPT, "SHA-256");
+    (void)redis_server_ask(&w.redis, answer, "COPY kept fr:{default}:chunk:2:0 REPLACE");
+    expect_version(f, 2);
+    fetch_free(f);
+}
+
+static void test_file_of_another_base_is_refused_and_not_read_over_and_over(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch();
+    struct weights_view view;
+    struct arena a = {0};
+    struct buf good = serving_world_file(&w, 1), file = {0};
+    struct err e = {0};
+    assert_ok(weights_decode(&view, good.p, good.n, true, &a, &e), &e);
+    view.base_fingerprint ^= 1;
+    assert_ok(weights_encode(&file, &view, &e), &e);
+    publish_bytes(&file, w.params->sha256, 1, our_base());
+    assert_int_equal(try_next(f), STATUS_CONFLICT);
+    assert_int_equal(report_of(f).reason, METRIC_FETCH_PARAMETERS);
+    assert_int_equal(try_next(f), STATUS_AGAIN);
+    buf_fini(&good);
+    arena_fini(&a);
+    fetch_free(f);
+}
+
+static void test_two_models_in_one_redis_do_not_meet(void **state)
+{
+    (void)state;
+    struct fetch *f = new_fetch(), *other = NULL;
+    struct err e = {0};
+    serving_world_version(&w, 7);
+    assert_ok(conf_set(w.shop.conf, "model.name", "other", &e), &e);
+    assert_ok(fetch_new(&other, w.shop.conf, &fake.base, w.model, probe, w.shop.feat, &e), &e);
+    expect_refusal(other, STATUS_NOT_FOUND, "model other");
+    struct publish *ours = w.publish;
+    w.publish = NULL;
+    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), 0, &e), &e);
+    expect_version(f, 7);
+    serving_world_shake(&w, 2);
+    serving_world_version(&w, 3);
+    expect_version(other, 3);
+    assert_int_equal(try_next(f), STATUS_AGAIN);
+    publish_close(w.publish);
+    w.publish = ours;
+    assert_ok(conf_set(w.shop.conf, "model.name", "default", &e), &e);
+    fetch_free(other);
+    fetch_free(f);
+}
+
 static enum status make(void)
 {
     struct fetch *f = NULL;
@@ -341,6 +583,14 @@ int main(void)
         cmocka_unit_test_setup(test_file_that_is_not_what_it_claims_is_refused, fresh),
         cmocka_unit_test_setup(test_numbers_that_are_not_finite_are_refused, fresh),
         cmocka_unit_test_setup(test_redis_away_is_io_and_then_goes_on, fresh),
+        cmocka_unit_test_setup(test_refused_version_is_tried_again_after_a_growing_time, fresh),
+        cmocka_unit_test_setup(test_another_version_is_taken_at_once_while_one_is_refused, fresh),
+        cmocka_unit_test_setup(test_rollback_to_an_older_version_is_taken, fresh),
+        cmocka_unit_test_setup(test_version_that_vanishes_while_it_is_read_is_no_failure, fresh),
+        cmocka_unit_test_setup(test_keys_of_other_kinds_and_sizes_are_refused, fresh),
+        cmocka_unit_test_setup(test_chunks_of_another_version_or_place_are_refused, fresh),
+        cmocka_unit_test_setup(test_file_of_another_base_is_refused_and_not_read_over_and_over, fresh),
+        cmocka_unit_test_setup(test_two_models_in_one_redis_do_not_meet, fresh),
         cmocka_unit_test_setup(test_survives_each_failing_allocation, fresh),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -108,7 +108,7 @@ static void test_health_and_no_model(void **state)
     expect(503, "no_model");
     ask("GET", "/v1/models", "", NULL);
     expect(200, NULL);
-    assert_string_equal(last.body, "{\"models\":[]}");
+    assert_string_equal(last.body, "{\"models\":[],\"fetch\":{\"state\":\"starting\"}}");
     ask("GET", "/v2/models/default", "", NULL);
     expect(200, NULL);
     assert_non_null(strstr(last.body, "\"versions\":[]"));
