@@ -3,7 +3,8 @@
  * The learner hands over immutable snapshots and goes on; it never waits for Redis.  Newest wins for versions and
  * metrics; feature batches wait in a bounded list, and when that is full publish_features_begin says AGAIN, so that what
  * changed stays marked in the learner's tables and is coalesced there.  A batch that was taken is tried until it is in.
- * One learner per model: a lease with a random owner token is compared before every write.  Calls: one thread (the
+ * One learner per model: a lease with a random owner token and an epoch is watched by every transaction that writes, and
+ * there are no other writes.  Calls: one thread (the
  * learner's), unless said otherwise.
  */
 #ifndef SERVING_PUBLISH_H
@@ -83,15 +84,18 @@ struct publish_info {
 enum status publish_metrics(struct publish *p, const struct publish_metric *fields, size_t n,
                             const struct publish_info *info, size_t n_info, struct err *e) MUST_CHECK;
 
-/* True once after Redis came back empty or restarted: the job marks everything changed and hands it out again.  (The last
- * version is put back by the uploader itself.) */
+/* True once after Redis lost what it had (flushed, restarted, older data): the job hands out all records again, in slices of
+ * its own time: begin, put until FULL or the slice is over, end, and on with the next tick; AGAIN from begin means that
+ * enough waits for now.  (The last version that this process published is put back by the uploader itself, as is one whose
+ * manifest, chunks or name in fr:{m}:current are gone.) */
 bool publish_lost(struct publish *p);
 
 enum publish_lease {
     PUBLISH_LEASE_NONE, /* Redis not reached yet */
     PUBLISH_LEASE_HELD,
-    PUBLISH_LEASE_FOREIGN,  /* someone else's, we never had it: refuse to start, or stand by; taken when it ends */
-    PUBLISH_LEASE_CONFLICT, /* we had it and another took it: final, nothing is written any more, the job must stop */
+    PUBLISH_LEASE_FOREIGN, /* someone else's, we never had it: refuse to start, or stand by; taken when it ends */
+    PUBLISH_LEASE_CONFLICT, /* we had it and another took it, and may have gone since: final, nothing is written any more, the
+                               job must stop */
 };
 struct publish_state {
     bool connected;
@@ -100,11 +104,17 @@ struct publish_state {
     int64_t lease_until_us; /* clock's mono_us at which our lease ends unless it is renewed; 0: never held */
     uint64_t version;       /* last one put in force by us; 0: none */
     int64_t published_wall_ms;
+    /* What Redis had in force, whole, when it was looked at last (every two seconds): by whomever it was published.  A
+     * learner that finds another SHA-256 there than its newest checkpoint's, with nothing waiting, publishes that. */
+    bool looked;
+    uint64_t in_force; /* 0: nothing, or it is damaged */
+    char in_force_sha256[HASH_SHA256_HEX];
     uint64_t n_versions, n_batches, n_failures, n_turns; /* turns: rounds of the uploader, good or failed */
     size_t waiting;                                      /* batches, versions and metrics not uploaded yet */
     /* What the learner before us left in Redis if it ended in order, with everything uploaded; else empty. */
     char left_sha256[65];
-    struct err error; /* the last failure; CONFLICT names owner host and pid while FOREIGN or CONFLICT */
+    struct err
+        error; /* the last failure; FULL: Redis has no memory, names used and limit; CONFLICT names owner host and pid while FOREIGN or CONFLICT */
 };
 void publish_state(struct publish *p, struct publish_state *out); /* Thread: any */
 const char *publish_lease_name(enum publish_lease l);             /* "held" */

@@ -139,34 +139,31 @@ static size_t entry_key(const struct publish *p, struct buf_reader *r, char key[
     }
 }
 
-static enum status get_replies(struct publish *p, size_t n, struct err *e)
+/* One transaction: as many entries as go in one flight. */
+static enum status upload_some(struct publish *p, struct buf_reader *r, const char *ttl, struct err *e)
 {
-    const struct redis_reply *reply;
-    for (size_t i = 0; i < n; i++) TRY(redis_get(p->redis, e, &reply));
-    redis_clear(p->redis);
-    return STATUS_OK;
+    char key[KEY_MAX];
+    size_t bytes = 0;
+    TRY(publish_fence_begin(p, e));
+    while (buf_left(r) > 0 && !r->bad && p->fenced < IN_FLIGHT && bytes < IN_FLIGHT_BYTES) {
+        const size_t n = entry_key(p, r, key);
+        const struct str packed = buf_get_str(r);
+        TRY(publish_fence_add(p, e, REDIS_ARGS(STR("SET"), ((struct str){key, n}), packed, STR("EX"), str_from(ttl))));
+        bytes += packed.n;
+    }
+    return publish_fence_end(p, NULL, e);
 }
 
 enum status publish_upload_batch(struct publish *p, const struct publish_batch *b, struct err *e)
 {
     struct buf_reader r = buf_reader(b->entries.p, b->entries.n);
-    char key[KEY_MAX], ttl[24];
-    size_t in_flight = 0, bytes = 0;
-    TRY(publish_lease_check(p, e));
-    redis_clear(p->redis);
+    char ttl[24];
+    (void)pthread_mutex_lock(&p->lock);
     (void)snprintf(ttl, sizeof ttl, "%lld", (long long)p->ttl_s);
-    while (buf_left(&r) > 0 && !r.bad) {
-        const size_t n = entry_key(p, &r, key);
-        const struct str packed = buf_get_str(&r);
-        TRY(redis_append(p->redis, e,
-                         REDIS_ARGS(STR("SET"), ((struct str){key, n}), packed, STR("EX"), str_from(ttl))));
-        in_flight++;
-        bytes += packed.n;
-        if (in_flight < IN_FLIGHT && bytes < IN_FLIGHT_BYTES) continue;
-        TRY(get_replies(p, in_flight, e));
-        in_flight = bytes = 0;
-    }
-    return get_replies(p, in_flight, e);
+    (void)pthread_mutex_unlock(&p->lock);
+    while (buf_left(&r) > 0 && !r.bad) TRY(upload_some(p, &r, ttl, e));
+    redis_clear(p->redis);
+    return STATUS_OK;
 }
 
 /* --- metrics ------------------------------------------------------------------------------------------------------ */
@@ -233,44 +230,66 @@ static void write_number(char out[32], double value)
         (void)snprintf(out, 32, "%.10g", value);
 }
 
-#define HEAD 6 /* XADD key MAXLEN ~ n * */
+/* What a metrics job becomes on the wire; words point into the job and in here. */
+struct metrics_words {
+    struct str pairs[2 * (PUBLISH_METRICS_MAX + 2)];
+    size_t n; /* words of our own fields; the scorers' two come after them */
+    char values[PUBLISH_METRICS_MAX][32], fresh[2][32];
+    const char *info; /* where the job's texts go on */
+};
+
+static void make_words(struct metrics_words *w, const struct publish_metrics_job *m)
+{
+    const char *at = (const char *)m->text.p;
+    w->n = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        write_number(w->values[i], m->fields[i].value);
+        w->pairs[w->n++] = str_from(next_text(&at));
+        w->pairs[w->n++] = str_from(w->values[i]);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        w->pairs[w->n + 2 * i] = str_from(freshness[i]);
+        w->pairs[w->n + 2 * i + 1] = str_from(w->fresh[i]);
+    }
+    w->info = at;
+}
+
+#define WORDS_MAX (2 * (PUBLISH_METRICS_MAX + 2) + 8)
+static enum status add_words(struct publish *p, struct err *e, const struct str *head, size_t n_head,
+                             const struct str *words, size_t n)
+{
+    struct str all[WORDS_MAX];
+    memcpy(all, head, n_head * sizeof *all);
+    memcpy(all + n_head, words, n * sizeof *all);
+    return publish_fence_add(p, e, all, n_head + n);
+}
+
+static enum status add_info(struct publish *p, const struct publish_metrics_job *m, const char *at, struct err *e)
+{
+    char key[KEY_MAX];
+    struct str words[2 * PUBLISH_INFO_MAX];
+    if (m->n_info == 0) return STATUS_OK;
+    (void)key_info(key, p->model);
+    for (size_t i = 0; i < 2 * m->n_info; i++) words[i] = str_from(next_text(&at));
+    return add_words(p, e, REDIS_ARGS(STR("HSET"), str_from(key)), words, 2 * m->n_info);
+}
+
 enum status publish_upload_metrics(struct publish *p, const struct publish_metrics_job *m, struct err *e)
 {
-    struct str args[HEAD + 2 * (PUBLISH_METRICS_MAX + 2)];
-    char values[PUBLISH_METRICS_MAX][32], fresh[2][32], hash[KEY_MAX], series[KEY_MAX], info[KEY_MAX];
-    const char *at = (const char *)m->text.p;
-    size_t n = HEAD;
-    TRY(publish_lease_check(p, e));
-    TRY(read_freshness(p, fresh, e));
+    struct metrics_words w;
+    char hash[KEY_MAX], series[KEY_MAX];
     (void)key_metrics(hash, p->model);
     (void)key_metrics_ts(series, p->model);
-    (void)key_info(info, p->model);
-    for (size_t i = 0; i < m->n; i++) {
-        write_number(values[i], m->fields[i].value);
-        args[n++] = str_from(next_text(&at));
-        args[n++] = str_from(values[i]);
-    }
+    TRY(read_freshness(p, w.fresh, e));
+    make_words(&w, m);
+    TRY(publish_fence_begin(p, e));
+    if (w.n > 0) TRY(add_words(p, e, REDIS_ARGS(STR("HSET"), str_from(hash)), w.pairs, w.n));
+    for (size_t i = 0; i < 2; i++) /* the scorers' to change, there from the start */
+        TRY(publish_fence_add(p, e, REDIS_ARGS(STR("HSETNX"), str_from(hash), str_from(freshness[i]), STR("0"))));
+    TRY(add_words(p, e, REDIS_ARGS(STR("XADD"), str_from(series), STR("MAXLEN"), STR("~"), STR(SERIES_MAX), STR("*")),
+                  w.pairs, w.n + 4));
+    TRY(add_info(p, m, w.info, e));
+    const enum status st = publish_fence_end(p, NULL, e);
     redis_clear(p->redis);
-    size_t asked = 1;
-    if (m->n > 0) {
-        args[HEAD - 2] = STR("HSET");
-        args[HEAD - 1] = str_from(hash);
-        TRY(redis_append(p->redis, e, args + HEAD - 2, n - HEAD + 2));
-        asked++;
-    }
-    for (size_t i = 0; i < 2; i++, asked++) /* the scorers' to change, there from the start */
-        TRY(redis_append(p->redis, e, REDIS_ARGS(STR("HSETNX"), str_from(hash), str_from(freshness[i]), STR("0"))));
-    for (size_t i = 0; i < 2; i++) args[n++] = str_from(freshness[i]), args[n++] = str_from(fresh[i]);
-    memcpy(args,
-           (const struct str[HEAD]){STR("XADD"), str_from(series), STR("MAXLEN"), STR("~"), STR(SERIES_MAX), STR("*")},
-           HEAD * sizeof *args);
-    TRY(redis_append(p->redis, e, args, n));
-    n = 0;
-    args[n++] = STR("HSET"), args[n++] = str_from(info);
-    for (size_t i = 0; i < 2 * m->n_info; i++) args[n++] = str_from(next_text(&at));
-    if (m->n_info > 0) {
-        TRY(redis_append(p->redis, e, args, n));
-        asked++;
-    }
-    return get_replies(p, asked, e);
+    return st;
 }

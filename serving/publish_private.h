@@ -5,7 +5,9 @@
 #ifndef SERVING_PUBLISH_PRIVATE_H
 #define SERVING_PUBLISH_PRIVATE_H
 #include "serving/publish.h"
+#include "serving/publish_holder.h"
 #include "serving/redis.h"
+#include "serving/redis_info.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -32,7 +34,11 @@ struct publish_seen {
     uint64_t hash;
     int64_t time_ms;
 };
-#define PUBLISH_LEASE_TEXT 512
+#define PUBLISH_LEASE_TEXT 640
+#define PUBLISH_WATCH_MS 2000  /* how often the uploader looks whether all it put there is still there */
+#define PUBLISH_CLOSE_MS 1000  /* of publish_close */
+#define PUBLISH_RETRY_MS 200   /* after a fault that is not the connection's */
+#define PUBLISH_FOREIGN_MS 250 /* how often a standby looks at the lease */
 struct publish {
     /* immutable */
     char model[65];
@@ -58,11 +64,24 @@ struct publish {
     /* uploader's */
     struct redis *redis;
     uint64_t connection; /* redis_connections() that was prepared */
-    char run_id[64];     /* of the server last seen */
-    char owner[33], lease[PUBLISH_LEASE_TEXT];
-    int64_t renew_us; /* next renewal */
+    struct redis_info server;
+    struct publish_holder self; /* with our owner token and epoch */
+    char lease[PUBLISH_LEASE_TEXT];
+    int64_t renew_us, watch_us; /* when lease and content are looked at next */
     bool ever_held;
-    struct publish_weights_job *current; /* last one uploaded: chunks are compared with it; put back after a loss */
+    uint64_t beat, acked; /* of our marker in fr:m:info: the newest one sent; the newest one known to have arrived */
+    bool marked;          /* a marker was written */
+    bool said_lost;       /* since the last look */
+    bool said_evicts;
+    size_t fenced;        /* commands of the transaction under way */
+    int64_t weights_us;   /* not before then is a version tried again that Redis had no memory for */
+    int64_t weights_wait; /* … and how long the next time, ms */
+    struct err full;      /* what it was refused with */
+    struct {
+        uint64_t version; /* 0: none */
+        size_t n;
+    } stray;                             /* chunks that a publish which came to nothing may have left */
+    struct publish_weights_job *current; /* last one uploaded: put back after a loss */
     struct publish_batch *batch;         /* under way */
     struct publish_metrics_job sending;
     struct publish_manifest *kept; /* (n_kept) versions in Redis, newest first */
@@ -71,16 +90,41 @@ struct publish {
 };
 
 /* Each of these runs on the uploader's thread with a connection that is up. */
-enum status publish_lease_hold(struct publish *p, struct err *e) MUST_CHECK; /* acquire or renew; CONFLICT: another's */
-enum status publish_lease_watch(struct publish *p,
-                                struct err *e) MUST_CHECK; /* WATCH and compare: a MULTI may follow */
-enum status publish_lease_check(struct publish *p, struct err *e) MUST_CHECK; /* GET and compare */
+
+/* publish_uploader.c: the loop.  Argument: struct publish. */
+void *publish_uploader(void *p);
+bool publish_has_work(const struct publish *p);                         /* under lock */
+void publish_wait_on(struct publish *p, pthread_cond_t *c, int64_t ms); /* at most ms of real time, under lock */
+
+/* publish_lease.c.  Acquires or renews when that is due; CONFLICT: another's.  Every write lies between fence_begin, which
+ * makes sure that the lease is ours, and fence_end, at which Redis drops all of it unless the lease stayed so meanwhile. */
+enum status publish_lease_keep(struct publish *p, struct err *e) MUST_CHECK;
 void publish_lease_release(struct publish *p);
-enum status publish_upload_weights(struct publish *p, struct publish_weights_job *j, struct err *e) MUST_CHECK;
-enum status publish_upload_batch(struct publish *p, const struct publish_batch *b, struct err *e) MUST_CHECK;
-enum status publish_upload_metrics(struct publish *p, const struct publish_metrics_job *m, struct err *e) MUST_CHECK;
+enum status publish_fence_begin(struct publish *p, struct err *e) MUST_CHECK;
+enum status publish_fence_add(struct publish *p, struct err *e, const struct str *args, size_t n) MUST_CHECK;
+/* *out (may be NULL): the replies of the commands, in order, until redis_clear. */
+enum status publish_fence_end(struct publish *p, const struct redis_reply **out, struct err *e) MUST_CHECK;
+
+/* publish_watch.c: is what was published still there? */
+enum status publish_greet(struct publish *p, struct err *e) MUST_CHECK; /* after connecting */
+enum status publish_watch(struct publish *p, struct err *e) MUST_CHECK; /* when due */
+void publish_set_lost(struct publish *p, const char *why);              /* everything goes out again */
+
+/* publish_kept.c: the versions in Redis. */
 enum status publish_load_kept(struct publish *p, struct err *e) MUST_CHECK;
 void publish_forget_kept(struct publish *p);
+/* Version i stays when m comes: it is older and within the keep count (m counts). */
+bool publish_kept_stays(const struct publish *p, const struct publish_manifest *m, size_t i);
+/* Chunk i of that version is named by m (NULL: by none) or by one that stays. */
+bool publish_kept_names(const struct publish *p, const struct publish_manifest *m, size_t i, uint64_t version);
+enum status publish_kept_list(const struct publish *p, struct publish_manifest *m, struct err *e) MUST_CHECK;
+enum status publish_kept_add(struct publish *p, struct str json, struct err *e) MUST_CHECK; /* it is in force */
+enum status publish_clean_strays(struct publish *p, struct err *e) MUST_CHECK;
+
+/* publish_weights.c, publish_features.c */
+enum status publish_upload_weights(struct publish *p, struct publish_weights_job *j, struct err *e) MUST_CHECK;
 void publish_weights_job_free(struct publish_weights_job *j);
+enum status publish_upload_batch(struct publish *p, const struct publish_batch *b, struct err *e) MUST_CHECK;
+enum status publish_upload_metrics(struct publish *p, const struct publish_metrics_job *m, struct err *e) MUST_CHECK;
 void publish_batch_free(struct publish_batch *b);
 #endif
