@@ -4,39 +4,64 @@
  * and the next store_begin, when no transaction is open, doubles the map.
  */
 #include "base/store.h"
-#include "base/hash.h"
+#include "base/file.h"
 #include "base/mem.h"
+#include "base/store_frame.h"
+#include "base/store_lock.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define MAP_LEAST_BYTES ((size_t)16 << 20)
-#define FRAME_BYTES 9 /* u8 version before, u64 hash after the payload */
+enum { PROBE_BYTES = 1 << 16 };
 
 struct store {
     MDB_env *env;
     MDB_dbi dbi;
-    int lock_fd; /* -1 when read only */
+    struct store_lock lock; /* of its own, when store_open took it */
     bool read_only, grow;
-    unsigned n_open; /* transactions */
+    bool reopen;      /* a commit failed: LMDB may refuse all further work in this environment */
+    unsigned n_open;  /* transactions */
+    struct stat file; /* which state.mdb it is */
     char *dir;
 };
 struct store_txn {
     struct store *store;
     MDB_txn *txn; /* NULL once the map was full */
-    bool write;
+    bool write, changed;
+    struct store_root root; /* as it will be */
 };
 
-/* Our status for LMDB's, with a sentence.  ENOSPC, EDQUOT, EFBIG and the short write that LMDB calls EIO are IO. */
+/* LMDB calls a short write EIO, whatever made it short: is there room for a few pages at the file's end? */
+static bool disk_is_full(const struct store *s)
+{
+    static const char zeros[PROBE_BYTES];
+    struct stat info;
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/state.mdb", s->dir);
+    const off_t end = stat(path, &info) == 0 ? info.st_size : 0;
+    const int fd = open(s->dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0) return errno == ENOSPC || errno == EDQUOT;
+    const ssize_t n = pwrite(fd, zeros, sizeof zeros, end);
+    const bool full = n < 0 ? errno == ENOSPC || errno == EDQUOT || errno == EFBIG : n < (ssize_t)sizeof zeros;
+    (void)close(fd);
+    return full;
+}
+
+/* Our status for LMDB's, with a sentence. */
 static enum status mdb_failed(struct err *e, const struct store *s, const char *what, int rc)
 {
     const char *dir = s->dir != NULL ? s->dir : "?";
+    const bool full = rc == ENOSPC || rc == EDQUOT || rc == EFBIG || (rc == EIO && disk_is_full(s));
+    if (full)
+        return ERR_SET(e, STATUS_FULL,
+                       "store %s: %s: the disk is full (%s); make room, nothing of this transaction is kept", dir, what,
+                       mdb_strerror(rc));
     switch (rc) {
     case ENOMEM: return ERR_SET(e, STATUS_OOM, "store %s: %s: out of memory", dir, what);
     case MDB_CORRUPTED:
@@ -47,46 +72,12 @@ static enum status mdb_failed(struct err *e, const struct store *s, const char *
                        "store %s: %s: state.mdb is damaged or not ours (%s); restore it from backup/", dir, what,
                        mdb_strerror(rc));
     case MDB_TXN_FULL:
-        return ERR_SET(e, STATUS_FULL, "store %s: %s: too much changed in one transaction; commit more often", dir,
+        return ERR_SET(e, STATUS_INVALID, "store %s: %s: too much changed in one transaction; commit more often", dir,
                        what);
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-    case EIO:
-    case MDB_PANIC:
-        return ERR_SET(e, STATUS_IO, "store %s: %s: %s; make room on the disk, nothing of this transaction is kept",
-                       dir, what, mdb_strerror(rc));
-    default: return ERR_SET(e, STATUS_IO, "store %s: %s: %s", dir, what, mdb_strerror(rc));
+    default:
+        return ERR_SET(e, STATUS_IO, "store %s: %s: %s; nothing of this transaction is kept", dir, what,
+                       mdb_strerror(rc));
     }
-}
-
-static enum status held_by(struct err *e, const char *dir, int fd)
-{
-    char text[24] = "";
-    const ssize_t n = pread(fd, text, sizeof text - 1, 0);
-    const long pid = n > 0 ? strtol(text, NULL, 10) : 0;
-    return ERR_SET(e, STATUS_CONFLICT, "store %s: in use by process %ld; stop it, or set another state.dir", dir, pid);
-}
-
-/* flock rather than fcntl: a second open in this very process is refused too, and closing another descriptor of the
- * file does not drop it.  The file stays: removing it would let two writers hold two files of one name. */
-static enum status lock_take(struct store *s, struct err *e)
-{
-    char path[PATH_MAX], text[24];
-    (void)snprintf(path, sizeof path, "%s/lock", s->dir);
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (s->lock_fd < 0) {
-        const enum status st = errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO;
-        return ERR_SET(e, st, "store %s: cannot open its lock file: %s", s->dir, strerror(errno));
-    }
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK) return held_by(e, s->dir, s->lock_fd);
-        return ERR_SET(e, STATUS_IO, "store %s: flock: %s (no network file systems)", s->dir, strerror(errno));
-    }
-    const int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    if (ftruncate(s->lock_fd, 0) != 0 || pwrite(s->lock_fd, text, (size_t)n, 0) != n)
-        return ERR_SET(e, STATUS_IO, "store %s: cannot write its lock file: %s", s->dir, strerror(errno));
-    return STATUS_OK;
 }
 
 /* Twice what is there, so that a fresh process does not begin by running a transaction twice. */
@@ -124,23 +115,54 @@ static enum status env_open(struct store *s, struct err *e)
     return rc == 0 ? STATUS_OK : mdb_failed(e, s, "open", rc);
 }
 
-enum status store_open(struct store **out, const char *dir, bool read_only, struct err *e)
+/* Which file LMDB has opened. */
+static enum status file_of(const struct store *s, struct stat *info, struct err *e)
+{
+    mdb_filehandle_t fd;
+    const int rc = mdb_env_get_fd(s->env, &fd);
+    if (rc != 0) return mdb_failed(e, s, "open", rc);
+    return fstat(fd, info) == 0 ? STATUS_OK : file_failed(e, s->dir, "be examined", errno);
+}
+
+/* After a failed commit: a fresh environment on the same file.  Another file of that name is somebody else's. */
+static enum status env_reopen(struct store *s, struct err *e)
+{
+    struct stat now;
+    if (s->n_open > 0)
+        return ERR_SET(e, STATUS_INVALID, "store %s: a commit failed: end %u open transactions first", s->dir,
+                       s->n_open);
+    if (s->env != NULL) mdb_env_close(s->env);
+    s->env = NULL;
+    enum status st = env_open(s, e);
+    if (st == STATUS_OK) st = file_of(s, &now, e);
+    if (st == STATUS_OK && (now.st_ino != s->file.st_ino || now.st_dev != s->file.st_dev))
+        st = ERR_SET(e, STATUS_CONFLICT, "store %s: state.mdb was replaced: the folder was taken over", s->dir);
+    if (st != STATUS_OK && s->env != NULL) {
+        mdb_env_close(s->env);
+        s->env = NULL;
+    }
+    s->reopen = st != STATUS_OK;
+    s->grow = false;
+    return st;
+}
+
+static enum status new_store(struct store **out, const char *dir, bool read_only, bool lock, struct err *e)
 {
     enum status st = STATUS_OK;
-    *out = NULL;
     if (strlen(dir) + sizeof "/state.mdb-lock" > PATH_MAX)
         return ERR_SET(e, STATUS_INVALID, "store: path of %zu bytes is over %d", strlen(dir), PATH_MAX);
     struct store *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "store %s: out of memory", dir);
-    s->lock_fd = -1;
+    s->lock.fd = -1;
     s->read_only = read_only;
     s->dir = mem_strdup(dir);
     if (s->dir == NULL) {
         st = ERR_SET(e, STATUS_OOM, "store %s: out of memory", dir);
         goto out;
     }
-    if (!read_only) TRY_OUT(st, lock_take(s, e));
+    if (lock) TRY_OUT(st, store_lock_take(&s->lock, dir, false, 0, e));
     TRY_OUT(st, env_open(s, e));
+    TRY_OUT(st, file_of(s, &s->file, e));
     *out = s;
     s = NULL;
 out:
@@ -148,11 +170,23 @@ out:
     return st;
 }
 
+enum status store_open(struct store **out, const char *dir, bool read_only, struct err *e)
+{
+    *out = NULL;
+    return new_store(out, dir, read_only, !read_only, e);
+}
+
+enum status store_open_held(struct store **out, const char *dir, struct err *e)
+{
+    *out = NULL;
+    return new_store(out, dir, false, false, e);
+}
+
 void store_close(struct store *s)
 {
     if (s == NULL) return;
     if (s->env != NULL) mdb_env_close(s->env);
-    if (s->lock_fd >= 0) (void)close(s->lock_fd); /* releases the lock */
+    store_lock_release(&s->lock);
     mem_free(s->dir);
     mem_free(s);
 }
@@ -172,10 +206,53 @@ static enum status grow_map(struct store *s, struct err *e)
     return STATUS_OK;
 }
 
+static MDB_val root_key(void)
+{
+    return (MDB_val){STORE_ROOT_KEY.n, (void *)(uintptr_t)STORE_ROOT_KEY.p};
+}
+
+/* A store without a root record must be fresh: one of the first format had none. */
+static enum status root_load(struct store_txn *t, struct err *e)
+{
+    MDB_val k = root_key(), v;
+    MDB_stat all;
+    int rc = mdb_get(t->txn, t->store->dbi, &k, &v);
+    if (rc == 0) return store_root_get((struct str){v.mv_data, v.mv_size}, &t->root, e);
+    if (rc != MDB_NOTFOUND) return mdb_failed(e, t->store, "root", rc);
+    rc = mdb_stat(t->txn, t->store->dbi, &all);
+    if (rc != 0) return mdb_failed(e, t->store, "root", rc);
+    if (all.ms_entries == 0) return STATUS_OK;
+    return ERR_SET(e, STATUS_UNSUPPORTED,
+                   "store %s: it has format 1, this program reads %d; finish with the version of freshet that wrote "
+                   "it, or begin a new state.dir",
+                   t->store->dir, STORE_FORMAT);
+}
+
+static int root_save(struct store_txn *t)
+{
+    MDB_val k = root_key(), v = {STORE_ROOT_BYTES, NULL};
+    if (!t->write || !t->changed) return 0;
+    t->root.txnid = mdb_txn_id(t->txn);
+    const int rc = mdb_put(t->txn, t->store->dbi, &k, &v, MDB_RESERVE);
+    if (rc == 0) store_root_put(v.mv_data, &t->root);
+    return rc;
+}
+
+const struct store_root *store_root(const struct store_txn *t)
+{
+    return &t->root;
+}
+
+uint64_t store_txnid(const struct store_txn *t)
+{
+    return t->txn != NULL ? mdb_txn_id(t->txn) : 0;
+}
+
 enum status store_begin(struct store_txn **out, struct store *s, bool write, struct err *e)
 {
     *out = NULL;
     if (write && s->read_only) return ERR_SET(e, STATUS_INVALID, "store %s: opened read only", s->dir);
+    if (s->reopen) TRY(env_reopen(s, e));
     if (s->grow) TRY(grow_map(s, e));
     struct store_txn *t = mem_calloc(1, sizeof *t);
     if (t == NULL) return ERR_SET(e, STATUS_OOM, "store %s: no memory for a transaction", s->dir);
@@ -191,6 +268,11 @@ enum status store_begin(struct store_txn **out, struct store *s, bool write, str
     t->store = s;
     t->write = write;
     s->n_open++;
+    const enum status st = root_load(t, e);
+    if (st != STATUS_OK) {
+        store_abort(t);
+        return st;
+    }
     *out = t;
     return STATUS_OK;
 }
@@ -200,29 +282,41 @@ static enum status again(struct err *e, const struct store *s)
     return ERR_SET(e, STATUS_AGAIN, "store %s: the map was full and grows: run the transaction again", s->dir);
 }
 
+static void drop(struct store_txn *t)
+{
+    if (t->txn == NULL) return;
+    mdb_txn_abort(t->txn);
+    t->txn = NULL;
+    t->store->n_open--;
+}
+
 static enum status full_or_failed(struct store_txn *t, const char *what, int rc, struct err *e)
 {
     if (rc != MDB_MAP_FULL) return mdb_failed(e, t->store, what, rc);
-    if (t->txn != NULL) {
-        mdb_txn_abort(t->txn);
-        t->txn = NULL;
-        t->store->n_open--;
-    }
+    drop(t);
     t->store->grow = true;
     return again(e, t->store);
 }
 
+static enum status commit(struct store_txn *t, struct err *e)
+{
+    if (t->txn == NULL) return again(e, t->store);
+    int rc = root_save(t);
+    if (rc != 0) {
+        if (rc != MDB_MAP_FULL) drop(t);
+        return full_or_failed(t, "commit", rc, e);
+    }
+    rc = mdb_txn_commit(t->txn); /* the handle is gone either way */
+    t->txn = NULL;
+    t->store->n_open--;
+    if (rc == 0) return STATUS_OK;
+    if (rc != MDB_MAP_FULL) t->store->reopen = true;
+    return full_or_failed(t, "commit", rc, e);
+}
+
 enum status store_commit(struct store_txn *t, struct err *e)
 {
-    enum status st = STATUS_OK;
-    if (t->txn == NULL) {
-        st = again(e, t->store);
-    } else {
-        const int rc = mdb_txn_commit(t->txn); /* the handle is gone either way */
-        t->txn = NULL;
-        t->store->n_open--;
-        if (rc != 0) st = full_or_failed(t, "commit", rc, e);
-    }
+    const enum status st = commit(t, e);
     mem_free(t);
     return st;
 }
@@ -230,10 +324,7 @@ enum status store_commit(struct store_txn *t, struct err *e)
 void store_abort(struct store_txn *t)
 {
     if (t == NULL) return;
-    if (t->txn != NULL) {
-        mdb_txn_abort(t->txn);
-        t->store->n_open--;
-    }
+    drop(t);
     mem_free(t);
 }
 
@@ -256,16 +347,18 @@ static enum status for_writing(const struct store_txn *t, struct err *e)
     return ERR_SET(e, STATUS_INVALID, "store %s: the transaction only reads", t->store->dir);
 }
 
-static void put_le64(unsigned char *p, uint64_t v)
+static struct str bytes_of(MDB_val v)
 {
-    for (int i = 0; i < 8; i++) p[i] = (unsigned char)(v >> (8 * i));
+    return (struct str){v.mv_data, v.mv_size};
 }
 
-static uint64_t get_le64(const unsigned char *p)
+/* The record that the key has so far, if any, leaves the sums. */
+static int forget(struct store_txn *t, MDB_val *k)
 {
-    uint64_t v = 0;
-    for (int i = 0; i < 8; i++) v |= (uint64_t)p[i] << (8 * i);
-    return v;
+    MDB_val old;
+    const int rc = mdb_get(t->txn, t->store->dbi, k, &old);
+    if (rc == 0) store_root_take(&t->root, bytes_of(*k), store_frame_hash(bytes_of(old)));
+    return rc;
 }
 
 enum status store_put(struct store_txn *t, enum store_table table, struct str key, struct str value, struct err *e)
@@ -274,37 +367,15 @@ enum status store_put(struct store_txn *t, enum store_table table, struct str ke
     MDB_val k, v;
     TRY(for_writing(t, e));
     TRY(key_make(key_bytes, &k, t, table, key, e));
-    if (value.n > UINT32_MAX - FRAME_BYTES)
+    if (value.n > UINT32_MAX - STORE_FRAME_BYTES)
         return ERR_SET(e, STATUS_INVALID, "store %s: value of %zu bytes is over 4 GiB", t->store->dir, value.n);
-    v = (MDB_val){value.n + FRAME_BYTES, NULL};
-    const int rc = mdb_put(t->txn, t->store->dbi, &k, &v, MDB_RESERVE);
+    v = (MDB_val){value.n + STORE_FRAME_BYTES, NULL};
+    int rc = forget(t, &k);
+    if (rc == 0 || rc == MDB_NOTFOUND) rc = mdb_put(t->txn, t->store->dbi, &k, &v, MDB_RESERVE);
     if (rc != 0) return full_or_failed(t, "put", rc, e);
-    unsigned char *p = v.mv_data;
-    p[0] = STORE_FORMAT;
-    if (value.n > 0) memcpy(p + 1, value.p, value.n);
-    put_le64(p + 1 + value.n, hash_bytes(p, value.n + 1));
+    store_root_add(&t->root, bytes_of(k), store_frame_put(v.mv_data, bytes_of(k), value));
+    t->changed = true;
     return STATUS_OK;
-}
-
-/* Takes the frame off; the sentence shows the start of the key with what does not print as dots. */
-static enum status unframe(MDB_val v, struct str key, enum store_table table, struct str *value, struct err *e)
-{
-    const unsigned char *p = v.mv_data;
-    const bool whole = v.mv_size >= FRAME_BYTES && hash_bytes(p, v.mv_size - 8) == get_le64(p + v.mv_size - 8);
-    if (whole && p[0] == STORE_FORMAT) {
-        *value = (struct str){(const char *)p + 1, v.mv_size - FRAME_BYTES};
-        return STATUS_OK;
-    }
-    char shown[49];
-    const size_t n = key.n < sizeof shown - 1 ? key.n : sizeof shown - 1;
-    for (size_t i = 0; i < n; i++) shown[i] = key.p[i] >= 0x20 && key.p[i] < 0x7f ? key.p[i] : '.';
-    shown[n] = 0;
-    if (whole)
-        return ERR_SET(e, STATUS_UNSUPPORTED, "store: record '%s' of table %d has format %u, this program reads %d",
-                       shown, (int)table, p[0], STORE_FORMAT);
-    return ERR_SET(e, STATUS_CORRUPT,
-                   "store: record '%s' of table %d (%zu bytes) fails its check; restore from backup/", shown,
-                   (int)table, v.mv_size);
 }
 
 enum status store_get(struct store_txn *t, enum store_table table, struct str key, struct str *value, struct err *e)
@@ -316,7 +387,8 @@ enum status store_get(struct store_txn *t, enum store_table table, struct str ke
     const int rc = mdb_get(t->txn, t->store->dbi, &k, &v);
     if (rc == MDB_NOTFOUND) return ERR_SET(e, STATUS_NOT_FOUND, "store: no such record in table %d", (int)table);
     if (rc != 0) return mdb_failed(e, t->store, "get", rc);
-    return unframe(v, key, table, value, e);
+    uint64_t hash;
+    return store_frame_get(bytes_of(k), bytes_of(v), value, &hash, e);
 }
 
 enum status store_delete(struct store_txn *t, enum store_table table, struct str key, struct err *e)
@@ -325,7 +397,11 @@ enum status store_delete(struct store_txn *t, enum store_table table, struct str
     MDB_val k;
     TRY(for_writing(t, e));
     TRY(key_make(key_bytes, &k, t, table, key, e));
-    const int rc = mdb_del(t->txn, t->store->dbi, &k, NULL);
+    int rc = forget(t, &k);
+    if (rc == 0) {
+        rc = mdb_del(t->txn, t->store->dbi, &k, NULL);
+        t->changed = true;
+    }
     return rc == 0 || rc == MDB_NOTFOUND ? STATUS_OK : full_or_failed(t, "delete", rc, e);
 }
 
@@ -349,7 +425,8 @@ enum status store_each(struct store_txn *t, enum store_table table, each_fn *fn,
          rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
         const struct str key = {(const char *)k.mv_data + 1, k.mv_size - 1};
         struct str value;
-        TRY_OUT(st, unframe(v, key, table, &value, e));
+        uint64_t hash;
+        TRY_OUT(st, store_frame_get(bytes_of(k), bytes_of(v), &value, &hash, e));
         TRY_OUT(st, fn(user, key, value, e));
     }
     if (rc != 0 && rc != MDB_NOTFOUND) st = mdb_failed(e, t->store, "cursor", rc);
@@ -369,6 +446,8 @@ enum status store_clear(struct store_txn *t, enum store_table table, struct err 
     if (rc != 0) return mdb_failed(e, t->store, "cursor", rc);
     for (rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE); rc == 0 && in_table(&k, table);
          rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+        store_root_take(&t->root, bytes_of(k), store_frame_hash(bytes_of(v)));
+        t->changed = true;
         rc = mdb_cursor_del(c, 0);
         if (rc != 0) break;
     }

@@ -1,22 +1,18 @@
 /* checkpoint.c - see checkpoint.h: weight file first, then the commit that names it. */
 #include "job/checkpoint.h"
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "job/checkpoint_meta.h"
 #include "job/checkpoint_private.h"
+#include "job/checkpoint_verify.h"
 #include <dirent.h>
-#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-static enum status make_dir(const char *path, struct err *e)
-{
-    if (mkdir(path, 0755) == 0 || errno == EEXIST) return STATUS_OK;
-    return ERR_SET(e, STATUS_IO, "state folder %s can't be made: %s (check state.dir)", path, strerror(errno));
-}
 
 static enum status read_version(struct checkpoint *cp, struct store_txn *t, struct err *e)
 {
@@ -28,27 +24,101 @@ static enum status read_version(struct checkpoint *cp, struct store_txn *t, stru
     cp->version = buf_get_u64(&r);
     cp->dead_letters = buf_get_u64(&r);
     const struct str sha = buf_get_str(&r);
+    const uint64_t epoch = buf_get_u64(&r);
     if (r.bad || sha.n != HASH_SHA256_HEX - 1)
         return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", cp->dir);
     memcpy(cp->sha256, sha.p, sha.n);
+    if (epoch > cp->epoch) cp->epoch = epoch;
     return STATUS_OK;
 }
 
 /* Weight files that no commit names (a crash came between), and old ones beyond state.keep. */
 static void remove_strays(const struct checkpoint *cp)
 {
-    char path[CHECKPOINT_PATH + 64];
-    DIR *d = opendir(cp->weights_dir);
-    if (d == NULL) return;
-    for (struct dirent *f = readdir(d); f != NULL; f = readdir(d)) {
+    const int fd = openat(cp->weights_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (d == NULL && fd >= 0) (void)close(fd);
+    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
         char *end;
         const unsigned long long version = strtoull(f->d_name, &end, 10);
-        if (f->d_name[0] == '.') continue;
+        if (f->d_name[0] == '.' || strcmp(f->d_name, "newest") == 0) continue;
         if (*end == '\0' && version <= cp->version && version + (uint64_t)cp->conf->state_keep > cp->version) continue;
-        (void)snprintf(path, sizeof path, "%s/%.60s", cp->weights_dir, f->d_name);
-        if (unlink(path) == 0 && version > cp->version) log_info("checkpoint", "removed=%s reason=uncommitted", path);
+        if (unlinkat(cp->weights_fd, f->d_name, 0) == 0 && version > cp->version)
+            log_info("checkpoint", "removed=%s/%s reason=uncommitted", cp->weights_dir, f->d_name);
     }
-    (void)closedir(d);
+    if (d != NULL) (void)closedir(d);
+}
+
+/* What a take-over, a recovery or a backup left when it was cut off. */
+static void remove_leftovers(const struct checkpoint *cp)
+{
+    static const char *const names[] = {"state.mdb.take", "weights.take", "backup.take", "restore.tmp"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) file_remove(cp->dir_fd, names[i]);
+    const int fd = openat(cp->backup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (d == NULL && fd >= 0) (void)close(fd);
+    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d))
+        if (strncmp(f->d_name, ".tmp-", 5) == 0) file_remove(cp->backup_fd, f->d_name);
+    if (d != NULL) (void)closedir(d);
+}
+
+/* Older weight files that can no longer be gone back to. */
+static void set_bad_aside(const struct checkpoint *cp, const struct checkpoint_verdict *v)
+{
+    char name[96], from[40], to[160];
+    for (uint32_t i = 0; i < v->n_bad; i++) {
+        checkpoint_aside_name(name);
+        (void)snprintf(from, sizeof from, "weights/%llu", (unsigned long long)v->bad[i]);
+        (void)snprintf(to, sizeof to, "%s-weights-%llu", name, (unsigned long long)v->bad[i]);
+        if (renameat(cp->dir_fd, from, cp->dir_fd, to) == 0)
+            log_error("state", "damaged=%s/%s aside=%s; the newest version does not need it", cp->dir, from, to);
+    }
+}
+
+/* Everything that is there is whole afterwards, or was set aside. */
+static enum status verify(struct checkpoint *cp, struct checkpoint_verdict *v, struct err *e)
+{
+    struct err why = {0};
+    struct clock *c = clock_system();
+    const int64_t start = c->mono_us(c);
+    enum status st = checkpoint_verify(v, cp->dir, cp->lock.fd, &why);
+    if (st == STATUS_CORRUPT) {
+        TRY(checkpoint_recover(cp, &why, e));
+        st = checkpoint_verify(v, cp->dir, cp->lock.fd, &why);
+    }
+    if (st != STATUS_OK) return ERR_SET(e, st, "state folder %s: %s", cp->dir, why.text);
+    set_bad_aside(cp, v);
+    if (v->stub) (void)unlinkat(cp->dir_fd, "state.mdb", 0);
+    if (v->version > 0)
+        log_info("state", "verified=%s version=%llu records=%llu mib=%.1f ms=%lld", cp->dir,
+                 (unsigned long long)v->version, (unsigned long long)v->records,
+                 (double)(v->state_bytes + v->weight_bytes) / 0x1p20, (long long)(c->mono_us(c) - start) / 1000);
+    return STATUS_OK;
+}
+
+/* Takes the folder: lock, fence, verification; afterwards its sub-folders are open and its store may be. */
+static enum status take_folder(struct checkpoint *cp, struct checkpoint_options o, struct checkpoint_verdict *v,
+                               struct err *e)
+{
+    TRY(file_open_dir(&cp->dir_fd, AT_FDCWD, cp->dir, true, e));
+    TRY(store_lock_take(&cp->lock, cp->dir, o.take_over, o.epoch, e));
+    TRY(checkpoint_fence(cp, e));
+    TRY(verify(cp, v, e));
+    TRY(file_open_dir(&cp->weights_fd, cp->dir_fd, "weights", true, e));
+    TRY(file_open_dir(&cp->backup_fd, cp->dir_fd, "backup", true, e));
+    return store_open_held(&cp->store, cp->dir, e);
+}
+
+/* A store that is ahead of `newest` had its checkpoint cut off at the very end; from now on it says so. */
+static enum status settle_newest(struct checkpoint *cp, struct err *e)
+{
+    struct checkpoint_newest n;
+    checkpoint_newest_read(cp->weights_fd, &n);
+    cp->floor = n.floor;
+    if (cp->version == 0 || (n.there && n.version == cp->version && n.txnid == cp->txnid)) return STATUS_OK;
+    if (!n.there) log_warn("state", "folder=%s newest=\"missing or damaged, written anew\"", cp->dir);
+    n = (struct checkpoint_newest){.version = cp->version, .txnid = cp->txnid, .floor = n.floor};
+    return checkpoint_newest_write(cp->weights_fd, &n, e);
 }
 
 enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const char *dir, struct checkpoint_options o,
@@ -56,19 +126,26 @@ enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const
 {
     enum status st;
     struct store_txn *t = NULL;
+    struct checkpoint_verdict v;
     *out = NULL;
     struct checkpoint *cp = mem_calloc(1, sizeof *cp);
     if (cp == NULL) return ERR_SET(e, STATUS_OOM, "state folder: %zu bytes", sizeof *cp);
     cp->conf = c;
     cp->epoch = o.epoch;
+    cp->lock.fd = cp->dir_fd = cp->weights_fd = cp->backup_fd = -1;
     (void)snprintf(cp->dir, sizeof cp->dir, "%s", dir);
     (void)snprintf(cp->weights_dir, sizeof cp->weights_dir, "%s/weights", dir);
-    TRY_OUT(st, make_dir(cp->dir, e));
-    TRY_OUT(st, make_dir(cp->weights_dir, e));
-    TRY_OUT(st, store_open(&cp->store, cp->dir, false, e));
+    TRY_OUT(st, take_folder(cp, o, &v, e));
     TRY_OUT(st, store_begin(&t, cp->store, false, e));
+    cp->txnid = store_root(t)->txnid;
     TRY_OUT(st, read_version(cp, t, e));
+    if (cp->version != v.version || cp->txnid != v.txnid) {
+        st = ERR_SET(e, STATUS_CONFLICT, "state folder %s changed while it was opened", cp->dir);
+        goto out;
+    }
     TRY_OUT(st, checkpoint_logs_load(cp, t, e));
+    TRY_OUT(st, settle_newest(cp, e));
+    remove_leftovers(cp);
     remove_strays(cp);
     *out = cp;
     cp = NULL;
@@ -78,10 +155,20 @@ out:
     return st;
 }
 
+static void close_fd(int fd)
+{
+    if (fd >= 0) (void)close(fd);
+}
+
 void checkpoint_close(struct checkpoint *cp)
 {
     if (cp == NULL) return;
+    checkpoint_backup_stop(cp);
     store_close(cp->store);
+    close_fd(cp->weights_fd);
+    close_fd(cp->backup_fd);
+    close_fd(cp->dir_fd);
+    store_lock_release(&cp->lock);
     buf_fini(&cp->file);
     buf_fini(&cp->moments);
     mem_free(cp);
@@ -173,7 +260,7 @@ out:
 
 static enum status write_weights(struct checkpoint *cp, struct learner *l, uint64_t version, struct err *e)
 {
-    char path[CHECKPOINT_PATH + 32];
+    char name[32];
     struct arena a = {0};
     struct weights_view v = {0};
     enum status st;
@@ -188,8 +275,8 @@ static enum status write_weights(struct checkpoint *cp, struct learner *l, uint6
     v.moments = cp->moments.p;
     v.n_moments = cp->moments.n;
     TRY_OUT(st, weights_encode(&cp->file, &v, e));
-    (void)snprintf(path, sizeof path, "%s/%llu", cp->weights_dir, (unsigned long long)version);
-    st = weights_write_file(path, &cp->file, e);
+    (void)snprintf(name, sizeof name, "%llu", (unsigned long long)version);
+    st = file_write(cp->weights_fd, name, cp->file.p, cp->file.n, e);
 out:
     arena_fini(&a);
     return st;
@@ -203,6 +290,7 @@ static enum status put_meta(struct checkpoint *cp, struct store_txn *t, const st
     buf_u64(&b, version);
     buf_u64(&b, cp->dead_letters);
     buf_str(&b, str_from(sha));
+    buf_u64(&b, cp->epoch);
     TRY_OUT(st, buf_status(&b, e));
     TRY_OUT(st, store_put(t, STORE_META, STR("version"), (struct str){(const char *)b.p, b.n}, e));
     buf_clear(&b);
@@ -216,25 +304,43 @@ out:
     return st;
 }
 
-static enum status commit_once(struct checkpoint *cp, struct learner *l, uint64_t version, struct err *e)
+/* The number of the transaction is what its root record will say. */
+static enum status commit_once(struct checkpoint *cp, struct learner *l, uint64_t version, uint64_t *txnid,
+                               struct err *e)
 {
     struct store_txn *t = NULL;
     TRY(store_begin(&t, cp->store, true, e));
     enum status st = learner_save(l, t, e);
     if (st == STATUS_OK) st = put_meta(cp, t, l, version, learner_params(l)->sha256, e);
+    *txnid = store_txnid(t);
     if (st == STATUS_OK) return store_commit(t, e);
     store_abort(t);
     return st;
 }
 
+static enum status make_durable(struct checkpoint *cp, struct learner *l, uint64_t version, struct err *e)
+{
+    enum status st;
+    struct checkpoint_newest n = {.version = version, .floor = cp->floor};
+    TRY(write_weights(cp, l, version, e));
+    checkpoint_backup_before_commit(cp);
+    do {
+        st = commit_once(cp, l, version, &n.txnid, e);
+    } while (st == STATUS_AGAIN); /* the map grew */
+    TRY(st);
+    cp->txnid = n.txnid; /* whatever becomes of the rest: the next commit is counted from here */
+    cp->unfinished = true;
+    TRY(checkpoint_newest_write(cp->weights_fd, &n, e));
+    cp->unfinished = false;
+    return STATUS_OK;
+}
+
 enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct err *e)
 {
-    const uint64_t version = cp->version + 1;
-    enum status st;
-    TRY(write_weights(cp, l, version, e));
-    do {
-        st = commit_once(cp, l, version, e);
-    } while (st == STATUS_AGAIN); /* the map grew */
+    const uint64_t version = (cp->version > cp->floor ? cp->version : cp->floor) + 1;
+    TRY(checkpoint_fenced(cp, e));
+    const enum status st = make_durable(cp, l, version, e);
+    TRY(checkpoint_fenced(cp, e)); /* whatever the fault was, this names its reason */
     TRY(st);
     learner_saved(l);
     cp->version = version;
@@ -267,14 +373,4 @@ uint64_t checkpoint_epoch(const struct checkpoint *cp)
 void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch)
 {
     cp->epoch = epoch;
-}
-
-enum status checkpoint_fenced(const struct checkpoint *cp, struct err *e)
-{
-    return cp->store != NULL ? STATUS_OK : ERR_SET(e, STATUS_CONFLICT, "state folder %s is not open", cp->dir);
-}
-
-enum status checkpoint_backup(struct checkpoint *cp, struct err *e)
-{
-    return ERR_SET(e, STATUS_UNSUPPORTED, "state folder %s: hot copies are not made yet", cp->dir);
 }

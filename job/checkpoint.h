@@ -2,9 +2,15 @@
  *
  *   state.mdb            LMDB: offsets, records, hashed rows, open slates, evaluator, name and hash of the weight file
  *   weights/<version>    parameters and dense moments (schemas/weights.h)
+ *   weights/newest       which checkpoint was the last (job/checkpoint_newest.h)
+ *   backup/<version>/    hot copies (job/checkpoint_backup.h)
+ *   damaged-<time>-<pid>/  what was set aside, the three newest
+ *   lock                 who owns the folder (base/store_lock.h)
  *
- * A checkpoint: weight file written, fsync, renamed, folder fsync; then one store commit that names it.  A crash between
- * the two leaves a file nobody names, removed at the next start.  A version is a checkpoint's number.  Thread: learner's.
+ * A checkpoint: weight file written, fsync, renamed, folder fsync; then one store commit that names it; then `newest`.  A
+ * crash between the first two leaves a file nobody names, removed at the next start; between the last two, a checkpoint that
+ * nobody has seen and that counts.  A version is a checkpoint's number, and is never given out twice: after a fall-back
+ * numbers go on above all that were there.  Thread: learner's.
  */
 #ifndef JOB_CHECKPOINT_H
 #define JOB_CHECKPOINT_H
@@ -44,9 +50,13 @@ const struct checkpoint_recovery *checkpoint_recovered(const struct checkpoint *
 enum status checkpoint_fenced(const struct checkpoint *cp, struct err *e) MUST_CHECK;
 uint64_t checkpoint_epoch(const struct checkpoint *cp);           /* the largest lease epoch the folder has seen */
 void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch); /* part of the next checkpoint */
-/* A hot copy of the newest checkpoint into backup/<version>, with SHA-256 sums; keeps the state.backup_keep newest.  Failures
- * leave no half of one and harm nothing.  Thread: learner's. */
+/* A hot copy of the newest checkpoint into backup/<version>, with SHA-256 sums; keeps the state.backup_keep newest.  Begins
+ * it on a thread of its own and returns at once (OK and nothing done while one is under way, or when the version is there
+ * already); what came of it is logged, and a failure is also returned by the next call.  Failures leave no half of one and harm
+ * nothing. */
 enum status checkpoint_backup(struct checkpoint *cp, struct err *e) MUST_CHECK;
+/* Waits for the one under way; its failure, if any.  checkpoint_close gives it up instead. */
+enum status checkpoint_backup_wait(struct checkpoint *cp, struct err *e) MUST_CHECK;
 void checkpoint_close(struct checkpoint *cp);
 struct store *checkpoint_store(struct checkpoint *cp);
 uint64_t checkpoint_version(const struct checkpoint *cp);   /* 0: fresh folder */
@@ -57,7 +67,7 @@ enum status checkpoint_restore(struct checkpoint *cp, struct learner *l, struct 
 /* Makes everything durable as version + 1.  On failure the folder still holds the last one.  FULL: the disk is (what was
  * learnt stays in memory: wait and call again); CONFLICT: fenced; all else stops the job. */
 enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct err *e) MUST_CHECK;
-/* Length of the dead-letter file: set before a checkpoint, read at start (what is longer is cut back). */
+/* Where the dead letters stood (reject_sink_sync's mark): set before a checkpoint, read at start. */
 uint64_t checkpoint_dead_letters(const struct checkpoint *cp);
 void checkpoint_set_dead_letters(struct checkpoint *cp, uint64_t length);
 /* The log files of this replay; next: ordinal of the next record (offset of partition 0).  Sets *skip: records of the
@@ -66,5 +76,8 @@ void checkpoint_set_dead_letters(struct checkpoint *cp, uint64_t length);
  * checkpoint_logs_done. */
 enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
                             uint64_t *base, uint64_t *skip, struct err *e) MUST_CHECK;
+/* The same for files that are read whole each time (dead letters): only a replay of them that was cut off is gone on with. */
+enum status checkpoint_logs_again(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
+                                  uint64_t *base, uint64_t *skip, struct err *e) MUST_CHECK;
 void checkpoint_logs_done(struct checkpoint *cp); /* the logs ended: part of the next checkpoint */
 #endif

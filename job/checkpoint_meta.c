@@ -14,6 +14,7 @@ static enum status read_version(struct checkpoint_meta *m, struct store_txn *t, 
     m->version = buf_get_u64(&r);
     (void)buf_get_u64(&r); /* length of the dead letters */
     const struct str sha = buf_get_str(&r);
+    m->epoch = buf_get_u64(&r);
     if (r.bad || sha.n != HASH_SHA256_HEX - 1)
         return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", dir);
     memcpy(m->sha256, sha.p, sha.n);

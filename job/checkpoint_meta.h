@@ -12,7 +12,7 @@
 
 struct checkpoint_meta {
     uint64_t version; /* 0: no checkpoint yet */
-    uint64_t epoch; /* the largest lease epoch the folder has seen */
+    uint64_t epoch;   /* the largest lease epoch the folder has seen */
     char sha256[HASH_SHA256_HEX];
     struct buf meaning; /* one key=value a line; the last line is base+parts=<fingerprint> */
     struct store *store;

@@ -27,6 +27,7 @@ static void write_folder(const char *dir, const char *sha_text)
     buf_u64(&b, 7);
     buf_u64(&b, 123); /* dead letters */
     buf_str(&b, str_from(sha_text));
+    buf_u64(&b, 9); /* epoch */
     put(t, "version", &b);
     buf_printf(&b, "model.parts=text\nbase+parts=00000000000000ff\n");
     put(t, "meaning", &b);
@@ -53,6 +54,7 @@ static void test_what_a_folder_says(void **state)
     write_folder(d.path, sha);
     assert_ok(checkpoint_meta_open(&m, d.path, &e), &e);
     assert_int_equal(m.version, 7);
+    assert_int_equal(m.epoch, 9);
     assert_string_equal(m.sha256, sha);
     assert_int_equal(m.meaning.n, strlen("model.parts=text\nbase+parts=00000000000000ff\n"));
     assert_memory_equal(m.meaning.p, "model.parts=text\n", 17);
