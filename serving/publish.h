@@ -113,8 +113,9 @@ struct publish_state {
     size_t waiting;                                      /* batches, versions and metrics not uploaded yet */
     /* What the learner before us left in Redis if it ended in order, with everything uploaded; else empty. */
     char left_sha256[65];
-    struct err
-        error; /* the last failure; FULL: Redis has no memory, names used and limit; CONFLICT names owner host and pid while FOREIGN or CONFLICT */
+    /* The last failure; FULL: Redis has no memory, names used and limit; while FOREIGN or CONFLICT it names the owner's host
+     * and pid. */
+    struct err error;
 };
 void publish_state(struct publish *p, struct publish_state *out); /* Thread: any */
 const char *publish_lease_name(enum publish_lease l);             /* "held" */

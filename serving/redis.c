@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define BACKOFF_LEAST_MS 50
 #define BACKOFF_MOST_MS 2000
@@ -16,7 +17,7 @@
 
 struct redis {
     struct redis_url url;
-    struct redis_password password;
+    char password_file[REDIS_URL_MAX];
     char name[REDIS_URL_MAX];
     int64_t timeout_ms;
     struct clock *clock;
@@ -38,6 +39,16 @@ static void ignore_sigpipe(void)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* Many clients that lose one server at one moment must not come back at one moment: their waits are drawn from the system's
+ * random numbers, not from a time or an address that they may share. */
+static void seed(struct redis *r)
+{
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed)
+        seed = (uint64_t)r->clock->mono_us(r->clock) ^ (uint64_t)(uintptr_t)r;
+    rand_init(&r->rand, (struct rand_key){seed, 0, 0, 0, RAND_REQUEST});
+}
+
 enum status redis_open(struct redis **out, const struct conf *c, struct clock *clock, struct err *e)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -47,7 +58,9 @@ enum status redis_open(struct redis **out, const struct conf *c, struct clock *c
     struct redis *r = mem_calloc(1, sizeof *r);
     if (r == NULL) return ERR_SET(e, STATUS_OOM, "redis: no memory for a connection");
     enum status st = redis_url_parse(c->redis_url, &r->url, e);
-    if (st == STATUS_OK) st = redis_password_read(c->redis_password_file, &r->password, e);
+    struct redis_password password; /* one that can't be read is said at once; it is read anew for each connection */
+    if (st == STATUS_OK) st = redis_password_read(c->redis_password_file, &password, e);
+    explicit_bzero(&password, sizeof password);
     if (st != STATUS_OK) {
         mem_free(r);
         return st;
@@ -56,8 +69,8 @@ enum status redis_open(struct redis **out, const struct conf *c, struct clock *c
     (void)snprintf(r->name, sizeof r->name, "%s", c->redis_url);
     r->timeout_ms = c->redis_timeout_ms;
     r->clock = clock;
-    rand_init(&r->rand,
-              (struct rand_key){(uint64_t)clock->mono_us(clock) ^ (uint64_t)(uintptr_t)r, 0, 0, 0, RAND_REQUEST});
+    (void)snprintf(r->password_file, sizeof r->password_file, "%s", c->redis_password_file);
+    seed(r);
     arena_init(&r->arena, 0);
     *out = r;
     return STATUS_OK;
@@ -154,13 +167,27 @@ static enum status greet(struct redis *r, int argc, const char **argv, struct er
     return st;
 }
 
+/* AUTH with what the password file says now: a new password needs no restart. */
+static enum status authenticate(struct redis *r, struct err *e)
+{
+    struct redis_password p;
+    enum status st = redis_password_read(r->password_file, &p, e);
+    if (st != STATUS_OK) {
+        hang_up(r);
+        back_off(r);
+        st = STATUS_IO;
+    } else if (p.password[0] != '\0') {
+        const bool user = p.user[0] != '\0';
+        const char *argv[] = {"AUTH", user ? p.user : p.password, p.password};
+        st = greet(r, user ? 3 : 2, argv, e);
+    }
+    explicit_bzero(&p, sizeof p);
+    return st;
+}
+
 static enum status log_in(struct redis *r, struct err *e)
 {
-    if (r->password.password[0] != '\0') {
-        const bool user = r->password.user[0] != '\0';
-        const char *argv[] = {"AUTH", user ? r->password.user : r->password.password, r->password.password};
-        TRY(greet(r, user ? 3 : 2, argv, e));
-    }
+    TRY(authenticate(r, e));
     if (r->url.db != 0) {
         char db[16];
         (void)snprintf(db, sizeof db, "%d", r->url.db);
@@ -242,7 +269,8 @@ static enum status fault(const struct redis *r, const char *text, struct err *e)
                                         "MASTERDOWN", "READONLY", "NOREPLICAS"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (begins(text, later[i])) return ERR_SET(e, STATUS_AGAIN, "redis %s: %s", r->name, text);
-    if (begins(text, "OOM"))
+    const bool aborted = begins(text, "EXECABORT") && strstr(text, "OOM") != NULL;
+    if (begins(text, "OOM") || aborted)
         return ERR_SET(e, STATUS_FULL, "redis %s: %s; raise its maxmemory or lower publish.feature_ttl_s", r->name,
                        text);
     return ERR_SET(e, STATUS_INVALID, "redis %s: %s", r->name, text);

@@ -1,8 +1,9 @@
 /* test_redis.c - URLs, passwords, pipelines, faults, time-outs and coming back, against a private server.
  *
- * labels: redis
+ * labels: redis threads
  */
 #include "serving/redis.h"
+#include "serving/redis_info.h"
 #include "serving/redis_url.h"
 #include "tests/support/check.h"
 #include "tests/support/redis_server.h"
@@ -171,6 +172,123 @@ static void test_absent_server_is_io_and_backs_off(void **state)
     conf_free(c);
 }
 
+/* Clients that lost a server at one and the same moment come back spread over the whole of each wait's random half. */
+static void test_waits_of_many_clients_are_spread(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 200, QUARTERS = 4 };
+    struct conf *c = redis_server_conf(&server);
+    struct clock_fake clock;
+    struct redis *r[CLIENTS] = {NULL};
+    struct err e = {0};
+    const struct redis_reply *p;
+    assert_ok(conf_set(c, "redis.url", "unix:/nonexistent/socket", &e), &e);
+    clock_fake_init(&clock, 1000);
+    for (int i = 0; i < CLIENTS; i++) assert_ok(redis_open(&r[i], c, &clock.base, &e), &e);
+    for (int64_t most = 50; most <= 1600; most *= 2) {
+        int in_quarter[QUARTERS] = {0};
+        for (int i = 0; i < CLIENTS; i++) {
+            assert_int_equal(redis_call(r[i], &e, &p, REDIS_ARGS(STR("PING"))), STATUS_IO);
+            const int64_t wait = redis_retry_ms(r[i]);
+            assert_true(wait >= most / 2 && wait <= most);
+            const int64_t quarter = (wait - most / 2) * QUARTERS / (most / 2 + 1);
+            in_quarter[quarter]++;
+        }
+        for (int q = 0; q < QUARTERS; q++) assert_in_range(in_quarter[q], 20, 90); /* 50 expected; 5 deviations off */
+        clock_fake_advance(&clock, most);
+    }
+    for (int i = 0; i < CLIENTS; i++) redis_close(r[i]);
+    conf_free(c);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_password_is_read_again_for_each_connection(void **state)
+{
+    (void)state;
+    char answer[4096], path[300];
+    struct conf *c = redis_server_conf(&server);
+    struct err e = {0};
+    const struct redis_reply *p;
+    (void)tmpdir_file(&server.dir, "changing", path);
+    (void)redis_server_ask(&server, answer, "ACL SETUSER bob on >first-secret ~* +@all");
+    write_file(path, "bob:first-secret\n");
+    assert_ok(conf_set(c, "redis.password_file", path, &e), &e);
+    struct redis *r = open_server(c);
+    assert_ok(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), &e);
+    (void)redis_server_ask(&server, answer, "ACL SETUSER bob resetpass >second-secret");
+    (void)redis_server_ask(&server, answer, "CLIENT KILL USER bob");
+    assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), STATUS_IO);
+    redis_drop(r);
+    assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), STATUS_IO);
+    assert_non_null(strstr(e.text, "AUTH refused"));
+    assert_null(strstr(e.text, "secret"));
+    write_file(path, "\n");
+    redis_drop(r);
+    assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), STATUS_IO);
+    assert_non_null(strstr(e.text, path));
+    assert_true(redis_retry_ms(r) > 0);
+    write_file(path, "bob:second-secret\n");
+    redis_drop(r);
+    assert_ok(redis_call(r, &e, &p, REDIS_ARGS(STR("PING"))), &e);
+    redis_close(r);
+    conf_free(c);
+}
+
+static void test_full_memory_is_told_from_other_faults(void **state)
+{
+    (void)state;
+    char answer[4096];
+    struct conf *c = redis_server_conf(&server);
+    struct redis *r = open_server(c);
+    struct err e = {0};
+    const struct redis_reply *p;
+    (void)redis_server_ask(&server, answer, "CONFIG SET maxmemory 1");
+    assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("SET"), STR("k"), STR("v"))), STATUS_FULL);
+    redis_clear(r);
+    assert_ok(redis_append(r, &e, REDIS_ARGS(STR("MULTI"))), &e);
+    assert_ok(redis_append(r, &e, REDIS_ARGS(STR("SET"), STR("k"), STR("v"))), &e);
+    assert_ok(redis_append(r, &e, REDIS_ARGS(STR("EXEC"))), &e);
+    assert_ok(redis_get(r, &e, &p), &e);
+    assert_int_equal(redis_get(r, &e, &p), STATUS_FULL);
+    assert_int_equal(redis_get(r, &e, &p), STATUS_INVALID); /* EXECABORT for a fault before */
+    (void)redis_server_ask(&server, answer, "CONFIG SET maxmemory 0");
+    redis_close(r);
+    conf_free(c);
+}
+
+static void test_info_says_which_run_and_how_full(void **state)
+{
+    (void)state;
+    char answer[4096], text[REDIS_INFO_TEXT];
+    struct conf *c = redis_server_conf(&server);
+    struct redis *r = open_server(c);
+    struct redis_info i;
+    struct err e = {0};
+    assert_ok(redis_info(r, &i, &e), &e);
+    assert_int_equal(strlen(i.run_id), 40);
+    assert_true(i.used_bytes > 100000);
+    assert_int_equal(i.max_bytes, 0);
+    assert_string_equal(i.policy, "noeviction");
+    assert_false(redis_info_evicts(&i));
+    (void)redis_server_ask(&server, answer, "CONFIG SET maxmemory 8388608");
+    (void)redis_server_ask(&server, answer, "CONFIG SET maxmemory-policy allkeys-lru");
+    assert_ok(redis_info(r, &i, &e), &e);
+    redis_info_memory(&i, text);
+    assert_true(redis_info_evicts(&i));
+    assert_non_null(strstr(text, "of maxmemory 8.0 MiB (allkeys-lru)"));
+    (void)redis_server_ask(&server, answer, "CONFIG SET maxmemory 0");
+    (void)redis_server_ask(&server, answer, "CONFIG SET maxmemory-policy noeviction");
+    redis_close(r);
+    conf_free(c);
+}
+
 static void test_silent_server_times_out(void **state)
 {
     (void)state;
@@ -290,6 +408,10 @@ int main(void)
         cmocka_unit_test(test_pipeline_answers_in_order_and_keeps_binary),
         cmocka_unit_test(test_fault_is_a_status_and_the_connection_goes_on),
         cmocka_unit_test(test_absent_server_is_io_and_backs_off),
+        cmocka_unit_test(test_waits_of_many_clients_are_spread),
+        cmocka_unit_test(test_password_is_read_again_for_each_connection),
+        cmocka_unit_test(test_full_memory_is_told_from_other_faults),
+        cmocka_unit_test(test_info_says_which_run_and_how_full),
         cmocka_unit_test(test_silent_server_times_out),
         cmocka_unit_test(test_killed_server_is_found_again),
         cmocka_unit_test(test_database_is_selected_and_password_asked),
