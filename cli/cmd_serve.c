@@ -91,6 +91,7 @@ static void tell_manager(struct serve *s)
     }
     if (looks != s->looks) job_notify_watchdog((int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000);
     s->looks = looks;
+    score_update_gauges(s->score);
     job_notify("STATUS=%s; version %.0f, %llu requests%s", s->ready ? "serving" : "waits for a version",
                metric_get(s->metric, METRIC_VERSION), (unsigned long long)metric_requests(s->metric),
                s->ready ? "" : "\nEXTEND_TIMEOUT_USEC=30000000");

@@ -138,6 +138,7 @@ static enum status loop(struct job *j, struct err *e)
             TRY(taken);
             TRY(let_go(j, barrier, e));
         }
+        job_alive(j, now_us(j), st == STATUS_OK);
         TRY(tick(j, e));
     }
     return STATUS_OK;

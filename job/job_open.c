@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define CLOSE_US 1000000
 
 static enum status open_dir(struct job *j, struct err *e)
 {
@@ -172,12 +175,48 @@ static void remove_folder(const char *dir)
     (void)rmdir(dir);
 }
 
+/* A source that is left behind, when its library does not let go: the process is about to end. */
+struct closing {
+    struct source *source;
+    atomic_bool done;
+};
+
+static void *close_main(void *arg)
+{
+    struct closing *c = arg;
+    source_close(c->source);
+    atomic_store(&c->done, true);
+    return NULL;
+}
+
+/* Leaving the group asks brokers that may be away, and librdkafka asks for 45 s. */
+static void close_source(struct job *j)
+{
+    static struct closing closing;
+    pthread_t thread;
+    closing = (struct closing){.source = j->source};
+    if (j->source == NULL) return;
+    if (j->options->replay || pthread_create(&thread, NULL, close_main, &closing) != 0) {
+        source_close(j->source);
+        return;
+    }
+    const int64_t until_us = j->clock->mono_us(j->clock) + CLOSE_US;
+    while (!atomic_load(&closing.done) && j->clock->mono_us(j->clock) < until_us)
+        (void)nanosleep(&(struct timespec){0, 2000000}, NULL);
+    if (atomic_load(&closing.done)) {
+        (void)pthread_join(thread, NULL);
+    } else {
+        log_warn("kafka", "close=\"the brokers are away: the group finds out by itself\"");
+        (void)pthread_detach(thread);
+    }
+}
+
 void job_close(struct job *j)
 {
     job_poll_stop(j);
     dump_close(j->dump);
     reject_sink_close(j->sink);
-    source_close(j->source);
+    close_source(j);
     learner_free(j->learner);
     checkpoint_close(j->checkpoint);
     publish_close(j->publish); /* the lease after the folder: who gets it may open that at once */
