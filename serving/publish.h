@@ -104,7 +104,7 @@ struct publish_state {
     int64_t lease_until_us; /* clock's mono_us at which our lease ends unless it is renewed; 0: never held */
     uint64_t version;       /* last one put in force by us; 0: none */
     int64_t published_wall_ms;
-    /* What Redis had in force, whole, when it was looked at last (every two seconds): by whomever it was published.  A
+    /* What Redis had in force, whole, when it was looked at last (every second): by whomever it was published.  A
      * learner that finds another SHA-256 there than its newest checkpoint's, with nothing waiting, publishes that. */
     bool looked;
     uint64_t in_force; /* 0: nothing, or it is damaged */

@@ -36,6 +36,26 @@ static enum status load_manifest(struct publish *p, uint64_t version, struct err
     return STATUS_OK;
 }
 
+/* What the list holds is remembered, for when no manifest in force says it. */
+static void remember_list(struct publish *p)
+{
+    p->n_listed = 0;
+    for (size_t i = 0; i < p->n_kept && i < PUBLISH_KEPT_MAX; i++) p->listed[p->n_listed++] = p->kept[i].version;
+}
+
+/* The others that the manifest in force lists; without it (gone, damaged) those that we know of. */
+static enum status load_others(struct publish *p, struct err *e)
+{
+    if (p->n_kept == 0) {
+        for (size_t i = 0; i < p->n_listed; i++) TRY(load_manifest(p, p->listed[i], e));
+        return STATUS_OK;
+    }
+    const size_t n = p->kept[0].n_kept;
+    for (size_t i = 0; i < n; i++)
+        if (p->kept[0].kept[i] != p->kept[0].version) TRY(load_manifest(p, p->kept[0].kept[i], e));
+    return STATUS_OK;
+}
+
 enum status publish_load_kept(struct publish *p, struct err *e)
 {
     char key[KEY_MAX], text[24];
@@ -48,9 +68,8 @@ enum status publish_load_kept(struct publish *p, struct err *e)
         (void)snprintf(text, sizeof text, STR_FMT, reply->text.n > 20 ? 20 : (int)reply->text.n, reply->text.p);
         TRY(load_manifest(p, strtoull(text, NULL, 10), e));
     }
-    const size_t n = p->n_kept ? p->kept[0].n_kept : 0;
-    for (size_t i = 0; i < n; i++)
-        if (p->kept[0].kept[i] != p->kept[0].version) TRY(load_manifest(p, p->kept[0].kept[i], e));
+    TRY(load_others(p, e));
+    remember_list(p);
     p->kept_known = true;
     return STATUS_OK;
 }
@@ -106,6 +125,7 @@ enum status publish_kept_add(struct publish *p, struct str json, struct err *e)
     mem_free(p->kept);
     p->kept = next;
     p->n_kept = n;
+    remember_list(p);
     return STATUS_OK;
 }
 

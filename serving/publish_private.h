@@ -35,7 +35,7 @@ struct publish_seen {
     int64_t time_ms;
 };
 #define PUBLISH_LEASE_TEXT 640
-#define PUBLISH_WATCH_MS 2000  /* how often the uploader looks whether all it put there is still there */
+#define PUBLISH_WATCH_MS 1000  /* how often the uploader looks whether all it put there is still there */
 #define PUBLISH_CLOSE_MS 1000  /* of publish_close */
 #define PUBLISH_RETRY_MS 200   /* after a fault that is not the connection's */
 #define PUBLISH_FOREIGN_MS 250 /* how often a standby looks at the lease */
@@ -87,6 +87,8 @@ struct publish {
     struct publish_manifest *kept; /* (n_kept) versions in Redis, newest first */
     size_t n_kept, cap_kept;
     bool kept_known;
+    uint64_t listed[PUBLISH_KEPT_MAX]; /* (n_listed) the versions of that list when it was known last */
+    size_t n_listed;
 };
 
 /* Each of these runs on the uploader's thread with a connection that is up. */
