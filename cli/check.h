@@ -29,5 +29,6 @@ void cmd_check_kafka(struct cmd_check *c);
 void cmd_check_redis(struct cmd_check *c);
 void cmd_check_state(struct cmd_check *c);
 void cmd_check_files(struct cmd_check *c);
-void cmd_check_letters(struct cmd_check *c, const char *path);
+/* path: a file, or topic:NAME; save: a file that a topic's letters are written to, or NULL. */
+void cmd_check_letters(struct cmd_check *c, const char *path, const char *save);
 #endif

@@ -80,11 +80,11 @@ static int print_config(const struct cmd_line *l, bool document)
     return rc;
 }
 
-static int check(const struct cmd_line *l, const char *letters)
+static int check(const struct cmd_line *l, const char *letters, const char *save)
 {
     struct cmd_check c = {.conf = l->conf};
     if (letters != NULL)
-        cmd_check_letters(&c, letters);
+        cmd_check_letters(&c, letters, save);
     else
         check_all(&c, l);
     const unsigned wrong = c.count[CMD_CHECK_WRONG], warned = c.count[CMD_CHECK_WARN];
@@ -100,13 +100,15 @@ static int check(const struct cmd_line *l, const char *letters)
 
 int cmd_check(int argc, char **argv)
 {
-    const char *letters = NULL;
+    const char *letters = NULL, *save = NULL;
     bool config = false, document = false;
     const struct cmd_option options[] = {
         {"schema", "NAME", CMD_KEY, NULL, "ingest.schema", "format of the log files"},
         {"map", "FILE", CMD_KEY, NULL, "ingest.map", "field map for csv"},
         {"model", "DIR", CMD_KEY, NULL, "model.base", "model folder"},
-        {"dead-letters", "FILE", CMD_TEXT, &letters, NULL, "summarises rejected events by reason and stage instead"},
+        {"dead-letters", "FILE|topic:NAME", CMD_TEXT, &letters, NULL,
+         "summarises rejected events by reason and stage instead"},
+        {"save", "FILE", CMD_TEXT, &save, NULL, "writes the dead letters of a topic to FILE, for replay --dead-letters"},
         {"print-config", NULL, CMD_FLAG, &config, NULL, "prints the configuration in force and nothing else"},
         {"print-config-doc", NULL, CMD_FLAG, &document, NULL, "prints CONFIG.md and nothing else"},
     };
@@ -120,7 +122,7 @@ int cmd_check(int argc, char **argv)
                                     .soft_config = true};
     struct cmd_line line;
     int rc = cmd_line_parse(&line, &usage, argc, argv);
-    if (rc == CMD_GO_ON) rc = config || document ? print_config(&line, document) : check(&line, letters);
+    if (rc == CMD_GO_ON) rc = config || document ? print_config(&line, document) : check(&line, letters, save);
     cmd_line_fini(&line);
     return rc;
 }

@@ -76,7 +76,7 @@ int cmd_replay(int argc, char **argv)
         {"flush", NULL, CMD_FLAG, &a.flush, NULL, "at the end, settle slates and orders that are still open"},
         {"publish-every", "N", CMD_COUNT, &a.publish_every, NULL, "a version every N steps"},
         {"speed", "X", CMD_TEXT, &a.speed, NULL, "event time over wall time: 1x is real time"},
-        {"dead-letters", NULL, CMD_FLAG, &a.dead_letters, NULL, "LOG... are dead-letter files: try their messages again"},
+        {"dead-letters", NULL, CMD_FLAG, &a.dead_letters, NULL, "LOG... are dead-letter files: try again what was not learnt"},
         {"quiet", NULL, CMD_FLAG, &a.quiet, NULL, "no progress"},
     };
     const struct cmd_usage usage = {

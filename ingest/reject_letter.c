@@ -168,8 +168,8 @@ static uint64_t read_count(const json_t *root, const char *name)
     return json_is_integer(v) && json_integer_value(v) > 0 ? (uint64_t)json_integer_value(v) : 0;
 }
 
-enum status reject_letter_read(struct reject_letter *out, struct parse_json *json, struct str line, struct arena *a,
-                               struct reject *why, struct err *e)
+enum status reject_letter_parse(struct reject_letter *out, struct parse_json *json, struct str line, struct arena *a,
+                                struct reject *why, struct err *e)
 {
     struct parse_context x = {.arena = a, .reject = why};
     json_t *root = NULL;
@@ -178,12 +178,19 @@ enum status reject_letter_read(struct reject_letter *out, struct parse_json *jso
     out->at.partition = (uint32_t)read_count(root, "partition");
     out->at.offset = read_count(root, "offset");
     out->raw.time_ms = (int64_t)read_count(root, "time");
-    bool ok = read_text(&x, root, "topic", &out->raw.topic) && read_text(&x, root, "stage", &out->stage) &&
-              read_text(&x, root, "reason", &out->reason) && read_text(&x, root, "message", &out->message) &&
-              read_headers(&x, root, &out->raw.headers) && read_base64(&x, root, "key_base64", &out->raw.key) &&
-              read_base64(&x, root, "value_base64", &out->raw.value);
-    if (ok && out->raw.value.p == NULL)
-        ok = reject_set(why, REJECT_BAD_JSON, "a dead letter without value_base64: there is no message");
+    const bool ok = read_text(&x, root, "topic", &out->raw.topic) && read_text(&x, root, "stage", &out->stage) &&
+                    read_text(&x, root, "reason", &out->reason) && read_text(&x, root, "message", &out->message) &&
+                    read_headers(&x, root, &out->raw.headers) && read_base64(&x, root, "key_base64", &out->raw.key) &&
+                    read_base64(&x, root, "value_base64", &out->raw.value);
     if (ok) return STATUS_OK;
     return x.oom ? ERR_SET(e, STATUS_OOM, "dead letters: no memory for a line of %zu bytes", line.n) : STATUS_INVALID;
+}
+
+enum status reject_letter_read(struct reject_letter *out, struct parse_json *json, struct str line, struct arena *a,
+                               struct reject *why, struct err *e)
+{
+    TRY(reject_letter_parse(out, json, line, a, why, e));
+    if (out->raw.value.p != NULL) return STATUS_OK;
+    (void)reject_set(why, REJECT_BAD_JSON, "a dead letter without value_base64: there is no message");
+    return STATUS_INVALID;
 }

@@ -30,6 +30,9 @@ void reject_letter_write(struct buf *b, const struct source_record *rec, const c
 /* Strings in a.  INVALID: the line is no dead letter, *why says why; OOM. */
 enum status reject_letter_read(struct reject_letter *out, struct parse_json *json, struct str line, struct arena *a,
                                struct reject *why, struct err *e) MUST_CHECK;
+/* The same, but a letter may be without its value (too large for a topic, or a tombstone). */
+enum status reject_letter_parse(struct reject_letter *out, struct parse_json *json, struct str line, struct arena *a,
+                                struct reject *why, struct err *e) MUST_CHECK;
 void reject_put_text(struct buf *b,
                      struct str s); /* as a JSON text; in what is not UTF-8, bytes above 127 become '?'; absent: null */
 void reject_base64_put(struct buf *b, struct str s);                                  /* without quotes */

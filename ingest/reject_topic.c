@@ -16,8 +16,9 @@
 struct reject_topic {
     struct source_producer *producer;
     char connector[128];
-    uint64_t end;              /* as the last sync or the start left it */
-    struct reject_places sent; /* by an earlier run, after the checkpoint that we begin with */
+    uint64_t end;                   /* as the last sync or the start left it */
+    uint64_t from;                  /* where the letters of `sent` begin */
+    struct reject_places sent, met; /* sent by an earlier run after the checkpoint that we begin with; those refused again */
     uint64_t n_known;
     struct arena arena; /* of one letter */
 };
@@ -37,8 +38,8 @@ static enum status read_back(struct reject_topic *t, const struct conf *c, const
     TRY(source_producer_bounds(t->producer, &first, &next, e));
     t->end = next;
     if (!start.known) return STATUS_OK;
-    const uint64_t from = start.end <= next ? start.end : first;
-    const enum status st = source_letters_read(c, topic, 0, from, remember, t, &why);
+    t->from = start.end <= next ? start.end : first;
+    const enum status st = source_letters_read(c, topic, 0, t->from, remember, t, &why);
     if (st == STATUS_OOM) return ERR_SET(e, st, "%s", why.text);
     if (st != STATUS_OK)
         log_warn("dead_letters",
@@ -46,7 +47,7 @@ static enum status read_back(struct reject_topic *t, const struct conf *c, const
                  why.text);
     if (t->sent.n > 0)
         log_info("dead_letters", "topic=%s sent_before=%zu from_offset=%llu", topic, t->sent.n,
-                 (unsigned long long)from);
+                 (unsigned long long)t->from);
     return STATUS_OK;
 }
 
@@ -73,6 +74,7 @@ void reject_topic_close(struct reject_topic *t)
     if (t == NULL) return;
     source_producer_close(t->producer);
     reject_places_fini(&t->sent);
+    reject_places_fini(&t->met);
     arena_fini(&t->arena);
     mem_free(t);
 }
@@ -123,9 +125,10 @@ enum status reject_topic_write(struct reject_topic *t, const struct source_recor
                                struct err *e)
 {
     const struct reject_where at = reject_where(rec);
-    if (t->sent.n > 0 && reject_places_has(&t->sent, reject_place(rec->raw.topic, at.partition, at.offset))) {
+    const uint64_t place = t->sent.n > 0 ? reject_place(rec->raw.topic, at.partition, at.offset) : 0;
+    if (reject_places_has(&t->sent, place)) {
         t->n_known++;
-        return STATUS_OK;
+        return reject_places_add(&t->met, place, e);
     }
     arena_reset(&t->arena);
     TRY(send(t, rec, stage, e));
@@ -139,7 +142,11 @@ enum status reject_topic_sync(struct reject_topic *t, uint64_t *end, struct err 
     TRY(source_producer_flush(t->producer, FLUSH_MS, e));
     const uint64_t newest = source_producer_end(t->producer);
     if (newest > t->end) t->end = newest;
-    *end = t->end;
+    if (t->sent.n > 0 && t->met.n == t->sent.n) {
+        reject_places_fini(&t->sent);
+        reject_places_fini(&t->met);
+    }
+    *end = t->sent.n > 0 ? t->from : t->end; /* those not met again yet lie behind this checkpoint too */
     return STATUS_OK;
 }
 

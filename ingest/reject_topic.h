@@ -23,7 +23,7 @@ void reject_topic_close(struct reject_topic *t); /* NULL is fine */
 /* FULL: much is not acknowledged yet; the letter is taken all the same. */
 enum status reject_topic_write(struct reject_topic *t, const struct source_record *rec, const char *stage,
                                struct err *e) MUST_CHECK;
-/* *end: offset after the newest letter, all acknowledged.  FULL: not yet; call again. */
+/* All are acknowledged; *end: offset from which on letters are not of what came before this checkpoint.  FULL: not yet; call again. */
 enum status reject_topic_sync(struct reject_topic *t, uint64_t *end, struct err *e) MUST_CHECK;
 uint64_t reject_topic_known(const struct reject_topic *t); /* letters not sent because they were there */
 #endif

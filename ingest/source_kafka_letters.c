@@ -1,8 +1,8 @@
 /* source_kafka_letters.c - one consumer, assigned by hand, until each partition's end. */
 #include "ingest/source_kafka_letters.h"
 #include "base/mem.h"
-#include "ingest/reject_headers.h"
 #include "ingest/source_kafka_conf.h"
+#include "ingest/source_kafka_headers.h"
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,26 +72,6 @@ static uint64_t number(struct str s)
     return strtoull(digits, NULL, 10);
 }
 
-/* The headers that the message had itself: those before the last set of ours. */
-static enum status own_headers(struct reader *r, rd_kafka_headers_t *headers, struct str *out, struct err *e)
-{
-    struct reject_header list[REJECT_HEADERS_MAX];
-    const char *name;
-    const void *value;
-    size_t n, until = SIZE_MAX, n_list = 0;
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &n) == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
-        if (strcmp(name, "__connect.errors.topic") == 0) until = i;
-    for (size_t i = 0; i < until && n_list < REJECT_HEADERS_MAX &&
-                       rd_kafka_header_get_all(headers, i, &name, &value, &n) == RD_KAFKA_RESP_ERR_NO_ERROR;
-         i++)
-        list[n_list++] = (struct reject_header){str_from(name), {value, n}};
-    if (n_list == 0) return STATUS_OK;
-    buf_clear(&r->headers);
-    reject_headers_put(&r->headers, list, n_list);
-    *out = (struct str){(const char *)r->headers.p, r->headers.n};
-    return buf_status(&r->headers, e);
-}
-
 static enum status take(struct reader *r, const rd_kafka_message_t *m, struct err *e)
 {
     rd_kafka_headers_t *headers = NULL;
@@ -103,7 +83,8 @@ static enum status take(struct reader *r, const rd_kafka_message_t *m, struct er
         letter.raw.topic = header(headers, "__connect.errors.topic");
         letter.at.partition = (uint32_t)number(header(headers, "__connect.errors.partition"));
         letter.at.offset = number(header(headers, "__connect.errors.offset"));
-        TRY(own_headers(r, headers, &letter.raw.headers, e));
+        /* the message's own: those before the last set of ours */
+        TRY(source_kafka_headers(&r->headers, m, "__connect.errors.topic", &letter.raw.headers, e));
     }
     letter.raw.time_ms = rd_kafka_message_timestamp(m, NULL);
     return r->fn(r->user, &letter, e);

@@ -157,6 +157,26 @@ static enum status begin_logs(struct checkpoint *cp, const char *const *paths, s
     return STATUS_OK;
 }
 
+/* The logs of a replay that was cut off go on where they stopped. */
+static void go_on(struct checkpoint *cp, const char *const *paths, size_t n, bool *use)
+{
+    for (size_t i = 0; i < n; i++) {
+        use[i] = true;
+        cp->now_paths[i] = paths[i];
+    }
+    cp->now_ended = false;
+}
+
+static enum status not_amid(const struct checkpoint *cp, struct err *e)
+{
+    if (cp->n_now == 0 || cp->now_ended) return STATUS_OK;
+    return ERR_SET(
+        e, STATUS_CONFLICT,
+        "state folder %s is in the middle of another replay (%u log file(s)); finish that first with the same "
+        "files in the same order, or use a new state.dir",
+        cp->dir, cp->n_now);
+}
+
 enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
                             uint64_t *base, uint64_t *skip, struct err *e)
 {
@@ -165,19 +185,10 @@ enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, siz
     *base = same ? cp->base : next;
     *skip = next - *base;
     if (same) {
-        for (size_t i = 0; i < n; i++) {
-            use[i] = true;
-            cp->now_paths[i] = paths[i];
-        }
-        cp->now_ended = false;
+        go_on(cp, paths, n, use);
         return STATUS_OK;
     }
-    if (cp->n_now > 0 && !cp->now_ended)
-        return ERR_SET(
-            e, STATUS_CONFLICT,
-            "state folder %s is in the middle of another replay (%u log file(s)); finish that first with the same "
-            "files in the same order, or use a new state.dir",
-            cp->dir, cp->n_now);
+    TRY(not_amid(cp, e));
     TRY(retire_logs(cp, next, e));
     cp->base = next;
     bool again = false;
@@ -189,6 +200,33 @@ enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, siz
         return STATUS_OK;
     }
     return begin_logs(cp, paths, n, use, e);
+}
+
+enum status checkpoint_logs_again(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
+                                  uint64_t *base, uint64_t *skip, struct err *e)
+{
+    bool same;
+    struct head h;
+    const bool amid = cp->n_now > 0 && !cp->now_ended;
+    TRY(same_logs(cp, paths, n, &same, e));
+    if (same && amid) return checkpoint_logs(cp, paths, n, use, next, base, skip, e);
+    TRY(not_amid(cp, e));
+    if (same)
+        cp->n_now = 0; /* not among the logs learnt: they may come once more */
+    else
+        TRY(retire_logs(cp, next, e));
+    *base = cp->base = next;
+    *skip = 0;
+    cp->now_ended = false;
+    for (size_t i = 0; i < n; i++) {
+        TRY(read_head(paths[i], &h, e));
+        if (cp->n_now == CHECKPOINT_LOGS_MAX)
+            return ERR_SET(e, STATUS_FULL, "%zu log files, at most %d", n, CHECKPOINT_LOGS_MAX);
+        use[i] = true;
+        cp->now_paths[cp->n_now] = paths[i];
+        cp->now[cp->n_now++] = (struct checkpoint_log){.hash = h.hash, .n = (uint32_t)h.n};
+    }
+    return STATUS_OK;
 }
 
 /* A file that can't be read any more stays known by its first bytes alone. */

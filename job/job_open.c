@@ -53,8 +53,10 @@ static enum status open_learner(struct job *j, struct err *e)
                                         .templates = j->templates,
                                         .encoder = j->encoder,
                                         .store = checkpoint_store(j->checkpoint)};
-    const struct learner_options o = {
-        .learn = j->options->learn, .kafka = !j->options->replay, .warmup = j->options->warmup};
+    const struct learner_options o = {.learn = j->options->learn,
+                                      .kafka = !j->options->replay,
+                                      .letters = j->options->dead_letters_in,
+                                      .warmup = j->options->warmup};
     TRY(learner_new(&j->learner, &in, o, e));
     TRY(checkpoint_restore(j->checkpoint, j->learner, e));
     j->events_before = j->checkpoint_events = learner_counts(j->learner)->events;
@@ -78,8 +80,11 @@ static enum status open_logs(struct job *j, struct err *e)
         st = ERR_SET(e, STATUS_OOM, "%zu log files", o->n_paths);
         goto out;
     }
-    TRY_OUT(st, checkpoint_logs(j->checkpoint, o->paths, o->n_paths, use, learner_file_next(j->learner), &j->base,
-                                &skip, e));
+    const uint64_t next = learner_file_next(j->learner);
+    if (o->dead_letters_in) /* letters are known by their places: the whole files are read each time */
+        TRY_OUT(st, checkpoint_logs_again(j->checkpoint, o->paths, o->n_paths, use, next, &j->base, &skip, e));
+    else
+        TRY_OUT(st, checkpoint_logs(j->checkpoint, o->paths, o->n_paths, use, next, &j->base, &skip, e));
     for (size_t i = 0; i < o->n_paths; i++) {
         if (use[i])
             paths[n++] = o->paths[i];

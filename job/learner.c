@@ -77,6 +77,7 @@ void learner_free(struct learner *l)
     order_free(l->order);
     watermark_free(l->watermark);
     dedupe_free(l->dedupe);
+    reject_places_fini(&l->retried);
     world_free(l->world);
     feat_free(l->feat);
     mem_free(l->lines);

@@ -24,7 +24,8 @@ struct learner_counts {
 };
 struct learner_options {
     bool learn;
-    bool kafka; /* positions are Kafka's; a replay's ordinals are remembered apart */
+    bool kafka;   /* positions are Kafka's; a replay's ordinals are remembered apart */
+    bool letters; /* dead letters are tried again: what is accepted is remembered by its place, and not accepted twice */
     struct eval_warmup warmup;
 };
 struct learner;

@@ -253,7 +253,7 @@ static enum status accept_event(struct learner *l, const struct source_record *r
     TRY(take_event(l, ev, e));
     if (ev->kind == EVENT_ITEM && w->refused_items != refused) return refuse_item(l, rec, e);
     l->counts.accepted++;
-    return STATUS_OK;
+    return l->options.letters ? reject_places_add(&l->retried, rec->mark, e) : STATUS_OK;
 }
 
 /* Events that had to wait for later ones to agree with their time. */
@@ -272,7 +272,8 @@ static enum status take_decided(struct learner *l, struct err *e)
 static enum status take_in_time(struct learner *l, const struct source_record *rec, struct err *e)
 {
     bool held = false;
-    if (str_has(rec->event.id) && dedupe_seen(l->dedupe, rec->event.source, rec->event.id)) {
+    const bool seen_before = l->options.letters && rec->raw.was_event; /* its id was remembered when it was refused */
+    if (str_has(rec->event.id) && !seen_before && dedupe_seen(l->dedupe, rec->event.source, rec->event.id)) {
         l->counts.duplicates++;
         return STATUS_OK;
     }
@@ -295,6 +296,10 @@ enum status learner_record(struct learner *l, const struct source_record *rec, s
     if (rec->kind == SOURCE_JOINED) return learner_expect(l, rec->at, e);
     TRY(advance_offset(l, rec, e));
     l->counts.events++;
+    if (l->options.letters && reject_places_has(&l->retried, rec->mark)) {
+        l->counts.duplicates++;
+        return STATUS_OK;
+    }
     if (rec->kind == SOURCE_REJECT) return refuse(l, rec, "parse", e);
     if (rec->kind == SOURCE_EVENT) return take_in_time(l, rec, e);
     l->counts.skipped++;

@@ -1,6 +1,7 @@
 /* learner_private.h - the learner's insides, shared by learner*.c alone. */
 #ifndef JOB_LEARNER_PRIVATE_H
 #define JOB_LEARNER_PRIVATE_H
+#include "ingest/reject_places.h"
 #include "job/learner.h"
 
 struct learner {
@@ -33,6 +34,7 @@ struct learner {
     size_t n_offsets, cap_offsets;
     struct learner_counts counts;
     struct reject_tally tally;
+    struct reject_places retried; /* dead letters that were accepted when they were tried again */
     learner_seen_fn *seen;
     void *seen_user;
     learner_refused_fn *refused;

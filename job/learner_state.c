@@ -70,8 +70,19 @@ static enum status stream_decode(struct learner *l, struct buf_reader *r, struct
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "stream state is cut short") : STATUS_OK;
 }
 
-enum piece { PIECE_STREAM, PIECE_DEDUPE, PIECE_WATERMARK, PIECE_ORDER, PIECE_JOIN, PIECE_EVAL, PIECE_MODEL, PIECES };
-static const char *const piece_names[PIECES] = {"stream", "dedupe", "watermark", "order", "join", "eval", "model"};
+enum piece {
+    PIECE_STREAM,
+    PIECE_DEDUPE,
+    PIECE_WATERMARK,
+    PIECE_ORDER,
+    PIECE_JOIN,
+    PIECE_EVAL,
+    PIECE_MODEL,
+    PIECE_RETRIED,
+    PIECES
+};
+static const char *const piece_names[PIECES] = {"stream", "dedupe", "watermark", "order",
+                                                "join",   "eval",   "model",     "retried"};
 
 static void piece_encode(struct buf *b, const struct learner *l, enum piece which)
 {
@@ -83,6 +94,7 @@ static void piece_encode(struct buf *b, const struct learner *l, enum piece whic
     case PIECE_JOIN: join_encode(b, l->join); break;
     case PIECE_EVAL: eval_encode(b, l->eval); break;
     case PIECE_MODEL: model_run_encode(b, l->run); break;
+    case PIECE_RETRIED: reject_places_encode(b, &l->retried); break;
     case PIECES: break;
     }
 }
@@ -97,6 +109,7 @@ static enum status piece_decode(struct learner *l, enum piece which, struct buf_
     case PIECE_JOIN: return join_decode(l->join, r, e);
     case PIECE_EVAL: return eval_decode(l->eval, r, e);
     case PIECE_MODEL: return model_run_decode(l->run, r, e);
+    case PIECE_RETRIED: return reject_places_decode(&l->retried, r, e);
     case PIECES: break;
     }
     return STATUS_OK;
@@ -136,7 +149,9 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
 {
     for (int i = 0; i < PIECES; i++) {
         struct str value;
-        TRY(store_get(t, STORE_LEARNER, str_from(piece_names[i]), &value, e));
+        const enum status got = store_get(t, STORE_LEARNER, str_from(piece_names[i]), &value, e);
+        if (got == STATUS_NOT_FOUND && i == PIECE_RETRIED) continue; /* written by an earlier version */
+        TRY(got);
         struct buf_reader r = buf_reader(value.p, value.n);
         const enum status st = piece_decode(l, (enum piece)i, &r, e);
         if (st != STATUS_OK) return err_prefix(e, "state record '%s'", piece_names[i]);

@@ -219,6 +219,31 @@ static void test_letters_sent_before_a_crash_are_not_sent_again(void **state)
     assert_int_equal(seen.n, 130);
 }
 
+/* A checkpoint that comes before all of them were met again must not hide the others. */
+static void test_a_checkpoint_amid_known_letters_hides_none(void **state)
+{
+    struct err e = {0};
+    uint64_t mark, none;
+    (void)state;
+    (void)rd_kafka_mock_topic_create(cluster, "amid", 1, 1);
+    struct reject_sink *s = open_sink("amid", 0);
+    assert_ok(reject_sink_sync(s, &mark, &e), &e);
+    put_some(s, 0, 0, 60);
+    assert_ok(reject_sink_sync(s, &none, &e), &e); /* killed */
+    reject_sink_close(s);
+    for (uint64_t at = 0; at < 100; at += 20) { /* a checkpoint every 20, and killed 30 further each time */
+        s = open_sink("amid", mark);
+        put_some(s, 0, at, at + 20);
+        assert_ok(reject_sink_sync(s, &mark, &e), &e);
+        put_some(s, 0, at + 20, at + 50);
+        assert_ok(reject_sink_sync(s, &none, &e), &e);
+        reject_sink_close(s);
+    }
+    const struct seen seen = read_all("amid");
+    assert_int_equal(seen.n, 130);
+    for (int i = 0; i < 130; i++) assert_int_equal(seen.times[0][i], 1);
+}
+
 static void test_a_mark_beyond_the_end_reads_from_the_begin(void **state)
 {
     struct err e = {0};
@@ -302,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_the_message_comes_back_whole),
         cmocka_unit_test(test_headers_are_those_of_kafka_connect),
         cmocka_unit_test(test_letters_sent_before_a_crash_are_not_sent_again),
+        cmocka_unit_test(test_a_checkpoint_amid_known_letters_hides_none),
         cmocka_unit_test(test_a_mark_beyond_the_end_reads_from_the_begin),
         cmocka_unit_test(test_a_letter_too_large_goes_without_its_value),
         cmocka_unit_test(test_brokers_away_is_a_wait_and_not_a_loss),
