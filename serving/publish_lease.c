@@ -227,14 +227,30 @@ static enum status acquire(struct publish *p, uint64_t in_lease, struct err *e)
     return STATUS_OK;
 }
 
+/* A Redis without memory takes no transaction at all.  By itself PEXPIRE needs none: it may at worst lengthen the lease of
+ * one who took it in this very moment, and a lease is what keeps the next one from a Redis that can't be written anyway. */
+static enum status renew_without_memory(struct publish *p, const struct str *args, size_t n, struct err *e)
+{
+    struct str text;
+    const struct redis_reply *reply;
+    TRY(watch_lease(p, &text, e));
+    if (!str_is(text, p->lease)) return ERR_SET(e, STATUS_AGAIN, "model %s: its lease changed", p->model);
+    TRY(redis_append(p->redis, e, args, n));
+    TRY(redis_get(p->redis, e, &reply));
+    unwatch(p);
+    return STATUS_OK;
+}
+
 static enum status renew(struct publish *p, struct err *e)
 {
     char key[KEY_MAX], ttl[24];
     (void)key_lease(key, p->model);
     (void)snprintf(ttl, sizeof ttl, "%d", PUBLISH_LEASE_MS);
+    const struct str args[] = {STR("PEXPIRE"), str_from(key), str_from(ttl)};
     TRY(open_transaction(p, e));
-    TRY(publish_fence_add(p, e, REDIS_ARGS(STR("PEXPIRE"), str_from(key), str_from(ttl))));
-    return publish_fence_end(p, NULL, e);
+    TRY(publish_fence_add(p, e, args, 3));
+    const enum status st = publish_fence_end(p, NULL, e);
+    return st == STATUS_FULL ? renew_without_memory(p, args, 3, e) : st;
 }
 
 static enum status hold(struct publish *p, struct err *e)

@@ -1,6 +1,6 @@
 /* publish_weights.c - one version into Redis: new chunks first, then everything that makes it the one in force at once.
  *
- * What is about to be written is noted first, and new chunks expire after an hour unless the transaction that names them
+ * What is about to be written is noted first, and new chunks expire after minutes unless the transaction that names them
  * removes that: whoever comes after a publish that died half way finds what it left, and if nobody comes it goes by itself.
  * Old versions leave in the same transaction; chunks that a kept manifest still names stay.
  */
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ORPHAN_TTL_S "3600"
+#define STRAY_TTL_S 300 /* and a second for each MiB that is to be uploaded */
 #define CHUNKS_AT_ONCE 4
 #define LOG_MAX "1000"
 
@@ -106,10 +106,11 @@ static enum status note_publishing(struct publish *p, const struct publish_manif
 
 static enum status add_chunk(struct publish *p, const struct publish_weights_job *j, size_t i, struct err *e)
 {
-    char key[KEY_MAX];
+    char key[KEY_MAX], ttl[24];
     (void)key_chunk(key, p->model, j->manifest.version, (uint32_t)i);
-    return publish_fence_add(p, e,
-                             REDIS_ARGS(STR("SET"), str_from(key), chunk_bytes(j, i), STR("EX"), STR(ORPHAN_TTL_S)));
+    (void)snprintf(ttl, sizeof ttl, "%zu", STRAY_TTL_S + j->manifest.n_chunks);
+    const struct str args[] = {STR("SET"), str_from(key), chunk_bytes(j, i), STR("EX"), str_from(ttl)};
+    return publish_fence_add(p, e, args, sizeof args / sizeof *args);
 }
 
 static enum status write_chunks(struct publish *p, const struct publish_weights_job *j, struct err *e)
