@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define CHUNK_BYTES 262144
+#define RESCAN 8 /* bytes that may be looked at again for each byte that is handed out */
 
 enum place { PLACE_FIELD_START, PLACE_BARE, PLACE_QUOTED, PLACE_AFTER_QUOTE };
 struct source_reader {
@@ -14,6 +15,7 @@ struct source_reader {
     size_t cap, start, end; /* unread bytes are p[start..end) */
     size_t scan;            /* p[start..scan) was looked at */
     enum place place;       /* of p[scan] in its record */
+    int64_t credit;         /* bytes that may still be looked at in vain; <= 0: quotes don't span lines for now */
     enum status over;       /* END or IO once the stream has said so */
     struct err fault;
 };
@@ -25,7 +27,8 @@ const struct source_stream *source_reader_stream(const struct source_reader *r)
 
 bool source_reader_waits(const struct source_reader *r, int wait_ms)
 {
-    if (r->over != STATUS_OK || (r->end > r->scan && memchr(r->p + r->scan, '\n', r->end - r->scan) != NULL)) return false;
+    if (r->over != STATUS_OK || (r->end > r->scan && memchr(r->p + r->scan, '\n', r->end - r->scan) != NULL))
+        return false;
     return source_stream_waits(r->stream, wait_ms);
 }
 
@@ -52,6 +55,7 @@ enum status source_reader_open(struct source_reader **out, const char *path, siz
     if (r == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory to read it", path);
     r->framing = framing;
     r->max_bytes = max_bytes;
+    r->credit = RESCAN * (int64_t)max_bytes;
     r->cap = max_bytes + CHUNK_BYTES;
     r->p = mem_realloc(NULL, r->cap, 1);
     if (r->p == NULL) {
@@ -86,6 +90,18 @@ static enum found find_line(struct source_reader *r)
     return at != NULL ? FOUND_END : FOUND_NOTHING;
 }
 
+/* Goes on to the closing quote.  BROKEN at a newline when too much was looked at in vain already. */
+static enum found find_quote(struct source_reader *r, char quote)
+{
+    const char *at = memchr(r->p + r->scan, quote, r->end - r->scan);
+    const size_t to = at != NULL ? (size_t)(at - r->p) : r->end - 1;
+    const char *newline = r->credit <= 0 ? memchr(r->p + r->scan, '\n', to - r->scan + 1) : NULL;
+    r->scan = newline != NULL ? (size_t)(newline - r->p) : to;
+    if (newline != NULL) return FOUND_BROKEN;
+    if (at != NULL) r->place = PLACE_AFTER_QUOTE;
+    return FOUND_NOTHING;
+}
+
 /* The newline outside quotes that ends a record; BROKEN at a byte that may not follow a closing quote. */
 static enum found find_record(struct source_reader *r)
 {
@@ -93,9 +109,7 @@ static enum found find_record(struct source_reader *r)
     for (; r->scan < r->end; r->scan++) {
         const char c = r->p[r->scan];
         if (r->place == PLACE_QUOTED) {
-            const char *at = memchr(r->p + r->scan, quote, r->end - r->scan);
-            r->scan = at != NULL ? (size_t)(at - r->p) : r->end - 1;
-            if (at != NULL) r->place = PLACE_AFTER_QUOTE;
+            if (find_quote(r, quote) == FOUND_BROKEN) return FOUND_BROKEN;
         } else if (c == '\n') {
             return FOUND_END;
         } else if (c == delimiter) {
@@ -119,8 +133,10 @@ static enum found find(struct source_reader *r)
 /* Hands out p[start..to) without its carriage return; reading goes on at `next`. */
 static void take(struct source_reader *r, size_t to, size_t next, struct str *message)
 {
+    const int64_t most = RESCAN * (int64_t)r->max_bytes, now = r->credit + RESCAN * (int64_t)(next - r->start);
     *message = (struct str){r->p + r->start, to - r->start};
     if (message->n > 0 && message->p[message->n - 1] == '\r') message->n--;
+    r->credit = now < most ? now : most;
     r->start = r->scan = next;
     r->place = PLACE_FIELD_START;
 }
@@ -146,16 +162,24 @@ static void take_over_long(struct source_reader *r, struct str *message)
     take(r, r->max_bytes, next, message);
 }
 
-/* A record with broken quotes is its first physical line only, so that one stray quote costs one row. */
+/* The line at `start` ends at p[at]. */
+static enum reject_code take_broken_line(struct source_reader *r, size_t at, struct str *message)
+{
+    const bool too_long = at - r->start > r->max_bytes;
+    take(r, at, at + 1, message);
+    if (too_long) message->n = r->max_bytes;
+    return too_long ? REJECT_TOO_LONG : REJECT_CSV_QUOTE;
+}
+
+/* A record with broken quotes is its first physical line only, so that one stray quote costs one row.  What was looked at
+ * behind that line was in vain: in a file where that happens all the time, quotes soon end with their line, else reading
+ * it would take time by the square of its size. */
 static enum reject_code take_broken(struct source_reader *r, struct str *message)
 {
+    r->credit -= (int64_t)(r->scan - r->start);
     for (;;) {
         const char *newline = memchr(r->p + r->start, '\n', r->end - r->start);
-        if (newline != NULL) {
-            const size_t at = (size_t)(newline - r->p);
-            take(r, at, at + 1, message);
-            return REJECT_CSV_QUOTE;
-        }
+        if (newline != NULL) return take_broken_line(r, (size_t)(newline - r->p), message);
         if (r->over != STATUS_OK) {
             take(r, r->end, r->end, message);
             return REJECT_CSV_QUOTE;
@@ -195,7 +219,7 @@ enum status source_reader_next(struct source_reader *r, struct str *message, enu
             if (message->n > r->max_bytes) message->n = r->max_bytes;
         } else if (r->end - r->start > r->max_bytes) {
             *broken = REJECT_TOO_LONG;
-            if (r->place == PLACE_QUOTED)
+            if (r->framing.quote)
                 *broken = take_broken(r, message);
             else
                 take_over_long(r, message);
