@@ -49,14 +49,12 @@ struct source_framing preset_csv_framing(const struct preset_csv *p)
     return (struct source_framing){.delimiter = p->map->delimiter, .quote = p->map->quote};
 }
 
-/* A quoted cell at s, whose first byte is the quote: its text, and how many bytes it took; 0 when malformed. */
-static size_t quoted_cell(struct preset_csv *p, struct str s, struct str *cell, bool *oom)
+/* A quoted cell at s, whose first byte is the quote: its text, written to out (s.n bytes at most), and how many bytes it
+ * took; 0 when malformed. */
+static size_t quoted_cell(char quote, struct str s, char *out, struct str *cell)
 {
-    const char quote = p->map->quote;
-    char *out = arena_alloc(&p->scratch, s.n, 1);
     size_t n = 0;
-    *oom = *oom || out == NULL;
-    for (size_t i = 1; i < s.n && out != NULL; i++) {
+    for (size_t i = 1; i < s.n; i++) {
         if (s.p[i] != quote) {
             out[n++] = s.p[i];
             continue;
@@ -74,13 +72,17 @@ static size_t quoted_cell(struct preset_csv *p, struct str s, struct str *cell, 
 static bool split(struct preset_csv *p, struct str row, struct parse_context *x)
 {
     size_t at = 0;
+    char *room = NULL; /* for the texts of all quoted cells: they are shorter than what they are made of */
     p->n_cells = 0;
     for (;;) {
         struct str rest = {row.p + at, row.n - at}, cell = {rest.p, 0};
         if (p->n_cells == PRESET_MAP_COLUMNS)
             return reject_set(x->reject, REJECT_CSV_COLUMNS, "the row has more than %d columns", PRESET_MAP_COLUMNS);
         if (p->map->quote && rest.n > 0 && rest.p[0] == p->map->quote) {
-            const size_t took = quoted_cell(p, rest, &cell, &x->oom);
+            if (room == NULL) room = arena_raw(&p->scratch, row.n, 1);
+            x->oom = room == NULL;
+            if (x->oom) return false;
+            const size_t took = quoted_cell(p->map->quote, rest, room + at, &cell);
             if (took == 0 || (took < rest.n && rest.p[took] != p->map->delimiter))
                 return reject_set(x->reject, REJECT_CSV_QUOTE, "the quotes of column %u are not as RFC 4180 has them",
                                   p->n_cells + 1);

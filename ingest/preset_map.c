@@ -1,6 +1,7 @@
 /* preset_map.c - reads a map file line by line; every error names path and line. */
 #include "ingest/preset_map.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "ingest/parse.h"
 #include "ingest/parse_text.h"
 #include <errno.h>
@@ -107,6 +108,15 @@ static enum status read_cell(const struct map_reader *r, struct str text, struct
     return STATUS_OK;
 }
 
+/* An attribute's name has the rules of an id, as in the native format. */
+static enum status read_name(const struct map_reader *r, struct str name, struct str *out)
+{
+    struct reject why = {0};
+    struct parse_context x = {.arena = &r->map->arena, .reject = &why};
+    if (parse_id(&x, "a field's name", name, out)) return STATUS_OK;
+    return x.oom ? ERR_SET(r->e, STATUS_OOM, "%s: no memory for the map", r->map->path) : MAP_ERROR(r, "%s", why.text);
+}
+
 static enum status read_field_name(const struct map_reader *r, struct str name, struct preset_field *f)
 {
     static const struct {
@@ -135,12 +145,10 @@ static enum status read_field_name(const struct map_reader *r, struct str name, 
     }
     if (f->kind == FIELD_ATTRIBUTE && parse_is_reserved(name))
         return MAP_ERROR(r, "\"" STR_FMT "\" can't come from a CSV row; use the native format for it", STR_ARG(name));
-    if (name.n > EVENT_ID_MAX)
-        return MAP_ERROR(r, "a field's name has %zu bytes; at most %d are allowed", name.n, EVENT_ID_MAX);
     for (uint32_t i = 0; i < r->map->n_fields; i++)
         if (str_eq(r->map->fields[i].name, name))
             return MAP_ERROR(r, "field \"" STR_FMT "\" is given twice", STR_ARG(name));
-    return keep(r, name, &f->name);
+    return read_name(r, name, &f->name);
 }
 
 static enum status read_field(const struct map_reader *r, struct str key, struct str value)
@@ -258,6 +266,7 @@ static enum status read_section(struct map_reader *r, struct str line)
 
 static enum status read_line(struct map_reader *r, struct str line)
 {
+    if (!utf8_valid(line)) return MAP_ERROR(r, "the line is not UTF-8");
     line = trimmed(line);
     if (line.n == 0 || line.p[0] == '#' || line.p[0] == ';') return STATUS_OK;
     if (line.p[0] == '[') return read_section(r, line);
@@ -285,6 +294,8 @@ static enum status read_file(struct map_reader *r)
         r->line++;
         if (n == sizeof line - 1 && line[n - 1] != '\n')
             st = MAP_ERROR(r, "the line is longer than %d bytes", MAP_LINE - 2);
+        else if (n == 0 || (line[n - 1] != '\n' && !feof(f)))
+            st = MAP_ERROR(r, "the line has a NUL byte");
         else
             st = read_line(r, (struct str){line, n});
     }

@@ -7,6 +7,7 @@
 #include "ingest/preset_map.h"
 #include "ingest/source.h"
 #include "tests/support/files.h"
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,9 @@ static const struct {
     {"[fields]\nuser = a | strip\n", "map.ini:2: strip needs an argument"},
     {"[fields]\nuser = a | upper x\n", "map.ini:2: upper takes no argument"},
     {"[fields]\nuser = a | list ab\n", "map.ini:2: list takes one character"},
+    {"[fields]\na\001b = x\n", "map.ini:2: a field's name has a control character"},
+    {"[constants]\nbrand = \xff\n", "map.ini:2: the line is not UTF-8"},
+    {"[csv]\ndelimiter = \xe4\n", "map.ini:2: the line is not UTF-8"},
     {"[constants]\ntime = now\n", "map.ini:2: time can't be a constant"},
     {"[rules]\ndrop.x = a = b\n", "map.ini:2: rules are skip.REASON"},
     {"[rules]\nskip.x = a\n", "map.ini:2: \"a\" is no condition"},
@@ -184,6 +188,31 @@ static const struct {
     {"[time]\nformat = ms\n[fields]\ntime = a\n[rules]\ntype.stare = always\n", "type \"stare\" is not declared"},
     {"[time]\nformat = ms\n[fields]\ntime = a\nprice = b\n[constants]\ntype = view\n", "price must be a number"},
 };
+
+/* Each quoted cell once took room for all that follows it in the row: a message of 1 MiB held half a GiB. */
+static void test_many_quoted_cells_take_the_room_of_one_row(void **state)
+{
+    enum { CELLS = 500, CELL_BYTES = 1000 };
+    struct preset_csv *p = NULL;
+    struct buf row = {0};
+    struct arena a = {0};
+    struct event ev;
+    struct reject r;
+    struct err e = {0};
+    (void)state;
+    use_map("[time]\nformat = ms\n[fields]\ntime = t\n[constants]\ntype = view\n");
+    assert_ok(preset_csv_new(&p, conf, &e), &e);
+    assert_ok(preset_csv_header(p, "shop.csv", STR("t"), &e), &e);
+    for (int i = 0; i < CELLS; i++) buf_printf(&row, "%s\"%0*d\"", i ? "," : "", CELL_BYTES, i);
+    const struct mallinfo2 before = mallinfo2();
+    assert_int_equal(preset_csv_parse(p, (struct str){(const char *)row.p, row.n}, &a, &ev, &r, &e), STATUS_INVALID);
+    assert_int_equal(r.code, REJECT_CSV_COLUMNS);
+    const struct mallinfo2 after = mallinfo2();
+    assert_true(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd < 8 * row.n);
+    buf_fini(&row);
+    arena_fini(&a);
+    preset_csv_free(p);
+}
 
 static void test_bad_maps_name_their_line(void **state)
 {
@@ -366,6 +395,7 @@ int main(void)
         cmocka_unit_test(test_row_becomes_an_event),
         cmocka_unit_test(test_rows_are_refused_or_skipped_with_a_reason),
         cmocka_unit_test(test_header_and_its_faults),
+        cmocka_unit_test(test_many_quoted_cells_take_the_room_of_one_row),
         cmocka_unit_test(test_bad_maps_name_their_line),
         cmocka_unit_test(test_operators),
         cmocka_unit_test(test_time_formats),
