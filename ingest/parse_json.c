@@ -106,7 +106,7 @@ bool parse_json_number(struct parse_context *x, const char *field, const json_t 
 {
     if (json_is_null(v)) return true;
     if (!json_is_number(v)) return reject_set(x->reject, REJECT_BAD_NUMBER, "%s must be a number", field);
-    *out = json_number_value(v);
+    *out = parse_unsigned_zero(json_number_value(v));
     return isfinite(*out) || reject_set(x->reject, REJECT_BAD_NUMBER, "%s is not finite", field);
 }
 
@@ -164,7 +164,7 @@ static bool list_attr(struct parse_context *x, const json_t *v, struct event_att
 static bool number_attr(struct parse_context *x, const json_t *v, struct event_attr *out)
 {
     out->kind = EVENT_ATTR_NUMBER;
-    out->number = json_number_value(v);
+    out->number = parse_unsigned_zero(json_number_value(v));
     out->text = parse_number_text(x->arena, out->number);
     x->oom = x->oom || out->text.p == NULL;
     return out->text.p != NULL;

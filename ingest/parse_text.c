@@ -77,6 +77,11 @@ bool parse_digits(struct str s, int64_t *out)
     return true;
 }
 
+double parse_unsigned_zero(double v)
+{
+    return v == 0 ? 0 : v;
+}
+
 bool parse_decimal(struct str s, double *out)
 {
     char text[64];
@@ -86,7 +91,7 @@ bool parse_decimal(struct str s, double *out)
         if (strchr("+-.0123456789eE", s.p[i]) == NULL || s.p[i] == 0) return false;
     memcpy(text, s.p, s.n);
     text[s.n] = 0;
-    *out = strtod(text, &end);
+    *out = parse_unsigned_zero(strtod(text, &end));
     return end == text + s.n && isfinite(*out);
 }
 

@@ -15,6 +15,7 @@ bool parse_text(struct parse_context *x, struct str name, struct str s, struct s
 bool parse_time_ms(struct parse_context *x, const char *field, int64_t ms); /* range checks on milliseconds */
 bool parse_digits(struct str s, int64_t *out);           /* optional '-', 1..18 digits, nothing else */
 bool parse_decimal(struct str s, double *out);           /* a finite decimal number and nothing else */
+double parse_unsigned_zero(double v);                    /* v, and 0 for -0: one number has one text and one value */
 struct str parse_number_text(struct arena *a, double v); /* .p NULL: out of memory */
 bool parse_items_distinct(struct parse_context *x, const struct event *ev);
 /* What each kind of event must have (item, user, items, value), and may not. */

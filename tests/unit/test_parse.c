@@ -319,7 +319,10 @@ static void test_numbers_have_one_text(void **state)
                  {"0.1", "0.1"},
                  {"0.30000000000000004", "0.30000000000000004"},
                  {"123456789012345678", "1.23456789012346e+17"},
-                 {"1e-9", "1e-09"}};
+                 {"1e-9", "1e-09"},
+                 {"-0", "0"},
+                 {"-0.0", "0"},
+                 {"-1e-400", "0"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[200];
@@ -330,6 +333,8 @@ static void test_numbers_have_one_text(void **state)
             continue;
         }
         assert_string_equal(ev.attrs[0].text.p, cases[i].text);
+        assert_true(strtod(cases[i].text, NULL) == ev.attrs[0].number &&
+                    signbit(ev.attrs[0].number) == (cases[i].text[0] == '-'));
     }
 }
 
