@@ -49,6 +49,11 @@ enum status source_next(struct source *s, struct source_batch *b, int wait_ms, s
     return s->next(s, b, wait_ms, e);
 }
 
+enum status source_hold(struct source *s, int wait_ms, struct err *e)
+{
+    return s->hold != NULL ? s->hold(s, wait_ms, e) : STATUS_OK;
+}
+
 void source_commit(struct source *s, const struct source_offset *offsets, size_t n)
 {
     s->commit(s, offsets, n);

@@ -69,9 +69,11 @@ enum status source_open_files(struct source **out, const struct conf *c, const c
  * mean nothing without their file's header. */
 enum status source_open_dead_letters(struct source **out, const struct conf *c, const char *const *paths, size_t n,
                                      uint64_t skip, struct err *e) MUST_CHECK;
-/* Kafka topics of ingest.topics, all their partitions (manual assignment within one group.id so that lag monitors see
- * it); starts at `offsets` where they are given, else at ingest.start.  A broker that can't be reached within
- * kafka.socket.connection.setup.timeout.ms-like time (10 s default) is IO naming it.  UNSUPPORTED when built without. */
+/* Kafka topics of ingest.topics, as a member of the group (its partitions come and go) or all partitions, by
+ * ingest.membership; joined by the first source_next.  A partition goes on at its entry in `offsets`; one without begins
+ * at ingest.start if no entry is of its topic, else at its first record (it was added since).  A broker that can't be
+ * reached within kafka.socket.connection.setup.timeout.ms (10 s default) is IO with its address and the reason, a partition
+ * whose offset is no longer there IO with the choices (ingest.missing).  UNSUPPORTED when built without. */
 enum status source_open_kafka(struct source **out, const struct conf *c, struct clock *clock,
                               const struct source_offset *offsets, size_t n_offsets, struct err *e) MUST_CHECK;
 /* A source_open_kafka under way, or any later one, gives up soon with END: the process was told to stop.  Async-signal-safe. */
@@ -79,12 +81,16 @@ void source_interrupt(void);
 void source_close(struct source *s);
 /* Fills b (emptied first) with up to SOURCE_BATCH records; waits at most wait_ms for the first.  OK with n >= 1; AGAIN
  * when nothing came; END when files are exhausted; IO names path or broker (Kafka: temporary faults are logged and
- * reported as AGAIN, only fatal ones as IO). */
+ * reported as AGAIN, only fatal ones as IO); CONFLICT: another process joined the group under our name.  Each Kafka
+ * partition is first told of by SOURCE_JOINED. */
 enum status source_next(struct source *s, struct source_batch *b, int wait_ms, struct err *e) MUST_CHECK;
+/* Nobody can take a batch now: fetching pauses, while heartbeats and rebalances go on.  Waits at most wait_ms; source_next
+ * goes on behind what it gave last.  Files: nothing to do, does not wait.  IO, CONFLICT as source_next. */
+enum status source_hold(struct source *s, int wait_ms, struct err *e) MUST_CHECK;
 /* After a durable checkpoint: tells the group, for lag monitors only.  Failures are logged, never fatal. */
 void source_commit(struct source *s, const struct source_offset *offsets, size_t n);
-/* Every partition that is read, with the offset it began at: (0, 0, skip) for files.  Fills at most cap, returns how many
- * there are.  The watermark must wait for all of them (watermark_expect). */
+/* Every partition there is, with the offset it is read from when it is ours: (0, 0, skip) for files.  Fills at most cap,
+ * returns how many there are.  To be called before the first source_next. */
 size_t source_partitions(const struct source *s, struct source_offset *out, size_t cap);
 /* A checkpoint that holds everything up to and with the batch of this barrier is durable: the partitions may leave.
  * Thread: any. */

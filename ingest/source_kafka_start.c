@@ -1,136 +1,141 @@
-/* source_kafka_start.c - metadata, watermark offsets and offsets by time, asked once at the start. */
-#include "ingest/source_kafka_start.h"
+/* source_kafka_start.c - metadata, ends, offsets by time: which partitions there are and where each of them begins. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "ingest/parse_text.h"
+#include "ingest/source_kafka.h"
 #include "ingest/source_kafka_conf.h"
-#include "ingest/source_ops.h"
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct starter {
-    struct source_kafka_start *out;
-    rd_kafka_t *rk;
-    const struct conf *conf;
-    int timeout_ms;
-    struct err *e;
-};
+enum { SLICE_MS = 500 };
 
-/* Questions are put in slices that double, so that being told to stop ends the wait for a broker within a second or two.
- * True: ask once more, for at most *slice_ms. */
-#define FIRST_SLICE_MS 500
-static bool ask_again(const struct starter *s, rd_kafka_resp_err_t rc, int *spent_ms, int *slice_ms)
+static enum status no_memory(const struct source_kafka *s, struct err *e)
 {
-    *spent_ms += *slice_ms;
-    *slice_ms = 2 * *slice_ms < s->timeout_ms - *spent_ms ? 2 * *slice_ms : s->timeout_ms - *spent_ms;
-    if (rc != RD_KAFKA_RESP_ERR__TIMED_OUT && rc != RD_KAFKA_RESP_ERR__TRANSPORT) return false;
-    return *slice_ms > 0 && !source_interrupted();
+    return ERR_SET(e, STATUS_OOM, "kafka: no memory for the partitions of %s", s->conf->ingest_topics);
 }
 
-static int first_slice_ms(const struct starter *s)
+static enum status unreachable(struct source_kafka *s, rd_kafka_resp_err_t rc, struct err *e)
 {
-    return s->timeout_ms < FIRST_SLICE_MS ? s->timeout_ms : FIRST_SLICE_MS;
-}
-
-static enum status no_memory(const struct starter *s)
-{
-    return ERR_SET(s->e, STATUS_OOM, "kafka: no memory for the partitions of %s", s->conf->ingest_topics);
-}
-
-static enum status unreachable(const struct starter *s, rd_kafka_resp_err_t rc)
-{
-    if (source_interrupted()) return ERR_SET(s->e, STATUS_END, "told to stop before the broker answered");
-    return ERR_SET(s->e, STATUS_IO, "kafka.bootstrap.servers=%s: no answer within %d ms: %s",
-                   source_kafka_get(s->conf, "bootstrap.servers"), s->timeout_ms, rd_kafka_err2str(rc));
+    const char *why = source_kafka_why(s);
+    if (source_interrupted()) return ERR_SET(e, STATUS_END, "told to stop before the broker answered");
+    return ERR_SET(e, STATUS_IO, "kafka.bootstrap.servers=%s: no answer within %d ms: %s",
+                   source_kafka_get(s->conf, "bootstrap.servers"), s->timeout_ms,
+                   why[0] != 0 ? why : rd_kafka_err2str(rc));
 }
 
 /* "a, b,c" into names. */
-static enum status read_topics(const struct starter *s)
+static enum status read_topics(struct source_kafka *s, struct err *e)
 {
-    struct source_kafka_start *o = s->out;
     for (const char *at = s->conf->ingest_topics; *at != 0;) {
         const size_t blank = strspn(at, ", ");
         const size_t n = strcspn(at + blank, ", ");
-        if (n > 0 && o->n_topics == SOURCE_KAFKA_TOPICS)
-            return ERR_SET(s->e, STATUS_INVALID, "ingest.topics: more than %d topics", SOURCE_KAFKA_TOPICS);
-        if (n > 0 && (o->topics[o->n_topics++] = mem_strndup(at + blank, n)) == NULL) return no_memory(s);
+        if (n > 0 && s->n_topics == SOURCE_KAFKA_TOPICS)
+            return ERR_SET(e, STATUS_INVALID, "ingest.topics: more than %d topics", SOURCE_KAFKA_TOPICS);
+        if (n > 0 && at[blank] == '^')
+            return ERR_SET(e, STATUS_INVALID, "ingest.topics: \"%.*s\" is no name that Kafka allows", (int)n,
+                           at + blank);
+        if (n > 0 && (s->topics[s->n_topics++].name = mem_strndup(at + blank, n)) == NULL) return no_memory(s, e);
         at += blank + n;
     }
-    return o->n_topics > 0 ? STATUS_OK
-                           : ERR_SET(s->e, STATUS_INVALID, "ingest.topics is empty; name the topics to read");
+    return s->n_topics > 0 ? STATUS_OK : ERR_SET(e, STATUS_INVALID, "ingest.topics is empty; name the topics to read");
 }
 
-static enum status add_parts(const struct starter *s, uint32_t topic, const rd_kafka_metadata_topic_t *about)
+/* What ingest.start means: a logical end, or a time in ms. */
+static enum status read_begin(struct source_kafka *s, struct err *e)
 {
-    struct source_kafka_start *o = s->out;
-    void *parts = mem_realloc(o->parts, o->n_parts + (size_t)about->partition_cnt, sizeof *o->parts);
-    if (parts == NULL) return no_memory(s);
-    o->parts = parts;
-    for (int i = 0; i < about->partition_cnt; i++) { /* Kafka numbers them from 0; the answer may have any order */
-        struct source_kafka_part *p = &o->parts[o->n_parts++];
-        *p = (struct source_kafka_part){.topic = topic, .partition = (uint32_t)i};
+    const char *text = s->conf->ingest_start;
+    int64_t *ms = &s->begin_ms;
+    s->begin = strcmp(text, "latest") == 0 ? SOURCE_KAFKA_LATEST : SOURCE_KAFKA_EARLIEST;
+    s->tell_barrier = s->begin == SOURCE_KAFKA_LATEST;
+    if (s->tell_barrier || strcmp(text, "earliest") == 0 || strcmp(text, "checkpoint") == 0) return STATUS_OK;
+    s->begin = SOURCE_KAFKA_TIME;
+    if (strncmp(text, "ts=", 3) == 0) {
+        if (parse_digits(str_from(text + 3), ms) || clock_parse_rfc3339(str_from(text + 3), ms)) return STATUS_OK;
+        return ERR_SET(e, STATUS_INVALID, "ingest.start=%s: not RFC 3339 with a zone, and not milliseconds", text);
+    }
+    if (strncmp(text, "last=", 5) == 0) {
+        TRY(conf_duration_ms(text + 5, ms, e));
+        *ms = s->clock->wall_ms(s->clock) - *ms;
+        s->tell_barrier = true;
+        return STATUS_OK;
+    }
+    return ERR_SET(e, STATUS_INVALID, "ingest.start=%s: give checkpoint, earliest, latest, ts=TIME or last=DURATION",
+                   text);
+}
+
+enum status source_kafka_topics(struct source_kafka *s, struct err *e)
+{
+    TRY(read_begin(s, e));
+    return read_topics(s, e);
+}
+
+/* Asks in slices until the time is over: librdkafka's connections come up while it waits, and being told to stop ends it
+ * soon.  A refused login is final. */
+static rd_kafka_resp_err_t ask_metadata(struct source_kafka *s, rd_kafka_topic_t *topic,
+                                        const struct rd_kafka_metadata **about)
+{
+    struct clock *system = clock_system(); /* tests hold the other one still */
+    const int64_t end_us = system->mono_us(system) + s->timeout_ms * 1000ll;
+    for (;;) {
+        const int64_t left_ms = (end_us - system->mono_us(system)) / 1000;
+        const int slice = !s->opening ? s->timeout_ms : left_ms < SLICE_MS ? (int)left_ms : SLICE_MS;
+        const rd_kafka_resp_err_t rc = rd_kafka_metadata(s->rk, 0, topic, about, slice > 1 ? slice : 1);
+        if (rc == RD_KAFKA_RESP_ERR_NO_ERROR || !s->opening || left_ms <= SLICE_MS || source_interrupted()) return rc;
+        if (strstr(source_kafka_why(s), "uthentication") != NULL) return RD_KAFKA_RESP_ERR__AUTHENTICATION;
+    }
+}
+
+static enum status take_metadata(struct source_kafka *s, uint32_t topic, const struct rd_kafka_metadata *about,
+                                 struct err *e)
+{
+    struct source_kafka_topic *t = &s->topics[topic];
+    rd_kafka_resp_err_t rc = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (about->topic_cnt == 1 && about->topics[0].err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        rc = about->topics[0].err;
+    else if (about->topic_cnt == 1 && about->topics[0].partition_cnt > 0)
+        rc = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return ERR_SET(e, STATUS_IO, "topic %s at %s: %s; %s", t->name, source_kafka_get(s->conf, "bootstrap.servers"),
+                       rd_kafka_err2str(rc),
+                       rc == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ? "let this user describe and read it"
+                                                                          : "create it, or mend ingest.topics");
+    t->n_parts = (uint32_t)about->topics[0].partition_cnt; /* Kafka numbers them from 0 */
+    for (uint32_t i = 0; i < t->n_parts; i++) {
+        struct source_kafka_part *p;
+        TRY(source_kafka_add_part(s, topic, i, &p, e));
     }
     return STATUS_OK;
 }
 
-static enum status find_parts(const struct starter *s, uint32_t topic)
+static enum status find_parts(struct source_kafka *s, uint32_t topic, struct err *e)
 {
-    const char *name = s->out->topics[topic];
+    const char *name = s->topics[topic].name;
     const struct rd_kafka_metadata *about = NULL;
-    enum status st = STATUS_OK;
     rd_kafka_topic_t *rkt = rd_kafka_topic_new(s->rk, name, NULL);
-    if (rkt == NULL) return ERR_SET(s->e, STATUS_INVALID, "ingest.topics: \"%s\" is no name that Kafka allows", name);
-    int spent_ms = 0, slice_ms = first_slice_ms(s);
-    rd_kafka_resp_err_t rc;
-    do rc = rd_kafka_metadata(s->rk, 0, rkt, &about, slice_ms);
-    while (ask_again(s, rc, &spent_ms, &slice_ms));
+    if (rkt == NULL) return ERR_SET(e, STATUS_INVALID, "ingest.topics: \"%s\" is no name that Kafka allows", name);
+    const rd_kafka_resp_err_t rc = ask_metadata(s, rkt, &about);
     rd_kafka_topic_destroy(rkt);
-    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) return unreachable(s, rc);
-    if (about->topic_cnt != 1 || about->topics[0].err != RD_KAFKA_RESP_ERR_NO_ERROR ||
-        about->topics[0].partition_cnt == 0)
-        st = ERR_SET(s->e, STATUS_IO, "topic %s at %s: %s; create it, or mend ingest.topics", name,
-                     source_kafka_get(s->conf, "bootstrap.servers"),
-                     rd_kafka_err2str(about->topic_cnt == 1 && about->topics[0].err != RD_KAFKA_RESP_ERR_NO_ERROR
-                                          ? about->topics[0].err
-                                          : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
-    else
-        st = add_parts(s, topic, &about->topics[0]);
+    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) return unreachable(s, rc, e);
+    const enum status st = take_metadata(s, topic, about, e);
     rd_kafka_metadata_destroy(about);
     return st;
 }
 
-/* What ingest.start means: a logical end, or a time in ms. */
-enum begin { BEGIN_EARLIEST, BEGIN_LATEST, BEGIN_TIME };
-
-static enum status read_begin(const struct starter *s, struct clock *clock, enum begin *begin, int64_t *ms)
+enum status source_kafka_find_parts(struct source_kafka *s, struct err *e)
 {
-    const char *text = s->conf->ingest_start;
-    *begin = strcmp(text, "latest") == 0 ? BEGIN_LATEST : BEGIN_EARLIEST;
-    if (*begin == BEGIN_LATEST || strcmp(text, "earliest") == 0 || strcmp(text, "checkpoint") == 0) return STATUS_OK;
-    *begin = BEGIN_TIME;
-    if (strncmp(text, "ts=", 3) == 0) {
-        if (parse_digits(str_from(text + 3), ms) || clock_parse_rfc3339(str_from(text + 3), ms)) return STATUS_OK;
-        return ERR_SET(s->e, STATUS_INVALID, "ingest.start=%s: not RFC 3339 with a zone, and not milliseconds", text);
-    }
-    if (strncmp(text, "last=", 5) == 0) {
-        TRY(conf_duration_ms(text + 5, ms, s->e));
-        *ms = clock->wall_ms(clock) - *ms;
-        return STATUS_OK;
-    }
-    return ERR_SET(s->e, STATUS_INVALID, "ingest.start=%s: give checkpoint, earliest, latest, ts=TIME or last=DURATION",
-                   text);
+    for (uint32_t i = 0; i < s->n_topics; i++) TRY(find_parts(s, i, e));
+    return STATUS_OK;
 }
 
-/* The partition's first and next offset. */
-static enum status query_ends(const struct starter *s, struct source_kafka_part *p, uint64_t *low)
+enum status source_kafka_ends(struct source_kafka *s, struct source_kafka_part *p, uint64_t *low, struct err *e)
 {
     int64_t lo = 0, hi = 0;
-    const char *name = s->out->topics[p->topic];
+    const char *name = s->topics[p->topic].name;
     const rd_kafka_resp_err_t rc =
         rd_kafka_query_watermark_offsets(s->rk, name, (int32_t)p->partition, &lo, &hi, s->timeout_ms);
     if (rc != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return ERR_SET(s->e, STATUS_IO, "topic %s partition %u: its offsets can't be had: %s", name, p->partition,
+        return ERR_SET(e, STATUS_AGAIN, "topic %s partition %u: its offsets can't be had: %s", name, p->partition,
                        rd_kafka_err2str(rc));
     *low = lo > 0 ? (uint64_t)lo : 0;
     p->high = hi > 0 ? (uint64_t)hi : 0;
@@ -138,76 +143,37 @@ static enum status query_ends(const struct starter *s, struct source_kafka_part 
 }
 
 /* The first offset at or after ms; the end when there is none. */
-static enum status query_time(const struct starter *s, struct source_kafka_part *p, int64_t ms)
+static enum status query_time(struct source_kafka *s, struct source_kafka_part *p, int64_t ms, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    if (list == NULL) return no_memory(s);
-    rd_kafka_topic_partition_list_add(list, s->out->topics[p->topic], (int32_t)p->partition)->offset = ms > 0 ? ms : 0;
+    if (list == NULL) return no_memory(s, e);
+    const char *name = s->topics[p->topic].name;
+    rd_kafka_topic_partition_list_add(list, name, (int32_t)p->partition)->offset = ms > 0 ? ms : 0;
     rd_kafka_resp_err_t rc = rd_kafka_offsets_for_times(s->rk, list, s->timeout_ms);
     if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) rc = list->elems[0].err;
-    p->start = list->elems[0].offset >= 0 ? (uint64_t)list->elems[0].offset : p->high;
+    p->next = list->elems[0].offset >= 0 ? (uint64_t)list->elems[0].offset : p->high;
     rd_kafka_topic_partition_list_destroy(list);
     if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
-    return ERR_SET(s->e, STATUS_IO, "topic %s partition %u: no offset by time: %s", s->out->topics[p->topic],
-                   p->partition, rd_kafka_err2str(rc));
+    return ERR_SET(e, STATUS_AGAIN, "topic %s partition %u: no offset by time: %s", name, p->partition,
+                   rd_kafka_err2str(rc));
 }
 
-static enum status check_checkpoint(const struct starter *s, const struct source_kafka_part *p, uint64_t low)
-{
-    if (p->start >= low && p->start <= p->high) return STATUS_OK;
-    return ERR_SET(s->e, STATUS_IO,
-                   "topic %s partition %u: the checkpoint goes on at offset %llu, but the topic has %llu to %llu: "
-                   "events were %s; take a "
-                   "new state.dir, or restore the topic",
-                   s->out->topics[p->topic], p->partition, (unsigned long long)p->start, (unsigned long long)low,
-                   (unsigned long long)p->high,
-                   p->start < low ? "deleted before they were read" : "lost, or the topic is another one");
-}
-
-static enum status set_start(const struct starter *s, struct source_kafka_part *p, const struct source_offset *offsets,
-                             size_t n_offsets, enum begin begin, int64_t ms)
+enum status source_kafka_place(struct source_kafka *s, struct source_kafka_part *p, struct err *e)
 {
     uint64_t low = 0;
-    TRY(query_ends(s, p, &low));
-    p->start = low;
-    if (n_offsets == 0 && begin == BEGIN_LATEST) p->start = p->high;
-    if (n_offsets == 0 && begin == BEGIN_TIME) TRY(query_time(s, p, ms));
-    for (size_t i = 0; i < n_offsets; i++) {
-        if (offsets[i].topic != p->topic || offsets[i].partition != p->partition) continue;
-        p->start = offsets[i].next;
-        TRY(check_checkpoint(s, p, low));
+    TRY(source_kafka_ends(s, p, &low, e));
+    p->doubtful = p->verify = p->at_end = p->told_idle = false;
+    p->shaken = true;
+    if (!p->begun) {
+        const enum source_kafka_begin begin = s->topics[p->topic].begun ? SOURCE_KAFKA_EARLIEST : s->begin;
+        p->next = begin == SOURCE_KAFKA_LATEST ? p->high : low;
+        if (begin == SOURCE_KAFKA_TIME) TRY(query_time(s, p, s->begin_ms, e));
+        p->begun = true;
+        p->follows = false;
+        return STATUS_OK;
     }
-    p->next = p->start;
+    if (p->next > p->high) return source_kafka_missing(s, p, low, "events were lost, or the topic was made anew", e);
+    if (p->next < low) return source_kafka_missing(s, p, low, "events were deleted before they were read", e);
+    p->verify = p->mark != 0 && p->next > low;
     return STATUS_OK;
-}
-
-enum status source_kafka_start(struct source_kafka_start *o, struct rd_kafka_s *rk, const struct conf *c,
-                               struct clock *clock, const struct source_offset *offsets, size_t n_offsets,
-                               struct err *e)
-{
-    const struct starter s = {.out = o, .rk = rk, .conf = c, .timeout_ms = source_kafka_timeout_ms(c), .e = e};
-    enum begin begin = BEGIN_EARLIEST;
-    int64_t ms = 0;
-    TRY(read_begin(&s, clock, &begin, &ms));
-    TRY(read_topics(&s));
-    for (uint32_t i = 0; i < o->n_topics; i++) TRY(find_parts(&s, i));
-    for (size_t i = 0; i < n_offsets; i++) {
-        bool there = false;
-        for (size_t k = 0; k < o->n_parts; k++)
-            there = there || (o->parts[k].topic == offsets[i].topic && o->parts[k].partition == offsets[i].partition);
-        if (!there)
-            return ERR_SET(
-                e, STATUS_IO,
-                "the checkpoint has offsets for partition %u of topic %u in ingest.topics=%s, which is not there",
-                offsets[i].partition, offsets[i].topic, c->ingest_topics);
-    }
-    for (size_t i = 0; i < o->n_parts; i++) TRY(set_start(&s, &o->parts[i], offsets, n_offsets, begin, ms));
-    return STATUS_OK;
-}
-
-void source_kafka_start_fini(struct source_kafka_start *o)
-{
-    for (uint32_t i = 0; i < o->n_topics; i++) mem_free(o->topics[i]);
-    mem_free(o->parts);
-    *o = (struct source_kafka_start){0};
 }

@@ -13,8 +13,9 @@ struct source { /* the first member of each kind's struct */
     uint64_t (*bytes_read)(const struct source *s);
     uint64_t (*bytes_total)(const struct source *s);
     size_t (*partitions)(const struct source *s, struct source_offset *out, size_t cap);
-    void (*released)(struct source *s, uint64_t barrier);        /* NULL: nothing ever leaves */
-    void (*health)(struct source *s, struct source_health *out); /* NULL: always up */
+    enum status (*hold)(struct source *s, int wait_ms, struct err *e); /* NULL: nothing to keep alive */
+    void (*released)(struct source *s, uint64_t barrier);              /* NULL: nothing ever leaves */
+    void (*health)(struct source *s, struct source_health *out);       /* NULL: always up */
 };
 bool source_interrupted(void); /* source_interrupt was called: waiting for a broker has lost its point */
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define MARK_FORMAT 1
+enum { FLAG_IDLE = 1 << 0, FLAG_LEFT = 1 << 1 }; /* as stored */
 #define HELD_MAX (1 + WATERMARK_AGREE)
 #define HELD_BLOCK 1024
 
@@ -15,7 +16,7 @@ struct held {
 struct part {
     uint32_t topic, partition;
     int64_t time_ms; /* greatest so far; INT64_MIN: no event yet */
-    bool idle;
+    bool idle, left; /* left: not read by us now */
     struct held held;
 };
 struct watermark {
@@ -84,13 +85,15 @@ static enum status find(struct watermark *w, uint32_t topic, uint32_t partition,
     return STATUS_OK;
 }
 
-/* The slowest of those that count; when all are idle nothing holds the fastest back. */
+/* The slowest of those that are read and not idle; when all that are read are idle nothing holds the fastest of them
+ * back.  What is not read moves nothing. */
 static void update(struct watermark *w)
 {
     int64_t slowest = INT64_MAX, fastest = INT64_MIN;
     bool live = false;
     for (size_t i = 0; i < w->n_parts; i++) {
         const struct part *p = &w->parts[i];
+        if (p->left) continue;
         if (p->time_ms > fastest) fastest = p->time_ms;
         if (p->idle) continue;
         live = true;
@@ -102,8 +105,10 @@ static void update(struct watermark *w)
 
 enum status watermark_expect(struct watermark *w, struct event_position at, struct err *e)
 {
-    struct part *p;
-    return find(w, at.topic, at.partition, &p, e);
+    struct part *p = NULL;
+    TRY(find(w, at.topic, at.partition, &p, e));
+    p->idle = p->left = false;
+    return STATUS_OK;
 }
 
 static void move(struct watermark *w, struct part *p, int64_t time_ms)
@@ -165,7 +170,7 @@ enum status watermark_take(struct watermark *w, const struct source_record *rec,
     TRY(find(w, rec->at.topic, rec->at.partition, &p, e));
     *held = jumps(w, p, rec->event.time_ms);
     if (p->held.n > 0 && (!*held || !agrees(w, p, rec->event.time_ms))) decide(w, p, false); /* contradicted */
-    p->idle = false;
+    p->idle = p->left = false;
     if (!*held) {
         move(w, p, rec->event.time_ms);
         return STATUS_OK;
@@ -214,7 +219,16 @@ enum status watermark_idle(struct watermark *w, struct event_position at, struct
 
 enum status watermark_leave(struct watermark *w, struct event_position at, struct err *e)
 {
-    return watermark_idle(w, at, e);
+    struct part *p = NULL;
+    TRY(find(w, at.topic, at.partition, &p, e));
+    p->left = true;
+    update(w);
+    return STATUS_OK;
+}
+
+void watermark_leave_all(struct watermark *w)
+{
+    for (size_t i = 0; i < w->n_parts; i++) w->parts[i].left = true;
 }
 
 int64_t watermark_ms(const struct watermark *w)
@@ -249,7 +263,7 @@ void watermark_encode(struct buf *b, const struct watermark *w)
         buf_u32(b, p->topic);
         buf_u32(b, p->partition);
         buf_i64(b, p->time_ms);
-        buf_u8(b, p->idle);
+        buf_u8(b, (uint8_t)((p->idle ? FLAG_IDLE : 0) | (p->left ? FLAG_LEFT : 0)));
         buf_varint(b, p->held.n);
         for (uint32_t k = 0; k < p->held.n; k++) encode_record(b, &p->held.records[k]);
     }
@@ -282,7 +296,11 @@ static enum status decode_part(struct watermark *w, struct buf_reader *r, struct
     const uint32_t topic = buf_get_u32(r), partition = buf_get_u32(r);
     TRY(find(w, topic, partition, &p, e));
     p->time_ms = buf_get_i64(r);
-    p->idle = buf_get_u8(r) != 0;
+    const uint8_t flags = buf_get_u8(r);
+    if (flags > (FLAG_IDLE | FLAG_LEFT))
+        return ERR_SET(e, STATUS_CORRUPT, "watermark: a partition has flags %u", flags);
+    p->idle = (flags & FLAG_IDLE) != 0;
+    p->left = (flags & FLAG_LEFT) != 0;
     const size_t n = buf_get_count(r, 8);
     if (n >= HELD_MAX) return ERR_SET(e, STATUS_CORRUPT, "watermark: a partition holds %zu events", n);
     for (size_t i = 0; i < n; i++) TRY(decode_record(p, r, e));

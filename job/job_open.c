@@ -100,7 +100,8 @@ out:
     return st;
 }
 
-/* Event time waits for every partition, so which of them is read first makes no difference. */
+/* Files: event time waits for the one partition.  Kafka: where each would begin is known from now on; event time waits for
+ * those that turn out to be ours. */
 static enum status expect_partitions(struct job *j, struct err *e)
 {
     const size_t n = source_partitions(j->source, NULL, 0);
@@ -109,7 +110,7 @@ static enum status expect_partitions(struct job *j, struct err *e)
     if (parts == NULL) return ERR_SET(e, STATUS_OOM, "%zu partitions", n);
     (void)source_partitions(j->source, parts, n);
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
-        const struct event_position at = {.topic = parts[i].topic, .partition = parts[i].partition};
+        const struct event_position at = {parts[i].topic, parts[i].partition, parts[i].next};
         st = learner_expect(j->learner, at, e);
     }
     mem_free(parts);

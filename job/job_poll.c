@@ -2,7 +2,12 @@
 #include "base/log.h"
 #include "job/job_private.h"
 
-enum { WAIT_MS = 20 };
+enum { WAIT_MS = 20, FULL_MS = 300, HOLD_MS = 50 };
+
+struct poll {
+    struct source_batch *batch; /* NULL: the learner has them all */
+    bool holding;               /* the source was told so */
+};
 
 /* Files number their own records from 0; a folder that has learnt others goes on counting. */
 static void rebase(const struct job *j, struct source_batch *b)
@@ -13,30 +18,39 @@ static void rebase(const struct job *j, struct source_batch *b)
     }
 }
 
-static enum status poll_once(struct job *j, struct source_batch **held, struct err *e)
+/* An empty batch, or AGAIN.  A short wait costs nothing; after it the source is told, so that it stays alive, and goes on
+ * when half of the batches are back: each pause throws away what was fetched ahead. */
+static enum status get_batch(struct job *j, struct poll *p, struct err *e)
+{
+    void *batch = NULL;
+    const bool wait = p->holding && !j->options->replay && 2 * queue_length(j->empty) < (size_t)j->conf->ingest_queue;
+    const enum status st = wait ? STATUS_AGAIN : queue_pop_for(j->empty, &batch, FULL_MS);
+    p->batch = batch;
+    p->holding = st == STATUS_AGAIN;
+    if (p->holding) TRY(source_hold(j->source, HOLD_MS, e));
+    return st;
+}
+
+static enum status poll_once(struct job *j, struct poll *p, struct err *e)
 {
     atomic_store(&j->polled_us, j->clock->mono_us(j->clock));
-    if (*held == NULL) {
-        void *p;
-        TRY(queue_pop(j->empty, &p));
-        *held = p;
-    }
-    const enum status st = source_next(j->source, *held, WAIT_MS, e);
+    enum status st = p->batch == NULL ? get_batch(j, p, e) : STATUS_OK;
+    if (st == STATUS_OK) st = source_next(j->source, p->batch, WAIT_MS, e);
     if (st == STATUS_AGAIN) return STATUS_OK;
     TRY(st);
-    rebase(j, *held);
-    TRY(queue_push(j->full, *held));
-    *held = NULL;
+    rebase(j, p->batch);
+    TRY(queue_push(j->full, p->batch));
+    p->batch = NULL;
     return STATUS_OK;
 }
 
 static void *poll_main(void *arg)
 {
     struct job *j = arg;
-    struct source_batch *held = NULL;
+    struct poll p = {0};
     enum status st = STATUS_OK;
-    while (st == STATUS_OK && !atomic_load(&j->stop_polling)) st = poll_once(j, &held, &j->poller_error);
-    source_batch_free(held);
+    while (st == STATUS_OK && !atomic_load(&j->stop_polling)) st = poll_once(j, &p, &j->poller_error);
+    source_batch_free(p.batch);
     j->poller_status = st == STATUS_END ? STATUS_OK : st;
     queue_close(j->full);
     return NULL;
@@ -44,9 +58,9 @@ static void *poll_main(void *arg)
 
 enum status job_poll_start(struct job *j, struct err *e)
 {
-    TRY(queue_new(&j->full, JOB_BATCHES, e));
-    TRY(queue_new(&j->empty, JOB_BATCHES, e));
-    for (int i = 0; i < JOB_BATCHES; i++) {
+    TRY(queue_new(&j->full, (size_t)j->conf->ingest_queue, e));
+    TRY(queue_new(&j->empty, (size_t)j->conf->ingest_queue, e));
+    for (int64_t i = 0; i < j->conf->ingest_queue; i++) {
         struct source_batch *b;
         TRY(source_batch_new(&b, e));
         TRY(queue_push(j->empty, b));

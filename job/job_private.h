@@ -13,8 +13,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define JOB_BATCHES 8 /* in flight between poller and learner */
-
 struct job {
     struct conf *conf; /* live keys change in place, on the learner's thread (job_reload.c) */
     const struct job_options *options;

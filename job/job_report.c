@@ -41,15 +41,52 @@ enum status job_check_report(const struct job *j, struct err *e)
     return STATUS_OK;
 }
 
+/* The name of a topic by its index in "a, b,c"; names lives on.  Cuts the list into strings. */
+static const char *topic_name(char *names, size_t size, const char *list, uint32_t index)
+{
+    char *rest = names, *name = names;
+    (void)snprintf(names, size, "%s", list);
+    for (uint32_t i = 0; i <= index && name != NULL; i++) name = strtok_r(i == 0 ? names : NULL, ", ", &rest);
+    return name != NULL ? name : "?";
+}
+
+/* NULL: no memory. */
+static struct report_partition *list_partitions(struct job *j, struct arena *a, struct report *r)
+{
+    const struct source_offset *from = learner_file(j->learner);
+    size_t n = 1;
+    const size_t room = strlen(j->conf->ingest_topics) + 1;
+    if (!j->options->replay) from = learner_offsets(j->learner, &n);
+    struct report_partition *p = arena_alloc(a, n, sizeof *p);
+    for (size_t i = 0; p != NULL && i < n; i++) {
+        char *names = arena_alloc(a, room, 1);
+        if (names == NULL) return NULL;
+        p[i] = (struct report_partition){
+            .partition = from[i].partition,
+            .next = from[i].next,
+            .records = from[i].records,
+            .chain = from[i].chain,
+            .topic = j->options->replay ? "" : topic_name(names, room, j->conf->ingest_topics, from[i].topic)};
+    }
+    r->partitions = p;
+    r->n_partitions = n;
+    return p;
+}
+
 enum status job_write_report(struct job *j, struct err *e)
 {
     struct report r;
     struct buf b = {0};
+    struct arena a = {0};
     enum status st;
     const char *path = j->options->report_path;
     fill_report(j, &r);
     progress_summary(&j->progress, &r);
     if (path == NULL) return STATUS_OK;
+    if (list_partitions(j, &a, &r) == NULL) {
+        st = ERR_SET(e, STATUS_OOM, "report: no memory for its partitions");
+        goto out;
+    }
     report_write_json(&b, &r);
     TRY_OUT(st, buf_status(&b, e));
     FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
@@ -65,6 +102,7 @@ enum status job_write_report(struct job *j, struct err *e)
         st = ERR_SET(e, STATUS_IO, "report %s: %s", path, strerror(errno));
 out:
     buf_fini(&b);
+    arena_fini(&a);
     return st;
 }
 

@@ -171,9 +171,14 @@ const struct source_offset *learner_offsets(const struct learner *l, size_t *n)
     return l->offsets;
 }
 
+const struct source_offset *learner_file(const struct learner *l)
+{
+    return &l->file;
+}
+
 uint64_t learner_file_next(const struct learner *l)
 {
-    return l->file_next;
+    return l->file.next;
 }
 
 void learner_report(const struct learner *l, struct report *out)

@@ -53,7 +53,8 @@ void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user);
  * with its reject filled in: for the dead letters. */
 typedef enum status learner_refused_fn(void *user, const struct source_record *rec, const char *stage, struct err *e);
 void learner_on_refused(struct learner *l, learner_refused_fn *fn, void *user);
-/* A partition that will be read: event time waits for it. */
+/* A partition that is there, read from at.offset on when it is ours.  Kafka: only the offset is noted (SOURCE_JOINED follows
+ * when it is read); files: event time waits for it. */
 enum status learner_expect(struct learner *l, struct event_position at, struct err *e) MUST_CHECK;
 /* One record.  Only faults of ours or of the store are errors; bad input is counted and told to learner_on_refused. */
 enum status learner_record(struct learner *l, const struct source_record *rec, struct err *e) MUST_CHECK;
@@ -77,7 +78,8 @@ const struct join_counts *learner_join_counts(const struct learner *l);
 uint64_t learner_open_slates(const struct learner *l);
 int64_t learner_watermark(const struct learner *l);  /* INT64_MIN before the first event */
 int64_t learner_settled_ms(const struct learner *l); /* event time that settled the newest learnt slate; 0: none */
-const struct source_offset *learner_offsets(const struct learner *l, size_t *n);
+const struct source_offset *learner_offsets(const struct learner *l, size_t *n); /* Kafka's partitions */
+const struct source_offset *learner_file(const struct learner *l);               /* a replay's one */
 uint64_t learner_file_next(const struct learner *l);              /* ordinal of the next record of a replay */
 void learner_report(const struct learner *l, struct report *out); /* all but seconds and version */
 #endif

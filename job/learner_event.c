@@ -210,18 +210,24 @@ static struct source_offset *offset_of(struct learner *l, struct event_position 
 
 static enum status advance_offset(struct learner *l, const struct source_record *rec, struct err *e)
 {
-    const struct event_position at = rec->at;
-    if (!l->options.kafka) {
-        l->file_next = at.offset + 1;
-        return STATUS_OK;
-    }
-    struct source_offset *o = offset_of(l, at);
+    struct source_offset *o = l->options.kafka ? offset_of(l, rec->at) : &l->file;
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "offsets: %zu partitions", l->n_offsets + 1);
-    const uint64_t link[] = {o->chain, at.offset, rec->mark};
-    o->next = at.offset + 1;
+    const uint64_t link[] = {o->chain, rec->at.offset, rec->mark};
+    o->next = rec->at.offset + 1;
     o->mark = rec->mark;
     o->records++;
     o->chain = hash_bytes(link, sizeof link);
+    return STATUS_OK;
+}
+
+/* Where a partition begins is state: what a later start does not find there came after the first. */
+static enum status begin_offset(struct learner *l, struct event_position at, struct err *e)
+{
+    struct source_offset *o = offset_of(l, at);
+    if (o == NULL) return ERR_SET(e, STATUS_OOM, "offsets: %zu partitions", l->n_offsets + 1);
+    if (o->next == at.offset) return STATUS_OK;
+    o->next = at.offset; /* moved (ingest.missing): what is before it now was not taken */
+    o->mark = 0;
     return STATUS_OK;
 }
 
@@ -284,6 +290,12 @@ static enum status take_in_time(struct learner *l, const struct source_record *r
 
 enum status learner_expect(struct learner *l, struct event_position at, struct err *e)
 {
+    return l->options.kafka ? begin_offset(l, at, e) : watermark_expect(l->watermark, at, e);
+}
+
+static enum status take_joined(struct learner *l, struct event_position at, struct err *e)
+{
+    TRY(begin_offset(l, at, e));
     return watermark_expect(l->watermark, at, e);
 }
 
@@ -293,7 +305,7 @@ enum status learner_record(struct learner *l, const struct source_record *rec, s
         TRY((rec->kind == SOURCE_IDLE ? watermark_idle : watermark_leave)(l->watermark, rec->at, e));
         return complete_due(l, watermark_ms(l->watermark), e);
     }
-    if (rec->kind == SOURCE_JOINED) return learner_expect(l, rec->at, e);
+    if (rec->kind == SOURCE_JOINED) return take_joined(l, rec->at, e);
     TRY(advance_offset(l, rec, e));
     l->counts.events++;
     if (l->options.letters && reject_places_has(&l->retried, rec->mark)) {

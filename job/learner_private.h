@@ -29,7 +29,7 @@ struct learner {
     uint32_t n_pending;
     uint64_t next_slate; /* id of the next slate, from 1 */
     int64_t first_ms, settled_ms;
-    uint64_t file_next;
+    struct source_offset file; /* a replay's */
     struct source_offset *offsets; /* Kafka's */
     size_t n_offsets, cap_offsets;
     struct learner_counts counts;

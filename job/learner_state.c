@@ -2,16 +2,29 @@
 #include "base/mem.h"
 #include "job/learner_private.h"
 
+static void offset_encode(struct buf *b, const struct source_offset *o)
+{
+    buf_u64(b, o->next);
+    buf_u64(b, o->mark);
+    buf_u64(b, o->records);
+    buf_u64(b, o->chain);
+}
+
+static void offset_decode(struct source_offset *o, struct buf_reader *r)
+{
+    o->next = buf_get_u64(r);
+    o->mark = buf_get_u64(r);
+    o->records = buf_get_u64(r);
+    o->chain = buf_get_u64(r);
+}
+
 static void offsets_encode(struct buf *b, const struct learner *l)
 {
     buf_varint(b, l->n_offsets);
     for (size_t i = 0; i < l->n_offsets; i++) {
         buf_u32(b, l->offsets[i].topic);
         buf_u32(b, l->offsets[i].partition);
-        buf_u64(b, l->offsets[i].next);
-        buf_u64(b, l->offsets[i].mark);
-        buf_u64(b, l->offsets[i].records);
-        buf_u64(b, l->offsets[i].chain);
+        offset_encode(b, &l->offsets[i]);
     }
 }
 
@@ -24,7 +37,7 @@ static void stream_encode(struct buf *b, const struct learner *l)
     buf_u64(b, l->next_slate);
     buf_i64(b, l->first_ms);
     buf_i64(b, l->settled_ms);
-    buf_u64(b, l->file_next);
+    offset_encode(b, &l->file);
     buf_varint(b, COUNTS_WORDS);
     for (size_t i = 0; i < COUNTS_WORDS; i++) buf_varint(b, counts[i]);
     reject_tally_encode(b, &l->tally);
@@ -42,10 +55,7 @@ static enum status offsets_decode(struct learner *l, struct buf_reader *r, struc
         struct source_offset *o = &l->offsets[l->n_offsets];
         o->topic = buf_get_u32(r);
         o->partition = buf_get_u32(r);
-        o->next = buf_get_u64(r);
-        o->mark = buf_get_u64(r);
-        o->records = buf_get_u64(r);
-        o->chain = buf_get_u64(r);
+        offset_decode(o, r);
     }
     return STATUS_OK;
 }
@@ -56,7 +66,7 @@ static enum status stream_decode(struct learner *l, struct buf_reader *r, struct
     l->next_slate = buf_get_u64(r);
     l->first_ms = buf_get_i64(r);
     l->settled_ms = buf_get_i64(r);
-    l->file_next = buf_get_u64(r);
+    offset_decode(&l->file, r);
     if (buf_get_varint(r) != COUNTS_WORDS)
         return ERR_SET(e, STATUS_UNSUPPORTED,
                        "the state folder was written by another version of freshet (counters differ)");
@@ -156,6 +166,7 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
         const enum status st = piece_decode(l, (enum piece)i, &r, e);
         if (st != STATUS_OK) return err_prefix(e, "state record '%s'", piece_names[i]);
     }
+    watermark_leave_all(l->watermark); /* nothing is read yet */
     TRY(world_load(l->world, t, e));
     TRY(open_load(l->open, t, e));
     return optim_sparse_load(l->optim, l->params, t, e);

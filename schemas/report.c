@@ -124,6 +124,20 @@ static void put_details(struct buf *b, const struct report *r, bool *first)
     close_object(b, 1, inner);
 }
 
+static void put_partitions(struct buf *b, const struct report *r, bool *first)
+{
+    put_key(b, 1, "partitions", first);
+    buf_u8(b, '[');
+    for (size_t i = 0; i < r->n_partitions; i++) {
+        const struct report_partition *p = &r->partitions[i];
+        buf_printf(b, "%s\n    {\"topic\": ", i > 0 ? "," : "");
+        event_json_string(b, str_from(p->topic));
+        buf_printf(b, ", \"partition\": %u, \"next\": %llu, \"records\": %llu, \"chain\": \"%016llx\"}", p->partition,
+                   (unsigned long long)p->next, (unsigned long long)p->records, (unsigned long long)p->chain);
+    }
+    buf_printf(b, "%s]", r->n_partitions > 0 ? "\n  " : "");
+}
+
 void report_write_json(struct buf *b, const struct report *r)
 {
     bool first = true;
@@ -143,5 +157,6 @@ void report_write_json(struct buf *b, const struct report *r)
     put_text(b, 2, "sha256", r->sha256, &inner);
     close_object(b, 1, inner);
     put_details(b, r, &first);
+    put_partitions(b, r, &first);
     buf_printf(b, "\n}\n");
 }

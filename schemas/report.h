@@ -24,10 +24,18 @@ struct report_bucket { /* self-check of the sampler: share of positives by item 
     char name[32];
     uint64_t examples, positives;
 };
+struct report_partition { /* what was read of it: next offset, how many records, and the hash chain over them */
+    const char *topic;    /* borrowed; "" for log files */
+    uint32_t partition;
+    uint64_t next, records, chain;
+};
 struct report {
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
     uint64_t tokens, unknown_tokens;
-    struct { char code[48]; uint64_t n; } rejects[REPORT_REJECTS_MAX];
+    struct {
+        char code[48];
+        uint64_t n;
+    } rejects[REPORT_REJECTS_MAX];
     uint32_t n_rejects;
     double seconds, examples_per_second, peak_rss_bytes;
     struct report_figures progressive, popularity, repeat, frozen, constant, cold_user, cold_item, first_time;
@@ -37,6 +45,8 @@ struct report {
     uint64_t version;
     char sha256[HASH_SHA256_HEX];
     char backend[64];
+    const struct report_partition *partitions; /* borrowed */
+    size_t n_partitions;
 };
 void report_write_json(struct buf *b, const struct report *r); /* pretty, key order as in DESIGN, newline at the end */
 #endif

@@ -61,7 +61,7 @@ start() { # model (topic and state folder too), more options
     shift
     redis-cli -s redis del "fr:$model:metrics" >tried # what the last run said is not what this one says
     "$freshet" run --quiet $options -o model.name="$model" -o ingest.topics="$model" -o state.dir="$dir/$model" \
-        -o kafka.bootstrap.servers="$servers" -o redis.url="unix:$dir/redis" -o join.idle_ms=100 -o publish.every_ms=500 "$@" 2>err &
+        -o kafka.bootstrap.servers="$servers" -o redis.url="unix:$dir/redis" -o ingest.membership=assign -o join.idle_ms=100 -o publish.every_ms=500 "$@" 2>err &
     job=$!
 }
 stop() {

@@ -132,7 +132,8 @@ static void read_report(const char *path, char sha256[65])
 
 static char model_base[320];
 #define SETTINGS                                                                                                       \
-    "-o", model_base, "-o", "model.hashed_bits=12", "-o", "join.window_ms=60000", "-o", "train.batch_slates=3"
+    "-o", model_base, "-o", "ingest.membership=assign", "-o", "model.hashed_bits=12", "-o", "join.window_ms=60000",    \
+        "-o", "train.batch_slates=3"
 
 static void test_run_is_replay_to_the_last_bit(void **state)
 {
