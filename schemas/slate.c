@@ -250,7 +250,7 @@ static enum status get_sentence(struct slate *s, struct buf_reader *r, struct er
     const size_t n = buf_get_count(r, 1);
     if (r->bad) return corrupt(s, e, "a sentence is cut off");
     if (!grow_tokens(h, (uint64_t)s->n_tokens + n)) return oom(s, e);
-    int32_t *ids = s->tokens + s->n_tokens;
+    int32_t *ids = n > 0 ? s->tokens + s->n_tokens : s->tokens; /* the first may be empty: then there is no block yet */
     for (size_t j = 0; j < n; j++) {
         const uint64_t id = buf_get_varint(r);
         if (r->bad || id > INT32_MAX) return corrupt(s, e, "a token id is cut off or out of range");
