@@ -6,6 +6,7 @@
 #define CLI_CHECK_H
 #include "base/buf.h"
 #include "schemas/conf.h"
+#include "serving/publish_need.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -14,6 +15,8 @@ struct token_vocab;
 struct cmd_check {
     const struct conf *conf;
     struct token_vocab *vocab; /* of the model folder; NULL when it did not open */
+    uint32_t n_numeric;        /* features; 0 when they did not open */
+    struct publish_need need;  /* of Redis's memory; version_bytes 0 when the model did not open */
     struct buf out;            /* the table as text */
     unsigned count[CMD_CHECK_STATES];
 };

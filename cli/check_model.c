@@ -4,6 +4,18 @@
 #include "featurize/feat.h"
 #include "featurize/token.h"
 #include "model/encoder.h"
+#include "model/model.h"
+#include "schemas/weights.h"
+
+/* What the model will ask of Redis, from its table of parameters. */
+static void compute_need(struct cmd_check *c, const struct encoder *enc)
+{
+    struct model *m = NULL;
+    if (model_new(&m, c->conf, enc, c->n_numeric, NULL) != STATUS_OK) return;
+    publish_need(c->conf, model_table(m)->total * sizeof(float) + WEIGHTS_NAME_MAX * model_table(m)->n,
+                 model_wants_states(m) ? encoder_shape(enc)->C : 0, model_wants_tokens(m), &c->need);
+    model_free(m);
+}
 
 static void check_encoder(struct cmd_check *c)
 {
@@ -26,6 +38,7 @@ static void check_encoder(struct cmd_check *c)
     if (c->vocab != NULL && token_vocab_size(c->vocab) > s->V)
         cmd_check_row(c, CMD_CHECK_WRONG, "model", "take tokenizer and weights from one folder",
                       "the tokenizer has %zu ids, the model's table %zu rows", token_vocab_size(c->vocab), s->V);
+    compute_need(c, m);
     encoder_free(m);
 }
 
@@ -44,6 +57,7 @@ static void check_templates(struct cmd_check *c)
         cmd_check_row(c, CMD_CHECK_OK, "features", NULL, "%u numeric features; templates: %s%s%s", feat_count(f),
                       c->conf->describe_language, c->conf->describe_templates[0] ? ", " : "",
                       c->conf->describe_templates);
+    if (f != NULL) c->n_numeric = feat_count(f);
     feat_free(f);
     describe_close(d);
 }
@@ -57,6 +71,6 @@ void cmd_check_model(struct cmd_check *c)
     else
         cmd_check_row(c, CMD_CHECK_OK, "tokenizer", NULL, "%zu ids, at most %zu a text", token_vocab_size(c->vocab),
                       token_max_length(c->vocab));
-    check_encoder(c);
     check_templates(c);
+    check_encoder(c);
 }

@@ -4,7 +4,8 @@
 #include "cli/check.h"
 #include "ingest/source.h"
 #include "schemas/key.h"
-#include "serving/redis.h"
+#include "serving/publish_need.h"
+#include "serving/redis_info.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,36 +143,27 @@ void cmd_check_kafka(struct cmd_check *c)
 
 /* ---- Redis ---- */
 
-/* The value of "name:value" in the text of INFO, or absent. */
-static struct str info_field(struct str text, const char *name)
+/* Memory: what there is, what may be thrown away, and what this model asks for. */
+static void check_memory(struct cmd_check *c, struct redis *r)
 {
-    const size_t n = strlen(name);
-    for (const char *p = text.p, *end = text.p + text.n; p < end;) {
-        const char *eol = memchr(p, '\n', (size_t)(end - p));
-        if (eol == NULL) eol = end;
-        if ((size_t)(eol - p) > n && memcmp(p, name, n) == 0 && p[n] == ':') {
-            struct str v = {p + n + 1, (size_t)(eol - p) - n - 1};
-            if (v.n > 0 && v.p[v.n - 1] == '\r') v.n--;
-            return v;
-        }
-        p = eol + 1;
-    }
-    return (struct str){NULL, 0};
-}
-
-static void check_eviction(struct cmd_check *c, struct redis *r)
-{
-    const struct redis_reply *reply;
+    struct redis_info i;
     struct err e = {0};
-    if (redis_call(r, &e, &reply, REDIS_ARGS(STR("INFO"), STR("memory"))) != STATUS_OK) return;
-    const struct str policy = info_field(reply->text, "maxmemory_policy"),
-                     max = info_field(reply->text, "maxmemory_human");
-    if (policy.n >= 7 && memcmp(policy.p, "allkeys", 7) == 0)
+    char text[REDIS_INFO_TEXT], need[PUBLISH_NEED_TEXT];
+    if (redis_info(r, &i, &e) != STATUS_OK) {
+        cmd_check_row(c, CMD_CHECK_SKIP, "redis memory", NULL, "this user may not ask for it (INFO)");
+        return;
+    }
+    redis_info_memory(&i, text);
+    const bool tight = i.max_bytes > 0 && publish_need_bytes(&c->need, 0, 0, 0) > i.max_bytes;
+    if (redis_info_evicts(&i))
         cmd_check_row(c, CMD_CHECK_WARN, "redis memory", "set maxmemory-policy to volatile-lru or noeviction",
-                      "maxmemory-policy " STR_FMT " may throw weights away", STR_ARG(policy));
+                      "maxmemory-policy %s may throw weights away; %s", i.policy, text);
     else
-        cmd_check_row(c, CMD_CHECK_OK, "redis memory", NULL, "maxmemory " STR_FMT ", policy " STR_FMT, STR_ARG(max),
-                      STR_ARG(policy));
+        cmd_check_row(c, tight ? CMD_CHECK_WARN : CMD_CHECK_OK, "redis memory",
+                      tight ? "raise maxmemory or lower publish.keep" : NULL, "%s", text);
+    if (c->need.version_bytes == 0) return;
+    publish_need_text(&c->need, need);
+    cmd_check_more(c, "this model needs %s", need);
 }
 
 static void check_version(struct cmd_check *c, struct redis *r)
@@ -205,7 +197,7 @@ void cmd_check_redis(struct cmd_check *c)
                       e.text);
     } else {
         check_version(c, r);
-        check_eviction(c, r);
+        check_memory(c, r);
     }
     redis_close(r);
 }

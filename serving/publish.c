@@ -62,6 +62,7 @@ enum status publish_open(struct publish **out, const struct conf *c, struct cloc
     p->keep = c->publish_keep;
     p->ttl_s = c->publish_feature_ttl_s;
     p->clock = clock;
+    publish_need(c, 0, 0, false, &p->need);
     publish_holder_self(&p->self);
     p->self.epoch = p->state.epoch = epoch;
     p->seen = mem_calloc(PUBLISH_SEEN, sizeof *p->seen);

@@ -6,6 +6,7 @@
 #define SERVING_PUBLISH_PRIVATE_H
 #include "serving/publish.h"
 #include "serving/publish_holder.h"
+#include "serving/publish_need.h"
 #include "serving/redis.h"
 #include "serving/redis_info.h"
 #include <pthread.h>
@@ -72,11 +73,12 @@ struct publish {
     uint64_t beat, acked; /* of our marker in fr:m:info: the newest one sent; the newest one known to have arrived */
     bool marked;          /* a marker was written */
     bool said_lost;       /* since the last look */
-    bool said_evicts;
-    size_t fenced;        /* commands of the transaction under way */
-    int64_t weights_us;   /* not before then is a version tried again that Redis had no memory for */
-    int64_t weights_wait; /* … and how long the next time, ms */
-    struct err full;      /* what it was refused with */
+    bool said_evicts, said_need;
+    struct publish_need need; /* all but the weights, whose size comes with the first version */
+    size_t fenced;            /* commands of the transaction under way */
+    int64_t weights_us;       /* not before then is a version tried again that Redis had no memory for */
+    int64_t weights_wait;     /* … and how long the next time, ms */
+    struct err full;          /* what it was refused with */
     struct {
         uint64_t version; /* 0: none */
         size_t n;

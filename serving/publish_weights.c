@@ -91,6 +91,20 @@ static enum status check_room(struct publish *p, size_t bytes, struct err *e)
     return ERR_SET(e, STATUS_FULL, "redis %s: no room for %zu bytes of weights", redis_name(p->redis), bytes);
 }
 
+/* Once: what this model asks of Redis. */
+static void say_need(struct publish *p, size_t version_bytes)
+{
+    char need[PUBLISH_NEED_TEXT], server[REDIS_INFO_TEXT];
+    if (p->said_need) return;
+    p->said_need = true;
+    publish_need_weights(&p->need, version_bytes);
+    publish_need_text(&p->need, need);
+    redis_info_memory(&p->server, server);
+    const bool tight = p->server.max_bytes > 0 && publish_need_bytes(&p->need, 0, 0, 0) > p->server.max_bytes;
+    log_write(tight ? LOG_WARN : LOG_INFO, "publish", "redis=%s needs=\"%s\" has=\"%s\"%s", redis_name(p->redis), need,
+              server, tight ? " next=\"raise maxmemory or lower publish.keep\"" : "");
+}
+
 /* Where a later owner finds what this publish leaves behind if it dies. */
 static enum status note_publishing(struct publish *p, const struct publish_manifest *m, struct err *e)
 {
@@ -222,6 +236,7 @@ static enum status write_info(struct publish *p, const struct publish_manifest *
 static enum status upload(struct publish *p, struct publish_weights_job *j, struct buf *json, struct err *e)
 {
     struct publish_manifest *m = &j->manifest;
+    say_need(p, j->file.n);
     TRY(publish_clean_strays(p, e));
     TRY(publish_load_kept(p, e));
     if (p->n_kept > 0 && p->kept[0].version > m->version)

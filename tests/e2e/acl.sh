@@ -79,6 +79,11 @@ done
 "$freshet" model versions -o redis.url="unix:$dir/redis.sock" -o redis.password_file=dashboard.password >versions 2>err ||
     fail "model versions as dashboard"
 
+grep -q 'redis memory' check.out || fail "check says nothing of memory: $(cat check.out)"
+"$freshet" check $options -o redis.password_file=learner.password >check.out 2>err || fail "check"
+grep -q 'this model needs [0-9.]* MiB for 6 versions' check.out || fail "check does not say what the model needs: $(cat check.out)"
+wait_for 20 "word of the memory that is needed" grep -q 'needs="[0-9.]* MiB for 6 versions' learner.log
+
 # --- everything else is refused, to each
 set -f
 refused() { # role, command
