@@ -141,7 +141,9 @@ static void write_figures(struct top *t)
                metric(t, "recent_examples"));
     buf_printf(b, "  version   %8.0f, checkpoint %s ago   in force: %.*s " STR_FMT "\n", metric(t, "version"), age,
                (int)field(t->info, "version").n, field(t->info, "version").p, STR_ARG(field(t->info, "sha256")));
-    buf_printf(b, "  freshness p50 %s, p99 %s\n", p50, p99);
+    buf_printf(b, "  freshness p50 %s, p99 %s   lease %.*s, epoch %.0f   partitions %.0f\n", p50, p99,
+               (int)field(t->info, "lease").n, field(t->info, "lease").p, metric(t, "lease_epoch"),
+               metric(t, "partitions"));
 }
 
 static void write_log(struct top *t)
@@ -167,6 +169,10 @@ static void write_text(struct top *t)
     const struct str state = field(t->info, "state"), host = field(t->info, "host");
     buf_printf(b, "freshet %s   %s   " STR_FMT " on " STR_FMT "\n\n", t->conf->model_name, now,
                STR_ARG(state.n ? state : STR("no learner seen")), STR_ARG(host.n ? host : STR("?")));
+    const struct str trouble = field(t->info, "trouble");
+    if (trouble.n > 0) buf_printf(b, "  TROUBLE   " STR_FMT "\n\n", STR_ARG(trouble));
+    if (metric(t, "kafka_up") <= 0 && t->metrics->n > 0)
+        buf_printf(b, "  TROUBLE   no Kafka broker answers since %.0f s\n\n", metric(t, "kafka_down_ms") / 1000);
     if (t->metrics->n == 0)
         buf_printf(b, "  no metrics yet: is a learner running with model.name=%s and this Redis?\n",
                    t->conf->model_name);

@@ -20,7 +20,7 @@ static void say_status(struct job *j)
 
 void job_alive(struct job *j, int64_t now_us, bool took)
 {
-    const bool polls = now_us - atomic_load(&j->polled_us) < POLLER_US || queue_length(j->full) > 0;
+    const bool polls = !j->polling || now_us - atomic_load(&j->polled_us) < POLLER_US || queue_length(j->full) > 0;
     publish_alive(j->publish);
     if (took || polls) job_notify_watchdog(now_us);
     if (!j->ready) job_notify("READY=1");

@@ -41,6 +41,7 @@ enum status job_pause(struct job *j, const char *publish_reason, const struct er
     enum status st = STATUS_FULL;
     j->phase = paused;
     j->paused_us = from_us;
+    j->pause_why = *why;
     log_error("paused", "state=%s version=%llu reason=\"%s\" next=\"goes on by itself when there is room\"",
               j->state_dir, (unsigned long long)checkpoint_version(j->checkpoint), why->text);
     job_notify("STATUS=%s: %.300s", paused, why->text);

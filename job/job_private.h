@@ -45,7 +45,8 @@ struct job {
     const char *phase;   /* as fr:m:info says it */
     /* lease and folder, on the way in */
     bool waited, saw_owner, saw_held,
-        tried_folder;         /* as a standby; another's lease; the folder held; the folder tried */
+        tried_folder; /* as a standby; another's lease; the folder held; the folder tried */
+    struct err pause_why;
     int64_t paused_us;        /* since when the disk is full; 0: it is not */
     int64_t say_us, taken_us; /* when to say again; when both were ours */
     uint64_t backup_failures;
@@ -63,6 +64,10 @@ struct job {
     uint64_t metrics_events, metrics_examples;
     int64_t metrics_us;
     double events_per_s, examples_per_s;
+    struct report_figures recent; /* as dashboards see it */
+    int64_t recent_until_us;
+    bool recent_whole;
+    size_t bound_bytes; /* what memory can come to (job_bound.h) */
 };
 extern atomic_bool job_stopping, job_reloading;
 
@@ -93,5 +98,6 @@ enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;
 enum status job_publish_last(struct job *j, struct err *e) MUST_CHECK;       /* waits for the uploader, within bounds */
 enum status job_check_report(const struct job *j, struct err *e) MUST_CHECK; /* job_report.c */
 enum status job_write_report(struct job *j, struct err *e) MUST_CHECK;
-void job_figures(struct job *j, int64_t now_us);
+double job_rss_bytes(void);                      /* largest so far */
+void job_figures(struct job *j, int64_t now_us); /* job_figures.c */
 #endif

@@ -12,6 +12,7 @@ enum {
     LAST_MS = 10000,    /* the end of a replay waits so long for Redis ... */
     STOP_MS = 2000,     /* ... a job that was told to stop so long, ... */
     STOP_AWAY_MS = 300, /* ... or so long when Redis is away: what is durable is published at the next start */
+    SETTLE_MS = 6000,   /* what Redis has in force is looked at every two seconds */
     OFFSETS_MAX = 4096
 };
 
@@ -249,12 +250,37 @@ enum status job_publish_views(struct job *j, int64_t now_us, struct err *e)
     return STATUS_OK;
 }
 
+/* What Redis has in force is not the newest checkpoint: it came without a publish, or somebody wrote something else there. */
+static bool behind(struct job *j)
+{
+    struct publish_state s;
+    if (checkpoint_version(j->checkpoint) == 0) return false;
+    publish_state(j->publish, &s);
+    if (!s.looked || s.waiting > 0 || s.lease != PUBLISH_LEASE_HELD) return false;
+    if (strcmp(s.in_force_sha256, checkpoint_sha256(j->checkpoint)) == 0) return false;
+    return s.version != checkpoint_version(j->checkpoint) ||
+           j->clock->wall_ms(j->clock) - s.published_wall_ms > SETTLE_MS; /* else it is looked at again soon */
+}
+
+/* Nothing was learnt since the newest checkpoint, so the parameters are its. */
+static enum status publish_again(struct job *j, int64_t now_us, struct err *e)
+{
+    struct param_set *p = learner_params(j->learner);
+    j->next_publish_us = now_us + j->conf->publish_every_ms * 1000;
+    p->version = checkpoint_version(j->checkpoint);
+    TRY(param_sha256(p, e)); /* unknown after a restore */
+    TRY(job_publish_features(j, e));
+    return publish_version_now(j, "again", e);
+}
+
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e)
 {
     if (j->publish == NULL) return STATUS_OK;
     TRY(job_publish_views(j, now_us, e));
-    if (now_us < j->next_publish_us || !something_new(j)) return STATUS_OK;
-    return job_checkpoint(j, "interval", e);
+    if (now_us < j->next_publish_us) return STATUS_OK;
+    if (something_new(j)) return job_checkpoint(j, "interval", e);
+    if (!behind(j)) return STATUS_OK;
+    return publish_again(j, now_us, e);
 }
 
 /* How much longer the end may wait for Redis: a signal's patience is short, and shorter when nobody answers. */

@@ -1,4 +1,4 @@
-/* job_report.c - the figures of a run: the report at the end, metrics while it runs. */
+/* job_report.c - the figures of a run at its end: the report. */
 #include "base/log.h"
 #include "job/job_private.h"
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static double peak_rss_bytes(void)
+double job_rss_bytes(void)
 {
     struct rusage u;
     return getrusage(RUSAGE_SELF, &u) == 0 ? (double)u.ru_maxrss * 1024.0 : NAN;
@@ -20,7 +20,7 @@ static void fill_report(struct job *j, struct report *r)
     learner_report(j->learner, r);
     r->seconds = (double)(j->clock->mono_us(j->clock) - j->started_us) * 1e-6;
     r->examples_per_second = r->seconds > 0.0 ? (double)(r->examples - j->examples_before) / r->seconds : 0.0;
-    r->peak_rss_bytes = peak_rss_bytes();
+    r->peak_rss_bytes = job_rss_bytes();
     r->version = checkpoint_version(j->checkpoint);
     (void)snprintf(r->sha256, sizeof r->sha256, "%s", checkpoint_sha256(j->checkpoint));
     (void)snprintf(r->backend, sizeof r->backend, "%s",
@@ -104,85 +104,4 @@ out:
     buf_fini(&b);
     arena_fini(&a);
     return st;
-}
-
-/* Rates since the last call. */
-static void update_rates(struct job *j, const struct learner_counts *c, int64_t now_us)
-{
-    const double s = (double)(now_us - j->metrics_us) * 1e-6;
-    if (j->metrics_us > 0 && s > 0.0) {
-        j->events_per_s = (double)(c->events - j->metrics_events) / s;
-        j->examples_per_s = (double)(c->examples - j->metrics_examples) / s;
-    }
-    j->metrics_us = now_us;
-    j->metrics_events = c->events;
-    j->metrics_examples = c->examples;
-}
-
-#define FIGURES_MAX 48
-
-static size_t fill_figures(struct job *j, struct publish_metric m[FIGURES_MAX])
-{
-    struct report r;
-    struct report_figures recent;
-    struct state_stats s = {0};
-    size_t n = 0;
-    const struct learner_counts *c = learner_counts(j->learner);
-    const struct world_counts *w = world_counts(learner_world(j->learner));
-    const int64_t wall = j->clock->wall_ms(j->clock), mark = learner_watermark(j->learner);
-    learner_report(j->learner, &r);
-    eval_recent(learner_eval(j->learner), &recent);
-    if (learner_states(j->learner) != NULL) state_stats(learner_states(j->learner), &s);
-    const struct publish_metric all[] = {
-        {"events_total", (double)c->events},
-        {"examples_total", (double)c->examples},
-        {"rejected_total", (double)c->rejected},
-        {"skipped_total", (double)c->skipped},
-        {"duplicates_total", (double)c->duplicates},
-        {"slates_total", (double)c->slates},
-        {"steps_total", (double)c->steps},
-        {"events_per_s", j->events_per_s},
-        {"examples_per_s", j->examples_per_s},
-        {"lag_events", j->lag_events < 0 ? 0.0 : (double)j->lag_events},
-        {"lag_ms", mark == INT64_MIN || j->options->replay ? 0.0 : (double)(wall - mark)},
-        {"logloss", r.progressive.logloss},
-        {"auc", r.progressive.auc},
-        {"gauc", r.progressive.gauc},
-        {"ne", r.progressive.ne},
-        {"calibration", r.progressive.calibration},
-        {"evaluated_examples", (double)r.progressive.examples},
-        {"recent_logloss", recent.logloss},
-        {"recent_auc", recent.auc},
-        {"recent_gauc", recent.gauc},
-        {"recent_calibration", recent.calibration},
-        {"recent_examples", (double)recent.examples},
-        {"popularity_gauc", r.popularity.gauc},
-        {"open_slates", (double)learner_open_slates(j->learner)},
-        {"late_total", (double)r.late},
-        {"unmatched_total", (double)r.unmatched},
-        {"unknown_token_frac", r.tokens > 0 ? (double)r.unknown_tokens / (double)r.tokens : 0.0},
-        {"users", (double)w->users},
-        {"items", (double)w->items},
-        {"state_hits_total", (double)s.hits},
-        {"state_misses_total", (double)s.misses},
-        {"state_bytes", (double)s.bytes},
-        {"rss_bytes", peak_rss_bytes()},
-        {"version", (double)checkpoint_version(j->checkpoint)},
-        {"version_age_ms", j->checkpoint_wall_ms > 0 ? (double)(wall - j->checkpoint_wall_ms) : 0.0},
-        {"watermark_ms", mark == INT64_MIN ? 0.0 : (double)mark}};
-    for (; n < sizeof all / sizeof all[0] && n < FIGURES_MAX; n++) m[n] = all[n];
-    return n;
-}
-
-void job_figures(struct job *j, int64_t now_us)
-{
-    struct publish_metric m[FIGURES_MAX];
-    char host[128] = "";
-    struct err e;
-    update_rates(j, learner_counts(j->learner), now_us);
-    const size_t n = fill_figures(j, m);
-    (void)gethostname(host, sizeof host - 1);
-    const struct publish_info info[] = {{"state", j->phase}, {"host", host}}; /* version, sha256: with each publish */
-    if (publish_metrics(j->publish, m, n, info, sizeof info / sizeof info[0], &e) != STATUS_OK)
-        log_limited(LOG_WARN, "metrics", "error=\"%s\"", e.text);
 }

@@ -242,7 +242,9 @@ void metric_write_document(struct buf *b)
                "Every field is a number and is there from the first write; one that is undefined is 0 (the count "
                "beside it says so).\n"
                "Each write also appends all of them to the stream `fr:m:metrics:ts` (bounded, for Grafana's XRANGE).\n"
-               "Texts (`sha256 version state host owner`) are in the hash `fr:m:info`.\n\n");
+               "Texts (`sha256 version state trouble lease host pid owner`) are in the hash `fr:m:info`; state is starting, "
+               "learning, paused: disk full,\nstopping or stopped (in order, with everything uploaded); trouble is "
+               "empty or one sentence.\n\n");
     write_rows(b, job, sizeof job / sizeof *job, "");
     buf_printf(b, "\n## Scorer: `GET /metrics` (Prometheus)\n\n");
     write_rows(b, scorer, sizeof scorer / sizeof *scorer, "freshet_");

@@ -50,6 +50,23 @@
     X("version", GAUGE, "1", "newest checkpoint")                                                                      \
     X("version_age_ms", GAUGE, "ms", "since that checkpoint")                                                          \
     X("watermark_ms", GAUGE, "ms", "event time reached, since 1970")                                                   \
+    X("paused", GAUGE, "1", "1 while learning waits for room on the disk (state of fr:m:info says so too)")            \
+    X("published_version", GAUGE, "1", "newest version handed to Redis")                                               \
+    X("lease_held", GAUGE, "1", "1 while the model's lease is ours")                                                   \
+    X("lease_epoch", GAUGE, "1", "epoch of the lease; grows with every owner")                                         \
+    X("kafka_up", GAUGE, "1", "1 while a broker answers; 1 for log files")                                             \
+    X("kafka_down_ms", GAUGE, "ms", "since when no broker answers; 0: one does")                                       \
+    X("partitions", GAUGE, "partitions", "read at the moment")                                                         \
+    X("rebalances_total", COUNTER, "rebalances", "assignments of the group that changed")                              \
+    X("partitions_lost_total", COUNTER, "partitions", "taken away without being asked for")                            \
+    X("offset_duplicates_total", COUNTER, "messages", "below the expected offset, dropped")                            \
+    X("offset_gaps_total", COUNTER, "offsets", "that were never there")                                                \
+    X("offset_gap_alarms_total", COUNTER, "offsets", "of these, in topics that are neither compacted nor transactional")\
+    X("backup_age_ms", GAUGE, "ms", "since the newest hot backup of this run; 0: none yet")                            \
+    X("backup_failures_total", COUNTER, "backups", "that failed in this run")                                          \
+    X("recovered", GAUGE, "1", "1 when the state folder was damaged at the start and a backup took its place")         \
+    X("dirty_bytes", GAUGE, "bytes", "changed records in memory, not durable yet")                                     \
+    X("memory_bound_bytes", GAUGE, "bytes", "what memory can come to by the configuration")                            \
     X("freshness_p50_ms", GAUGE, "ms", "by scorers: last settling event of a version to its first response, median")   \
     X("freshness_p99_ms", GAUGE, "ms", "the same, 99th percentile")
 

@@ -67,7 +67,7 @@ for pair in events:few busy:log; do
     "$freshet" convert "${pair#*:}" --topic "${pair%:*}" -o kafka.bootstrap.servers="$servers" 2>err || fail "convert"
 done
 run() { # options
-    "$freshet" run --quiet $options -o kafka.bootstrap.servers="$servers" -o join.idle_ms=100 "$@" 2>err &
+    "$freshet" run --quiet $options -o kafka.bootstrap.servers="$servers" -o join.idle_ms=100 -o ingest.membership=assign -o ingest.gaps=expected "$@" 2>err &
     job=$!
 }
 caught_up() { [ "$(metric events_total)" = "$1" ] && [ "$(metric lag_events)" = 0 ]; }

@@ -1,0 +1,159 @@
+/* job_figures.c - what dashboards are told while the job runs: fr:m:metrics and fr:m:info, once a second. */
+#include "base/log.h"
+#include "job/job_private.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RECENT_US 10000000 /* the recent figures are those of the newest full span of this length */
+
+/* Rates since the last call. */
+static void update_rates(struct job *j, const struct learner_counts *c, int64_t now_us)
+{
+    const double s = (double)(now_us - j->metrics_us) * 1e-6;
+    if (j->metrics_us > 0 && s > 0.0) {
+        j->events_per_s = (double)(c->events - j->metrics_events) / s;
+        j->examples_per_s = (double)(c->examples - j->metrics_examples) / s;
+    }
+    j->metrics_us = now_us;
+    j->metrics_events = c->events;
+    j->metrics_examples = c->examples;
+}
+
+#define FIGURES_MAX 96
+
+/* Figures of the newest full span; of the one that runs while there is none yet. */
+static const struct report_figures *update_recent(struct job *j, int64_t now_us)
+{
+    struct eval *ev = learner_eval(j->learner);
+    if (j->recent_until_us == 0) j->recent_until_us = now_us + RECENT_US;
+    if (now_us >= j->recent_until_us || !j->recent_whole) eval_recent(ev, &j->recent);
+    if (now_us >= j->recent_until_us) {
+        eval_recent_clear(ev);
+        j->recent_whole = true;
+        j->recent_until_us = now_us + RECENT_US;
+    }
+    return &j->recent;
+}
+
+static size_t add_figures(struct publish_metric *m, size_t n, const struct publish_metric *more, size_t n_more)
+{
+    for (size_t i = 0; i < n_more && n < FIGURES_MAX; i++) m[n++] = more[i];
+    return n;
+}
+
+/* How the job itself fares: pauses, lease, source, backups. */
+static size_t fill_health(struct job *j, struct publish_metric *m, size_t n)
+{
+    struct publish_state s = {0};
+    struct source_health h = {.up = true};
+    const int64_t wall = j->clock->wall_ms(j->clock);
+    if (j->publish != NULL) publish_state(j->publish, &s);
+    if (j->source != NULL) source_health(j->source, &h);
+    const struct publish_metric all[] = {
+        {"paused", j->paused_us > 0},
+        {"published_version", (double)j->published_version},
+        {"lease_held", s.lease == PUBLISH_LEASE_HELD},
+        {"lease_epoch", (double)s.epoch},
+        {"kafka_up", h.up},
+        {"kafka_down_ms", (double)h.down_ms},
+        {"partitions", (double)h.partitions},
+        {"rebalances_total", (double)h.rebalances},
+        {"partitions_lost_total", (double)h.lost},
+        {"offset_duplicates_total", (double)h.duplicates},
+        {"offset_gaps_total", (double)h.gaps},
+        {"offset_gap_alarms_total", (double)h.gap_alarms},
+        {"backup_age_ms", j->backup_wall_ms > 0 ? (double)(wall - j->backup_wall_ms) : 0.0},
+        {"backup_failures_total", (double)j->backup_failures},
+        {"recovered", checkpoint_recovered(j->checkpoint)->recovered},
+        {"dirty_bytes", (double)learner_dirty_bytes(j->learner)},
+        {"memory_bound_bytes", (double)j->bound_bytes},
+    };
+    return add_figures(m, n, all, sizeof all / sizeof all[0]);
+}
+
+static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric m[FIGURES_MAX])
+{
+    struct report r;
+    const struct report_figures recent = *update_recent(j, now_us);
+    struct state_stats s = {0};
+    const struct learner_counts *c = learner_counts(j->learner);
+    const struct world_counts *w = world_counts(learner_world(j->learner));
+    const int64_t wall = j->clock->wall_ms(j->clock), mark = learner_watermark(j->learner);
+    learner_report(j->learner, &r);
+    if (learner_states(j->learner) != NULL) state_stats(learner_states(j->learner), &s);
+    const struct publish_metric all[] = {
+        {"events_total", (double)c->events},
+        {"examples_total", (double)c->examples},
+        {"rejected_total", (double)c->rejected},
+        {"skipped_total", (double)c->skipped},
+        {"duplicates_total", (double)c->duplicates},
+        {"slates_total", (double)c->slates},
+        {"steps_total", (double)c->steps},
+        {"events_per_s", j->events_per_s},
+        {"examples_per_s", j->examples_per_s},
+        {"lag_events", j->lag_events < 0 ? 0.0 : (double)j->lag_events},
+        {"lag_ms", mark == INT64_MIN || j->options->replay ? 0.0 : (double)(wall - mark)},
+        {"logloss", r.progressive.logloss},
+        {"auc", r.progressive.auc},
+        {"gauc", r.progressive.gauc},
+        {"ne", r.progressive.ne},
+        {"calibration", r.progressive.calibration},
+        {"evaluated_examples", (double)r.progressive.examples},
+        {"recent_logloss", recent.logloss},
+        {"recent_auc", recent.auc},
+        {"recent_gauc", recent.gauc},
+        {"recent_calibration", recent.calibration},
+        {"recent_examples", (double)recent.examples},
+        {"popularity_gauc", r.popularity.gauc},
+        {"open_slates", (double)learner_open_slates(j->learner)},
+        {"late_total", (double)r.late},
+        {"unmatched_total", (double)r.unmatched},
+        {"unknown_token_frac", r.tokens > 0 ? (double)r.unknown_tokens / (double)r.tokens : 0.0},
+        {"users", (double)w->users},
+        {"items", (double)w->items},
+        {"state_hits_total", (double)s.hits},
+        {"state_misses_total", (double)s.misses},
+        {"state_bytes", (double)s.bytes},
+        {"rss_bytes", job_rss_bytes()},
+        {"version", (double)checkpoint_version(j->checkpoint)},
+        {"version_age_ms", j->checkpoint_wall_ms > 0 ? (double)(wall - j->checkpoint_wall_ms) : 0.0},
+        {"watermark_ms", mark == INT64_MIN ? 0.0 : (double)mark}};
+    return fill_health(j, m, add_figures(m, 0, all, sizeof all / sizeof all[0]));
+}
+
+/* One sentence on what keeps the job from its work; "" none. */
+static void trouble(struct job *j, char out[400])
+{
+    struct source_health h = {.up = true};
+    if (j->source != NULL) source_health(j->source, &h);
+    out[0] = '\0';
+    if (j->paused_us > 0)
+        (void)snprintf(out, 400, "%s", j->pause_why.text);
+    else if (!h.up || h.gap_alarms > 0)
+        (void)snprintf(out, 400, "%s", h.text);
+    else if (checkpoint_recovered(j->checkpoint)->recovered)
+        (void)snprintf(out, 400, "the state folder was damaged: went on from the backup of version %llu",
+                       (unsigned long long)checkpoint_recovered(j->checkpoint)->version);
+}
+
+void job_figures(struct job *j, int64_t now_us)
+{
+    struct publish_metric m[FIGURES_MAX];
+    struct publish_state s = {0};
+    char host[128] = "", pid[24], text[400];
+    struct err e;
+    update_rates(j, learner_counts(j->learner), now_us);
+    const size_t n = fill_figures(j, now_us, m);
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    trouble(j, text);
+    publish_state(j->publish, &s);
+    const struct publish_info info[] = {{"state", j->phase},
+                                        {"trouble", text},
+                                        {"lease", publish_lease_name(s.lease)},
+                                        {"host", host},
+                                        {"pid", pid}}; /* version, sha256: with each publish */
+    if (publish_metrics(j->publish, m, n, info, sizeof info / sizeof info[0], &e) != STATUS_OK)
+        log_limited(LOG_WARN, "metrics", "error=\"%s\"", e.text);
+}
