@@ -318,16 +318,18 @@ static enum status consumer_open(struct source_kafka *s, struct err *e)
     char group[128], why[256];
     rd_kafka_conf_t *conf = NULL;
     (void)snprintf(group, sizeof group, "freshet-%.100s", s->conf->model_name);
-    const struct source_kafka_pair defaults[] = {{"group.id", group},
-                                                 {"client.id", "freshet"},
-                                                 {"partition.assignment.strategy", "range"},
-                                                 {"queued.max.messages.kbytes", "16384"}, /* all partitions together */
-                                                 {"queued.min.messages", "20000"},
-                                                 {"fetch.max.bytes", "4194304"},
-                                                 {"statistics.interval.ms", "1000"}, /* says whether brokers answer */
-                                                 {"reconnect.backoff.max.ms", "2000"},
-                                                 {"socket.timeout.ms", "30000"},
-                                                 {"group.instance.id", group}}; /* last: of members only */
+    const struct source_kafka_pair defaults[] = {
+        {"group.id", group},
+        {"client.id", "freshet"},
+        {"partition.assignment.strategy", "range"},
+        {"queued.max.messages.kbytes", "16384"}, /* all partitions together */
+        {"queued.min.messages", "20000"},
+        {"fetch.max.bytes", "4194304"},
+        {"fetch.wait.max.ms", "100"},       /* a new position waits for the last fetch */
+        {"statistics.interval.ms", "1000"}, /* says whether brokers answer */
+        {"reconnect.backoff.max.ms", "2000"},
+        {"socket.timeout.ms", "30000"},
+        {"group.instance.id", group}}; /* last: of members only */
     static const struct source_kafka_pair own[] = {{"enable.auto.commit", "false"},
                                                    {"enable.auto.offset.store", "false"},
                                                    {"enable.partition.eof", "true"},

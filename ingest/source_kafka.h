@@ -80,6 +80,7 @@ struct source_kafka {
     pthread_mutex_t lock;
     struct source_health health;
     int64_t down_us;
+    char last_fail[200]; /* of a connection, as librdkafka's log has it */
 };
 
 /* source_kafka_start.c: asks the brokers; IO names them, what was asked for and why it failed. */

@@ -22,8 +22,7 @@ int source_kafka_timeout_ms(const struct conf *c)
     return ms > 0 && ms <= 3600000 ? (int)ms : TIMEOUT_MS;
 }
 
-/* librdkafka's threads call this; syslog levels. */
-static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+void source_kafka_log(const struct rd_kafka_s *rk, int level, const char *facility, const char *text)
 {
     (void)rk;
     log_limited(level <= 3   ? LOG_ERROR
@@ -70,7 +69,7 @@ enum status source_kafka_conf_new(struct rd_kafka_conf_s **out, const struct con
         return ERR_SET(e, STATUS_INVALID,
                        "kafka.bootstrap.servers is not set; say where Kafka is, as in localhost:9092");
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_log_cb(conf, source_kafka_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
     for (size_t i = 0; i < n_defaults; i++) TRY_OUT(st, set(conf, defaults[i].key, defaults[i].value, e));
     TRY_OUT(st, apply(conf, c, own, n_own, e));

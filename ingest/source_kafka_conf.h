@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "schemas/conf.h"
 
+struct rd_kafka_s;
 struct rd_kafka_conf_s;
 struct source_kafka_pair {
     const char *key, *value;
@@ -16,6 +17,8 @@ struct source_kafka_pair {
 enum status source_kafka_conf_new(struct rd_kafka_conf_s **out, const struct conf *c,
                                   const struct source_kafka_pair *defaults, size_t n_defaults,
                                   const struct source_kafka_pair *own, size_t n_own, struct err *e) MUST_CHECK;
+/* librdkafka's lines into our log; syslog levels.  Thread: any. */
+void source_kafka_log(const struct rd_kafka_s *rk, int level, const char *facility, const char *text);
 const char *source_kafka_get(const struct conf *c, const char *key); /* kafka.<key>, or NULL */
 int source_kafka_timeout_ms(const struct conf *c); /* socket.connection.setup.timeout.ms, 10 s when not set */
 #endif

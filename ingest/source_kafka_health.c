@@ -5,6 +5,7 @@
  */
 #include "base/log.h"
 #include "ingest/source_kafka.h"
+#include "ingest/source_kafka_conf.h"
 #include <librdkafka/rdkafka.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,8 +21,8 @@ static void set_up(struct source_kafka *s, bool up)
     if (was && !up) s->down_us = now_us;
     if (!was && up) s->health.text[0] = 0;
     (void)pthread_mutex_unlock(&s->lock);
-    if (was && !up) log_warn("kafka", "state=down");
-    if (!was && up) log_info("kafka", "state=up down_ms=%lld", (long long)down_ms);
+    if (was && !up && !s->opening) log_warn("kafka", "state=down");
+    if (!was && up && !s->opening) log_info("kafka", "state=up down_ms=%lld", (long long)down_ms);
 }
 
 void source_kafka_trouble(struct source_kafka *s, const char *fmt, ...)
@@ -57,6 +58,18 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     source_kafka_trouble(s, "%s", reason);
 }
 
+/* librdkafka's threads call this.  A connection that the other side just closes is told here alone. */
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    struct source_kafka *s = rd_kafka_opaque(rk);
+    const char *from = text[0] == '[' ? strstr(text, "]: ") : NULL; /* after the thread's name */
+    source_kafka_log(rk, level, facility, text);
+    if (strcmp(facility, "FAIL") != 0 || s == NULL) return;
+    (void)pthread_mutex_lock(&s->lock);
+    (void)snprintf(s->last_fail, sizeof s->last_fail, "%s", from != NULL ? from + 3 : text);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 /* Only a broker's state is written in capitals. */
 static int on_statistics(rd_kafka_t *rk, char *json, size_t n, void *opaque)
 {
@@ -69,6 +82,7 @@ void source_kafka_health_conf(rd_kafka_conf_t *conf)
 {
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_conf_set_stats_cb(conf, on_statistics);
+    rd_kafka_conf_set_log_cb(conf, on_log);
 }
 
 const char *source_kafka_why(struct source_kafka *s)
@@ -79,6 +93,9 @@ const char *source_kafka_why(struct source_kafka *s)
             source_kafka_trouble(s, "%s", rd_kafka_message_errstr(m));
         if (m != NULL) rd_kafka_message_destroy(m);
     }
+    (void)pthread_mutex_lock(&s->lock);
+    if (s->health.text[0] == 0) (void)snprintf(s->health.text, sizeof s->health.text, "%s", s->last_fail);
+    (void)pthread_mutex_unlock(&s->lock);
     return s->health.text;
 }
 

@@ -18,6 +18,9 @@ static enum status no_memory(const struct source_kafka *s, struct err *e)
 static enum status unreachable(struct source_kafka *s, rd_kafka_resp_err_t rc, struct err *e)
 {
     const char *why = source_kafka_why(s);
+    if (why[0] == 0 && (rc == RD_KAFKA_RESP_ERR__TRANSPORT || rc == RD_KAFKA_RESP_ERR__TIMED_OUT))
+        why = "nothing there speaks as a Kafka broker does (another service's port, a firewall, or TLS or a login is "
+              "wanted: kafka.security.protocol)";
     if (source_interrupted()) return ERR_SET(e, STATUS_END, "told to stop before the broker answered");
     return ERR_SET(e, STATUS_IO, "kafka.bootstrap.servers=%s: no answer within %d ms: %s",
                    source_kafka_get(s->conf, "bootstrap.servers"), s->timeout_ms,

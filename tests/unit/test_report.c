@@ -94,6 +94,30 @@ static void test_values_stand_where_the_contract_says(void **state)
     buf_fini(&b);
 }
 
+static void test_partitions_are_told_with_their_chains(void **state)
+{
+    (void)state;
+    const struct report_partition parts[] = {
+        {.topic = "a\"b", .partition = 3, .next = 12, .records = 11, .chain = 0xfedcba9876543210u},
+        {.topic = "", .next = 1, .records = 1, .chain = 7}};
+    struct report r = sample();
+    struct buf b = {0};
+    r.partitions = parts;
+    r.n_partitions = 2;
+    json_t *o = written(&r, &b);
+    json_t *list = json_object_get(o, "partitions");
+    assert_int_equal(json_array_size(list), 2);
+    json_t *one = json_array_get(list, 0);
+    assert_string_equal(json_string_value(json_object_get(one, "topic")), "a\"b");
+    assert_int_equal(json_integer_value(json_object_get(one, "partition")), 3);
+    assert_int_equal(json_integer_value(json_object_get(one, "next")), 12);
+    assert_int_equal(json_integer_value(json_object_get(one, "records")), 11);
+    assert_string_equal(json_string_value(json_object_get(one, "chain")), "fedcba9876543210");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 1), "chain")), "0000000000000007");
+    json_decref(o);
+    buf_fini(&b);
+}
+
 static void test_keys_come_in_the_order_of_the_contract(void **state)
 {
     (void)state;
@@ -124,6 +148,7 @@ static void test_empty_report_is_valid(void **state)
     json_t *o = written(&r, &b);
     assert_int_equal(json_object_size(json_object_get(o, "rejects")), 0);
     assert_int_equal(json_object_size(json_object_get(o, "parts")), 0);
+    assert_int_equal(json_array_size(json_object_get(o, "partitions")), 0);
     json_decref(o);
     buf_fini(&b);
 }
@@ -145,6 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_stand_where_the_contract_says),
+        cmocka_unit_test(test_partitions_are_told_with_their_chains),
         cmocka_unit_test(test_keys_come_in_the_order_of_the_contract),
         cmocka_unit_test(test_empty_report_is_valid),
         cmocka_unit_test(test_out_of_memory_is_marked),

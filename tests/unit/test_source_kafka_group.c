@@ -45,7 +45,7 @@ static struct conf *make_conf(const char *topic, const char *strategy)
     (void)snprintf(group, sizeof group, "group-%s", topic);
     struct conf *c = kafka_mock_conf(&mock, topic);
     kafka_mock_set(c, "kafka.group.id", group);
-    kafka_mock_set(c, "kafka.session.timeout.ms", "3000");
+    kafka_mock_set(c, "kafka.session.timeout.ms", "2500");
     kafka_mock_set(c, "kafka.heartbeat.interval.ms", "200");
     kafka_mock_set(c, "kafka.partition.assignment.strategy", strategy);
     return c;

@@ -106,6 +106,88 @@ static void test_idle_partitions_hold_nothing_back(void **state)
     watermark_free(w);
 }
 
+static void expect(struct watermark *w, uint32_t partition)
+{
+    struct err e = {0};
+    assert_ok(watermark_expect(w, (struct event_position){0, partition, 0}, &e), &e);
+}
+
+static void leave(struct watermark *w, uint32_t partition)
+{
+    struct err e = {0};
+    assert_ok(watermark_leave(w, (struct event_position){0, partition, 0}, &e), &e);
+}
+
+static void test_partitions_that_left_neither_hold_nor_move_it(void **state)
+{
+    char out[400];
+    struct err e = {0};
+    struct watermark *w = make();
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) expect(w, i);
+    (void)take(w, 0, 500, out);
+    (void)take(w, 1, 300, out);
+    (void)take(w, 2, 900, out);
+    assert_int_equal(mark(w), 300);
+    leave(w, 1); /* the slowest: those that stay decide */
+    assert_int_equal(mark(w), 500);
+    leave(w, 2); /* the fastest */
+    assert_ok(watermark_idle(w, (struct event_position){0, 0, 0}, &e), &e);
+    assert_int_equal(mark(w), 500); /* all that are read are idle: 900 is not ours to know */
+    leave(w, 0);
+    assert_int_equal(mark(w), 500);
+    expect(w, 2); /* back, and waited for: it is as far as it was */
+    assert_int_equal(mark(w), 500);
+    expect(w, 1);
+    (void)take(w, 2, 950, out);
+    assert_int_equal(mark(w), 500);
+    (void)take(w, 1, 700, out);
+    assert_int_equal(mark(w), 700); /* 0 is elsewhere */
+    expect(w, 0);
+    (void)take(w, 1, 800, out);
+    assert_int_equal(mark(w), 700); /* an idle one that comes back is no longer idle */
+    (void)take(w, 0, 760, out);
+    assert_int_equal(mark(w), 760);
+    watermark_free(w);
+}
+
+static void test_a_restart_moves_nothing_until_partitions_are_back(void **state)
+{
+    char out[400];
+    struct err e = {0};
+    struct buf packed = {0};
+    struct watermark *w = make(), *again = make();
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) expect(w, i);
+    (void)take(w, 0, 500, out);
+    (void)take(w, 1, 300, out);
+    (void)take(w, 2, 900, out);
+    leave(w, 1);
+    watermark_encode(&packed, w);
+    struct buf_reader r = buf_reader(packed.p, packed.n);
+    assert_ok(watermark_decode(again, &r, &e), &e);
+    (void)take(again, 0, 550, out); /* still left: as in w */
+    assert_int_equal(mark(again), 550);
+    watermark_leave_all(again);
+    assert_int_equal(mark(again), 550);
+    expect(again, 2);
+    assert_int_equal(mark(again), 550); /* joining alone moves nothing */
+    expect(again, 1);
+    (void)take(again, 2, 950, out);
+    assert_int_equal(mark(again), 550);
+    leave(again, 1);
+    assert_int_equal(mark(again), 950);
+    for (size_t i = 0; i + 1 < packed.n; i++) /* flags that nothing writes */
+        if (packed.p[i] == 2) packed.p[i] = 4;
+    r = buf_reader(packed.p, packed.n);
+    struct watermark *bad = make();
+    assert_int_equal(watermark_decode(bad, &r, &e), STATUS_CORRUPT);
+    watermark_free(bad);
+    buf_fini(&packed);
+    watermark_free(w);
+    watermark_free(again);
+}
+
 static void test_a_lone_jump_is_rejected(void **state)
 {
     char out[400];
@@ -236,6 +318,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_is_the_slowest_partition_and_never_goes_back),
         cmocka_unit_test(test_idle_partitions_hold_nothing_back),
+        cmocka_unit_test(test_partitions_that_left_neither_hold_nor_move_it),
+        cmocka_unit_test(test_a_restart_moves_nothing_until_partitions_are_back),
         cmocka_unit_test(test_a_lone_jump_is_rejected),
         cmocka_unit_test(test_a_jump_that_later_events_agree_with_is_taken),
         cmocka_unit_test(test_claims_that_disagree_replace_each_other),
