@@ -53,7 +53,7 @@ redis-cli -s redis.sock ping 2>&1 | grep -q NOAUTH || fail "who gives no passwor
 options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o join.window_ms=10000 -o kernels.threads=1
     -o redis.url=unix:$dir/redis.sock"
 "$freshet" simulate --events 2500 --users 40 --items 40 --seed 3 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
-"$freshet" replay $options -o state.dir=state -o redis.password_file=learner.password -o publish.every_ms=300 --speed 30x log \
+"$freshet" replay $options -o state.dir=state -o redis.password_file=learner.password -o publish.every_ms=300 --speed 80x log \
     >learner.out 2>learner.log &
 learner=$!
 some_version() { as learner get 'fr:{default}:current' | grep -qE '^[0-9]+$'; }
