@@ -47,6 +47,12 @@ enum status world_each_changed(struct world *w, enum status (*user)(void *arg, c
                                enum status (*item)(void *arg, const struct record_item *i), void *arg) MUST_CHECK;
 bool world_has_changed(const struct world *w); /* something waits for world_each_changed */
 void world_mark_all_changed(struct world *w); /* Redis lost everything: hand out all that is in memory again */
+/* Records out of a published version, into a world that has none of its own; one that comes twice takes the place of the one
+ * before.  The record is taken over and zeroed.  Items get rows of this catalogue; beyond catalogue.items they are counted in
+ * refused_items.  world_warmed ends it: event time had come to time_ms (INT64_MIN: unknown).  CORRUPT: no id; OOM. */
+enum status world_put_user(struct world *w, struct record_user *take_u, struct err *e) MUST_CHECK;
+enum status world_put_item(struct world *w, struct record_item *take_i, struct err *e) MUST_CHECK;
+enum status world_warmed(struct world *w, int64_t time_ms, struct err *e) MUST_CHECK;
 const struct record_user *world_find_user(struct world *w, struct str id); /* NULL: unknown; valid until the next call */
 const struct record_item *world_find_item(struct world *w, struct str id);
 const struct world_counts *world_counts(struct world *w);

@@ -179,6 +179,11 @@ struct store *checkpoint_store(struct checkpoint *cp)
     return cp->store;
 }
 
+void checkpoint_go_on_after(struct checkpoint *cp, uint64_t version)
+{
+    if (version > cp->floor) cp->floor = version;
+}
+
 uint64_t checkpoint_version(const struct checkpoint *cp)
 {
     return cp->version;

@@ -59,6 +59,8 @@ enum status checkpoint_backup(struct checkpoint *cp, struct err *e) MUST_CHECK;
 enum status checkpoint_backup_wait(struct checkpoint *cp, struct err *e) MUST_CHECK;
 void checkpoint_close(struct checkpoint *cp);
 struct store *checkpoint_store(struct checkpoint *cp);
+/* A fresh folder goes on with a line that is published already: its first version is one above this one. */
+void checkpoint_go_on_after(struct checkpoint *cp, uint64_t version);
 uint64_t checkpoint_version(const struct checkpoint *cp);   /* 0: fresh folder */
 const char *checkpoint_sha256(const struct checkpoint *cp); /* of that version; "" when fresh */
 /* Restores l from the newest checkpoint; OK and nothing done on a fresh folder.  A config that changes what the state

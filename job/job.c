@@ -177,6 +177,7 @@ static enum status start(struct job *j, struct err *e)
     j->next_backup_us = j->started_us + j->conf->state_backup_ms * 1000;
     j->publish_mark = learner_counts(j->learner)->steps;
     progress_init(&j->progress, j->options->quiet, j->started_us);
+    if (j->warm) TRY(job_checkpoint(j, "warm", e)); /* the folder holds it from now on */
     TRY(job_poll_start(j, e));
     j->phase = "learning";
     if (j->waited)

@@ -148,6 +148,7 @@ enum status job_open(struct job *j, struct err *e)
     TRY(open_language(j, e));
     TRY(job_lease_take(j, e));
     TRY(open_learner(j, e));
+    TRY(job_warm(j, e));
     job_publish_start(j);
     TRY(stop_asked());
     TRY(open_source(j, e));

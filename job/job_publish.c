@@ -113,22 +113,18 @@ enum status job_checkpoint(struct job *j, const char *publish_reason, struct err
     return st;
 }
 
-/* A copy beside the newest checkpoint, when one is due; what goes wrong with it harms nothing. */
+/* A copy beside the newest checkpoint is begun when one is due; what goes wrong with it harms nothing. */
 void job_backup_tick(struct job *j, int64_t now_us)
 {
     struct err e = {0};
     if (j->conf->state_backup_ms == 0 || j->temporary || now_us < j->next_backup_us) return;
     if (checkpoint_version(j->checkpoint) == 0) return;
-    const enum status st = checkpoint_backup(j->checkpoint, &e);
-    const int64_t end = j->clock->mono_us(j->clock);
-    j->next_backup_us = end + later_of(j->conf->state_backup_ms * 1000, COST_SHARE * (end - now_us));
-    if (st == STATUS_OK) {
+    j->next_backup_us = now_us + j->conf->state_backup_ms * 1000;
+    if (checkpoint_backup(j->checkpoint, &e) == STATUS_OK) {
         j->backup_wall_ms = j->clock->wall_ms(j->clock);
-        log_info("backup", "version=%llu ms=%lld", (unsigned long long)checkpoint_version(j->checkpoint),
-                 (long long)((end - now_us) / 1000));
-    } else {
+    } else { /* the one before this: it was logged */
         j->backup_failures++;
-        log_warn("backup", "failed=\"%s\"", e.text);
+        j->backup_wall_ms = 0;
     }
 }
 

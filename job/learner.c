@@ -100,6 +100,18 @@ void learner_on_refused(struct learner *l, learner_refused_fn *fn, void *user)
     l->refused_user = user;
 }
 
+enum status learner_begin_at(struct learner *l, const struct source_offset *offsets, size_t n, int64_t settled_ms,
+                             uint64_t examples, struct err *e)
+{
+    if (mem_grow((void **)&l->offsets, &l->cap_offsets, n, sizeof *l->offsets) != 0)
+        return ERR_SET(e, STATUS_OOM, "offsets of %zu partitions", n);
+    if (n > 0) memcpy(l->offsets, offsets, n * sizeof *offsets);
+    l->n_offsets = n;
+    l->settled_ms = settled_ms;
+    l->counts.learnt_examples = examples;
+    return STATUS_OK;
+}
+
 size_t learner_dirty_bytes(const struct learner *l)
 {
     return world_counts(l->world)->dirty_bytes + open_bytes(l->open);

@@ -58,6 +58,10 @@ void learner_on_refused(struct learner *l, learner_refused_fn *fn, void *user);
 enum status learner_expect(struct learner *l, struct event_position at, struct err *e) MUST_CHECK;
 /* One record.  Only faults of ours or of the store are errors; bad input is counted and told to learner_on_refused. */
 enum status learner_record(struct learner *l, const struct source_record *rec, struct err *e) MUST_CHECK;
+/* A learner that begins where a published version stood: its offsets (Kafka's), event time that settled its last slate,
+ * examples behind it.  Parameters and records are the caller's to put in.  OOM. */
+enum status learner_begin_at(struct learner *l, const struct source_offset *offsets, size_t n, int64_t settled_ms,
+                             uint64_t examples, struct err *e) MUST_CHECK;
 /* Settles everything that is open (--flush). */
 enum status learner_flush(struct learner *l, struct err *e) MUST_CHECK;
 /* The state, into and out of a store transaction (job/checkpoint.h does files and versions). */

@@ -124,6 +124,34 @@ sum() { "$freshet" model versions --json "$dir/state" 2>tried | jq -r '[.state.v
 [ "$(sum)" = "$(jq -r .model.sha256 whole.json)" ] || fail "other weights than of a replay of the whole log"
 [ "$(metric examples_total)" = "$(jq .examples whole.json)" ] || fail "$(metric examples_total) examples, not $(jq .examples whole.json)"
 
+# --- without the state folder: on with the newest version in Redis, its offsets, users and items
+version() { ask get 'fr:{default}:current'; }
+before=$(version)
+mv state kept
+head -n 500 log >more # new events: at least the clicks' slates are new
+run owner.err &
+owner=$!
+wait_for 20 "warm start" grep -q "warn warm model=default version=$before " owner.err
+grep -q 'lost="optimiser moments' owner.err || fail "it does not say what is lost"
+produce events more
+wait_for 30 "events after the warm start" caught_up 500
+[ "$(version)" -gt "$before" ] || fail "version $(version) after $before"
+[ "$(metric users)" -ge 30 ] && [ "$(metric items)" -ge 60 ] || fail "$(metric users) users, $(metric items) items came back"
+kill -TERM $owner
+ended $owner 0 5
+owner=''
+rm -rf state
+rc=0
+(run second.err -o model.parts=numeric) || rc=$?
+[ $rc -eq 1 ] || fail "another model's version was gone on with: $rc"
+grep -q 'begin anew with --fresh' second.err || fail "no way out is named: $(cat second.err)"
+run owner.err --fresh -o model.parts=numeric &
+owner=$!
+wait_for 30 "a line of its own" caught_up 4500
+kill -TERM $owner
+ended $owner 0 5
+owner=''
+
 # --- without Redis: the folder's lock alone; and a standby that waits for it
 alone() { # file, options
     file=$1
@@ -134,8 +162,8 @@ alone() { # file, options
 produce alone log.1
 alone owner.err &
 owner=$!
-version() { "$freshet" model versions --json "$dir/alone" 2>tried | jq -e '[.state.versions[].version] | max >= '"$1"; }
-wait_for 30 "a version" version 1
+in_folder() { "$freshet" model versions --json "$dir/alone" 2>tried | jq -e '[.state.versions[].version] | max >= '"$1"; }
+wait_for 30 "a version" in_folder 1
 rc=0
 (alone second.err) || rc=$?
 [ $rc -eq 1 ] || fail "a second learner on the folder ended with $rc"
