@@ -3,16 +3,34 @@
 #include "base/mem.h"
 #include "ingest/parse_text.h"
 #include "ingest/source_kafka.h"
+#include "ingest/source_kafka_bounds.h"
 #include "ingest/source_kafka_conf.h"
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLICE_MS = 500 };
+enum { SLICE_MS = 500, SCRAM_MENDED = 0x020601ff }; /* librdkafka 2.6.1 */
 
 static enum status no_memory(const struct source_kafka *s, struct err *e)
 {
     return ERR_SET(e, STATUS_OOM, "kafka: no memory for the partitions of %s", s->conf->ingest_topics);
+}
+
+/* A right password is refused too where both sides disagree about SCRAM: librdkafka before 2.6.1 repeats its nonce, Kafka
+ * from 4.0 on no longer lets that pass. */
+static enum status refused(struct source_kafka *s, const char *why, struct err *e)
+{
+    const char *mechanism = source_kafka_get(s->conf, "sasl.mechanism");
+    if (mechanism == NULL) mechanism = source_kafka_get(s->conf, "sasl.mechanisms");
+    const bool scram = mechanism != NULL && strncmp(mechanism, "SCRAM", 5) == 0 && rd_kafka_version() < SCRAM_MENDED;
+    return ERR_SET(
+        e, STATUS_IO,
+        "kafka.bootstrap.servers=%s: the login was refused; mend kafka.sasl.mechanism, .username or .password%s%s%s: "
+        "%s",
+        source_kafka_get(s->conf, "bootstrap.servers"), scram ? " (or SCRAM itself: librdkafka " : "",
+        scram ? rd_kafka_version_str() : "",
+        scram ? " can't do it with Kafka 4 and later, 2.6.1 can; else PLAIN over TLS, or client certificates)" : "",
+        why);
 }
 
 static enum status unreachable(struct source_kafka *s, rd_kafka_resp_err_t rc, struct err *e)
@@ -22,6 +40,7 @@ static enum status unreachable(struct source_kafka *s, rd_kafka_resp_err_t rc, s
         why = "nothing there speaks as a Kafka broker does (another service's port, a firewall, or TLS or a login is "
               "wanted: kafka.security.protocol)";
     if (source_interrupted()) return ERR_SET(e, STATUS_END, "told to stop before the broker answered");
+    if (rc == RD_KAFKA_RESP_ERR__AUTHENTICATION) return refused(s, why, e);
     return ERR_SET(e, STATUS_IO, "kafka.bootstrap.servers=%s: no answer within %d ms: %s",
                    source_kafka_get(s->conf, "bootstrap.servers"), s->timeout_ms,
                    why[0] != 0 ? why : rd_kafka_err2str(rc));
@@ -133,15 +152,14 @@ enum status source_kafka_find_parts(struct source_kafka *s, struct err *e)
 
 enum status source_kafka_ends(struct source_kafka *s, struct source_kafka_part *p, uint64_t *low, struct err *e)
 {
-    int64_t lo = 0, hi = 0;
+    uint64_t high;
     const char *name = s->topics[p->topic].name;
     const rd_kafka_resp_err_t rc =
-        rd_kafka_query_watermark_offsets(s->rk, name, (int32_t)p->partition, &lo, &hi, s->timeout_ms);
+        (rd_kafka_resp_err_t)source_kafka_bounds(s->rk, name, p->partition, s->timeout_ms, low, &high);
     if (rc != RD_KAFKA_RESP_ERR_NO_ERROR)
         return ERR_SET(e, STATUS_AGAIN, "topic %s partition %u: its offsets can't be had: %s", name, p->partition,
                        rd_kafka_err2str(rc));
-    *low = lo > 0 ? (uint64_t)lo : 0;
-    p->high = hi > 0 ? (uint64_t)hi : 0;
+    p->high = high;
     return STATUS_OK;
 }
 
