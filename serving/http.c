@@ -268,12 +268,20 @@ static enum status name_socket(struct http *h, int fd, struct err *e)
     return STATUS_OK;
 }
 
+/* The door first, so that the daemon's threads know it; opened last. */
 static enum status start(struct http *h, int fd, struct err *e)
 {
     const struct conf *c = h->shared.o.conf;
     const unsigned threads = (unsigned)c->serving_threads;
     const unsigned most = (unsigned)c->serving_connections;
     const unsigned pool = threads > 1 ? threads : 0; /* one thread is no pool */
+    const struct http_door_options o = {.listen_fd = fd,
+                                        .most = most,
+                                        .clock = h->shared.o.clock,
+                                        .metric = h->shared.o.metric,
+                                        .hand_over = hand_over,
+                                        .user = h};
+    TRY(http_door_new(&h->door, &o, e));
     h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
                                  on_request, h, MHD_OPTION_CONNECTION_LIMIT, most + threads * SPARE_CONNECTIONS,
                                  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -281,13 +289,7 @@ static enum status start(struct http *h, int fd, struct err *e)
                                  completed, h, MHD_OPTION_NOTIFY_CONNECTION, came_or_went, h, MHD_OPTION_END);
     if (h->daemon == NULL)
         return ERR_SET(e, STATUS_IO, "http: the server cannot be started on %s:%d", h->host, h->port);
-    const struct http_door_options o = {.listen_fd = fd,
-                                        .most = most,
-                                        .clock = h->shared.o.clock,
-                                        .metric = h->shared.o.metric,
-                                        .hand_over = hand_over,
-                                        .user = h};
-    const enum status st = http_door_open(&h->door, &o, e);
+    const enum status st = http_door_open(h->door, e);
     if (st != STATUS_OK) MHD_stop_daemon(h->daemon);
     return st;
 }
@@ -300,6 +302,7 @@ static void free_all(struct http *h)
         buf_fini(&x->reply);
         mem_free(x);
     }
+    http_door_free(h->door);
     buf_fini(&h->shared.page);
     buf_fini(&h->shared.token);
     (void)pthread_mutex_destroy(&h->lock);
@@ -349,7 +352,6 @@ void http_close(struct http *h, int64_t drain_ms)
     http_door_shut(h->door);
     for (; left_ms > 0 && !http_door_quiet(h->door, LINGER_MS); left_ms -= WAIT_MS) pause_ms(WAIT_MS);
     MHD_stop_daemon(h->daemon); /* those that are still in leave now */
-    http_door_close(h->door);
     free_all(h);
 }
 

@@ -23,6 +23,7 @@ struct seat {
 struct http_door {
     struct http_door_options o;
     pthread_t thread;
+    bool open; /* the thread runs */
     int wake;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t is_shut;
@@ -201,31 +202,27 @@ static void *keep(void *arg)
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */
 
-static void free_door(struct http_door *d)
-{
-    if (d->wake >= 0) (void)close(d->wake);
-    (void)pthread_cond_destroy(&d->is_shut);
-    (void)pthread_mutex_destroy(&d->lock);
-    mem_free(d->seats);
-    mem_free(d);
-}
-
-enum status http_door_open(struct http_door **out, const struct http_door_options *o, struct err *e)
+enum status http_door_new(struct http_door **out, const struct http_door_options *o, struct err *e)
 {
     *out = NULL;
     struct http_door *d = mem_calloc(1, sizeof *d);
     if (d == NULL) return ERR_SET(e, STATUS_OOM, "http: no memory");
     d->o = *o;
-    if (pthread_mutex_init(&d->lock, NULL) != 0 || pthread_cond_init(&d->is_shut, NULL) != 0) {
-        mem_free(d);
-        return ERR_SET(e, STATUS_OOM, "http: no lock can be made");
-    }
     d->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    *out = d; /* before the first connection comes */
-    if (d->wake >= 0 && pthread_create(&d->thread, NULL, keep, d) == 0) return STATUS_OK;
-    *out = NULL;
-    free_door(d);
-    return ERR_SET(e, STATUS_OOM, "http: no thread can be started");
+    if (d->wake >= 0 && pthread_mutex_init(&d->lock, NULL) == 0 && pthread_cond_init(&d->is_shut, NULL) == 0) {
+        *out = d;
+        return STATUS_OK;
+    }
+    if (d->wake >= 0) (void)close(d->wake);
+    mem_free(d);
+    return ERR_SET(e, STATUS_OOM, "http: no lock or no event descriptor can be made");
+}
+
+enum status http_door_open(struct http_door *d, struct err *e)
+{
+    if (pthread_create(&d->thread, NULL, keep, d) != 0) return ERR_SET(e, STATUS_OOM, "http: no thread can be started");
+    d->open = true;
+    return STATUS_OK;
 }
 
 static void tell(struct http_door *d, bool closing)
@@ -246,10 +243,16 @@ void http_door_shut(struct http_door *d)
     (void)pthread_mutex_unlock(&d->lock);
 }
 
-void http_door_close(struct http_door *d)
+void http_door_free(struct http_door *d)
 {
     if (d == NULL) return;
-    tell(d, true);
-    (void)pthread_join(d->thread, NULL);
-    free_door(d);
+    if (d->open) {
+        tell(d, true);
+        (void)pthread_join(d->thread, NULL);
+    }
+    (void)close(d->wake);
+    (void)pthread_cond_destroy(&d->is_shut);
+    (void)pthread_mutex_destroy(&d->lock);
+    mem_free(d->seats);
+    mem_free(d);
 }

@@ -15,7 +15,7 @@
 
 enum http_seat { HTTP_SEAT_FREE, HTTP_SEAT_WAITS, HTTP_SEAT_READS, HTTP_SEAT_ANSWERED, HTTP_SEAT_SENT };
 struct http_door_options {
-    int listen_fd; /* non-blocking; taken over once the door is open */
+    int listen_fd; /* non-blocking; taken over once the door is open (closed by http_door_shut) */
     size_t most;   /* connections */
     struct clock *clock;
     struct metric *metric;
@@ -24,11 +24,12 @@ struct http_door_options {
     void *user;
 };
 struct http_door;
-enum status http_door_open(struct http_door **out, const struct http_door_options *o, struct err *e) MUST_CHECK;
+enum status http_door_new(struct http_door **out, const struct http_door_options *o, struct err *e) MUST_CHECK;
+enum status http_door_open(struct http_door *d, struct err *e) MUST_CHECK; /* from now on connections come */
 /* Nobody comes in any more: who stands before the door already is let in, then the listening socket is closed.  The seats
  * are watched on. */
 void http_door_shut(struct http_door *d);
-void http_door_close(struct http_door *d); /* ends its thread; NULL is fine */
+void http_door_free(struct http_door *d); /* ends its thread if it was opened; NULL is fine */
 
 void http_door_seat(struct http_door *d, int fd, enum http_seat s); /* what it does now.  Thread: any */
 void http_door_leave(struct http_door *d, int fd);                  /* about to be closed.  Thread: any */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # serve.sh - a scorer beside a learner: swaps under load, the trainer's own scores, limits, Redis gone, an orderly end.
-# labels: redis
+# labels: redis threads
 # timeout: 120
 set -eu
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}

@@ -5,12 +5,13 @@
 #
 # The long form is the real model: SWAPS=10000 OPTIONS="model.base=$PWD/models/all-MiniLM-L6-v2" FRESHET_BUILD=... .
 # Prints p99 with swaps over p99 without, measured in the same run on the same scorer.
-# labels: redis fault
+# labels: redis fault threads
 # timeout: 180
 set -eu
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 build=${FRESHET_BUILD:-$source/build/release}
 freshet=${FRESHET:-$build/freshet}
+[ -z "${FRESHET_SANITIZE:-}" ] || SWAPS=${SWAPS:-100}
 swaps=${SWAPS:-1000} clients=${CLIENTS:-4} gap=${GAP_MS:-0} quiet_s=${QUIET_S:-3}
 options="model.hashed_bits=12 kernels.threads=1 ${OPTIONS:-}"
 [ -x "$freshet" ] && [ -x "$build/tests/swap_load" ] || { echo "swap: skipped, $freshet is not built"; exit 77; }

@@ -1,6 +1,6 @@
 /* test_fetch.c - a version out of Redis is taken whole or not at all: damage of every kind is refused, and mends itself.
  *
- * labels: redis
+ * labels: quick redis
  * timeout: 120
  */
 #include "base/hash.h"
@@ -27,14 +27,26 @@ static struct fetch *new_fetch(void)
     return f;
 }
 
+/* The publisher mends what it finds damaged: it ends before anything is damaged, and begins again. */
+static void end_publisher(void)
+{
+    publish_close(w.publish);
+    w.publish = NULL;
+}
+
+static void begin_publisher(void)
+{
+    struct err e = {0};
+    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), 0, &e), &e);
+}
+
 static int fresh(void **state)
 {
     (void)state;
     char answer[4096];
-    struct err e = {0};
-    publish_close(w.publish);
+    end_publisher();
     (void)redis_server_ask(&w.redis, answer, "FLUSHALL");
-    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), 0, &e), &e);
+    begin_publisher();
     serving_world_shake(&w, 1);
     return 0;
 }
@@ -130,6 +142,7 @@ static void test_damaged_chunk_is_refused_and_the_mended_one_taken(void **state)
     struct publish_manifest m = {0};
     static unsigned char bytes[PUBLISH_CHUNK_BYTES + 1];
     serving_world_version(&w, 1);
+    end_publisher();
     assert_ok(publish_manifest_decode(&m, get("fr:{default}:manifest:1"), "default", &e), &e);
     for (uint32_t i = 0; i < m.n_chunks; i++) {
         char key[KEY_MAX];
@@ -163,6 +176,7 @@ static void test_damaged_manifest_is_refused(void **state)
     struct fetch *f = new_fetch();
     char text[8192];
     serving_world_version(&w, 1);
+    end_publisher();
     const struct str good = get("fr:{default}:manifest:1");
     const size_t n = good.n;
     assert_true(n < sizeof text);
@@ -313,6 +327,7 @@ static void test_refused_version_is_tried_again_after_a_growing_time(void **stat
     struct fetch *f = new_fetch();
     int64_t most_ms = 250;
     serving_world_version(&w, 1);
+    end_publisher();
     drop_chunk(1, 1);
     for (uint64_t n = 1; n < 12; n++) {
         assert_int_equal(try_next(f), STATUS_CORRUPT);
@@ -343,10 +358,13 @@ static void test_another_version_is_taken_at_once_while_one_is_refused(void **st
     expect_version(f, 1);
     serving_world_shake(&w, 2);
     serving_world_version(&w, 2);
+    end_publisher();
     drop_chunk(2, 0);
     assert_int_equal(try_next(f), STATUS_CORRUPT);
+    begin_publisher();
     serving_world_shake(&w, 3);
     serving_world_version(&w, 3);
+    end_publisher();
     expect_version(f, 3);
     assert_int_equal(report_of(f).status, STATUS_OK);
     assert_int_equal(report_of(f).failures, 0);
@@ -370,6 +388,7 @@ static void test_rollback_to_an_older_version_is_taken(void **state)
     serving_world_shake(&w, 2);
     serving_world_version(&w, 2);
     expect_version(f, 2);
+    end_publisher();
     set("fr:{default}:current", "1", 1);
     assert_ok(fetch_next(f, &v, &e), &e);
     assert_int_equal(v->manifest.version, 1);
@@ -408,6 +427,7 @@ static void test_version_that_vanishes_while_it_is_read_is_no_failure(void **sta
     serving_world_version(&w, 2);
     serving_world_shake(&w, 3);
     serving_world_version(&w, 3);
+    end_publisher();
     const struct str chunk = get("fr:{default}:chunk:2:0");
     void *copy = malloc(chunk.n);
     assert_non_null(copy);
@@ -443,6 +463,7 @@ static void test_keys_of_other_kinds_and_sizes_are_refused(void **state)
     static char long_text[4000];
     struct buf file = serving_world_file(&w, 1);
     publish_bytes(&file, w.params->sha256, 1, our_base());
+    end_publisher();
     (void)redis_server_ask(&w.redis, answer, "RENAME fr:{default}:manifest:1 kept");
     (void)redis_server_ask(&w.redis, answer, "LPUSH fr:{default}:manifest:1 x");
     expect_refusal(f, STATUS_INVALID, "WRONGTYPE");
@@ -469,6 +490,7 @@ static void test_chunks_of_another_version_or_place_are_refused(void **state)
     serving_world_version(&w, 1);
     serving_world_shake(&w, 2);
     serving_world_version(&w, 2);
+    end_publisher();
     (void)redis_server_ask(&w.redis, answer, "COPY fr:{default}:chunk:2:0 kept");
     (void)redis_server_ask(&w.redis, answer, "COPY fr:{default}:chunk:1:0 fr:{default}:chunk:2:0 REPLACE");
     expect_refusal(f, STATUS_CORRUPT, "SHA-256");
@@ -510,7 +532,7 @@ static void test_two_models_in_one_redis_do_not_meet(void **state)
     expect_refusal(other, STATUS_NOT_FOUND, "model other");
     struct publish *ours = w.publish;
     w.publish = NULL;
-    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), 0, &e), &e);
+    begin_publisher();
     expect_version(f, 7);
     serving_world_shake(&w, 2);
     serving_world_version(&w, 3);
@@ -543,13 +565,10 @@ static void test_survives_each_failing_allocation(void **state)
     (void)state;
     long n;
     serving_world_version(&w, 1);
-    publish_close(w.publish); /* its thread allocates too */
-    w.publish = NULL;
+    end_publisher();                     /* its thread allocates too */
     assert_int_equal(make(), STATUS_OK); /* scratch of feat and probe has grown */
     FAIL_EACH_ALLOCATION(n, make());
     assert_true(n > 20);
-    struct err e = {0};
-    assert_ok(publish_open(&w.publish, w.shop.conf, clock_system(), 0, &e), &e);
 }
 
 static int start(void **state)

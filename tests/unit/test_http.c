@@ -1,6 +1,6 @@
 /* test_http.c - the scorer over real HTTP: routes, replies against their schemas, bad bodies, limits, token, going down.
  *
- * labels: redis
+ * labels: quick redis threads
  * timeout: 120
  */
 #include "serving/http.h"

@@ -1,5 +1,5 @@
 /* test_learner.c - the single writer: scored before learnt, labels settled, nothing allocated that stays, state in and out.
- * labels: quick
+ * labels: quick threads
  * timeout: 120 */
 #include "job/learner.h"
 #include "model/param.h"

@@ -1,4 +1,7 @@
-/* test_log.c - the line's form, levels, the limit per second, and that lines of threads never mix. */
+/* test_log.c - the line's form, levels, the limit per second, and that lines of threads never mix.
+ *
+ * labels: quick threads
+ */
 #include "base/clock.h"
 #include "base/log.h"
 #include "tests/support/check.h"

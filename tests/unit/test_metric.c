@@ -1,4 +1,7 @@
-/* test_metric.c - counting from many threads, histogram and quantiles, the Prometheus text, and the document. */
+/* test_metric.c - counting from many threads, histogram and quantiles, the Prometheus text, and the document.
+ *
+ * labels: quick threads
+ */
 #include "serving/metric.h"
 #include "tests/support/check.h"
 #include "tests/support/files.h"

@@ -1,6 +1,6 @@
 /* test_publish.c - versions, features and metrics into a private Redis; lease, loss and a server that is away.
  *
- * labels: redis
+ * labels: redis threads
  */
 #include "base/hash.h"
 #include "schemas/key.h"

@@ -1,5 +1,6 @@
 /* test_queue.c - order, back-pressure, closing, time-outs, and many threads at once.
  *
+ * labels: quick threads
  * timeout: 20
  */
 #include "base/queue.h"

@@ -1,7 +1,7 @@
 /* test_score.c - the scorer against the learner's own run on the same state, with unknown users and items, inline
  * attributes and history, staged ranking, Redis away, swaps under load, and no allocation in the steady state.
  *
- * labels: redis
+ * labels: quick redis threads
  * timeout: 120
  */
 #include "serving/score.h"

@@ -1,4 +1,7 @@
-/* test_slot.c - the version in force: swapped under many readers, freed when nobody reads it and not before. */
+/* test_slot.c - the version in force: swapped under many readers, freed when nobody reads it and not before.
+ *
+ * labels: quick threads
+ */
 #include "serving/slot.h"
 #include "tests/support/check.h"
 #include <pthread.h>

@@ -1,4 +1,7 @@
-/* test_state.c - the frozen-state cache: the same bits however they come, pins and bounds, failures, many threads. */
+/* test_state.c - the frozen-state cache: the same bits however they come, pins and bounds, failures, many threads.
+ *
+ * labels: quick threads
+ */
 #include "base/arena.h"
 #include "base/hash.h"
 #include "base/mem.h"
