@@ -2,7 +2,8 @@
 #   make setup   packages and the pretrained model        make test    everything, under ten minutes on two cores
 #   make build   build/release/freshet                    make bench   what this machine reaches
 #   make demo    the whole thing, live (ARGS=--stay keeps it up)
-.PHONY: all setup build dev test demo bench docs mutants check-style format clean
+#   make fuzz    fuzz targets, 60 seconds each (ARGS="600 fuzz_event": seconds, and which)
+.PHONY: all setup build dev test fuzz demo bench docs mutants check-style format clean
 JOBS ?= 2
 
 all: build
@@ -18,12 +19,22 @@ dev:
 	@cmake --preset dev
 	@cmake --build --preset dev -j $(JOBS)
 
-# The sanitizers run what is quick; the release build runs all.  ctest's own summaries close it.
+# ASan and UBSan run what is quick, TSan what has threads (without librdkafka, which it cannot follow), the release build
+# all, and helgrind what links librdkafka.  ctest's own summaries close each.
 test: setup
 	@cmake --preset asan && cmake --build --preset asan -j $(JOBS)
+	@cmake --preset tsan && cmake --build --preset tsan -j $(JOBS)
 	@cmake --preset release && cmake --build --preset release -j $(JOBS)
+	@cmake --preset fuzz && cmake --build --preset fuzz -j $(JOBS)
 	@ctest --preset asan -L quick -LE style -j $(JOBS)
-	@ctest --preset release -LE slow -j $(JOBS)
+	@ctest --preset tsan -L threads -j $(JOBS)
+	@ctest --preset release -LE 'slow|helgrind' -j $(JOBS)
+	@ctest --preset release -L helgrind -LE slow -j $(JOBS)
+	@ctest --preset fuzz -j $(JOBS)
+
+fuzz: setup
+	@cmake --preset fuzz && cmake --build --preset fuzz -j $(JOBS)
+	@tests/fuzz/run.sh $(if $(ARGS),$(ARGS),60)
 
 demo: setup build
 	@deploy/demo.sh $(ARGS)
