@@ -55,7 +55,7 @@ void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch); /* part of the
  * already); what came of it is logged, and a failure is also returned by the next call.  Failures leave no half of one and harm
  * nothing. */
 enum status checkpoint_backup(struct checkpoint *cp, struct err *e) MUST_CHECK;
-/* Waits for the one under way; its failure, if any.  checkpoint_close gives it up instead. */
+/* Waits for the one under way; its failure, if any.  checkpoint_close waits a second and gives it up then. */
 enum status checkpoint_backup_wait(struct checkpoint *cp, struct err *e) MUST_CHECK;
 void checkpoint_close(struct checkpoint *cp);
 struct store *checkpoint_store(struct checkpoint *cp);

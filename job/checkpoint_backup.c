@@ -17,9 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SUMS_MAX = 4096, NAME_ROOM = 40, COMMITS_SAFE = 2 };
+enum { SUMS_MAX = 4096, NAME_ROOM = 40, COMMITS_SAFE = 2, PATIENCE_MS = 1000 };
 
 struct backup {
     pthread_t thread;
@@ -230,6 +231,8 @@ enum status checkpoint_backup_wait(struct checkpoint *cp, struct err *e)
 
 void checkpoint_backup_stop(struct checkpoint *cp)
 {
+    for (int i = 0; i < PATIENCE_MS && cp->backup != NULL && !atomic_load(&cp->backup->done); i++)
+        (void)nanosleep(&(struct timespec){0, 1000000}, NULL);
     if (cp->backup != NULL) atomic_store(&cp->backup->stop, true);
     join(cp);
 }

@@ -36,7 +36,7 @@ enum status checkpoint_fence(struct checkpoint *cp, struct err *e) MUST_CHECK;
  * CORRUPT when there is none: nothing is touched then. */
 enum status checkpoint_recover(struct checkpoint *cp, const struct err *why, struct err *e) MUST_CHECK;
 void checkpoint_aside_name(char out[96]); /* damaged-<UTC>-<pid> */
-/* checkpoint_backup.c: the one under way is given up. */
+/* checkpoint_backup.c: the one under way gets a second more and is given up then. */
 void checkpoint_backup_stop(struct checkpoint *cp);
 /* LMDB leaves the pages of a state alone for two commits: waits for a backup of one that is older than that. */
 void checkpoint_backup_before_commit(struct checkpoint *cp);

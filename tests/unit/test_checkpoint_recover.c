@@ -5,6 +5,7 @@
 #include "job/checkpoint_backup.h"
 #include "model/param.h"
 #include "tests/support/check.h"
+#include "tests/support/files.h"
 #include "tests/support/learner_world.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -283,6 +284,31 @@ static void test_unknown_newest_leaves_a_gap(void **state)
     assert_true(checkpoint_version(cp) > 1000000);
 }
 
+/* A folder that the first format's last version wrote (tests/fixtures/state_format_1.tar.xz: 100 events of `simulate`). */
+static void test_older_format_is_refused_and_left_alone(void **state)
+{
+    (void)state;
+    char command[900];
+    struct store *s = (void *)1;
+    struct store_txn *t = (void *)1;
+    struct checkpoint *none = (void *)1;
+    (void)snprintf(command, sizeof command, "tar -xJf '%s' -C '%s' --strip-components=1",
+                   files_source("tests/fixtures/state_format_1.tar.xz"), dir.path);
+    assert_int_equal(system(command), 0); // NOLINT
+    assert_int_equal(checkpoint_open(&none, world.conf, dir.path, (struct checkpoint_options){0}, &e),
+                     STATUS_UNSUPPORTED);
+    assert_null(none);
+    assert_non_null(strstr(e.text, dir.path));
+    assert_non_null(strstr(e.text, "format 1, this program reads 2"));
+    assert_non_null(strstr(e.text, "new state.dir"));
+    assert_int_equal(count_asides(), 0);
+    assert_true(there("state.mdb") && there("weights/1"));
+    assert_ok(store_open(&s, dir.path, true, &e), &e); /* what the commands that only read do */
+    assert_int_equal(store_begin(&t, s, false, &e), STATUS_UNSUPPORTED);
+    assert_null(t);
+    store_close(s);
+}
+
 static int open_world(void **state)
 {
     (void)state;
@@ -315,6 +341,7 @@ int main(void)
         TEST(test_asides_are_bounded),
         TEST(test_recovery_that_was_cut_off_is_done_again),
         TEST(test_unknown_newest_leaves_a_gap),
+        TEST(test_older_format_is_refused_and_left_alone),
     };
     return cmocka_run_group_tests(tests, open_world, close_world);
 }
