@@ -23,8 +23,12 @@ static void kafka_close(struct source *base)
     if (s->rk != NULL) {
         source_kafka_group_close(s);
         if (s->answers != NULL) rd_kafka_queue_destroy(s->answers);
-        (void)rd_kafka_consumer_close(s->rk);
-        rd_kafka_destroy(s->rk);
+        if (rd_kafka_fatal_error(s->rk, NULL, 0) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            (void)rd_kafka_consumer_close(s->rk);
+            rd_kafka_destroy(s->rk);
+        } else { /* after a fatal error librdkafka refuses to close, and a plain destroy would wait for that for ever */
+            rd_kafka_destroy_flags(s->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        }
     }
     if (s->health.duplicates > 0 || s->health.gaps > 0)
         log_info("kafka", "duplicates_dropped=%llu gaps=%llu", (unsigned long long)s->health.duplicates,

@@ -1,6 +1,7 @@
 /* source_kafka_letters.c - one consumer, assigned by hand, until each partition's end. */
 #include "ingest/source_kafka_letters.h"
 #include "base/mem.h"
+#include "ingest/source_kafka_bounds.h"
 #include "ingest/source_kafka_conf.h"
 #include "ingest/source_kafka_headers.h"
 #include <librdkafka/rdkafka.h>
@@ -126,14 +127,13 @@ static enum status read_until(struct reader *r, int32_t partition, int64_t end, 
 
 static enum status read_partition(struct reader *r, int32_t partition, uint64_t from, struct err *e)
 {
-    int64_t lo = 0, hi = 0;
-    const rd_kafka_resp_err_t rc =
-        rd_kafka_query_watermark_offsets(r->rk, r->topic, partition, &lo, &hi, r->timeout_ms);
-    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) return failed(r, rc, e);
-    const int64_t begin = (int64_t)from > lo ? (int64_t)from : lo;
-    if (begin >= hi) return STATUS_OK;
-    TRY(assign(r, partition, begin, e));
-    const enum status st = read_until(r, partition, hi, e);
+    uint64_t first, next;
+    const int rc = source_kafka_bounds(r->rk, r->topic, (uint32_t)partition, r->timeout_ms, &first, &next);
+    if (rc != 0) return failed(r, (rd_kafka_resp_err_t)rc, e);
+    if (from < first) from = first;
+    if (from >= next) return STATUS_OK;
+    TRY(assign(r, partition, (int64_t)from, e));
+    const enum status st = read_until(r, partition, (int64_t)next, e);
     (void)rd_kafka_assign(r->rk, NULL);
     return st;
 }

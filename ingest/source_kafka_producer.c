@@ -2,6 +2,7 @@
 #include "ingest/source_kafka_producer.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ingest/source_kafka_bounds.h"
 #include "ingest/source_kafka_conf.h"
 #include <librdkafka/rdkafka.h>
 #include <stdint.h>
@@ -232,11 +233,8 @@ uint64_t source_producer_end(const struct source_producer *p)
 
 enum status source_producer_bounds(struct source_producer *p, uint64_t *first, uint64_t *next, struct err *e)
 {
-    int64_t lo = 0, hi = 0;
-    const rd_kafka_resp_err_t rc = rd_kafka_query_watermark_offsets(p->rk, p->topic, 0, &lo, &hi, BOUNDS_MS);
-    if (rc != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return ERR_SET(e, STATUS_IO, "topic %s: its end can't be asked: %s", p->topic, rd_kafka_err2str(rc));
-    *first = lo > 0 ? (uint64_t)lo : 0;
-    *next = hi > 0 ? (uint64_t)hi : 0;
-    return STATUS_OK;
+    const int rc = source_kafka_bounds(p->rk, p->topic, 0, BOUNDS_MS, first, next);
+    if (rc == 0) return STATUS_OK;
+    return ERR_SET(e, STATUS_IO, "topic %s: its end can't be asked: %s", p->topic,
+                   rd_kafka_err2str((rd_kafka_resp_err_t)rc));
 }
