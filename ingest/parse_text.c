@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECONDS_BELOW 100000000000 /* 1973-03-03 in ms, 5138-11-16 in s: a smaller number can only be seconds */
 #define TIME_MAX 253402300799999   /* 9999-12-31T23:59:59.999Z */
 #define ITEM_TABLE 2048            /* > 2 * EVENT_ITEMS_MAX, a power of two */
 
@@ -52,7 +51,7 @@ bool parse_text(struct parse_context *x, struct str name, struct str s, struct s
 
 bool parse_time_ms(struct parse_context *x, const char *field, int64_t ms)
 {
-    if (ms >= 0 && ms < SECONDS_BELOW)
+    if (ms >= 0 && ms < EVENT_SECONDS_BELOW)
         return reject_set(x->reject, REJECT_TIME_SECONDS,
                           "%s %lld can only be seconds; give milliseconds since 1970 or RFC 3339", field,
                           (long long)ms);

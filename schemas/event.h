@@ -16,6 +16,7 @@
 #define EVENT_ITEMS_MAX 1000  /* items of one impression */
 #define EVENT_ATTRS_MAX 64    /* attributes of one event or item */
 #define EVENT_LIST_MAX 64     /* values of one list attribute */
+#define EVENT_SECONDS_BELOW INT64_C(100000000000) /* 1973-03-03 in ms, 5138-11-16 in s: a smaller time can only be seconds */
 
 enum event_kind { EVENT_ITEM, EVENT_USER, EVENT_IMPRESSION, EVENT_BEHAVIOUR };
 

@@ -1,5 +1,6 @@
 /* event_json.c - events as native JSON objects, one line each, keys in a fixed order. */
 #include "schemas/event_json.h"
+#include "base/clock.h"
 #include "base/utf8.h"
 #include "schemas/event.h"
 #include <math.h>
@@ -170,6 +171,19 @@ static void put_number(struct buf *b, const char *name, double v)
     event_json_number(b, v);
 }
 
+/* In milliseconds; before 1973 those would read as seconds, so it is RFC 3339 there. */
+static void put_time(struct buf *b, int64_t time_ms)
+{
+    char text[CLOCK_TEXT];
+    put_name(b, "time");
+    if (time_ms >= EVENT_SECONDS_BELOW) {
+        buf_printf(b, "%lld", (long long)time_ms);
+        return;
+    }
+    clock_format(time_ms, text);
+    buf_printf(b, "\"%s\"", text);
+}
+
 static void put_shown(struct buf *b, const struct event *e)
 {
     if (e->items != NULL) put_items(b, e);
@@ -196,8 +210,7 @@ void event_write_json(struct buf *b, const struct event *e)
 {
     buf_u8(b, '{');
     put_field(b, "type", type_word(e));
-    put_name(b, "time");
-    buf_printf(b, "%lld", (long long)e->time_ms);
+    put_time(b, e->time_ms);
     put_field(b, "id", e->id);
     put_field(b, "source", e->source);
     put_field(b, "user", e->user);

@@ -379,7 +379,7 @@ static void test_numbers_are_written_as_they_came(void **state)
             .name = STR("price"), .kind = EVENT_ATTR_NUMBER, .text = str_from(rows[i].text), .number = rows[i].number};
         struct event e = {.kind = EVENT_ITEM,
                           .item = STR("a"),
-                          .time_ms = 1,
+                          .time_ms = EVENT_SECONDS_BELOW,
                           .attrs = &price,
                           .n_attrs = 1,
                           .value = NAN,
@@ -387,11 +387,32 @@ static void test_numbers_are_written_as_they_came(void **state)
                           .quantity = NAN};
         struct buf b = {0};
         char want[100];
-        (void)snprintf(want, sizeof want, "{\"type\":\"item\",\"time\":1,\"item\":\"a\",\"price\":%s}",
+        (void)snprintf(want, sizeof want, "{\"type\":\"item\",\"time\":100000000000,\"item\":\"a\",\"price\":%s}",
                        rows[i].written);
         event_write_json(&b, &e);
         buf_u8(&b, 0);
         assert_string_equal((const char *)b.p, want);
+        buf_fini(&b);
+    }
+}
+
+/* A number of milliseconds that would be taken for seconds is written as text: convert's output can be read. */
+static void test_early_times_are_written_as_text(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t ms;
+        const char *json;
+    } rows[] = {{0, "{\"type\":\"item\",\"time\":\"1970-01-01T00:00:00.000Z\",\"item\":\"a\"}"},
+                {99999999999, "{\"type\":\"item\",\"time\":\"1973-03-03T09:46:39.999Z\",\"item\":\"a\"}"},
+                {100000000000, "{\"type\":\"item\",\"time\":100000000000,\"item\":\"a\"}"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct event e = {
+            .kind = EVENT_ITEM, .item = STR("a"), .time_ms = rows[i].ms, .value = NAN, .price = NAN, .quantity = NAN};
+        struct buf b = {0};
+        event_write_json(&b, &e);
+        buf_u8(&b, 0);
+        assert_string_equal((const char *)b.p, rows[i].json);
         buf_fini(&b);
     }
 }
@@ -437,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_strings_are_escaped_and_cleaned),
         cmocka_unit_test(test_numbers_read_back_as_themselves),
         cmocka_unit_test(test_numbers_are_written_as_they_came),
+        cmocka_unit_test(test_early_times_are_written_as_text),
         cmocka_unit_test(test_failing_allocations_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
