@@ -354,6 +354,11 @@ enum status preset_csv_parse(struct preset_csv *p, struct str row, struct arena 
     struct parse_context x = {.arena = a, .reject = r};
     *ev = (struct event){.value = NAN, .quantity = NAN, .price = NAN};
     r->code = REJECT_NONE;
+    if (row.n > (size_t)p->conf->ingest_max_bytes) {
+        (void)reject_set(r, REJECT_TOO_LONG, "the row has %zu bytes; ingest.max_bytes allows %lld", row.n,
+                         (long long)p->conf->ingest_max_bytes);
+        return STATUS_INVALID;
+    }
     arena_reset(&p->scratch);
     if (read_row(p, row, &x, ev)) return STATUS_OK;
     if (x.oom) return ERR_SET(e, STATUS_OOM, "csv preset: no memory for a row of %zu bytes", row.n);

@@ -40,7 +40,14 @@ static bool id_of(struct parse_context *x, const json_t *root, const char *name,
     return v == NULL || parse_json_id(x, name, v, out);
 }
 
-/* One {name, value}; a name that is a member of native events gets the prefix field_. */
+/* Members of native events, and a price or quantity that is no number: neither can be an attribute of that name. */
+static bool is_renamed(struct str name, const json_t *value)
+{
+    const bool number = str_is(name, "price") || str_is(name, "quantity");
+    return parse_is_reserved(name) || (number && !json_is_number(value) && !json_is_null(value));
+}
+
+/* One {name, value}; a name that can't be an attribute's gets the prefix field_. */
 static bool read_field(struct parse_context *x, const json_t *field, struct event_attr *out, bool *taken)
 {
     char renamed[EVENT_ID_MAX];
@@ -49,7 +56,7 @@ static bool read_field(struct parse_context *x, const json_t *field, struct even
         return reject_set(x->reject, REJECT_BAD_FIELDS,
                           "fields holds something that is not {\"name\": text, \"value\": ...}");
     struct str s = {json_string_value(name), json_string_length(name)};
-    if (parse_is_reserved(s)) {
+    if (is_renamed(s, value)) {
         const int n = snprintf(renamed, sizeof renamed, "field_" STR_FMT, STR_ARG(s));
         s = (struct str){renamed, (size_t)n};
     }

@@ -1,6 +1,7 @@
 /* preset_metarank.h - Metarank's events (docs.metarank.ai, "Supported events") mapped onto native ones.
  *
- *   item, user    their `fields` become attributes (a field named like one of our members becomes field_NAME)
+ *   item, user    their `fields` become attributes (one named like a member of ours, or a price or quantity
+ *                 that is no number, becomes field_NAME)
  *   ranking       an impression whose request is the ranking's id; `fields` are its context; items keep fields and relevancy
  *   interaction   a behaviour of that type with request = ranking; a numeric field `value` is the event's value
  *
