@@ -27,6 +27,7 @@ void cmd_check_row(struct cmd_check *c, enum cmd_check_state state, const char *
 void cmd_check_more(struct cmd_check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 void cmd_check_model(struct cmd_check *c);
+void cmd_check_memory(struct cmd_check *c);
 void cmd_check_logs(struct cmd_check *c, const char *const *paths, size_t n);
 void cmd_check_kafka(struct cmd_check *c);
 void cmd_check_redis(struct cmd_check *c);

@@ -55,6 +55,7 @@ static void check_all(struct cmd_check *c, const struct cmd_line *l)
     check_config(c, l);
     cmd_check_files(c);
     cmd_check_model(c);
+    cmd_check_memory(c);
     if (l->n_args > 0) cmd_check_logs(c, l->args, l->n_args);
     cmd_check_state(c);
     cmd_check_kafka(c);

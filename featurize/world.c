@@ -13,6 +13,8 @@ static void take_conf(struct world *w, const struct conf *c)
     w->negatives = (uint32_t)c->join_negatives;
     w->max_positives = (uint32_t)c->join_max_positives;
     w->users.limit = (size_t)c->history_users;
+    w->users.max_bytes = (size_t)c->history_max_bytes;
+    w->max_item_bytes = (size_t)c->catalogue_max_bytes;
     catalogue_init(&w->items, (size_t)c->catalogue_items);
     sample_init(&w->sample, c);
 }

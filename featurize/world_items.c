@@ -57,6 +57,7 @@ enum status world_item_touch(struct world *w, struct record_item *i, struct err 
 {
     const uint32_t bytes = (uint32_t)catalogue_bytes(i), before = w->item_bytes[i->row];
     w->counts.bytes += (size_t)bytes - before;
+    w->all_item_bytes += (size_t)bytes - before;
     if (w->item_flags[i->row] & WORLD_ITEM_DIRTY) w->counts.dirty_bytes += (size_t)bytes - before;
     w->item_bytes[i->row] = bytes;
     return world_item_mark(w, i, WORLD_ITEM_DIRTY | WORLD_ITEM_CHANGED, e);
@@ -66,7 +67,7 @@ enum status world_item_get(struct world *w, struct str id, int64_t time_ms, stru
 {
     *out = catalogue_find(&w->items, id);
     if (*out != NULL) return STATUS_OK;
-    if (w->items.n_rows >= w->items.limit) {
+    if (w->items.n_rows >= w->items.limit || w->all_item_bytes >= w->max_item_bytes) {
         w->counts.refused_items++;
         return STATUS_OK;
     }
@@ -98,6 +99,7 @@ enum status world_item_attrs(struct world *w, struct record_item *i, bool behavi
                              uint32_t n, struct err *e)
 {
     unsigned changed;
+    if (w->all_item_bytes >= w->max_item_bytes) return STATUS_OK;
     TRY(catalogue_set_attrs(i, w->templates, behaviour, attrs, n, &changed, e));
     return changed & CATALOGUE_SENTENCE ? world_item_sentence(w, i, e) : STATUS_OK;
 }

@@ -28,7 +28,7 @@ struct world_user {
 struct world_users {
     struct world_table table;
     struct world_user *first[WORLD_LISTS], *last[WORLD_LISTS]; /* RECENT: newest first; others: oldest change first */
-    size_t limit;
+    size_t limit, bytes, max_bytes;
     bool stored_elsewhere; /* the store may hold users that are not in memory */
 };
 enum world_item_flag { WORLD_ITEM_DIRTY = 1, WORLD_ITEM_CHANGED = 2 };
@@ -52,7 +52,7 @@ struct world {
     uint8_t *item_flags;   /* (cap_item_flags) by row */
     uint32_t *item_bytes;  /* as last accounted */
     uint32_t *item_stamps; /* which call met the row last */
-    size_t cap_items;
+    size_t cap_items, all_item_bytes, max_item_bytes;
     uint32_t stamp;
     struct world_rows dirty_items, changed_items;
     struct record_tally all_shown, all_taken; /* settled impressions */

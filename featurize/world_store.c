@@ -150,6 +150,7 @@ enum status world_load(struct world *w, struct store_txn *t, struct err *e)
     for (size_t i = 0; i < w->items.n_rows; i++) {
         w->item_bytes[i] = (uint32_t)catalogue_bytes(w->items.rows[i]);
         w->counts.bytes += w->item_bytes[i];
+        w->all_item_bytes += w->item_bytes[i];
     }
     return w->items.n_rows > 0 && w->sample.day != INT64_MIN ? world_resample(w, e) : STATUS_OK;
 }

@@ -56,6 +56,7 @@ void world_user_touch(struct world *w, struct world_user *u)
 {
     const size_t bytes = sizeof *u - sizeof u->record + history_bytes(&u->record);
     w->counts.bytes += bytes - u->bytes;
+    w->users.bytes += bytes - u->bytes;
     if (u->on[WORLD_DIRTY]) w->counts.dirty_bytes += bytes - u->bytes;
     u->bytes = bytes;
     world_user_mark(w, u, WORLD_DIRTY);
@@ -72,6 +73,7 @@ static void free_user(struct world *w, struct world_user *u)
     for (int l = 0; l < WORLD_LISTS; l++) world_user_remove(w, u, (enum world_list)l);
     world_table_remove(&w->users.table, u, u->hash);
     w->counts.bytes -= u->bytes;
+    w->users.bytes -= u->bytes;
     record_user_fini(&u->record);
     mem_free(u);
 }
@@ -86,15 +88,20 @@ void world_users_fini(struct world *w)
     world_table_fini(&w->users.table);
 }
 
+/* Above one of both bounds, widened by a quarter for those that wait. */
+static bool too_many(const struct world_users *u, bool wide)
+{
+    return u->table.n > u->limit + (wide ? u->limit / 4 : 0) || u->bytes > u->max_bytes + (wide ? u->max_bytes / 4 : 0);
+}
+
 /* Changed ones wait for their consumer, if there is one, until so many do that it seems to be away. */
 void world_users_evict(struct world *w)
 {
     struct world_user *u = w->users.last[WORLD_RECENT];
     if (w->store == NULL) return;
-    for (int steps = 0; u != NULL && w->users.table.n > w->users.limit && steps < EVICT_STEPS; steps++) {
+    for (int steps = 0; u != NULL && too_many(&w->users, false) && steps < EVICT_STEPS; steps++) {
         struct world_user *newer = u->links[WORLD_RECENT].prev;
-        const bool waits =
-            w->consumed && u->on[WORLD_CHANGED] && w->users.table.n <= w->users.limit + w->users.limit / 4;
+        const bool waits = w->consumed && u->on[WORLD_CHANGED] && !too_many(&w->users, true);
         if (newer != NULL && !u->on[WORLD_DIRTY] && !waits) {
             w->counts.unconsumed += w->consumed && u->on[WORLD_CHANGED];
             free_user(w, u);
@@ -122,6 +129,7 @@ static enum status enter(struct world *w, struct record_user *take_record, struc
     u->hash = hash_str(u->record.id);
     u->bytes = sizeof *u - sizeof u->record + history_bytes(&u->record);
     w->counts.bytes += u->bytes;
+    w->users.bytes += u->bytes;
     world_table_add(&w->users.table, u, u->hash);
     prepend(w, u, WORLD_RECENT);
     *out = u;

@@ -236,11 +236,15 @@ enum status join_open(struct join *j, uint64_t slate, const struct event *ev, st
         s->marks[i] = MARK_NONE;
     }
     TRY(index_slate(j, index, e));
-    if (j->n_heap - j->forced > (size_t)j->conf->join_open_slates) {
-        j->forced++;
-        j->counts.early_settled++;
-    }
+    if (j->n_heap - j->forced > (size_t)j->conf->join_open_slates) join_hurry(j);
     return STATUS_OK;
+}
+
+void join_hurry(struct join *j)
+{
+    if (j->forced == j->n_heap) return;
+    j->forced++;
+    j->counts.early_settled++;
 }
 
 static uint32_t place_of(const struct open_slate *s, uint64_t item)

@@ -28,6 +28,8 @@ void join_free(struct join *j);
 /* Opens: `slate` is the new slate's id; ev an impression.  FULL is never returned: beyond join.open_slates the oldest
  * becomes due at once. */
 enum status join_open(struct join *j, uint64_t slate, const struct event *ev, struct err *e) MUST_CHECK;
+/* Memory is short: the oldest open slate becomes due at once. */
+void join_hurry(struct join *j);
 /* One behaviour line.  *matched: it marked (or, for a type without label, merely met) an open slate's item. */
 enum status join_mark(struct join *j, const struct event *ev, bool *matched, struct err *e) MUST_CHECK;
 /* The same for a line whose order is still being assembled, so that its slate does not settle without it meanwhile: true

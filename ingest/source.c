@@ -35,6 +35,11 @@ void source_batch_free(struct source_batch *b)
     mem_free(b);
 }
 
+bool source_batch_full(const struct source_batch *b)
+{
+    return b->n == SOURCE_BATCH || (b->n > 0 && arena_bytes(&b->arena) > SOURCE_BATCH_BYTES);
+}
+
 void source_close(struct source *s)
 {
     if (s != NULL) s->close(s);
@@ -42,6 +47,10 @@ void source_close(struct source *s)
 
 enum status source_next(struct source *s, struct source_batch *b, int wait_ms, struct err *e)
 {
+    if (arena_bytes(&b->arena) > SOURCE_BATCH_BYTES) { /* long messages went through it: the memory is not kept */
+        arena_fini(&b->arena);
+        arena_init(&b->arena, BATCH_BLOCK);
+    }
     arena_reset(&b->arena);
     b->n = 0;
     b->lag_events = -1;

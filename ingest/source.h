@@ -14,7 +14,8 @@
 #include "schemas/event.h"
 #include <stdbool.h>
 
-#define SOURCE_BATCH 256 /* records of one batch at most */
+#define SOURCE_BATCH 256                      /* records of one batch at most */
+#define SOURCE_BATCH_BYTES ((size_t)2 << 20) /* a batch whose arena holds more than this is full */
 
 enum source_kind {
     SOURCE_EVENT,  /* event is valid */
@@ -51,6 +52,7 @@ struct source_batch {
 };
 enum status source_batch_new(struct source_batch **out, struct err *e) MUST_CHECK;
 void source_batch_free(struct source_batch *b);
+bool source_batch_full(const struct source_batch *b);
 
 /* Where a partition stands, as the checkpoint holds it. */
 struct source_offset {

@@ -236,7 +236,7 @@ static enum status file_next(struct source *base, struct source_batch *b, int wa
     enum status st = s->over;
     if (st == STATUS_OK && must_wait(s, wait_ms)) return STATUS_AGAIN;
     if (st == STATUS_OK) st = pass_skipped(s, b, &s->fault);
-    while (st == STATUS_OK && b->n < SOURCE_BATCH && (b->n == 0 || !must_wait(s, 0))) st = next_record(s, b, &s->fault);
+    while (st == STATUS_OK && !source_batch_full(b) && (b->n == 0 || !must_wait(s, 0))) st = next_record(s, b, &s->fault);
     update_taken(s);
     s->over = st;
     if (b->n > 0) return STATUS_OK;

@@ -243,7 +243,7 @@ static rd_kafka_message_t *poll_message(struct source_kafka *s, int wait_ms)
 
 static enum status read_messages(struct source_kafka *s, struct source_batch *b, int wait, struct err *e)
 {
-    while (b->n < SOURCE_BATCH && s->change == SOURCE_KAFKA_STEADY && !s->telling) {
+    while (!source_batch_full(b) && s->change == SOURCE_KAFKA_STEADY && !s->telling) {
         rd_kafka_message_t *m = poll_message(s, b->n > 0 ? 0 : wait);
         if (m == NULL) break;
         const bool end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;

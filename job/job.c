@@ -2,6 +2,7 @@
 #include "job/job.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/job_bound.h"
 #include "job/job_notify.h"
 #include "job/job_private.h"
 #include <time.h>
@@ -165,10 +166,23 @@ static enum status finish(struct job *j, struct err *e)
     return job_write_report(j, e);
 }
 
+/* What memory can come to, in one line. */
+static void say_bound(struct job *j)
+{
+    struct job_bound bound;
+    struct buf b = {0};
+    job_bound(&bound, j->conf, j->encoder != NULL ? encoder_shape(j->encoder) : NULL);
+    j->bound_bytes = bound.total;
+    job_bound_text(&bound, &b);
+    if (!b.oom && !(j->options->replay && j->options->quiet)) log_info("memory", "%.*s", (int)b.n, (const char *)b.p);
+    buf_fini(&b);
+}
+
 /* What is needed to take the first batch; END when told to stop before. */
 static enum status start(struct job *j, struct err *e)
 {
     TRY(job_open(j, e));
+    say_bound(j);
     j->letters_full = reject_sink_unmarked(j->sink) && !j->temporary;
     if (j->letters_full)
         TRY(job_checkpoint(j, NULL, e)); /* where the letters begin is known before the first is written */

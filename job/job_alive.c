@@ -23,8 +23,10 @@ void job_alive(struct job *j, int64_t now_us, bool took)
     const bool polls = !j->polling || now_us - atomic_load(&j->polled_us) < POLLER_US || queue_length(j->full) > 0;
     publish_alive(j->publish);
     if (took || polls) job_notify_watchdog(now_us);
-    if (!j->ready) job_notify("READY=1");
-    j->ready = true;
+    if (!j->ready && j->polling) {
+        job_notify("READY=1");
+        j->ready = true;
+    }
     if (now_us < j->next_status_us) return;
     j->next_status_us = now_us + STATUS_US;
     say_status(j);

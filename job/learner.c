@@ -114,7 +114,7 @@ enum status learner_begin_at(struct learner *l, const struct source_offset *offs
 
 size_t learner_dirty_bytes(const struct learner *l)
 {
-    return world_counts(l->world)->dirty_bytes + open_bytes(l->open);
+    return world_counts(l->world)->dirty_bytes + open_unsaved(l->open);
 }
 
 struct param_set *learner_params(struct learner *l)

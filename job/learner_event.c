@@ -122,7 +122,9 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
     TRY(score_slate(l, e));
     TRY(open_put(l->open, l->slate, &l->predictions, e));
     l->next_slate++;
-    return join_open(l->join, l->slate->id, ev, e);
+    TRY(join_open(l->join, l->slate->id, ev, e));
+    if (open_bytes(l->open) > (size_t)l->conf->join_max_bytes) join_hurry(l->join);
+    return STATUS_OK;
 }
 
 /* The positive lines of a compound that no shown list claims are a slate with sampled negatives. */

@@ -13,7 +13,7 @@ struct entry {
 struct open_slates {
     size_t n_parts, count, cap; /* cap: a power of two */
     struct entry *entries;
-    size_t bytes;
+    size_t bytes, unsaved;
     uint64_t *gone; /* in the store, settled since */
     size_t n_gone, cap_gone;
     struct buf pack;
@@ -94,6 +94,7 @@ static enum status put_bytes(struct open_slates *o, uint64_t id, const void *p, 
     *en = (struct entry){.id = id, .bytes = copy, .n = n, .saved = saved};
     o->count++;
     o->bytes += n;
+    if (!saved) o->unsaved += n;
     return STATUS_OK;
 }
 
@@ -138,6 +139,7 @@ enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struc
         o->gone[o->n_gone++] = id;
     }
     o->bytes -= en->n;
+    if (!en->saved) o->unsaved -= en->n;
     mem_free(en->bytes);
     remove_entry(o, en);
     return STATUS_OK;
@@ -151,6 +153,11 @@ size_t open_count(const struct open_slates *o)
 size_t open_bytes(const struct open_slates *o)
 {
     return o->bytes;
+}
+
+size_t open_unsaved(const struct open_slates *o)
+{
+    return o->unsaved;
 }
 
 static struct str key_of(uint64_t id, unsigned char key[8])
@@ -174,6 +181,7 @@ enum status open_save(struct open_slates *o, struct store_txn *t, struct err *e)
 void open_saved(struct open_slates *o)
 {
     o->n_gone = 0;
+    o->unsaved = 0;
     for (size_t i = 0; i < o->cap; i++) o->entries[i].saved = o->entries[i].id != 0;
 }
 

@@ -23,7 +23,8 @@ enum status open_put(struct open_slates *o, const struct slate *s, const struct 
 enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struct open_predictions *p,
                       struct err *e) MUST_CHECK;
 size_t open_count(const struct open_slates *o);
-size_t open_bytes(const struct open_slates *o); /* packed slates held */
+size_t open_bytes(const struct open_slates *o);   /* packed slates held */
+size_t open_unsaved(const struct open_slates *o); /* of these, bytes that no checkpoint holds yet */
 enum status open_save(struct open_slates *o, struct store_txn *t, struct err *e) MUST_CHECK;
 void open_saved(struct open_slates *o);
 enum status open_load(struct open_slates *o, struct store_txn *t, struct err *e) MUST_CHECK;

@@ -49,7 +49,9 @@
     X(history_events,         "history.events",             INT,  50,             0,    1000,      "events", "S", "newest events remembered per user with their sentences") \
     X(history_pairs,          "history.pairs",              INT,  1000,           0,    100000,    "pairs", "S", "items remembered per user and type") \
     X(history_users,          "history.users",              INT,  2000000,        1,    1e9,       "users", "S", "users in memory; the least recently active leave to the store") \
+    X(history_max_bytes,      "history.max_bytes",          INT,  4294967296,     1048576, 1e15,   "bytes", "", "users in memory, in bytes; beyond it the least recently active leave to the store") \
     X(catalogue_items,        "catalogue.items",            INT,  2000000,        1,    1e9,       "items", "S", "items in the catalogue; beyond it new ones are rejected and counted") \
+    X(catalogue_max_bytes,    "catalogue.max_bytes",        INT,  4294967296,     1048576, 1e15,   "bytes", "", "items in memory, in bytes; beyond it new ones are rejected and known ones keep their attributes") \
     X(counter_half_lives_h,   "counter.half_lives_hours",   TEXT, "24,168,672,2160", 0, 100,       "h",  "S", "half-lives of the decayed counts, exactly four") \
     X(join_window_ms,         "join.window_ms",             INT,  1800000,        1,    1e11,      "ms", "S", "how long an impression waits for its labels") \
     X(join_order_gap_ms,      "join.order_gap_ms",          INT,  60000,          0,    1e10,      "ms", "S", "an order is complete when event time has passed its last line by more than this") \
@@ -62,6 +64,7 @@
     X(join_organic,           "join.organic",               BOOL, true,           0,    1,         "", "S", "positive behaviours without an impression become slates with sampled negatives") \
     X(join_seed,              "join.seed",                  INT,  1,              0,    4294967295, "", "S", "seed of sampled positives and negatives") \
     X(join_open_slates,       "join.open_slates",           INT,  1000000,        1,    1e9,       "slates", "S", "open slates; the oldest is settled early beyond it") \
+    X(join_max_bytes,         "join.max_bytes",             INT,  4294967296,     1048576, 1e15,   "bytes", "", "open slates in memory, in bytes; the oldest is settled early beyond it") \
     X(train_learning_rate,    "train.learning_rate",        NUM,  1e-4,           0.0,  1.0,       "", "S", "AdamW step of the trainable encoder layers") \
     X(train_head_rate,        "train.head_rate",            NUM,  1e-3,           0.0,  1.0,       "", "S", "AdamW step of embeddings and heads") \
     X(train_match_rate,       "train.match_rate",           NUM,  3e-4,           0.0,  1.0,       "", "S", "AdamW step of match's event map") \

@@ -1,0 +1,27 @@
+/* check_memory.c - what a learner's memory can come to by the configuration, against what the machine has. */
+#include "cli/check.h"
+#include "job/job_bound.h"
+#include "model/encoder_config.h"
+#include <unistd.h>
+
+void cmd_check_memory(struct cmd_check *c)
+{
+    struct encoder_shape shape;
+    struct job_bound bound;
+    struct buf b = {0};
+    const bool encodes = conf_list_has(c->conf->model_parts, "text") || conf_list_has(c->conf->model_parts, "match");
+    if (encodes && encoder_config_read(&shape, c->conf->model_base, NULL) != STATUS_OK) {
+        cmd_check_row(c, CMD_CHECK_SKIP, "memory", NULL, "not known without the model folder");
+        return;
+    }
+    job_bound(&bound, c->conf, encodes ? &shape : NULL);
+    job_bound_text(&bound, &b);
+    const double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    cmd_check_row(c, CMD_CHECK_OK, "memory", NULL, "a learner takes at most this; the machine has %.0f MiB",
+                  machine / 1048576.0);
+    cmd_check_more(c, "%.*s", (int)b.n, (const char *)b.p);
+    if ((double)bound.total > machine)
+        cmd_check_more(c, "-> more than there is, should all bounds be reached: lower history.max_bytes, "
+                          "catalogue.max_bytes or join.max_bytes");
+    buf_fini(&b);
+}
