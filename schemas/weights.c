@@ -5,6 +5,7 @@
  */
 #include "schemas/weights.h"
 #include "base/arena.h"
+#include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -191,52 +192,23 @@ static enum status failed(struct err *e, const char *path, const char *what)
     return ERR_SET(e, STATUS_IO, "%s: cannot %s: %s", path, what, strerror(errno));
 }
 
-static enum status write_all(int fd, const unsigned char *p, size_t n, const char *path, struct err *e)
-{
-    while (n > 0) {
-        const ssize_t w = write(fd, p, n);
-        if (w < 0 && errno == EINTR) continue;
-        if (w <= 0) return failed(e, path, "be written (is the disk full?)");
-        p += w;
-        n -= (size_t)w;
-    }
-    return STATUS_OK;
-}
-
-static enum status sync_folder(const char *path, struct err *e)
+enum status weights_write_file(const char *path, const struct buf *b, struct err *e)
 {
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
+    int dir;
+    TRY(buf_status(b, e));
+    if (strlen(path) >= sizeof folder)
+        return ERR_SET(e, STATUS_INVALID, "weights: path of %zu bytes is too long", strlen(path));
     if (slash == NULL)
         (void)snprintf(folder, sizeof folder, ".");
     else
         (void)snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return failed(e, folder, "be opened");
-    const bool good = fsync(fd) == 0;
-    const enum status st = good ? STATUS_OK : failed(e, folder, "be synced");
-    (void)close(fd);
-    return st;
-}
-
-enum status weights_write_file(const char *path, const struct buf *b, struct err *e)
-{
-    char tmp[PATH_MAX];
-    enum status st = STATUS_OK;
-    TRY(buf_status(b, e));
-    if ((size_t)snprintf(tmp, sizeof tmp, "%s.tmp.%ld", path, (long)getpid()) >= sizeof tmp)
-        return ERR_SET(e, STATUS_INVALID, "weights: path of %zu bytes is too long", strlen(path));
-    const int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return failed(e, tmp, "be created");
-    st = write_all(fd, b->p, b->n, tmp, e);
-    if (st == STATUS_OK && fsync(fd) != 0) st = failed(e, tmp, "be synced");
-    if (close(fd) != 0 && st == STATUS_OK) st = failed(e, tmp, "be closed");
-    if (st == STATUS_OK && rename(tmp, path) != 0) st = failed(e, path, "be renamed into place");
-    if (st != STATUS_OK) {
-        (void)unlink(tmp);
-        return st;
-    }
-    return sync_folder(path, e);
+    struct err why = {0};
+    enum status st = file_open_dir(&dir, AT_FDCWD, folder, false, &why);
+    if (st == STATUS_OK) st = file_write(dir, slash == NULL ? path : slash + 1, b->p, b->n, &why);
+    if (dir >= 0) (void)close(dir);
+    return st == STATUS_OK ? st : ERR_SET(e, st, "%s: %s", path, why.text);
 }
 
 static enum status read_all(int fd, size_t n, struct buf *b, const char *path, struct err *e)

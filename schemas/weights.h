@@ -39,7 +39,7 @@ enum status weights_encode(struct buf *b, const struct weights_view *w, struct e
 /* Checks everything: magic, format, bounds, overlap, shapes against offsets, XXH3, and with `verify_sha` SHA-256. */
 enum status weights_decode(struct weights_view *out, const void *bytes, size_t n, bool verify_sha, struct arena *a,
                            struct err *e) MUST_CHECK;
-/* Writes b to path durably: temporary name, fsync, rename, fsync of the folder. */
+/* Writes b to path durably: temporary name, fsync, rename, fsync of the folder.  FULL: the disk is. */
 enum status weights_write_file(const char *path, const struct buf *b, struct err *e) MUST_CHECK;
 /* Reads a whole file (at most max bytes) into b. */
 enum status weights_read_file(const char *path, size_t max, struct buf *b, struct err *e) MUST_CHECK;

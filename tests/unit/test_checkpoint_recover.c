@@ -9,9 +9,11 @@
 #include "tests/support/learner_world.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -253,6 +255,67 @@ static void test_asides_are_bounded(void **state)
     assert_int_equal(count_asides(), 3);
 }
 
+static int count_fds(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (d != NULL && readdir(d) != NULL) n++;
+    if (d != NULL) (void)closedir(d);
+    return n;
+}
+
+static void test_no_descriptor_is_left_open(void **state)
+{
+    (void)state;
+    struct checkpoint *none;
+    make_history();
+    close_folder();
+    const int before = count_fds();
+    damage("state.mdb", 16);
+    falls_back(4, 6, "state.mdb");
+    learner_world_rewind(&world);
+    for (int i = 0; i < 3; i++) {
+        learn_version();
+        back_up();
+    }
+    close_folder();
+    assert_int_equal(count_fds(), before);
+    damage("backup/8/state.mdb", 16);
+    damage("backup/9/state.mdb", 16);
+    damage("state.mdb", 16);
+    assert_int_equal(checkpoint_open(&none, world.conf, dir.path, (struct checkpoint_options){0}, &e), STATUS_CORRUPT);
+    assert_int_equal(count_fds(), before);
+}
+
+/* What the disk can't take is not lost: the same learner goes on in the same folder when there is room. */
+static void test_full_disk_keeps_what_was_learnt(void **state)
+{
+    (void)state;
+    struct rlimit before, tight;
+    make_history();
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    (void)learner_world_feed(&world, l, 100);
+    const rlim_t limits[] = {0, 20, 1000, 60000, 200000};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        tight = before;
+        tight.rlim_cur = limits[i];
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+        const enum status st = checkpoint_write(cp, l, &e);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        if (st != STATUS_FULL) fail_msg("limit %ld: %s", (long)limits[i], e.text);
+        assert_int_equal(checkpoint_version(cp), 6);
+    }
+    assert_ok(checkpoint_write(cp, l, &e), &e);
+    assert_int_equal(checkpoint_version(cp), 7);
+    back_up();
+    close_folder();
+    open_folder();
+    assert_false(checkpoint_recovered(cp)->recovered);
+    assert_int_equal(checkpoint_version(cp), 7);
+    assert_int_equal(learner_file_next(l), 700);
+}
+
 /* Cut off between the damaged files' going and the restored ones' coming. */
 static void test_recovery_that_was_cut_off_is_done_again(void **state)
 {
@@ -339,6 +402,8 @@ int main(void)
         TEST(test_unsound_backup_is_passed_over),
         TEST(test_older_weight_file_is_set_aside_alone),
         TEST(test_asides_are_bounded),
+        TEST(test_no_descriptor_is_left_open),
+        TEST(test_full_disk_keeps_what_was_learnt),
         TEST(test_recovery_that_was_cut_off_is_done_again),
         TEST(test_unknown_newest_leaves_a_gap),
         TEST(test_older_format_is_refused_and_left_alone),
