@@ -414,10 +414,20 @@ static bool in_table(const MDB_val *k, enum store_table table)
 
 enum status store_each(struct store_txn *t, enum store_table table, each_fn *fn, void *user, struct err *e)
 {
-    unsigned char first = (unsigned char)table;
-    MDB_val k = {1, &first}, v;
+    return store_each_from(t, table, STR(""), fn, user, e);
+}
+
+enum status store_each_from(struct store_txn *t, enum store_table table, struct str from, each_fn *fn, void *user,
+                            struct err *e)
+{
+    unsigned char first[1 + STORE_KEY_MAX];
+    MDB_val k = {1 + from.n, first}, v;
     MDB_cursor *c = NULL;
     enum status st = STATUS_OK;
+    if (from.n > STORE_KEY_MAX)
+        return ERR_SET(e, STATUS_INVALID, "store: a key of %zu bytes, more than %d", from.n, STORE_KEY_MAX);
+    first[0] = (unsigned char)table;
+    if (from.n > 0) memcpy(first + 1, from.p, from.n);
     if (t->txn == NULL) return again(e, t->store);
     int rc = mdb_cursor_open(t->txn, t->store->dbi, &c);
     if (rc != 0) return mdb_failed(e, t->store, "cursor", rc);

@@ -67,5 +67,9 @@ enum status store_delete(struct store_txn *t, enum store_table table, struct str
 enum status store_each(struct store_txn *t, enum store_table table,
                        enum status (*fn)(void *user, struct str key, struct str value, struct err *e), void *user,
                        struct err *e) MUST_CHECK;
+/* The same from the first key on that is not before `from`. */
+enum status store_each_from(struct store_txn *t, enum store_table table, struct str from,
+                            enum status (*fn)(void *user, struct str key, struct str value, struct err *e), void *user,
+                            struct err *e) MUST_CHECK;
 enum status store_clear(struct store_txn *t, enum store_table table, struct err *e) MUST_CHECK;
 #endif

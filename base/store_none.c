@@ -85,6 +85,14 @@ enum status store_each(struct store_txn *t, enum store_table table,
     return none(e);
 }
 
+enum status store_each_from(struct store_txn *t, enum store_table table, struct str from,
+                            enum status (*fn)(void *user, struct str key, struct str value, struct err *e), void *user,
+                            struct err *e)
+{
+    (void)t, (void)table, (void)from, (void)fn, (void)user;
+    return none(e);
+}
+
 enum status store_clear(struct store_txn *t, enum store_table table, struct err *e)
 {
     (void)t, (void)table;

@@ -13,6 +13,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* Redis lacks records: stored users go out first, in key order, then all that is in memory, a slice at a time. */
+struct job_refill {
+    bool stored, again; /* the walk through the store is under way; and begins anew when it is through */
+    bool memory;        /* what is in memory is being handed out */
+    char from[EVENT_ID_MAX];
+    size_t n_from; /* the walk goes on at this key */
+    uint64_t users, slices;
+    int64_t began_us, longest_us;
+};
 struct job {
     struct conf *conf; /* live keys change in place, on the learner's thread (job_reload.c) */
     const struct job_options *options;
@@ -40,7 +49,7 @@ struct job {
     int64_t lag_events;        /* as the newest batch said; -1 unknown */
     /* outwards */
     struct publish *publish;
-    bool refill;         /* Redis lacks records that only the store has */
+    struct job_refill refill;
     uint64_t unconsumed; /* users that had left memory before their records went out, at the last refill */
     const char *phase;   /* as fr:m:info says it */
     /* lease and folder, on the way in */
@@ -97,7 +106,10 @@ enum status job_publish_views(struct job *j, int64_t now_us, struct err *e) MUST
 void job_reload_tick(struct job *j);                      /* job_reload.c */
 void job_alive(struct job *j, int64_t now_us, bool took); /* job_alive.c: signs of life to systemd and to the lease */
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
+/* job_features.c: what changed since the last call; while Redis is refilled, a slice of some milliseconds. */
 enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;
+void job_refill(struct job *j); /* all records are to go out again */
+bool job_refilling(const struct job *j);
 enum status job_publish_last(struct job *j, struct err *e) MUST_CHECK;       /* waits for the uploader, within bounds */
 enum status job_check_report(const struct job *j, struct err *e) MUST_CHECK; /* job_report.c */
 enum status job_write_report(struct job *j, struct err *e) MUST_CHECK;

@@ -13,6 +13,7 @@ enum {
     STOP_MS = 2000,     /* ... a job that was told to stop so long, ... */
     STOP_AWAY_MS = 300, /* ... or so long when Redis is away: what is durable is published at the next start */
     SETTLE_MS = 6000,   /* what Redis has in force is looked at every two seconds */
+    REFILL_US = 50000,  /* from slice to slice */
     OFFSETS_MAX = 4096
 };
 
@@ -98,7 +99,7 @@ enum status job_checkpoint_once(struct job *j, const char *publish_reason, struc
     j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, PUBLISH_SHARE * cost);
     if (publish_reason == NULL || j->publish == NULL) return STATUS_OK;
     const uint64_t unconsumed = world_counts(learner_world(j->learner))->unconsumed;
-    if (unconsumed != j->unconsumed) j->refill = true;
+    if (unconsumed != j->unconsumed) job_refill(j);
     j->unconsumed = unconsumed;
     TRY(job_publish_features(j, e)); /* a version never comes before the records it was learnt with */
     return publish_version_now(j, publish_reason, e);
@@ -128,107 +129,14 @@ void job_backup_tick(struct job *j, int64_t now_us)
     }
 }
 
-/* The batch that the two callbacks below fill. */
-struct features {
-    struct job *j;
-    struct publish_batch *batch;
-    struct buf pack;
-    struct err *e;
-};
-
-static enum status put_state(struct features *f, uint64_t hash, const int32_t *ids, uint32_t n)
-{
-    struct state_cache *states = learner_states(f->j->learner);
-    if (states == NULL || n == 0 || !publish_wants_state(f->j->publish, state_key(states, hash))) return STATUS_OK;
-    const struct state_request want = {hash, ids, n};
-    const struct state_entry *entry;
-    TRY(state_acquire(states, &want, 1, &entry, f->e));
-    const struct record_state rec = state_record(entry);
-    buf_clear(&f->pack);
-    record_state_encode(&f->pack, &rec);
-    state_release(states, &entry, 1);
-    TRY(buf_status(&f->pack, f->e));
-    return publish_put_state(f->batch, state_key(states, hash), (struct str){(const char *)f->pack.p, f->pack.n}, f->e);
-}
-
-static enum status put_user(void *arg, const struct record_user *u)
-{
-    struct features *f = arg;
-    for (uint32_t i = 0; i < u->n_events && i < (uint32_t)f->j->conf->model_events; i++)
-        TRY(put_state(f, u->events[i].sentence, u->events[i].ids, u->events[i].n_ids));
-    buf_clear(&f->pack);
-    record_user_encode(&f->pack, u);
-    TRY(buf_status(&f->pack, f->e));
-    return publish_put_user(f->batch, u->id, (struct str){(const char *)f->pack.p, f->pack.n}, f->e);
-}
-
-static enum status put_item(void *arg, const struct record_item *i)
-{
-    struct features *f = arg;
-    TRY(put_state(f, i->sentence, i->ids, i->n_ids));
-    buf_clear(&f->pack);
-    record_item_encode(&f->pack, i);
-    TRY(buf_status(&f->pack, f->e));
-    return publish_put_item(f->batch, i->id, (struct str){(const char *)f->pack.p, f->pack.n}, f->e);
-}
-
-/* A stored record goes out as it lies.  AGAIN: Redis does not take more. */
-static enum status put_stored(void *arg, struct str id, struct str packed, struct err *e)
-{
-    struct features *f = arg;
-    enum status st = publish_put_user(f->batch, id, packed, e);
-    if (st != STATUS_FULL) return st;
-    publish_features_end(f->j->publish, f->batch);
-    f->batch = NULL;
-    st = publish_features_begin(f->j->publish, &f->batch, e);
-    if (st == STATUS_AGAIN && publish_flush(f->j->publish, LAST_MS, e) == STATUS_OK)
-        st = publish_features_begin(f->j->publish, &f->batch, e);
-    return st == STATUS_OK ? publish_put_user(f->batch, id, packed, e) : st;
-}
-
-/* All records again: stored users first, then what is in memory, which is newer.  Nothing while Redis is away. */
-static enum status refill(struct job *j, struct err *e)
-{
-    struct features f = {.j = j, .e = e};
-    struct store *store = checkpoint_store(j->checkpoint);
-    struct store_txn *t = NULL;
-    struct publish_state s;
-    publish_state(j->publish, &s);
-    if (!s.connected || s.lease != PUBLISH_LEASE_HELD) return STATUS_OK;
-    enum status st = publish_features_begin(j->publish, &f.batch, e);
-    if (st == STATUS_OK && store != NULL) st = store_begin(&t, store, false, e);
-    if (st == STATUS_OK && store != NULL) st = store_each(t, STORE_USER, put_stored, &f, e);
-    store_abort(t);
-    publish_features_end(j->publish, f.batch);
-    if (st == STATUS_AGAIN) return STATUS_OK; /* begun anew when Redis takes more */
-    TRY(st);
-    world_mark_all_changed(learner_world(j->learner));
-    j->refill = false;
-    return STATUS_OK;
-}
-
-enum status job_publish_features(struct job *j, struct err *e)
-{
-    struct features f = {.j = j, .e = e};
-    if (j->publish == NULL) return STATUS_OK;
-    if (publish_lost(j->publish)) j->refill = true;
-    if (j->refill) TRY(refill(j, e));
-    enum status st = publish_features_begin(j->publish, &f.batch, e);
-    if (st == STATUS_AGAIN) return STATUS_OK;
-    TRY(st);
-    st = world_each_changed(learner_world(j->learner), put_user, put_item, &f);
-    publish_features_end(j->publish, f.batch);
-    buf_fini(&f.pack);
-    return st == STATUS_FULL ? STATUS_OK : st;
-}
-
 void job_publish_start(struct job *j)
 {
     struct publish_state s = {0};
     if (j->publish == NULL) return;
     publish_state(j->publish, &s);
     if (s.lease != PUBLISH_LEASE_HELD) log_warn("publish", "waits=\"%s\"", s.error.text);
-    j->refill = checkpoint_version(j->checkpoint) > 0 && strcmp(s.left_sha256, checkpoint_sha256(j->checkpoint)) != 0;
+    if (checkpoint_version(j->checkpoint) > 0 && strcmp(s.left_sha256, checkpoint_sha256(j->checkpoint)) != 0)
+        job_refill(j);
 }
 
 enum status job_publish_views(struct job *j, int64_t now_us, struct err *e)
@@ -237,7 +145,7 @@ enum status job_publish_views(struct job *j, int64_t now_us, struct err *e)
     TRY(job_lease_check(j, e));
     if (now_us >= j->next_features_us) {
         TRY(job_publish_features(j, e));
-        j->next_features_us = now_us + j->conf->publish_features_ms * 1000;
+        j->next_features_us = now_us + (job_refilling(j) ? REFILL_US : j->conf->publish_features_ms * 1000);
     }
     if (now_us >= j->next_metrics_us) {
         job_figures(j, now_us);
@@ -296,10 +204,10 @@ enum status job_publish_last(struct job *j, struct err *e)
     j->phase = "stopping";
     job_figures(j, j->clock->mono_us(j->clock));
     do TRY(job_publish_features(j, e));
-    while ((j->refill || world_has_changed(learner_world(j->learner))) &&
+    while ((job_refilling(j) || world_has_changed(learner_world(j->learner))) &&
            publish_flush(j->publish, patience_ms(j), e) == STATUS_OK);
     enum status st = publish_flush(j->publish, patience_ms(j), e);
-    if (st == STATUS_OK && !j->refill && !world_has_changed(learner_world(j->learner))) {
+    if (st == STATUS_OK && !job_refilling(j) && !world_has_changed(learner_world(j->learner))) {
         j->phase = "stopped"; /* which says that everything is there */
         job_figures(j, j->clock->mono_us(j->clock));
         st = publish_flush(j->publish, patience_ms(j), e);

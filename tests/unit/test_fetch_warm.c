@@ -229,7 +229,10 @@ static void test_damaged_records_are_counted_and_passed_over(void **state)
     flip("fr:default:user:u1", 8 * 40 + 3);
     flip("fr:default:item:i3", 0);
     const struct str other = get("fr:default:item:i4");
-    set("fr:default:item:i5", other.p, other.n); /* whole, but of another */
+    const size_t n_other = other.n;
+    char *copy = mem_strndup(other.p, n_other);
+    set("fr:default:item:i5", copy, n_other); /* whole, but of another */
+    mem_free(copy);
     set("fr:default:user:u2", "", 0);
     struct fetch_warm *f = open_warm();
     assert_int_equal(read_all(f, &s, &slices), STATUS_END);

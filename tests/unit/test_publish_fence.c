@@ -107,6 +107,7 @@ static enum status write_metrics(struct publish *p, struct err *e)
 static enum status write_marker(struct publish *p, struct err *e)
 {
     p->watch_us = 0;
+    publish_weights_job_free(p->current); /* or it would look at the version instead */
     p->current = NULL;
     return publish_watch(p, e);
 }

@@ -96,7 +96,7 @@ static void test_no_byte_more_keeps_the_lease(void **state)
     struct publish_state s;
     struct err e = {0};
     struct publish_batch *b;
-    char ids[PUBLISH_BATCHES_MAX][8];
+    char ids[PUBLISH_BATCHES_MAX][16];
     publishing_put(p, 1, "ab");
     limit(1);
     for (int i = 0; i < PUBLISH_BATCHES_MAX; i++) {
