@@ -23,6 +23,7 @@ enum {
 };
 #define META_MAGIC 0xBEEFC0DEu
 #define NO_PAGE UINT64_MAX
+#define PAGES_AHEAD ((uint64_t)1 << 26) /* bounds the bit map */
 
 struct tree { /* an MDB_db, and what the walk counts */
     bool free_list;
@@ -34,7 +35,8 @@ struct tree { /* an MDB_db, and what the walk counts */
 struct walk {
     const unsigned char *map;
     uint64_t page_bytes, pages; /* pages: last page + 1 */
-    unsigned char *seen;        /* one bit a page */
+    uint64_t there;      /* pages in the file: what was freed before it was ever written may lie behind its end */
+    unsigned char *seen; /* one bit a page */
     store_pages_fn *fn;
     void *user;
 };
@@ -128,14 +130,24 @@ static int compare(const struct tree *t, struct str a, struct str b)
     return c != 0 ? c : a.n < b.n ? -1 : a.n > b.n;
 }
 
-/* A value outside its leaf: a run of pages whose first has a head. */
+/* A page that is read. */
+static enum status in_file(const struct walk *w, uint64_t page, uint64_t n, struct err *e)
+{
+    return page <= w->there && n <= w->there - page ? STATUS_OK
+                                                    : bad(e, page, "lies behind the end: the file is cut off");
+}
+
+/* A value outside its leaf: a run of pages whose first has a head.  A value that was overwritten by a shorter one keeps its
+ * run. */
 static enum status big_value(struct walk *w, struct tree *t, uint64_t page, size_t n, struct str *value, struct err *e)
 {
-    const uint64_t run = (PAGE_HEAD - 1 + n) / w->page_bytes + 1;
-    TRY(claim(w, page, run, e));
+    const uint64_t least = (PAGE_HEAD - 1 + n) / w->page_bytes + 1;
+    TRY(in_file(w, page, least, e));
     const unsigned char *p = w->map + page * w->page_bytes;
+    const uint64_t run = le(p + 12, 4);
     if (le(p, 8) != page || le(p + 10, 2) != PAGE_OVERFLOW) return bad(e, page, "is no overflow page of its number");
-    if (le(p + 12, 4) != run) return bad(e, page, "its run of pages has another length");
+    if (run < least) return bad(e, page, "its run of pages is too short");
+    TRY(claim(w, page, run, e));
     t->got[2] += run;
     *value = (struct str){(const char *)p + PAGE_HEAD, n};
     return STATUS_OK;
@@ -244,6 +256,7 @@ static enum status walk_page(struct walk *w, struct tree *t, uint64_t page, unsi
     if (depth > t->depth) return bad(e, page, "the tree is deeper than its meta page says");
     const bool leaf = depth == t->depth;
     TRY(claim(w, page, 1, e));
+    TRY(in_file(w, page, 1, e));
     const unsigned char *p = w->map + page * w->page_bytes;
     if (le(p, 8) != page) return bad(e, page, "says that it is another one");
     if (le(p + 10, 2) != (leaf ? PAGE_LEAF : PAGE_BRANCH)) return bad(e, page, "is of another kind");
@@ -293,9 +306,8 @@ enum status store_pages_walk(const void *map, size_t bytes, store_pages_fn *fn, 
     TRY(store_pages_meta(map, bytes, out, e));
     w.page_bytes = out->page_bytes;
     w.pages = out->pages;
-    if (w.pages > bytes / w.page_bytes)
-        return ERR_SET(e, STATUS_CORRUPT, "cut off: %zu bytes, its meta page names %" PRIu64 " pages of %" PRIu64,
-                       bytes, w.pages, w.page_bytes);
+    w.there = bytes / w.page_bytes;
+    if (w.pages > w.there + PAGES_AHEAD) return bad(e, out->meta, "its last page is far behind the file's end");
     const unsigned char *dbs = w.map + out->meta * w.page_bytes + META_DBS;
     struct tree free_list = read_tree(dbs, true), records = read_tree(dbs + DB_BYTES, false);
     TRY(check_flags(dbs, e));

@@ -92,6 +92,7 @@ enum status store_verify(int dir, const char *name, void (*fn)(void *user, struc
     (void)munmap(map, (size_t)size);
     out->root = t.root;
     out->bytes = out->pages.pages * out->pages.page_bytes;
+    if (out->bytes > size) out->bytes = size;
     return st == STATUS_OK ? st : ERR_SET(e, st, "%s: %s", name, why.text);
 }
 
@@ -118,6 +119,8 @@ enum status store_copy_begin(struct store_copy *c, int dir, const char *name, st
         goto out;
     }
     store_pages_one_meta(c->head, &c->pages);
+    c->bytes = c->pages.pages * c->pages.page_bytes;
+    if (c->bytes > size) c->bytes = size; /* free pages that were never written */
 out:
     if (st != STATUS_OK) store_copy_end(c);
     return st;
@@ -126,8 +129,7 @@ out:
 enum status store_copy_write(const struct store_copy *c, int dir, const char *name, char hex[HASH_SHA256_HEX],
                              const atomic_bool *stop, struct err *e)
 {
-    return file_copy(c->fd, c->pages.pages * c->pages.page_bytes, c->head, (size_t)(2 * c->pages.page_bytes), dir, name,
-                     hex, stop, e);
+    return file_copy(c->fd, c->bytes, c->head, (size_t)(2 * c->pages.page_bytes), dir, name, hex, stop, e);
 }
 
 void store_copy_end(struct store_copy *c)

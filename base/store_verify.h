@@ -27,6 +27,7 @@ struct store_copy {
     int fd;
     unsigned char *head; /* the two meta pages, both of the state that is copied */
     struct store_pages pages;
+    uint64_t bytes; /* that will be copied */
 };
 enum status store_copy_begin(struct store_copy *c, int dir, const char *name, struct err *e) MUST_CHECK;
 /* As `name` in dir, fsynced.  hex and stop may be NULL (see file_copy).  Thread: any. */

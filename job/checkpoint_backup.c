@@ -186,7 +186,7 @@ static void *run(void *arg)
     struct clock *c = clock_system();
     const int64_t start = c->mono_us(c);
     b->status = make(b, &b->error);
-    const double mib = (double)(b->copy.pages.pages * b->copy.pages.page_bytes + b->weight_bytes) / 0x1p20;
+    const double mib = (double)(b->copy.bytes + b->weight_bytes) / 0x1p20;
     if (b->status == STATUS_OK)
         log_info("backup", "done=%s/backup/%llu mib=%.1f ms=%lld", b->dir, (unsigned long long)b->version, mib,
                  (long long)(c->mono_us(c) - start) / 1000);
