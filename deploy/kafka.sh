@@ -22,6 +22,8 @@
 #   KAFKA_VERSION        3.9.0 or newer (as the cluster was made, else 4.3.1); the jars of 4.3.1 and 3.9.1 are pinned by
 #                        SHA-256.  SCRAM with a librdkafka older than 2.6.1 needs a 3.9: Kafka 4 refuses the nonce that
 #                        those repeat
+#   KAFKA_PROXIED        PORT:ADVERTISED: a listener more, on PORT, which tells its clients to come to port
+#                        ADVERTISED: where a proxy in front of it listens (one broker only)
 #   KAFKA_HEAP_MB        -Xmx of a broker (256)
 #   KAFKA_WAIT_S         longest wait for start and stop (90)
 #   KAFKA_SESSION_MS     how soon a dead broker is missed, and how long its restart has to wait (4000)
@@ -184,6 +186,10 @@ configure() { # NODE OF
         at+=${at:+,}${l^^}://127.0.0.1:$(port_of "$i" "$l")
         [[ $l == controller ]] || told+=${told:+,}${l^^}://127.0.0.1:$(port_of "$i" "$l")
     done
+    if [[ -n ${KAFKA_PROXIED:-} ]]; then
+        [[ $KAFKA_PROXIED =~ ^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$ && $n == 1 ]] || misuse "KAFKA_PROXIED=$KAFKA_PROXIED is not PORT:ADVERTISED of one broker"
+        at+=,PROXIED://127.0.0.1:${KAFKA_PROXIED%:*} told+=,PROXIED://127.0.0.1:${KAFKA_PROXIED#*:}
+    fi
     mkdir -p "$node/data"
     cat >"$node/server.properties" <<END
 process.roles=broker,controller
@@ -193,7 +199,7 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAIN
 listeners=$at
 advertised.listeners=$told
-listener.security.protocol.map=PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,SASL:SASL_PLAINTEXT,SASL_TLS:SASL_SSL
+listener.security.protocol.map=PLAIN:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,SASL:SASL_PLAINTEXT,SASL_TLS:SASL_SSL
 log.dirs=$node/data
 auto.create.topics.enable=false
 default.replication.factor=$n
