@@ -5,8 +5,8 @@
  * asked.  Partitions that are asked back leave when the learner has made durable what it took from them; those that are
  * lost are gone at once.  Where a partition goes on is told in the assignment, from our state alone.
  *
- * A pause throws away what was fetched, and if nothing of a partition had been given out librdkafka 2.0 goes on behind it:
- * that is why every pause, ours or its own, ends with all positions set anew.
+ * A pause, ours or librdkafka's own, throws away what was fetched ahead and goes on behind what was given out last; should it
+ * not, the guard sees it and the position is set anew.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -40,6 +40,12 @@ static void set_owned(struct source_kafka *s, struct source_kafka_part *p, bool 
     p->owned = owned;
     p->leaving = false;
     (void)pthread_mutex_unlock(&s->lock);
+}
+
+/* What comes next of each partition follows a pause. */
+static void shake(struct source_kafka *s)
+{
+    for (size_t i = 0; i < s->n_parts; i++) s->parts[i].shaken = s->parts[i].shaken || s->parts[i].owned;
 }
 
 /* ---- giving back ---- */
@@ -163,7 +169,7 @@ static enum status finish_taking(struct source_kafka *s, struct err *e)
 {
     const bool others = cooperative(s);
     for (int i = 0; i < s->list->cnt; i++) TRY(place_one(s, &s->list->elems[i], e));
-    if (others) TRY(source_kafka_reposition(s, e)); /* before ours is said: a partition just assigned can't be sought */
+    shake(s);
     TRY(assign(s, s->list, e));
     take_over(s, s->list);
     s->paused = false;
@@ -211,7 +217,7 @@ enum status source_kafka_group_serve(struct source_kafka *s, struct err *e)
         if (!s->lost && rd_kafka_assignment_lost(s->rk)) set_lost(s);
         if (s->lost || may_go(s)) {
             finish_giving(s);
-            if (cooperative(s)) TRY(source_kafka_reposition(s, e)); /* those that stay were paused */
+            shake(s); /* those that stay were paused */
         }
     }
     if (s->change != SOURCE_KAFKA_TAKE || now_us < s->retry_us) return STATUS_OK;
@@ -290,7 +296,7 @@ enum status source_kafka_reposition(struct source_kafka *s, struct err *e)
     if (list == NULL) return no_memory(s, e);
     if (s->spare != NULL) rd_kafka_message_destroy(s->spare); /* it comes again */
     s->spare = NULL;
-    for (size_t i = 0; i < s->n_parts; i++) s->parts[i].shaken = s->parts[i].shaken || s->parts[i].owned;
+    shake(s);
     if (list->cnt > 0) st = cooperative(s) ? seek_all(s, list, e) : assign(s, list, e);
     rd_kafka_topic_partition_list_destroy(list);
     return st;
@@ -315,7 +321,8 @@ enum status source_kafka_unhold(struct source_kafka *s, struct err *e)
     if (list->cnt > 0) (void)rd_kafka_resume_partitions(s->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     s->paused = false;
-    return s->change == SOURCE_KAFKA_STEADY ? source_kafka_reposition(s, e) : STATUS_OK;
+    shake(s);
+    return STATUS_OK;
 }
 
 /* ---- beginning and end ---- */

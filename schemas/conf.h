@@ -37,7 +37,7 @@
     X(ingest_topics,          "ingest.topics",              TEXT, "events",       0,    500,       "",   "S", "Kafka topics, comma-separated; their order names random numbers") \
     X(ingest_schema,          "ingest.schema",              WORD, "native",       0,    0,         "native|metarank|csv", "", "format of the events") \
     X(ingest_map,             "ingest.map",                 TEXT, "",             0,    500,       "",   "",  "field map for csv") \
-    X(ingest_start,           "ingest.start",               TEXT, "checkpoint",   0,    64,        "",   "",  "checkpoint (else earliest) | earliest | latest | ts=<RFC 3339 or ms> | last=<duration, 90s 15m 2h 7d>") \
+    X(ingest_start,           "ingest.start",               TEXT, "checkpoint",   0,    64,        "",   "",  "where a topic begins of which the state knows nothing: checkpoint or earliest | latest | ts=<RFC 3339 or ms> | last=<duration, 90s 15m 2h 7d>; partitions added later begin at their first record") \
     X(ingest_dead_letters,    "ingest.dead_letters",        TEXT, "",             0,    500,       "",   "",  "file for rejected events; topic:NAME for a Kafka topic; empty: count only") \
     X(ingest_max_jump_ms,     "ingest.max_jump_ms",         INT,  2592000000,     1000, 1e13,      "ms", "S", "one event may move the watermark at most this far") \
     X(ingest_dedupe_ids,      "ingest.dedupe_ids",          INT,  100000,         0,    1e8,       "ids", "S", "newest (source, id) pairs remembered to drop duplicates") \

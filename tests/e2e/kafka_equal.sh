@@ -51,8 +51,8 @@ tail -n +2501 log >b
 options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o join.window_ms=60000 -o join.organic=false
     -o train.batch_slates=3 -o kernels.threads=1"
 produce() { # topic, file, events
-    "$freshet" convert "$2" --topic "$1" -o kafka.bootstrap.servers="$servers" 2>err || fail "convert $2"
-    grep -q "^$3 records, $3 events, 0 rejected" err || fail "convert $2: $(cat err)"
+    "$freshet" convert "$2" --topic "$1" -o kafka.bootstrap.servers="$servers" 2>produced || fail "convert $2"
+    grep -q "^$3 records, $3 events, 0 rejected" produced || fail "convert $2: $(cat produced)"
 }
 metric() { redis-cli -s redis hget "fr:$model:metrics" "$1"; }
 caught_up() { [ "$(metric events_total)" = "$1" ] && [ "$(metric lag_events)" = 0 ]; }

@@ -115,19 +115,31 @@ static int64_t committed(const char *topic)
     return offset;
 }
 
-/* The model's SHA-256 in a replay's report. */
-static void read_report(const char *path, char sha256[65])
+/* The string value of n_digits hexadecimal digits at `key` in a report. */
+static void read_hex(const char *path, const char *key, size_t n_digits, char *out)
 {
     size_t n;
     char *text = files_read(path, &n);
-    const char *at = strstr(text, "\"sha256\"");
+    const char *at = strstr(text, key);
     assert_non_null(at);
-    at = strchr(at + 8, '"');
+    at = strchr(at + strlen(key), '"');
     assert_non_null(at);
-    memcpy(sha256, at + 1, 64);
-    sha256[64] = 0;
-    assert_int_equal(strspn(sha256, "0123456789abcdef"), 64);
+    memcpy(out, at + 1, n_digits);
+    out[n_digits] = 0;
+    assert_int_equal(strspn(out, "0123456789abcdef"), n_digits);
     free(text);
+}
+
+/* Runs until all is committed, then stops it. */
+static void run_to_end(const char *topic, const char *const *args)
+{
+    const pid_t pid = start(args);
+    for (int k = 0; k < 1500 && committed(topic) < EVENTS; k++) nap(20);
+    (void)kill(pid, SIGTERM);
+    const int rc = finish(pid);
+    if (rc == 0 && committed(topic) == EVENTS) return;
+    show_errors();
+    fail_msg("run: exit %d at offset %lld", rc, (long long)committed(topic));
 }
 
 static char model_base[320];
@@ -138,6 +150,7 @@ static char model_base[320];
 static void test_run_is_replay_to_the_last_bit(void **state)
 {
     char log[300], native[300], report[300], kafka_state[320], file_state[320], want[65], out[300], path[300];
+    char member_state[320], run_report[300], chain[17], again[17], again_sha[65];
     (void)state;
     if (freshet == NULL || access(freshet, X_OK) != 0) skip();
     (void)snprintf(model_base, sizeof model_base, "model.base=%s", files_source("tests/fixtures/uncased"));
@@ -153,12 +166,14 @@ static void test_run_is_replay_to_the_last_bit(void **state)
     assert_int_equal(rename(out, tmpdir_file(&dir, "native.jsonl", native)), 0);
     run_ok((const char *[]){"replay", "--quiet", "--report", tmpdir_file(&dir, "report.json", report), "-o", file_state,
                             SETTINGS, native, NULL});
-    read_report(report, want);
+    read_hex(report, "\"sha256\":", 64, want);
 
     (void)rd_kafka_mock_topic_create(cluster, "events", 1, 1);
     run_ok((const char *[]){"convert", "--topic", "events", "-o", bootstrap, log, NULL});
-    const char *const run[] = {
-        "run", "--quiet", "-o", kafka_state, "-o", bootstrap, "-o", "state.checkpoint_every_ms=20", SETTINGS, NULL};
+    (void)tmpdir_file(&dir, "run.json", run_report);
+    const char *const run[] = {"run",       "--quiet", "--report", run_report, "-o",
+                               kafka_state, "-o",      bootstrap,  "-o",       "state.checkpoint_every_ms=20",
+                               SETTINGS,    NULL};
     int64_t done = -1;
     for (int i = 0; i < 4; i++) { /* killed wherever it stands */
         const pid_t pid = start(run);
@@ -167,19 +182,25 @@ static void test_run_is_replay_to_the_last_bit(void **state)
         (void)kill(pid, SIGKILL);
         (void)finish(pid);
     }
-    const pid_t pid = start(run);
-    for (int k = 0; k < 1500 && committed("events") < EVENTS; k++) nap(20);
-    (void)kill(pid, SIGTERM);
-    const int rc = finish(pid);
-    if (rc != 0 || committed("events") != EVENTS) {
-        show_errors();
-        fail_msg("run: exit %d at offset %lld", rc, (long long)committed("events"));
-    }
+    run_to_end("events", run);
+    read_hex(run_report, "\"chain\":", 16, chain);
     run_ok((const char *[]){"model", "versions", "--json", "-o", kafka_state, NULL});
     size_t n;
     char *versions = files_read(out, &n);
     if (strstr(versions, want) == NULL) fail_msg("no version has replay's sha256 %s: %s", want, versions);
     free(versions);
+
+    /* once more as a member of a group, in one go: the same records in the same order, and the same weights */
+    (void)rd_kafka_mock_topic_create(cluster, "again", 1, 1);
+    run_ok((const char *[]){"convert", "--topic", "again", "-o", bootstrap, log, NULL});
+    (void)snprintf(member_state, sizeof member_state, "state.dir=%s", tmpdir_file(&dir, "member", path));
+    run_to_end("again", (const char *[]){"run", "--quiet", "--report", run_report, "-o", member_state, "-o", bootstrap,
+                                         SETTINGS, "-o", "ingest.membership=group", "-o", "ingest.queue=1", "-o",
+                                         "state.checkpoint_every_ms=100", "-o", "ingest.topics=again", NULL});
+    read_hex(run_report, "\"chain\":", 16, again);
+    assert_string_equal(again, chain);
+    read_hex(run_report, "\"sha256\":", 64, again_sha);
+    assert_string_equal(again_sha, want);
 }
 
 int main(void)

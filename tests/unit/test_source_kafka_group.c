@@ -147,6 +147,24 @@ static void read_items(struct source *src, struct source_batch *b, struct seen *
     assert_int_equal(s->n, n);
 }
 
+static int64_t committed(const struct conf *c, uint32_t partition)
+{
+    char why[256];
+    rd_kafka_conf_t *k = rd_kafka_conf_new();
+    (void)rd_kafka_conf_set(k, "bootstrap.servers", rd_kafka_mock_cluster_bootstraps(mock.cluster), why, sizeof why);
+    for (size_t i = 0; i < c->n_kafka; i++)
+        if (strcmp(c->kafka[i].key, "group.id") == 0)
+            (void)rd_kafka_conf_set(k, "group.id", c->kafka[i].value, why, sizeof why);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, k, why, sizeof why);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, c->ingest_topics, (int32_t)partition);
+    assert_int_equal(rd_kafka_committed(rk, list, 5000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    const int64_t offset = list->elems[0].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(rk);
+    return offset;
+}
+
 static void come_and_go(const char *topic, const char *strategy)
 {
     static struct seen s;
@@ -195,6 +213,20 @@ static void come_and_go(const char *topic, const char *strategy)
     assert_true(s.n > 200 && s.n < 400);
     assert_int_equal(s.n + (uint32_t)messages, 400);
 
+    /* what we say of its partitions by mistake does not reach the group */
+    struct source_offset wrong[PARTITIONS];
+    memcpy(wrong, s.offsets, sizeof wrong);
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        wrong[i].partition = i;
+        if (!s.ours[i]) wrong[i].next = 1;
+    }
+    source_commit(src, wrong, PARTITIONS);
+    for (int i = 0; i < 30; i++) read_once(src, b, &s, 10);
+    for (uint32_t i = 0; i < PARTITIONS; i++) {
+        const int64_t told = committed(c, i);
+        assert_true(s.ours[i] ? told == (int64_t)s.offsets[i].next : told != 1);
+    }
+
     /* it leaves: what it read is ours to read all the same */
     (void)rd_kafka_consumer_close(foreign);
     rd_kafka_destroy(foreign);
@@ -220,22 +252,6 @@ static void test_a_foreign_member_comes_and_goes_cooperative(void **state)
     come_and_go("cooperative", "cooperative-sticky");
 }
 
-static int64_t committed(const struct conf *c)
-{
-    char why[256];
-    rd_kafka_conf_t *k = rd_kafka_conf_new();
-    (void)rd_kafka_conf_set(k, "bootstrap.servers", rd_kafka_mock_cluster_bootstraps(mock.cluster), why, sizeof why);
-    (void)rd_kafka_conf_set(k, "group.id", "group-lost", why, sizeof why);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, k, why, sizeof why);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, c->ingest_topics, 0);
-    assert_int_equal(rd_kafka_committed(rk, list, 5000), RD_KAFKA_RESP_ERR_NO_ERROR);
-    const int64_t offset = list->elems[0].offset;
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_destroy(rk);
-    return offset;
-}
-
 static void test_lost_partitions_are_not_committed_and_go_on(void **state)
 {
     static struct seen s;
@@ -247,10 +263,15 @@ static void test_lost_partitions_are_not_committed_and_go_on(void **state)
     memset(&s, 0, sizeof s);
     (void)rd_kafka_mock_topic_create(mock.cluster, "lost", PARTITIONS, 1);
     struct conf *c = make_conf("lost", "range");
+    kafka_mock_set(c, "kafka.max.poll.interval.ms", "2500");
     kafka_mock_produce(c, "lost", 0, 200, 0);
     assert_ok(source_batch_new(&b, &e), &e);
     assert_ok(source_open_kafka(&src, c, clock_system(), NULL, 0, &e), &e);
     read_items(src, b, &s, 200);
+    for (int i = 0; i < 30; i++) assert_ok(source_hold(src, 100, &e), &e); /* the learner takes longer than that */
+    for (int i = 0; i < 10; i++) read_once(src, b, &s, 10);
+    source_health(src, &health);
+    assert_true(health.lost == 0 && health.partitions == PARTITIONS && s.left == 0);
     rd_kafka_mock_push_request_errors(mock.cluster, 12 /* Heartbeat */, 1, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
     for (int i = 0; i < 1000 && s.left == 0; i++) read_once(src, b, &s, 10);
     assert_int_equal(s.left, PARTITIONS);
@@ -259,13 +280,13 @@ static void test_lost_partitions_are_not_committed_and_go_on(void **state)
     assert_true(health.lost == PARTITIONS && health.partitions == 0 && health.text[0] != 0);
     source_commit(src, s.offsets, PARTITIONS); /* the learner's next checkpoint: nothing of it is ours to tell */
     settle(src, b, &s, NULL, PARTITIONS);
-    assert_int_equal(committed(c), RD_KAFKA_OFFSET_INVALID);
+    assert_int_equal(committed(c, 0), RD_KAFKA_OFFSET_INVALID);
     kafka_mock_produce(c, "lost", 200, 400, 0);
     read_items(src, b, &s, 400);
     for (int i = 0; i < 400; i++) assert_int_equal(s.items[i], 1);
     source_commit(src, s.offsets, PARTITIONS);
     source_close(src); /* sends what is under way */
-    assert_int_equal(committed(c), s.offsets[0].next);
+    assert_int_equal(committed(c, 0), s.offsets[0].next);
     source_batch_free(b);
     conf_free(c);
 }

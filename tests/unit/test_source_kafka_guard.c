@@ -355,6 +355,28 @@ static void test_new_partitions_are_read_from_their_first_record(void **state)
     conf_free(c);
 }
 
+static enum status open_once(const struct conf *c)
+{
+    struct source *s = NULL;
+    struct err e = {0};
+    const struct source_offset at = {.next = 3, .mark = 9, .records = 3};
+    const enum status st = source_open_kafka(&s, c, clock_system(), &at, 1, &e);
+    if (st == STATUS_OK) source_close(s);
+    return st;
+}
+
+static void test_opening_survives_each_failed_allocation(void **state)
+{
+    long n = 0;
+    (void)state;
+    (void)rd_kafka_mock_topic_create(mock.cluster, "oom", PARTITIONS, 1);
+    struct conf *c = kafka_mock_conf(&mock, "oom");
+    kafka_mock_produce(c, "oom", 0, 20, 0);
+    FAIL_EACH_ALLOCATION(n, open_once(c));
+    assert_true(n >= 4);
+    conf_free(c);
+}
+
 static void test_an_outage_is_told_and_ends_by_itself(void **state)
 {
     struct source_offset at[PARTITIONS] = {{0}};
@@ -403,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_a_topic_cut_below_the_checkpoint_is_loud),
         cmocka_unit_test(test_a_pause_loses_and_doubles_nothing),
         cmocka_unit_test(test_new_partitions_are_read_from_their_first_record),
+        cmocka_unit_test(test_opening_survives_each_failed_allocation),
         cmocka_unit_test(test_an_outage_is_told_and_ends_by_itself),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
