@@ -70,7 +70,7 @@ all_ended() { all_read && [[ $(metric watermark_ms) == "${last[$topic]}" && $(me
 end() { # what is left is read, then an orderly end
     local rc=0
     if [[ $topic != file ]]; then
-        stream_wait 60 "end of $topic" all_ended
+        stream_wait 300 "end of $topic" all_ended
         kill -TERM "$learner"
     fi
     wait "$learner" || rc=$?

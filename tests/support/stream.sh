@@ -5,9 +5,10 @@
 #   stream_redis                Redis on ./redis, again after it was killed: $redis_pid; redis COMMAND...
 #   stream_wait SECONDS WHAT COMMAND...
 #   nap SECONDS                 without a process
-#   fail TEXT                   the end, with the last lines of ./err
+#   fail TEXT                   the end, with the last lines of ./tool.err and ./err
 #
-# Sets source, build, freshet, dir, name.  What is started is ended with the script: pids in `started`.
+# Sets source, build, freshet, dir, name.  What is started is ended with the script: pids in `started`.  STREAM_KEEP=1 keeps
+# the folder.
 # shellcheck shell=bash disable=SC2034  # the caller uses them
 
 source=${FRESHET_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
@@ -19,7 +20,7 @@ started=() folders=()
 skip() { echo "$name: skipped, $*"; exit 77; }
 fail() {
     echo "$name: $*"
-    tail -n 20 "$dir/err" 2>/dev/null
+    tail -n 20 "$dir/tool.err" "$dir/err" 2>/dev/null
     exit 1
 }
 
@@ -32,7 +33,7 @@ stream_end() {
     for folder in "${folders[@]}"; do
         for pid in 1 2 3; do KAFKA_DIR=$folder "$source/deploy/kafka.sh" kill $pid >/dev/null 2>&1 || true; done
     done
-    [[ -z ${dir:-} ]] || rm -rf "$dir"
+    [[ -n ${STREAM_KEEP:-} || -z ${dir:-} ]] || rm -rf "$dir"
 }
 
 stream_begin() { # NAME TOOL...
