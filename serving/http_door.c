@@ -140,11 +140,11 @@ static void turn_away(struct http_door *d, int fd)
                            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
                            "Connection: close\r\nContent-Length: %zu\r\n\r\n%s",
                            sizeof body - 1, body);
+    metric_add(d->o.metric, METRIC_CONNECTIONS_REFUSED, 1);
     (void)!send(fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
     (void)!recv(fd, rest, sizeof rest, MSG_DONTWAIT); /* unread bytes would turn the end into a reset */
     (void)close(fd);
-    metric_add(d->o.metric, METRIC_CONNECTIONS_REFUSED, 1);
     log_limited(LOG_WARN, "connections", "all %zu of serving.max_connections are in use", d->o.most);
 }
 

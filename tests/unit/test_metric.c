@@ -79,6 +79,28 @@ static void test_histogram_bounds_are_inclusive(void **state)
     metric_free(m);
 }
 
+static void test_waits_and_failures_are_counted(void **state)
+{
+    (void)state;
+    struct metric *m = new_metric();
+    struct buf b = {0};
+    metric_hand_wait(m, 0);
+    metric_hand_wait(m, 0.03);
+    metric_hand_wait(m, 0.004);
+    metric_fetch_failure(m, METRIC_FETCH_CHUNK);
+    metric_fetch_failure(m, METRIC_FETCH_CHUNK);
+    const char *s = text_of(m, &b);
+    assert_non_null(strstr(s, "freshet_hand_wait_max_ms 30\n"));
+    assert_non_null(strstr(s, "freshet_hand_wait_seconds_bucket{le=\"0.0005\"} 1\n"));
+    assert_non_null(strstr(s, "freshet_hand_wait_seconds_bucket{le=\"0.005\"} 2\n"));
+    assert_non_null(strstr(s, "freshet_hand_wait_seconds_count 3\n"));
+    assert_non_null(strstr(s, "freshet_fetch_failures_total{reason=\"chunk\"} 2\n"));
+    assert_non_null(strstr(s, "freshet_fetch_failures_total{reason=\"redis\"} 0\n"));
+    assert_string_equal(metric_fetch_name(METRIC_FETCH_PROBE), "probe");
+    buf_fini(&b);
+    metric_free(m);
+}
+
 static void test_freshness_gives_quantiles_of_the_newest(void **state)
 {
     (void)state;
@@ -176,6 +198,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads_lose_no_count),
         cmocka_unit_test(test_histogram_bounds_are_inclusive),
+        cmocka_unit_test(test_waits_and_failures_are_counted),
         cmocka_unit_test(test_freshness_gives_quantiles_of_the_newest),
         cmocka_unit_test(test_text_is_prometheus),
         cmocka_unit_test(test_document_is_current_and_complete),

@@ -10,9 +10,11 @@
 #include <jansson.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ALL "i0,i1,i2,i3,i4,i5,i6,i7,i8,i9"
 #define ALL_JSON "\"i0\",\"i1\",\"i2\",\"i3\",\"i4\",\"i5\",\"i6\",\"i7\",\"i8\",\"i9\""
@@ -333,6 +335,43 @@ static void test_redis_away_degrades_to_what_is_at_hand(void **state)
     assert_true(metric_get(metric, METRIC_DEGRADED) == 3);
 }
 
+/* One hand finds out; the others do not ask until the watch has reached Redis again. */
+static void test_away_is_found_out_once_and_over_with_the_next_look(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    const struct score_answer *a;
+    static const char body[] = "{\"user\":\"u0\",\"items\":[\"i0\",\"i1\"]}";
+    assert_ok(conf_set(w.shop.conf, "redis.timeout_ms", "300", &e), &e);
+    close_score();
+    open_score();
+    assert_ok(score_look(score, &e), &e);
+    score_return(score, ask(body, &a));
+    redis_server_signal(&w.redis, SIGSTOP); /* connects, answers nothing */
+    const int64_t start = clock_system()->mono_us(clock_system());
+    for (int i = 0; i < 20; i++) {
+        struct score_hand *h = ask(body, &a);
+        assert_true(a->degraded);
+        score_return(score, h);
+    }
+    assert_true(clock_system()->mono_us(clock_system()) - start < 1500000); /* one time-out, not twenty */
+    assert_int_equal(score_look(score, &e), STATUS_IO);
+    redis_server_signal(&w.redis, SIGCONT);
+    struct score_hand *h = ask(body, &a);
+    assert_true(a->degraded); /* until the watch has seen it */
+    score_return(score, h);
+    for (int ms = 0; score_look(score, &e) == STATUS_IO && ms < 5000; ms += 10)
+        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
+    for (int ms = 0; ms < 5000; ms += 10) { /* a hand's own back-off is short */
+        h = ask(body, &a);
+        const bool degraded = a->degraded;
+        score_return(score, h);
+        if (!degraded) return;
+        (void)nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    fail_msg("Redis is back and still not asked");
+}
+
 static void test_damaged_record_counts_as_unknown(void **state)
 {
     (void)state;
@@ -490,6 +529,7 @@ int main(void)
         EACH(test_staged_ranking_puts_the_staged_first),
         EACH(test_without_a_version_there_is_no_answer),
         EACH(test_redis_away_degrades_to_what_is_at_hand),
+        EACH(test_away_is_found_out_once_and_over_with_the_next_look),
         EACH(test_damaged_record_counts_as_unknown),
         EACH(test_states_come_from_redis),
         EACH(test_steady_state_allocates_nothing),
