@@ -108,10 +108,11 @@ wait_for 15 "take-over from a stopped owner" grep -q 'take-over .*ready_ms' seco
 stopped_ms=$((($(date +%s%N) - from) / 1000000))
 [ "$(ask get 'fr:{default}:lease' | jq .epoch)" -gt "$epoch" ] || fail "the new owner's epoch is no larger"
 wait_for 30 "third part" caught_up 3000
+in_force() { ask get "fr:{default}:manifest:$(ask get 'fr:{default}:current')" | jq .epoch; }
+wait_for 10 "version of the new owner" eval '[ "$(in_force)" -gt "$epoch" ]'
 kill -CONT $owner
 ended $owner 1 5
 grep -q "pid $second" owner.err || fail "the woken owner does not name pid $second: $(cat owner.err)"
-in_force() { ask get "fr:{default}:manifest:$(ask get 'fr:{default}:current')" | jq .epoch; }
 [ "$(in_force)" -gt "$epoch" ] || fail "the woken owner published"
 owner=$second second=''
 mv second.err owner.err
