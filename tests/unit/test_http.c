@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct serving_world w;
@@ -495,122 +493,6 @@ static void test_broken_requests_and_too_many_connections(void **state)
     expect(200, NULL);
 }
 
-enum { SEATS = 8 };
-
-static void hold(int held[SEATS], const char *text)
-{
-    for (int i = 0; i < SEATS; i++) {
-        held[i] = http_client_connect(http_port(http));
-        assert_int_equal(send(held[i], text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-    }
-    for (int ms = 0; ms < 5000 && metric_get(metric, METRIC_CONNECTIONS) < SEATS; ms += 5)
-        (void)nanosleep(&(struct timespec){0, 5000000}, NULL);
-    assert_true(metric_get(metric, METRIC_CONNECTIONS) == SEATS);
-}
-
-static void let_go(int held[SEATS])
-{
-    for (int i = 0; i < SEATS; i++) (void)close(held[i]);
-    for (int ms = 0; ms < 5000 && metric_get(metric, METRIC_CONNECTIONS) > 0; ms += 5)
-        (void)nanosleep(&(struct timespec){0, 5000000}, NULL);
-    assert_true(metric_get(metric, METRIC_CONNECTIONS) == 0);
-}
-
-static void pause_ms(long ms)
-{
-    (void)nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
-
-/* Half a head: young ones keep their seats and the next client is told so; after a second they make room, one for each who
- * comes.  Half a body keeps its seat. */
-static void test_all_seats_taken_by_clients_that_dawdle(void **state)
-{
-    (void)state;
-    int held[SEATS];
-    look();
-    reopen_http("serving.max_connections=8", NULL);
-    hold(held, "POST /v1/rerank HTTP/1.1\r\nHo");
-    ask("GET", "/v2/health/live", "", NULL);
-    expect(503, "too_many_connections");
-    assert_non_null(strstr(last.head, "Retry-After: 1"));
-    assert_true(metric_get(metric, METRIC_CONNECTIONS_REFUSED) == 1);
-    pause_ms(1100);
-    for (int i = 0; i < 3; i++) {
-        ask("POST", "/v1/rerank", "", "{\"items\":[\"i1\"]}");
-        expect(200, NULL);
-    }
-    assert_true(metric_get(metric, METRIC_CONNECTIONS_ENDED) >= 1);
-    let_go(held);
-    hold(held, "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nContent-Length: 16\r\n\r\n{\"items");
-    pause_ms(1100);
-    ask("GET", "/v2/health/live", "", NULL);
-    expect(503, "too_many_connections");
-    for (int i = 0; i < SEATS; i++) assert_int_equal(send(held[i], "\":[\"i1\"]}", 9, MSG_NOSIGNAL), 9);
-    for (int i = 0; i < SEATS; i++) { /* and gets its answer */
-        char answer[13] = "";
-        assert_int_equal(recv(held[i], answer, 12, MSG_WAITALL), 12);
-        assert_string_equal(answer, "HTTP/1.1 200");
-    }
-    let_go(held);
-    ask("GET", "/v2/health/live", "", NULL);
-    expect(200, NULL);
-}
-
-static void test_huge_heads_are_refused(void **state)
-{
-    (void)state;
-    struct buf b = {0};
-    look();
-    buf_printf(&b, "GET /v2/health/live HTTP/1.1\r\nHost: h\r\n");
-    for (int i = 0; i < 2000; i++) buf_printf(&b, "X-%d: %064d\r\n", i, 0);
-    buf_printf(&b, "\r\n");
-    http_client_free(&last);
-    last = http_client_raw(http_port(http), (const char *)b.p, b.n, 2000);
-    assert_true(last.status == 431 || last.status == 0); /* or a reset, when not all of it was read */
-    buf_fini(&b);
-    ask("POST", "/v1/rerank", "", "{\"items\":[\"i1\"]}");
-    expect(200, NULL);
-}
-
-static void *go_down(void *ms)
-{
-    http_close(http, *(int64_t *)ms);
-    return NULL;
-}
-
-/* While it goes down: not ready, but what comes is answered, and what began is waited for. */
-static void test_going_down_answers_what_is_under_way(void **state)
-{
-    (void)state;
-    int64_t drain_ms = 4000;
-    pthread_t t;
-    char answer[13] = "";
-    static const char head[] = "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nContent-Length: 16\r\n\r\n{\"it",
-                      rest[] = "ems\":[\"i1\"]}";
-    look();
-    const int begun = http_client_connect(http_port(http));
-    assert_int_equal(send(begun, head, sizeof head - 1, MSG_NOSIGNAL), (ssize_t)sizeof head - 1);
-    ask("GET", "/v2/health/ready", "", NULL);
-    expect(200, NULL);
-    const int port = http_port(http);
-    assert_int_equal(pthread_create(&t, NULL, go_down, &drain_ms), 0);
-    pause_ms(100);
-    http_client_free(&last);
-    last = http_client_ask(port, "GET", "/v2/health/ready", "", NULL, 0);
-    expect(503, "draining");
-    http_client_free(&last);
-    last = http_client_ask(port, "POST", "/v1/rerank", "", "{\"items\":[\"i1\"]}", 16);
-    expect(200, NULL);
-    assert_non_null(strcasestr(last.head, "Connection: close"));
-    pause_ms(900); /* nobody comes in any more by now */
-    assert_int_equal(send(begun, rest, sizeof rest - 1, MSG_NOSIGNAL), (ssize_t)sizeof rest - 1);
-    assert_int_equal(recv(begun, answer, 12, MSG_WAITALL), 12);
-    assert_string_equal(answer, "HTTP/1.1 200");
-    (void)close(begun);
-    assert_int_equal(pthread_join(t, NULL), 0);
-    http = NULL;
-}
-
 enum { CLIENTS = 4, EACH = 30 };
 static atomic_int good;
 
@@ -700,9 +582,6 @@ int main(void)
         ONE(test_token_is_asked_for_except_by_health),
         ONE(test_events_go_to_the_intake_or_501),
         ONE(test_broken_requests_and_too_many_connections),
-        ONE(test_all_seats_taken_by_clients_that_dawdle),
-        ONE(test_huge_heads_are_refused),
-        ONE(test_going_down_answers_what_is_under_way),
         ONE(test_many_clients_at_once_then_going_down),
         ONE(test_address_errors_are_told),
         ONE(test_open_survives_each_failing_allocation),
