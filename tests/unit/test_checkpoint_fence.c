@@ -60,6 +60,8 @@ static void be_owner(int in, int out)
         if (checkpoint_write(cp, l, &e) != STATUS_OK) _exit(8);
     }
     if (checkpoint_backup(cp, &e) != STATUS_OK || checkpoint_backup_wait(cp, &e) != STATUS_OK) _exit(7);
+    char path[300];
+    const int weights = open(tmpdir_file(&dir, "weights", path), O_RDONLY | O_DIRECTORY);
     say(out, STATUS_OK, cp);
     while (read(in, &c, 1) == 1) {
         (void)learner_world_feed(&world, l, 200);
@@ -67,6 +69,12 @@ static void be_owner(int in, int out)
         if (c == 'w') say(out, checkpoint_write(cp, l, &e), cp);
         if (c == 'f') say(out, checkpoint_fenced(cp, &e), cp);
         if (c == 'b') say(out, checkpoint_backup(cp, &e), cp);
+        if (c == 'd') { /* woken between two renames into weights/ */
+            const int fd = openat(weights, "newest", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+            if (fd >= 0 && write(fd, "nonsense", 8) == 8) (void)close(fd);
+            (void)unlinkat(weights, "2", 0);
+            say(out, STATUS_OK, cp);
+        }
         if (c == 't') { /* woken inside a commit: straight to the store and the folders */
             struct store_txn *t;
             enum status st = store_begin(&t, checkpoint_store(cp), true, &e);
@@ -155,8 +163,18 @@ static void test_stopped_owner_is_fenced(void **state)
     char pid[40];
     struct stat before, after;
     char path[300];
+    static const char *const all[] = {"lock", "state.mdb", "state.mdb-lock", "weights", "backup"};
+    ino_t old[5];
     stop_owner();
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(stat(tmpdir_file(&dir, all[i], path), &before), 0);
+        old[i] = before.st_ino;
+    }
     struct checkpoint *cp = open_as(true, 4);
+    for (int i = 0; i < 5; i++) { /* everything it can write to is another file by now */
+        assert_int_equal(stat(tmpdir_file(&dir, all[i], path), &after), 0);
+        if (after.st_ino == old[i]) fail_msg("%s is still the old owner's", all[i]);
+    }
     assert_int_equal(checkpoint_version(cp), 2);
     struct learner *l = learner_of(cp);
     (void)learner_world_feed(&world, l, 200);
@@ -167,9 +185,9 @@ static void test_stopped_owner_is_fenced(void **state)
     assert_int_equal(stat(tmpdir_file(&dir, "weights", path), &before), 0);
     assert_int_equal(kill(owner.pid, SIGCONT), 0);
     (void)snprintf(pid, sizeof pid, "process %ld", (long)getpid());
-    for (const char *c = "twwbf"; *c != 0; c++) {
+    for (const char *c = "dtwwbf"; *c != 0; c++) {
         const struct word w = ask(*c);
-        if (*c == 't') continue; /* it may well succeed: in a file that nobody reads any more */
+        if (*c == 't' || *c == 'd') continue; /* it may well succeed: in a file that nobody reads any more */
         assert_int_equal(w.status, STATUS_CONFLICT);
         assert_non_null(strstr(w.text, pid));
         assert_non_null(strstr(w.text, "epoch 4"));
@@ -179,6 +197,7 @@ static void test_stopped_owner_is_fenced(void **state)
     assert_true(before.st_mtim.tv_sec == after.st_mtim.tv_sec && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
     assert_int_not_equal(access(tmpdir_file(&dir, "weights.take", path), F_OK), 0);
     assert_ok(checkpoint_fenced(cp, &e), &e);
+    assert_int_equal(access(tmpdir_file(&dir, "weights/2", path), R_OK), 0);
     learner_free(l);
     checkpoint_close(cp);
     cp = open_as(false, 0); /* whole, and ours alone */
