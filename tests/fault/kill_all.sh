@@ -6,7 +6,7 @@
 # A second scorer survives; what is asked of it all the while never fails.  Events come between the kills.  Afterwards each
 # of them was learnt once, Redis (which lost everything each time) holds the newest version, and both scorers serve it.
 # labels: broker kafka redis fault
-# timeout: 300
+# timeout: 500
 set -euo pipefail
 # shellcheck source=tests/support/stream.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../support/stream.sh"

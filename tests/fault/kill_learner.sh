@@ -10,7 +10,7 @@
 #   one partition:   the whole report: progressive sums, baselines, slices, and the hash of the weights; a tenth of the kills (5 at least)
 #   a log file:      the same of `replay`; as many
 # labels: broker kafka redis fault
-# timeout: 300
+# timeout: 500
 set -euo pipefail
 # shellcheck source=tests/support/stream.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../support/stream.sh"
@@ -66,7 +66,10 @@ start() { # STATE REPORT
 }
 alive() { kill -0 "$learner" 2>/dev/null; }
 all_read() { [[ $(metric events_total) == "${all[$topic]}" ]]; }
-all_ended() { all_read && [[ $(metric watermark_ms) == "${last[$topic]}" && $(metric lag_events) == 0 ]]; } # and that is known
+all_ended() { # and that is known
+    alive || fail "$topic, seed $seed: the learner ended by itself"
+    all_read && [[ $(metric watermark_ms) == "${last[$topic]}" && $(metric lag_events) == 0 ]]
+}
 end() { # what is left is read, then an orderly end
     local rc=0
     if [[ $topic != file ]]; then
@@ -150,14 +153,15 @@ one_round() { # KILLS WANTED
         start "$state" report.json
         ((kills < until)) || break
         moment "$state"
-        if ! alive || { [[ $topic != file ]] && all_read; }; then break; fi
-        kill -KILL "$learner"
+        if { [[ $topic == file ]] && ! alive; } || { [[ $topic != file ]] && all_read; }; then break; fi
+        kill -KILL "$learner" 2>/dev/null || [[ $topic == file ]] || fail "$topic, seed $seed: the learner ended by itself"
         wait "$learner" 2>/dev/null || true
         kills=$((kills + 1))
         [[ ! -s $state/state.mdb ]] || resumed=$((resumed + 1))
     done
     end
     compare
+    echo "kill_learner: $topic: round $round, $kills kills so far" >&2
 }
 shoot() { # TOPIC KILLS
     topic=$1 kills=0 resumed=0 lost=0 doubled=0

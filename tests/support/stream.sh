@@ -19,8 +19,10 @@ started=() folders=()
 
 skip() { echo "$name: skipped, $*"; exit 77; }
 fail() {
-    echo "$name: $*"
-    tail -n 20 "$dir/tool.err" "$dir/err" 2>/dev/null
+    {
+        echo "$name: $*"
+        tail -n 20 "$dir/tool.err" "$dir/err" 2>/dev/null || true
+    } >&"$say_fd" # also out of a command that stream_wait tries
     exit 1
 }
 
@@ -50,7 +52,7 @@ stream_begin() { # NAME TOOL...
     trap stream_end EXIT
     trap 'exit 1' INT TERM
     cd "$dir" || exit 1
-    exec {nap_fd}<> <(:)
+    exec {nap_fd}<> <(:) {say_fd}>&1
 }
 
 nap() { # SECONDS
