@@ -47,7 +47,7 @@ static void test_nothing_is_lost(void **state)
 static void test_what_no_object_can_hold_is_left_out(void **state)
 {
     struct reject_header many[100];
-    char names[100][8];
+    char names[100][16];
     (void)state;
     const struct reject_header odd[] = {{STR("\xff"), STR("1")}, {STR("a\0b"), STR("2")}, {STR("c"), STR("3")}};
     put_and_get(odd, 3, "{\"c\":\"3\"}", 1);
