@@ -162,6 +162,9 @@ static void stop(void)
 static void told_fatal(enum status st, const struct err *e, const char *during)
 {
     if (st != STATUS_IO && st != STATUS_CONFLICT) fail_msg("%s: %s: %s", during, status_name(st), e->text);
+    /* an error must not pass for records that are gone: with ingest.missing set they would be skipped or read twice */
+    if (strstr(e->text, "ingest.missing") != NULL)
+        fail_msg("%s: taken for a topic cut or made anew: %s", during, e->text);
     stream.fatal++;
     (void)snprintf(stream.last_fatal, sizeof stream.last_fatal, "%s", e->text);
     if (strlen(e->text) < 20 ||
