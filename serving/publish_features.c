@@ -158,9 +158,7 @@ enum status publish_upload_batch(struct publish *p, const struct publish_batch *
 {
     struct buf_reader r = buf_reader(b->entries.p, b->entries.n);
     char ttl[24];
-    (void)pthread_mutex_lock(&p->lock);
     (void)snprintf(ttl, sizeof ttl, "%lld", (long long)p->ttl_s);
-    (void)pthread_mutex_unlock(&p->lock);
     while (buf_left(&r) > 0 && !r.bad) TRY(upload_some(p, &r, ttl, e));
     redis_clear(p->redis);
     return STATUS_OK;

@@ -43,16 +43,17 @@ struct publish_seen {
 struct publish {
     /* immutable */
     char model[65];
-    int64_t keep, ttl_s;
     struct clock *clock;
     pthread_t thread;
-    _Atomic int64_t alive_us; /* the learner's last sign of life; 0: none yet */
+    _Atomic int64_t keep, ttl_s; /* live keys */
+    _Atomic int64_t alive_us;    /* the learner's last sign of life; 0: none yet */
 
     /* guarded by lock */
     pthread_mutex_t lock;
     pthread_cond_t wake, idle; /* for the uploader; for publish_flush */
-    bool closing, busy, lost;
-    int64_t deadline_us; /* of closing */
+    bool busy, lost;
+    atomic_bool closing;
+    _Atomic int64_t deadline_us; /* of closing, set before it */
     struct publish_weights_job *waiting;
     struct publish_batch *first, *last, *pool;
     size_t n_batches;

@@ -118,13 +118,20 @@ static enum status note_publishing(struct publish *p, const struct publish_manif
     return publish_fence_end(p, NULL, e);
 }
 
+/* Chunk i is named by nobody yet: it expires until the transaction names it.  One that is put back under a version in force
+ * never does. */
+static bool is_new(const struct publish *p, const struct publish_manifest *m, size_t i)
+{
+    return m->chunks[i].version == m->version && !publish_kept_names(p, NULL, i, m->version);
+}
+
 static enum status add_chunk(struct publish *p, const struct publish_weights_job *j, size_t i, struct err *e)
 {
     char key[KEY_MAX], ttl[24];
     (void)key_chunk(key, p->model, j->manifest.version, (uint32_t)i);
     (void)snprintf(ttl, sizeof ttl, "%zu", STRAY_TTL_S + j->manifest.n_chunks);
     const struct str args[] = {STR("SET"), str_from(key), chunk_bytes(j, i), STR("EX"), str_from(ttl)};
-    return publish_fence_add(p, e, args, sizeof args / sizeof *args);
+    return publish_fence_add(p, e, args, is_new(p, &j->manifest, i) ? 5 : 3);
 }
 
 static enum status write_chunks(struct publish *p, const struct publish_weights_job *j, struct err *e)
@@ -190,7 +197,7 @@ static enum status add_persist(struct publish *p, const struct publish_manifest 
     char key[KEY_MAX];
     *n = 0;
     for (size_t i = 0; i < m->n_chunks; i++) {
-        if (m->chunks[i].version != m->version) continue;
+        if (!is_new(p, m, i)) continue;
         (void)key_chunk(key, p->model, m->version, (uint32_t)i);
         TRY(publish_fence_add(p, e, REDIS_ARGS(STR("PERSIST"), str_from(key))));
         ++*n;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,8 +13,10 @@ static pid_t start_child(void)
 {
     const pid_t pid = fork();
     assert_true(pid >= 0);
-    if (pid == 0)
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;) (void)pause();
+    }
     return pid;
 }
 
@@ -50,6 +53,7 @@ static pid_t fork_holder(struct publish_holder *h)
     assert_true(pid >= 0);
     if (pid == 0) {
         struct publish_holder me;
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         publish_holder_self(&me);
         if (write(ends[1], &me, sizeof me) != (ssize_t)sizeof me) _exit(1);
         for (;;) (void)pause();

@@ -65,9 +65,11 @@ static void test_version_waits_while_features_go_on(void **state)
     struct publish_state s;
     struct err e = {0};
     publishing_put(p, 1, "abcde");
+    (void)ask("CONFIG RESETSTAT");
     limit(used_bytes() + (2 << 20));
     publishing_hand(p, 2, "vwxyz"); /* four new MiB */
     wait_full(p, &s);
+    assert_null(strstr(ask("INFO errorstats"), "OOM")); /* seen before anything was written */
     assert_non_null(strstr(s.error.text, "raise maxmemory"));
     assert_non_null(strstr(s.error.text, "version 1 stays in force"));
     assert_int_equal(s.lease, PUBLISH_LEASE_HELD);
