@@ -1,6 +1,7 @@
 /* parse_json.c - jansson on an arena, and the readers of single fields. */
 #include "ingest/parse_json.h"
 #include "base/clock.h"
+#include "base/jsonroom.h"
 #include "base/mem.h"
 #include "ingest/parse_text.h"
 #include <math.h>
@@ -8,6 +9,8 @@
 #include <string.h>
 
 #define SCRATCH_BLOCK 65536
+#define SCRATCH_KEPT 1048576    /* one that grew beyond is given back */
+#define DOCUMENT_BYTES 33554432 /* that a message's values may take: 1,000 items of 100 attributes do */
 
 struct parse_json {
     struct arena scratch;
@@ -70,8 +73,13 @@ enum status parse_json_load(struct parse_json *p, struct str text, json_t **root
     json_error_t error;
     json_malloc_t take_now;
     json_free_t give_now;
+    if (jsonroom_over(text, DOCUMENT_BYTES)) {
+        (void)reject_set(r, REJECT_TOO_MANY_VALUES, "its %zu bytes hold more values than an event can have", text.n);
+        return STATUS_INVALID;
+    }
     json_get_alloc_funcs(&take_now, &give_now);
     if (take_now != json_take || give_now != json_give) hooks_set(); /* another part of the process had set its own */
+    if (arena_bytes(&p->scratch) > SCRATCH_KEPT) arena_fini(&p->scratch);
     arena_reset(&p->scratch);
     scratch_now = &p->scratch;
     scratch_oom = false;
@@ -194,7 +202,8 @@ bool parse_json_attrs(struct parse_context *x, const json_t *object, bool (*skip
     json_t *o = (json_t *)(uintptr_t)object; /* jansson's iterators are not const; nothing is written */
     uint32_t n = 0;
     *n_attrs = 0;
-    *attrs = arena_alloc(x->arena, json_object_size(o), sizeof **attrs);
+    const size_t most = json_object_size(o) < EVENT_ATTRS_MAX ? json_object_size(o) : EVENT_ATTRS_MAX;
+    *attrs = arena_alloc(x->arena, most, sizeof **attrs);
     x->oom = x->oom || *attrs == NULL;
     if (*attrs == NULL) return false;
     for (void *at = json_object_iter(o); at != NULL; at = json_object_iter_next(o, at)) {

@@ -22,6 +22,7 @@
     X(DUPLICATE_KEY, "duplicate_key", "an object names a key twice")                                                   \
     X(NOT_OBJECT, "not_object", "JSON, but not an object")                                                             \
     X(TOO_DEEP, "too_deep", "nested deeper than an event can be")                                                      \
+    X(TOO_MANY_VALUES, "too_many_values", "more values than an event can have, by the memory they take")               \
     X(MISSING_TYPE, "missing_type", "no event type")                                                                   \
     X(BAD_TYPE, "bad_type", "the event type is not a text")                                                            \
     X(UNKNOWN_TYPE, "unknown_type", "an event type that the configuration does not declare")                           \

@@ -9,7 +9,7 @@
 #include "base/hash.h"
 #include <stdint.h>
 
-#define REPORT_REJECTS_MAX 64
+#define REPORT_REJECTS_MAX 72
 #define REPORT_PARTS_MAX 16
 
 struct report_figures { /* NaN where undefined; written as null */

@@ -91,6 +91,7 @@ enum status score_infer_parse(struct score_request *q, struct str body, const st
     json_decref(q->document);
     *q = (struct score_request){.arena = arena, .time_ms = INT64_MIN};
     arena_reset(&q->arena);
+    TRY(score_request_room(body, e));
     json_t *o = json_loadb(body.p ? body.p : "", body.n, JSON_REJECT_DUPLICATES, &why);
     q->document = o;
     if (o == NULL) return ERR_SET(e, STATUS_INVALID, "the body is not JSON: %.120s (byte %d)", why.text, why.position);

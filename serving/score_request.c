@@ -2,12 +2,14 @@
 #include "serving/score_request.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/jsonroom.h"
 #include "featurize/describe.h"
 #include "schemas/conf_live.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 
+#define DOCUMENT_BYTES ((size_t)128 << 20)    /* that a body's values may take: 10,000 items of 60 attributes do */
 #define TIME_LEAST_MS INT64_C(100000000000)   /* a smaller number can only be seconds */
 #define TIME_MOST_MS INT64_C(253402300799999) /* the end of the year 9999 */
 
@@ -261,6 +263,13 @@ static void forget(struct score_request *q)
     arena_reset(&q->arena);
 }
 
+enum status score_request_room(struct str body, struct err *e)
+{
+    if (!jsonroom_over(body, DOCUMENT_BYTES)) return STATUS_OK;
+    return ERR_SET(e, STATUS_FULL, "the body's %zu bytes hold more values than a request may; send it in parts",
+                   body.n);
+}
+
 enum status score_request_parse(struct score_request *q, struct str body, const struct conf *c, struct err *e)
 {
     struct parsing p = {q, c, e};
@@ -268,6 +277,7 @@ enum status score_request_parse(struct score_request *q, struct str body, const 
     const char *name;
     json_t *v;
     forget(q);
+    TRY(score_request_room(body, e));
     json_t *o = json_loadb(body.p ? body.p : "", body.n, JSON_REJECT_DUPLICATES, &why);
     q->document = o;
     if (o == NULL) return ERR_SET(e, STATUS_INVALID, "the body is not JSON: %.120s (byte %d)", why.text, why.position);

@@ -42,5 +42,7 @@ struct score_request {
 /* Into a zeroed struct or one that was parsed before.  INVALID: bad; FULL: more items or history than allowed; OOM. */
 enum status score_request_parse(struct score_request *q, struct str body, const struct conf *c,
                                 struct err *e) MUST_CHECK;
+/* FULL: the body may hold more values than memory is meant for.  The first step of every form of a request. */
+enum status score_request_room(struct str body, struct err *e) MUST_CHECK;
 void score_request_fini(struct score_request *q);
 #endif
