@@ -36,7 +36,11 @@ static enum status check(const char *path, const struct safetensors_tensor *cons
 static json_t *describe(const struct safetensors_tensor *t, size_t at)
 {
     json_t *shape = json_array();
-    for (size_t d = 0; d < t->rank; d++) json_array_append_new(shape, json_integer((json_int_t)t->shape[d]));
+    for (size_t d = 0; d < t->rank; d++) {
+        if (json_array_append_new(shape, json_integer((json_int_t)t->shape[d])) == 0) continue;
+        json_decref(shape); /* no memory: a shorter shape would be a wrong one */
+        return NULL;
+    }
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", safetensors_type_name(t->type), "shape", shape, "data_offsets",
                      (json_int_t)at, (json_int_t)(at + t->bytes));
 }

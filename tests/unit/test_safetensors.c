@@ -3,6 +3,7 @@
 #include "model/safetensors.h"
 #include "tests/support/check.h"
 #include "tests/support/files.h"
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,6 +266,32 @@ static enum status read_one(const char *path)
     return st;
 }
 
+static void *json_take(size_t n)
+{
+    return mem_realloc(NULL, n, 1);
+}
+
+/* A shape that lacked a number for want of memory was written as it was, with status OK. */
+static void test_no_memory_for_the_header_is_said(void **state)
+{
+    (void)state;
+    static const float x[2] = {1, 2};
+    const struct safetensors_tensor t = {
+        .name = "a", .type = SAFETENSORS_F32, .rank = 1, .shape = {2}, .data = (const unsigned char *)x, .bytes = 8};
+    struct safetensors *s;
+    struct err e = {0};
+    char path[300];
+    long met;
+    tmpdir_file(&dir, "m.safetensors", path);
+    json_set_alloc_funcs(json_take, mem_free);
+    FAIL_EACH_ALLOCATION(met, safetensors_write(path, &t, 1, NULL));
+    json_set_alloc_funcs(malloc, free);
+    assert_true(met > 20);
+    assert_ok(safetensors_open(&s, path, &e), &e);
+    assert_int_equal(safetensors_at(s, 0)->shape[0], 2);
+    safetensors_close(s);
+}
+
 static void test_each_failing_allocation_is_survived(void **state)
 {
     (void)state;
@@ -289,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_values_are_converted_exactly),
         cmocka_unit_test(test_writes_as_the_reference_implementation),
         cmocka_unit_test(test_refuses_to_write_nonsense),
+        cmocka_unit_test(test_no_memory_for_the_header_is_said),
         cmocka_unit_test(test_each_failing_allocation_is_survived),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
