@@ -20,7 +20,7 @@ run_one() { # seconds, program
     options=$(sed -n '1,30s/^ \* fuzz: //p' "$source/tests/fuzz/$2.c" | sed "s|-dict=|-dict=$source/tests/fuzz/dict/|")
     rc=0
     # shellcheck disable=SC2086  # a list of options
-    "$build/tests/fuzz/$2" -max_total_time="$1" -timeout=5 -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=16384 \
+    "$build/tests/fuzz/$2" -max_total_time="$1" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=16384 \
         -print_final_stats=1 -verbosity=1 -artifact_prefix="$build/findings/$name-" $options \
         "$work" "$source/tests/fuzz/corpus/$name" >"$work.log" 2>&1 || rc=$?
     if [ $rc -ne 0 ]; then
