@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define MAP_LEAST_BYTES ((size_t)16 << 20)
-enum { PROBE_BYTES = 1 << 16 };
+enum { PROBE_BYTES = 1 << 16, LOCK_FILE_BYTES = 8192 /* of 126 readers, as LMDB has it */ };
 
 struct store {
     MDB_env *env;
@@ -71,6 +71,12 @@ static enum status mdb_failed(struct err *e, const struct store *s, const char *
         return ERR_SET(e, STATUS_CORRUPT,
                        "store %s: %s: state.mdb is damaged or not ours (%s); restore it from backup/", dir, what,
                        mdb_strerror(rc));
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return ERR_SET(e, STATUS_IO,
+                       "store %s: %s: %s; who runs this must own the folder and may read and write its files", dir,
+                       what, mdb_strerror(rc));
     case MDB_TXN_FULL:
         return ERR_SET(e, STATUS_INVALID, "store %s: %s: too much changed in one transaction; commit more often", dir,
                        what);
@@ -90,6 +96,21 @@ static size_t first_map_bytes(const char *path)
     return bytes;
 }
 
+/* LMDB maps its lock file, and writing to a page of it that a full disk has no room for ends the process (SIGBUS): what LMDB
+ * makes of it is reserved before.  A reader that may not write there leaves it to LMDB. */
+static enum status reserve_lock_file(const struct store *s, struct err *e)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/state.mdb-lock", s->dir);
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return s->read_only ? STATUS_OK : mdb_failed(e, s, "open state.mdb-lock", errno);
+    int rc;
+    do rc = fallocate(fd, 0, 0, LOCK_FILE_BYTES) == 0 ? 0 : errno;
+    while (rc == EINTR);
+    (void)close(fd);
+    return rc == 0 || rc == EOPNOTSUPP ? STATUS_OK : mdb_failed(e, s, "open state.mdb-lock", rc);
+}
+
 static enum status env_open(struct store *s, struct err *e)
 {
     char path[PATH_MAX];
@@ -99,6 +120,7 @@ static enum status env_open(struct store *s, struct err *e)
         const enum status st = errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO;
         return ERR_SET(e, st, "store %s: state.mdb: %s; check state.dir", s->dir, strerror(errno));
     }
+    TRY(reserve_lock_file(s, e));
     int rc = mdb_env_create(&s->env);
     if (rc != 0) return mdb_failed(e, s, "create", rc);
     rc = mdb_env_set_mapsize(s->env, first_map_bytes(path));

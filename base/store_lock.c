@@ -38,7 +38,8 @@ static enum status write_owner(const struct store_lock *l, int fd, const char *s
     if (gethostname(host, sizeof host - 1) != 0 || host[0] == 0) memcpy(host, "?", 2);
     const int n =
         snprintf(text, sizeof text, "%ld %s %llu %s\n", (long)getpid(), host, (unsigned long long)l->epoch, state);
-    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) == n) return STATUS_OK;
+    /* written over what is there: on a full disk the owner before stays readable */
+    if (pwrite(fd, text, (size_t)n, 0) == n && ftruncate(fd, n) == 0) return STATUS_OK;
     return file_failed(e, l->dir, "be marked as ours (its lock file)", errno);
 }
 
@@ -97,6 +98,11 @@ static enum status try_once(struct store_lock *l, const char *path, bool take_ov
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) {
         if (errno == ENOENT) return ERR_SET(e, STATUS_NOT_FOUND, "store %s: no such folder", l->dir);
+        if (errno == EACCES || errno == EPERM || errno == EROFS)
+            return ERR_SET(e, STATUS_IO,
+                           "store %s: its lock file can't be written: %s; who runs this must own the folder and may "
+                           "read and write its files",
+                           l->dir, strerror(errno));
         return file_failed(e, path, "be opened", errno);
     }
     enum status st = STATUS_OK;

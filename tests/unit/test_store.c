@@ -4,14 +4,17 @@
  * timeout: 60
  */
 #include "base/store.h"
+#include "base/store_lock.h"
 #include "tests/support/check.h"
 #include "tests/support/tmpdir.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -392,6 +395,49 @@ static void test_open_and_begin_survive_each_oom(void **state)
     store_close(s);
 }
 
+/* A page of it that a full disk has no room for would end the process. */
+static void test_lock_file_of_the_library_has_its_room(void **state)
+{
+    (void)state;
+    struct stat info;
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/state.mdb-lock", dir.path);
+    struct store *s = open_store(false);
+    assert_int_equal(stat(path, &info), 0);
+    assert_true(info.st_size >= 8192);
+    assert_true((int64_t)info.st_blocks * 512 >= info.st_size);
+    store_close(s);
+}
+
+/* Who owned the folder, and whether a take-over was cut off, is not lost to a full disk. */
+static void test_full_disk_keeps_the_owner_before(void **state)
+{
+    (void)state;
+    struct store_lock l;
+    struct rlimit before, none;
+    char path[PATH_MAX], was[64] = "", is[64] = "";
+    (void)snprintf(path, sizeof path, "%s/lock", dir.path);
+    assert_ok(store_lock_take(&l, dir.path, false, 7, &e), &e);
+    store_lock_release(&l);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(was, sizeof was, f));
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    const enum status st = store_lock_take(&l, dir.path, false, 8, &e);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(st, STATUS_FULL);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(is, sizeof is, f));
+    assert_int_equal(fclose(f), 0);
+    assert_string_equal(is, was);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 int main(void)
 {
@@ -404,6 +450,8 @@ int main(void)
         TEST(test_map_grows_when_run_again),
         TEST(test_full_transaction_stays_again),
         TEST(test_full_disk_is_full_and_keeps_the_old),
+        TEST(test_lock_file_of_the_library_has_its_room),
+        TEST(test_full_disk_keeps_the_owner_before),
         TEST(test_changed_byte_reads_corrupt),
         TEST(test_foreign_file_is_corrupt),
         TEST(test_read_only_needs_a_store_and_never_writes),
