@@ -96,11 +96,20 @@ static enum status verify(struct checkpoint *cp, struct checkpoint_verdict *v, s
     return STATUS_OK;
 }
 
+static enum status open_folder(struct checkpoint *cp, struct err *e)
+{
+    struct err why = {0};
+    const enum status st = file_open_dir(&cp->dir_fd, AT_FDCWD, cp->dir, true, &why);
+    if (st == STATUS_OK) return st;
+    return ERR_SET(e, st, "state.dir: %s; it must be a folder, or a new name in one, that who runs this may write to",
+                   why.text);
+}
+
 /* Takes the folder: lock, fence, verification; afterwards its sub-folders are open and its store may be. */
 static enum status take_folder(struct checkpoint *cp, struct checkpoint_options o, struct checkpoint_verdict *v,
                                struct err *e)
 {
-    TRY(file_open_dir(&cp->dir_fd, AT_FDCWD, cp->dir, true, e));
+    TRY(open_folder(cp, e));
     TRY(store_lock_take(&cp->lock, cp->dir, o.take_over, o.epoch, e));
     TRY(checkpoint_fence(cp, e));
     TRY(verify(cp, v, e));

@@ -192,13 +192,18 @@ enum status checkpoint_recover(struct checkpoint *cp, const struct err *why, str
 {
     uint64_t version = 0;
     char aside[NAME_ROOM];
+    struct err fault = {0};
     struct checkpoint_recovery *r = &cp->recovery;
     TRY(choose(cp, why, &version, e));
     const uint64_t lost = newest_known(cp->dir_fd);
     const uint64_t floor = lost >= version && lost > 0 ? lost : version + UNKNOWN_STEP;
-    TRY(build(cp, version, floor, e));
     checkpoint_aside_name(aside);
-    TRY(exchange(cp, aside, e));
+    enum status st = build(cp, version, floor, &fault);
+    if (st == STATUS_OK) st = exchange(cp, aside, &fault);
+    if (st == STATUS_FULL) file_remove(cp->dir_fd, restore_name); /* its bytes may be what others lack */
+    if (st != STATUS_OK)
+        return ERR_SET(e, st, "state folder %.120s is damaged (%.120s), and backup/%llu can't take its place yet: %s",
+                       cp->dir, why->text, (unsigned long long)version, fault.text);
     drop_old_asides(cp);
     r->recovered = true;
     r->version = version;

@@ -14,6 +14,7 @@
 enum {
     NAP_MS = 20,
     SAY_US = 30000000,   /* a standby says once in a while for whom it waits */
+    FULL_US = 2000000,   /* from try to try while there is no room for the folder's first files */
     LET_GO_US = 1000000, /* an owner that ends in order gives its folder back within this time after the lease */
     ANSWER_MS = 1000,    /* on top of redis.timeout_ms: for the uploader's next turn */
 };
@@ -71,6 +72,16 @@ static void say_waiting(struct job *j, const char *text)
     j->say_us = now + SAY_US;
 }
 
+/* No room to open the folder: nothing is lost by waiting, and a supervisor would give up starting again and again. */
+static void say_full(struct job *j, const char *text)
+{
+    const int64_t now = now_us(j);
+    job_notify("STATUS=paused: disk full: %.300s\nEXTEND_TIMEOUT_USEC=%d", text, SAY_US);
+    if (now < j->say_us) return;
+    log_error("paused", "state=%s reason=\"%s\" next=\"goes on by itself when there is room\"", j->state_dir, text);
+    j->say_us = now + SAY_US;
+}
+
 /* The folder is held by the owner that lost the lease to us (stopped, or hung), not by another model's learner. */
 static bool may_take_over(struct job *j, const struct publish_state *s, int64_t since_us)
 {
@@ -116,6 +127,13 @@ static enum status try_both(struct job *j, int64_t *since_us, struct err *e)
     return st == STATUS_CONFLICT && j->options->standby ? STATUS_AGAIN : st;
 }
 
+/* The folder is tried less often than the lease. */
+static int64_t next_try_us(bool full, int64_t since_us)
+{
+    if (full) return FULL_US;
+    return since_us > 0 ? 200000 : NAP_MS * 1000;
+}
+
 enum status job_lease_take(struct job *j, struct err *e)
 {
     struct err why = {0};
@@ -125,14 +143,20 @@ enum status job_lease_take(struct job *j, struct err *e)
     while (!atomic_load(&job_stopping)) {
         if (now_us(j) >= next_us) {
             st = try_both(j, &since_us, &why);
-            if (st != STATUS_AGAIN) break;
-            next_us = now_us(j) + (since_us > 0 ? 200000 : NAP_MS * 1000); /* the folder is tried less often */
-            j->waited = true;
-            say_waiting(j, why.text);
+            const bool full = st == STATUS_FULL && !j->options->replay;
+            if (st != STATUS_AGAIN && !full) break;
+            next_us = now_us(j) + next_try_us(full, since_us);
+            if (full) {
+                say_full(j, why.text);
+            } else {
+                j->waited = true;
+                say_waiting(j, why.text);
+            }
         }
         nap();
     }
-    if (st == STATUS_AGAIN) return STATUS_END; /* told to stop before it was its turn */
+    if (st == STATUS_AGAIN || (st == STATUS_FULL && !j->options->replay))
+        return STATUS_END; /* told to stop before it was its turn */
     if (st != STATUS_OK) {
         if (e != NULL) *e = why;
         return st;

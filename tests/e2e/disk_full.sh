@@ -2,7 +2,7 @@
 # disk_full.sh - a full disk pauses learning, says so everywhere, loses nothing, and learning goes on when there is room.
 #
 # State folder and dead letters lie on a real file system of 24 MiB, which is filled to the brim again and again while the job
-# reads one partition of librdkafka's mock; the end is the weights of a replay that had room.
+# starts and reads one partition of librdkafka's mock; the end is the weights of a replay that had room.
 # labels: kafka redis
 # timeout: 120
 set -eu
@@ -76,6 +76,29 @@ taken() {
     events=$(metric events_total) rejected=$(metric rejected_total)
     [ $((${events:-0} + ${rejected:-0})) -ge "$1" ] && [ "$(state)" = learning ]
 }
+
+# --- full at the very start: it waits for room, whatever the first file is that finds none
+for room in 0 4096 8192; do
+    fill
+    truncate -s -$room small/filler
+    run
+    if [ $room -lt 8192 ]; then
+        wait_for 20 "word of the full disk" grep -q 'error paused state=.*next="goes on by itself' err
+        grep -q 'STATUS=paused: disk full' told || fail "systemd was not told at the start"
+        sleep 0.3
+        kill -0 $job || fail "it ended on a full disk at its start"
+    fi
+    rm small/filler
+    wait_for 20 "start once there is room" eval '[ "$(state)" = learning ]'
+    rc=0
+    kill -TERM $job
+    wait $job || rc=$?
+    job=
+    [ $rc -eq 0 ] || fail "exit $rc after room was made at the start"
+    rm -rf small/state small/dead.jsonl
+    ask flushall >tried
+done
+: >told
 
 run
 produce 1,1000
