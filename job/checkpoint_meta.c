@@ -1,8 +1,11 @@
 /* checkpoint_meta.c - see checkpoint_meta.h. */
 #include "job/checkpoint_meta.h"
+#include "base/child.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { PATH_ROOM = 700, TRY_MS = 60000 };
 
 static enum status read_version(struct checkpoint_meta *m, struct store_txn *t, const char *dir, struct err *e)
 {
@@ -23,7 +26,7 @@ static enum status read_version(struct checkpoint_meta *m, struct store_txn *t, 
     return buf_status(&m->meaning, e);
 }
 
-enum status checkpoint_meta_open(struct checkpoint_meta *out, const char *dir, struct err *e)
+static enum status open_it(struct checkpoint_meta *out, const char *dir, struct err *e)
 {
     enum status st;
     struct store_txn *t = NULL;
@@ -38,6 +41,39 @@ out:
     store_abort(t);
     checkpoint_meta_close(&m);
     return st;
+}
+
+static enum status pass_over(void *user, struct str key, struct str value, struct err *e)
+{
+    (void)user, (void)key, (void)value, (void)e;
+    return STATUS_OK;
+}
+
+/* In a child: every page that is read afterwards. */
+static enum status try_it(void *dir, void *answer, struct err *e)
+{
+    struct checkpoint_meta m;
+    struct store_txn *t = NULL;
+    (void)answer;
+    TRY(open_it(&m, dir, e));
+    enum status st = store_begin(&t, m.store, false, e);
+    if (st == STATUS_OK) st = store_each(t, STORE_META, pass_over, NULL, e);
+    store_abort(t);
+    checkpoint_meta_close(&m);
+    return st;
+}
+
+enum status checkpoint_meta_open(struct checkpoint_meta *out, const char *dir, struct err *e)
+{
+    char path[PATH_ROOM], none[1];
+    struct err why = {0};
+    *out = (struct checkpoint_meta){0};
+    if ((size_t)snprintf(path, sizeof path, "%s", dir) >= sizeof path)
+        return ERR_SET(e, STATUS_INVALID, "state folder: path of %zu bytes is too long", strlen(dir));
+    const enum status st = child_run(try_it, path, none, 0, TRY_MS, -1, &why);
+    if (st == STATUS_CORRUPT) return ERR_SET(e, st, "state folder %s is damaged: %s", dir, why.text);
+    if (st != STATUS_OK) return ERR_SET(e, st, "%s", why.text);
+    return open_it(out, dir, e);
 }
 
 void checkpoint_meta_close(struct checkpoint_meta *m)

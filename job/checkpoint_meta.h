@@ -21,7 +21,8 @@ struct checkpoint_version { /* what a version had learnt */
     uint64_t examples, slates, steps;
     int64_t watermark_ms; /* INT64_MIN: before the first event */
 };
-/* NOT_FOUND: no state folder there; CORRUPT, UNSUPPORTED (built without LMDB), OOM, IO as store_open. */
+/* Tried in a child first: nothing is verified here, and LMDB ends a process that reads some kinds of damage.
+ * NOT_FOUND: no state folder there; CORRUPT, UNSUPPORTED (built without LMDB), OOM, IO as store_open. */
 enum status checkpoint_meta_open(struct checkpoint_meta *out, const char *dir, struct err *e) MUST_CHECK;
 void checkpoint_meta_close(struct checkpoint_meta *m); /* zeroed is fine */
 /* NOT_FOUND: nothing is recorded of that version. */

@@ -70,6 +70,22 @@ static void test_what_a_folder_says(void **state)
     tmpdir_remove(&d);
 }
 
+/* Reading it kills: whoever looks into it lives on. */
+static void test_folder_that_was_cut_off_is_corrupt(void **state)
+{
+    (void)state;
+    const struct tmpdir d = tmpdir_make("meta");
+    char path[300];
+    struct checkpoint_meta m;
+    struct err e = {0};
+    write_folder(d.path, sha);
+    assert_int_equal(truncate(tmpdir_file(&d, "state.mdb", path), 8192), 0);
+    assert_int_equal(checkpoint_meta_open(&m, d.path, &e), STATUS_CORRUPT);
+    assert_non_null(strstr(e.text, "is damaged"));
+    checkpoint_meta_close(&m);
+    tmpdir_remove(&d);
+}
+
 static void test_folders_without_a_version(void **state)
 {
     (void)state;
@@ -156,11 +172,9 @@ static void test_open_survives_each_failing_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_a_folder_says),
-        cmocka_unit_test(test_folders_without_a_version),
-        cmocka_unit_test(test_a_damaged_record_is_corrupt),
-        cmocka_unit_test(test_reading_beside_a_writer),
-        cmocka_unit_test(test_open_survives_each_failing_allocation),
+        cmocka_unit_test(test_what_a_folder_says),        cmocka_unit_test(test_folder_that_was_cut_off_is_corrupt),
+        cmocka_unit_test(test_folders_without_a_version), cmocka_unit_test(test_a_damaged_record_is_corrupt),
+        cmocka_unit_test(test_reading_beside_a_writer),   cmocka_unit_test(test_open_survives_each_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
