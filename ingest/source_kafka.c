@@ -143,6 +143,15 @@ static void topic_gone(struct source_kafka *s, const rd_kafka_message_t *m)
         if (strcmp(s->topics[s->parts[i].topic].name, name) == 0) s->parts[i].doubtful = true;
 }
 
+/* What its own sentence leaves open. */
+static const char *hint(rd_kafka_resp_err_t code)
+{
+    if (code == RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL)
+        return "; another member has another kafka.partition.assignment.strategy: stop it, or set its strategy or "
+               "another kafka.group.id";
+    return "";
+}
+
 /* Faults that pass are logged and waited out; those that don't stop the source. */
 static enum status take_fault(struct source_kafka *s, const rd_kafka_message_t *m, struct err *e)
 {
@@ -163,11 +172,11 @@ static enum status take_fault(struct source_kafka *s, const rd_kafka_message_t *
         break;
     default: break;
     }
-    source_kafka_trouble(s, "%s%s%s", m->rkt != NULL ? rd_kafka_topic_name(m->rkt) : "", m->rkt != NULL ? ": " : "",
-                         rd_kafka_message_errstr(m));
-    log_limited(LOG_WARN, "kafka.read", "topic=%s code=%s reason=\"%s\"",
+    source_kafka_trouble(s, "%s%s%s%s", m->rkt != NULL ? rd_kafka_topic_name(m->rkt) : "", m->rkt != NULL ? ": " : "",
+                         rd_kafka_message_errstr(m), hint(m->err));
+    log_limited(LOG_WARN, "kafka.read", "topic=%s code=%s reason=\"%s%s\"",
                 m->rkt != NULL ? rd_kafka_topic_name(m->rkt) : "", rd_kafka_err2name(m->err),
-                rd_kafka_message_errstr(m));
+                rd_kafka_message_errstr(m), hint(m->err));
     return STATUS_OK;
 }
 

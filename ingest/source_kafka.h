@@ -69,7 +69,7 @@ struct source_kafka {
     /* rebalancing: librdkafka waits for our (un)assign; change says for which, over the partitions of `list` */
     enum source_kafka_change change;
     struct rd_kafka_topic_partition_list_s *list;
-    bool lost, closing, joined_once;
+    bool lost, closing, joined_once, rejoined;
     int64_t change_us, retry_us, give_ms;
     uint64_t barrier, waits_for; /* last one given out; the one that `change` waits for, 0 not given out yet */
     atomic_uint_fast64_t released;

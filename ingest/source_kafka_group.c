@@ -164,6 +164,36 @@ static void take_over(struct source_kafka *s, const rd_kafka_topic_partition_lis
     s->joined_once = true;
 }
 
+static enum status subscribe(struct source_kafka *s, struct err *e)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)s->n_topics);
+    if (list == NULL) return no_memory(s, e);
+    for (uint32_t i = 0; i < s->n_topics; i++)
+        rd_kafka_topic_partition_list_add(list, s->topics[i].name, RD_KAFKA_PARTITION_UA);
+    const rd_kafka_resp_err_t rc = rd_kafka_subscribe(s->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
+    return ERR_SET(e, STATUS_IO, "kafka: %s can't be subscribed to: %s", s->conf->ingest_topics, rd_kafka_err2str(rc));
+}
+
+/* A static member that comes back is given what it had, whatever topics and partitions there are by now: the group shares
+ * out anew only when asked by a member that it knows.  So the first assignment is looked at, and asked for again, once,
+ * when it is not all of our partitions and nothing else. */
+static enum status ask_again(struct source_kafka *s, const rd_kafka_topic_partition_list_t *list, struct err *e)
+{
+    const char *id = source_kafka_get(s->conf, "group.instance.id");
+    bool all = true;
+    if (s->rejoined || (id != NULL && id[0] == 0)) return STATUS_OK;
+    s->rejoined = true;
+    for (int i = 0; i < list->cnt; i++) all = all && part_of(s, &list->elems[i]) != NULL;
+    for (size_t i = 0; i < s->n_parts; i++) all = all && s->parts[i].owned;
+    if (all) return STATUS_OK;
+    log_info("kafka.group", "asks_again=\"assigned %d of %zu partitions, as before the restart perhaps\"", list->cnt,
+             s->n_parts);
+    (void)rd_kafka_unsubscribe(s->rk);
+    return subscribe(s, e);
+}
+
 /* AGAIN: the brokers don't say where; tried again. */
 static enum status finish_taking(struct source_kafka *s, struct err *e)
 {
@@ -174,8 +204,12 @@ static enum status finish_taking(struct source_kafka *s, struct err *e)
     take_over(s, s->list);
     s->paused = false;
     log_info("kafka.group", "joined=%d protocol=%s", s->list->cnt, others ? "cooperative" : "eager");
+    rd_kafka_topic_partition_list_t *list = s->list;
+    s->list = NULL;
     end_change(s);
-    return STATUS_OK;
+    const enum status st = ask_again(s, list, e);
+    rd_kafka_topic_partition_list_destroy(list);
+    return st;
 }
 
 /* ---- what librdkafka asks ---- */
@@ -326,18 +360,6 @@ enum status source_kafka_unhold(struct source_kafka *s, struct err *e)
 }
 
 /* ---- beginning and end ---- */
-
-static enum status subscribe(struct source_kafka *s, struct err *e)
-{
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)s->n_topics);
-    if (list == NULL) return no_memory(s, e);
-    for (uint32_t i = 0; i < s->n_topics; i++)
-        rd_kafka_topic_partition_list_add(list, s->topics[i].name, RD_KAFKA_PARTITION_UA);
-    const rd_kafka_resp_err_t rc = rd_kafka_subscribe(s->rk, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
-    return ERR_SET(e, STATUS_IO, "kafka: %s can't be subscribed to: %s", s->conf->ingest_topics, rd_kafka_err2str(rc));
-}
 
 enum status source_kafka_join(struct source_kafka *s, struct err *e)
 {

@@ -130,7 +130,7 @@ static void trouble(struct job *j, char out[400])
     out[0] = '\0';
     if (j->paused_us > 0)
         (void)snprintf(out, 400, "%s", j->pause_why.text);
-    else if (!h.up || h.gap_alarms > 0)
+    else if (!h.up || h.gap_alarms > 0 || (h.partitions == 0 && !j->options->replay))
         (void)snprintf(out, 400, "%s", h.text);
     else if (checkpoint_recovered(j->checkpoint)->recovered)
         (void)snprintf(out, 400, "the state folder was damaged: went on from the backup of version %llu",

@@ -313,6 +313,46 @@ foreign() { # STRATEGY: another member of the learner's group joins, leaves, joi
 case_foreign_range() { foreign range; }
 case_foreign_cooperative() { foreign cooperative-sticky; }
 
+case_static() { # a static member that comes back with other topics is not left with the partitions that it had
+    kafka create static_a 2
+    kafka create static_b 2
+    sed -n 1,100p log | kafka produce static_a 1
+    sed -n 101,200p log | kafka produce static_b 1
+    run static static_a
+    taken 100
+    finish
+    rm -rf state.static
+    run static static_a,static_b --fresh
+    taken 200
+    finish
+    says 'kafka.group asks_again=.*2 of 4'
+    rm -rf state.static
+    run static static_b --fresh
+    taken 100
+    finish
+    run static static_b # nothing has changed: it is spared the rebalance
+    taken 100
+    finish
+    silent 'asks_again'
+}
+
+case_protocol() { # a member of the group that divides partitions otherwise: said, and gone on when it has left
+    local member
+    kafka create protocol 1
+    head -n 50 log | kafka produce protocol 0
+    kcat -G freshet-protocol protocol -b "$servers" -X partition.assignment.strategy=roundrobin >member 2>member.err &
+    member=$!
+    started+=("$member")
+    stream_wait 30 "$case: partitions for the other member" joined protocol member.err
+    run protocol protocol
+    troubled() { redis hget fr:protocol:info trouble | grep 'partition.assignment.strategy: stop it'; }
+    stream_wait 20 "$case: word of it" troubled
+    says 'code=INCONSISTENT_GROUP_PROTOCOL .*kafka.partition.assignment.strategy'
+    kill -TERM "$member"
+    taken 50
+    finish
+}
+
 case_monitor() { # Kafka's own tool sees where the learner is
     kafka create monitor 1
     head -n 100 log | kafka produce monitor 0
@@ -329,7 +369,7 @@ case_monitor() { # Kafka's own tool sees where the learner is
 
 # --- all of them
 cases=(topics starts truncated retention replaced replaced_under compacted transactions security restart foreign_range foreign_cooperative
-    monitor)
+    static protocol monitor)
 [[ $# -eq 0 ]] || cases=("$@")
 stream_redis
 (KAFKA_VERSION=3.9.1 KAFKA_SECURITY=1 stream_kafka 1 kafka3) &
