@@ -5,14 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 400, TRIES = 100 };
+enum { TEXT_MAX = 400, TRIES = 100, NAP_MS = 20 };
 
 /* "<pid> <host> <epoch> held|pending"; a file of the first format holds the pid alone. */
 struct owner {
@@ -50,6 +52,16 @@ static enum status held_by(const char *dir, int fd, struct err *e)
     return ERR_SET(e, STATUS_CONFLICT,
                    "store %s: in use by process %ld on host %s (epoch %llu); stop it, or set another state.dir", dir,
                    o.pid, o.host, o.epoch);
+}
+
+/* Its owner died, but a child that it had just made has not run yet: the lock is free as soon as that one does. */
+static bool outlived(int fd)
+{
+    struct owner o;
+    char host[256] = "";
+    read_owner(fd, &o);
+    return o.pid > 0 && gethostname(host, sizeof host - 1) == 0 && strcmp(host, o.host) == 0 &&
+           kill((pid_t)o.pid, 0) != 0 && errno == ESRCH;
 }
 
 /* Is fd still the file that has the name `lock`? */
@@ -110,8 +122,13 @@ static enum status try_once(struct store_lock *l, const char *path, bool take_ov
         st = settle(l, path, fd, e);
     else if (errno != EWOULDBLOCK)
         st = ERR_SET(e, STATUS_IO, "store %s: flock: %s (no network file systems)", l->dir, strerror(errno));
-    else
-        st = take_over ? replace(l, path, e) : held_by(l->dir, fd, e);
+    else if (take_over)
+        st = replace(l, path, e);
+    else if (outlived(fd)) {
+        (void)nanosleep(&(struct timespec){0, NAP_MS * 1000000l}, NULL);
+        st = STATUS_AGAIN;
+    } else
+        st = held_by(l->dir, fd, e);
     if (st == STATUS_OK && l->fd < 0)
         l->fd = fd;
     else
@@ -133,7 +150,10 @@ enum status store_lock_take(struct store_lock *l, const char *dir, bool take_ove
     if (st == STATUS_OK && fstat(l->fd, &mine) != 0) st = file_failed(e, path, "be examined", errno);
     if (st != STATUS_OK) {
         store_lock_release(l);
-        return st == STATUS_AGAIN ? ERR_SET(e, STATUS_CONFLICT, "store %s: its lock changes hands", dir) : st;
+        if (st != STATUS_AGAIN) return st;
+        return ERR_SET(e, STATUS_CONFLICT,
+                       "store %s: its lock changes hands again and again, or a child of a process that died holds it",
+                       dir);
     }
     l->dev = mine.st_dev;
     l->ino = mine.st_ino;

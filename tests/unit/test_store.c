@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #if !FRESHET_WITH_LMDB
@@ -168,6 +169,27 @@ static void test_second_writer_is_refused_by_pid(void **state)
     assert_int_equal(how, 0);
     store_close(s);
     store_close(open_store(false)); /* free again */
+}
+
+/* A writer that was killed while it made a child: the child has the lock's descriptor until it runs and closes it. */
+static void test_lock_waits_for_the_child_of_a_killed_writer(void **state)
+{
+    (void)state;
+    struct store_lock l;
+    int status = 0;
+    const pid_t writer = fork();
+    if (writer == 0) {
+        if (store_lock_take(&l, dir.path, false, 1, &e) != STATUS_OK) _exit(1);
+        if (fork() == 0) {
+            (void)nanosleep(&(struct timespec){0, 300000000}, NULL);
+            _exit(0);
+        }
+        _exit(0); /* the kernel closes what it had, as after SIGKILL */
+    }
+    assert_int_equal(waitpid(writer, &status, 0), writer);
+    assert_int_equal(status, 0);
+    assert_ok(store_lock_take(&l, dir.path, false, 2, &e), &e);
+    store_lock_release(&l);
 }
 
 static void test_lock_of_a_killed_writer_is_free(void **state)
@@ -446,6 +468,7 @@ int main(void)
         TEST(test_abort_keeps_nothing),
         TEST(test_each_walks_one_table_in_order),
         TEST(test_second_writer_is_refused_by_pid),
+        TEST(test_lock_waits_for_the_child_of_a_killed_writer),
         TEST(test_lock_of_a_killed_writer_is_free),
         TEST(test_map_grows_when_run_again),
         TEST(test_full_transaction_stays_again),
