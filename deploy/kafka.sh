@@ -376,7 +376,11 @@ kill_node() {
     pid=$(pid_of "$1")
     [[ -n $pid ]] || die "broker $1 does not run"
     kill -KILL "$pid"
-    while [[ -n $(pid_of "$1") ]]; do sleep 0.02; done
+    SECONDS=0
+    while [[ -n $(pid_of "$1") ]]; do
+        ((SECONDS < wait_s)) || die "broker $1 (pid $pid) is still there $wait_s s after SIGKILL"
+        sleep 0.02
+    done
     say "broker $1 (pid $pid) killed"
 }
 

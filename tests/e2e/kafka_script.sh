@@ -63,7 +63,7 @@ sleep 60 &
 started+=($!)
 echo $! >kafka/nodes/1/pid
 ends_with 1 'broker 1: down' "$script" status
-ends_with 1 'does not run' "$script" kill 1
+ends_with 1 'does not run' env KAFKA_WAIT_S=2 "$script" kill 1
 ends_with 0 '' "$script" clean
 kill -0 "${started[-1]}" || fail "another process was killed"
 [[ ! -e kafka/nodes && ! -e kafka/cluster ]] || fail "clean left something"
