@@ -115,6 +115,10 @@ enum status publish_greet(struct publish *p, struct err *e) MUST_CHECK; /* after
 enum status publish_watch(struct publish *p, struct err *e) MUST_CHECK; /* when due */
 void publish_set_lost(struct publish *p, const char *why);              /* everything goes out again */
 
+/* publish_types.c: after a write that failed so, keys of another type than ours go; what belongs there follows by itself. */
+bool publish_is_wrong_type(enum status st, const struct err *e);
+enum status publish_mend_types(struct publish *p, struct err *e) MUST_CHECK;
+
 /* publish_kept.c: the versions in Redis. */
 enum status publish_load_kept(struct publish *p, struct err *e) MUST_CHECK;
 void publish_forget_kept(struct publish *p);

@@ -164,6 +164,16 @@ static void explain_full(struct publish *p, struct err *e)
                   redis_name(p->redis), text, (unsigned long long)p->state.in_force);
 }
 
+/* Mended, the turn is only one to take again. */
+static enum status mend(struct publish *p, enum status st, struct err *e)
+{
+    struct err why = {0};
+    if (!publish_is_wrong_type(st, e)) return st;
+    if (publish_mend_types(p, &why) == STATUS_OK) return STATUS_AGAIN;
+    log_limited(LOG_WARN, "publish", "keys of a wrong type stay: %s", why.text);
+    return st;
+}
+
 static void report(struct publish *p, enum status st, const struct err *e)
 {
     if (st != STATUS_OK) log_limited(LOG_WARN, "publish", "%s", e->text);
@@ -226,6 +236,7 @@ void *publish_uploader(void *arg)
         st = turn(p, &e);
         redis_clear(p->redis);
         if (st == STATUS_FULL) explain_full(p, &e);
+        st = mend(p, st, &e);
         redis_clear(p->redis);
         /* what answered is a replica now: whoever is asked next may be the master */
         if (st == STATUS_AGAIN && strstr(e.text, "READONLY") != NULL) redis_drop(p->redis);

@@ -120,6 +120,34 @@ static void test_all_is_noticed_and_filled_while_idle(void **state)
     publish_close(p);
 }
 
+/* Somebody's slip of the hand: a list where one of ours belongs.  Everything is made anew, and the next version comes through. */
+static void test_keys_of_another_type_are_replaced(void **state)
+{
+    (void)state;
+    static const char *const keys[][2] = {{"fr:{default}:log", "stream"},       {"fr:{default}:lease", "string"},
+                                          {"fr:default:info", "hash"},          {"fr:default:metrics", "hash"},
+                                          {"fr:default:metrics:ts", "stream"},  {"fr:{default}:current", "string"},
+                                          {"fr:{default}:manifest:7", "string"}};
+    char command[100];
+    struct publish *p = publishing_open(&server, NULL, 0);
+    publishing_put(p, 1, "abc");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        (void)snprintf(command, sizeof command, "DEL %s", keys[i][0]);
+        (void)ask(command);
+        (void)snprintf(command, sizeof command, "RPUSH %s x", keys[i][0]);
+        (void)ask(command);
+        publishing_metrics(p, 3);
+        publishing_put(p, i + 2, "abd");
+        publishing_metrics(p, (double)i + 10);
+        (void)snprintf(command, sizeof command, "%zu", i + 10);
+        publishing_wait(&server, "HGET fr:default:metrics events_total", command);
+        (void)snprintf(command, sizeof command, "TYPE %s", keys[i][0]);
+        if (i < 6) publishing_wait(&server, command, keys[i][1]);
+        wait_whole(i + 2, "abd");
+    }
+    publish_close(p);
+}
+
 /* A learner that has published nothing itself learns what is there: it puts its own checkpoint beside that. */
 static void test_what_is_in_force_is_known(void **state)
 {
@@ -239,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_single_keys_come_back_while_idle, fresh),
         cmocka_unit_test_setup(test_all_is_noticed_and_filled_while_idle, fresh),
+        cmocka_unit_test_setup(test_keys_of_another_type_are_replaced, fresh),
         cmocka_unit_test_setup(test_what_is_in_force_is_known, fresh),
         cmocka_unit_test_setup(test_a_kill_at_any_point_leaves_a_whole_version, fresh),
         cmocka_unit_test_setup(test_strays_are_cleaned_by_whoever_comes_next, fresh),
