@@ -114,6 +114,9 @@ static enum status unpack(const struct entry *en, struct slate *s, struct open_p
 {
     struct buf_reader r = buf_reader(en->bytes, en->n);
     TRY(slate_decode(s, &r, e));
+    if (s->id != en->id)
+        return ERR_SET(e, STATUS_CORRUPT, "open slate %llu says that it is %llu", (unsigned long long)en->id,
+                       (unsigned long long)s->id);
     const size_t k = s->n_items;
     p->logits = arena_alloc(s->arena, k, sizeof(float));
     p->part_logits = arena_alloc(s->arena, k * p->n_parts, sizeof(float));
@@ -190,6 +193,7 @@ static enum status load_one(void *user, struct str key, struct str value, struct
     uint64_t id = 0;
     if (key.n != 8) return ERR_SET(e, STATUS_CORRUPT, "open slate with a key of %zu bytes", key.n);
     for (size_t i = 0; i < 8; i++) id = id << 8 | (unsigned char)key.p[i];
+    if (id == 0) return ERR_SET(e, STATUS_CORRUPT, "open slate 0: slates are counted from 1");
     return put_bytes(user, id, value.p, value.n, true, e);
 }
 

@@ -148,6 +148,39 @@ static void test_store_holds_what_is_open_at_a_checkpoint(void **state)
     tmpdir_remove(&dir);
 }
 
+/* What the store gives under a slate's key must be that slate; one of number 0 would get lost in the table. */
+static void test_another_slates_bytes_are_corrupt(void **state)
+{
+    (void)state;
+    static const char keys[2][8] = {{0, 0, 0, 0, 0, 0, 0, 5}, {0}};
+    const struct tmpdir dir = tmpdir_make("open");
+    struct open_slates *o;
+    struct open_predictions p = {0};
+    struct slate *s;
+    struct store *store;
+    struct store_txn *t;
+    struct buf b = {0};
+    struct err e;
+    assert_ok(open_new(&o, PARTS, &e), &e);
+    assert_ok(slate_new(&s, &e), &e);
+    assert_ok(store_open(&store, dir.path, false, &e), &e);
+    assert_ok(store_begin(&t, store, true, &e), &e);
+    fill(s, 7, 1);
+    slate_encode(&b, s);
+    for (int i = 0; i < 4; i++) buf_f32(&b, 0);
+    assert_ok(store_put(t, STORE_SLATE, (struct str){keys[0], 8}, (struct str){(const char *)b.p, b.n}, &e), &e);
+    assert_ok(open_load(o, t, &e), &e);
+    assert_int_equal(open_take(o, 5, s, &p, &e), STATUS_CORRUPT);
+    assert_ok(store_put(t, STORE_SLATE, (struct str){keys[1], 8}, (struct str){(const char *)b.p, b.n}, &e), &e);
+    assert_int_equal(open_load(o, t, &e), STATUS_CORRUPT);
+    store_abort(t);
+    store_close(store);
+    buf_fini(&b);
+    slate_free(s);
+    open_free(o);
+    tmpdir_remove(&dir);
+}
+
 static void test_new_survives_each_failed_allocation(void **state)
 {
     (void)state;
@@ -164,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slates_come_out_as_they_went_in),
         cmocka_unit_test(test_store_holds_what_is_open_at_a_checkpoint),
+        cmocka_unit_test(test_another_slates_bytes_are_corrupt),
         cmocka_unit_test(test_new_survives_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

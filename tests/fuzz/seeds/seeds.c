@@ -75,6 +75,7 @@ static void put_shop(void)
         shop_take(&s, i % 2 ? EVENT_CLICK : EVENT_PURCHASE, "u1", i % 3 ? "i1" : "i2", SHOP_START_MS + i * 1000);
     FUZZ_CHECK(world_each_changed(s.world, put_user, put_item, NULL) == STATUS_OK);
     shop_show(&s, "u1", "i1,i2,new", SHOP_START_MS + SHOP_DAY_MS);
+    s.slate->id = 1; /* the key under which the target puts it */
     slate_encode(&b, s.slate);
     put("learner_state", "slate", 0, &b, 0);
     for (int i = 0; i < 3 * 4; i++) buf_f32(&b, 0.5f); /* logits, logits of two parts, cosines */
