@@ -77,6 +77,12 @@ enum status parse_json_load(struct parse_json *p, struct str text, json_t **root
         (void)reject_set(r, REJECT_TOO_MANY_VALUES, "its %zu bytes hold more values than an event can have", text.n);
         return STATUS_INVALID;
     }
+    if (text.n == 0) {
+        (void)reject_set(r, REJECT_BAD_JSON,
+                         text.p == NULL ? "the message has no value (a tombstone of a compacted topic)"
+                                        : "the message is empty");
+        return STATUS_INVALID;
+    }
     json_get_alloc_funcs(&take_now, &give_now);
     if (take_now != json_take || give_now != json_give) hooks_set(); /* another part of the process had set its own */
     if (arena_bytes(&p->scratch) > SCRATCH_KEPT) arena_fini(&p->scratch);

@@ -290,6 +290,20 @@ static void test_nul_bytes_are_refused(void **state)
 }
 
 /* Every prefix of a good message is a reject, never a crash or a half-read event. */
+/* A tombstone is not called broken JSON. */
+static void test_an_absent_value_says_so(void **state)
+{
+    struct event ev;
+    struct reject r;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(parse_event(parser, (struct str){0}, &arena, &ev, &r, &e), STATUS_INVALID);
+    assert_int_equal(r.code, REJECT_BAD_JSON);
+    assert_non_null(strstr(r.text, "has no value (a tombstone"));
+    assert_int_equal(parse_event(parser, str_from(""), &arena, &ev, &r, &e), STATUS_INVALID);
+    assert_string_equal(r.text, "the message is empty");
+}
+
 static void test_prefixes_are_refused(void **state)
 {
     (void)state;
@@ -435,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_bad_messages_have_their_codes),
         cmocka_unit_test(test_caps_hold_at_their_edge),
         cmocka_unit_test(test_nul_bytes_are_refused),
+        cmocka_unit_test(test_an_absent_value_says_so),
         cmocka_unit_test(test_prefixes_are_refused),
         cmocka_unit_test(test_numbers_have_one_text),
         cmocka_unit_test(test_utf8_agrees_with_the_table),
