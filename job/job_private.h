@@ -59,9 +59,10 @@ struct job {
     int64_t paused_us;        /* since when the disk is full; 0: it is not */
     int64_t say_us, taken_us; /* when to say again; when both were ours */
     uint64_t backup_failures;
-    bool warm; /* began with what Redis held */
-    bool ready;        /* the manager was told READY=1 */
-    bool letters_full; /* the dead letters' disk is full: their rest waits in memory */
+    bool warm;          /* began with what Redis held */
+    uint64_t given_out; /* the largest version that Redis knew of at the start */
+    bool ready;         /* the manager was told READY=1 */
+    bool letters_full;  /* the dead letters' disk is full: their rest waits in memory */
     struct dump *dump;
     struct progress progress;
     uint64_t published_version, checkpoint_events, publish_mark;
@@ -90,7 +91,8 @@ void job_poll_stop(struct job *j);
 enum status job_lease_ask(struct job *j, struct err *e) MUST_CHECK;
 enum status job_lease_take(struct job *j, struct err *e) MUST_CHECK;
 enum status job_lease_check(struct job *j, struct err *e) MUST_CHECK;
-/* job_warm.c: an empty folder of a model that has a version in Redis goes on with that one.  END: told to stop. */
+/* job_warm.c: an empty folder of a model that has a version in Redis goes on with that one, and waits until Redis answers;
+ * any other takes no number that Redis knows of.  END: told to stop. */
 enum status job_warm(struct job *j, struct err *e) MUST_CHECK;
 /* Checkpoint now; then, when asked and something is new, publish it.  On a full disk it waits until there is room, with
  * everything but learning going on; FULL when told to stop meanwhile. */

@@ -184,6 +184,8 @@ enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e)
     if (now_us < j->next_publish_us) return STATUS_OK;
     if (something_new(j)) return job_checkpoint(j, "interval", e);
     if (!behind(j)) return STATUS_OK;
+    if (j->given_out > checkpoint_version(j->checkpoint)) /* another line had this number: one of its own */
+        return job_checkpoint(j, "again", e);
     return publish_again(j, now_us, e);
 }
 

@@ -1,13 +1,19 @@
 /* job_warm.c - an empty state folder, but a version of the model in Redis: the learner goes on with that one.
  *
- * To begin from nothing would put version 1 over what scorers serve.  Weights, offsets, users and items come back; what is not
- * in Redis is said to be lost: optimiser moments, slates that were open, and the figures so far.  Records in Redis may be a
- * little newer than the version: events between the two are learnt once and counted twice in histories.
+ * To begin from nothing would put version 1 over what scorers serve; so an empty folder waits for a Redis that does not
+ * answer, and what begins or goes on beside a longer line (--fresh, a replay, an older copy put back) takes numbers above
+ * that.  Weights, offsets, users and items come back; what is not in Redis is said to be lost: optimiser moments, slates
+ * that were open, and the figures so far.  Records in Redis may be a little newer than the version: events between the two
+ * are learnt once and counted twice in histories.
  */
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/job_notify.h"
 #include "job/job_private.h"
 #include "serving/fetch_warm.h"
+#include <time.h>
+
+enum { SAY_US = 30000000, STATUS_US = 1000000, RETRY_NAPS = 25, NAP_MS = 20 };
 
 static enum status put_user(void *arg, struct record_user *u, struct err *e)
 {
@@ -21,6 +27,15 @@ static enum status put_item(void *arg, struct record_item *i, struct err *e)
     return world_put_item(learner_world(j->learner), i, e);
 }
 
+static void sign_of_life(struct job *j, const char *what)
+{
+    const int64_t now = j->clock->mono_us(j->clock);
+    publish_alive(j->publish);
+    if (now < j->next_status_us) return;
+    job_notify("STATUS=starting: %.300s\nEXTEND_TIMEOUT_USEC=%d", what, SAY_US);
+    j->next_status_us = now + STATUS_US;
+}
+
 /* All of them, a slice at a time, with signs of life between. */
 static enum status read_records(struct job *j, struct fetch_warm *w, struct err *e)
 {
@@ -28,6 +43,7 @@ static enum status read_records(struct job *j, struct fetch_warm *w, struct err 
     enum status st;
     do {
         if (atomic_load(&job_stopping)) return STATUS_END;
+        sign_of_life(j, "reads users and items out of Redis");
         st = fetch_warm_records(w, &sink, e);
     } while (st == STATUS_OK);
     return st == STATUS_END ? STATUS_OK : st;
@@ -51,12 +67,13 @@ static enum status begin_at(struct job *j, const struct publish_manifest *m, str
 
 static enum status go_on(struct job *j, struct fetch_warm *w, const struct publish_manifest *m, struct err *e)
 {
+    const uint64_t above = j->given_out > m->version ? j->given_out : m->version;
     struct fetch_warm_counts n;
     const int64_t from_us = j->clock->mono_us(j->clock);
     TRY(begin_at(j, m, e));
     TRY(read_records(j, w, e));
     TRY(world_warmed(learner_world(j->learner), m->watermark_ms, e));
-    checkpoint_go_on_after(j->checkpoint, m->version);
+    checkpoint_go_on_after(j->checkpoint, above);
     fetch_warm_counts(w, &n);
     log_warn("warm",
              "model=%s version=%llu sha256=%s examples=%llu partitions=%zu users=%llu items=%llu damaged=%llu ms=%lld "
@@ -77,25 +94,76 @@ static enum status refuse(const struct job *j, enum status st, const struct err 
         j->state_dir, j->conf->model_name, why->text);
 }
 
+static bool begins(const struct job *j)
+{
+    return !j->options->replay && checkpoint_version(j->checkpoint) == 0;
+}
+
+/* One look: the numbers that were given out, and, for a folder that begins with them, the weights. */
+static enum status look(struct job *j, struct fetch_warm *w, struct publish_manifest *m, struct err *e)
+{
+    TRY(fetch_warm_newest(w, &j->given_out, e));
+    if (!begins(j) || j->options->fresh) return STATUS_NOT_FOUND;
+    return fetch_warm_version(w, learner_model(j->learner), learner_params(j->learner), m, e);
+}
+
+static void say_waiting(struct job *j, const char *why)
+{
+    const int64_t now = j->clock->mono_us(j->clock);
+    if (now < j->say_us) return;
+    log_warn(
+        "warm",
+        "model=%s state=%s waits=\"the folder is empty, and Redis does not say what was published: to begin anyway "
+        "could give a version's number out twice\" reason=\"%s\" next=\"goes on when Redis answers\"",
+        j->conf->model_name, j->state_dir, why);
+    j->say_us = now + SAY_US;
+}
+
+/* A folder that begins waits until Redis answers; END: told to stop. */
+static enum status look_until_told(struct job *j, struct fetch_warm *w, struct publish_manifest *m, struct err *e)
+{
+    for (;;) {
+        const enum status st = look(j, w, m, e);
+        if (!begins(j) || (st != STATUS_IO && st != STATUS_AGAIN)) return st;
+        say_waiting(j, e->text);
+        publish_manifest_fini(m);
+        for (int i = 0; i < RETRY_NAPS; i++) {
+            if (atomic_load(&job_stopping)) return STATUS_END;
+            sign_of_life(j, e->text);
+            (void)nanosleep(&(struct timespec){0, NAP_MS * 1000000L}, NULL);
+        }
+    }
+}
+
+/* Whoever gave them out: another line in this folder's place, or this one before an older copy was put back. */
+static void go_on_above(struct job *j)
+{
+    const uint64_t version = checkpoint_version(j->checkpoint);
+    if (j->given_out <= version) return;
+    log_warn("warm", "model=%s state=%s version=%llu published=%llu next_version_above=%llu", j->conf->model_name,
+             j->state_dir, (unsigned long long)version, (unsigned long long)j->given_out,
+             (unsigned long long)j->given_out);
+    checkpoint_go_on_after(j->checkpoint, j->given_out);
+}
+
 enum status job_warm(struct job *j, struct err *e)
 {
     struct fetch_warm *w = NULL;
     struct publish_manifest m = {0};
+    struct publish_state s = {0};
     struct err why = {0};
-    if (j->options->replay || j->options->fresh || checkpoint_version(j->checkpoint) > 0) return STATUS_OK;
+    publish_state(j->publish, &s);
+    if (j->publish == NULL || (!begins(j) && !s.connected)) return STATUS_OK;
+    j->say_us = 0;
     enum status st = fetch_warm_open(&w, j->conf, j->clock, &why);
-    if (st == STATUS_OK) st = fetch_warm_version(w, learner_model(j->learner), learner_params(j->learner), &m, &why);
-    if (st == STATUS_OK) {
+    if (st == STATUS_OK) st = look_until_told(j, w, &m, &why);
+    if (st == STATUS_OK)
         st = go_on(j, w, &m, e);
-    } else if (st == STATUS_NOT_FOUND) {
-        st = STATUS_OK; /* no Redis, or nothing published: a beginning */
-    } else if (st == STATUS_IO) {
-        log_warn("warm", "model=%s begins=\"with nothing: Redis does not say what is published\" reason=\"%s\"",
-                 j->conf->model_name, why.text);
-        st = STATUS_OK;
-    } else {
+    else if (st == STATUS_NOT_FOUND || (!begins(j) && st != STATUS_OOM))
+        st = STATUS_OK; /* a beginning, or a folder that goes on with what it has */
+    else if (st != STATUS_END)
         st = refuse(j, st, &why, e);
-    }
+    if (st == STATUS_OK && !j->warm) go_on_above(j);
     publish_manifest_fini(&m);
     fetch_warm_close(w);
     return st;

@@ -140,6 +140,21 @@ static enum status list_logged(struct fetch_warm *w, uint64_t *versions, size_t 
     return STATUS_OK;
 }
 
+enum status fetch_warm_newest(struct fetch_warm *w, uint64_t *version, struct err *e)
+{
+    uint64_t logged[64];
+    size_t n = 0;
+    struct err why = {0};
+    *version = 0;
+    enum status st = current_version(w, version, &why);
+    if (st == STATUS_OK || st == STATUS_NOT_FOUND || st == STATUS_CORRUPT)
+        st = list_logged(w, logged, sizeof logged / sizeof *logged, &n, &why);
+    for (size_t i = 0; i < n; i++)
+        if (logged[i] > *version) *version = logged[i];
+    redis_clear(w->redis);
+    return st == STATUS_OK ? st : ERR_SET(e, st, "%s", why.text);
+}
+
 /* The newest sound one of those that were published before `damaged`; keeps e when there is none. */
 static enum status try_older(struct fetch_warm *w, uint64_t damaged, const struct model *model, struct param_set *into,
                              struct publish_manifest *m, struct err *e)

@@ -19,6 +19,10 @@ enum status fetch_warm_open(struct fetch_warm **out, const struct conf *c, struc
                             struct err *e) MUST_CHECK;
 void fetch_warm_close(struct fetch_warm *w); /* NULL is fine */
 
+/* The largest number that was given out as a version, as far as Redis tells (what is in force, and the log of publications);
+ * 0: none.  IO or AGAIN (loading): ask later. */
+enum status fetch_warm_newest(struct fetch_warm *w, uint64_t *version, struct err *e) MUST_CHECK;
+
 /* The version in force, or, when that is damaged, the newest older one that is sound (a line in the log says so).
  *
  *   into      its parameters, version and sha256 (param_from_view); changed only on success
