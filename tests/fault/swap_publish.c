@@ -51,7 +51,7 @@ static void make_sets(const char *path)
     for (int s = 0; s < SETS; s++) {
         serving_world_shake(&w, 100u + (unsigned)s);
         for (int u = 0; u < USERS; u++) {
-            char user[8];
+            char user[16];
             float logits[ITEMS];
             (void)snprintf(user, sizeof user, "u%d", u);
             serving_world_score(&w, user, ALL, logits);
