@@ -35,6 +35,8 @@ int cmd_run(int argc, char **argv)
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,
     };
+    cmd_stop_on_signals(job_stop); /* from the first moment on: SIGHUP's default would end it */
+    cmd_reload_on_signal(job_reload);
     int rc = cmd_line_parse(&line, &usage, argc, argv);
     if (rc == CMD_GO_ON) {
         const struct job_options o = {.learn = true,
@@ -44,8 +46,6 @@ int cmd_run(int argc, char **argv)
                                       .fresh = fresh,
                                       .read_again = cmd_line_reread,
                                       .read_again_user = &line};
-        cmd_stop_on_signals(job_stop);
-        cmd_reload_on_signal(job_reload);
         rc = job_run(line.conf, &o, &e) == STATUS_OK ? 0 : cmd_failed("run", &e);
     }
     cmd_line_fini(&line);
