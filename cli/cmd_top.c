@@ -1,5 +1,6 @@
 /* cmd_top.c - `freshet top`: what Redis says of a model, on the terminal and refreshed, or once as text or JSON. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "cli/cmd.h"
 #include "cli/cmd_signals.h"
 #include "cli/options.h"
@@ -12,17 +13,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LOG_ENTRIES "10"
+#define OLD_MS 10000 /* a learner writes its figures once a second */
 
 struct top {
     const struct conf *conf;
     struct redis *redis;
     /* replies, until the next look */
-    const struct redis_reply *metrics, *info, *log;
+    const struct redis_reply *metrics, *info, *log, *newest; /* newest: of the series */
     struct buf out;
+    size_t rows, columns; /* of the terminal; 0: there is none */
 };
 static sem_t stopped;
 
@@ -31,11 +35,12 @@ static void stop(void)
     (void)sem_post(&stopped);
 }
 
-/* Reads the three keys in one round trip. */
+/* Reads the four keys in one round trip. */
 static enum status look(struct top *t, struct err *e)
 {
-    char metrics[KEY_MAX], info[KEY_MAX], log[KEY_MAX];
+    char metrics[KEY_MAX], info[KEY_MAX], log[KEY_MAX], series[KEY_MAX];
     (void)key_metrics(metrics, t->conf->model_name);
+    (void)key_metrics_ts(series, t->conf->model_name);
     (void)key_info(info, t->conf->model_name);
     (void)key_log(log, t->conf->model_name);
     redis_clear(t->redis);
@@ -43,9 +48,21 @@ static enum status look(struct top *t, struct err *e)
     TRY(redis_append(t->redis, e, REDIS_ARGS(STR("HGETALL"), str_from(info))));
     TRY(redis_append(t->redis, e,
                      REDIS_ARGS(STR("XREVRANGE"), str_from(log), STR("+"), STR("-"), STR("COUNT"), STR(LOG_ENTRIES))));
+    TRY(redis_append(t->redis, e,
+                     REDIS_ARGS(STR("XREVRANGE"), str_from(series), STR("+"), STR("-"), STR("COUNT"), STR("1"))));
     TRY(redis_get(t->redis, e, &t->metrics));
     TRY(redis_get(t->redis, e, &t->info));
-    return redis_get(t->redis, e, &t->log);
+    TRY(redis_get(t->redis, e, &t->log));
+    return redis_get(t->redis, e, &t->newest);
+}
+
+/* Since the figures were written, by the server's clock and ours; 0: there are none. */
+static int64_t age_ms(const struct top *t)
+{
+    if (t->newest->n == 0 || t->newest->items[0].n != 2 || t->newest->items[0].items[0].kind != REDIS_TEXT) return 0;
+    const int64_t age =
+        clock_system()->wall_ms(clock_system()) - strtoll(t->newest->items[0].items[0].text.p, NULL, 10);
+    return age > 0 ? age : 0;
 }
 
 static struct str field(const struct redis_reply *pairs, const char *name)
@@ -102,7 +119,7 @@ static void write_json(struct top *t)
         json_pairs(b, &entry->items[1], false, true);
         buf_u8(b, '}');
     }
-    buf_printf(b, "]}\n");
+    buf_printf(b, "],\"age_ms\":%lld}\n", (long long)age_ms(t));
 }
 
 /* --- text --------------------------------------------------------------------------------------------------------- */
@@ -139,24 +156,42 @@ static void write_figures(struct top *t)
     buf_printf(b, "  recent     %10.4f %10.4f %10.4f %10s %10.3f %12.0f\n\n", metric(t, "recent_logloss"),
                metric(t, "recent_auc"), metric(t, "recent_gauc"), "", metric(t, "recent_calibration"),
                metric(t, "recent_examples"));
-    buf_printf(b, "  version   %8.0f, checkpoint %s ago   in force: %.*s " STR_FMT "\n", metric(t, "version"), age,
-               (int)field(t->info, "version").n, field(t->info, "version").p, STR_ARG(field(t->info, "sha256")));
+    buf_printf(b, "  version   %8.0f, checkpoint %s ago   in force: " STR_FMT "\n  sha256    " STR_FMT "\n",
+               metric(t, "version"), age, STR_ARG(field(t->info, "version")), STR_ARG(field(t->info, "sha256")));
     buf_printf(b, "  freshness p50 %s, p99 %s   lease %.*s, epoch %.0f   partitions %.0f\n", p50, p99,
                (int)field(t->info, "lease").n, field(t->info, "lease").p, metric(t, "lease_epoch"),
                metric(t, "partitions"));
 }
 
+/* Screen rows of what is written so far, long lines being wrapped. */
+static size_t rows_taken(const struct top *t)
+{
+    size_t rows = 0, wide = 0;
+    for (size_t i = 0; i < t->out.n; i++) {
+        const bool end = t->out.p[i] == '\n';
+        if (!end) wide++;
+        if (end) rows += wide > t->columns ? (wide + t->columns - 1) / t->columns : 1;
+        if (end) wide = 0;
+    }
+    return rows;
+}
+
+/* As much of it as the terminal has room for: what is above must not scroll away. */
 static void write_log(struct top *t)
 {
     struct buf *b = &t->out;
     buf_printf(b, "\n  log\n");
-    for (size_t i = 0; i < t->log->n; i++) {
+    const size_t room = t->rows == 0 ? t->log->n : t->rows - 1, taken = t->rows == 0 ? 0 : rows_taken(t);
+    for (size_t i = 0; i < t->log->n && taken + i < room; i++) {
         const struct redis_reply *entry = &t->log->items[i];
         char when[CLOCK_TEXT];
         if (entry->n != 2) continue;
         clock_format((int64_t)strtoll(entry->items[0].text.p, NULL, 10), when);
-        buf_printf(b, "    %s  " STR_FMT " " STR_FMT "  " STR_FMT "\n", when, STR_ARG(field(&entry->items[1], "kind")),
+        const size_t start = b->n;
+        buf_printf(b, "    %s  " STR_FMT " " STR_FMT "  " STR_FMT, when, STR_ARG(field(&entry->items[1], "kind")),
                    STR_ARG(field(&entry->items[1], "version")), STR_ARG(field(&entry->items[1], "reason")));
+        if (t->columns > 0 && b->n - start > t->columns) b->n = start + t->columns;
+        buf_u8(b, '\n');
     }
     if (t->log->n == 0) buf_printf(b, "    nothing yet\n");
 }
@@ -171,6 +206,10 @@ static void write_text(struct top *t)
                STR_ARG(state.n ? state : STR("no learner seen")), STR_ARG(host.n ? host : STR("?")));
     const struct str trouble = field(t->info, "trouble");
     if (trouble.n > 0) buf_printf(b, "  TROUBLE   " STR_FMT "\n\n", STR_ARG(trouble));
+    if (age_ms(t) > OLD_MS && !str_is(state, "stopped"))
+        buf_printf(b,
+                   "  TROUBLE   these figures are %.0f s old: the learner is gone, hangs or does not reach Redis\n\n",
+                   (double)age_ms(t) / 1000);
     if (metric(t, "kafka_up") <= 0 && t->metrics->n > 0)
         buf_printf(b, "  TROUBLE   no Kafka broker answers since %.0f s\n\n", metric(t, "kafka_down_ms") / 1000);
     if (t->metrics->n == 0)
@@ -198,20 +237,43 @@ static bool wait_s(double seconds)
     }
 }
 
+static void measure(struct top *t)
+{
+    struct winsize w = {0};
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) != 0 || w.ws_row == 0 || w.ws_col == 0) return;
+    t->rows = w.ws_row;
+    t->columns = w.ws_col;
+}
+
+/* A look that is shown; one that failed, after an earlier one, is said and tried again: dashboards outlive a restart. */
+static enum status look_and_write(struct top *t, bool json, bool looked, struct err *e)
+{
+    const enum status st = look(t, e);
+    if (st == STATUS_OK && json)
+        write_json(t);
+    else if (st == STATUS_OK)
+        write_text(t);
+    else if (!looked || st == STATUS_OOM)
+        return st;
+    else if (json)
+        log_limited(LOG_WARN, "top", "%s", e->text);
+    else
+        buf_printf(&t->out, "freshet %s\n\n  TROUBLE   %s\n", t->conf->model_name, e->text);
+    return buf_status(&t->out, e);
+}
+
 static enum status show(struct top *t, bool once, bool json, uint64_t every_ms, struct err *e)
 {
-    const bool terminal = isatty(STDOUT_FILENO) != 0;
+    const bool screen = !once && !json && isatty(STDOUT_FILENO) != 0;
+    bool looked = false;
     if (sem_init(&stopped, 0, 0) != 0) return ERR_SET(e, STATUS_IO, "no semaphore can be made");
     if (!once) cmd_stop_on_signals(stop);
     do {
         buf_clear(&t->out);
-        TRY(look(t, e));
-        if (!once && terminal && !json) buf_printf(&t->out, "\x1b[H\x1b[2J");
-        if (json)
-            write_json(t);
-        else
-            write_text(t);
-        TRY(buf_status(&t->out, e));
+        if (screen) measure(t);
+        if (screen) buf_printf(&t->out, "\x1b[H\x1b[2J");
+        TRY(look_and_write(t, json, looked, e));
+        looked = true;
         if (cmd_print("top", &t->out) != 0) return ERR_SET(e, STATUS_IO, "nobody reads the output");
     } while (!once && wait_s((double)every_ms * 1e-3));
     return STATUS_OK;
@@ -237,7 +299,7 @@ int cmd_top(int argc, char **argv)
         .arguments = "",
         .about = "Shows what Redis says of a model: rates, progressive figures, version in force, freshness, rejects, "
                  "the version\n"
-                 "log.  Exit status 1 when Redis cannot be reached.\n",
+                 "log.  Exit status 1 when Redis cannot be reached at the start.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

@@ -70,6 +70,36 @@ top=
 [ $rc -eq 0 ] || fail "exit $rc after SIGTERM"
 [ "$(jq -c .model out | wc -l)" -ge 3 ] || fail "not refreshed"
 
+# in 80 columns and 24 rows nothing scrolls away; a learner that is gone is said; Redis that goes is said and waited for
+if command -v tmux >tried; then
+    tmux -S screen -f /dev/null new-session -d -x 80 -y 24 "exec $freshet top --every 60 -o redis.url=$url 2>top.err"
+    sees() { # what
+        for _ in $(seq 200); do
+            tmux -S screen capture-pane -p >out 2>err && grep -q "$1" out && return
+            sleep 0.05
+        done
+        fail "the screen has no: $1"
+    }
+    top=$(tmux -S screen display-message -p '#{pane_pid}')
+    sees '^freshet default '
+    sees "$(jq -r .model.sha256 report)"
+    sees '  publish '
+    ! grep -q TROUBLE out || fail "trouble without cause"
+    redis-cli -s redis hset fr:default:info state learning >tried
+    redis-cli -s redis del fr:default:metrics:ts >tried
+    redis-cli -s redis xadd fr:default:metrics:ts $(($(date +%s%3N) - 60000))-0 a 1 >tried
+    sees 'TROUBLE   these figures are 6[0-9] s old'
+    kill -KILL $redis
+    wait $redis 2>tried || true
+    sees 'TROUBLE   redis '
+    rm -f redis
+    redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
+    redis=$!
+    sees 'no metrics yet'
+    kill -TERM "$top"
+    top=
+fi
+
 # no server
 kill -KILL $redis
 wait $redis 2>tried || true
