@@ -226,6 +226,32 @@ void metric_write_prometheus(const struct metric *m, struct buf *b)
     write_requests(m, b);
 }
 
+static void write_row(struct buf *b, const char *name, const char *type, const char *unit, const char *text)
+{
+    buf_printf(b, "| `%s` | %s | %s | %s |\n", name, type, unit, text);
+}
+
+/* Written by publish_lease.c, publish_watch.c, publish_weights.c and the job. */
+static void write_info_fields(struct buf *b)
+{
+    buf_printf(b, "| name | type | unit | meaning |\n|---|---|---|---|\n");
+    write_row(
+        b, "state", "text", "",
+        "standby, starting, learning, paused: disk full, stopping, or stopped (in order, with everything uploaded)");
+    write_row(b, "trouble", "text", "", "empty, or one sentence of what keeps it from learning");
+    write_row(b, "lease", "text", "",
+              "none, held (ours), foreign (another learner's), conflict (another took it from us)");
+    write_row(b, "version", "integer", "1", "version in force");
+    write_row(b, "sha256", "text", "hex", "of that version's learnt parameters");
+    write_row(b, "host", "text", "", "where the learner runs");
+    write_row(b, "pid", "integer", "1", "its process");
+    write_row(b, "owner", "text", "hex", "its random token, as in the lease");
+    write_row(b, "epoch", "integer", "1", "of its lease; grows with every owner");
+    write_row(b, "beat", "integer", "1",
+              "grows about once a second while it reaches Redis; a smaller one betrays older data");
+    write_row(b, "publishing", "text", "version:chunks", "a version that is being uploaded; absent otherwise");
+}
+
 static void write_rows(struct buf *b, const struct described *list, size_t n, const char *prefix)
 {
     buf_printf(b, "| name | type | unit | meaning |\n|---|---|---|---|\n");
@@ -242,10 +268,10 @@ void metric_write_document(struct buf *b)
                "Every field is a number and is there from the first write; one that is undefined is 0 (the count "
                "beside it says so).\n"
                "Each write also appends all of them to the stream `fr:m:metrics:ts` (bounded, for Grafana's XRANGE).\n"
-               "Texts (`sha256 version state trouble lease host pid owner`) are in the hash `fr:m:info`; state is starting, "
-               "learning, paused: disk full,\nstopping or stopped (in order, with everything uploaded); trouble is "
-               "empty or one sentence.\n\n");
+               "Texts are in the hash `fr:m:info`, below.\n\n");
     write_rows(b, job, sizeof job / sizeof *job, "");
+    buf_printf(b, "\n## Learner: fields of the Redis hash `fr:m:info`\n\n");
+    write_info_fields(b);
     buf_printf(b, "\n## Scorer: `GET /metrics` (Prometheus)\n\n");
     write_rows(b, scorer, sizeof scorer / sizeof *scorer, "freshet_");
     buf_printf(

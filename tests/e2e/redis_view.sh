@@ -54,6 +54,9 @@ keys user >users
 ask --json xrevrange fr:default:metrics:ts + - count 1 | jq -r '.[0][1] | [.[range(0; length; 2)]] | sort[]' >series
 ask hkeys fr:default:metrics | sort >fields
 cmp -s series fields || fail "hash and series have other fields: $(comm -3 series fields)"
+ask hkeys fr:default:info | while read -r field; do
+    sed -n '/^## .*fr:m:info/,/^## Scorer/p' "$source/docs/METRICS.md" | grep -q "^| .$field. |" || fail "docs/METRICS.md has no $field of fr:m:info"
+done || exit 1
 bytes >before
 
 # --- flushed while no learner ran: the next one, with no event to learn from, fills it again; users that left memory too
