@@ -249,6 +249,10 @@ void score_why_not(struct score *s, struct err *e)
                       r.status == STATUS_AGAIN ? "the scorer is starting" : "the learner has published none");
     else if (r.reason == METRIC_FETCH_REDIS)
         (void)ERR_SET(e, STATUS_NOT_FOUND, "model %s has no version yet: Redis is away", s->conf->model_name);
+    else if (r.version == 0)
+        (void)ERR_SET(e, STATUS_NOT_FOUND,
+                      "model %s has no version yet: what Redis answers names none (%s); GET /v1/models says why",
+                      s->conf->model_name, metric_fetch_name(r.reason));
     else
         (void)ERR_SET(e, STATUS_NOT_FOUND,
                       "model %s has no version yet: version %llu was refused (%s); GET /v1/models says why",
