@@ -202,6 +202,7 @@ static enum status finish_taking(struct source_kafka *s, struct err *e)
     shake(s);
     TRY(assign(s, s->list, e));
     take_over(s, s->list);
+    (void)rd_kafka_resume_partitions(s->rk, s->list); /* our pause outlives an assignment, in librdkafka */
     s->paused = false;
     log_info("kafka.group", "joined=%d protocol=%s", s->list->cnt, others ? "cooperative" : "eager");
     rd_kafka_topic_partition_list_t *list = s->list;

@@ -291,12 +291,45 @@ static void test_lost_partitions_are_not_committed_and_go_on(void **state)
     conf_free(c);
 }
 
+/* librdkafka keeps a pause of ours over a new assignment: forgotten, nothing would ever be read again. */
+static void test_partitions_that_come_while_held_are_read(void **state)
+{
+    static struct seen s;
+    struct source *src = NULL;
+    struct source_batch *b = NULL;
+    struct source_health health = {0};
+    struct err e = {0};
+    (void)state;
+    memset(&s, 0, sizeof s);
+    (void)rd_kafka_mock_topic_create(mock.cluster, "held", PARTITIONS, 1);
+    struct conf *c = make_conf("held", "range");
+    kafka_mock_produce(c, "held", 0, 200, 0);
+    assert_ok(source_batch_new(&b, &e), &e);
+    assert_ok(source_open_kafka(&src, c, clock_system(), NULL, 0, &e), &e);
+    read_items(src, b, &s, 200);
+    assert_ok(source_hold(src, 10, &e), &e);
+    rd_kafka_mock_push_request_errors(mock.cluster, 12 /* Heartbeat */, 1, RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID);
+    for (int i = 0; i < 1000 && (health.lost == 0 || health.partitions == 0); i++) {
+        assert_ok(source_hold(src, 10, &e), &e);
+        source_health(src, &health);
+    }
+    assert_true(health.lost == PARTITIONS && health.partitions == PARTITIONS);
+    memset(s.ours, 0, sizeof s.ours); /* that they were lost is told by their JOINED alone */
+    kafka_mock_produce(c, "held", 200, 400, 0);
+    read_items(src, b, &s, 400);
+    for (int i = 0; i < 400; i++) assert_int_equal(s.items[i], 1);
+    source_close(src);
+    source_batch_free(b);
+    conf_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_foreign_member_comes_and_goes_eager),
         cmocka_unit_test(test_a_foreign_member_comes_and_goes_cooperative),
         cmocka_unit_test(test_lost_partitions_are_not_committed_and_go_on),
+        cmocka_unit_test(test_partitions_that_come_while_held_are_read),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
