@@ -9,13 +9,14 @@
 #define ORDER_OPEN_MAX 1000000 /* beyond it the one that is due first closes early */
 #define ORDER_LINES_MAX 10000  /* a longer order goes on as a new compound */
 #define LINE_BLOCK 1024
-#define POOL_KEEP 1024   /* compounds whose memory is kept whatever its size */
-#define KEEP_BYTES 16384 /* what the others may keep */
+#define POOL_KEEP 1024                    /* compounds whose memory is kept whatever its size */
+#define KEEP_BYTES 16384                  /* what the others may keep */
+#define KEEP_ALL_BYTES ((size_t)16 << 20) /* what all together may keep, and no more than may be open */
 
 struct compound {
     struct arena arena;
     struct event *lines;
-    size_t cap;
+    size_t cap, bytes, kept; /* bytes: its share while open; kept: while spare */
     uint32_t n;
     bool has_id;
     int64_t last_ms, due_ms;
@@ -29,6 +30,7 @@ struct ready {
 };
 struct order {
     int64_t gap_ms;
+    size_t open_bytes, max_bytes, kept_bytes, keep_bytes;
     struct compound *pool;
     size_t n_pool, pool_cap;
     uint32_t *spare, *heap; /* both have pool_cap places */
@@ -40,12 +42,25 @@ struct order {
     struct order_map with_id, without_id; /* user to open compound */
 };
 
+size_t order_max_bytes(const struct conf *c)
+{
+    return (size_t)c->join_max_bytes / 4;
+}
+
+size_t order_keep_bytes(const struct conf *c)
+{
+    const size_t open = order_max_bytes(c);
+    return open < KEEP_ALL_BYTES ? open : KEEP_ALL_BYTES;
+}
+
 enum status order_new(struct order **out, const struct conf *c, struct err *e)
 {
     struct order *o = mem_calloc(1, sizeof *o);
     *out = o;
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "order assembly: no memory for its state");
     o->gap_ms = c->join_order_gap_ms;
+    o->max_bytes = order_max_bytes(c);
+    o->keep_bytes = order_keep_bytes(c);
     o->handed = ORDER_MAP_NONE;
     return STATUS_OK;
 }
@@ -114,14 +129,17 @@ static void heap_remove(struct order *o, size_t at)
 static void recycle(struct order *o, uint32_t index)
 {
     struct compound *c = &o->pool[index];
-    if (o->n_pool > POOL_KEEP && arena_bytes(&c->arena) + c->cap * sizeof *c->lines > KEEP_BYTES) {
+    c->kept = arena_bytes(&c->arena) + c->cap * sizeof *c->lines;
+    if ((o->n_pool > POOL_KEEP && c->kept > KEEP_BYTES) || o->kept_bytes + c->kept > o->keep_bytes) {
         arena_fini(&c->arena);
         mem_free(c->lines);
         c->lines = NULL;
-        c->cap = 0;
+        c->cap = c->kept = 0;
     }
+    o->kept_bytes += c->kept;
     arena_reset(&c->arena);
     c->n = 0;
+    c->bytes = 0;
     o->spare[o->n_spare++] = index;
 }
 
@@ -152,7 +170,11 @@ static enum status reserve(struct order *o, struct err *e)
 /* An empty compound; reserve() was called. */
 static uint32_t take_spare(struct order *o)
 {
-    if (o->n_spare > 0) return o->spare[--o->n_spare];
+    if (o->n_spare > 0) {
+        const uint32_t index = o->spare[--o->n_spare];
+        o->kept_bytes -= o->pool[index].kept;
+        return index;
+    }
     struct compound *c = &o->pool[o->n_pool];
     *c = (struct compound){0};
     arena_init(&c->arena, LINE_BLOCK);
@@ -182,6 +204,7 @@ static void close_open(struct order *o, uint32_t index)
     struct compound *c = &o->pool[index];
     order_map_remove(map_of(o, c->has_id), c->user);
     heap_remove(o, c->heap_at);
+    o->open_bytes -= c->bytes;
     make_ready(o, index);
 }
 
@@ -197,6 +220,23 @@ static bool belongs(const struct compound *c, const struct event *ev)
     return c->has_id ? str_eq(first->order, ev->order) : first->time_ms == ev->time_ms;
 }
 
+static size_t attrs_bytes(const struct event_attr *a, uint32_t n)
+{
+    size_t sum = n * sizeof *a;
+    for (uint32_t i = 0; i < n; i++) {
+        sum += a[i].name.n + a[i].text.n + a[i].n_list * sizeof *a[i].list;
+        for (uint32_t k = 0; k < a[i].n_list; k++) sum += a[i].list[k].n;
+    }
+    return sum;
+}
+
+/* What a line takes, by its content alone: the same after a restart. */
+static size_t line_bytes(const struct event *ev)
+{
+    return 2 * sizeof *ev + ev->id.n + ev->source.n + ev->user.n + ev->item.n + ev->session.n + ev->order.n +
+           ev->request.n + attrs_bytes(ev->attrs, ev->n_attrs) + attrs_bytes(ev->context, ev->n_context);
+}
+
 static enum status add_line(struct compound *c, const struct event *ev, struct err *e)
 {
     void *lines = c->lines;
@@ -205,6 +245,8 @@ static enum status add_line(struct compound *c, const struct event *ev, struct e
         c->lines = lines;
         if (event_copy(&c->lines[c->n], ev, &c->arena) == STATUS_OK) {
             if (c->n == 0 || ev->time_ms > c->last_ms) c->last_ms = ev->time_ms;
+            if (c->n == 0) c->bytes = sizeof *c + LINE_BLOCK;
+            c->bytes += line_bytes(ev);
             c->n++;
             return STATUS_OK;
         }
@@ -238,6 +280,7 @@ static enum status file_compound(struct order *o, uint32_t index, bool done, str
     }
     heap_place(o, o->n_heap++, index);
     heap_up(o, c->heap_at);
+    o->open_bytes += c->bytes;
     return STATUS_OK;
 }
 
@@ -264,6 +307,14 @@ static uint32_t close_others(struct order *o, const struct event *ev)
     return same ? own : ORDER_MAP_NONE;
 }
 
+/* Those that are due first close early while all together are too large; room to do so was reserved. */
+static void keep_bound(struct order *o)
+{
+    const size_t from = o->n_ready;
+    while (o->open_bytes > o->max_bytes && o->n_heap > 0) close_open(o, o->heap[0]);
+    sort_ready(o, from);
+}
+
 enum status order_push(struct order *o, const struct event *ev, struct err *e)
 {
     release_handed(o);
@@ -271,13 +322,18 @@ enum status order_push(struct order *o, const struct event *ev, struct err *e)
     const uint32_t own = ev->user.p != NULL ? close_others(o, ev) : ORDER_MAP_NONE;
     if (own != ORDER_MAP_NONE) {
         struct compound *c = &o->pool[own];
+        const size_t before = c->bytes;
         TRY(add_line(c, ev, e));
+        o->open_bytes += c->bytes - before;
         set_due(o, c);
         heap_down(o, c->heap_at);
+        keep_bound(o);
         return STATUS_OK;
     }
     if (o->n_heap >= ORDER_OPEN_MAX) close_open(o, o->heap[0]);
-    return begin(o, ev, e);
+    TRY(begin(o, ev, e));
+    keep_bound(o);
+    return STATUS_OK;
 }
 
 enum status order_advance(struct order *o, int64_t watermark_ms, struct err *e)

@@ -29,6 +29,10 @@ enum status order_flush(struct order *o, struct err *e) MUST_CHECK; /* closes ev
 /* Next ready compound, in closing order; NOT_FOUND when none. */
 enum status order_ready(struct order *o, struct order_compound *out) MUST_CHECK;
 size_t order_open(const struct order *o); /* compounds still open */
+/* What open compounds may take, a quarter of join.max_bytes; beyond it the ones that are due first close early. */
+size_t order_max_bytes(const struct conf *c);
+size_t order_keep_bytes(
+    const struct conf *c); /* what closed ones may leave to the next: 16 MiB, and no more than that */
 void order_encode(struct buf *b, const struct order *o);
 enum status order_decode(struct order *o, struct buf_reader *r, struct err *e) MUST_CHECK; /* into an empty one */
 #endif

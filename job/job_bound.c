@@ -1,6 +1,7 @@
 /* job_bound.c - see job_bound.h. */
 #include "job/job_bound.h"
 #include "featurize/history.h"
+#include "ingest/order.h"
 #include "ingest/source.h"
 #include "schemas/record.h"
 #include "serving/publish.h"
@@ -65,6 +66,12 @@ static size_t slates(const struct conf *c)
     return n + n / 4 + least((size_t)c->join_open_slates, n / 256) * OPEN_BYTES;
 }
 
+/* Open ones, and memory that closed ones leave to the next. */
+static size_t orders(const struct conf *c)
+{
+    return order_max_bytes(c) + order_keep_bytes(c);
+}
+
 static size_t layer_floats(const struct encoder_shape *s)
 {
     return 4 * s->C * s->C + 2 * s->C * s->F + 9 * s->C + s->F;
@@ -118,6 +125,7 @@ void job_bound(struct job_bound *out, const struct conf *c, const struct encoder
         {"users", users(c)},
         {"items", items(c)},
         {"open_slates", slates(c)},
+        {"orders", orders(c)},
         {"frozen_states", states + states / 8},
         {"dedupe", (size_t)c->ingest_dedupe_ids * DEDUPE_BYTES},
         {"batches", batches(c)},
@@ -128,10 +136,11 @@ void job_bound(struct job_bound *out, const struct conf *c, const struct encoder
         {"workspaces", workspaces(c, shape)},
         {"process", (size_t)PROCESS_MIB * MIB},
     };
+    _Static_assert(sizeof all / sizeof *all <= JOB_BOUND_SHARES, "room for each share");
     *out = (struct job_bound){0};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         out->shares[out->n] = all[i];
-        if (i < 3) out->shares[out->n].bytes += all[i].bytes / ALLOCATOR_PART;
+        if (i < 4) out->shares[out->n].bytes += all[i].bytes / ALLOCATOR_PART;
         out->total += out->shares[out->n++].bytes;
     }
     qsort(out->shares, out->n, sizeof *out->shares, larger);

@@ -306,6 +306,38 @@ static void test_failing_allocations_are_survived(void **state)
     assert_true(n >= 10);
 }
 
+/* As many as fit; then the one that is due first closes, and a restart does not change which. */
+static void test_bytes_bound_closes_the_first_due(void **state)
+{
+    struct err e = {0};
+    struct order *o, *again;
+    struct buf b = {0};
+    char user[16], out[1000];
+    (void)state;
+    assert_ok(conf_set(conf, "join.max_bytes", "1048576", &e), &e);
+    assert_ok(order_new(&o, conf, &e), &e);
+    assert_ok(order_new(&again, conf, &e), &e);
+    size_t most = 0;
+    for (uint64_t i = 0; i < 1000 && order_open(o) == i; i++) {
+        (void)snprintf(user, sizeof user, "u%d", (int)i);
+        push(o, line(user, "o", "a", (int64_t)i, i));
+        if (order_open(o) > most) most = order_open(o);
+    }
+    assert_in_range(most, 20, 262144 / 1024);
+    assert_string_equal(ready(o, out), "a@0 0;");
+    order_encode(&b, o);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_ok(order_decode(again, &r, &e), &e);
+    push(o, line("next", "o", "b", 5000, 5000));
+    push(again, line("next", "o", "b", 5000, 5000));
+    assert_string_equal(ready(o, out), "a@1 1;");
+    assert_string_equal(ready(again, out), "a@1 1;");
+    buf_fini(&b);
+    order_free(o);
+    order_free(again);
+    assert_ok(conf_set(conf, "join.max_bytes", "4294967296", &e), &e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_flush_closes_everything),
         cmocka_unit_test(test_packed_state_goes_on_as_if_never_stopped),
         cmocka_unit_test(test_ready_compounds_are_packed_too),
+        cmocka_unit_test(test_bytes_bound_closes_the_first_due),
         cmocka_unit_test(test_the_steady_state_allocates_nothing),
         cmocka_unit_test(test_failing_allocations_are_survived),
     };
