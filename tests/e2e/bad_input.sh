@@ -188,7 +188,7 @@ base=$source/tests/fixtures/uncased
 
 # --- folders
 replay 1 -o state.dir="$dir/log/state" log
-says "state folder $dir/log/state"
+says "state.dir: $dir/log/state"
 replay 1 --report none/report.json --dump-examples dump log
 says 'none/report.json'
 [ ! -e dump ] || fail "the report's path is tried only when all is done"

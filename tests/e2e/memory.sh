@@ -1,6 +1,6 @@
 #!/bin/sh
 # memory.sh - with small bounds a learner stays below the memory bound that it prints, on a log that needs more without them.
-# labels: quick
+# labels: fault
 # timeout: 120
 set -eu
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
