@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define PORT_DEFAULT 6379
+#define SOCKET_PATH_MAX 107 /* hiredis cuts a longer one: it would be another's */
 #define DB_MAX 1023
 
 static enum status refuse(const char *url, const char *why, struct err *e)
@@ -43,6 +44,8 @@ static enum status parse_unix(const char *url, struct redis_url *out, struct err
     const size_t n = query ? (size_t)(query - path) : strlen(path);
     out->is_unix = true;
     if (query != NULL && !number(query + 4, strlen(query + 4), DB_MAX, &out->db)) return refuse(url, "has a bad db", e);
+    if (n > SOCKET_PATH_MAX)
+        return refuse(url, "has a path of more than 107 bytes, the most that a socket may have", e);
     return copy_part(url, "names no path", path, n, out->host, e);
 }
 
@@ -88,7 +91,9 @@ enum status redis_password_read(const char *path, struct redis_password *out, st
     FILE *f = fopen(path, "r");
     if (f == NULL) return ERR_SET(e, STATUS_IO, "redis.password_file: %s: %s", path, strerror(errno));
     const bool got = fgets(line, sizeof line, f) != NULL;
+    const int fault = !got && ferror(f) ? errno : 0;
     (void)fclose(f);
+    if (fault != 0) return ERR_SET(e, STATUS_IO, "redis.password_file: %s: %s", path, strerror(fault));
     line[got ? strcspn(line, "\r\n") : 0] = '\0';
     if (line[0] == '\0') return ERR_SET(e, STATUS_INVALID, "redis.password_file: %s: its first line is empty", path);
     char *colon = strchr(line, ':');
@@ -97,6 +102,8 @@ enum status redis_password_read(const char *path, struct redis_password *out, st
     if (strlen(password) >= REDIS_PASSWORD_MAX || (colon != NULL && strlen(line) >= REDIS_PASSWORD_MAX))
         return ERR_SET(e, STATUS_INVALID, "redis.password_file: %s: longer than %d bytes", path,
                        REDIS_PASSWORD_MAX - 1);
+    if (password[0] == '\0') /* or it would go in as nobody */
+        return ERR_SET(e, STATUS_INVALID, "redis.password_file: %s: no password after '%s:'", path, line);
     memcpy(out->password, password, strlen(password) + 1);
     if (colon != NULL) memcpy(out->user, line, strlen(line) + 1);
     return STATUS_OK;

@@ -55,6 +55,20 @@ static void test_url_refuses_the_rest(void **state)
     }
 }
 
+/* What hiredis would cut off names another socket. */
+static void test_socket_path_has_a_length(void **state)
+{
+    (void)state;
+    struct redis_url u;
+    struct err e = {0};
+    char url[200] = "unix:/";
+    memset(url + 6, 'x', 106);
+    assert_ok(redis_url_parse(url, &u, &e), &e);
+    url[112] = 'x';
+    assert_int_equal(redis_url_parse(url, &u, &e), STATUS_INVALID);
+    assert_non_null(strstr(e.text, "107"));
+}
+
 static void test_password_file_is_read(void **state)
 {
     (void)state;
@@ -67,6 +81,7 @@ static void test_password_file_is_read(void **state)
         enum status st;
     } rows[] = {{"secret\n", "", "secret", STATUS_OK},
                 {"ann:se:cret", "ann", "se:cret", STATUS_OK},
+                {"ann:\r\n", "", "", STATUS_INVALID}, /* she would go in as nobody */
                 {"\nsecret", "", "", STATUS_INVALID},
                 {"", "", "", STATUS_INVALID}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -80,6 +95,7 @@ static void test_password_file_is_read(void **state)
         assert_string_equal(p.password, rows[i].password);
     }
     assert_int_equal(redis_password_read("/nonexistent/password", &p, &e), STATUS_IO);
+    assert_int_equal(redis_password_read("/", &p, &e), STATUS_IO); /* a folder */
     assert_ok(redis_password_read("", &p, &e), &e);
     assert_string_equal(p.password, "");
 }
@@ -404,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_url_takes_its_forms),
         cmocka_unit_test(test_url_refuses_the_rest),
+        cmocka_unit_test(test_socket_path_has_a_length),
         cmocka_unit_test(test_password_file_is_read),
         cmocka_unit_test(test_pipeline_answers_in_order_and_keeps_binary),
         cmocka_unit_test(test_fault_is_a_status_and_the_connection_goes_on),
