@@ -70,9 +70,9 @@ top=
 [ $rc -eq 0 ] || fail "exit $rc after SIGTERM"
 [ "$(jq -c .model out | wc -l)" -ge 3 ] || fail "not refreshed"
 
-# in 80 columns and 24 rows nothing scrolls away; a learner that is gone is said; Redis that goes is said and waited for
+# in 80 columns and 18 rows nothing scrolls away; a learner that is gone is said; Redis that goes is said and waited for
 if command -v tmux >tried; then
-    tmux -S screen -f /dev/null new-session -d -x 80 -y 24 "exec $freshet top --every 60 -o redis.url=$url 2>top.err"
+    tmux -S screen -f /dev/null new-session -d -x 80 -y 18 "exec $freshet top --every 60 -o redis.url=$url 2>top.err"
     sees() { # what
         for _ in $(seq 200); do
             tmux -S screen capture-pane -p >out 2>err && grep -q "$1" out && return
@@ -84,6 +84,7 @@ if command -v tmux >tried; then
     sees '^freshet default '
     sees "$(jq -r .model.sha256 report)"
     sees '  publish '
+    grep -q '^freshet default ' out || fail "the first line scrolled away"
     ! grep -q TROUBLE out || fail "trouble without cause"
     redis-cli -s redis hset fr:default:info state learning >tried
     redis-cli -s redis del fr:default:metrics:ts >tried
