@@ -12,13 +12,14 @@ enum { RETRY_US = 1000000, NAP_MS = 20 };
 
 static const char paused[] = "paused: disk full";
 
+/* The disk of the state folder or of the letters is full, or a topic of dead letters takes none: why says which. */
 static enum status stopped_while_full(const struct job *j, const struct err *why, struct err *e)
 {
     const unsigned long long version = (unsigned long long)checkpoint_version(j->checkpoint);
     return ERR_SET(
         e, STATUS_FULL,
-        "told to stop while the disk is full (%.200s): what came since version %llu is not durable and will be read "
-        "again; make room and start again",
+        "told to stop while learning is paused (%.200s): what came since version %llu is not durable and will be read "
+        "again; mend that and start again",
         why->text, version);
 }
 
@@ -42,7 +43,7 @@ enum status job_pause(struct job *j, const char *publish_reason, const struct er
     j->phase = paused;
     j->paused_us = from_us;
     j->pause_why = *why;
-    log_error("paused", "state=%s version=%llu reason=\"%s\" next=\"goes on by itself when there is room\"",
+    log_error("paused", "state=%s version=%llu reason=\"%s\" next=\"goes on by itself when that is mended\"",
               j->state_dir, (unsigned long long)checkpoint_version(j->checkpoint), why->text);
     job_notify("STATUS=%s: %.300s", paused, why->text);
     while (st == STATUS_FULL) {

@@ -132,7 +132,7 @@ kill -TERM $job
 wait $job || rc=$?
 job=
 [ $rc -eq 1 ] || fail "SIGTERM on a full disk: exit $rc"
-grep -q "what came since version $version is not durable and will be read again" err || fail "it does not say what is read again"
+grep -q "told to stop while learning is paused (.*what came since version $version is not durable and will be read again" err || fail "it does not say what is read again"
 rm small/filler
 run
 wait_for 30 "end" taken "$(wc -l <log)"
