@@ -406,6 +406,8 @@ static enum status decode_lines(struct compound *c, size_t n, struct buf_reader 
         struct event ev;
         arena_reset(&scratch);
         st = event_decode(&ev, r, &scratch, e);
+        if (st == STATUS_OK && (ev.kind != EVENT_BEHAVIOUR || ev.item.p == NULL))
+            st = ERR_SET(e, STATUS_CORRUPT, "orders: a stored line is no behaviour with an item");
         if (st == STATUS_OK) st = add_line(c, &ev, e);
     }
     arena_fini(&scratch);

@@ -4,6 +4,7 @@
  * several keys are checked once everything is read (conf_check).
  */
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "schemas/conf_table.h"
 #include <ctype.h>
 #include <errno.h>
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define TYPE_NAME_MAX 42 /* "type." and the name are an INI file's section, which has at most 47 bytes */
 
 #define DISTANCE_MAX 200
 
@@ -197,8 +200,8 @@ enum status conf_check_text(const char *key, const char *value, struct err *e)
 
 enum status conf_check_type_name(const char *key, struct str name, struct err *e)
 {
-    if (name.n == 0 || name.n >= sizeof((struct conf_type *)NULL)->name)
-        return ERR_SET(e, STATUS_INVALID, "%s: a type's name has 1 to 63 bytes", key);
+    if (name.n == 0 || name.n > TYPE_NAME_MAX || !utf8_valid(name))
+        return ERR_SET(e, STATUS_INVALID, "%s: a type's name has 1 to %d bytes of UTF-8", key, TYPE_NAME_MAX);
     if (str_is(name, "item") || str_is(name, "user") || str_is(name, "impression"))
         return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' events are no behaviours and have no label", key,
                        STR_ARG(name));

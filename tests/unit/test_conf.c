@@ -426,6 +426,9 @@ static void test_dump_reads_back_as_itself(void **state)
     assert_ok(conf_set(c, "train.head_rate", "0.1", &e), &e);
     assert_ok(conf_set(c, "train.linear_rate", "0.30000000000000004", &e), &e);
     assert_ok(conf_set(c, "type.wish.template", "I want {title}", &e), &e);
+    assert_ok(conf_set(c, "type.a_name_of_just_as_many_bytes_as_it_can_hav.weight", "2", &e), &e);
+    refused(c, "type.a_name_of_one_byte_more_than_a_file_can_hav.weight", "2", "1 to 42 bytes");
+    refused(c, "type.\xff.weight", "2", "UTF-8");
     assert_ok(conf_set(c, "kafka.group.id", "g 1", &e), &e);
     conf_dump(c, &one);
     assert_ok(load_text(again, &d, (const char *)one.p, one.n, &e), &e);

@@ -268,6 +268,21 @@ static void test_ready_compounds_are_packed_too(void **state)
     buf_fini(&packed);
 }
 
+static void test_a_stored_line_without_an_item_is_corrupt(void **state)
+{
+    struct order *o = make(), *p = make();
+    struct buf b = {0};
+    struct err e = {0};
+    (void)state;
+    push(o, line("u", "o", NULL, 0, 1)); /* such a line comes from nowhere but damage */
+    order_encode(&b, o);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_int_equal(order_decode(p, &r, &e), STATUS_CORRUPT);
+    buf_fini(&b);
+    order_free(o);
+    order_free(p);
+}
+
 static void test_the_steady_state_allocates_nothing(void **state)
 {
     struct buf log = {0};
@@ -352,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_packed_state_goes_on_as_if_never_stopped),
         cmocka_unit_test(test_ready_compounds_are_packed_too),
         cmocka_unit_test(test_bytes_bound_closes_the_first_due),
+        cmocka_unit_test(test_a_stored_line_without_an_item_is_corrupt),
         cmocka_unit_test(test_the_steady_state_allocates_nothing),
         cmocka_unit_test(test_failing_allocations_are_survived),
     };
