@@ -36,7 +36,11 @@ sha() { jq -r .model.sha256 "$1"; }
 replay "$dir/whole.json" "$dir/whole" "$dir/log" 2>"$dir/err" || fail "the undisturbed run"
 want=$(sha "$dir/whole.json")
 mkdir "$dir/fresh"
-every=3 replay "$dir/x.json" "$dir/begun" "$dir/half" 2>"$dir/err" || fail "the first half"
+for _ in 1 2 3 4 5; do # a backup under way when the run ends is given up: on a busy machine that may be the only one
+    rm -rf "$dir/begun"
+    every=3 replay "$dir/x.json" "$dir/begun" "$dir/half" 2>"$dir/err" || fail "the first half"
+    ! ls "$dir"/begun/backup/[0-9]* >/dev/null 2>&1 || break
+done
 cp -r "$dir/begun" "$dir/damaged"
 ls "$dir"/damaged/backup/[0-9]* >/dev/null 2>&1 || fail "no backup was made"
 printf x | dd of="$dir/damaged/state.mdb" bs=1 seek=17 conv=notrunc 2>/dev/null
