@@ -1,5 +1,5 @@
 # The short way in.  CMake does the work (CMakePresets.json); this file only names the steps.
-#   make setup   packages and the pretrained model        make test    everything, under ten minutes on two cores
+#   make setup   packages and the pretrained model        make test    everything, about fifteen minutes on two cores
 #   make build   build/release/freshet                    make bench   what this machine reaches
 #   make demo    the whole thing, live (ARGS=--stay keeps it up)
 #   make fuzz    fuzz targets, 60 seconds each (ARGS="600 fuzz_event": seconds, and which)
@@ -36,7 +36,9 @@ fuzz: setup
 	@cmake --preset fuzz && cmake --build --preset fuzz -j $(JOBS)
 	@tests/fuzz/run.sh $(if $(ARGS),$(ARGS),60)
 
-demo: setup build
+demo:
+	@deploy/setup.sh --no-tests
+	@$(MAKE) --no-print-directory build
 	@deploy/demo.sh $(ARGS)
 
 bench: build

