@@ -31,6 +31,7 @@ static void fill_version(struct job *j, const char *reason, struct publish_versi
                                   .settled_ms = learner_settled_ms(j->learner),
                                   .settled_wall_ms = j->settled_wall_ms,
                                   .live = !j->options->replay,
+                                  .topics = j->options->replay ? NULL : j->conf->ingest_topics,
                                   .offsets = offsets};
     (void)snprintf(v->sha256, sizeof v->sha256, "%s", p->sha256);
     (void)snprintf(v->base, sizeof v->base, "%016llx",

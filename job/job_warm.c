@@ -49,18 +49,68 @@ static enum status read_records(struct job *j, struct fetch_warm *w, struct err 
     return st == STATUS_END ? STATUS_OK : st;
 }
 
+/* The place of a name in "a, b,c"; -1: not there. */
+static int64_t place_of(const char *list, struct str name)
+{
+    int64_t place = 0;
+    for (const char *at = list + strspn(list, ", "); *at != 0; at += strspn(at, ", "), place++) {
+        const size_t n = strcspn(at, ", ");
+        if (str_eq((struct str){at, n}, name)) return place;
+        at += n;
+    }
+    return -1;
+}
+
+static struct str name_at(const char *list, uint32_t place)
+{
+    const char *at = list + strspn(list, ", ");
+    for (; place > 0 && *at != 0; place--) {
+        at += strcspn(at, ", ");
+        at += strspn(at, ", ");
+    }
+    return (struct str){at, strcspn(at, ", ")};
+}
+
+/* Where the topic of an offset stands in ingest.topics; -1: it is not read here.  A version without names (of before there
+ * were) stands by its places. */
+static int64_t topic_here(const struct job *j, const struct publish_manifest *m, uint32_t topic)
+{
+    return m->topics[0] == 0 ? (int64_t)topic : place_of(j->conf->ingest_topics, name_at(m->topics, topic));
+}
+
+/* Offsets belong to names: the same topics in another order are gone on with, topics that are not read here are left. */
+static enum status choose_offsets(const struct job *j, const struct publish_manifest *m, struct source_offset *offsets,
+                                  size_t *n, struct err *e)
+{
+    *n = 0;
+    for (size_t i = 0; i < m->n_offsets; i++) {
+        const struct publish_offset *o = &m->offsets[i];
+        const int64_t topic = topic_here(j, m, o->topic);
+        if (topic >= 0)
+            offsets[(*n)++] =
+                (struct source_offset){(uint32_t)topic, o->partition, o->next, o->mark, o->records, o->chain};
+    }
+    if (*n == 0 && m->n_offsets > 0)
+        return ERR_SET(e, STATUS_CONFLICT,
+                       "model %s in Redis was learnt from the topics %s, ingest.topics is %s, and no name is in both: "
+                       "name its topics, take another model.name, or begin anew with --fresh",
+                       j->conf->model_name, m->topics, j->conf->ingest_topics);
+    if (m->topics[0] == 0 && m->n_offsets > 0)
+        log_warn("warm", "version=%llu topics=unnamed offsets=\"taken by their places in ingest.topics=%s\"",
+                 (unsigned long long)m->version, j->conf->ingest_topics);
+    else if (*n < m->n_offsets)
+        log_warn("warm", "version=%llu topics=%s ingest.topics=%s partitions_left=%zu reason=\"not read here\"",
+                 (unsigned long long)m->version, m->topics, j->conf->ingest_topics, m->n_offsets - *n);
+    return STATUS_OK;
+}
+
 static enum status begin_at(struct job *j, const struct publish_manifest *m, struct err *e)
 {
+    size_t n;
     struct source_offset *offsets = mem_calloc(m->n_offsets, sizeof *offsets);
     if (offsets == NULL) return ERR_SET(e, STATUS_OOM, "offsets of %zu partitions", m->n_offsets);
-    for (size_t i = 0; i < m->n_offsets; i++)
-        offsets[i] = (struct source_offset){.topic = m->offsets[i].topic,
-                                            .partition = m->offsets[i].partition,
-                                            .next = m->offsets[i].next,
-                                            .mark = m->offsets[i].mark,
-                                            .records = m->offsets[i].records,
-                                            .chain = m->offsets[i].chain};
-    const enum status st = learner_begin_at(j->learner, offsets, m->n_offsets, m->settled_ms, m->examples, e);
+    enum status st = choose_offsets(j, m, offsets, &n, e);
+    if (st == STATUS_OK) st = learner_begin_at(j->learner, offsets, n, m->settled_ms, m->examples, e);
     mem_free(offsets);
     return st;
 }

@@ -144,6 +144,7 @@ static enum status copy_version(struct publish_manifest *m, const struct publish
     memcpy(m->base, v->base, sizeof m->base);
     (void)snprintf(m->reason, sizeof m->reason, "%s", v->reason ? v->reason : "");
     (void)snprintf(m->verdict, sizeof m->verdict, "%s", v->verdict ? v->verdict : "accepted");
+    (void)snprintf(m->topics, sizeof m->topics, "%s", v->topics ? v->topics : "");
     m->offsets = mem_calloc(v->n_offsets, sizeof *m->offsets);
     if (m->offsets == NULL) return ERR_SET(e, STATUS_OOM, "publish: no memory for %zu offsets", v->n_offsets);
     if (v->n_offsets > 0) memcpy(m->offsets, v->offsets, v->n_offsets * sizeof *m->offsets);

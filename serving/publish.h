@@ -52,6 +52,7 @@ struct publish_version {
     char base[HASH_SHA256_HEX]; /* model_fingerprint in hex */
     const char *reason;         /* "interval", "steps", "final", … */
     const char *verdict;        /* of the gate; NULL: "accepted" */
+    const char *topics;         /* ingest.topics, "a, b", that offsets are of; NULL: none, files were read */
     const struct publish_offset *offsets;
     size_t n_offsets;
 };

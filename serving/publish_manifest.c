@@ -66,6 +66,21 @@ fail:
     return NULL;
 }
 
+/* "a, b" as a list of names. */
+static json_t *topics_json(const struct publish_manifest *m)
+{
+    json_t *list = json_array();
+    for (const char *at = m->topics + strspn(m->topics, ", "); *at != 0; at += strspn(at, ", ")) {
+        const size_t n = strcspn(at, ", ");
+        if (json_array_append_new(list, json_stringn(at, n)) != 0) goto fail;
+        at += n;
+    }
+    return list;
+fail:
+    json_decref(list);
+    return NULL;
+}
+
 static json_t *kept_json(const struct publish_manifest *m)
 {
     json_t *list = json_array();
@@ -98,6 +113,7 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
     const bool ok = o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
                     json_object_set_new(o, "offsets", offsets_json(m)) == 0 &&
                     json_object_set_new(o, "kept", kept_json(m)) == 0 &&
+                    (m->topics[0] == 0 || json_object_set_new(o, "topics", topics_json(m)) == 0) &&
                     json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
     json_decref(o);
     if (!ok) return ERR_SET(e, STATUS_OOM, "version %llu: no memory for its manifest", (unsigned long long)m->version);
@@ -233,6 +249,31 @@ static enum status get_offsets(struct publish_manifest *m, json_t *o, struct err
     return STATUS_OK;
 }
 
+static bool is_topic(const char *name, size_t n)
+{
+    return n > 0 && strlen(name) == n &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+/* Versions of before there were names are still read. */
+static enum status get_topics(struct publish_manifest *m, json_t *o, struct err *e)
+{
+    json_t *list = json_object_get(o, "topics");
+    size_t used = 0;
+    if (list == NULL) return STATUS_OK;
+    if (!json_is_array(list) || json_array_size(list) == 0) return bad("topics", "is not a list of names", e);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        const size_t n = name != NULL ? json_string_length(json_array_get(list, i)) : 0;
+        if (name == NULL || !is_topic(name, n) || used + n + 2 > sizeof m->topics)
+            return bad("topics", "is not a bounded list of names that Kafka allows", e);
+        used += (size_t)snprintf(m->topics + used, sizeof m->topics - used, "%s%s", i > 0 ? "," : "", name);
+    }
+    for (size_t i = 0; i < m->n_offsets; i++)
+        if (m->offsets[i].topic >= json_array_size(list)) return bad("offsets", "are of a topic without a name", e);
+    return STATUS_OK;
+}
+
 static enum status get_kept(struct publish_manifest *m, json_t *o, struct err *e)
 {
     json_t *list;
@@ -270,6 +311,7 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
         return bad("bytes", "is out of range", e);
     TRY(get_chunks(m, o, model, e));
     TRY(get_offsets(m, o, e));
+    TRY(get_topics(m, o, e));
     return get_kept(m, o, e);
 }
 

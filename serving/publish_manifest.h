@@ -17,6 +17,7 @@
 #define PUBLISH_CHUNKS_MAX 4096 /* 4 GiB of weights */
 #define PUBLISH_OFFSETS_MAX 4096
 #define PUBLISH_KEPT_MAX 1000
+#define PUBLISH_TOPICS_BYTES 512 /* as ingest.topics is bounded */
 #define PUBLISH_MANIFEST_BYTES_MAX ((size_t)4 << 20)
 
 struct publish_offset { /* where a partition stands, as the checkpoint holds it (source.h has the meanings) */
@@ -34,6 +35,9 @@ struct publish_manifest {
     char sha256[HASH_SHA256_HEX]; /* of the parameters */
     char base[HASH_SHA256_HEX];   /* fingerprint of the frozen base and the parts, in hex */
     char reason[64], verdict[64];
+    char topics
+        [PUBLISH_TOPICS_BYTES]; /* names that offsets' topics are places in, "a,b"; "": not said (a replay's, or of
+                                          a version from before they were) */
     struct publish_chunk *chunks;
     size_t n_chunks;
     struct publish_offset *offsets;

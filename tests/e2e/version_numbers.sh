@@ -46,7 +46,7 @@ stop_redis() {
     wait $redis 2>tried || true
     redis=
 }
-"$build/tests/mock_kafka" events:1 >bootstrap 2>err &
+"$build/tests/mock_kafka" events:1 second:1 >bootstrap 2>err &
 kafka=$!
 start_redis
 wait_for 20 Kafka test -s bootstrap
@@ -136,5 +136,26 @@ run early
 wait_for 20 "a version above" above "$newest"
 grep -q "warn warm .*published=$newest next_version_above=$newest" err || fail "it does not say what it goes on above"
 stop
+stop_at=$(ask get "fr:{default}:manifest:$(version)" | jq '[.offsets[] | .next] | add')
 judge "an older copy"
+
+# --- an empty folder and topics in another order: offsets go with their names; none of the names: refused
+newest=$(version)
+rc=0
+run strange -o ingest.topics=second
+wait $job || rc=$?
+job=
+[ $rc -ne 0 ] || fail "offsets of another topic were taken"
+grep -q 'learnt from the topics events, ingest.topics is second, and no name is in both' err || fail "the refusal does not name both lists"
+ask del fr:default:metrics >tried # what the run before said
+run turned -o ingest.topics=second,events
+wait_for 20 "warm start" grep -q "warn warm model=default version=$newest " err
+wait_for 20 "a version above" above "$newest"
+"$freshet" convert log.3 --topic second -o kafka.bootstrap.servers="$servers" 2>tried || fail "convert log.3"
+wait_for 20 "the other topic's events" eval '[ "$(ask hget fr:default:metrics events_total)" = $((2000 - stop_at)) ]'
+stop
+[ "$(ask get "fr:{default}:manifest:$(version)" | jq -c '[.topics, ([.offsets[] | {(.topic | tostring): .next}] | add)]')" = \
+    "[[\"second\",\"events\"],{\"1\":1500,\"0\":500}]" ] ||
+    fail "offsets went to other names: $(ask get "fr:{default}:manifest:$(version)" | jq -c '[.topics, .offsets]')"
+judge "topics in another order"
 echo "version_numbers: $(sort -u published | wc -l) versions, $(wc -l <published) publications, no number twice"

@@ -67,6 +67,7 @@ static void publish_at(uint64_t version, const struct publish_offset *offsets, s
     struct publish_version v = {.version = version,
                                 .examples = 100 * version,
                                 .watermark_ms = SERVING_WORLD_NOW_MS,
+                                .topics = n > 0 ? "clicks, views" : NULL,
                                 .offsets = offsets,
                                 .n_offsets = n};
     memcpy(v.sha256, w.params->sha256, sizeof v.sha256);
@@ -95,6 +96,7 @@ static void test_version_comes_back_with_where_it_stood(void **state)
     assert_int_equal(m.watermark_ms, SERVING_WORLD_NOW_MS);
     assert_true(m.epoch > 0);
     assert_int_equal(m.n_offsets, 2);
+    assert_string_equal(m.topics, "clicks,views");
     for (size_t i = 0; i < 2; i++) {
         const struct publish_offset *a = &m.offsets[i], *b = &offsets[i];
         assert_true(a->topic == b->topic && a->partition == b->partition && a->next == b->next);

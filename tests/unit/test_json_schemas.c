@@ -153,7 +153,12 @@ static void test_manifest(void **state)
     memset(chunk.sha256, 'c', 64);
     assert_ok(publish_manifest_encode(&b, &m, "shop", &e), &e);
     accepts("manifest", (const char *)b.p, b.n);
+    buf_clear(&b);
+    (void)snprintf(m.topics, sizeof m.topics, "events, more.of-them_2");
+    assert_ok(publish_manifest_encode(&b, &m, "shop", &e), &e);
+    accepts("manifest", (const char *)b.p, b.n);
     buf_fini(&b);
+    refuses("manifest", "{\"version\":7,\"topics\":[\"a b\"]}", "/topics/0: pattern");
     refuses("manifest", "{\"version\":7,\"sha256\":\"AA\"}", "/sha256: minLength");
     refuses("manifest", "{\"version\":7}", "required");
 }
