@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "schemas/conf_table.h"
+#include "schemas/event.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -139,6 +140,14 @@ static enum status check_half_lives(const char *key, const char *v, struct err *
     return conf_numbers(v, hours, 4, key, e);
 }
 
+/* As event times are read: a number that can only be seconds is no time in milliseconds. */
+static enum status check_start_ms(const char *key, const char *v, long long ms, struct err *e)
+{
+    if (ms >= EVENT_SECONDS_BELOW) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID,
+                   "%s: '%s' can only be seconds; give milliseconds since 1970 (%lld000) or RFC 3339", key, v, ms);
+}
+
 static enum status check_start(const char *key, const char *v, struct err *e)
 {
     int64_t ms;
@@ -147,12 +156,13 @@ static enum status check_start(const char *key, const char *v, struct err *e)
     if (strncmp(v, "last=", 5) == 0) {
         struct err why = {0};
         const enum status st = conf_duration_ms(v + 5, &ms, &why);
-        return st == STATUS_OK ? st : ERR_SET(e, st, "%s: %s", key, why.text);
+        if (st != STATUS_OK) return ERR_SET(e, st, "%s: %s", key, why.text);
+        return ms > 0 ? st : ERR_SET(e, STATUS_INVALID, "%s: '%s' is no time at all; latest means from now on", key, v);
     }
     if (strncmp(v, "ts=", 3) == 0) {
         errno = 0;
         const long long plain = strtoll(v + 3, &end, 10);
-        if (end != v + 3 && *end == 0 && errno == 0 && plain >= 0) return STATUS_OK;
+        if (end != v + 3 && *end == 0 && errno == 0 && plain >= 0) return check_start_ms(key, v, plain, e);
         if (clock_parse_rfc3339(str_from(v + 3), &ms)) return STATUS_OK;
     }
     return ERR_SET(
