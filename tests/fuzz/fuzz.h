@@ -44,7 +44,7 @@ struct str fuzz_rest(struct fuzz_input *in);              /* never absent */
 
 /* A file of these bytes, in memory; its path is good until the next call with the same slot (0 to 7). */
 const char *fuzz_file(unsigned slot, struct str bytes);
-/* "<source tree>/<rest>", for what targets open once; good for ever. */
+/* "<source tree>/<rest>", for what targets open once; good for ever, eight of them. */
 const char *fuzz_source(const char *rest);
 /* Defaults with these options ("section.key=value", NULL ends); never NULL. */
 struct conf *fuzz_conf(const char *const *options);
