@@ -26,7 +26,7 @@ take=1
 "$freshet" simulate --events 400 --users 20 --items 30 --seed 5 --rate 5 --no-best >"$dir/log" 2>/dev/null
 head -200 "$dir/log" >"$dir/half"
 replay() { # report, state folder, logs
-    timeout -s KILL "${limit:-60}" "$freshet" replay --quiet --report "$1" -o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=8 \
+    timeout --foreground -s KILL "${limit:-60}" "$freshet" replay --quiet --report "$1" -o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=8 \
         -o join.window_ms=60000 -o train.batch_slates=3 -o state.backup_every_ms=1 -o state.checkpoint_every_ms=10 \
         --publish-every "${every:-10}" -o state.dir="$2" "${@:3}"
 }
