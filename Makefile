@@ -5,6 +5,8 @@
 #   make fuzz    fuzz targets, 60 seconds each (ARGS="600 fuzz_event": seconds, and which)
 .PHONY: all setup build dev test fuzz demo bench docs mutants check-style format clean
 JOBS ?= 2
+# Tests wait for brokers and clocks more than they compute.
+TEST_JOBS ?= 3
 
 all: build
 
@@ -26,9 +28,9 @@ test: setup
 	@cmake --preset tsan && cmake --build --preset tsan -j $(JOBS)
 	@cmake --preset release && cmake --build --preset release -j $(JOBS)
 	@cmake --preset fuzz && cmake --build --preset fuzz -j $(JOBS)
-	@ctest --preset asan -L quick -LE style -j $(JOBS)
-	@ctest --preset tsan -L threads -j $(JOBS)
-	@ctest --preset release -LE 'slow|helgrind' -j $(JOBS)
+	@ctest --preset asan -L quick -LE style -j $(TEST_JOBS)
+	@ctest --preset tsan -L threads -j $(TEST_JOBS)
+	@ctest --preset release -LE 'slow|helgrind' -j $(TEST_JOBS)
 	@ctest --preset release -L helgrind -LE slow -j $(JOBS)
 	@ctest --preset fuzz -j $(JOBS)
 
