@@ -97,7 +97,10 @@ enum status job_checkpoint_once(struct job *j, const char *publish_reason, struc
     if (something_new(j) || publish_reason != NULL || j->letters_full) TRY(make_durable(j, e));
     const int64_t end = j->clock->mono_us(j->clock), cost = end - start;
     j->next_checkpoint_us = end + later_of(j->conf->state_checkpoint_ms * 1000, COST_SHARE * cost);
-    j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, PUBLISH_SHARE * cost);
+    if (publish_reason != NULL)
+        j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, PUBLISH_SHARE * cost);
+    else /* however often these come, what waits to be published is not put off by more than their cost */
+        j->next_publish_us = later_of(j->next_publish_us, end + PUBLISH_SHARE * cost);
     if (publish_reason == NULL || j->publish == NULL) return STATUS_OK;
     const uint64_t unconsumed = world_counts(learner_world(j->learner))->unconsumed;
     if (unconsumed != j->unconsumed) job_refill(j);

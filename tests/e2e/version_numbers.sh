@@ -57,7 +57,7 @@ version() { ask get 'fr:{default}:current'; }
 
 "$freshet" simulate --events 1500 --users 40 --items 80 --seed 4 --rate 5 --delay-ms 1000 --window-ms 5000 --no-best >log 2>err
 options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o join.window_ms=5000 -o join.organic=false
-    -o kernels.threads=1 -o redis.url=unix:$dir/redis -o redis.timeout_ms=500 -o state.checkpoint_every_ms=200"
+    -o kernels.threads=1 -o redis.url=unix:$dir/redis -o redis.timeout_ms=500 -o state.checkpoint_every_ms=100" # more often than a version is published
 for part in 1 2 3; do sed -n "$((part * 500 - 499)),$((part * 500))p" log >log.$part; done
 produce() { "$freshet" convert "$1" --topic events -o kafka.bootstrap.servers="$servers" 2>tried || fail "convert $1"; }
 run() { # state folder, options
