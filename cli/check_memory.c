@@ -1,8 +1,8 @@
 /* check_memory.c - what a learner's memory can come to by the configuration, against what the machine has. */
 #include "cli/check.h"
 #include "job/job_bound.h"
+#include "job/job_room.h"
 #include "model/encoder_config.h"
-#include <unistd.h>
 
 void cmd_check_memory(struct cmd_check *c)
 {
@@ -16,11 +16,11 @@ void cmd_check_memory(struct cmd_check *c)
     }
     job_bound(&bound, c->conf, encodes ? &shape : NULL);
     job_bound_text(&bound, &b);
-    const double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    cmd_check_row(c, CMD_CHECK_OK, "memory", NULL, "a learner takes at most this; the machine has %.0f MiB",
-                  machine / 1048576.0);
+    const struct job_room room = job_room("", 0);
+    cmd_check_row(c, CMD_CHECK_OK, "memory", NULL, "a learner takes at most this; %s %zu MiB", room.what,
+                  room.bytes >> 20);
     cmd_check_more(c, "%.*s", (int)b.n, (const char *)b.p);
-    if ((double)bound.total > machine)
+    if (room.bytes > 0 && bound.total > room.bytes)
         cmd_check_more(c, "-> more than there is, should all bounds be reached: lower history.max_bytes, "
                           "catalogue.max_bytes or join.max_bytes");
     buf_fini(&b);

@@ -5,6 +5,7 @@
 #include "job/job_bound.h"
 #include "job/job_notify.h"
 #include "job/job_private.h"
+#include "job/job_room.h"
 #include <time.h>
 
 atomic_bool job_stopping, job_reloading;
@@ -166,6 +167,17 @@ static enum status finish(struct job *j, struct err *e)
     return job_write_report(j, e);
 }
 
+/* Should all bounds be reached, the kernel would end it: said before, as `check` does. */
+static void warn_of_room(const struct job_bound *bound)
+{
+    const struct job_room room = job_room("", 0);
+    if (room.bytes > 0 && bound->total > room.bytes)
+        log_warn("memory",
+                 "bound_mib=%zu room_mib=%zu reason=\"%s less than all bounds together\" next=\"lower "
+                 "history.max_bytes, catalogue.max_bytes or join.max_bytes, or give it more\"",
+                 bound->total >> 20, room.bytes >> 20, room.what);
+}
+
 /* What memory can come to, in one line. */
 static void say_bound(struct job *j)
 {
@@ -175,6 +187,7 @@ static void say_bound(struct job *j)
     j->bound_bytes = bound.total;
     job_bound_text(&bound, &b);
     if (!b.oom && !(j->options->replay && j->options->quiet)) log_info("memory", "%.*s", (int)b.n, (const char *)b.p);
+    if (!j->options->replay) warn_of_room(&bound);
     buf_fini(&b);
 }
 
