@@ -66,17 +66,17 @@ static void serve_close(struct serve *s, const struct conf *c)
 }
 
 /* SIGHUP: the live serving.* keys take effect with the next request. */
-static void take_reload(struct cmd_line *line)
+static void take_reload(struct cmd_line *line, bool ready)
 {
     struct conf *fresh = NULL;
     struct err e = {0};
-    job_notify_reloading();
+    if (ready) job_notify_reloading();
     if (cmd_line_reread(line, &fresh, &e) == STATUS_OK)
         (void)conf_take_live(line->conf, fresh);
     else
         log_error("reload", "refused=\"%s\" changed=nothing", e.text);
     conf_free(fresh);
-    job_notify("READY=1");
+    if (ready) job_notify("READY=1"); /* else it is told when it is */
 }
 
 /* Ready with a version in force and the door open; the watchdog is fed while the watch for versions lives. */
@@ -109,13 +109,10 @@ static void nap(void)
 static enum status serve(struct cmd_line *line, struct err *e)
 {
     struct serve s = {0};
-    if (sem_init(&woken, 0, 0) != 0) return ERR_SET(e, STATUS_IO, "serve: no semaphore can be made");
-    cmd_stop_on_signals(stop);
-    cmd_reload_on_signal(reload);
     const enum status st = serve_open(&s, line->conf, e);
     while (st == STATUS_OK && !atomic_load(&stopping)) {
         tell_manager(&s);
-        if (atomic_exchange(&reloading, false)) take_reload(line);
+        if (atomic_exchange(&reloading, false)) take_reload(line, s.ready);
         nap();
     }
     job_notify("STOPPING=1\nSTATUS=stopping");
@@ -148,6 +145,12 @@ int cmd_serve(int argc, char **argv)
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,
     };
+    if (sem_init(&woken, 0, 0) != 0) {
+        (void)ERR_SET(&e, STATUS_IO, "serve: no semaphore can be made");
+        return cmd_failed("serve", &e);
+    }
+    cmd_stop_on_signals(stop); /* from the first moment on, as run does */
+    cmd_reload_on_signal(reload);
     int rc = cmd_line_parse(&line, &usage, argc, argv);
     if (rc == CMD_GO_ON) rc = serve(&line, &e) == STATUS_OK ? 0 : cmd_failed("serve", &e);
     cmd_line_fini(&line);

@@ -161,13 +161,36 @@ run -o state.dir="$dir/state" -o kafka.bootstrap.servers=127.0.0.1:1
 sleep 0.7
 stop "Kafka never there"
 grep -q 'stopped before="the first batch"' err || fail "it does not say that it had not begun"
-run -o state.dir="$dir/state"
+run -o state.dir="$dir/state" -o history.max_bytes=1000000000000000
 wait_for 30 "learning" eval '[ "$(state)" = learning ]'
+wait_for 10 "warning of memory" grep -q 'warn memory bound_mib=.* less than all bounds together' err
 kill -KILL $kafka
 wait $kafka 2>tried || true
 kafka=
 sleep 0.5
 stop "Kafka gone"
+
+# --- in the first 100 ms: a stop is a stop, and SIGHUP ends nothing
+handlers_are_set() { grep -q '^SigCgt:.*[4-7c-f]..[13579bdf]$' "/proc/$job/status"; }
+early() { # what, signal, ms in seconds
+    wait_for 10 "handlers of $1" handlers_are_set
+    sleep "$3"
+    if [ "$2" = HUP ]; then
+        kill -HUP "$job"
+        sleep 0.1
+    fi
+    stop "$1, $2 after $3 s"
+}
+for after in 0.005 0.02 0.05 0.1; do
+    for signal in TERM HUP; do
+        run -o state.dir="$dir/state"
+        early run $signal $after
+        "$freshet" serve --listen 127.0.0.1:0 -o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=12 \
+            -o kernels.threads=1 -o redis.url="unix:$dir/redis" 2>err &
+        job=$!
+        early serve $signal $after
+    done
+done
 
 # --- a replay
 "$freshet" replay --quiet $options -o model.name=log -o state.dir="$dir/log.state" --speed 20x log 2>err &
