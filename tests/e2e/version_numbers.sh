@@ -64,7 +64,7 @@ run() { # state folder, options
     folder=$1
     shift
     "$freshet" run --quiet $options -o state.dir="$dir/$folder" -o kafka.bootstrap.servers="$servers" -o join.idle_ms=100 \
-        -o ingest.membership=assign -o ingest.gaps=expected -o publish.every_ms=300 "$@" 2>err &
+        -o ingest.membership=assign -o ingest.gaps=expected -o publish.every_ms=1000 "$@" 2>err &
     job=$!
 }
 stop() {
