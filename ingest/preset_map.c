@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "ingest/parse.h"
 #include "ingest/parse_text.h"
+#include "ingest/preset_pattern.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -189,6 +190,9 @@ static enum status read_operand(const struct map_reader *r, struct str text, str
     if (rule->op >= OP_LESS && rule->op <= OP_AT_LEAST && !parse_decimal(text, &rule->number))
         return MAP_ERROR(r, "\"" STR_FMT "\" is not a number; < <= > >= compare numbers", STR_ARG(text));
     if (rule->op != OP_MATCH && rule->op != OP_NO_MATCH) return STATUS_OK;
+    if (preset_pattern_atoms(rule->text.p) > PRESET_PATTERN_MAX)
+        return MAP_ERROR(r, "\"" STR_FMT "\" repeats too much: over %d characters when its repetitions are written out",
+                         STR_ARG(text), PRESET_PATTERN_MAX);
     const int rc = regcomp(&rule->regex, rule->text.p, REG_EXTENDED | REG_NOSUB);
     rule->regex_open = rc == 0;
     if (rc == 0) return STATUS_OK;
