@@ -12,9 +12,14 @@
 
 enum { CHUNK_BYTES = 1 << 20 };
 
+bool file_disk_full(int number)
+{
+    return number == ENOSPC || number == EDQUOT || number == EFBIG;
+}
+
 enum status file_failed(struct err *e, const char *name, const char *what, int number)
 {
-    if (number == ENOSPC || number == EDQUOT || number == EFBIG)
+    if (file_disk_full(number))
         return ERR_SET(e, STATUS_FULL, "%s: cannot %s: %s; make room on the disk", name, what, strerror(number));
     return ERR_SET(e, number == ENOMEM ? STATUS_OOM : STATUS_IO, "%s: cannot %s: %s", name, what, strerror(number));
 }

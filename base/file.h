@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+bool file_disk_full(int number); /* an errno that room on the disk mends */
 /* "<name>: cannot <what>: <strerror(number)>", with the status that the number means. */
 enum status file_failed(struct err *e, const char *name, const char *what, int number);
 /* Opens the folder, making it first when it is absent. */

@@ -48,7 +48,7 @@ static bool disk_is_full(const struct store *s)
     const int fd = open(s->dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
     if (fd < 0) return errno == ENOSPC || errno == EDQUOT;
     const ssize_t n = pwrite(fd, zeros, sizeof zeros, end);
-    const bool full = n < 0 ? errno == ENOSPC || errno == EDQUOT || errno == EFBIG : n < (ssize_t)sizeof zeros;
+    const bool full = n < 0 ? file_disk_full(errno) : n < (ssize_t)sizeof zeros;
     (void)close(fd);
     return full;
 }
@@ -57,7 +57,7 @@ static bool disk_is_full(const struct store *s)
 static enum status mdb_failed(struct err *e, const struct store *s, const char *what, int rc)
 {
     const char *dir = s->dir != NULL ? s->dir : "?";
-    const bool full = rc == ENOSPC || rc == EDQUOT || rc == EFBIG || (rc == EIO && disk_is_full(s));
+    const bool full = file_disk_full(rc) || (rc == EIO && disk_is_full(s));
     if (full)
         return ERR_SET(e, STATUS_FULL,
                        "store %s: %s: the disk is full (%s); make room, nothing of this transaction is kept", dir, what,

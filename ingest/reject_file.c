@@ -1,5 +1,6 @@
 /* reject_file.c - see reject_file.h. */
 #include "ingest/reject_file.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -12,7 +13,6 @@
 
 #define WRITE_BYTES 65536
 #define KEPT_BYTES (16u << 20)
-#define COPY_BYTES 65536
 #define PATH_BYTES 600
 
 struct reject_file {
@@ -25,8 +25,7 @@ struct reject_file {
 
 static enum status fault(const struct reject_file *f, const char *what, int number, struct err *e)
 {
-    const bool full = number == ENOSPC || number == EDQUOT || number == EFBIG;
-    return ERR_SET(e, full ? STATUS_FULL : STATUS_IO, "ingest.dead_letters=%s: %s: %s", f->path, what,
+    return ERR_SET(e, file_disk_full(number) ? STATUS_FULL : STATUS_IO, "ingest.dead_letters=%s: %s: %s", f->path, what,
                    strerror(number));
 }
 
@@ -62,40 +61,15 @@ static enum status cut(struct reject_file *f, uint64_t length, struct err *e)
                    (unsigned long long)length, strerror(number));
 }
 
-static enum status copy_bytes(const struct reject_file *f, int to, uint64_t length, struct err *e)
-{
-    char bytes[COPY_BYTES];
-    for (uint64_t at = 0; at < length;) {
-        const size_t want = length - at < sizeof bytes ? (size_t)(length - at) : sizeof bytes;
-        const ssize_t n = pread(f->fd, bytes, want, (off_t)at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return fault(f, "can't be read", n < 0 ? errno : EIO, e);
-        for (ssize_t done = 0; done < n;) {
-            const ssize_t put = write(to, bytes + done, (size_t)(n - done));
-            if (put < 0 && errno != EINTR) return fault(f, "can't be copied", errno, e);
-            if (put > 0) done += put;
-        }
-        at += (uint64_t)n;
-    }
-    return fsync(to) == 0 ? STATUS_OK : fault(f, "its copy can't be made durable", errno, e);
-}
-
 /* Whoever still has the old file open goes on writing into one that has no name. */
 static enum status replace(struct reject_file *f, uint64_t length, struct err *e)
 {
-    char copy[PATH_BYTES + 8];
-    (void)snprintf(copy, sizeof copy, "%s.new", f->path);
-    const int fd = open(copy, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return fault(f, "can't be copied", errno, e);
-    enum status st = copy_bytes(f, fd, length, e);
-    if (st == STATUS_OK && rename(copy, f->path) != 0) st = fault(f, "can't be replaced by its copy", errno, e);
-    if (st != STATUS_OK) {
-        (void)close(fd);
-        (void)unlink(copy);
-        return st;
-    }
+    struct err why;
+    uint64_t size;
+    const enum status st = file_renew(f->path, length, &why);
+    if (st != STATUS_OK) return ERR_SET(e, st, "ingest.dead_letters=%s", why.text);
     (void)close(f->fd);
-    f->fd = fd;
+    TRY(open_fd(f, &size, e));
     return sync_folder(f, e);
 }
 
