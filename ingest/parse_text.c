@@ -1,19 +1,13 @@
 /* parse_text.c - the checks that do not depend on where a text came from. */
 #include "ingest/parse_text.h"
 #include "base/hash.h"
-#include "base/utf8.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TIME_MAX 253402300799999   /* 9999-12-31T23:59:59.999Z */
-#define ITEM_TABLE 2048            /* > 2 * EVENT_ITEMS_MAX, a power of two */
-
-bool parse_utf8_valid(struct str s)
-{
-    return utf8_valid(s);
-}
+#define TIME_MAX 253402300799999 /* 9999-12-31T23:59:59.999Z */
+#define ITEM_TABLE 2048          /* > 2 * EVENT_ITEMS_MAX, a power of two */
 
 /* C0, DEL and C1 (U+0080 to U+009F, in UTF-8 c2 80 to c2 9f). */
 static bool has_control(struct str s)

@@ -7,7 +7,6 @@
 #define INGEST_PARSE_TEXT_H
 #include "ingest/parse_json.h"
 
-bool parse_utf8_valid(struct str s); /* well-formed by Unicode table 3-7: no overlong forms, surrogates, > U+10FFFF */
 /* The rules of parse_json_id on bytes known to be UTF-8; copies into the arena. */
 bool parse_id(struct parse_context *x, const char *field, struct str s, struct str *out);
 /* A text attribute of at most EVENT_TEXT_MAX bytes; copies. */

@@ -2,6 +2,7 @@
 #include "ingest/preset_csv.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "ingest/parse_text.h"
 #include "ingest/preset_map.h"
 #include <math.h>
@@ -123,7 +124,7 @@ enum status preset_csv_header(struct preset_csv *p, const char *path, struct str
     struct reject reject = {0};
     struct parse_context x = {.reject = &reject};
     arena_reset(&p->scratch);
-    if (!parse_utf8_valid(row))
+    if (!utf8_valid(row))
         return ERR_SET(e, STATUS_INVALID, "%s: the header row is not UTF-8; is this a CSV file?", path);
     if (!split(p, row, &x)) {
         if (x.oom) return ERR_SET(e, STATUS_OOM, "%s: no memory for the header", path);
@@ -327,7 +328,7 @@ static bool read_field(struct preset_csv *p, const struct preset_field *f, struc
 static bool read_row(struct preset_csv *p, struct str row, struct parse_context *x, struct event *ev)
 {
     const struct preset_rule *rule = NULL;
-    if (!parse_utf8_valid(row) || memchr(row.p, 0, row.n) != NULL)
+    if (!utf8_valid(row) || memchr(row.p, 0, row.n) != NULL)
         return reject_set(x->reject, REJECT_BAD_UTF8, "the row has bytes that are not UTF-8 text");
     if (!split(p, row, x)) return false;
     if (p->n_cells != p->n_columns)

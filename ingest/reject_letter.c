@@ -1,5 +1,6 @@
 /* reject_letter.c - dead letters to and from JSON lines. */
 #include "ingest/reject_letter.h"
+#include "base/utf8.h"
 #include "ingest/parse_json.h"
 #include "ingest/parse_text.h"
 
@@ -55,7 +56,7 @@ bool reject_base64_get(struct str text, struct arena *a, struct str *out, bool *
 
 void reject_put_text(struct buf *b, struct str s)
 {
-    const bool valid = parse_utf8_valid(s);
+    const bool valid = utf8_valid(s);
     if (s.p == NULL) {
         buf_put(b, "null", 4);
         return;

@@ -1,5 +1,6 @@
 /* event_check.c - see event_check.h. */
 #include "tests/fuzz/event_check.h"
+#include "base/utf8.h"
 #include "ingest/parse_text.h"
 #include "tests/fuzz/fuzz.h"
 #include <math.h>
@@ -8,12 +9,12 @@ static void check_id(struct str s)
 {
     if (s.p == NULL) return;
     FUZZ_CHECK(s.n > 0 && s.n <= EVENT_ID_MAX && s.p[s.n] == 0);
-    FUZZ_CHECK(parse_utf8_valid(s) && memchr(s.p, 0, s.n) == NULL);
+    FUZZ_CHECK(utf8_valid(s) && memchr(s.p, 0, s.n) == NULL);
 }
 
 static void check_text(struct str s)
 {
-    FUZZ_CHECK(s.n <= EVENT_TEXT_MAX && parse_utf8_valid(s) && (s.p == NULL || memchr(s.p, 0, s.n) == NULL));
+    FUZZ_CHECK(s.n <= EVENT_TEXT_MAX && utf8_valid(s) && (s.p == NULL || memchr(s.p, 0, s.n) == NULL));
 }
 
 static void check_attrs(const struct event_attr *attrs, uint32_t n)
@@ -99,5 +100,5 @@ void fuzz_check_reject(enum status st, const struct reject *r)
     FUZZ_CHECK(r->code > REJECT_NONE && r->code < REJECT_COUNT);
     FUZZ_CHECK(r->text[0] != 0 && memchr(r->text, 0, sizeof r->text) != NULL);
     for (const char *c = r->text; *c; c++) FUZZ_CHECK((unsigned char)*c >= 0x20 && *c != 0x7f);
-    FUZZ_CHECK(parse_utf8_valid(str_from(r->text)));
+    FUZZ_CHECK(utf8_valid(str_from(r->text)));
 }

@@ -1,6 +1,7 @@
 /* test_parse.c - native events: what is read, and a table of what is refused and why. */
 #include "tests/support/check.h"
 
+#include "base/utf8.h"
 #include "ingest/parse.h"
 #include "ingest/parse_text.h"
 #include <math.h>
@@ -378,7 +379,7 @@ static void test_utf8_agrees_with_the_table(void **state)
                  {"\xe4\x28\xa1", false}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_int_equal(parse_utf8_valid(str_from(cases[i].text)), cases[i].valid);
+        assert_int_equal(utf8_valid(str_from(cases[i].text)), cases[i].valid);
 }
 
 /* The reason goes into JSON and headers: what it quotes of a broken message must not break those. */
@@ -400,7 +401,7 @@ static void test_reasons_are_utf8_whatever_they_quote(void **state)
         arena_reset(&arena);
         assert_int_equal(parse_event(parser, str_from(broken[i]), &arena, &ev, &r, &e), STATUS_INVALID);
         assert_true(r.text[0] != 0);
-        assert_true(parse_utf8_valid(str_from(r.text)));
+        assert_true(utf8_valid(str_from(r.text)));
     }
 }
 
