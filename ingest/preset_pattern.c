@@ -60,7 +60,7 @@ size_t preset_pattern_atoms(const char *pattern)
     struct walk w = {0};
     bool repeats = false; /* the character before was an operator */
     for (const char *p = pattern; *p != 0; p++) {
-        const bool again = strchr("*+?{", *p) != NULL;
+        const bool operates = strchr("*+?{", *p) != NULL;
         if (*p == '\\' && p[1] != 0) {
             p++;
             atom(&w, 1);
@@ -76,13 +76,13 @@ size_t preset_pattern_atoms(const char *pattern)
             const size_t group = w.sum[w.depth] + w.last[w.depth] + 1;
             w.depth--;
             w.last[w.depth] = group;
-        } else if (strchr("*+?{", *p) != NULL) {
+        } else if (operates) {
             if (repeats) return too_many;
             times(&w, *p == '+' ? 2 : *p == '{' ? interval(&p) : 1);
         } else {
             atom(&w, 1);
         }
-        repeats = again;
+        repeats = operates;
         if (w.sum[w.depth] + w.last[w.depth] > PRESET_PATTERN_MAX) return too_many;
     }
     size_t all = 0;
