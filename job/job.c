@@ -23,27 +23,22 @@ void job_reload(void)
     atomic_store(&job_reloading, true);
 }
 
-static int64_t now_us(const struct job *j)
-{
-    return j->clock->mono_us(j->clock);
-}
-
 /* --speed: waits until the event's time has come on a clock that runs `speed` times as fast as the wall's. */
 static void pace(struct job *j, int64_t event_ms)
 {
     if (j->options->speed <= 0.0) return;
     if (j->pace_event_ms == INT64_MIN) {
         j->pace_event_ms = event_ms;
-        j->pace_wall_us = now_us(j);
+        j->pace_wall_us = job_now_us(j);
     }
     const double due = (double)(event_ms - j->pace_event_ms) * 1000.0 / j->options->speed;
     while (!atomic_load(&job_stopping)) {
-        const double left = due - (double)(now_us(j) - j->pace_wall_us);
+        const double left = due - (double)(job_now_us(j) - j->pace_wall_us);
         if (left <= 0.0) return;
         const struct timespec nap = {0, left > 10000.0 ? 10000000L : (long)(left * 1000.0)};
         (void)nanosleep(&nap, NULL);
-        job_alive(j, now_us(j), true);
-        if (job_publish_tick(j, now_us(j), NULL) != STATUS_OK) return;
+        job_alive(j, job_now_us(j), true);
+        if (job_publish_tick(j, job_now_us(j), NULL) != STATUS_OK) return;
     }
 }
 
@@ -117,7 +112,7 @@ static void show_progress(struct job *j, int64_t now, bool last)
 
 static enum status tick(struct job *j, struct err *e)
 {
-    const int64_t now = now_us(j);
+    const int64_t now = job_now_us(j);
     if (atomic_exchange(&job_reloading, false)) job_reload_tick(j);
     show_progress(j, now, false);
     TRY(job_publish_tick(j, now, e));
@@ -140,7 +135,7 @@ static enum status loop(struct job *j, struct err *e)
             TRY(taken);
             TRY(let_go(j, barrier, e));
         }
-        job_alive(j, now_us(j), st == STATUS_OK);
+        job_alive(j, job_now_us(j), st == STATUS_OK);
         TRY(tick(j, e));
     }
     return STATUS_OK;
@@ -156,13 +151,13 @@ static enum status finish(struct job *j, struct err *e)
         return j->poller_status; /* what was read before the fault stays learnt */
     }
     const bool ended = !atomic_load(&job_stopping);
-    j->stop_us = now_us(j);
+    j->stop_us = job_now_us(j);
     job_notify("STOPPING=1\nSTATUS=stopping");
     if (ended && j->options->replay) checkpoint_logs_done(j->checkpoint);
     if (ended && j->options->flush) TRY(learner_flush(j->learner, e));
     TRY(job_checkpoint(j, "final", e));
     TRY(job_publish_last(j, e));
-    show_progress(j, now_us(j), true);
+    show_progress(j, job_now_us(j), true);
     progress_end(&j->progress);
     return job_write_report(j, e);
 }
@@ -199,7 +194,7 @@ static enum status start(struct job *j, struct err *e)
     j->letters_full = reject_sink_unmarked(j->sink) && !j->temporary;
     if (j->letters_full)
         TRY(job_checkpoint(j, NULL, e)); /* where the letters begin is known before the first is written */
-    j->started_us = now_us(j);
+    j->started_us = job_now_us(j);
     j->next_checkpoint_us = j->started_us + j->conf->state_checkpoint_ms * 1000;
     j->next_backup_us = j->started_us + j->conf->state_backup_ms * 1000;
     j->publish_mark = learner_counts(j->learner)->steps;
@@ -209,7 +204,8 @@ static enum status start(struct job *j, struct err *e)
     j->phase = "learning";
     if (j->waited)
         log_info("take-over", "model=%s state=%s version=%llu ready_ms=%lld", j->conf->model_name, j->state_dir,
-                 (unsigned long long)checkpoint_version(j->checkpoint), (long long)((now_us(j) - j->taken_us) / 1000));
+                 (unsigned long long)checkpoint_version(j->checkpoint),
+                 (long long)((job_now_us(j) - j->taken_us) / 1000));
     return STATUS_OK;
 }
 

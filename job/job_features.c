@@ -19,15 +19,10 @@ struct features {
     struct err *e;
 };
 
-static int64_t now_us(const struct job *j)
-{
-    return j->clock->mono_us(j->clock);
-}
-
 /* FULL when the slice is over; at least one record is put in each. */
 static enum status check_slice(struct features *f)
 {
-    const bool over = f->until_us != 0 && f->n > 0 && now_us(f->j) >= f->until_us;
+    const bool over = f->until_us != 0 && f->n > 0 && job_now_us(f->j) >= f->until_us;
     return over ? ERR_SET(f->e, STATUS_FULL, "features: the slice is over") : STATUS_OK;
 }
 
@@ -80,7 +75,7 @@ void job_refill(struct job *j)
         r->again = true;
         return;
     }
-    *r = (struct job_refill){.stored = true, .began_us = now_us(j)};
+    *r = (struct job_refill){.stored = true, .began_us = job_now_us(j)};
 }
 
 bool job_refilling(const struct job *j)
@@ -140,7 +135,7 @@ static enum status refill_stored(struct job *j, int64_t until_us, struct err *e)
 
 static void note_slice(struct job *j, int64_t from_us)
 {
-    const int64_t took_us = now_us(j) - from_us;
+    const int64_t took_us = job_now_us(j) - from_us;
     j->refill.slices++;
     if (took_us > j->refill.longest_us) j->refill.longest_us = took_us;
 }
@@ -160,7 +155,7 @@ static enum status hand_out(struct job *j, int64_t until_us, struct err *e)
 
 enum status job_publish_features(struct job *j, struct err *e)
 {
-    const int64_t from_us = now_us(j);
+    const int64_t from_us = job_now_us(j);
     if (j->publish == NULL) return STATUS_OK;
     if (publish_lost(j->publish)) {
         j->refill.stored = false;
@@ -173,6 +168,6 @@ enum status job_publish_features(struct job *j, struct err *e)
     if (job_refilling(j)) return STATUS_OK;
     log_info("refill", "stored_users=%llu slices=%llu ms=%lld longest_slice_ms=%lld",
              (unsigned long long)j->refill.users, (unsigned long long)j->refill.slices,
-             (long long)((now_us(j) - j->refill.began_us) / 1000), (long long)(j->refill.longest_us / 1000));
+             (long long)((job_now_us(j) - j->refill.began_us) / 1000), (long long)(j->refill.longest_us / 1000));
     return STATUS_OK;
 }

@@ -19,11 +19,6 @@ enum {
     ANSWER_MS = 1000,    /* on top of redis.timeout_ms: for the uploader's next turn */
 };
 
-static int64_t now_us(const struct job *j)
-{
-    return j->clock->mono_us(j->clock);
-}
-
 static void nap(void)
 {
     (void)nanosleep(&(struct timespec){0, NAP_MS * 1000000L}, NULL);
@@ -55,8 +50,8 @@ enum status job_lease_ask(struct job *j, struct err *e)
 /* HELD, FOREIGN with the owner in s->error, or NONE while Redis does not answer. */
 static void settle(struct job *j, struct publish_state *s)
 {
-    const int64_t until_us = now_us(j) + (j->conf->redis_timeout_ms + ANSWER_MS) * 1000;
-    for (publish_state(j->publish, s); j->publish != NULL && s->n_turns == 0 && now_us(j) < until_us;
+    const int64_t until_us = job_now_us(j) + (j->conf->redis_timeout_ms + ANSWER_MS) * 1000;
+    for (publish_state(j->publish, s); j->publish != NULL && s->n_turns == 0 && job_now_us(j) < until_us;
          publish_state(j->publish, s)) {
         if (atomic_load(&job_stopping)) return;
         nap();
@@ -65,7 +60,7 @@ static void settle(struct job *j, struct publish_state *s)
 
 static void say_waiting(struct job *j, const char *text)
 {
-    const int64_t now = now_us(j);
+    const int64_t now = job_now_us(j);
     job_notify("STATUS=standby: %s\nEXTEND_TIMEOUT_USEC=%d", text, SAY_US);
     if (now < j->say_us) return;
     log_info("standby", "model=%s state=%s waits=\"%s\"", j->conf->model_name, j->state_dir, text);
@@ -75,7 +70,7 @@ static void say_waiting(struct job *j, const char *text)
 /* No room to open the folder: nothing is lost by waiting, and a supervisor would give up starting again and again. */
 static void say_full(struct job *j, const char *text)
 {
-    const int64_t now = now_us(j);
+    const int64_t now = job_now_us(j);
     job_notify("STATUS=paused: disk full: %.300s\nEXTEND_TIMEOUT_USEC=%d", text, SAY_US);
     if (now < j->say_us) return;
     log_error("paused", "state=%s reason=\"%s\" next=\"goes on by itself when there is room\"", j->state_dir, text);
@@ -89,7 +84,7 @@ static bool may_take_over(struct job *j, const struct publish_state *s, int64_t 
     bool other;
     if (!j->options->standby || s->lease != PUBLISH_LEASE_HELD) return false;
     /* who was seen to hold the lease needs only the time to end in order; else a whole lease must have passed without one */
-    if (now_us(j) - since_us < (j->saw_owner ? LET_GO_US : (int64_t)PUBLISH_LEASE_MS * 1000)) return false;
+    if (job_now_us(j) - since_us < (j->saw_owner ? LET_GO_US : (int64_t)PUBLISH_LEASE_MS * 1000)) return false;
     look_into(j, &epoch, &other);
     return !other && (j->saw_owner || epoch > 0);
 }
@@ -111,7 +106,7 @@ static enum status try_both(struct job *j, int64_t *since_us, struct err *e)
     const bool careful = j->options->standby && j->publish != NULL && s.lease != PUBLISH_LEASE_HELD && !j->saw_held;
     if (careful && j->tried_folder) return ERR_SET(e, STATUS_AGAIN, "Redis does not answer: %s", s.error.text);
     j->tried_folder = true;
-    if (*since_us == 0) *since_us = now_us(j);
+    if (*since_us == 0) *since_us = job_now_us(j);
     const struct checkpoint_options o = {.take_over = may_take_over(j, &s, *since_us),
                                          .epoch = s.lease == PUBLISH_LEASE_HELD ? s.epoch : 0};
     enum status st = checkpoint_open(&j->checkpoint, j->conf, j->state_dir, o, e);
@@ -138,14 +133,14 @@ enum status job_lease_take(struct job *j, struct err *e)
 {
     struct err why = {0};
     int64_t since_us = 0, next_us = 0;
-    const int64_t from_us = now_us(j);
+    const int64_t from_us = job_now_us(j);
     enum status st = STATUS_AGAIN;
     while (!atomic_load(&job_stopping)) {
-        if (now_us(j) >= next_us) {
+        if (job_now_us(j) >= next_us) {
             st = try_both(j, &since_us, &why);
             const bool full = st == STATUS_FULL && !j->options->replay;
             if (st != STATUS_AGAIN && !full) break;
-            next_us = now_us(j) + next_try_us(full, since_us);
+            next_us = job_now_us(j) + next_try_us(full, since_us);
             if (full) {
                 say_full(j, why.text);
             } else {
@@ -161,7 +156,7 @@ enum status job_lease_take(struct job *j, struct err *e)
         if (e != NULL) *e = why;
         return st;
     }
-    j->taken_us = now_us(j);
+    j->taken_us = job_now_us(j);
     if (j->waited)
         log_info("take-over", "model=%s state=%s waited_ms=%lld", j->conf->model_name, j->state_dir,
                  (long long)((j->taken_us - from_us) / 1000));
@@ -172,11 +167,12 @@ enum status job_lease_check(struct job *j, struct err *e)
 {
     struct publish_state s;
     if (j->publish == NULL) return STATUS_OK;
-    const int64_t until_us = now_us(j) + (j->conf->redis_timeout_ms + ANSWER_MS) * 1000;
+    const int64_t until_us = job_now_us(j) + (j->conf->redis_timeout_ms + ANSWER_MS) * 1000;
     publish_alive(j->publish);
-    for (publish_state(j->publish, &s); s.lease == PUBLISH_LEASE_HELD && s.connected && now_us(j) > s.lease_until_us;
+    for (publish_state(j->publish, &s);
+         s.lease == PUBLISH_LEASE_HELD && s.connected && job_now_us(j) > s.lease_until_us;
          publish_state(j->publish, &s)) {
-        if (now_us(j) > until_us) break; /* Redis hangs: the folder is the fence */
+        if (job_now_us(j) > until_us) break; /* Redis hangs: the folder is the fence */
         nap();
     }
     if (s.lease == PUBLISH_LEASE_CONFLICT || s.lease == PUBLISH_LEASE_FOREIGN)

@@ -207,8 +207,8 @@ static void close_source(struct job *j)
         source_close(j->source);
         return;
     }
-    const int64_t until_us = j->clock->mono_us(j->clock) + CLOSE_US;
-    while (!atomic_load(&closing.done) && j->clock->mono_us(j->clock) < until_us)
+    const int64_t until_us = job_now_us(j) + CLOSE_US;
+    while (!atomic_load(&closing.done) && job_now_us(j) < until_us)
         (void)nanosleep(&(struct timespec){0, 2000000}, NULL);
     if (atomic_load(&closing.done)) {
         (void)pthread_join(thread, NULL);

@@ -26,7 +26,7 @@ static enum status stopped_while_full(const struct job *j, const struct err *why
 /* Waits for the next try with everything going on but learning. */
 static enum status wait_us(struct job *j, int64_t until_us, struct err *e)
 {
-    for (int64_t now; (now = j->clock->mono_us(j->clock)) < until_us && !atomic_load(&job_stopping);) {
+    for (int64_t now; (now = job_now_us(j)) < until_us && !atomic_load(&job_stopping);) {
         job_alive(j, now, false);
         TRY(job_publish_views(j, now, e));
         (void)nanosleep(&(struct timespec){0, NAP_MS * 1000000L}, NULL);
@@ -37,7 +37,7 @@ static enum status wait_us(struct job *j, int64_t until_us, struct err *e)
 enum status job_pause(struct job *j, const char *publish_reason, const struct err *why, struct err *e)
 {
     const char *before = j->phase;
-    const int64_t from_us = j->clock->mono_us(j->clock);
+    const int64_t from_us = job_now_us(j);
     struct err now = *why;
     enum status st = STATUS_FULL;
     j->phase = paused;
@@ -48,7 +48,7 @@ enum status job_pause(struct job *j, const char *publish_reason, const struct er
     job_notify("STATUS=%s: %.300s", paused, why->text);
     while (st == STATUS_FULL) {
         if (atomic_load(&job_stopping)) return stopped_while_full(j, &now, e);
-        TRY(wait_us(j, j->clock->mono_us(j->clock) + RETRY_US, e));
+        TRY(wait_us(j, job_now_us(j) + RETRY_US, e));
         st = job_checkpoint_once(j, publish_reason, &now);
         if (st == STATUS_FULL) log_limited(LOG_WARN, "paused", "reason=\"%s\"", now.text);
     }
@@ -58,7 +58,7 @@ enum status job_pause(struct job *j, const char *publish_reason, const struct er
         return st;
     }
     j->phase = before;
-    log_info("resumed", "paused_ms=%lld version=%llu", (long long)((j->clock->mono_us(j->clock) - from_us) / 1000),
+    log_info("resumed", "paused_ms=%lld version=%llu", (long long)((job_now_us(j) - from_us) / 1000),
              (unsigned long long)checkpoint_version(j->checkpoint));
     return STATUS_OK;
 }

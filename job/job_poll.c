@@ -33,7 +33,7 @@ static enum status get_batch(struct job *j, struct poll *p, struct err *e)
 
 static enum status poll_once(struct job *j, struct poll *p, struct err *e)
 {
-    atomic_store(&j->polled_us, j->clock->mono_us(j->clock));
+    atomic_store(&j->polled_us, job_now_us(j));
     enum status st = p->batch == NULL ? get_batch(j, p, e) : STATUS_OK;
     if (st == STATUS_OK) st = source_next(j->source, p->batch, WAIT_MS, e);
     if (st == STATUS_AGAIN) return STATUS_OK;

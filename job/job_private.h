@@ -82,6 +82,10 @@ struct job {
 };
 extern atomic_bool job_stopping, job_reloading;
 
+static inline int64_t job_now_us(const struct job *j) /* monotonic */
+{
+    return j->clock->mono_us(j->clock);
+}
 enum status job_open(struct job *j, struct err *e) MUST_CHECK; /* job_open.c */
 void job_close(struct job *j);
 enum status job_poll_start(struct job *j, struct err *e) MUST_CHECK; /* job_poll.c */

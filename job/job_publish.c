@@ -93,9 +93,9 @@ static enum status make_durable(struct job *j, struct err *e)
 
 enum status job_checkpoint_once(struct job *j, const char *publish_reason, struct err *e)
 {
-    const int64_t start = j->clock->mono_us(j->clock);
+    const int64_t start = job_now_us(j);
     if (something_new(j) || publish_reason != NULL || j->letters_full) TRY(make_durable(j, e));
-    const int64_t end = j->clock->mono_us(j->clock), cost = end - start;
+    const int64_t end = job_now_us(j), cost = end - start;
     j->next_checkpoint_us = end + later_of(j->conf->state_checkpoint_ms * 1000, COST_SHARE * cost);
     if (publish_reason != NULL)
         j->next_publish_us = end + later_of(j->conf->publish_every_ms * 1000, PUBLISH_SHARE * cost);
@@ -199,7 +199,7 @@ static int64_t patience_ms(const struct job *j)
     struct publish_state s;
     if (!atomic_load(&job_stopping)) return LAST_MS;
     publish_state(j->publish, &s);
-    const int64_t spent_ms = (j->clock->mono_us(j->clock) - j->stop_us) / 1000;
+    const int64_t spent_ms = (job_now_us(j) - j->stop_us) / 1000;
     const int64_t left_ms = (s.connected ? STOP_MS : STOP_AWAY_MS) - spent_ms;
     return left_ms > 0 ? left_ms : 0;
 }
@@ -208,14 +208,14 @@ enum status job_publish_last(struct job *j, struct err *e)
 {
     if (j->publish == NULL) return STATUS_OK;
     j->phase = "stopping";
-    job_figures(j, j->clock->mono_us(j->clock));
+    job_figures(j, job_now_us(j));
     do TRY(job_publish_features(j, e));
     while ((job_refilling(j) || world_has_changed(learner_world(j->learner))) &&
            publish_flush(j->publish, patience_ms(j), e) == STATUS_OK);
     enum status st = publish_flush(j->publish, patience_ms(j), e);
     if (st == STATUS_OK && !job_refilling(j) && !world_has_changed(learner_world(j->learner))) {
         j->phase = "stopped"; /* which says that everything is there */
-        job_figures(j, j->clock->mono_us(j->clock));
+        job_figures(j, job_now_us(j));
         st = publish_flush(j->publish, patience_ms(j), e);
     }
     if (st == STATUS_OK) return STATUS_OK;

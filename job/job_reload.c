@@ -18,7 +18,7 @@ void job_reload_tick(struct job *j)
     if (o->read_again(o->read_again_user, &fresh, &e) != STATUS_OK) {
         log_error("reload", "refused=\"%s\" changed=nothing", e.text);
     } else {
-        const int64_t now = j->clock->mono_us(j->clock);
+        const int64_t now = job_now_us(j);
         conf_take_live(j->conf, fresh);
         publish_reload(j->publish, j->conf);
         /* shorter spacings count from now on */

@@ -18,7 +18,7 @@ double job_rss_bytes(void)
 static void fill_report(struct job *j, struct report *r)
 {
     learner_report(j->learner, r);
-    r->seconds = (double)(j->clock->mono_us(j->clock) - j->started_us) * 1e-6;
+    r->seconds = (double)(job_now_us(j) - j->started_us) * 1e-6;
     r->examples_per_second = r->seconds > 0.0 ? (double)(r->examples - j->examples_before) / r->seconds : 0.0;
     r->peak_rss_bytes = job_rss_bytes();
     r->version = checkpoint_version(j->checkpoint);

@@ -29,7 +29,7 @@ static enum status put_item(void *arg, struct record_item *i, struct err *e)
 
 static void sign_of_life(struct job *j, const char *what)
 {
-    const int64_t now = j->clock->mono_us(j->clock);
+    const int64_t now = job_now_us(j);
     publish_alive(j->publish);
     if (now < j->next_status_us) return;
     job_notify("STATUS=starting: %.300s\nEXTEND_TIMEOUT_USEC=%d", what, SAY_US);
@@ -119,7 +119,7 @@ static enum status go_on(struct job *j, struct fetch_warm *w, const struct publi
 {
     const uint64_t above = j->given_out > m->version ? j->given_out : m->version;
     struct fetch_warm_counts n;
-    const int64_t from_us = j->clock->mono_us(j->clock);
+    const int64_t from_us = job_now_us(j);
     TRY(begin_at(j, m, e));
     TRY(read_records(j, w, e));
     TRY(world_warmed(learner_world(j->learner), m->watermark_ms, e));
@@ -130,7 +130,7 @@ static enum status go_on(struct job *j, struct fetch_warm *w, const struct publi
              "lost=\"optimiser moments, open slates, figures so far\"",
              j->conf->model_name, (unsigned long long)m->version, m->sha256, (unsigned long long)m->examples,
              m->n_offsets, (unsigned long long)n.users, (unsigned long long)n.items, (unsigned long long)n.damaged,
-             (long long)((j->clock->mono_us(j->clock) - from_us) / 1000));
+             (long long)((job_now_us(j) - from_us) / 1000));
     j->warm = true;
     return STATUS_OK;
 }
@@ -159,7 +159,7 @@ static enum status look(struct job *j, struct fetch_warm *w, struct publish_mani
 
 static void say_waiting(struct job *j, const char *why)
 {
-    const int64_t now = j->clock->mono_us(j->clock);
+    const int64_t now = job_now_us(j);
     if (now < j->say_us) return;
     log_warn(
         "warm",
