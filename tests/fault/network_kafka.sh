@@ -2,7 +2,7 @@
 # network_kafka.sh - a bad network between the learner and a real Kafka: slow, thin, in slices, cut, silent, reset, away.
 #
 # Events go on meanwhile.  The learner neither ends nor grows, an answer is given to each request by the scorer behind it, and
-# within seconds after the trouble each event is learnt, once: four partitions in the group, in order, as the chains say.
+# within seconds after the trouble each event is learnt, once: four partitions in the group, by their records and by the counts of the report.
 # NETWORK_S=10 NETWORK_ROUNDS=5 is the long form (seconds of each trouble, rounds).
 # labels: broker fault kafka redis
 # timeout: 240
@@ -52,27 +52,9 @@ at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
 stream_wait 20 "ready scorer" curl -sf "$at/v2/health/ready"
 network_ask "$at" &
 started+=($!)
-before=$(network_rss $learner) most=0
+before=$(network_rss $learner)
 
-each=$(((6000 - 1200) / (rounds * 9)))
-for ((round = 0; round < rounds; round++)); do
-    for toxic in $network_toxics; do
-        network_begin "$toxic"
-        produce $((each / 2))
-        nap "$hold"
-        network_again "$toxic"
-        produce $((each - each / 2))
-        nap "$hold"
-        rss=$(network_rss $learner)
-        ((rss <= most)) || most=$rss
-        network_end
-        from=$(date +%s%3N)
-        stream_wait 60 "recovery from $toxic" settled
-        printf 'network_kafka: %-10s recovered in %5d ms\n' "$toxic" $(($(date +%s%3N) - from))
-    done
-done
-network counters
-echo "network_kafka: $network_said"
+network_rounds 60 6000
 produce $((6000 - produced))
 stream_wait 60 "the end" settled
 answers=$(wc -l <answers) failed=$(grep -cv '^200 ' answers || true)

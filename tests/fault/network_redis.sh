@@ -54,30 +54,9 @@ ready() { curl -sf "$at/v2/health/ready"; }
 stream_wait 20 "ready scorer" ready
 network_ask "$at" &
 started+=($!)
-before=$(network_rss $learner) before_scorer=$(network_rss $scorer) most=0 most_scorer=0
+before=$(network_rss $learner) before_scorer=$(network_rss $scorer)
 
-each=$(((6000 - 1200) / (rounds * 9)))
-for ((round = 0; round < rounds; round++)); do
-    for toxic in $network_toxics; do
-        network_begin "$toxic"
-        produce $((each / 2))
-        nap "$hold"
-        network_again "$toxic"
-        produce $((each - each / 2))
-        nap "$hold"
-        rss=$(network_rss $learner)
-        ((rss <= most)) || most=$rss
-        rss=$(network_rss $scorer)
-        ((rss <= most_scorer)) || most_scorer=$rss
-        network_end
-        from=$(date +%s%3N)
-        stream_wait 30 "recovery from $toxic" settled
-        printf 'network_redis: %-10s recovered in %5d ms\n' "$toxic" $(($(date +%s%3N) - from))
-        kill -0 $scorer || fail "the scorer ended in $toxic"
-    done
-done
-network counters
-echo "network_redis: $network_said"
+network_rounds 30 6000
 produce $((6000 - produced))
 stream_wait 30 "the end" settled
 answers=$(wc -l <answers) failed=$(grep -cv '^200 ' answers || true)

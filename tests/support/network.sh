@@ -4,8 +4,10 @@
 #   network COMMAND...             a command to it (tests/fault/proxy.c has the list); fails unless it says ok
 #   network_toxics                 the names that network_begin knows
 #   network_begin NAME             one of them begins; network_end: the network is as it should be
-#   network_watch PID...           resident MiB of each, now and at most (network_rss)
-#   network_model LOG              the learner, a scorer behind it and somebody who asks that without pause
+#   network_rss PID                resident MiB
+#   network_ask URL                somebody who asks a scorer without pause: ./answers
+#   network_rounds SECONDS TOTAL   every trouble in turn while events come; SECONDS: the longest recovery
+# The caller has learner and scorer (pids), produce N and produced, settled, hold (seconds) and rounds.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 network_proxy() { # LISTEN TARGET
@@ -46,4 +48,32 @@ network_ask() { # URL
         curl -s -m 10 -o /dev/null -w '%{http_code} %{time_total}\n' -d '{"user":"u1","items":["i1","i2","i3","i4"]}' "$1/v1/rerank" || true
         nap 0.04
     done >"$dir/answers" 2>/dev/null
+}
+
+# Each trouble lasts twice `hold`, `rounds` times over, and the rest of TOTAL events comes meanwhile.  The most memory that was
+# seen is left in most and most_scorer (MiB).
+network_rounds() { # SECONDS TOTAL
+    local round toxic rss from each=$((($2 - produced) / (rounds * 9)))
+    most=0 most_scorer=0
+    for ((round = 0; round < rounds; round++)); do
+        for toxic in $network_toxics; do
+            network_begin "$toxic"
+            produce $((each / 2))
+            nap "$hold"
+            network_again "$toxic"
+            produce $((each - each / 2))
+            nap "$hold"
+            rss=$(network_rss "$learner")
+            ((rss <= most)) || most=$rss
+            rss=$(network_rss "$scorer")
+            ((rss <= most_scorer)) || most_scorer=$rss
+            network_end
+            from=$(date +%s%3N)
+            stream_wait "$1" "recovery from $toxic" settled
+            printf '%s: %-10s recovered in %5d ms\n' "$name" "$toxic" $(($(date +%s%3N) - from))
+            kill -0 "$scorer" || fail "the scorer ended in $toxic"
+        done
+    done
+    network counters
+    echo "$name: $network_said"
 }
