@@ -3,6 +3,8 @@
 #include "kernels/kern.h"
 #include "base/mem.h"
 #include "kernels/kern_backend.h"
+#include "schemas/conf.h"
+#include <stdio.h>
 #include <string.h>
 
 static enum status find_ops(const struct kern_ops **out, const char *name, struct err *e)
@@ -42,6 +44,17 @@ enum status kern_new(struct kern **out, const char *name, struct err *e)
     }
     *out = k;
     return STATUS_OK;
+}
+
+void kern_name(const struct conf *c, char out[KERN_NAME_MAX])
+{
+    const bool chosen = strcmp(c->kernels_backend, "cpu") == 0 && strcmp(c->kernels_cpu, "auto") != 0;
+    (void)snprintf(out, KERN_NAME_MAX, "%s%s%s", c->kernels_backend, chosen ? "-" : "", chosen ? c->kernels_cpu : "");
+}
+
+enum kern_precision kern_precision_of(const char *word)
+{
+    return strcmp(word, "int8") == 0 ? KERN_INT8 : strcmp(word, "bf16") == 0 ? KERN_BF16 : KERN_F32;
 }
 
 void kern_free(struct kern *k)

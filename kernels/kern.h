@@ -23,20 +23,29 @@
 
 enum kern_act { KERN_ACT_NONE, KERN_ACT_GELU, KERN_ACT_GELU_NEW, KERN_ACT_RELU }; /* GELU: erf form; NEW: tanh form */
 
+/* How the operands of a linear layer are rounded before they are multiplied.  Sums, biases, gradients and what an optimiser
+ * keeps are float32 always.
+ *   BF16  weights and activations (and, on the way back, gradients) rounded to bfloat16, to nearest, ties to even
+ *   INT8  w[o,:] = q * s_o and x[n,:] = q * s_n with integers |q| <= 127, s = max|.| / 127 of the row, q to nearest, ties to
+ *         even; y = (sum of q q) * (s_o * s_n), the sum exact.  For layers that are not learnt. */
+enum kern_precision { KERN_F32, KERN_BF16, KERN_INT8 };
+
 /* A linear layer's weight (O, I) as Hugging Face stores it.  `packed` is the backend's own form (NULL: w as it is);
  * it must be refreshed by `pack` after w changes. */
 struct kern_matrix {
     const float *w;
     size_t out, in;
     void *packed;
+    enum kern_precision prec;
+    bool learnt; /* the way back is wanted as well (linear_dx); not with INT8 */
 };
 
 /* Packed token rows cut into segments that attend separately.  Queries q_off[s]..q_off[s+1] see the first `prefix` rows
  * of the prefix keys (shared by all segments; none when 0) and keys k_off[s]..k_off[s+1].  Offsets have S+1 entries. */
 struct kern_segments {
-    size_t n;            /* S */
+    size_t n; /* S */
     const int32_t *q_off, *k_off;
-    size_t prefix;       /* P rows of pk, pv */
+    size_t prefix; /* P rows of pk, pv */
 };
 
 /* AdamW (Loshchilov and Hutter 2019) with bias correction at step t (from 1). */
@@ -67,13 +76,15 @@ struct kern_ops {
     void (*copy)(struct kern *k, float *y, const float *x, size_t n);
     void (*axpy)(struct kern *k, float *y, float a, const float *x, size_t n); /* y += a*x */
 
-    /* y (N,O) = act(x (N,I) w^T + b (O)).  b may be NULL.  pre (N,O), when not NULL, receives the sum before act. */
+    /* y (N,O) = act(x (N,I) w^T + b (O)) in w's precision.  b may be NULL.  pre (N,O), when not NULL, receives the sum
+     * before act. */
     void (*linear)(struct kern *k, float *y, float *pre, const float *x, const struct kern_matrix *w, const float *b,
                    enum kern_act act, size_t N);
     void (*linear_dx)(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w,
                       size_t N); /* dx += dy w */
+    /* dw (O,I) += dy^T x, operands rounded as prec says (F32 or BF16); db (O) += column sums of dy, db may be NULL */
     void (*linear_dw)(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
-                      size_t I); /* dw (O,I) += dy^T x ; db (O) += column sums of dy, db may be NULL */
+                      size_t I, enum kern_precision prec);
     /* c (M,N) = a (M,K) b^T (N,K) + beta*c ; leading dimensions in elements */
     void (*gemm_nt)(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
                     size_t M, size_t N, size_t K, float beta);
@@ -103,8 +114,8 @@ struct kern_ops {
                       const struct kern_segments *seg, size_t H, size_t D);
     void (*attention_backward)(struct kern *k, float *dq, size_t lddq, float *dk, float *dv, size_t lddk, float *dpk,
                                float *dpv, size_t lddp, const float *dout, const float *prob, const float *q,
-                               size_t ldq, const float *kk, const float *vv, size_t ldk, const float *pk, const float *pv,
-                               size_t ldp, const struct kern_segments *seg, size_t H, size_t D);
+                               size_t ldq, const float *kk, const float *vv, size_t ldk, const float *pk,
+                               const float *pv, size_t ldp, const struct kern_segments *seg, size_t H, size_t D);
 
     /* out (N,C) row n = table[idx[n]]; scatter_add: dtable[idx[n]] += d[n], in order of n (deterministic). */
     void (*gather)(struct kern *k, float *out, const float *table, const int32_t *idx, size_t N, size_t C);
@@ -139,6 +150,10 @@ struct kern_ops {
                            size_t N);
 
     void (*adamw)(struct kern *k, float *w, float *m, float *v, const float *g, size_t n, const struct kern_adamw *o);
+    /* The same for a whole matrix, whose values w->w (in the caller's hands, writable) and packed form are both made new in
+     * one pass.  m, v, g as w. */
+    void (*adamw_matrix)(struct kern *k, const struct kern_matrix *w, float *m, float *v, const float *g,
+                         const struct kern_adamw *o);
     void (*adagrad)(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n); /* acc starts at 1 */
     void (*sum_squares)(struct kern *k, float *out, const float *x, size_t n); /* out[0] += sum x^2, in a fixed order */
     void (*all_finite)(struct kern *k, float *out, const float *x, size_t n);  /* out[0] = 1 if all finite, else 0 */
@@ -160,11 +175,21 @@ struct kern {
     void *state; /* the backend's */
 };
 /* name: "ref", "cpu"; "cuda" loads the plug-in (UNSUPPORTED with the reason where it is absent).  "cpu" takes the best
- * instruction set there is; "cpu-avx512", "cpu-avx2" and "cpu-base" take that one (UNSUPPORTED where it is not). */
+ * instruction set there is; "cpu-avx512bf16" (with VNNI), "cpu-avx512", "cpu-avx2" and "cpu-base" take that one (UNSUPPORTED
+ * where it is not). */
 enum status kern_new(struct kern **out, const char *name, struct err *e) MUST_CHECK;
 void kern_free(struct kern *k);
+/* Large operations are cut into tasks for p's threads from now on, with the same bits (p borrowed; NULL: alone again).  A
+ * backend that has no use for it ignores it. */
+struct pool;
+void kern_use_pool(struct kern *k, struct pool *p);
+#define KERN_NAME_MAX 72
+/* kernels.backend and kernels.cpu as one name for kern_new. */
+struct conf;
+void kern_name(const struct conf *c, char out[KERN_NAME_MAX]);
+enum kern_precision kern_precision_of(const char *word);                /* "f32", "bf16", "int8" */
 size_t kern_attention_probs(const struct kern_segments *seg, size_t H); /* floats; reads the offsets (host memory) */
-const char *kern_describe(const struct kern *k); /* "cpu (avx512, register tiles, 1 thread)" */
+const char *kern_describe(const struct kern *k);                        /* "cpu (avx512, register tiles)" */
 
 /* Rounds to bfloat16 (round to nearest even) and back: the one rounding of frozen states. */
 uint16_t kern_bf16_from(float x);

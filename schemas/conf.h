@@ -99,8 +99,12 @@
     X(serving_drain_ms,       "serving.drain_ms",           INT,  3000,           0,    600000,    "ms", "L", "longest that a scorer that is told to stop takes to answer what is under way") \
     X(serving_served_max,     "serving.served_max",         INT,  10000,          0,    1e8,       "entries", "L", "length of the stream of served answers; 0: none") \
     X(kernels_backend,        "kernels.backend",            WORD, "cpu",          0,    0,         "ref|cpu|cuda", "S", "arithmetic backend") \
-    X(kernels_precision,      "kernels.precision",          WORD, "f32",          0,    0,         "f32", "S", "precision of the frozen and trainable layers") \
-    X(kernels_threads,        "kernels.threads",            INT,  2,              1,    256,       "threads", "", "workers that compute frozen states") \
+    X(kernels_cpu,            "kernels.cpu",                WORD, "auto",         0,    0,         "auto|avx512bf16|avx512|avx2|base", "", "instruction set of backend cpu; auto: the best that this processor has") \
+    X(kernels_precision,      "kernels.precision",          WORD, "f32",          0,    0,         "f32|bf16|int8", "S", "precision of the frozen layers' products; checked at load against f32 on a probe set") \
+    X(kernels_train_precision, "kernels.train_precision",   WORD, "bf16",         0,    0,         "f32|bf16", "S", "precision of the trainable layers' operands; sums, gradients and what is kept of them are f32") \
+    X(kernels_min_cosine,     "kernels.min_cosine",         NUM,  0.97,           -1.0, 1.0,       "", "", "least cosine between a probe sentence's state in kernels.precision and in f32; below it the encoder is refused") \
+    X(kernels_threads,        "kernels.threads",            INT,  2,              1,    256,       "threads", "", "workers that compute frozen states, and threads of the learner's products") \
+    X(kernels_pin,            "kernels.pin",                BOOL, true,           0,    1,         "", "", "workers keep to one processor each") \
     X(kernels_cache_bytes,    "kernels.cache_bytes",        INT,  268435456,      1048576, 1e12,   "bytes", "", \
       "frozen states kept in memory")
 /* clang-format on */

@@ -15,6 +15,18 @@ static bool has_avx2(void)
 #endif
 }
 
+static bool has_avx512bf16(void)
+{
+#if defined(__x86_64__)
+    return kern_cpu_ops_avx512bf16.name != NULL && __builtin_cpu_supports("avx512bf16") &&
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+#else
+    return false;
+#endif
+}
+
 static bool has_avx512(void)
 {
 #if defined(__x86_64__)
@@ -28,25 +40,59 @@ static bool has_avx512(void)
 
 const struct kern_ops *kern_cpu_ops(const char *isa)
 {
-    if (isa == NULL) return has_avx512() ? &kern_cpu_ops_avx512 : has_avx2() ? &kern_cpu_ops_avx2 : &kern_cpu_ops_base;
-    if (strcmp(isa, "avx512") == 0) return has_avx512() ? &kern_cpu_ops_avx512 : NULL;
-    if (strcmp(isa, "avx2") == 0) return has_avx2() ? &kern_cpu_ops_avx2 : NULL;
-    return strcmp(isa, "base") == 0 ? &kern_cpu_ops_base : NULL;
+    const struct {
+        const char *name;
+        const struct kern_ops *ops;
+        bool there;
+    } sets[] = {{"avx512bf16", &kern_cpu_ops_avx512bf16, has_avx512bf16()},
+                {"avx512", &kern_cpu_ops_avx512, has_avx512()},
+                {"avx2", &kern_cpu_ops_avx2, has_avx2()},
+                {"base", &kern_cpu_ops_base, true}};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (sets[i].there && (isa == NULL || strcmp(isa, sets[i].name) == 0)) return sets[i].ops;
+    return NULL;
+}
+
+struct kern_cpu {
+    struct kern_state head;
+    struct pool *pool;
+    void *scratch;
+};
+
+struct pool *kern_cpu_pool(const struct kern *k)
+{
+    return ((const struct kern_cpu *)k->state)->pool;
+}
+
+void *kern_cpu_scratch(const struct kern *k)
+{
+    return ((const struct kern_cpu *)k->state)->scratch;
+}
+
+void kern_use_pool(struct kern *k, struct pool *p)
+{
+    if (strcmp(k->ops->name, "cpu") == 0) ((struct kern_cpu *)k->state)->pool = p;
 }
 
 enum status kern_cpu_open(struct kern *k, const char *isa, bool tiles, struct err *e)
 {
     char blas[64] = "register tiles";
-    struct kern_state *s = mem_calloc(1, sizeof *s);
-    if (s == NULL) return ERR_SET(e, STATUS_OOM, "kernels: no memory for backend cpu");
+    struct kern_cpu *s = mem_calloc(1, sizeof *s);
+    if (s != NULL) s->scratch = mem_aligned(KERN_CPU_SCRATCH, 1);
+    if (s == NULL || s->scratch == NULL) {
+        mem_free(s);
+        return ERR_SET(e, STATUS_OOM, "kernels: no memory for backend cpu");
+    }
     if (!tiles) kern_blas_open(blas, sizeof blas);
-    (void)snprintf(s->about, sizeof s->about, "cpu (%s, %s, 1 thread)", isa, blas);
+    (void)snprintf(s->head.about, sizeof s->head.about, "cpu (%s, %s)", isa, blas);
     k->state = s;
     return STATUS_OK;
 }
 
 void kern_cpu_close(struct kern *k)
 {
-    mem_free(k->state);
+    struct kern_cpu *s = k->state;
+    mem_free(s->scratch);
+    mem_free(s);
     k->state = NULL;
 }

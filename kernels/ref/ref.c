@@ -126,6 +126,7 @@ const struct kern_ops kern_ref_ops = {
     .sparse_forward = kern_ref_sparse_forward,
     .sparse_adagrad = kern_ref_sparse_adagrad,
     .adamw = kern_ref_adamw,
+    .adamw_matrix = kern_ref_adamw_matrix,
     .adagrad = kern_ref_adagrad,
     .sum_squares = kern_ref_sum_squares,
     .all_finite = kern_ref_all_finite,

@@ -22,7 +22,7 @@ void kern_ref_linear(struct kern *k, float *y, float *pre, const float *x, const
                      enum kern_act act, size_t N);
 void kern_ref_linear_dx(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w, size_t N);
 void kern_ref_linear_dw(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
-                        size_t I);
+                        size_t I, enum kern_precision prec);
 void kern_ref_gemm_nt(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
                       size_t M, size_t N, size_t K, float beta);
 void kern_ref_gemm_nn(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
@@ -66,6 +66,8 @@ void kern_ref_sparse_forward(struct kern *k, float *z, const float *w, const uin
 void kern_ref_sparse_adagrad(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr,
                              size_t N);
 void kern_ref_adamw(struct kern *k, float *w, float *m, float *v, const float *g, size_t n, const struct kern_adamw *o);
+void kern_ref_adamw_matrix(struct kern *k, const struct kern_matrix *w, float *m, float *v, const float *g,
+                           const struct kern_adamw *o);
 void kern_ref_adagrad(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n);
 void kern_ref_sum_squares(struct kern *k, float *out, const float *x, size_t n);
 void kern_ref_all_finite(struct kern *k, float *out, const float *x, size_t n);

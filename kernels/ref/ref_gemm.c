@@ -33,34 +33,3 @@ void kern_ref_gemm_tn(struct kern *k, float *c, size_t ldc, const float *a, size
     (void)k;
     product(c, ldc, a, 1, lda, b, ldb, 1, M, N, K, beta);
 }
-
-void kern_ref_linear(struct kern *k, float *y, float *pre, const float *x, const struct kern_matrix *w, const float *b,
-                     enum kern_act act, size_t N)
-{
-    const size_t I = w->in, O = w->out;
-    for (size_t n = 0; n < N; n++)
-        for (size_t o = 0; o < O; o++) {
-            double s = b != NULL ? (double)b[o] : 0.0;
-            for (size_t i = 0; i < I; i++) s += (double)x[n * I + i] * w->w[o * I + i];
-            y[n * O + o] = (float)s;
-        }
-    if (pre != NULL) kern_ref_copy(k, pre, y, N * O);
-    if (act != KERN_ACT_NONE) kern_ref_act(k, y, y, act, N * O);
-}
-
-void kern_ref_linear_dx(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w, size_t N)
-{
-    kern_ref_gemm_nn(k, dx, w->in, dy, w->out, w->w, w->in, N, w->in, w->out, 1.0f);
-}
-
-void kern_ref_linear_dw(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
-                        size_t I)
-{
-    kern_ref_gemm_tn(k, dw, I, dy, O, x, I, O, I, N, 1.0f);
-    if (db == NULL) return;
-    for (size_t o = 0; o < O; o++) {
-        double s = db[o];
-        for (size_t n = 0; n < N; n++) s += dy[n * O + o];
-        db[o] = (float)s;
-    }
-}

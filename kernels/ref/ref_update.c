@@ -1,6 +1,7 @@
 /* ref_update.c - optimiser steps, sparse rows, and sums over a whole block. */
 #include "kernels/ref/ref.h"
 #include <math.h>
+#include <stdint.h>
 
 void kern_ref_sparse_forward(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
                              const float *val, size_t n)
@@ -26,6 +27,12 @@ void kern_ref_sparse_adagrad(struct kern *k, float *w, float *acc, const uint32_
 {
     (void)k;
     for (size_t n = 0; n < N; n++) adagrad_one(w + idx[n], acc + idx[n], g[n], lr);
+}
+
+void kern_ref_adamw_matrix(struct kern *k, const struct kern_matrix *w, float *m, float *v, const float *g,
+                           const struct kern_adamw *o)
+{
+    kern_ref_adamw(k, (float *)(uintptr_t)w->w, m, v, g, w->out * w->in, o);
 }
 
 void kern_ref_adagrad(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n)

@@ -21,7 +21,8 @@ struct kern *kernels_ref(void)
 
 struct kern *kernels_backend(size_t i)
 {
-    static const char *const names[] = {"cpu-avx512", "cpu-avx2", "cpu-base"}; /* "cpu" is one of them */
+    static const char *const names[] = {"cpu-avx512bf16", "cpu-avx512", "cpu-avx2",
+                                        "cpu-base"}; /* "cpu" is one of them */
     const size_t n_names = n_others > 0 ? 0 : sizeof names / sizeof *names;
     for (size_t k = 0; k < n_names; k++) {
         struct kern *made;

@@ -1,4 +1,5 @@
 /* test_kern_linear.c - matrix products and linear layers: every backend against ref, gradients against differences. */
+#include "base/pool.h"
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
 #include <math.h>
@@ -12,8 +13,8 @@ static double tolerance(size_t K)
 
 static const struct {
     size_t M, N, K;
-} shapes[] = {{0, 3, 4}, {3, 0, 4},   {3, 4, 0},    {1, 1, 1},     {1, 384, 384},
-              {2, 5, 3}, {7, 33, 65}, {21, 96, 64}, {40, 130, 129}};
+} shapes[] = {{0, 3, 4}, {3, 0, 4},   {3, 4, 0},    {1, 1, 1},      {1, 384, 384},
+              {2, 5, 3}, {7, 33, 65}, {21, 96, 64}, {40, 130, 129}, {211, 67, 70}};
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
 enum product { NT, NN, TN };
@@ -65,16 +66,16 @@ static void test_products_ignore_c_when_beta_is_zero(void **state)
     }
 }
 
-static void test_linear(void **state)
+/* Rounded operands are the same for every backend, so that only the order of the sum differs; int8 sums are exact. */
+static void linear_in(enum kern_precision prec)
 {
-    (void)state;
     struct err e = {0};
     for (size_t i = 0; i < N_SHAPES * 8; i++) {
         const size_t N = shapes[i / 8].M, O = shapes[i / 8].N, I = shapes[i / 8].K;
         const enum kern_act act = (enum kern_act)(i % 4);
         const bool bare = i / 4 % 2 == 1; /* without bias and pre */
         const float *x = kernels_random(N * I, 1), *b = bare ? NULL : kernels_random(O, 2);
-        struct kern_matrix w = {.w = kernels_random(O * I, 3), .out = O, .in = I};
+        struct kern_matrix w = {.w = kernels_random(O * I, 3), .out = O, .in = I, .prec = prec};
         float *want = kernels_zeros(N * O), *want_pre = bare ? NULL : kernels_zeros(N * O);
         kernels_ref()->ops->linear(kernels_ref(), want, want_pre, x, &w, b, act, N);
         struct kern *k;
@@ -90,29 +91,90 @@ static void test_linear(void **state)
     }
 }
 
-static void test_linear_gradients_agree(void **state)
+static void test_linear(void **state)
 {
     (void)state;
+    linear_in(KERN_F32);
+    linear_in(KERN_BF16);
+    linear_in(KERN_INT8);
+}
+
+/* 4 values of which the integers are known: scales 2/127 and 1/127, q = {127, -64, 32, 0} and {127, 127, -127, 1}. */
+static void test_int8_is_what_it_says(void **state)
+{
+    (void)state;
+    const float x[] = {2.0f, -1.0f, 0.5f, 0.0f}, scale = (2.0f / 127.0f) * (1.0f / 127.0f);
+    const struct kern_matrix w = {
+        .w = (const float[]){1.0f, 1.0f, -1.0f, 0.008f}, .out = 1, .in = 4, .prec = KERN_INT8};
+    float y = 0.0f;
+    kernels_ref()->ops->linear(kernels_ref(), &y, NULL, x, &w, NULL, KERN_ACT_NONE, 1);
+    assert_true(y == (float)(127 * 127 - 64 * 127 - 32 * 127) * scale);
+}
+
+/* A packed row has the same bits alone, among others, and whoever computes the tiles. */
+static void test_rows_and_threads_do_not_change_bits(void **state)
+{
+    (void)state;
+    enum { N = 211, O = 200, I = 300 };
+    struct err e = {0};
+    struct pool *pool = NULL;
+    struct kern *k;
+    assert_ok(pool_new(&pool, 3, false, &e), &e);
+    for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
+        for (int prec = KERN_F32; k->ops->rows_alone && prec <= KERN_INT8; prec++) {
+            const float *x = kernels_random(N * I, 1), *b = kernels_random(O, 2);
+            float *many = kernels_zeros(N * O), *shared = kernels_zeros(N * O), *one = kernels_zeros(O);
+            struct kern_matrix w = {
+                .w = kernels_random(O * I, 3), .out = O, .in = I, .prec = (enum kern_precision)prec};
+            assert_ok(k->ops->pack(k, &w, &e), &e);
+            k->ops->linear(k, many, NULL, x, &w, b, KERN_ACT_GELU, N);
+            kern_use_pool(k, pool);
+            k->ops->linear(k, shared, NULL, x, &w, b, KERN_ACT_GELU, N);
+            kern_use_pool(k, NULL);
+            assert_memory_equal(many, shared, N * O * sizeof *many);
+            for (size_t n = 0; n < N; n += 30) {
+                k->ops->linear(k, one, NULL, x + n * I, &w, b, KERN_ACT_GELU, 1);
+                assert_memory_equal(one, many + n * O, O * sizeof *one);
+            }
+            k->ops->unpack(k, &w);
+            kernels_reset();
+        }
+    }
+    pool_free(pool);
+}
+
+static void gradients_agree_in(enum kern_precision prec)
+{
+    struct err e = {0};
     for (size_t i = 0; i < N_SHAPES; i++) {
         const size_t N = shapes[i].M, O = shapes[i].N, I = shapes[i].K;
         const float *x = kernels_random(N * I, 1), *dy = kernels_random(N * O, 2);
         const float *dx0 = kernels_random(N * I, 4), *dw0 = kernels_random(O * I, 5), *db0 = kernels_random(O, 6);
-        const struct kern_matrix w = {.w = kernels_random(O * I, 3), .out = O, .in = I};
+        struct kern_matrix w = {.w = kernels_random(O * I, 3), .out = O, .in = I, .prec = prec, .learnt = true};
         float *dx = kernels_copy(dx0, N * I), *dw = kernels_copy(dw0, O * I), *db = kernels_copy(db0, O);
         struct kern *k = kernels_ref();
         k->ops->linear_dx(k, dx, dy, &w, N);
-        k->ops->linear_dw(k, dw, db, dy, x, N, O, I);
+        k->ops->linear_dw(k, dw, db, dy, x, N, O, I, prec);
         for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
             float *gx = kernels_copy(dx0, N * I), *gw = kernels_copy(dw0, O * I), *gb = kernels_copy(db0, O);
+            assert_ok(k->ops->pack(k, &w, &e), &e);
             k->ops->linear_dx(k, gx, dy, &w, N);
-            k->ops->linear_dw(k, gw, gb, dy, x, N, O, I);
+            k->ops->unpack(k, &w);
+            k->ops->linear_dw(k, gw, gb, dy, x, N, O, I, prec);
             kernels_close("dx", gx, dx, N * I, tolerance(O), 1e-5);
             kernels_close("dw", gw, dw, O * I, tolerance(N), 1e-5);
             kernels_close("db", gb, db, O, tolerance(N), 1e-5);
-            k->ops->linear_dw(k, gw, NULL, dy, x, N, O, I); /* db is optional */
+            k->ops->linear_dw(k, gw, NULL, dy, x, N, O, I, prec); /* db is optional */
         }
         kernels_reset();
     }
+}
+
+static void test_linear_gradients_agree(void **state)
+{
+    (void)state;
+    gradients_agree_in(KERN_F32);
+    gradients_agree_in(KERN_BF16);
 }
 
 struct layer {
@@ -145,7 +207,7 @@ static void test_linear_gradients_are_slopes(void **state)
     for (size_t i = 0; i < O; i++) db[i] = 7.0f;
     struct kern *k = kernels_ref();
     k->ops->linear_dx(k, dx, l.dy, &w, N);
-    k->ops->linear_dw(k, dw, db, l.dy, l.x, N, O, I);
+    k->ops->linear_dw(k, dw, db, l.dy, l.x, N, O, I, KERN_F32);
     kernels_slope("x", layer_loss, &l, l.x, N * I, dx, 7.0f, 1e-4);
     kernels_slope("w", layer_loss, &l, l.w, O * I, dw, 7.0f, 1e-4);
     kernels_slope("b", layer_loss, &l, l.b, O, db, 7.0f, 1e-4);
@@ -165,6 +227,8 @@ int main(void)
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_products_ignore_c_when_beta_is_zero),
         cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_int8_is_what_it_says),
+        cmocka_unit_test(test_rows_and_threads_do_not_change_bits),
         cmocka_unit_test(test_linear_gradients_agree),
         cmocka_unit_test(test_linear_gradients_are_slopes),
     };

@@ -127,11 +127,44 @@ static int done(void **state)
     return 0;
 }
 
+/* Values, moments and what is packed: as a step of the reference, then a new packing. */
+static void test_adamw_matrix(void **state)
+{
+    (void)state;
+    enum { N = 5, O = 130, I = 70 };
+    const struct kern_adamw o = {0.01f, 0.9f, 0.999f, 1e-8f, 0.1f, 0.5f, 3};
+    struct kern *k;
+    struct err e = {0};
+    for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+        for (int prec = KERN_F32; prec <= KERN_BF16; prec++) {
+            const float *x = kernels_random(N * I, 1), *w0 = kernels_random(O * I, 2), *g = kernels_random(O * I, 3);
+            float *m0 = kernels_random(O * I, 4), *v0 = kernels_random(O * I, 5);
+            for (size_t i = 0; i < O * I; i++) v0[i] *= v0[i];
+            float *w = kernels_copy(w0, O * I), *m = kernels_copy(m0, O * I), *v = kernels_copy(v0, O * I);
+            float *want_w = kernels_copy(w0, O * I), *want = kernels_zeros(N * O), *got = kernels_zeros(N * O);
+            kernels_ref()->ops->adamw(kernels_ref(), want_w, m0, v0, g, O * I, &o);
+            struct kern_matrix q = {.w = w, .out = O, .in = I, .prec = (enum kern_precision)prec, .learnt = true};
+            assert_ok(k->ops->pack(k, &q, &e), &e);
+            k->ops->adamw_matrix(k, &q, m, v, g, &o);
+            kernels_close("w", w, want_w, O * I, 1e-6, 1e-5);
+            kernels_close("m", m, m0, O * I, 1e-6, 1e-5);
+            kernels_close("v", v, v0, O * I, 1e-6, 1e-5);
+            k->ops->linear(k, got, NULL, x, &q, NULL, KERN_ACT_NONE, N);
+            kernels_ref()->ops->linear(kernels_ref(), want, NULL, x,
+                                       &(struct kern_matrix){.w = w, .out = O, .in = I, .prec = q.prec}, NULL,
+                                       KERN_ACT_NONE, N);
+            kernels_close("packed", got, want, N * O, 1e-4, 1e-5);
+            k->ops->unpack(k, &q);
+            kernels_reset();
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adamw),       cmocka_unit_test(test_adagrad),    cmocka_unit_test(test_sparse_rows),
-        cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_adamw_matrix), cmocka_unit_test(test_adamw),       cmocka_unit_test(test_adagrad),
+        cmocka_unit_test(test_sparse_rows),  cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_all_finite),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }
