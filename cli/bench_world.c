@@ -106,8 +106,7 @@ static enum status open_model(struct cmd_bench *b, struct err *e)
     const struct conf *c = b->conf;
     TRY(token_open(&b->vocab, c->model_base, e));
     TRY(describe_open(&b->templates, c, e));
-    TRY(kern_new(&b->kern, c->kernels_backend, e));
-    return encoder_open(&b->encoder, b->kern, c->model_base, e);
+    return encoder_open_conf(&b->encoder, &b->kern, c, e);
 }
 
 static enum status open_learner(struct cmd_bench *b, struct err *e)

@@ -143,7 +143,7 @@ enum status source_letters_read(const struct conf *c, const char *topic, int32_t
 {
     struct reader r = {.topic = topic, .timeout_ms = source_kafka_timeout_ms(c), .fn = fn, .user = user};
     enum status st;
-    int32_t n;
+    int32_t n = 0;
     TRY_OUT(st, open_consumer(&r, c, e));
     (void)rd_kafka_poll_set_consumer(r.rk);
     TRY_OUT(st, count_partitions(&r, &n, e));

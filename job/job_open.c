@@ -37,8 +37,7 @@ static enum status open_language(struct job *j, struct err *e)
     TRY(token_open(&j->vocab, c->model_base, e));
     TRY(describe_open(&j->templates, c, e));
     if (!conf_list_has(c->model_parts, "text") && !conf_list_has(c->model_parts, "match")) return STATUS_OK;
-    TRY(kern_new(&j->kern, c->kernels_backend, e));
-    TRY(encoder_open(&j->encoder, j->kern, c->model_base, e));
+    TRY(encoder_open_conf(&j->encoder, &j->kern, c, e));
     const size_t ids = token_vocab_size(j->vocab), rows = encoder_shape(j->encoder)->V;
     if (ids <= rows) return STATUS_OK;
     return ERR_SET(e, STATUS_INVALID,

@@ -1,5 +1,6 @@
 /* learner.c - building the learner and reading it from outside; what it does is in learner_event.c. */
 #include "base/mem.h"
+#include "base/pool.h"
 #include "job/learner_private.h"
 #include <string.h>
 
@@ -8,12 +9,14 @@ static enum status open_model(struct learner *l, const struct learner_parts_in *
     const struct conf *c = in->conf;
     TRY(model_new(&l->model, c, in->encoder, feat_count(l->feat), e));
     if (model_wants_states(l->model))
-        TRY(state_cache_new(&l->states, in->encoder, model_frozen_layers(l->model), model_wants_tokens(l->model),
-                            (size_t)c->kernels_cache_bytes, (unsigned)c->kernels_threads, c->kernels_backend, e));
+        TRY(state_cache_open(&l->states, in->encoder, model_frozen_layers(l->model), model_wants_tokens(l->model), c,
+                             e));
     TRY(param_set_new(&l->params, model_table(l->model), e));
     TRY(model_init_params(l->model, (uint64_t)c->train_seed, l->params, e));
     TRY(optim_new(&l->optim, model_table(l->model), c, e));
     TRY(model_run_new(&l->run, l->model, l->states, true, e));
+    TRY(pool_new(&l->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
+    kern_use_pool(model_run_kern(l->run), l->pool);
     return model_bind(l->run, l->params, e);
 }
 
@@ -69,6 +72,7 @@ void learner_free(struct learner *l)
     eval_free(l->eval);
     open_free(l->open);
     model_run_free(l->run);
+    pool_free(l->pool);
     optim_free(l->optim);
     param_set_release(l->params);
     state_cache_free(l->states);

@@ -47,6 +47,7 @@ enum status learner_step(struct learner *l, struct err *e)
     if (examples == 0) return STATUS_OK;
     TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
     model_apply_stats(l->run, l->params);
+    TRY(model_stepped(l->run, l->params, e));
     model_grads_clear(l->run);
     l->counts.learnt_examples += examples;
     l->counts.steps++;

@@ -19,6 +19,7 @@ struct learner {
     struct param_set *params;
     struct optim *optim;
     struct model_run *run;
+    struct pool *pool; /* shares the run's products */
     struct eval *eval;
     struct slate *slate; /* scratch: the one being filled, or taken from the open ones */
     struct event *lines; /* scratch: a compound's, with what a shown list claims marked */
@@ -29,7 +30,7 @@ struct learner {
     uint32_t n_pending;
     uint64_t next_slate; /* id of the next slate, from 1 */
     int64_t first_ms, settled_ms;
-    struct source_offset file; /* a replay's */
+    struct source_offset file;     /* a replay's */
     struct source_offset *offsets; /* Kafka's */
     size_t n_offsets, cap_offsets;
     struct learner_counts counts;

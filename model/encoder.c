@@ -175,6 +175,13 @@ static enum status pack(struct encoder *m, struct kern *k, struct err *e)
     return STATUS_OK;
 }
 
+enum status encoder_repack(struct encoder *m, enum kern_precision prec, struct err *e)
+{
+    for (size_t i = 0; i < 4 * m->shape.L; i++) matrix_at(m, i)->prec = prec;
+    for (size_t i = 0; i < m->n_packed; i++) TRY(m->kern->ops->pack(m->kern, matrix_at(m, i), e));
+    return STATUS_OK;
+}
+
 static void hash_shape(struct encoder *m)
 {
     const struct encoder_shape *s = &m->shape;
@@ -207,6 +214,7 @@ enum status encoder_open(struct encoder **out, struct kern *k, const char *dir, 
     struct encoder *m = mem_calloc(1, sizeof *m);
     if (m == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory", dir);
     m->dir = mem_strdup(dir);
+    m->cosine = 1.0;
     const enum status st = m->dir == NULL ? ERR_SET(e, STATUS_OOM, "%s: no memory", dir) : load(m, k, e);
     if (st != STATUS_OK)
         encoder_free(m);
@@ -239,6 +247,11 @@ const char *encoder_dir(const struct encoder *m)
 const struct kern *encoder_kern(const struct encoder *m)
 {
     return m->kern;
+}
+
+double encoder_precision_cosine(const struct encoder *m)
+{
+    return m->cosine;
 }
 
 uint64_t encoder_fingerprint(const struct encoder *m)

@@ -52,6 +52,20 @@ struct encoder_embedding {
  */
 enum status encoder_open(struct encoder **out, struct kern *k, const char *dir, struct err *e) MUST_CHECK;
 void encoder_free(struct encoder *m); /* NULL is fine */
+/* Puts the frozen layers into another precision ("f32": nothing changes; "bf16", "int8"), after a probe set of sentences has
+ * shown that its pooled states keep a cosine of at least min_cosine to those in f32, before the last layer and at the
+ * end.  Done before anything else uses m; states in different precisions have different fingerprints.  What is learnt starts
+ * from the f32 values as before.  UNSUPPORTED: below min_cosine, saying what it is; OOM; errors of encoder_run_new. */
+enum status encoder_round(struct encoder *m, const char *precision, double min_cosine, const char *backend,
+                          struct err *e) MUST_CHECK;
+double encoder_precision_cosine(const struct encoder *m); /* the least that was seen; 1 in f32 */
+/* Kernels, folder and precision as the configuration says.  *k is made first and the caller's to free, after *out. */
+enum status encoder_open_conf(struct encoder **out, struct kern **k, const struct conf *c, struct err *e) MUST_CHECK;
+/* The probe set: 64 short sentences of shops, films and news.  Start with *at = 0; ids of the next one, returns their
+ * number, 0 after the last. */
+#define ENCODER_PROBES 64
+#define ENCODER_PROBE_TOKENS 64
+size_t encoder_probe(const struct encoder *m, size_t *at, int32_t ids[ENCODER_PROBE_TOKENS]);
 const struct encoder_shape *encoder_shape(const struct encoder *m);
 const char *encoder_dir(const struct encoder *m);
 const struct kern *encoder_kern(const struct encoder *m); /* that packed the matrices; NULL: none */
@@ -82,12 +96,12 @@ enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, cons
                                  float *mid_states, float *final_states, struct err *e) MUST_CHECK;
 /* Several sentences at once, with the same bits as one after the other (up to ENCODER_CHUNK tokens share each pass over
  * the weights, where the backend's rows are alone).  Every sentence is checked before anything is computed. */
-#define ENCODER_CHUNK 256
+#define ENCODER_CHUNK 128
 struct encoder_sentence {
     const int32_t *ids;
     const uint8_t *types; /* or NULL */
     size_t n;
-    float *mid, *final;   /* (n, C) or NULL, as mid_states and final_states above */
+    float *mid, *final; /* (n, C) or NULL, as mid_states and final_states above */
 };
 enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_sentence *s, size_t count, size_t mid,
                                   struct err *e) MUST_CHECK;

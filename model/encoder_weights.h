@@ -18,8 +18,12 @@ struct encoder {
     const char *prefix; /* of the tensors' names: "" or "bert." */
     struct kern *kern;  /* packed the matrices; NULL: none did */
     size_t n_packed;    /* matrices packed so far */
+    double cosine;      /* encoder_precision_cosine */
     uint64_t fingerprint;
 };
+
+/* Packs all matrices again in another precision. */
+enum status encoder_repack(struct encoder *m, enum kern_precision prec, struct err *e) MUST_CHECK;
 
 /* A layer's tensors in the order of this table; what each is called, and where its values stand. */
 #define ENCODER_LAYER_TENSORS 16

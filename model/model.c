@@ -50,7 +50,8 @@ enum status model_new(struct model **out, const struct conf *c, const struct enc
     m->n_numeric = n_numeric;
     m->max_events = (size_t)c->model_events;
     m->dropout = c->model_dropout > 0;
-    memcpy(m->backend, c->kernels_backend, sizeof m->backend);
+    kern_name(c, m->backend);
+    m->prec = kern_precision_of(c->kernels_train_precision);
     TRY_OUT(st, create_parts(m, &env, e));
     TRY_OUT(st, param_table_seal(&m->table, e));
     if (enc != NULL) {

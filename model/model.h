@@ -50,6 +50,9 @@ struct model_grads {
     uint32_t *rows; /* distinct touched rows of the sparse group (indices into it), in order of first touch */
     float *row_grads;
     size_t n_rows;
+    /* Matrices that the run keeps packed: each lies in the block of parameters that is bound, within one tensor. */
+    const struct kern_matrix *const *matrices;
+    size_t n_matrices;
 };
 struct model_run;
 /* states: shared cache (mid = model_frozen_layers), may be NULL when !model_wants_states.  learn: gradients too. */
@@ -59,6 +62,9 @@ void model_run_free(struct model_run *r);
 /* Uses p from now on (borrowed until the next bind); re-packs what changed since p->generation was last seen.  Later
  * changes of p in place (param_touch) are noticed by themselves at the next call. */
 enum status model_bind(struct model_run *r, const struct param_set *p, struct err *e) MUST_CHECK;
+/* p is what is bound, and was changed by nobody but an optimiser that made every one of the run's matrices new in both its
+ * forms (kern_ops.adamw_matrix): nothing is packed again. */
+enum status model_stepped(struct model_run *r, const struct param_set *p, struct err *e) MUST_CHECK;
 /* logits (K) and, when not NULL, part_logits (parts, K) row-major; logit = bias + the parts in order.  joint_top: the
  * text part sees only that many best by the other parts (ties: input order); the others' text logit is 0 and they rank
  * below by construction of the scorer; 0: all.  What is served is scored: no sampling correction (log_kq is not read).

@@ -11,8 +11,9 @@ struct model {
     size_t C;                  /* 0 without encoder */
     size_t frozen, max_events;
     uint32_t n_numeric;
+    enum kern_precision prec; /* of the learnt layers' operands */
     bool dropout, wants_states, wants_tokens;
-    char backend[32];
+    char backend[KERN_NAME_MAX];
     struct part *parts[MODEL_PARTS_MAX + 1]; /* [0]: the intercepts */
     size_t n_parts;                          /* with them */
     struct param_table table;
@@ -29,6 +30,7 @@ struct model_run {
     float *w; /* the parameters in backend memory; NULL where the host's own are visible to it */
     bool learn;
     struct model_grads grads;
+    struct part_packed packed;
     struct part_rows rows;
 };
 

@@ -15,6 +15,7 @@ void model_run_free(struct model_run *r)
     }
     tape_fini(&r->tape);
     part_rows_fini(&r->rows);
+    mem_free(r->packed.m);
     if (r->kern != NULL) {
         r->kern->ops->release(r->kern, r->grads.dense);
         r->kern->ops->release(r->kern, r->w);
@@ -57,14 +58,16 @@ enum status model_run_new(struct model_run **out, const struct model *m, struct 
     return st;
 }
 
-enum status model_bind(struct model_run *r, const struct param_set *p, struct err *e)
+/* fresh: the matrices' packed forms are up to date. */
+static enum status bind(struct model_run *r, const struct param_set *p, bool fresh, struct err *e)
 {
-    if (p->n != r->m->table.total)
-        return ERR_SET(e, STATUS_INVALID, "parameters: %zu floats, the model has %zu", p->n, r->m->table.total);
-    if (r->bound == p && r->generation == p->generation) return STATUS_OK;
     r->bound = NULL;
+    if (!fresh) r->packed.n = 0;
     if (r->w != NULL) r->kern->ops->upload(r->kern, r->w, p->w, p->n * sizeof *p->w);
     const struct part_params pp = {.table = &r->m->table,
+                                   .prec = r->m->prec,
+                                   .fresh = fresh,
+                                   .packed = &r->packed,
                                    .host = p->w,
                                    .w = r->w != NULL ? r->w : p->w,
                                    .dense = r->grads.dense,
@@ -73,6 +76,21 @@ enum status model_bind(struct model_run *r, const struct param_set *p, struct er
     r->bound = p;
     r->generation = p->generation;
     return STATUS_OK;
+}
+
+enum status model_bind(struct model_run *r, const struct param_set *p, struct err *e)
+{
+    if (p->n != r->m->table.total)
+        return ERR_SET(e, STATUS_INVALID, "parameters: %zu floats, the model has %zu", p->n, r->m->table.total);
+    if (r->bound == p && r->generation == p->generation) return STATUS_OK;
+    return bind(r, p, false, e);
+}
+
+enum status model_stepped(struct model_run *r, const struct param_set *p, struct err *e)
+{
+    if (r->bound != p)
+        return ERR_SET(e, STATUS_INVALID, "model: a step was made on other parameters than those that are bound");
+    return bind(r, p, true, e);
 }
 
 struct kern *model_run_kern(struct model_run *r)
@@ -247,6 +265,8 @@ struct model_grads *model_grads(struct model_run *r)
     r->grads.rows = r->rows.rows;
     r->grads.row_grads = r->rows.grads;
     r->grads.n_rows = r->rows.n;
+    r->grads.matrices = r->packed.m;
+    r->grads.n_matrices = r->packed.n;
     return &r->grads;
 }
 

@@ -18,13 +18,24 @@ void part_matrix(struct op_matrix *m, const struct part_params *p, size_t weight
 {
     const struct tape_value w = part_value(p, weight);
     assert(first + out <= w.n);
-    m->m = (struct kern_matrix){w.x + first * w.c, out, w.c, m->m.packed};
+    m->m = (struct kern_matrix){.w = w.x + first * w.c, .out = out, .in = w.c, .packed = m->m.packed};
     m->dw = w.dx != NULL ? w.dx + first * w.c : NULL;
     m->b = m->db = NULL;
     if (bias == SIZE_MAX) return;
     const struct tape_value b = part_value(p, bias);
     m->b = b.x + first;
     m->db = b.dx != NULL ? b.dx + first : NULL;
+}
+
+enum status part_pack(struct op_matrix *m, const struct part_params *p, struct kern *k, struct err *e)
+{
+    m->m.prec = p->prec;
+    m->m.learnt = m->dw != NULL;
+    if (p->fresh) return STATUS_OK;
+    if (mem_grow((void **)&p->packed->m, &p->packed->cap, p->packed->n + 1, sizeof *p->packed->m) != 0)
+        return ERR_SET(e, STATUS_OOM, "model: no memory for a list of %zu matrices", p->packed->n + 1);
+    p->packed->m[p->packed->n++] = &m->m;
+    return k->ops->pack(k, &m->m, e);
 }
 
 void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, float *w)

@@ -36,13 +36,21 @@ void part_rows_add(struct part_rows *r, uint32_t row, float grad); /* within wha
 void part_rows_clear(struct part_rows *r);
 void part_rows_fini(struct part_rows *r);
 
+/* Packed matrices of a run, which an optimiser makes new together with their values. */
+struct part_packed {
+    const struct kern_matrix **m;
+    size_t n, cap;
+};
 /* The parameters in force, as parts bind to them. */
 struct part_params {
     const struct param_table *table;
-    const float *host;      /* the whole block in host memory */
-    float *w;               /* the same in backend memory */
-    float *dense;           /* gradients of groups ADAMW and ADAGRAD in backend memory; NULL: nothing is learnt */
-    struct part_rows *rows; /* gradients of group SPARSE; NULL likewise */
+    enum kern_precision prec;   /* of the operands of packed matrices */
+    bool fresh;                 /* the packed forms are those of these values already */
+    struct part_packed *packed; /* in which part_pack notes what it packs */
+    const float *host;          /* the whole block in host memory */
+    float *w;                   /* the same in backend memory */
+    float *dense;               /* gradients of groups ADAMW and ADAGRAD in backend memory; NULL: nothing is learnt */
+    struct part_rows *rows;     /* gradients of group SPARSE; NULL likewise */
 };
 /* A tensor as a value: (shape[0], n/shape[0]), with its gradient when its group has one. */
 struct tape_value part_value(const struct part_params *p, size_t index);
@@ -50,6 +58,8 @@ struct tape_value part_value(const struct part_params *p, size_t index);
  * m->packed. */
 void part_matrix(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out,
                  size_t bias);
+/* Puts m into the precision of p and packs it, unless that is done. */
+enum status part_pack(struct op_matrix *m, const struct part_params *p, struct kern *k, struct err *e) MUST_CHECK;
 /* Normal numbers of deviation 0.02, keyed by (seed, place in the table, RAND_INIT). */
 void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, float *w);
 

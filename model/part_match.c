@@ -110,7 +110,7 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     r->age = part_value(p, q->age);
     r->type = part_value(p, q->type);
     part_matrix(&r->map, p, q->map, 0, q->C, SIZE_MAX);
-    return r->kern->ops->pack(r->kern, &r->map.m, e);
+    return part_pack(&r->map, p, r->kern, e);
 }
 
 /* b (E,1) */

@@ -97,7 +97,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     p->max_events = (size_t)c->model_events;
     p->concat_tokens = (size_t)c->model_concat_tokens;
     p->dropout = (float)c->model_dropout;
-    (void)snprintf(p->backend, sizeof p->backend, "%s", c->kernels_backend);
+    kern_name(c, p->backend);
     const enum status st = declare(p, c, t, e);
     if (st == STATUS_OK)
         *out = &p->base;
@@ -182,7 +182,7 @@ static enum status bind_layer(struct text_run *r, const struct part_params *pp, 
     y->ln2_gain = part_value(pp, index[TEXT_LN2_GAIN]);
     y->ln2_bias = part_value(pp, index[TEXT_LN2_BIAS]);
     struct op_matrix *m[] = {&y->q, &y->kv, &y->o, &y->up, &y->down};
-    for (size_t i = 0; i < sizeof m / sizeof *m; i++) TRY(r->kern->ops->pack(r->kern, &m[i]->m, e));
+    for (size_t i = 0; i < sizeof m / sizeof *m; i++) TRY(part_pack(m[i], pp, r->kern, e));
     return STATUS_OK;
 }
 

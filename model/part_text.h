@@ -21,7 +21,7 @@ struct text {
     size_t max_events;
     size_t concat_tokens;
     float dropout;
-    char backend[32];
+    char backend[KERN_NAME_MAX];
     size_t user, rank, age, type, role, head; /* tensors: (1,C) (events,C) (16,C) (32,C) (1,C) (1,C) */
     size_t (*layers)[TEXT_TENSORS];           /* K rows of tensor indices */
 };

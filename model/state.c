@@ -216,7 +216,7 @@ enum status state_cache_new(struct state_cache **out, const struct encoder *m, s
     c->C = s->C;
     c->mid = mid;
     c->keep_tokens = keep_tokens;
-    c->salt = hash_mix(hash_mix(encoder_fingerprint(m), mid), keep_tokens ? 2 : 1); /* f32 is the one precision */
+    c->salt = hash_mix(hash_mix(encoder_fingerprint(m), mid), keep_tokens ? 2 : 1); /* the precision is in it */
     (void)pthread_mutex_init(&c->lock, NULL);
     (void)pthread_cond_init(&c->work, NULL);
     (void)pthread_cond_init(&c->done, NULL);
@@ -227,6 +227,15 @@ enum status state_cache_new(struct state_cache **out, const struct encoder *m, s
 out:
     state_cache_free(c);
     return st;
+}
+
+enum status state_cache_open(struct state_cache **out, const struct encoder *m, size_t mid, bool keep_tokens,
+                             const struct conf *c, struct err *e)
+{
+    char backend[KERN_NAME_MAX];
+    kern_name(c, backend);
+    return state_cache_new(out, m, mid, keep_tokens, (size_t)c->kernels_cache_bytes, (unsigned)c->kernels_threads,
+                           backend, e);
 }
 
 static void free_slots(struct state_cache *c)

@@ -10,6 +10,7 @@
 #define MODEL_STATE_H
 #include "base/status.h"
 #include "model/encoder.h"
+#include "schemas/conf.h"
 #include "schemas/record.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +41,9 @@ struct state_stats {
  * INVALID: mid above L, max_bytes below what 64 entries need; OOM; IO (a thread cannot start). */
 enum status state_cache_new(struct state_cache **out, const struct encoder *m, size_t mid, bool keep_tokens,
                             size_t max_bytes, unsigned threads, const char *backend, struct err *e) MUST_CHECK;
+/* The same with size, workers and backend as the configuration says. */
+enum status state_cache_open(struct state_cache **out, const struct encoder *m, size_t mid, bool keep_tokens,
+                             const struct conf *c, struct err *e) MUST_CHECK;
 void state_cache_free(struct state_cache *c); /* nothing may be pinned; NULL is fine */
 
 /* out[i] = the entry of req[i], pinned.  Equal hashes share one entry (pinned once per request).  Missing ones are

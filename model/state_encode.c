@@ -3,10 +3,6 @@
 #include "model/state_cache.h"
 #include <math.h>
 
-static const int32_t probe[] = {
-#include "model/state_probe.inc"
-};
-
 static enum status reserve(struct state_worker *w, size_t n, struct err *e)
 {
     if (n <= w->room) return STATUS_OK;
@@ -96,15 +92,11 @@ enum status state_worker_encode(struct state_worker *w, struct state_slot *const
 
 enum status state_worker_measure(struct state_worker *w, float *out, struct err *e)
 {
-    const struct encoder_shape *shape = encoder_shape(w->cache->m);
-    const size_t C = shape->C;
+    const size_t C = encoder_shape(w->cache->m)->C;
     double sum = 0.0;
     size_t tokens = 0;
-    for (size_t i = 0; i < sizeof probe / sizeof *probe; i += 1 + (size_t)probe[i]) {
-        int32_t ids[64];
-        const size_t n = (size_t)probe[i] < shape->P ? (size_t)probe[i] : shape->P;
-        for (size_t j = 0; j < n; j++)
-            ids[j] = probe[i + 1 + j] % (int32_t)shape->V; /* other vocabularies: any words */
+    int32_t ids[ENCODER_PROBE_TOKENS];
+    for (size_t at = 0, n; (n = encoder_probe(w->cache->m, &at, ids)) > 0;) {
         TRY(encoder_run_sentence(w->run, ids, NULL, n, w->cache->mid, w->mid, NULL, e));
         for (size_t j = 0; j < n; j++) sum += norm_of(w->mid + j * C, C);
         tokens += n;

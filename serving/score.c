@@ -14,15 +14,12 @@ static enum status open_model(struct score *s, struct err *e)
     const bool encodes = conf_list_has(c->model_parts, "text") || conf_list_has(c->model_parts, "match");
     TRY(token_open(&s->vocab, c->model_base, e));
     TRY(describe_open(&s->templates, c, e));
-    if (encodes) {
-        TRY(kern_new(&s->kern, c->kernels_backend, e));
-        TRY(encoder_open(&s->encoder, s->kern, c->model_base, e));
-    }
+    if (encodes) TRY(encoder_open_conf(&s->encoder, &s->kern, c, e));
     TRY(feat_new(&s->probe_feat, c, s->vocab, s->templates, e));
     TRY(model_new(&s->model, c, s->encoder, feat_count(s->probe_feat), e));
     if (model_wants_states(s->model))
-        TRY(state_cache_new(&s->states, s->encoder, model_frozen_layers(s->model), model_wants_tokens(s->model),
-                            (size_t)c->kernels_cache_bytes, (unsigned)c->kernels_threads, c->kernels_backend, e));
+        TRY(state_cache_open(&s->states, s->encoder, model_frozen_layers(s->model), model_wants_tokens(s->model), c,
+                             e));
     s->text_part = SIZE_MAX;
     for (size_t i = 0; i < model_n_parts(s->model); i++)
         if (strcmp(model_part_name(s->model, i), "text") == 0) s->text_part = i;

@@ -2,6 +2,7 @@
  * row. */
 #include "trainer/optim.h"
 #include "base/mem.h"
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -89,6 +90,22 @@ static float scale_of(const struct optim *o, struct kern *k, const struct model_
     return (float)(norm > o->clip_norm ? mean * o->clip_norm / norm : mean);
 }
 
+/* One tensor: the matrices that the run keeps of it, which together are all of it; else its values alone. */
+static void step_adamw(struct optim *o, struct kern *k, float *w, size_t at, size_t n, const struct model_grads *g,
+                       const struct kern_adamw *a)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < g->n_matrices && done < n; i++) {
+        const struct kern_matrix *m = g->matrices[i];
+        if (m->w < w + at || m->w >= w + at + n) continue;
+        const size_t from = (size_t)(m->w - w);
+        k->ops->adamw_matrix(k, m, o->m + from, o->v + from, g->dense + from, a);
+        done += m->out * m->in;
+    }
+    assert(done == 0 || done == n);
+    if (done == 0) k->ops->adamw(k, w + at, o->m + at, o->v + at, g->dense + at, n, a);
+}
+
 static void step_dense(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g, float scale)
 {
     const double warm = o->warmup > o->steps ? (double)o->steps / (double)o->warmup : 1.0;
@@ -104,7 +121,7 @@ static void step_dense(struct optim *o, struct kern *k, struct param_set *p, con
                                          .weight_decay = q->weight_decay,
                                          .grad_scale = scale,
                                          .t = o->steps};
-            k->ops->adamw(k, p->w + at, o->m + at, o->v + at, g->dense + at, q->n, &a);
+            step_adamw(o, k, p->w, at, q->n, g, &a);
         } else if (q->group == PARAM_ADAGRAD) {
             k->ops->adagrad(k, p->w + at, o->acc + (at - first), g->dense + at, q->rate, q->n);
         }

@@ -152,10 +152,18 @@ struct slate *model_world_slate(const struct model_world *w, uint32_t n_items, u
 static void configure(struct model_world *w, const char *backend, const char *view, int layers,
                       const char *const *options)
 {
-    static const char *const always[] = {
-        "model.events=5",          "model.hashed_bits=8",   "model.concat_tokens=32", "train.learning_rate=2e-3",
-        "train.head_rate=1e-2",    "train.match_rate=5e-3", "train.linear_rate=0.1",  "train.hashed_rate=0.05",
-        "train.weight_decay=0.01", "train.clip_norm=0.5",   "train.warmup_steps=3"};
+    static const char *const always[] = {"kernels.train_precision=f32",
+                                         "model.events=5",
+                                         "model.hashed_bits=8",
+                                         "model.concat_tokens=32",
+                                         "train.learning_rate=2e-3",
+                                         "train.head_rate=1e-2",
+                                         "train.match_rate=5e-3",
+                                         "train.linear_rate=0.1",
+                                         "train.hashed_rate=0.05",
+                                         "train.weight_decay=0.01",
+                                         "train.clip_norm=0.5",
+                                         "train.warmup_steps=3"};
     struct err e;
     char text[32];
     assert_ok(conf_new(&w->conf, &e), &e);

@@ -41,7 +41,7 @@ static void open_world(struct world *w, const char *clip, const char *warmup)
         for (size_t j = 0; j < w->t.params[i].n; j++) w->p->w[w->t.params[i].offset + j] = gradient_number(100 * i + j);
     }
     assert_ok(optim_new(&w->o, &w->t, w->conf, &e), &e);
-    w->g = (struct model_grads){w->dense, w->rows, w->row_grads, 0};
+    w->g = (struct model_grads){.dense = w->dense, .rows = w->rows, .row_grads = w->row_grads};
 }
 
 static void close_world(struct world *w)
