@@ -34,7 +34,8 @@ static enum status open_stream(struct learner *l, const struct learner_parts_in 
 static enum status open_batch(struct learner *l, size_t n, struct err *e)
 {
     l->pending = mem_calloc(n, sizeof(struct slate *));
-    if (l->pending == NULL) return ERR_SET(e, STATUS_OOM, "batch of %zu slates", n);
+    l->losses = mem_calloc(n, sizeof *l->losses);
+    if (l->pending == NULL || l->losses == NULL) return ERR_SET(e, STATUS_OOM, "batch of %zu slates", n);
     for (size_t i = 0; i < n; i++) TRY(slate_new(&l->pending[i], e));
     return STATUS_OK;
 }
@@ -68,6 +69,7 @@ void learner_free(struct learner *l)
     if (l == NULL) return;
     for (int64_t i = 0; l->pending != NULL && i < l->conf->train_batch_slates; i++) slate_free(l->pending[i]);
     mem_free(l->pending);
+    mem_free(l->losses);
     slate_free(l->slate);
     eval_free(l->eval);
     open_free(l->open);

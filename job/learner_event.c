@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "job/learner_private.h"
+#include <math.h>
 
 static enum status room_for(struct learner *l, size_t k, struct err *e)
 {
@@ -35,11 +36,10 @@ enum status learner_step(struct learner *l, struct err *e)
 {
     uint64_t examples = 0;
     TRY(model_bind(l->run, l->params, e));
+    TRY(model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
+                         l->losses, e));
     for (uint32_t i = 0; i < l->n_pending; i++) {
-        double loss = 0.0;
-        const enum status st = model_learn(l->run, l->pending[i], (uint64_t)l->conf->train_seed, &loss, e);
-        if (st == STATUS_CORRUPT) continue;
-        TRY(st);
+        if (isnan(l->losses[i])) continue;
         l->counts.learnt_slates++;
         examples += l->pending[i]->n_items;
     }

@@ -28,6 +28,7 @@ struct learner {
     size_t cap_items;
     struct slate **pending; /* train.batch_slates of them: settled, not yet learnt (part of the state) */
     uint32_t n_pending;
+    double *losses;      /* of the slates of a step */
     uint64_t next_slate; /* id of the next slate, from 1 */
     int64_t first_ms, settled_ms;
     struct source_offset file;     /* a replay's */

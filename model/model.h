@@ -80,6 +80,10 @@ enum status model_score(struct model_run *r, const struct slate *s, uint32_t joi
  * part of the slate. */
 enum status model_learn(struct model_run *r, const struct slate *s, uint64_t seed, double *loss_sum,
                         struct err *e) MUST_CHECK;
+/* Several slates as one after the other, with the sum of their gradients in another order of rounding: what is large is
+ * computed for all of them at once.  loss_sum (n); NaN: that slate's loss is not finite, and nothing of it was added. */
+enum status model_learn_many(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
+                             double *loss_sum, struct err *e) MUST_CHECK;
 struct model_grads *model_grads(struct model_run *r); /* valid until the next learn or clear */
 void model_grads_clear(struct model_run *r);
 /* Moves running statistics gathered by model_learn into p's STAT group (called once a step, after the update). */

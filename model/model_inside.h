@@ -34,7 +34,7 @@ struct model_run {
     struct part_rows rows;
 };
 
-/* Empties the tape and opens s on it, recording or not.  *all: 0 … K-1, on the tape's host side. */
+/* Opens s on the tape (reset by the caller), recording or not.  *all: 0 … K-1, on the tape's host side. */
 enum status model_open_slate(struct model_run *r, const struct slate *s, bool record, struct part_slate *ps,
                              uint32_t **all, struct err *e) MUST_CHECK;
 /* Candidates of the next chunk: as many of which[0..n) as bring the part at most `limit` rows, but at least one. */

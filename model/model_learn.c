@@ -6,14 +6,16 @@
 #include "model/model_inside.h"
 #include <math.h>
 
-#define LEARN_ROWS 8192 /* rows times layers of one chunk, whose activations and gradients are kept */
+#define LEARN_ROWS 8192   /* rows times layers of one chunk, whose activations and gradients are kept */
+#define LEARN_TOGETHER 16 /* slates on one tape */
 
 struct learning {
     struct part_slate ps;
     uint32_t *all;
     float *labels, *weights;
     struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
-    bool late[MODEL_PARTS_MAX + 1];           /* walked back in chunks, after the loss */
+    struct tape_value sum;
+    bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */
 };
 
 /* prepare and score of one chunk, with that chunk's random numbers. */
@@ -64,35 +66,66 @@ static enum status backward_late(struct model_run *r, size_t part, struct learni
     return STATUS_OK;
 }
 
-static enum status forward(struct model_run *r, struct learning *l, struct tape_value *sum, struct err *e)
+/* Parts that are worth it see all slates at once, as long as what they keep for the way back is bounded. */
+static bool together(const struct model_run *r, size_t part, const struct learning *l, size_t n)
+{
+    size_t rows = 0;
+    if (n < 2 || !r->m->parts[part]->together) return false;
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < l[i].ps.slate->n_items; k++)
+            rows += r->m->parts[part]->ops->rows(r->parts[part], &l[i].ps, k);
+    return rows <= LEARN_ROWS;
+}
+
+static enum status forward_together(struct model_run *r, size_t part, struct learning *l, size_t n, struct err *e)
+{
+    struct part_slate **slates = tape_host(&r->tape, n, sizeof *slates);
+    const uint32_t **which = tape_host(&r->tape, n, sizeof *which);
+    struct tape_value *z = tape_host(&r->tape, n, sizeof *z);
+    if (r->tape.oom) return tape_status(&r->tape, e);
+    for (size_t i = 0; i < n; i++) slates[i] = &l[i].ps, which[i] = l[i].all;
+    TRY(r->m->parts[part]->ops->score_together(r->parts[part], slates, which, n, z, e));
+    for (size_t i = 0; i < n; i++) l[i].z[part] = z[i];
+    return STATUS_OK;
+}
+
+static enum status forward_one(struct model_run *r, size_t part, struct learning *l, struct err *e)
 {
     const size_t K = l->ps.slate->n_items;
+    l->late[part] = model_chunk(r, part, &l->ps, l->all, K, LEARN_ROWS) < K;
+    return l->late[part] ? forward_late(r, part, l, e) : forward_chunk(r, part, l, 0, 0, K, &l->z[part], e);
+}
+
+static enum status forward(struct model_run *r, struct learning *l, size_t n, struct err *e)
+{
     for (size_t p = 0; p < r->m->n_parts; p++) {
-        l->late[p] = model_chunk(r, p, &l->ps, l->all, K, LEARN_ROWS) < K;
-        if (l->late[p])
-            TRY(forward_late(r, p, l, e));
-        else
-            TRY(forward_chunk(r, p, l, 0, 0, K, &l->z[p], e));
-        *sum = p == 0 ? l->z[0] : op_add(&r->tape, *sum, l->z[p]);
+        const bool all = together(r, p, l, n);
+        if (all) TRY(forward_together(r, p, l, n, e));
+        for (size_t i = 0; i < n; i++) {
+            if (!all) TRY(forward_one(r, p, &l[i], e));
+            l[i].sum = p == 0 ? l[i].z[0] : op_add(&r->tape, l[i].sum, l[i].z[p]);
+        }
     }
     return tape_status(&r->tape, e);
 }
 
-static enum status backward(struct model_run *r, struct learning *l, struct tape_value sum, double *loss_sum,
-                            struct err *e)
+/* loss (n): of each slate; its logits' gradients are there afterwards. */
+static enum status losses(struct model_run *r, struct learning *l, size_t n, float *loss, struct err *e)
 {
-    float *loss = tape_zeros(&r->tape, 1), host_loss = NAN;
-    op_bce(&r->tape, loss, sum, l->labels, l->weights);
+    float *sums = tape_zeros(&r->tape, n);
+    for (size_t i = 0; i < n && !r->tape.oom; i++) op_bce(&r->tape, sums + i, l[i].sum, l[i].labels, l[i].weights);
     TRY(tape_status(&r->tape, e));
-    r->kern->ops->download(r->kern, &host_loss, loss, sizeof host_loss);
-    if (!isfinite(host_loss))
-        return ERR_SET(e, STATUS_CORRUPT, "slate %llu: the loss is %g; it is not learnt from",
-                       (unsigned long long)l->ps.slate->id, (double)host_loss);
-    *loss_sum = host_loss;
+    r->kern->ops->download(r->kern, loss, sums, n * sizeof *loss);
+    return STATUS_OK;
+}
+
+static enum status backward(struct model_run *r, struct learning *l, size_t n, struct err *e)
+{
     tape_backward(&r->tape);
-    for (size_t p = 0; p < r->m->n_parts; p++) {
-        if (l->late[p]) TRY(backward_late(r, p, l, sum.dx, e));
-    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t p = 0; p < r->m->n_parts; p++) {
+            if (l[i].late[p]) TRY(backward_late(r, p, &l[i], l[i].sum.dx, e));
+        }
     return tape_status(&r->tape, e);
 }
 
@@ -111,25 +144,95 @@ static enum status take_labels(struct model_run *r, const struct slate *s, struc
     return STATUS_OK;
 }
 
+/* Opens all slates on one tape. */
+static enum status open_slates(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
+                               struct learning *l, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        l[i] = (struct learning){0};
+        TRY(model_open_slate(r, slates[i], true, &l[i].ps, &l[i].all, e));
+        TRY(take_labels(r, slates[i], &l[i], e));
+        l[i].ps.dropout = r->m->dropout;
+        l[i].ps.dropout_seed = seed;
+    }
+    return STATUS_OK;
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+/* At most LEARN_TOGETHER slates, none of them empty.  *bad: a loss is not finite, and nothing was added. */
+static enum status learn_some(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
+                              double *loss, bool *bad, struct err *e)
+{
+    struct learning l[LEARN_TOGETHER];
+    float found[LEARN_TOGETHER];
+    *bad = false;
+    tape_reset(&r->tape);
+    TRY(open_slates(r, slates, n, seed, l, e));
+    r->kern->ops->begin(r->kern);
+    enum status st = forward(r, l, n, e);
+    if (st == STATUS_OK) st = losses(r, l, n, found, e);
+    if (st == STATUS_OK) *bad = !all_finite(found, n);
+    if (st == STATUS_OK && !*bad) st = backward(r, l, n, e);
+    r->kern->ops->end(r->kern);
+    for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
+    for (size_t i = 0; i < n; i++) loss[i] = found[i];
+    if (st != STATUS_OK || *bad) return st;
+    for (size_t i = 0; i < n; i++)
+        for (size_t p = 0; p < r->m->n_parts; p++) {
+            if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], slates[i]);
+        }
+    return STATUS_OK;
+}
+
+static enum status learn_one(struct model_run *r, const struct slate *s, uint64_t seed, double *loss, struct err *e)
+{
+    bool bad;
+    *loss = 0;
+    if (s->n_items == 0) return STATUS_OK;
+    TRY(learn_some(r, &s, 1, seed, loss, &bad, e));
+    if (!bad) return STATUS_OK;
+    const double found = *loss;
+    *loss = 0;
+    return ERR_SET(e, STATUS_CORRUPT, "slate %llu: the loss is %g; it is not learnt from", (unsigned long long)s->id,
+                   found);
+}
+
 enum status model_learn(struct model_run *r, const struct slate *s, uint64_t seed, double *loss_sum, struct err *e)
 {
-    struct learning l = {0};
-    struct tape_value sum = {0};
     *loss_sum = 0;
     if (!r->learn) return ERR_SET(e, STATUS_INVALID, "model run: made for scoring only");
-    TRY(model_open_slate(r, s, true, &l.ps, &l.all, e));
-    TRY(take_labels(r, s, &l, e));
-    if (s->n_items == 0) return STATUS_OK;
-    l.ps.dropout = r->m->dropout;
-    l.ps.dropout_seed = seed;
-    r->kern->ops->begin(r->kern);
-    enum status st = forward(r, &l, &sum, e);
-    if (st == STATUS_OK) st = backward(r, &l, sum, loss_sum, e);
-    r->kern->ops->end(r->kern);
-    part_states_release(&l.ps);
-    if (st != STATUS_OK) return st;
-    for (size_t p = 0; p < r->m->n_parts; p++) {
-        if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], s);
+    return learn_one(r, s, seed, loss_sum, e);
+}
+
+/* Slates that are taken together: as many as follow each other without an empty one between. */
+static size_t stretch(const struct slate *const *slates, size_t n)
+{
+    size_t k = 0;
+    while (k < n && k < LEARN_TOGETHER && slates[k]->n_items > 0) k++;
+    return k > 0 ? k : 1;
+}
+
+enum status model_learn_many(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
+                             double *loss_sum, struct err *e)
+{
+    if (!r->learn) return ERR_SET(e, STATUS_INVALID, "model run: made for scoring only");
+    for (size_t at = 0, k; at < n; at += k) {
+        bool alone = true;
+        k = stretch(slates + at, n - at);
+        if (k > 1) TRY(learn_some(r, slates + at, k, seed, loss_sum + at, &alone, e));
+        for (size_t i = at; i < at + k && alone; i++) {
+            const enum status st = learn_one(r, slates[i], seed, loss_sum + i, e);
+            if (st == STATUS_CORRUPT)
+                loss_sum[i] = NAN;
+            else if (st != STATUS_OK)
+                return st;
+        }
     }
     return STATUS_OK;
 }

@@ -119,7 +119,6 @@ enum status model_open_slate(struct model_run *r, const struct slate *s, bool re
 {
     if (r->bound != NULL) TRY(model_bind(r, r->bound, e));
     TRY(check_slate(r, s, e));
-    tape_reset(&r->tape);
     r->tape.record = record;
     const size_t E = s->n_events < r->m->max_events ? s->n_events : r->m->max_events;
     *ps = (struct part_slate){.slate = s, .tape = &r->tape, .states = r->states, .n_events = E};
@@ -243,6 +242,7 @@ enum status model_score(struct model_run *r, const struct slate *s, uint32_t joi
 {
     struct part_slate ps;
     uint32_t *all;
+    tape_reset(&r->tape);
     TRY(model_open_slate(r, s, false, &ps, &all, e));
     const size_t K = s->n_items;
     if (K == 0) return STATUS_OK;
@@ -322,6 +322,7 @@ enum status model_frozen_cosine(struct model_run *r, const struct slate *s, floa
     if (s->n_items == 0) return STATUS_OK;
     memset(cosine, 0, s->n_items * sizeof *cosine);
     if (r->states == NULL || s->n_events == 0) return STATUS_OK;
+    tape_reset(&r->tape);
     TRY(model_open_slate(r, s, false, &ps, &all, e));
     r->kern->ops->begin(r->kern);
     const enum status st = ps.n_events > 0 ? cosines(r, &ps, all, cosine, e) : STATUS_OK;

@@ -91,16 +91,43 @@ void part_widen(float *out, const uint16_t *bf16, size_t n)
     }
 }
 
+/* bf16 numbers into backend memory: at once where the host sees it. */
+static void put_wide(struct part_slate *s, float *to, const uint16_t *bf16, size_t n)
+{
+    const struct kern_ops *o = s->tape->kern->ops;
+    if (o->host_visible) {
+        part_widen(to, bf16, n);
+        return;
+    }
+    const struct tape_mark mark = tape_save(s->tape);
+    float *wide = tape_host(s->tape, n + 1, sizeof *wide);
+    if (wide != NULL) {
+        part_widen(wide, bf16, n);
+        o->upload(s->tape->kern, to, wide, n * sizeof *wide);
+    }
+    tape_rewind(s->tape, mark);
+}
+
+void part_state_put(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n, struct tape_value to)
+{
+    for (size_t i = 0; i < n && to.x != NULL; i++) {
+        const struct state_entry *q = s->entries[sentence_of(s, which, i)];
+        assert(q != NULL && q->width == to.c);
+        put_wide(s, to.x + i * to.c, what == PART_STATE_POOLED ? q->pooled : q->final, to.c);
+    }
+}
+
+void part_state_put_tokens(struct part_slate *s, const struct state_entry *entry, struct tape_value to)
+{
+    assert(entry->n_tokens == to.n && entry->width == to.c);
+    put_wide(s, to.x, entry->tokens, to.n * to.c);
+}
+
 struct tape_value part_state_rows(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n, size_t C)
 {
-    float *rows = tape_host(s->tape, n * C + 1, sizeof *rows);
-    if (rows == NULL) return (struct tape_value){0};
-    for (size_t i = 0; i < n; i++) {
-        const struct state_entry *q = s->entries[sentence_of(s, which, i)];
-        assert(q != NULL && q->width == C);
-        part_widen(rows + i * C, what == PART_STATE_POOLED ? q->pooled : q->final, C);
-    }
-    return tape_constant(s->tape, rows, n, C);
+    const struct tape_value to = tape_new(s->tape, n, C, false);
+    part_state_put(s, what, which, n, to);
+    return to;
 }
 
 void part_taste(const struct part_slate *s, float *out, size_t C)
@@ -135,7 +162,8 @@ static size_t slot_of(const struct part_rows *r, uint32_t row)
 
 enum status part_rows_reserve(struct part_rows *r, size_t more, struct err *e)
 {
-    const size_t need = r->n + more;
+    r->promised += more;
+    const size_t need = r->promised;
     if (need >= UINT32_MAX) return ERR_SET(e, STATUS_FULL, "sparse gradients: %zu rows in one batch", need);
     if (mem_grow((void **)&r->rows, &r->rows_cap, need, sizeof *r->rows) != 0 ||
         mem_grow((void **)&r->grads, &r->grads_cap, need, sizeof *r->grads) != 0)
@@ -172,6 +200,7 @@ void part_rows_clear(struct part_rows *r)
         for (size_t i = r->n; i-- > 0;) r->slots[slot_of(r, r->rows[i])] = 0;
     }
     r->n = 0;
+    r->promised = 0;
 }
 
 void part_rows_fini(struct part_rows *r)

@@ -27,6 +27,7 @@ struct part_rows {
     uint32_t *rows;
     float *grads;
     size_t n, rows_cap, grads_cap;
+    size_t promised; /* new rows that were asked for since the last clear */
     uint32_t *slots; /* open addressing: place + 1 in rows, 0 empty; n_slots is a power of two or 0 */
     size_t n_slots;
 };
@@ -81,6 +82,9 @@ void part_states_release(struct part_slate *s);
 /* States of the events (which NULL, n = s->n_events) or items as a constant (n, C). */
 struct tape_value part_state_rows(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n,
                                   size_t C);
+/* The same into rows that are there; and one entry's token states. */
+void part_state_put(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n, struct tape_value to);
+void part_state_put_tokens(struct part_slate *s, const struct state_entry *entry, struct tape_value to);
 /* out (C) = unit(sum over e of 0.5^(e/10) v_e) of the final vectors; all 0 without events.  Entries must be present. */
 void part_taste(const struct part_slate *s, float *out, size_t C);
 void part_widen(float *out, const uint16_t *bf16, size_t n);
@@ -106,6 +110,10 @@ struct part_ops {
     /* z (n,1): the part's logits of items which[0..n). */
     enum status (*score)(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e);
+    /* Prepares n slates, which share a tape, and scores all their candidates (which[i]: 0 … n_items-1) at once: z[i]
+     * (n_items,1).  For parts with `together` set; the same numbers as one after the other. */
+    enum status (*score_together)(struct part_run *r, struct part_slate *const *slates, const uint32_t *const *which,
+                                  size_t n, struct tape_value *z, struct err *e);
     /* Any of these may be NULL.  learnt: the slate was learnt from; apply: w is the block in host memory. */
     void (*learnt)(struct part_run *r, const struct slate *s);
     void (*apply)(struct part_run *r, const struct param_table *t, float *w);
@@ -118,6 +126,7 @@ struct part_ops {
 struct part { /* first member of every part */
     const struct part_ops *ops;
     bool wants_states, wants_tokens; /* of a state cache: entries at all; token states in them */
+    bool together;                   /* it is worth scoring several slates at once */
 };
 struct part_run { /* first member of every part's run */
     const struct part *part;

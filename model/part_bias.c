@@ -123,5 +123,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return STATUS_OK;
 }
 
-const struct part_ops part_bias = {"bias",  create, destroy, NULL,  run_create, run_destroy, bind, NULL,
-                                   prepare, score,  learnt,  apply, encode,     decode,      NULL};
+const struct part_ops part_bias = {"bias",  create, destroy, NULL,   run_create, run_destroy, bind,   NULL,
+                                   prepare, score,  NULL,    learnt, apply,      encode,      decode, NULL};

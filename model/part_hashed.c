@@ -15,8 +15,11 @@ struct hashed_run {
     const float *w;         /* backend */
     struct part_rows *rows; /* NULL: nothing is learnt */
     uint32_t first_row;     /* of the tensor within group SPARSE */
-    uint32_t *off, *idx;    /* of the candidates last scored, on the tape */
-    float *val;
+};
+struct entries { /* of some candidates, on the tape */
+    const struct hashed_run *run;
+    const uint32_t *off, *idx;
+    const float *val;
 };
 
 static enum status create(struct part **out, const struct part_env *env, struct param_table *t, struct err *e)
@@ -76,44 +79,47 @@ static enum status prepare(struct part_run *r, struct part_slate *s, struct err 
 
 static void add_grads(void *user, const float *dz, size_t n)
 {
-    struct hashed_run *r = user;
+    const struct entries *q = user;
+    const struct hashed_run *r = q->run;
     for (size_t i = 0; i < n; i++) {
-        for (uint32_t j = r->off[i]; j < r->off[i + 1]; j++)
-            part_rows_add(r->rows, r->first_row + r->idx[j], dz[i] * r->val[j]);
+        for (uint32_t j = q->off[i]; j < q->off[i + 1]; j++)
+            part_rows_add(r->rows, r->first_row + q->idx[j], dz[i] * q->val[j]);
     }
 }
 
-/* Entries of the chosen candidates, indices masked, on the tape's host side. */
-static bool take_entries(struct hashed_run *r, struct part_slate *s, const uint32_t *which, size_t n)
+/* Entries of the chosen candidates, indices masked, on the tape's host side; NULL: no memory. */
+static struct entries *take_entries(const struct hashed_run *r, struct part_slate *s, const uint32_t *which, size_t n)
 {
     const struct slate *q = s->slate;
     const uint32_t mask = ((const struct hashed *)r->base.part)->mask;
     size_t total = 0;
     for (size_t i = 0; i < n; i++) total += q->hashed_off[which[i] + 1] - q->hashed_off[which[i]];
-    r->off = tape_host(s->tape, n + 1, sizeof *r->off);
-    r->idx = tape_host(s->tape, total + 1, sizeof *r->idx);
-    r->val = tape_host(s->tape, total + 1, sizeof *r->val);
-    if (s->tape->oom) return false;
+    struct entries *out = tape_host(s->tape, 1, sizeof *out);
+    uint32_t *off = tape_host(s->tape, n + 1, sizeof *off), *idx = tape_host(s->tape, total + 1, sizeof *idx);
+    float *val = tape_host(s->tape, total + 1, sizeof *val);
+    if (s->tape->oom) return NULL;
     uint32_t at = 0;
     for (size_t i = 0; i < n; i++) {
         for (uint32_t j = q->hashed_off[which[i]]; j < q->hashed_off[which[i] + 1]; j++, at++) {
-            r->idx[at] = q->hashed_idx[j] & mask;
-            r->val[at] = q->hashed_val[j];
+            idx[at] = q->hashed_idx[j] & mask;
+            val[at] = q->hashed_val[j];
         }
-        r->off[i + 1] = at;
+        off[i + 1] = at;
     }
-    return true;
+    *out = (struct entries){r, off, idx, val};
+    return out;
 }
 
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e)
 {
     struct hashed_run *r = (struct hashed_run *)run;
-    if (!take_entries(r, s, which, n)) return tape_status(s->tape, e);
-    if (s->tape->record && r->rows != NULL) TRY(part_rows_reserve(r->rows, r->off[n], e));
-    *z = op_sparse(s->tape, &(struct op_sparse){r->w, r->off, r->idx, r->val, n, add_grads, r});
+    struct entries *q = take_entries(r, s, which, n);
+    if (q == NULL) return tape_status(s->tape, e);
+    if (s->tape->record && r->rows != NULL) TRY(part_rows_reserve(r->rows, q->off[n], e));
+    *z = op_sparse(s->tape, &(struct op_sparse){r->w, q->off, q->idx, q->val, n, add_grads, q});
     return tape_status(s->tape, e);
 }
 
 const struct part_ops part_hashed = {"hashed", create, destroy, NULL, run_create, run_destroy, bind, NULL,
-                                     prepare,  score,  NULL,    NULL, NULL,       NULL,        NULL};
+                                     prepare,  score,  NULL,    NULL, NULL,       NULL,        NULL, NULL};

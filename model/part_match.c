@@ -49,7 +49,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     if (env->enc == NULL) return ERR_SET(e, STATUS_INVALID, "part match: needs an encoder; set model.base");
     struct match *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part match: %zu bytes", sizeof *p);
-    p->base = (struct part){&part_match, true, false};
+    p->base = (struct part){.ops = &part_match, .wants_states = true};
     p->C = encoder_shape(env->enc)->C;
     p->max_events = (size_t)env->conf->model_events;
     const enum status st = declare(p, env->conf, t, e);
@@ -203,4 +203,4 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
 }
 
 const struct part_ops part_match = {"match", create, destroy, init, run_create, run_destroy, bind, NULL,
-                                    prepare, score,  NULL,    NULL, NULL,       NULL,        NULL};
+                                    prepare, score,  NULL,    NULL, NULL,       NULL,        NULL, NULL};

@@ -177,5 +177,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return rd->bad ? ERR_SET(e, STATUS_CORRUPT, "state of part numeric: cut short") : STATUS_OK;
 }
 
-const struct part_ops part_numeric = {"numeric", create, destroy, NULL,  run_create, run_destroy, bind, NULL,
-                                      prepare,   score,  learnt,  apply, encode,     decode,      NULL};
+const struct part_ops part_numeric = {"numeric", create, destroy, NULL,   run_create, run_destroy, bind,   NULL,
+                                      prepare,   score,  NULL,    learnt, apply,      encode,      decode, NULL};

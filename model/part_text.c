@@ -89,7 +89,8 @@ static enum status create(struct part **out, const struct part_env *env, struct 
         return ERR_SET(e, STATUS_OOM, "part text: %zu layers", K);
     }
     p->view = view_of(c);
-    p->base = (struct part){&part_text, p->view != TEXT_CONCAT, p->view == TEXT_TOKENS};
+    const bool frozen = p->view != TEXT_CONCAT;
+    p->base = (struct part){&part_text, frozen, p->view == TEXT_TOKENS, frozen && K > 0 && c->model_dropout <= 0};
     p->enc = env->enc;
     p->shape = *shape;
     p->n_layers = K;
@@ -233,101 +234,169 @@ static int32_t *iota(struct tape *t, size_t n)
     return p;
 }
 
-/* x through the K layers, each segment seeing the user's rows (if prepared) and its own; result (n,C): its first
- * row. */
-static struct tape_value stack(struct text_run *r, struct part_slate *s, const struct text_rows *rows, size_t n)
+/* Each list's candidates are a group with that slate's user rows (if prepared) as their prefix. */
+static const struct op_group *groups_of(struct text_run *r, struct tape *t, const struct text_list *lists, size_t n,
+                                        const int32_t *q_off, const int32_t *k_off)
+{
+    const bool user = has_user((const struct text *)r->base.part);
+    struct op_group *g = tape_host(t, n, sizeof *g);
+    size_t at = 0;
+    for (size_t i = 0; g != NULL && i < n; at += lists[i].n, i++) {
+        g[i].seg = (struct kern_segments){.n = lists[i].n, .q_off = q_off + at, .k_off = k_off + at};
+        if (!user) continue;
+        g[i].first = (size_t)r->user_off[i];
+        g[i].seg.prefix = (size_t)(r->user_off[i + 1] - r->user_off[i]);
+    }
+    return g;
+}
+
+/* rows through the K layers, each candidate seeing its slate's user and its own rows; result (rows->n,C): its first row. */
+static struct tape_value stack(struct text_run *r, const struct text_list *lists, size_t n,
+                               const struct text_rows *rows)
 {
     const struct text *p = (const struct text *)r->base.part;
+    struct part_slate *s = lists[0].s;
     struct tape *t = s->tape;
     struct tape_value x = rows->x;
-    int32_t *ones = iota(t, n + 1);
+    int32_t *ones = iota(t, rows->n + 1);
     for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
         const bool last = l + 1 == p->n_layers;
         const struct tape_value kv = op_linear(t, x, &r->layers[l].kv, KERN_ACT_NONE);
-        if (last) x = first_rows(t, x, rows->off, n);
+        if (last) x = first_rows(t, x, rows->off, rows->n);
         const struct tape_value q = op_linear(t, x, &r->layers[l].q, KERN_ACT_NONE);
         const struct tape_value user = has_user(p) ? r->user_kv[l] : (struct tape_value){0};
-        const struct kern_segments seg = {n, last ? ones : rows->off, rows->off, user.n};
-        x = after_attention(r, s, l, op_attention(t, q, kv, user, &seg, p->shape.H), x);
+        const struct op_group *groups = groups_of(r, t, lists, n, last ? ones : rows->off, rows->off);
+        if (groups == NULL) break;
+        x = after_attention(r, s, l, op_attention(t, q, kv, user, groups, n, p->shape.H), x);
     }
-    return first_rows(t, x, rows->off, n);
+    return first_rows(t, x, rows->off, rows->n);
 }
 
-/* --- user and item ------------------------------------------------------------------------------------------------ */
+/* --- users -------------------------------------------------------------------------------------------------------- */
 
-/* (1+E, C): the user state, then event states + rank + age + type. */
-static struct tape_value user_rows(struct text_run *r, struct part_slate *s)
+/* The events of all slates as rows: states + rank + age + type. */
+static struct tape_value event_rows(struct text_run *r, struct part_slate *const *slates, size_t n, size_t E)
 {
-    const struct text *p = (const struct text *)r->base.part;
-    const size_t E = s->n_events;
-    int32_t *idx = tape_host(s->tape, 3 * E + 1, sizeof *idx);
-    if (idx == NULL) return (struct tape_value){0};
-    for (size_t i = 0; i < E; i++) {
-        idx[i] = (int32_t)i;
-        idx[E + i] = part_age_bucket(s->slate->events[i].age_minutes);
-        idx[2 * E + i] = s->slate->events[i].type;
+    const size_t C = ((const struct text *)r->base.part)->shape.C;
+    struct tape *t = slates[0]->tape;
+    int32_t *idx = tape_host(t, 3 * E + 1, sizeof *idx);
+    struct tape_value states = tape_new(t, E, C, false);
+    if (t->oom) return (struct tape_value){0};
+    for (size_t i = 0, at = 0; i < n; at += slates[i++]->n_events) {
+        part_state_put(slates[i], PART_STATE_POOLED, NULL, slates[i]->n_events,
+                       tape_rows(states, at, slates[i]->n_events));
+        for (size_t j = 0; j < slates[i]->n_events; j++) {
+            idx[at + j] = (int32_t)j;
+            idx[E + at + j] = part_age_bucket(slates[i]->slate->events[j].age_minutes);
+            idx[2 * E + at + j] = slates[i]->slate->events[j].type;
+        }
     }
     const struct op_lookup lookups[3] = {{r->rank, idx}, {r->age, idx + E}, {r->type, idx + 2 * E}};
-    const struct tape_value states = part_state_rows(s, PART_STATE_POOLED, NULL, E, p->shape.C);
-    return op_concat(s->tape, r->user, op_embed(s->tape, states, lookups, 3));
+    return op_embed(t, states, lookups, 3);
+}
+
+/* Slate by slate the learnt user state, then its events; r->user_off says where. */
+static struct tape_value user_rows(struct text_run *r, struct part_slate *const *slates, size_t n)
+{
+    struct tape *t = slates[0]->tape;
+    size_t E = 0;
+    for (size_t i = 0; i < n; i++) E += slates[i]->n_events;
+    int32_t *off = tape_host(t, n + 1, sizeof *off), *idx = tape_host(t, n + E, sizeof *idx);
+    const struct tape_value all = op_concat(t, r->user, event_rows(r, slates, n, E));
+    if (t->oom) return all;
+    for (size_t i = 0, at = 0, event = 1; i < n; i++) {
+        off[i] = (int32_t)at;
+        idx[at++] = 0;
+        for (size_t j = 0; j < slates[i]->n_events; j++) idx[at++] = (int32_t)event++;
+        off[i + 1] = (int32_t)at;
+    }
+    r->user_off = off;
+    if (n == 1) return all; /* in order already */
+    const struct op_lookup lookup = {all, idx};
+    return op_embed(t, (struct tape_value){.n = n + E, .c = all.c}, &lookup, 1);
+}
+
+/* Keys and values of the users' rows, layer by layer; users see only themselves. */
+static enum status prepare_users(struct text_run *r, struct part_slate *const *slates, size_t n, struct err *e)
+{
+    const struct text *p = (const struct text *)r->base.part;
+    struct tape *t = slates[0]->tape;
+    for (size_t i = 0; i < n; i++) TRY(part_states(slates[i], NULL, slates[i]->n_events, e));
+    struct tape_value x = user_rows(r, slates, n);
+    for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
+        r->user_kv[l] = op_linear(t, x, &r->layers[l].kv, KERN_ACT_NONE);
+        if (l + 1 == p->n_layers) break;
+        const struct op_group all = {.seg = {.n = n, .q_off = r->user_off, .k_off = r->user_off}};
+        const struct tape_value q = op_linear(t, x, &r->layers[l].q, KERN_ACT_NONE);
+        const struct tape_value seen = op_attention(t, q, r->user_kv[l], (struct tape_value){0}, &all, 1, p->shape.H);
+        x = after_attention(r, slates[0], l, seen, x);
+    }
+    return tape_status(t, e);
 }
 
 static enum status prepare(struct part_run *run, struct part_slate *s, struct err *e)
 {
     struct text_run *r = (struct text_run *)run;
-    const struct text *p = (const struct text *)run->part;
-    struct tape *t = s->tape;
     const struct event_position at = s->slate->at;
     rand_init(&r->random, (struct rand_key){.seed = hash_mix(s->dropout_seed, s->dropout_chunk),
                                             .topic = at.topic,
                                             .partition = at.partition,
                                             .offset = at.offset,
                                             .purpose = RAND_DROPOUT});
-    if (!has_user(p)) return STATUS_OK;
-    TRY(part_states(s, NULL, s->n_events, e));
-    struct tape_value x = user_rows(r, s);
-    for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
-        r->user_kv[l] = op_linear(t, x, &r->layers[l].kv, KERN_ACT_NONE);
-        if (l + 1 == p->n_layers) break;
-        const int32_t off[2] = {0, (int32_t)x.n};
-        const struct kern_segments seg = {1, off, off, 0};
-        const struct tape_value q = op_linear(t, x, &r->layers[l].q, KERN_ACT_NONE);
-        x = after_attention(r, s, l, op_attention(t, q, r->user_kv[l], (struct tape_value){0}, &seg, p->shape.H), x);
-    }
-    return tape_status(t, e);
+    return has_user((const struct text *)run->part) ? prepare_users(r, &s, 1, e) : STATUS_OK;
 }
 
-/* Token states of the candidates, packed. */
-static struct tape_value token_rows(struct text_run *r, struct part_slate *s, const uint32_t *which, size_t n,
-                                    int32_t *off)
+/* --- candidates --------------------------------------------------------------------------------------------------- */
+
+static const struct state_entry *entry_of(const struct text_list *list, size_t i)
 {
-    const size_t C = ((const struct text *)r->base.part)->shape.C;
-    for (size_t i = 0; i < n; i++) {
-        const struct state_entry *q = s->entries[s->slate->items[which[i]].sentence];
-        off[i + 1] = off[i] + (int32_t)q->n_tokens;
-    }
-    float *rows = tape_host(s->tape, (size_t)off[n] * C + 1, sizeof *rows);
-    for (size_t i = 0; rows != NULL && i < n; i++) {
-        const struct state_entry *q = s->entries[s->slate->items[which[i]].sentence];
-        part_widen(rows + (size_t)off[i] * C, q->tokens, q->n_tokens * C);
-    }
-    return rows != NULL ? tape_constant(s->tape, rows, (size_t)off[n], C) : (struct tape_value){0};
+    return list->s->entries[list->s->slate->items[list->which[i]].sentence];
 }
 
-static enum status item_rows(struct text_run *r, struct part_slate *s, const uint32_t *which, size_t n,
-                             struct text_rows *out, struct err *e)
+/* Where each candidate's rows begin: one each, or its tokens. */
+static int32_t *row_offsets(struct text_run *r, const struct text_list *lists, size_t n, struct tape *t)
+{
+    const bool tokens = ((const struct text *)r->base.part)->view == TEXT_TOKENS;
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < n; i++) total += lists[i].n;
+    int32_t *off = tape_host(t, total + 1, sizeof *off);
+    for (size_t i = 0; off != NULL && i < n; i++)
+        for (size_t j = 0; j < lists[i].n; j++, at++)
+            off[at + 1] = off[at] + (tokens ? (int32_t)entry_of(&lists[i], j)->n_tokens : 1);
+    return off;
+}
+
+/* The frozen states of one list's candidates, from row `at` on. */
+static void put_states(struct text_run *r, const struct text_list *list, struct tape_value x, const int32_t *off)
 {
     const struct text *p = (const struct text *)r->base.part;
-    TRY(part_states(s, which, n, e));
-    out->off = p->view == TEXT_TOKENS ? tape_host(s->tape, n + 1, sizeof *out->off) : iota(s->tape, n + 1);
-    if (out->off == NULL) return tape_status(s->tape, e);
-    out->x = p->view == TEXT_TOKENS ? token_rows(r, s, which, n, out->off)
-                                    : part_state_rows(s, PART_STATE_POOLED, which, n, p->shape.C);
-    int32_t *zero = tape_host(s->tape, out->x.n + 1, sizeof *zero);
-    if (zero == NULL || !has_user(p)) return tape_status(s->tape, e);
+    const size_t first = (size_t)off[0], rows = (size_t)off[list->n] - first;
+    if (p->view != TEXT_TOKENS) {
+        part_state_put(list->s, PART_STATE_POOLED, list->which, list->n, tape_rows(x, first, rows));
+        return;
+    }
+    for (size_t i = 0; i < list->n; i++)
+        part_state_put_tokens(list->s, entry_of(list, i), tape_rows(x, (size_t)off[i], (size_t)(off[i + 1] - off[i])));
+}
+
+/* Frozen states of the candidates of n slates + role. */
+static enum status item_rows(struct text_run *r, const struct text_list *lists, size_t n, struct text_rows *out,
+                             struct err *e)
+{
+    const struct text *p = (const struct text *)r->base.part;
+    struct tape *t = lists[0].s->tape;
+    out->n = 0;
+    for (size_t i = 0; i < n; out->n += lists[i++].n) TRY(part_states(lists[i].s, lists[i].which, lists[i].n, e));
+    out->off = row_offsets(r, lists, n, t);
+    if (out->off == NULL) return tape_status(t, e);
+    out->x = tape_new(t, (size_t)out->off[out->n], p->shape.C, false);
+    if (t->oom) return tape_status(t, e);
+    for (size_t i = 0, at = 0; i < n; at += lists[i++].n) put_states(r, &lists[i], out->x, out->off + at);
+    int32_t *zero = tape_host(t, out->x.n + 1, sizeof *zero);
+    if (zero == NULL || !has_user(p)) return tape_status(t, e);
     const struct op_lookup role = {r->role, zero};
-    out->x = op_embed(s->tape, out->x, &role, 1);
-    return tape_status(s->tape, e);
+    out->x = op_embed(t, out->x, &role, 1);
+    return tape_status(t, e);
 }
 
 static size_t rows(const struct part_run *run, const struct part_slate *s, uint32_t item)
@@ -339,18 +408,40 @@ static size_t rows(const struct part_run *run, const struct part_slate *s, uint3
     return n * (p->n_layers > 0 ? p->n_layers : 1);
 }
 
+static enum status score_lists(struct text_run *r, const struct text_list *lists, size_t n, struct tape_value *z,
+                               struct err *e)
+{
+    struct text_rows in = {0};
+    if (((const struct text *)r->base.part)->view == TEXT_CONCAT)
+        TRY(part_text_concat_rows(r, lists, &in, e));
+    else
+        TRY(item_rows(r, lists, n, &in, e));
+    struct tape *t = lists[0].s->tape;
+    const struct tape_value h = stack(r, lists, n, &in);
+    if (!t->oom) *z = op_linear(t, h, &r->head, KERN_ACT_NONE);
+    return tape_status(t, e);
+}
+
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e)
 {
+    const struct text_list list = {s, which, n};
+    return score_lists((struct text_run *)run, &list, 1, z, e);
+}
+
+static enum status score_together(struct part_run *run, struct part_slate *const *slates, const uint32_t *const *which,
+                                  size_t n, struct tape_value *z, struct err *e)
+{
     struct text_run *r = (struct text_run *)run;
-    struct text_rows in = {0};
-    if (((const struct text *)run->part)->view == TEXT_CONCAT)
-        TRY(part_text_concat_rows(r, s, which, n, &in, e));
-    else
-        TRY(item_rows(r, s, which, n, &in, e));
-    const struct tape_value h = stack(r, s, &in, n);
-    if (!s->tape->oom) *z = op_linear(s->tape, h, &r->head, KERN_ACT_NONE);
-    return tape_status(s->tape, e);
+    struct tape *t = slates[0]->tape;
+    struct text_list *lists = tape_host(t, n, sizeof *lists);
+    struct tape_value all = {0};
+    if (lists == NULL) return tape_status(t, e);
+    TRY(prepare_users(r, slates, n, e));
+    for (size_t i = 0; i < n; i++) lists[i] = (struct text_list){slates[i], which[i], slates[i]->slate->n_items};
+    TRY(score_lists(r, lists, n, &all, e));
+    for (size_t i = 0, at = 0; i < n; at += lists[i++].n) z[i] = tape_rows(all, at, lists[i].n);
+    return STATUS_OK;
 }
 
 static size_t replaced(const struct part *part, const struct param_table *t, const float *w,
@@ -370,5 +461,5 @@ static size_t replaced(const struct part *part, const struct param_table *t, con
     return p->n_layers;
 }
 
-const struct part_ops part_text = {"text",  create, destroy, init, run_create, run_destroy, bind,    rows,
-                                   prepare, score,  NULL,    NULL, NULL,       NULL,        replaced};
+const struct part_ops part_text = {"text",  create, destroy,        init, run_create, run_destroy, bind, rows,
+                                   prepare, score,  score_together, NULL, NULL,       NULL,        NULL, replaced};

@@ -34,19 +34,27 @@ struct text_run {
     struct kern *kern;
     struct encoder_run *enc;    /* concat only: the frozen layers of whole sequences */
     struct text_layer *layers;  /* K */
-    struct tape_value *user_kv; /* K: keys and values of the user's rows, of the slate prepared */
+    struct tape_value *user_kv; /* K: keys and values of the users' rows, of the slates prepared */
+    const int32_t *user_off;    /* slate i's rows of them: user_off[i] … user_off[i+1] (tape's host memory) */
     struct tape_value user, rank, age, type, role;
     struct op_matrix head;
     struct rand random; /* dropout of the slate prepared */
 };
-/* Token rows of some candidates, as segments: candidate i has rows off[i]..off[i+1] of x (N,C). */
+/* Some candidates of one slate. */
+struct text_list {
+    struct part_slate *s;
+    const uint32_t *which;
+    size_t n;
+};
+/* Token rows of the candidates of some slates, as segments: candidate i has rows off[i]..off[i+1] of x (N,C). */
 struct text_rows {
     struct tape_value x;
     int32_t *off; /* n+1, host */
+    size_t n;
 };
 /* Tokens of candidate `item`'s sequence. */
 size_t part_text_concat_length(const struct text *p, const struct part_slate *s, uint32_t item);
 /* States after the frozen layers of [CLS] newest event [SEP] … oldest [SEP] item [SEP], token types 0 and 1. */
-enum status part_text_concat_rows(struct text_run *r, struct part_slate *s, const uint32_t *which, size_t n,
-                                  struct text_rows *out, struct err *e) MUST_CHECK;
+enum status part_text_concat_rows(struct text_run *r, const struct text_list *list, struct text_rows *out,
+                                  struct err *e) MUST_CHECK;
 #endif

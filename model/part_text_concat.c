@@ -71,9 +71,12 @@ static size_t sequence(const struct text *p, const struct part_slate *s, uint32_
     return at;
 }
 
-enum status part_text_concat_rows(struct text_run *r, struct part_slate *s, const uint32_t *which, size_t n,
-                                  struct text_rows *out, struct err *e)
+enum status part_text_concat_rows(struct text_run *r, const struct text_list *list, struct text_rows *out,
+                                  struct err *e)
 {
+    struct part_slate *s = list->s;
+    const uint32_t *which = list->which;
+    const size_t n = out->n = list->n;
     const struct text *p = (const struct text *)r->base.part;
     struct tape *t = s->tape;
     out->off = tape_host(t, n + 1, sizeof *out->off);
