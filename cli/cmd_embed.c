@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "cli/cmd.h"
 #include "cli/options.h"
 #include "cli/text_lines.h"
@@ -12,58 +13,132 @@ static const char about[] = "Reads JSON lines {\"text\":\"...\"} and writes the 
                             "the sentence vector of the\n"
                             "model's folder, pooled and normalised as the folder says, the text cut at its length.\n";
 
+/* One worker: its own run, and what its share of the texts needs. */
+struct embedder {
+    struct encoder_run *run;
+    int32_t *ids;  /* (length) of as many sentences as one pass takes */
+    float *states; /* (ENCODER_CHUNK or length, C) */
+    float *vector; /* (C) */
+};
 struct embed {
     struct kern *kern;
     struct encoder *model;
-    struct encoder_run *run;
     struct token_vocab *vocab;
-    size_t length; /* ids at most */
-    int32_t *ids;  /* (length) */
-    float *states; /* (length, C) */
-    float *vector; /* (C) */
+    struct pool *pool;
+    struct embedder *workers;
+    size_t n_workers;
+    size_t length;          /* ids of a text at most */
+    size_t room;            /* ids of a pass at most */
+    struct cmd_text *texts; /* of the batch under way */
+    size_t n;
 };
 
-static enum status embed_text(void *user, struct str text, struct buf *out, struct err *e)
+static void put_vector(struct buf *out, const float *v, size_t C)
 {
-    struct embed *w = user;
-    const struct token_opts how = {.special_in_text = true, .add_special = true, .max_length = w->length};
-    const size_t C = encoder_shape(w->model)->C;
-    size_t n;
-    TRY(token_encode(w->vocab, text, how, w->ids, w->length, &n, e));
-    TRY(encoder_run_sentence(w->run, w->ids, NULL, n, 0, NULL, w->states, e));
-    encoder_pool(w->model, w->states, n, w->vector);
     buf_u8(out, '[');
-    for (size_t c = 0; c < C; c++) buf_printf(out, c > 0 ? ",%.9g" : "%.9g", (double)w->vector[c]);
+    for (size_t c = 0; c < C; c++) buf_printf(out, c > 0 ? ",%.9g" : "%.9g", (double)v[c]);
     buf_u8(out, ']');
-    return STATUS_OK;
 }
 
-static enum status embed_open(struct embed *w, const char *dir, const char *backend, struct err *e)
+/* Tokens of texts first … last-1 as far as they fit into one pass; returns the text after the last that does.  One that can't be
+ * put into tokens says so itself. */
+static size_t take_pass(const struct embed *w, struct embedder *x, size_t first, size_t last,
+                        struct encoder_sentence *q, struct cmd_text **whose, size_t *n)
 {
-    TRY(kern_new(&w->kern, backend, e));
-    TRY(encoder_open(&w->model, w->kern, dir, e));
-    TRY(encoder_run_new(&w->run, w->model, backend, e));
-    TRY(token_open(&w->vocab, dir, e));
+    const struct token_opts how = {.special_in_text = true, .add_special = true, .max_length = w->length};
+    size_t used = 0, i = first, ids;
+    for (*n = 0; i < last && *n < ENCODER_CHUNK && (used == 0 || used + w->length <= w->room); i++) {
+        struct cmd_text *t = &w->texts[i];
+        t->status = token_encode(w->vocab, t->text, how, x->ids + used, w->length, &ids, &t->why);
+        if (t->status != STATUS_OK) continue;
+        q[*n] = (struct encoder_sentence){
+            .ids = x->ids + used, .n = ids, .final = x->states + used * encoder_shape(w->model)->C};
+        whose[(*n)++] = t;
+        used += ids;
+    }
+    return i;
+}
+
+static void embed_pass(const struct embed *w, struct embedder *x, const struct encoder_sentence *q,
+                       struct cmd_text **whose, size_t n)
+{
+    struct err e = {0};
+    const enum status st = encoder_run_sentences(x->run, q, n, 0, &e);
+    for (size_t i = 0; i < n; i++) {
+        whose[i]->status = st;
+        whose[i]->why = e;
+        if (st != STATUS_OK) continue;
+        encoder_pool(w->model, q[i].final, q[i].n, x->vector);
+        put_vector(&whose[i]->answer, x->vector, encoder_shape(w->model)->C);
+    }
+}
+
+/* Each worker takes an equal share of the texts. */
+static void embed_share(void *user, size_t i)
+{
+    const struct embed *w = user;
+    struct encoder_sentence q[ENCODER_CHUNK];
+    struct cmd_text *whose[ENCODER_CHUNK];
+    const size_t last = (i + 1) * w->n / w->n_workers;
+    for (size_t at = i * w->n / w->n_workers, n; at < last;) {
+        at = take_pass(w, &w->workers[i], at, last, q, whose, &n);
+        if (n > 0) embed_pass(w, &w->workers[i], q, whose, n);
+    }
+}
+
+static void embed_texts(void *user, struct cmd_text *texts, size_t n)
+{
+    struct embed *w = user;
+    w->texts = texts;
+    w->n = n;
+    pool_run(w->pool, embed_share, w, w->n_workers);
+}
+
+static enum status open_workers(struct embed *w, const struct conf *c, struct err *e)
+{
+    const size_t C = encoder_shape(w->model)->C;
+    char backend[KERN_NAME_MAX];
+    kern_name(c, backend);
+    w->room = w->length > ENCODER_CHUNK ? w->length : ENCODER_CHUNK + w->length;
+    w->workers = mem_calloc((size_t)c->kernels_threads, sizeof *w->workers);
+    if (w->workers == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %lld workers", (long long)c->kernels_threads);
+    for (; w->n_workers < (size_t)c->kernels_threads; w->n_workers++) {
+        struct embedder *x = &w->workers[w->n_workers];
+        TRY(encoder_run_new(&x->run, w->model, backend, e));
+        x->ids = mem_calloc(w->room, sizeof *x->ids);
+        x->states = mem_calloc(w->room, C * sizeof *x->states);
+        x->vector = mem_calloc(C, sizeof *x->vector);
+        if (x->ids == NULL || x->states == NULL || x->vector == NULL) {
+            w->n_workers++;
+            return ERR_SET(e, STATUS_OOM, "no memory for sentences of %zu tokens", w->length);
+        }
+    }
+    return pool_new(&w->pool, (unsigned)c->kernels_threads, c->kernels_pin, e);
+}
+
+static enum status embed_open(struct embed *w, const struct conf *c, struct err *e)
+{
+    TRY(encoder_open_conf(&w->model, &w->kern, c, e));
+    TRY(token_open(&w->vocab, c->model_base, e));
     const struct encoder_shape *s = encoder_shape(w->model);
     if (token_vocab_size(w->vocab) > s->V)
-        return ERR_SET(e, STATUS_INVALID, "%s: the vocabulary has %zu entries, the model %zu", dir,
+        return ERR_SET(e, STATUS_INVALID, "%s: the vocabulary has %zu entries, the model %zu", c->model_base,
                        token_vocab_size(w->vocab), s->V);
     w->length = token_max_length(w->vocab) < s->max_tokens ? token_max_length(w->vocab) : s->max_tokens;
-    w->ids = mem_calloc(w->length, sizeof *w->ids);
-    w->states = mem_calloc(w->length, s->C * sizeof *w->states);
-    w->vector = mem_calloc(s->C, sizeof *w->vector);
-    if (w->ids == NULL || w->states == NULL || w->vector == NULL)
-        return ERR_SET(e, STATUS_OOM, "no memory for sentences of %zu tokens", w->length);
-    return STATUS_OK;
+    return open_workers(w, c, e);
 }
 
 static void embed_close(struct embed *w)
 {
-    mem_free(w->ids);
-    mem_free(w->states);
-    mem_free(w->vector);
+    pool_free(w->pool);
+    for (size_t i = 0; i < w->n_workers; i++) {
+        encoder_run_free(w->workers[i].run);
+        mem_free(w->workers[i].ids);
+        mem_free(w->workers[i].states);
+        mem_free(w->workers[i].vector);
+    }
+    mem_free(w->workers);
     token_free(w->vocab);
-    encoder_run_free(w->run);
     encoder_free(w->model);
     kern_free(w->kern);
 }
@@ -71,15 +146,16 @@ static void embed_close(struct embed *w)
 static enum status embed_all(const struct conf *c, bool plain, struct err *e)
 {
     struct embed w = {0};
-    const struct cmd_texts texts = {.plain = plain, .member = "embedding", .answer = embed_text, .user = &w};
+    const struct cmd_texts texts = {.plain = plain, .member = "embedding", .answer = embed_texts, .user = &w};
     size_t n = 0;
-    enum status st = embed_open(&w, c->model_base, c->kernels_backend, e);
+    enum status st = embed_open(&w, c, e);
     const int64_t start = clock_system()->mono_us(clock_system());
     if (st == STATUS_OK) st = cmd_texts_run(&texts, &n, e);
     const double seconds = (double)(clock_system()->mono_us(clock_system()) - start) * 1e-6;
     if (st == STATUS_OK)
-        log_info("embed", "lines=%zu seconds=%.3f per_second=%.1f", n, seconds,
-                 seconds > 0 ? (double)n / seconds : 0.0);
+        log_info("embed", "lines=%zu seconds=%.3f per_second=%.1f precision=%s cosine=%.4f kernels=\"%s\"", n, seconds,
+                 seconds > 0 ? (double)n / seconds : 0.0, c->kernels_precision, encoder_precision_cosine(w.model),
+                 kern_describe(w.kern));
     embed_close(&w);
     return st;
 }
@@ -91,7 +167,7 @@ int cmd_embed(int argc, char **argv)
         {"model", "DIR", CMD_KEY, NULL, "model.base", "Hugging Face folder of a BERT-family encoder"},
         {"plain", NULL, CMD_FLAG, &plain, NULL, "each line is a text, not an object"},
     };
-    static const char *const keys[] = {"model.base", "kernels.backend", NULL};
+    static const char *const keys[] = {"model.base", "kernels.", NULL};
     const struct cmd_usage usage = {.command = "embed",
                                     .arguments = "",
                                     .about = about,

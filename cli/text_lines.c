@@ -1,5 +1,6 @@
 /* text_lines.c - see text_lines.h */
 #include "cli/text_lines.h"
+#include "base/mem.h"
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -66,42 +67,118 @@ static enum status read_object(const struct cmd_texts *t, const struct buf *line
     return STATUS_OK;
 }
 
-static enum status answer_line(const struct cmd_texts *t, const struct buf *line, struct buf *out, struct err *e)
+/* --- lines taken together ----------------------------------------------------------------------------------------- */
+
+struct held { /* a line on its way */
+    json_t *object;
+    struct buf out; /* the object without its closing brace */
+};
+struct batch {
+    struct cmd_text texts[CMD_TEXTS_TOGETHER];
+    struct held held[CMD_TEXTS_TOGETHER];
+    size_t n, bytes;
+};
+
+static void let_go(struct batch *b)
 {
-    enum status st;
-    json_t *object = NULL;
-    TRY_OUT(st, read_object(t, line, &object, e));
-    const json_t *text = json_object_get(object, "text");
-    TRY_OUT(st, put_object(t, t->plain ? NULL : line, object, out, e));
+    for (size_t i = 0; i < b->n; i++) {
+        json_decref(b->held[i].object);
+        b->held[i].object = NULL;
+        buf_clear(&b->held[i].out);
+        buf_clear(&b->texts[i].answer);
+    }
+    b->n = b->bytes = 0;
+}
+
+static void batch_free(struct batch *b)
+{
+    if (b == NULL) return;
+    let_go(b);
+    for (size_t i = 0; i < CMD_TEXTS_TOGETHER; i++) {
+        buf_fini(&b->held[i].out);
+        buf_fini(&b->texts[i].answer);
+    }
+    mem_free(b);
+}
+
+static enum status take_line(const struct cmd_texts *t, struct batch *b, const struct buf *line, struct err *e)
+{
+    struct held *h = &b->held[b->n];
+    TRY(read_object(t, line, &h->object, e));
+    const json_t *text = json_object_get(h->object, "text");
+    struct cmd_text *to = &b->texts[b->n++];
+    to->text = (struct str){json_string_value(text), json_string_length(text)};
+    to->status = STATUS_OK;
+    b->bytes += line->n;
+    return put_object(t, t->plain ? NULL : line, h->object, &h->out, e);
+}
+
+/* The next lines; the one that ends them with an error is counted too.  END: there are no more. */
+static enum status fill(const struct cmd_texts *t, struct batch *b, struct buf *line, size_t *n_lines, struct err *e)
+{
+    while (b->n < CMD_TEXTS_TOGETHER && b->bytes < LINE_BYTES_MAX) {
+        enum status st = read_line(stdin, line, e);
+        if (st == STATUS_END) return st;
+        ++*n_lines;
+        if (st == STATUS_OK) st = take_line(t, b, line, e);
+        if (st != STATUS_OK) {
+            (void)err_prefix(e, "line %zu", *n_lines);
+            return st;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status write_answer(const struct cmd_texts *t, struct cmd_text *q, struct buf *out, struct err *e)
+{
+    if (q->status != STATUS_OK) {
+        if (e != NULL) *e = q->why;
+        return q->status;
+    }
     buf_printf(out, ",\"%s\":", t->member);
-    TRY_OUT(st, t->answer(t->user, (struct str){json_string_value(text), json_string_length(text)}, out, e));
+    buf_put(out, q->answer.p, q->answer.n);
     buf_put(out, "}\n", 2);
-    st = buf_status(out, e);
-out:
-    json_decref(object);
-    return st;
+    TRY(buf_status(&q->answer, e));
+    TRY(buf_status(out, e));
+    if (fwrite(out->p, 1, out->n, stdout) == out->n) return STATUS_OK;
+    return ERR_SET(e, STATUS_IO, "cannot write to stdout: %s", strerror(errno));
+}
+
+/* first: the number of the batch's first line. */
+static enum status answer(const struct cmd_texts *t, struct batch *b, size_t first, struct err *e)
+{
+    if (b->n > 0) t->answer(t->user, b->texts, b->n);
+    for (size_t i = 0; i < b->n; i++) {
+        const enum status st = write_answer(t, &b->texts[i], &b->held[i].out, e);
+        if (st != STATUS_OK) return err_prefix(e, "line %zu", first + i), st;
+    }
+    return STATUS_OK;
+}
+
+static enum status run(const struct cmd_texts *t, struct batch *b, size_t *n_lines, struct err *e)
+{
+    struct buf line = {0};
+    enum status end = STATUS_OK, st = STATUS_OK;
+    *n_lines = 0;
+    while (end == STATUS_OK && st == STATUS_OK) {
+        struct err answered;
+        const size_t first = *n_lines + 1;
+        end = fill(t, b, &line, n_lines, e);
+        st = answer(t, b, first, &answered);
+        if (st != STATUS_OK && e != NULL) *e = answered; /* it concerns an earlier line */
+        let_go(b);
+    }
+    buf_fini(&line);
+    return st != STATUS_OK ? st : end == STATUS_END ? STATUS_OK : end;
 }
 
 enum status cmd_texts_run(const struct cmd_texts *t, size_t *n_lines, struct err *e)
 {
-    struct buf line = {0}, out = {0};
-    enum status st;
-    for (*n_lines = 0;;) {
-        st = read_line(stdin, &line, e);
-        if (st == STATUS_END) break;
-        ++*n_lines;
-        buf_clear(&out);
-        if (st == STATUS_OK) st = answer_line(t, &line, &out, e);
-        if (st != STATUS_OK) {
-            (void)err_prefix(e, "line %zu", *n_lines);
-            break;
-        }
-        if (fwrite(out.p, 1, out.n, stdout) != out.n) break;
-    }
-    if (st == STATUS_END) st = STATUS_OK;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && st == STATUS_OK)
+    struct batch *b = mem_calloc(1, sizeof *b);
+    if (b == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %d lines", CMD_TEXTS_TOGETHER);
+    enum status st = run(t, b, n_lines, e);
+    if (fflush(stdout) != 0 && st == STATUS_OK)
         st = ERR_SET(e, STATUS_IO, "cannot write to stdout: %s", strerror(errno));
-    buf_fini(&line);
-    buf_fini(&out);
+    batch_free(b);
     return st;
 }
