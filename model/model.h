@@ -72,6 +72,10 @@ enum status model_stepped(struct model_run *r, const struct param_set *p, struct
  * encoder. */
 enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits,
                         float *part_logits, struct err *e) MUST_CHECK;
+/* The same for n slates, as good as one after the other and with the same bits; dear parts take several in one pass. */
+enum status model_score_many(struct model_run *r, const struct slate *const *slates, size_t n,
+                             const uint32_t *joint_top, float *const *logits, float *const *part_logits,
+                             struct err *e) MUST_CHECK;
 /* Forward with tape, BCE with labels and weights of s, backward; adds into the run's gradients and standardiser sums.
  * loss_sum: sum over the slate's examples.  dropout (if configured) is keyed by (seed, s->at).  A slate whose
  * candidates bring more rows than LEARN_ROWS is learnt in chunks with the same result.  INVALID: as model_score, or a

@@ -79,12 +79,11 @@ static bool together(const struct model_run *r, size_t part, const struct learni
 
 static enum status forward_together(struct model_run *r, size_t part, struct learning *l, size_t n, struct err *e)
 {
-    struct part_slate **slates = tape_host(&r->tape, n, sizeof *slates);
-    const uint32_t **which = tape_host(&r->tape, n, sizeof *which);
+    struct part_list *lists = tape_host(&r->tape, n, sizeof *lists);
     struct tape_value *z = tape_host(&r->tape, n, sizeof *z);
     if (r->tape.oom) return tape_status(&r->tape, e);
-    for (size_t i = 0; i < n; i++) slates[i] = &l[i].ps, which[i] = l[i].all;
-    TRY(r->m->parts[part]->ops->score_together(r->parts[part], slates, which, n, z, e));
+    for (size_t i = 0; i < n; i++) lists[i] = (struct part_list){&l[i].ps, l[i].all, l[i].ps.slate->n_items};
+    TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, z, e));
     for (size_t i = 0; i < n; i++) l[i].z[part] = z[i];
     return STATUS_OK;
 }

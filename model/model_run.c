@@ -1,11 +1,9 @@
-/* model_run.c - one thread's hands: what it owns, binding of parameters, scoring, the baseline.  model_learn.c learns. */
+/* model_run.c - one thread's hands: what it owns, binding of parameters, the baseline.  model_score.c scores, model_learn.c
+ * learns. */
 #include "base/mem.h"
 #include "model/model_inside.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define SCORE_ROWS 2048 /* rows times layers of one chunk */
 
 void model_run_free(struct model_run *r)
 {
@@ -140,122 +138,6 @@ size_t model_chunk(const struct model_run *r, size_t part, const struct part_sla
         if (total > limit && k > 0) break;
     }
     return k;
-}
-
-/* --- scoring ------------------------------------------------------------------------------------------------------ */
-
-/* out[i] = the part's logit of candidate which[i]. */
-static enum status score_part(struct model_run *r, size_t part, struct part_slate *ps, const uint32_t *which, size_t n,
-                              float *out, struct err *e)
-{
-    const struct part_ops *o = r->m->parts[part]->ops;
-    TRY(o->prepare(r->parts[part], ps, e));
-    for (size_t at = 0; at < n;) {
-        const struct tape_mark mark = tape_save(&r->tape);
-        const size_t k = model_chunk(r, part, ps, which + at, n - at, SCORE_ROWS);
-        struct tape_value z = {0};
-        TRY(o->score(r->parts[part], ps, which + at, k, &z, e));
-        r->kern->ops->download(r->kern, out + at, z.x, k * sizeof *out);
-        tape_rewind(&r->tape, mark);
-        at += k;
-    }
-    return STATUS_OK;
-}
-
-struct ranked {
-    float score;
-    uint32_t item;
-};
-
-/* Descending by score, then input order. */
-static int by_score(const void *a, const void *b)
-{
-    const struct ranked *x = a, *y = b;
-    if (x->score != y->score) return x->score > y->score ? -1 : 1;
-    return x->item < y->item ? -1 : x->item > y->item;
-}
-
-static int by_item(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* which (room for top) = the `top` best by score, in input order. */
-static enum status best(struct tape *t, const float *score, size_t K, size_t top, uint32_t *which, struct err *e)
-{
-    struct ranked *order = tape_host(t, K, sizeof *order);
-    if (order == NULL) return tape_status(t, e);
-    for (size_t i = 0; i < K; i++) order[i] = (struct ranked){isnan(score[i]) ? -INFINITY : score[i], (uint32_t)i};
-    qsort(order, K, sizeof *order, by_score);
-    for (size_t i = 0; i < top; i++) which[i] = order[i].item;
-    qsort(which, top, sizeof *which, by_item);
-    return STATUS_OK;
-}
-
-/* One part with a bounded number of rows per candidate, over the best by what is summed so far. */
-static enum status score_joint(struct model_run *r, size_t part, struct part_slate *ps, const float *summed, size_t top,
-                               float *out, struct err *e)
-{
-    uint32_t *which = tape_host(&r->tape, top, sizeof *which);
-    float *some = tape_host(&r->tape, top, sizeof *some);
-    if (which == NULL || some == NULL) return tape_status(&r->tape, e);
-    TRY(best(&r->tape, summed, ps->slate->n_items, top, which, e));
-    TRY(score_part(r, part, ps, which, top, some, e));
-    for (size_t i = 0; i < top; i++) out[which[i]] = some[i];
-    return STATUS_OK;
-}
-
-/* sum (K) = the given parts' logits, in order, those with rows left out when `cheap`. */
-static void sum_parts(const struct model *m, const float *z, size_t K, bool cheap, float *sum)
-{
-    memset(sum, 0, K * sizeof *sum);
-    for (size_t p = 0; p < m->n_parts; p++) {
-        if (cheap && m->parts[p]->ops->rows != NULL) continue;
-        for (size_t i = 0; i < K; i++) sum[i] += z[p * K + i];
-    }
-}
-
-/* z (parts with bias, K) */
-static enum status score_all(struct model_run *r, struct part_slate *ps, const uint32_t *all, uint32_t joint_top,
-                             float *z, struct err *e)
-{
-    const struct model *m = r->m;
-    const size_t K = ps->slate->n_items;
-    const bool joint = joint_top > 0 && joint_top < K && m->n_parts > 2;
-    float *summed = tape_host(&r->tape, K + 1, sizeof *summed);
-    if (summed == NULL) return tape_status(&r->tape, e);
-    for (size_t p = 0; p < m->n_parts; p++) {
-        if (joint && m->parts[p]->ops->rows != NULL) continue;
-        TRY(score_part(r, p, ps, all, K, z + p * K, e));
-    }
-    if (!joint) return STATUS_OK;
-    sum_parts(m, z, K, true, summed);
-    for (size_t p = 0; p < m->n_parts; p++) {
-        if (m->parts[p]->ops->rows != NULL) TRY(score_joint(r, p, ps, summed, joint_top, z + p * K, e));
-    }
-    return STATUS_OK;
-}
-
-enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits,
-                        float *part_logits, struct err *e)
-{
-    struct part_slate ps;
-    uint32_t *all;
-    tape_reset(&r->tape);
-    TRY(model_open_slate(r, s, false, &ps, &all, e));
-    const size_t K = s->n_items;
-    if (K == 0) return STATUS_OK;
-    float *z = tape_host(&r->tape, r->m->n_parts * K, sizeof *z);
-    if (z == NULL) return tape_status(&r->tape, e);
-    r->kern->ops->begin(r->kern);
-    const enum status st = score_all(r, &ps, all, joint_top, z, e);
-    r->kern->ops->end(r->kern);
-    part_states_release(&ps);
-    if (st != STATUS_OK) return st;
-    sum_parts(r->m, z, K, false, logits);
-    if (part_logits != NULL) memcpy(part_logits, z + K, (r->m->n_parts - 1) * K * sizeof *z);
-    return STATUS_OK;
 }
 
 /* --- gradients, statistics, baseline ----------------------------------------------------------------------------------------- */

@@ -75,6 +75,12 @@ struct part_slate {
     size_t dropout_chunk; /* ordinal of the candidates' chunk: names its random numbers */
     bool dropout;
 };
+/* Some candidates of one slate. */
+struct part_list {
+    struct part_slate *s;
+    const uint32_t *which;
+    size_t n;
+};
 enum part_state { PART_STATE_POOLED, PART_STATE_FINAL };
 /* Makes the entries of the events (which NULL) or of the items which[0..n) present.  Errors as state_acquire. */
 enum status part_states(struct part_slate *s, const uint32_t *which, size_t n, struct err *e) MUST_CHECK;
@@ -110,10 +116,10 @@ struct part_ops {
     /* z (n,1): the part's logits of items which[0..n). */
     enum status (*score)(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e);
-    /* Prepares n slates, which share a tape, and scores all their candidates (which[i]: 0 … n_items-1) at once: z[i]
-     * (n_items,1).  For parts with `together` set; the same numbers as one after the other. */
-    enum status (*score_together)(struct part_run *r, struct part_slate *const *slates, const uint32_t *const *which,
-                                  size_t n, struct tape_value *z, struct err *e);
+    /* Prepares the slates of n lists, which share a tape, and scores all their candidates at once: z[i] (lists[i].n, 1).  For
+     * parts with `together` set; the same numbers as one after the other. */
+    enum status (*score_together)(struct part_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e);
     /* Any of these may be NULL.  learnt: the slate was learnt from; apply: w is the block in host memory. */
     void (*learnt)(struct part_run *r, const struct slate *s);
     void (*apply)(struct part_run *r, const struct param_table *t, float *w);

@@ -235,7 +235,7 @@ static int32_t *iota(struct tape *t, size_t n)
 }
 
 /* Each list's candidates are a group with that slate's user rows (if prepared) as their prefix. */
-static const struct op_group *groups_of(struct text_run *r, struct tape *t, const struct text_list *lists, size_t n,
+static const struct op_group *groups_of(struct text_run *r, struct tape *t, const struct part_list *lists, size_t n,
                                         const int32_t *q_off, const int32_t *k_off)
 {
     const bool user = has_user((const struct text *)r->base.part);
@@ -251,7 +251,7 @@ static const struct op_group *groups_of(struct text_run *r, struct tape *t, cons
 }
 
 /* rows through the K layers, each candidate seeing its slate's user and its own rows; result (rows->n,C): its first row. */
-static struct tape_value stack(struct text_run *r, const struct text_list *lists, size_t n,
+static struct tape_value stack(struct text_run *r, const struct part_list *lists, size_t n,
                                const struct text_rows *rows)
 {
     const struct text *p = (const struct text *)r->base.part;
@@ -348,13 +348,13 @@ static enum status prepare(struct part_run *run, struct part_slate *s, struct er
 
 /* --- candidates --------------------------------------------------------------------------------------------------- */
 
-static const struct state_entry *entry_of(const struct text_list *list, size_t i)
+static const struct state_entry *entry_of(const struct part_list *list, size_t i)
 {
     return list->s->entries[list->s->slate->items[list->which[i]].sentence];
 }
 
 /* Where each candidate's rows begin: one each, or its tokens. */
-static int32_t *row_offsets(struct text_run *r, const struct text_list *lists, size_t n, struct tape *t)
+static int32_t *row_offsets(struct text_run *r, const struct part_list *lists, size_t n, struct tape *t)
 {
     const bool tokens = ((const struct text *)r->base.part)->view == TEXT_TOKENS;
     size_t total = 0, at = 0;
@@ -367,7 +367,7 @@ static int32_t *row_offsets(struct text_run *r, const struct text_list *lists, s
 }
 
 /* The frozen states of one list's candidates, from row `at` on. */
-static void put_states(struct text_run *r, const struct text_list *list, struct tape_value x, const int32_t *off)
+static void put_states(struct text_run *r, const struct part_list *list, struct tape_value x, const int32_t *off)
 {
     const struct text *p = (const struct text *)r->base.part;
     const size_t first = (size_t)off[0], rows = (size_t)off[list->n] - first;
@@ -380,7 +380,7 @@ static void put_states(struct text_run *r, const struct text_list *list, struct 
 }
 
 /* Frozen states of the candidates of n slates + role. */
-static enum status item_rows(struct text_run *r, const struct text_list *lists, size_t n, struct text_rows *out,
+static enum status item_rows(struct text_run *r, const struct part_list *lists, size_t n, struct text_rows *out,
                              struct err *e)
 {
     const struct text *p = (const struct text *)r->base.part;
@@ -408,7 +408,7 @@ static size_t rows(const struct part_run *run, const struct part_slate *s, uint3
     return n * (p->n_layers > 0 ? p->n_layers : 1);
 }
 
-static enum status score_lists(struct text_run *r, const struct text_list *lists, size_t n, struct tape_value *z,
+static enum status score_lists(struct text_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
                                struct err *e)
 {
     struct text_rows in = {0};
@@ -425,20 +425,20 @@ static enum status score_lists(struct text_run *r, const struct text_list *lists
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e)
 {
-    const struct text_list list = {s, which, n};
+    const struct part_list list = {s, which, n};
     return score_lists((struct text_run *)run, &list, 1, z, e);
 }
 
-static enum status score_together(struct part_run *run, struct part_slate *const *slates, const uint32_t *const *which,
-                                  size_t n, struct tape_value *z, struct err *e)
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
 {
     struct text_run *r = (struct text_run *)run;
-    struct tape *t = slates[0]->tape;
-    struct text_list *lists = tape_host(t, n, sizeof *lists);
+    struct tape *t = lists[0].s->tape;
+    struct part_slate **slates = tape_host(t, n, sizeof *slates);
     struct tape_value all = {0};
-    if (lists == NULL) return tape_status(t, e);
+    if (slates == NULL) return tape_status(t, e);
+    for (size_t i = 0; i < n; i++) slates[i] = lists[i].s;
     TRY(prepare_users(r, slates, n, e));
-    for (size_t i = 0; i < n; i++) lists[i] = (struct text_list){slates[i], which[i], slates[i]->slate->n_items};
     TRY(score_lists(r, lists, n, &all, e));
     for (size_t i = 0, at = 0; i < n; at += lists[i++].n) z[i] = tape_rows(all, at, lists[i].n);
     return STATUS_OK;

@@ -40,12 +40,6 @@ struct text_run {
     struct op_matrix head;
     struct rand random; /* dropout of the slate prepared */
 };
-/* Some candidates of one slate. */
-struct text_list {
-    struct part_slate *s;
-    const uint32_t *which;
-    size_t n;
-};
 /* Token rows of the candidates of some slates, as segments: candidate i has rows off[i]..off[i+1] of x (N,C). */
 struct text_rows {
     struct tape_value x;
@@ -55,6 +49,6 @@ struct text_rows {
 /* Tokens of candidate `item`'s sequence. */
 size_t part_text_concat_length(const struct text *p, const struct part_slate *s, uint32_t item);
 /* States after the frozen layers of [CLS] newest event [SEP] … oldest [SEP] item [SEP], token types 0 and 1. */
-enum status part_text_concat_rows(struct text_run *r, const struct text_list *list, struct text_rows *out,
+enum status part_text_concat_rows(struct text_run *r, const struct part_list *list, struct text_rows *out,
                                   struct err *e) MUST_CHECK;
 #endif

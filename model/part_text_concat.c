@@ -71,7 +71,7 @@ static size_t sequence(const struct text *p, const struct part_slate *s, uint32_
     return at;
 }
 
-enum status part_text_concat_rows(struct text_run *r, const struct text_list *list, struct text_rows *out,
+enum status part_text_concat_rows(struct text_run *r, const struct part_list *list, struct text_rows *out,
                                   struct err *e)
 {
     struct part_slate *s = list->s;

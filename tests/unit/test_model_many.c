@@ -89,6 +89,39 @@ static void test_a_bad_one_is_left_out(void **state)
     model_world_close(&w);
 }
 
+/* Scores of several slates at once have the bits of each alone, with and without a cut; an empty one among them. */
+static void check_scores(const char *view, uint32_t top)
+{
+    struct model_world w;
+    struct err e;
+    float many[WORLD_SLATES][8], one[8], parts[WORLD_SLATES][64], one_parts[64], *logits[WORLD_SLATES],
+        *part[WORLD_SLATES];
+    uint32_t tops[WORLD_SLATES];
+    model_world_open(&w, "cpu", view, 2, NULL);
+    model_world_shake(&w);
+    const uint32_t was = w.slates[3]->n_items;
+    w.slates[3]->n_items = 0;
+    for (size_t i = 0; i < WORLD_SLATES; i++) logits[i] = many[i], part[i] = parts[i], tops[i] = i % 2 == 0 ? top : 0;
+    assert_ok(model_score_many(w.run, (const struct slate *const *)w.slates, WORLD_SLATES, tops, logits, part, &e), &e);
+    for (size_t i = 0; i < WORLD_SLATES; i++) {
+        const size_t K = w.slates[i]->n_items;
+        assert_ok(model_score(w.run, w.slates[i], tops[i], one, one_parts, &e), &e);
+        assert_memory_equal(many[i], one, K * sizeof *one);
+        assert_memory_equal(parts[i], one_parts, K * model_n_parts(w.model) * sizeof *one);
+    }
+    w.slates[3]->n_items = was;
+    model_world_close(&w);
+}
+
+static void test_scores_of_many_are_those_of_each(void **state)
+{
+    (void)state;
+    check_scores("pooled", 0);
+    check_scores("pooled", 2);
+    check_scores("tokens", 0);
+    check_scores("concat", 2);
+}
+
 /* A step that made the packed forms new too leaves the run as one that packs them again. */
 static void test_stepped_is_as_packed_again(void **state)
 {
@@ -129,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_are_as_one_after_the_other),
         cmocka_unit_test(test_a_bad_one_is_left_out),
+        cmocka_unit_test(test_scores_of_many_are_those_of_each),
         cmocka_unit_test(test_stepped_is_as_packed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,225 @@
+/* model_score.c - scoring without a tape: cheap parts see all candidates, the dear ones the best by what is summed so far.
+ *
+ * Several slates are scored part by part: a part that is worth it takes the candidates of all of them in one pass, as far as
+ * its rows are bounded.  A candidate's logit has the same bits alone and among others.
+ */
+#include "model/model_inside.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCORE_ROWS 2048   /* rows times layers of one chunk */
+#define SCORE_TOGETHER 16 /* slates of one pass */
+
+struct scoring {
+    struct part_slate ps;
+    uint32_t *all, *top; /* candidates; those that dear parts see (n_top of them, in input order) */
+    uint32_t n_top;
+    float *z; /* (parts with bias, K) */
+};
+
+/* --- which candidates --------------------------------------------------------------------------------------------- */
+
+struct ranked {
+    float score;
+    uint32_t item;
+};
+
+/* Descending by score, then input order. */
+static int by_score(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return x->item < y->item ? -1 : x->item > y->item;
+}
+
+static int by_item(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* which (room for top) = the `top` best by score, in input order. */
+static enum status best(struct tape *t, const float *score, size_t K, size_t top, uint32_t *which, struct err *e)
+{
+    struct ranked *order = tape_host(t, K, sizeof *order);
+    if (order == NULL) return tape_status(t, e);
+    for (size_t i = 0; i < K; i++) order[i] = (struct ranked){isnan(score[i]) ? -INFINITY : score[i], (uint32_t)i};
+    qsort(order, K, sizeof *order, by_score);
+    for (size_t i = 0; i < top; i++) which[i] = order[i].item;
+    qsort(which, top, sizeof *which, by_item);
+    return STATUS_OK;
+}
+
+/* sum (K) = the given parts' logits, in order, those with rows left out when `cheap`. */
+static void sum_parts(const struct model *m, const float *z, size_t K, bool cheap, float *sum)
+{
+    memset(sum, 0, K * sizeof *sum);
+    for (size_t p = 0; p < m->n_parts; p++) {
+        if (cheap && m->parts[p]->ops->rows != NULL) continue;
+        for (size_t i = 0; i < K; i++) sum[i] += z[p * K + i];
+    }
+}
+
+/* The candidates that dear parts see: all, or the best by the cheap parts' sum. */
+static enum status choose(struct model_run *r, struct scoring *s, uint32_t joint_top, struct err *e)
+{
+    const uint32_t K = s->ps.slate->n_items;
+    const bool joint = joint_top > 0 && joint_top < K && r->m->n_parts > 2;
+    s->top = s->all;
+    s->n_top = K;
+    if (!joint) return STATUS_OK;
+    float *summed = tape_host(&r->tape, K, sizeof *summed);
+    s->top = tape_host(&r->tape, joint_top, sizeof *s->top);
+    s->n_top = joint_top;
+    if (summed == NULL || s->top == NULL) return tape_status(&r->tape, e);
+    sum_parts(r->m, s->z, K, true, summed);
+    return best(&r->tape, summed, K, joint_top, s->top, e);
+}
+
+/* --- one part ----------------------------------------------------------------------------------------------------- */
+
+static void put(struct scoring *s, size_t part, const uint32_t *which, size_t n, const float *z)
+{
+    const size_t K = s->ps.slate->n_items;
+    for (size_t i = 0; i < n; i++) s->z[part * K + which[i]] = z[i];
+}
+
+/* One slate, chunk by chunk. */
+static enum status score_part(struct model_run *r, size_t part, struct scoring *s, const uint32_t *which, size_t n,
+                              struct err *e)
+{
+    const struct part_ops *o = r->m->parts[part]->ops;
+    float *out = tape_host(&r->tape, n + 1, sizeof *out);
+    if (out == NULL || n == 0) return tape_status(&r->tape, e);
+    TRY(o->prepare(r->parts[part], &s->ps, e));
+    for (size_t at = 0; at < n;) {
+        const struct tape_mark mark = tape_save(&r->tape);
+        const size_t k = model_chunk(r, part, &s->ps, which + at, n - at, SCORE_ROWS);
+        struct tape_value z = {0};
+        TRY(o->score(r->parts[part], &s->ps, which + at, k, &z, e));
+        r->kern->ops->download(r->kern, out, z.x, k * sizeof *out);
+        put(s, part, which + at, k, out);
+        tape_rewind(&r->tape, mark);
+        at += k;
+    }
+    return STATUS_OK;
+}
+
+static size_t rows_of(const struct model_run *r, size_t part, const struct scoring *s)
+{
+    size_t rows = 0;
+    for (uint32_t i = 0; i < s->n_top; i++) rows += r->m->parts[part]->ops->rows(r->parts[part], &s->ps, s->top[i]);
+    return rows;
+}
+
+/* Slates first … whose candidates fit into one pass; at least one. */
+static size_t pass_of(const struct model_run *r, size_t part, const struct scoring *s, size_t n)
+{
+    size_t k = 0, rows = 0;
+    for (; k < n && k < SCORE_TOGETHER; k++) {
+        rows += rows_of(r, part, &s[k]);
+        if (k > 0 && rows > SCORE_ROWS) break;
+    }
+    return k;
+}
+
+static enum status score_pass(struct model_run *r, size_t part, struct scoring *s, size_t n, struct err *e)
+{
+    struct part_list lists[SCORE_TOGETHER];
+    struct tape_value z[SCORE_TOGETHER];
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        lists[i] = (struct part_list){&s[i].ps, s[i].top, s[i].n_top};
+        most = s[i].n_top > most ? s[i].n_top : most;
+    }
+    float *out = tape_host(&r->tape, most + 1u, sizeof *out);
+    if (out == NULL) return tape_status(&r->tape, e);
+    TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, z, e));
+    for (size_t i = 0; i < n; i++) {
+        r->kern->ops->download(r->kern, out, z[i].x, s[i].n_top * sizeof *out);
+        put(&s[i], part, s[i].top, s[i].n_top, out);
+    }
+    return STATUS_OK;
+}
+
+/* A dear part over the chosen candidates of all slates. */
+static enum status score_dear(struct model_run *r, size_t part, struct scoring *s, size_t n, struct err *e)
+{
+    for (size_t i = 0, k; i < n; i += k) {
+        const struct tape_mark mark = tape_save(&r->tape);
+        k = r->m->parts[part]->together ? pass_of(r, part, s + i, n - i) : 1;
+        if (k > 1)
+            TRY(score_pass(r, part, s + i, k, e));
+        else
+            TRY(score_part(r, part, &s[i], s[i].top, s[i].n_top, e));
+        tape_rewind(&r->tape, mark);
+    }
+    return STATUS_OK;
+}
+
+static enum status score_all(struct model_run *r, struct scoring *s, size_t n, const uint32_t *joint_top, struct err *e)
+{
+    const struct model *m = r->m;
+    for (size_t p = 0; p < m->n_parts; p++) {
+        if (m->parts[p]->ops->rows != NULL) continue;
+        for (size_t i = 0; i < n; i++) TRY(score_part(r, p, &s[i], s[i].all, s[i].ps.slate->n_items, e));
+    }
+    for (size_t i = 0; i < n; i++) TRY(choose(r, &s[i], joint_top[i], e));
+    for (size_t p = 0; p < m->n_parts; p++) {
+        if (m->parts[p]->ops->rows != NULL) TRY(score_dear(r, p, s, n, e));
+    }
+    return STATUS_OK;
+}
+
+/* --- slates ------------------------------------------------------------------------------------------------------- */
+
+static enum status open_slates(struct model_run *r, const struct slate *const *slates, size_t n, struct scoring *s,
+                               struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        TRY(model_open_slate(r, slates[i], false, &s[i].ps, &s[i].all, e));
+        s[i].z = tape_host(&r->tape, r->m->n_parts * slates[i]->n_items + 1, sizeof *s[i].z);
+        if (s[i].z == NULL) return tape_status(&r->tape, e);
+    }
+    return STATUS_OK;
+}
+
+static void hand_out(const struct model_run *r, const struct scoring *s, float *logits, float *part_logits)
+{
+    const size_t K = s->ps.slate->n_items;
+    sum_parts(r->m, s->z, K, false, logits);
+    if (part_logits != NULL) memcpy(part_logits, s->z + K, (r->m->n_parts - 1) * K * sizeof *s->z);
+}
+
+/* At most SCORE_TOGETHER slates. */
+static enum status score_some(struct model_run *r, const struct slate *const *slates, size_t n,
+                              const uint32_t *joint_top, float *const *logits, float *const *part_logits, struct err *e)
+{
+    struct scoring s[SCORE_TOGETHER] = {{.all = NULL}};
+    tape_reset(&r->tape);
+    TRY(open_slates(r, slates, n, s, e));
+    r->kern->ops->begin(r->kern);
+    const enum status st = score_all(r, s, n, joint_top, e);
+    r->kern->ops->end(r->kern);
+    for (size_t i = 0; i < n; i++) part_states_release(&s[i].ps);
+    for (size_t i = 0; i < n && st == STATUS_OK; i++)
+        hand_out(r, &s[i], logits[i], part_logits ? part_logits[i] : NULL);
+    return st;
+}
+
+enum status model_score_many(struct model_run *r, const struct slate *const *slates, size_t n,
+                             const uint32_t *joint_top, float *const *logits, float *const *part_logits, struct err *e)
+{
+    for (size_t i = 0, k; i < n; i += k) {
+        k = n - i < SCORE_TOGETHER ? n - i : SCORE_TOGETHER;
+        TRY(score_some(r, slates + i, k, joint_top + i, logits + i, part_logits ? part_logits + i : NULL, e));
+    }
+    return STATUS_OK;
+}
+
+enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits,
+                        float *part_logits, struct err *e)
+{
+    return score_some(r, &s, 1, &joint_top, &logits, &part_logits, e);
+}
