@@ -63,7 +63,7 @@ enum status cmd_bench_crew(int n, cmd_bench_work *work, void *user, struct err *
 
 /* ---- what the cases work on ---- */
 
-struct cmd_bench_own; /* a topic's own, defined in its file */
+struct cmd_bench_site;
 struct cmd_bench {
     struct conf *conf;
     bool quick;
@@ -87,6 +87,7 @@ struct cmd_bench {
     struct event impression;
     struct event_item shown[CMD_BENCH_CANDIDATES];
     char names[CMD_BENCH_CANDIDATES][16];
+    struct cmd_bench_site *site; /* bench_site.h */
     /* the running case's own */
     struct model_run *model;
     struct param_set *params;
@@ -110,7 +111,8 @@ enum status cmd_bench_copy_params(struct cmd_bench *b, struct err *e) MUST_CHECK
 enum status cmd_bench_near(const char *what, const float *got, const float *want, size_t n, double tolerance,
                            struct err *e) MUST_CHECK;
 
-double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double items); /* of one slate scored */
+/* Of one slate scored, of which part `text` sees `joint` items. */
+double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double items, double joint);
 /* What b->model scores against the reference backend. */
 enum status cmd_bench_check_scores(struct cmd_bench *b, struct err *e) MUST_CHECK;
 
@@ -144,12 +146,13 @@ struct cmd_bench_topic {
     const struct cmd_bench_case *cases;
     size_t n;
     bool shop;                        /* wants the learnt shop */
+    bool outside;                     /* the work is done by other processes */
     void (*end)(struct cmd_bench *b); /* after each case, failed ones too; may be NULL */
 };
 extern const struct cmd_bench_topic *const cmd_bench_topics[];
 extern const size_t cmd_bench_n_topics;
 extern const struct cmd_bench_topic cmd_bench_gemm, cmd_bench_encode, cmd_bench_ingest, cmd_bench_train,
-    cmd_bench_score, cmd_bench_state;
+    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_state;
 void cmd_bench_case_end(struct cmd_bench *b);
 #define CMD_BENCH_CASES(LIST) .cases = LIST, .n = sizeof LIST / sizeof *LIST
 
@@ -181,6 +184,7 @@ void cmd_bench_put_figure(struct buf *b, const struct cmd_bench_figure *f);
 /* The unit of a case's numbers: "sentences/s", "ms"; whether more of them is better. */
 void cmd_bench_unit(char out[32], const struct cmd_bench_case *c);
 bool cmd_bench_more(const struct cmd_bench_case *c);
+bool cmd_bench_is_latency(const struct cmd_bench_case *c); /* shown by its quantiles, the rest by its spread */
 /* bench_json.c.  IO, OOM. */
 enum status cmd_bench_write_json(const struct cmd_bench_report *r, const char *path, struct err *e) MUST_CHECK;
 #endif

@@ -14,7 +14,7 @@ static double layer_flop(const struct encoder_shape *s)
 }
 
 /* Of one slate scored: the user's rows once, every candidate's row, match; view `pooled`. */
-double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double items)
+double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double items, double joint)
 {
     const struct conf *c = b->conf;
     const struct encoder_shape *s = encoder_shape(b->encoder);
@@ -22,14 +22,15 @@ double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double ite
     double flop = 0.0;
     if (conf_list_has(c->model_parts, "text") && K > 0)
         flop += (K - 1.0) * events * layer_flop(s) + events * 4.0 * C * C +
-                items * K * (layer_flop(s) + 4.0 * (events + 1.0) * C);
+                joint * K * (layer_flop(s) + 4.0 * (events + 1.0) * C);
     if (conf_list_has(c->model_parts, "match")) flop += events * 2.0 * C * C + items * (events + 2.0) * 2.0 * C;
     return flop;
 }
 
 static void request_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
 {
-    cost[c->limit] = cmd_bench_slate_flop(b, (double)b->request->n_events, (double)b->request->n_items);
+    cost[c->limit] =
+        cmd_bench_slate_flop(b, (double)b->request->n_events, (double)b->request->n_items, (double)b->request->n_items);
 }
 
 static enum status rank(struct cmd_bench *b, float *logits, struct err *e)

@@ -40,15 +40,14 @@ bool cmd_bench_more(const struct cmd_bench_case *c)
     return c->kind == CMD_BENCH_RATE || (n > 2 && strcmp(c->unit + n - 2, "/s") == 0);
 }
 
-/* Latencies by their quantiles, the rest by its spread. */
-static bool has_tail(const struct cmd_bench_case *c)
+bool cmd_bench_is_latency(const struct cmd_bench_case *c)
 {
     return c->kind == CMD_BENCH_LATENCY || (c->kind == CMD_BENCH_SAMPLES && strcmp(c->unit, "ms") == 0);
 }
 
 void cmd_bench_put_topic(struct buf *b, const struct cmd_bench_topic *t)
 {
-    const bool tail = has_tail(&t->cases[0]);
+    const bool tail = cmd_bench_is_latency(&t->cases[0]);
     buf_printf(b, "\n%s: %s\n  %-18s %10s %10s %10s  %-11s %7s %7s  %s\n", t->name, t->title, "", tail ? "p50" : "min",
                tail ? "p99" : "median", tail ? "p99.9" : "max", "", "share", "worst", "of");
 }
@@ -68,14 +67,14 @@ void cmd_bench_put_figure(struct buf *b, const struct cmd_bench_figure *f)
         buf_printf(b, " skipped: %s\n", f->skipped);
         return;
     }
-    const bool tail = has_tail(f->c);
+    const bool tail = cmd_bench_is_latency(f->c);
     put_number(b, tail ? f->median : f->least);
     put_number(b, tail ? f->p99 : f->median);
     put_number(b, tail ? f->p999 : f->most);
     cmd_bench_unit(unit, f->c);
-    buf_printf(b, "  %-11s", unit);
+    buf_printf(b, "  %s", unit);
     if (f->share >= 0.0)
-        buf_printf(b, " %6.1f%% %6.1f%%  %s", 100.0 * f->share, 100.0 * f->share_least,
+        buf_printf(b, "%*s %6.1f%% %6.1f%%  %s", (int)(11 - strlen(unit)), "", 100.0 * f->share, 100.0 * f->share_least,
                    cmd_bench_limit_names[f->limit].name);
     buf_printf(b, "\n");
 }

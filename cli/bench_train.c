@@ -16,8 +16,9 @@ static void train_cost(const struct cmd_bench *b, const struct cmd_bench_case *c
     double flop = 0.0, items = 0.0;
     const size_t *first = model_table(learner_model(b->learner))->group_first;
     for (size_t i = 0; i < b->n_slates; i++) {
-        flop += cmd_bench_slate_flop(b, (double)b->slates[i]->n_events, (double)b->slates[i]->n_items);
-        items += (double)b->slates[i]->n_items;
+        const double n = (double)b->slates[i]->n_items;
+        flop += cmd_bench_slate_flop(b, (double)b->slates[i]->n_events, n, n);
+        items += n;
     }
     cost[c->limit] = 3.0 * flop / items;
     cost[CMD_BENCH_MEMORY] = 7.0 * sizeof(float) * (double)(first[PARAM_ADAMW + 1] - first[PARAM_ADAMW]) /

@@ -1,6 +1,7 @@
 /* bench_world.c - see bench.h: a synthetic shop's log, the learner that has read its beginning, and settled slates. */
 #include "base/mem.h"
 #include "cli/bench.h"
+#include "cli/bench_site.h"
 #include "featurize/describe.h"
 #include "featurize/token.h"
 #include "kernels/kern.h"
@@ -196,6 +197,7 @@ static int remove_one(const char *path, const struct stat *info, int type, struc
 void cmd_bench_close(struct cmd_bench *b)
 {
     cmd_bench_case_end(b);
+    cmd_bench_site_free(b->site);
     slate_free(b->request);
     for (size_t i = 0; i < b->n_slates; i++) slate_free(b->slates[i]);
     parse_free(b->parse);

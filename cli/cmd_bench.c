@@ -84,12 +84,13 @@ static void find_share(struct cmd_bench_figure *f, const struct cmd_bench_machin
     const struct cmd_bench_case *c = f->c;
     f->share = -1.0;
     if (c->cost == NULL) return;
-    const double rate = c->kind == CMD_BENCH_LATENCY ? 1e3 / f->median : f->median;
+    const bool latency = cmd_bench_is_latency(c);
+    const double rate = latency ? 1e3 / f->median : f->median;
     for (int i = 0; i < CMD_BENCH_LIMITS; i++) {
         const double share = rate * f->cost[i] / m->limit[c->span][i];
         if (share > f->share) f->share = share, f->limit = (enum cmd_bench_limit)i;
     }
-    f->share_least = f->share * (c->kind == CMD_BENCH_LATENCY ? f->median / f->most : f->least / f->median);
+    f->share_least = f->share * (latency ? f->median / f->most : f->least / f->median);
 }
 
 static void summarise(struct bench *x, struct cmd_bench_figure *f)
@@ -136,7 +137,8 @@ static void warn_busy(const struct bench *x)
     for (size_t i = 0; i < x->report.n; i++) {
         const struct cmd_bench_figure *f = &x->report.figures[i];
         const double want = f->c->span == CMD_BENCH_ALL ? x->world.cores : 1;
-        if (f->skipped[0] == 0 && f->share >= 0.0 && f->limit != CMD_BENCH_DISK && f->cpu_frac / want < least)
+        if (!f->topic->outside && f->skipped[0] == 0 && f->share >= 0.0 && f->limit != CMD_BENCH_DISK &&
+            f->cpu_frac / want < least)
             least = f->cpu_frac / want;
     }
     if (least < BUSY_BELOW)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # bench.sh - freshet bench: every case is checked and timed, the JSON agrees with the table, refusals. Never judges a time.
-# labels: quick
-# timeout: 120
+# labels: redis
+# timeout: 180
 set -eu
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 freshet=${FRESHET:-$source/build/release/freshet}
