@@ -1,8 +1,9 @@
-/* bench.h - what the benchmark's pieces share: the machine's measured limits, a small learnt world, the table of cases.
+/* bench.h - what the benchmark's pieces share: the machine's measured limits, a small learnt world, the topics of cases.
  *
- * A case is one row: it sets up and checks its result first, then does its work again and again.  What a unit costs at least
- * (FLOP, bytes of memory, bytes to disk) over what the machine can do, measured in the same run, is the least time that it
- * could take; that over the time it took is its share (a roofline).  Everything runs on one core.
+ * A case is one row of a topic (cli/bench_<topic>.c; all are listed in bench_topics.c): it sets up and checks its result
+ * first, then does its work again and again.  What a unit costs at least (operations, bytes of memory, bytes to disk) over
+ * what the machine can do, measured in the same run, is the least time that it could take; that over the time it took is
+ * its share (a roofline).
  */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
@@ -17,24 +18,62 @@
 #define CMD_BENCH_SLATES 256
 #define CMD_BENCH_CANDIDATES 100
 #define CMD_BENCH_PATH 600
+#define CMD_BENCH_CORES_MAX 256
+#define CMD_BENCH_SAMPLES_MAX 20000
 
-enum cmd_bench_limit { CMD_BENCH_FLOP, CMD_BENCH_MEMORY, CMD_BENCH_DISK, CMD_BENCH_LIMITS };
-struct cmd_bench_machine {
-    char isa[16];                   /* of the peak's loop */
-    double limit[CMD_BENCH_LIMITS]; /* FLOP/s (f32, one core), bytes/s read and written, bytes/s with fsync */
+/* ---- the machine ---- */
+
+/* Operations count a multiply-add as two. */
+enum cmd_bench_limit {
+    CMD_BENCH_F32,
+    CMD_BENCH_BF16,
+    CMD_BENCH_INT8,
+    CMD_BENCH_MEMORY,
+    CMD_BENCH_DISK,
+    CMD_BENCH_LIMITS
 };
-/* dir: where the disk is measured.  seconds: about how long each of the three takes. */
+#define CMD_BENCH_PEAKS 3 /* the first three: arithmetic */
+struct cmd_bench_limit_name {
+    const char *name, *json, *unit;
+    double scale;
+};
+extern const struct cmd_bench_limit_name cmd_bench_limit_names[CMD_BENCH_LIMITS];
+
+enum cmd_bench_span { CMD_BENCH_ONE, CMD_BENCH_ALL, CMD_BENCH_SPANS }; /* cores at work */
+struct cmd_bench_machine {
+    int cores;                                       /* that this process may use */
+    const char *by[CMD_BENCH_PEAKS];                 /* the instruction of each peak */
+    double limit[CMD_BENCH_SPANS][CMD_BENCH_LIMITS]; /* operations/s, bytes/s read and written, bytes/s with fsync */
+};
+/* dir: where the disk is measured.  seconds: about how long each of the nine takes.  OOM, IO. */
 enum status cmd_bench_measure(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e) MUST_CHECK;
 
-/* A shop's first hours, learnt: what the cases work on. */
+struct cmd_bench_peak {
+    double (*loop)(void); /* some microseconds of work; the operations done */
+    const char *by;
+};
+struct cmd_bench_peak cmd_bench_peak(enum cmd_bench_limit limit); /* one of the first three */
+double cmd_bench_now_s(void);                                     /* monotonic */
+int cmd_bench_cores(void);
+
+/* work(user, i) on each of n threads at once, i in 0 … n-1; returns when all have ended, with the first failure.  OOM when no
+ * thread can be made. */
+typedef enum status cmd_bench_work(void *user, int i, struct err *e);
+enum status cmd_bench_crew(int n, cmd_bench_work *work, void *user, struct err *e) MUST_CHECK;
+
+/* ---- what the cases work on ---- */
+
+struct cmd_bench_site;
 struct cmd_bench {
-    const struct conf *conf;
+    struct conf *conf;
     bool quick;
+    int cores;
     char dir[CMD_BENCH_PATH]; /* temporary state folder */
     struct token_vocab *vocab;
     struct describe *templates;
     struct kern *kern;
     struct encoder *encoder;
+    /* a shop's first hours, learnt; there when a case asks for it */
     struct checkpoint *checkpoint;
     struct learner *learner;
     struct parse *parse;
@@ -48,38 +87,104 @@ struct cmd_bench {
     struct event impression;
     struct event_item shown[CMD_BENCH_CANDIDATES];
     char names[CMD_BENCH_CANDIDATES][16];
+    struct cmd_bench_site *site; /* bench_site.h */
     /* the running case's own */
-    struct encoder_run *run;
     struct model_run *model;
     struct param_set *params;
     struct optim *optim;
     int32_t *ids;
-    float *states;
     struct buf file;
     size_t next;
+    void *own; /* a topic's own, released by its `end` */
 };
-enum status cmd_bench_open(struct cmd_bench *b, struct conf *c, bool quick,
-                           struct err *e) MUST_CHECK; /* changes join.window_ms */
+/* The base model and a temporary folder.  Changes join.window_ms of c. */
+enum status cmd_bench_open(struct cmd_bench *b, struct conf *c, bool quick, struct err *e) MUST_CHECK;
+enum status cmd_bench_shop(struct cmd_bench *b, struct err *e) MUST_CHECK; /* the learnt shop, unless it is there */
 void cmd_bench_close(struct cmd_bench *b);
 /* Parses line i into b->arena (emptied first). */
 enum status cmd_bench_parse(struct cmd_bench *b, size_t i, struct event *out, struct err *e) MUST_CHECK;
 enum status cmd_bench_feed(struct cmd_bench *b, size_t n,
-                           struct err *e) MUST_CHECK;           /* the next n lines to the learner */
-struct str cmd_bench_line(const struct cmd_bench *b, size_t i); /* newline not counted */
+                           struct err *e) MUST_CHECK;                             /* the next n lines to the learner */
+struct str cmd_bench_line(const struct cmd_bench *b, size_t i);                   /* newline not counted */
+enum status cmd_bench_copy_params(struct cmd_bench *b, struct err *e) MUST_CHECK; /* the learner's into b->params */
+/* CORRUPT, naming what, unless |got - want| <= tolerance * |want|, norms over n. */
+enum status cmd_bench_near(const char *what, const float *got, const float *want, size_t n, double tolerance,
+                           struct err *e) MUST_CHECK;
 
+/* Of one slate scored, of which part `text` sees `joint` items. */
+double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double items, double joint);
+/* What b->model scores against the reference backend. */
+enum status cmd_bench_check_scores(struct cmd_bench *b, struct err *e) MUST_CHECK;
+
+/* ---- cases ---- */
+
+enum cmd_bench_kind {
+    CMD_BENCH_RATE,    /* units a second: the work of a round over its time */
+    CMD_BENCH_LATENCY, /* milliseconds of every single run */
+    CMD_BENCH_SAMPLES, /* what `sample` says, in `unit` */
+};
 struct cmd_bench_case {
     const char *name, *what;
-    const char *unit; /* of a rate: "sentences"; NULL: a latency, reported in ms */
-    size_t n;         /* the case's own number: tokens of a sentence */
-    /* Makes what run needs, and checks its result: CORRUPT names what is wrong.  What it leaves in b is released by
-     * cmd_bench_case_end. */
+    enum cmd_bench_kind kind;
+    const char *unit; /* of a rate: "sentences"; of samples: "GFLOP/s" */
+    enum cmd_bench_span span;
+    enum cmd_bench_limit limit; /* precision of its arithmetic */
+    size_t n;                   /* the case's own number: tokens of a sentence, candidates */
+    /* Makes what run needs, and checks its result: CORRUPT names what is wrong, UNSUPPORTED why the case is left out.  What
+     * it leaves in b is released by cmd_bench_case_end, b->own by the topic's end. */
     enum status (*setup)(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e);
     enum status (*before)(struct cmd_bench *b, struct err *e);               /* untimed, before each run; may be NULL */
     enum status (*run)(struct cmd_bench *b, uint64_t *units, struct err *e); /* units done */
-    /* What a unit costs of each limit; cost is zeroed by the caller. */
+    /* Instead of run: at most max values of `unit`, in any order. */
+    enum status (*sample)(struct cmd_bench *b, const struct cmd_bench_case *c, double *out, size_t max, size_t *n,
+                          struct err *e);
+    /* What a unit (a run, a second's worth of a sample of 1) costs of each limit; zeroed by the caller.  NULL: no share. */
     void (*cost)(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS]);
 };
-extern const struct cmd_bench_case cmd_bench_cases[];
-extern const size_t cmd_bench_n_cases;
+struct cmd_bench_topic {
+    const char *name, *title;
+    const struct cmd_bench_case *cases;
+    size_t n;
+    bool shop;                        /* wants the learnt shop */
+    bool outside;                     /* the work is done by other processes */
+    void (*end)(struct cmd_bench *b); /* after each case, failed ones too; may be NULL */
+};
+extern const struct cmd_bench_topic *const cmd_bench_topics[];
+extern const size_t cmd_bench_n_topics;
+extern const struct cmd_bench_topic cmd_bench_gemm, cmd_bench_encode, cmd_bench_ingest, cmd_bench_train,
+    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_state;
 void cmd_bench_case_end(struct cmd_bench *b);
+#define CMD_BENCH_CASES(LIST) .cases = LIST, .n = sizeof LIST / sizeof *LIST
+
+/* ---- what came of them ---- */
+
+struct cmd_bench_figure { /* rates in units/s, latencies in ms, samples in their unit */
+    const struct cmd_bench_topic *topic;
+    const struct cmd_bench_case *c;
+    double least, median, most, p99, p999; /* p…: latencies and samples */
+    double cost[CMD_BENCH_LIMITS];
+    double share, share_least;  /* of the median, and of the worst: least of a rate, most of a latency; < 0: none */
+    enum cmd_bench_limit limit; /* that binds */
+    double cpu_frac;            /* this process's CPU time over the time that passed */
+    size_t n;                   /* rounds, runs or samples */
+    char skipped[sizeof((struct err *)0)->text]; /* why it was left out; "": it was not */
+};
+struct cmd_bench_report {
+    struct cmd_bench_machine machine;
+    struct cmd_bench_figure *figures;
+    size_t n;
+    const char *kernels; /* kern_describe */
+    bool quick;
+    int64_t time_ms;
+};
+/* bench_show.c: the table, line by line as things are known; at most 100 columns. */
+void cmd_bench_put_machine(struct buf *b, const struct cmd_bench_report *r);
+void cmd_bench_put_topic(struct buf *b, const struct cmd_bench_topic *t);
+void cmd_bench_put_figure(struct buf *b, const struct cmd_bench_figure *f);
+/* The unit of a case's numbers: "sentences/s", "ms"; whether more of them is better. */
+void cmd_bench_unit(char out[32], const struct cmd_bench_case *c);
+bool cmd_bench_more(const struct cmd_bench_case *c);
+bool cmd_bench_is_latency(const struct cmd_bench_case *c); /* shown by its quantiles, the rest by its spread */
+/* bench_json.c.  IO, OOM. */
+enum status cmd_bench_write_json(const struct cmd_bench_report *r, const char *path, struct err *e) MUST_CHECK;
 #endif

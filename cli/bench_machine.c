@@ -1,10 +1,8 @@
-/* bench_machine.c - what this machine can do, measured in the same run: f32 multiply-adds, memory, disk; one core.
+/* bench_machine.c - what this machine can do, measured in the same run: arithmetic, memory, disk; one core and all.
  *
- * The peak is a loop of independent fused multiply-adds in registers, by the widest instruction set that CPUID offers, so
- * it leans on no library.  Memory is the triad a = b + s*c over arrays beyond the caches (McCalpin 1995), counted as three
- * streams.  The disk is a plain file, written and synced.
+ * The peaks are the loops of bench_peak.c.  Memory is the triad a = b + s*c over arrays beyond the caches (McCalpin 1995),
+ * counted as three streams.  The disk is a plain file, written and synced.
  */
-#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/bench.h"
 #include <errno.h>
@@ -12,143 +10,113 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
-enum { CHAINS = 16, STEPS = 1 << 16 };
-#define TRIAD_FLOATS ((size_t)1 << 24) /* 64 MiB an array */
+#define TRIAD_FLOATS ((size_t)1 << 24) /* 64 MiB an array, shared out among the cores */
 #define TRIAD_PIECE ((size_t)1 << 19)
-#define TRY_S 0.001
+#define ONE_S 0.001 /* of a try on one core: a time slice taken by others spoils only one */
+#define ALL_S 0.020 /* of a try on all: long beside the making of threads */
 #define DISK_BYTES ((size_t)16 << 20)
 
-static volatile float sink; /* keeps results alive */
+const struct cmd_bench_limit_name cmd_bench_limit_names[CMD_BENCH_LIMITS] = {
+    {"f32 peak", "f32_flop_per_s", "GFLOP/s", 1e-9}, {"bf16 peak", "bf16_flop_per_s", "GFLOP/s", 1e-9},
+    {"int8 peak", "int8_op_per_s", "GOP/s", 1e-9},   {"memory", "memory_bytes_per_s", "GB/s", 1e-9},
+    {"disk", "disk_bytes_per_s", "MB/s", 1e-6},
+};
 
-/* Each runs STEPS rounds of CHAINS multiply-adds and returns the FLOP done.  x*a + y stays near 1. */
-static double fma_base(void)
+/* What all hands of a try share, and what each has done in its time. */
+struct
+try {
+    struct cmd_bench_peak peak;
+    float *arrays; /* 3 of TRIAD_FLOATS; NULL: arithmetic */
+    double seconds;
+    int n;
+    double rate[CMD_BENCH_CORES_MAX];
+};
+
+static enum status compute(void *user, int i, struct err *e)
 {
-    float a[CHAINS];
-    for (int i = 0; i < CHAINS; i++) a[i] = 1.0f + 0.01f * (float)i;
-    for (int s = 0; s < STEPS; s++)
-        for (int i = 0; i < CHAINS; i++) a[i] = a[i] * 0.999f + 0.001f;
-    for (int i = 0; i < CHAINS; i++) sink += a[i];
-    return 2.0 * STEPS * CHAINS;
+    struct try *t = user;
+    const double start = cmd_bench_now_s();
+    double done = 0.0, spent;
+    (void)e;
+    do {
+        done += t->peak.loop();
+        spent = cmd_bench_now_s() - start;
+    } while (spent < t->seconds);
+    t->rate[i] = done / spent;
+    return STATUS_OK;
 }
 
-#if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static double fma_avx2(void)
+/* Its share of the arrays once, in pieces; on one core the best piece counts, on several all of them. */
+static enum status stream(void *user, int i, struct err *e)
 {
-    const __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
-    /* chains that began alike would be one chain to a compiler */
-    __m256 a0 = _mm256_set1_ps(1.01f), a1 = _mm256_set1_ps(1.02f), a2 = _mm256_set1_ps(1.03f),
-           a3 = _mm256_set1_ps(1.04f), a4 = _mm256_set1_ps(1.05f), a5 = _mm256_set1_ps(1.06f),
-           a6 = _mm256_set1_ps(1.07f), a7 = _mm256_set1_ps(1.08f), a8 = _mm256_set1_ps(1.09f),
-           a9 = _mm256_set1_ps(1.10f), a10 = _mm256_set1_ps(1.11f), a11 = _mm256_set1_ps(1.12f);
-    for (int s = 0; s < STEPS; s++) {
-        a0 = _mm256_fmadd_ps(a0, x, y), a1 = _mm256_fmadd_ps(a1, x, y), a2 = _mm256_fmadd_ps(a2, x, y);
-        a3 = _mm256_fmadd_ps(a3, x, y), a4 = _mm256_fmadd_ps(a4, x, y), a5 = _mm256_fmadd_ps(a5, x, y);
-        a6 = _mm256_fmadd_ps(a6, x, y), a7 = _mm256_fmadd_ps(a7, x, y), a8 = _mm256_fmadd_ps(a8, x, y);
-        a9 = _mm256_fmadd_ps(a9, x, y), a10 = _mm256_fmadd_ps(a10, x, y), a11 = _mm256_fmadd_ps(a11, x, y);
+    struct try *t = user;
+    float *restrict a = t->arrays;
+    const float *restrict b = a + TRIAD_FLOATS, *restrict c = b + TRIAD_FLOATS;
+    const size_t share = TRIAD_FLOATS / TRIAD_PIECE / (size_t)t->n * TRIAD_PIECE, first = (size_t)i * share;
+    const double begun = cmd_bench_now_s();
+    double best = 0.0;
+    (void)e;
+    for (size_t from = first; from < first + share; from += TRIAD_PIECE) {
+        const double start = cmd_bench_now_s();
+        for (size_t k = from; k < from + TRIAD_PIECE; k++) a[k] = b[k] + 0.5f * c[k];
+        const double rate = 3.0 * sizeof *a * TRIAD_PIECE / (cmd_bench_now_s() - start);
+        if (rate > best) best = rate;
     }
-    a0 = _mm256_add_ps(_mm256_add_ps(_mm256_add_ps(a0, a1), _mm256_add_ps(a2, a3)),
-                       _mm256_add_ps(_mm256_add_ps(a4, a5), _mm256_add_ps(a6, a7)));
-    a8 = _mm256_add_ps(_mm256_add_ps(a8, a9), _mm256_add_ps(a10, a11));
-    sink += _mm256_cvtss_f32(_mm256_add_ps(a0, a8));
-    return 2.0 * STEPS * 12 * 8;
-}
-
-__attribute__((target("avx512f"))) static double fma_avx512(void)
-{
-    const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
-    /* chains that began alike would be one chain to a compiler */
-    __m512 a0 = _mm512_set1_ps(1.01f), a1 = _mm512_set1_ps(1.02f), a2 = _mm512_set1_ps(1.03f),
-           a3 = _mm512_set1_ps(1.04f), a4 = _mm512_set1_ps(1.05f), a5 = _mm512_set1_ps(1.06f),
-           a6 = _mm512_set1_ps(1.07f), a7 = _mm512_set1_ps(1.08f), a8 = _mm512_set1_ps(1.09f),
-           a9 = _mm512_set1_ps(1.10f), a10 = _mm512_set1_ps(1.11f), a11 = _mm512_set1_ps(1.12f);
-    for (int s = 0; s < STEPS; s++) {
-        a0 = _mm512_fmadd_ps(a0, x, y), a1 = _mm512_fmadd_ps(a1, x, y), a2 = _mm512_fmadd_ps(a2, x, y);
-        a3 = _mm512_fmadd_ps(a3, x, y), a4 = _mm512_fmadd_ps(a4, x, y), a5 = _mm512_fmadd_ps(a5, x, y);
-        a6 = _mm512_fmadd_ps(a6, x, y), a7 = _mm512_fmadd_ps(a7, x, y), a8 = _mm512_fmadd_ps(a8, x, y);
-        a9 = _mm512_fmadd_ps(a9, x, y), a10 = _mm512_fmadd_ps(a10, x, y), a11 = _mm512_fmadd_ps(a11, x, y);
-    }
-    a0 = _mm512_add_ps(_mm512_add_ps(_mm512_add_ps(a0, a1), _mm512_add_ps(a2, a3)),
-                       _mm512_add_ps(_mm512_add_ps(a4, a5), _mm512_add_ps(a6, a7)));
-    a8 = _mm512_add_ps(_mm512_add_ps(a8, a9), _mm512_add_ps(a10, a11));
-    sink += _mm512_cvtss_f32(_mm512_add_ps(a0, a8));
-    return 2.0 * STEPS * 12 * 16;
-}
-#endif
-
-static double now_s(void)
-{
-    return (double)clock_system()->mono_us(clock_system()) * 1e-6;
+    t->rate[i] = t->n == 1 ? best : 3.0 * sizeof *a * (double)share / (cmd_bench_now_s() - begun);
+    return STATUS_OK;
 }
 
 /* The best of many short tries: a limit is what the machine can do when nobody disturbs it. */
-static double best_flops(double (*loop)(void), double seconds)
+static enum status best_of(double *out, struct try *t, cmd_bench_work *work, double seconds, struct err *e)
 {
-    double best = 0.0;
-    for (const double end = now_s() + seconds; now_s() < end;) {
-        double done = 0.0;
-        const double start = now_s();
-        while (now_s() - start < TRY_S) done += loop();
-        const double rate = done / (now_s() - start);
-        if (rate > best) best = rate;
-    }
-    return best;
+    const double end = cmd_bench_now_s() + seconds;
+    do {
+        double sum = 0.0;
+        if (t->n == 1)
+            TRY(work(t, 0, e));
+        else
+            TRY(cmd_bench_crew(t->n, work, t, e));
+        for (int i = 0; i < t->n; i++) sum += t->rate[i];
+        if (sum > *out) *out = sum;
+    } while (cmd_bench_now_s() < end);
+    return STATUS_OK;
 }
 
-static void measure_flops(struct cmd_bench_machine *m, double seconds)
+static enum status measure_peaks(struct cmd_bench_machine *m, enum cmd_bench_span span, double seconds, struct err *e)
 {
-    double (*loop)(void) = fma_base;
-    (void)snprintf(m->isa, sizeof m->isa, "base");
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) {
-        loop = fma_avx512;
-        (void)snprintf(m->isa, sizeof m->isa, "avx512");
-    } else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        loop = fma_avx2;
-        (void)snprintf(m->isa, sizeof m->isa, "avx2");
+    for (int i = 0; i < CMD_BENCH_PEAKS; i++) {
+        struct try t = {.peak = cmd_bench_peak((enum cmd_bench_limit)i),
+                        .seconds = span == CMD_BENCH_ONE ? ONE_S : ALL_S,
+                        .n = span == CMD_BENCH_ONE ? 1 : m->cores};
+        m->by[i] = t.peak.by;
+        TRY(best_of(&m->limit[span][i], &t, compute, seconds, e));
     }
-#endif
-    m->limit[CMD_BENCH_FLOP] = best_flops(loop, seconds);
-}
-
-/* A pass over the arrays, piece by piece: the best piece, so that a time slice taken by others spoils only one. */
-static double triad(float *restrict a, const float *restrict b, const float *restrict c)
-{
-    double best = 0.0;
-    for (size_t from = 0; from < TRIAD_FLOATS; from += TRIAD_PIECE) {
-        const double start = now_s();
-        for (size_t k = from; k < from + TRIAD_PIECE; k++) a[k] = b[k] + 0.5f * c[k];
-        const double rate = 3.0 * sizeof *a * TRIAD_PIECE / (now_s() - start);
-        sink += a[from];
-        if (rate > best) best = rate;
-    }
-    return best;
+    return STATUS_OK;
 }
 
 static enum status measure_memory(struct cmd_bench_machine *m, double seconds, struct err *e)
 {
+    enum status st;
+    const int most = (int)(TRIAD_FLOATS / TRIAD_PIECE);
+    struct try one = {.n = 1}, all = {.n = m->cores < most ? m->cores : most};
     float *x = mem_aligned(3 * TRIAD_FLOATS, sizeof *x);
     if (x == NULL) return ERR_SET(e, STATUS_OOM, "no memory for arrays of %zu MiB", 3 * TRIAD_FLOATS * sizeof *x >> 20);
     for (size_t i = 0; i < 3 * TRIAD_FLOATS; i += 1024) x[i] = 1.0f; /* the pages are there */
-    const double end = now_s() + seconds;
-    do {
-        const double rate = triad(x, x + TRIAD_FLOATS, x + 2 * TRIAD_FLOATS);
-        if (rate > m->limit[CMD_BENCH_MEMORY]) m->limit[CMD_BENCH_MEMORY] = rate;
-    } while (now_s() < end);
+    one.arrays = all.arrays = x;
+    st = best_of(&m->limit[CMD_BENCH_ONE][CMD_BENCH_MEMORY], &one, stream, seconds, e);
+    if (st == STATUS_OK) st = best_of(&m->limit[CMD_BENCH_ALL][CMD_BENCH_MEMORY], &all, stream, seconds, e);
     mem_free(x);
-    return STATUS_OK;
+    return st;
 }
 
 static enum status write_once(const char *path, const void *p, double *rate, struct err *e)
 {
     const int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
     if (fd < 0) return ERR_SET(e, STATUS_IO, "%s: %s", path, strerror(errno));
-    const double start = now_s();
+    const double start = cmd_bench_now_s();
     const bool written = write(fd, p, DISK_BYTES) == (ssize_t)DISK_BYTES && fsync(fd) == 0;
-    *rate = (double)DISK_BYTES / (now_s() - start);
+    *rate = (double)DISK_BYTES / (cmd_bench_now_s() - start);
     const int why = errno;
     (void)close(fd);
     (void)unlink(path);
@@ -163,20 +131,25 @@ static enum status measure_disk(struct cmd_bench_machine *m, const char *dir, do
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a file of %zu bytes", DISK_BYTES);
     for (size_t i = 0; i < DISK_BYTES; i++) p[i] = (unsigned char)(i * 2654435761u >> 13);
     (void)snprintf(path, sizeof path, "%s/bench", dir);
-    const double end = now_s() + seconds;
-    for (int i = 0; st == STATUS_OK && (i < 2 || now_s() < end); i++) {
+    const double end = cmd_bench_now_s() + seconds;
+    for (int i = 0; st == STATUS_OK && (i < 2 || cmd_bench_now_s() < end); i++) {
         double rate = 0.0;
         st = write_once(path, p, &rate, e);
-        if (rate > m->limit[CMD_BENCH_DISK]) m->limit[CMD_BENCH_DISK] = rate;
+        if (rate > m->limit[CMD_BENCH_ONE][CMD_BENCH_DISK]) m->limit[CMD_BENCH_ONE][CMD_BENCH_DISK] = rate;
     }
+    m->limit[CMD_BENCH_ALL][CMD_BENCH_DISK] = m->limit[CMD_BENCH_ONE][CMD_BENCH_DISK];
     mem_free(p);
     return st;
 }
 
 enum status cmd_bench_measure(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e)
 {
-    *m = (struct cmd_bench_machine){0};
-    measure_flops(m, seconds);
+    *m = (struct cmd_bench_machine){.cores = cmd_bench_cores()};
+    TRY(measure_peaks(m, CMD_BENCH_ONE, seconds, e));
+    TRY(measure_peaks(m, CMD_BENCH_ALL, seconds, e));
     TRY(measure_memory(m, seconds, e));
+    for (int i = 0; i < CMD_BENCH_LIMITS; i++) /* others may have been busy for the one and not for the other */
+        if (m->limit[CMD_BENCH_ALL][i] < m->limit[CMD_BENCH_ONE][i])
+            m->limit[CMD_BENCH_ALL][i] = m->limit[CMD_BENCH_ONE][i];
     return measure_disk(m, dir, seconds, e);
 }

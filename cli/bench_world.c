@@ -1,6 +1,7 @@
 /* bench_world.c - see bench.h: a synthetic shop's log, the learner that has read its beginning, and settled slates. */
 #include "base/mem.h"
 #include "cli/bench.h"
+#include "cli/bench_site.h"
 #include "featurize/describe.h"
 #include "featurize/token.h"
 #include "kernels/kern.h"
@@ -9,6 +10,7 @@
 #include "trainer/optim.h"
 #include <errno.h>
 #include <ftw.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,12 +113,6 @@ static enum status open_model(struct cmd_bench *b, struct err *e)
 
 static enum status open_learner(struct cmd_bench *b, struct err *e)
 {
-    const char *tmp = getenv("TMPDIR");
-    (void)snprintf(b->dir, sizeof b->dir, "%s/freshet-bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(b->dir) == NULL) {
-        b->dir[0] = 0;
-        return ERR_SET(e, STATUS_IO, "no temporary folder: %s (set TMPDIR)", strerror(errno));
-    }
     TRY(checkpoint_open(&b->checkpoint, b->conf, b->dir, (struct checkpoint_options){0}, e));
     const struct learner_parts_in in = {.conf = b->conf,
                                         .vocab = b->vocab,
@@ -130,16 +126,63 @@ static enum status open_learner(struct cmd_bench *b, struct err *e)
 
 enum status cmd_bench_open(struct cmd_bench *b, struct conf *c, bool quick, struct err *e)
 {
+    const char *tmp = getenv("TMPDIR");
     b->conf = c;
     b->quick = quick;
+    b->cores = cmd_bench_cores();
     TRY(conf_set(c, "join.window_ms", "10000", e));
-    TRY(open_model(b, e));
+    (void)snprintf(b->dir, sizeof b->dir, "%s/freshet-bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(b->dir) == NULL) {
+        b->dir[0] = 0;
+        return ERR_SET(e, STATUS_IO, "no temporary folder: %s (set TMPDIR)", strerror(errno));
+    }
+    return open_model(b, e);
+}
+
+enum status cmd_bench_shop(struct cmd_bench *b, struct err *e)
+{
+    if (b->request != NULL) return STATUS_OK;
+    (void)fprintf(stderr, "freshet bench: a synthetic shop is learnt, to work on\n");
     TRY(open_learner(b, e));
-    TRY(parse_new(&b->parse, c, e));
+    TRY(parse_new(&b->parse, b->conf, e));
     TRY(make_log(b, e));
-    TRY(cmd_bench_feed(b, quick ? FED_QUICK : FED, e));
+    TRY(cmd_bench_feed(b, b->quick ? FED_QUICK : FED, e));
     if (b->n_slates == 0) return ERR_SET(e, STATUS_INVALID, "no slate was settled: model.events is 0?");
     return make_request(b, e);
+}
+
+enum status cmd_bench_copy_params(struct cmd_bench *b, struct err *e)
+{
+    const struct param_set *from = learner_params(b->learner);
+    TRY(param_set_new(&b->params, model_table(learner_model(b->learner)), e));
+    memcpy(b->params->w, from->w, from->n * sizeof *from->w);
+    param_touch(b->params);
+    return STATUS_OK;
+}
+
+enum status cmd_bench_near(const char *what, const float *got, const float *want, size_t n, double tolerance,
+                           struct err *e)
+{
+    double difference = 0.0, size = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = (double)got[i] - (double)want[i];
+        difference += d * d;
+        size += (double)want[i] * (double)want[i];
+    }
+    if (sqrt(difference) <= tolerance * (sqrt(size) + 1e-6)) return STATUS_OK;
+    return ERR_SET(e, STATUS_CORRUPT, "%s: differs from ref by %g in a norm of %g", what, sqrt(difference), sqrt(size));
+}
+
+void cmd_bench_case_end(struct cmd_bench *b)
+{
+    model_run_free(b->model);
+    optim_free(b->optim);
+    param_set_release(b->params);
+    buf_fini(&b->file);
+    b->model = NULL;
+    b->optim = NULL;
+    b->params = NULL;
+    b->next = 0;
 }
 
 static int remove_one(const char *path, const struct stat *info, int type, struct FTW *at)
@@ -153,6 +196,7 @@ static int remove_one(const char *path, const struct stat *info, int type, struc
 void cmd_bench_close(struct cmd_bench *b)
 {
     cmd_bench_case_end(b);
+    cmd_bench_site_free(b->site);
     slate_free(b->request);
     for (size_t i = 0; i < b->n_slates; i++) slate_free(b->slates[i]);
     parse_free(b->parse);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # bench.sh - freshet bench: every case is checked and timed, the JSON agrees with the table, refusals. Never judges a time.
-# labels: quick
-# timeout: 120
+# labels: redis
+# timeout: 180
 set -eu
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 freshet=${FRESHET:-$source/build/release/freshet}
@@ -18,25 +18,43 @@ run() { # want exit status, then arguments
     [ "$rc" -eq "$want" ] || fail "exit $rc, not $want, of: $*"
 }
 tiny_bert base
-run 0 --quick --json figures.json -o model.base=base -o model.hashed_bits=10
-grep -qE '^one core, measured now: f32 peak [0-9.]+ GFLOP/s, memory [0-9.]+ GB/s, disk [0-9.]+ MB/s' out || fail "no limits"
-for c in tokenize encode.16 encode.32 encode.128 parse train score.100 checkpoint swap; do
-    grep -qE "^$c +[0-9.]+ .* (sentences/s|events/s|examples/s|ms) +[0-9.]+% (f32 peak|memory|disk)" out || fail "no line of $c"
-    grep -q "\"name\": \"$c\"" figures.json || fail "no figure of $c"
+run 0 --list
+cut -d ' ' -f 1 out >names
+[ "$(sort names | uniq -d | wc -l)" -eq 0 ] || fail "a name stands twice"
+for c in gemm.f32 encode.16 encode.32 encode.128 encode.32.all tokenize parse train score.100 checkpoint swap; do
+    grep -qx "$c" names || fail "--list has no $c"
 done
+run 0 --quick --json figures.json -o model.base=base -o model.hashed_bits=10
+for limit in 'f32 peak' 'bf16 peak' 'int8 peak' memory disk; do
+    grep -q "^  .* $limit" out || fail "the heading has no $limit"
+done
+grep -qE '^  one core +[0-9.]+ GFLOP/s +[0-9.]+ GFLOP/s +[0-9.]+ GOP/s +[0-9.]+ GB/s +[0-9.]+ MB/s$' out || fail "no limits"
+while read -r c; do
+    grep -qE "^  $c +(skipped: .+|[0-9.]+ +[0-9.]+ +[0-9.]+  [A-Za-z/]+( +[0-9.]+% +[0-9.]+%  (f32|bf16|int8) peak| +[0-9.]+% +[0-9.]+%  (memory|disk))?)$" out ||
+        fail "no line of $c"
+done <names
+[ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' out)" -le 100 ] || fail "wider than 100 columns"
 if command -v jq >/dev/null; then
-    jq -e '.machine.f32_flop_per_s > 1e9 and (.cases | length) == 9' figures.json >/dev/null || fail "JSON"
-    jq -e '[.cases[] | .min > 0 and .min <= .median and .median <= .max and .samples >= 3 and .share > 0] | all' figures.json >/dev/null ||
-        fail "spread or share"
-    jq -e '[.cases[] | select(.unit == "ms") | .median <= .p99 and .p99 <= .max] | length == 3 and all' figures.json >/dev/null || fail "p99"
+    jq -r '.cases[].name' figures.json | cmp -s - names || fail "the JSON's cases are not those of --list"
+    jq -e '.format == 1 and .machine.cores >= 1 and .machine.one_core.f32_flop_per_s > 1e9 and
+        ([.machine.one_core, .machine.all_cores | .[]] | length == 10 and all(. > 0))' figures.json >/dev/null || fail "machine"
+    jq -e '[.cases[] | select(.skipped == null) | .min > 0 and .min <= .median and .median <= .p99 and .p99 <= .p999 and
+        .p999 <= .max and .samples >= 3 and (.better == "higher" or .better == "lower")] | all' figures.json >/dev/null || fail "spread"
+    jq -e '[.cases[] | select(.share != null) | .share > 0 and .share <= 1.05 and .share_worst > 0 and .share_worst <= .share] |
+        length >= 11 and all' figures.json >/dev/null || fail "share"
 fi
 [ -z "$(find . -name 'freshet-bench-*')" ] || fail "the temporary folder stays"
 run 0 --quick --only tokenize -o model.base=base
-[ "$(grep -cE '^[a-z0-9.]+ .*%' out)" -eq 1 ] || fail "--only shows others"
+[ "$(grep -cE '^  [a-z0-9.]+ .*%' out)" -eq 1 ] || fail "--only shows others"
+run 0 --list --only encode
+[ "$(wc -l <out)" -eq "$(grep -c '^encode' names)" ] || fail "--list --only shows others"
 run 1 --quick --only nonsense -o model.base=base
+grep -q 'nonsense' err || fail "the name is not said"
 run 1 --quick -o model.base=none
 grep -q 'none' err || fail "the folder is not named"
 run 2 --quick -o model.base=base -o model.item_view=tokens
 run 2 --quick 5
+run 2 --only
+run 2 --nonsense
 run 1 --quick --only tokenize --json none/figures.json -o model.base=base
 [ -z "$(find . -name 'freshet-bench-*')" ] || fail "the temporary folder stays after a failure"

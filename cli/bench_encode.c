@@ -1,0 +1,157 @@
+/* bench_encode.c - sentences through all layers of the encoder, many at a time as the frozen-state cache does; one core and
+ * all.
+ *
+ * Checked first: a short sentence against the reference backend, and every sentence of the batch against itself alone, whose
+ * bits must be the same.
+ */
+#include "base/mem.h"
+#include "cli/bench.h"
+#include "model/encoder.h"
+#include <math.h>
+#include <string.h>
+
+enum { TOKENS = 2048 /* of a batch */, SHORT = 16 };
+static const double tolerance = 1e-4; /* f32, of a state against ref: absolute, and relative to its size */
+
+struct hand { /* one core's */
+    struct encoder_run *run;
+    struct encoder_sentence *sentences; /* (count) */
+    float *states;                      /* (TOKENS, C) */
+};
+struct own {
+    int n;
+    struct hand hands[CMD_BENCH_CORES_MAX];
+    int32_t *ids; /* (TOKENS) */
+    size_t count; /* sentences of a batch */
+};
+
+static void encode_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
+{
+    const struct encoder_shape *s = encoder_shape(b->encoder);
+    const double n = (double)c->n, C = (double)s->C, layer = 2.0 * (4.0 * C * C + 2.0 * C * (double)s->F);
+    cost[c->limit] = (double)s->L * (n * layer + 4.0 * n * n * C);
+}
+
+/* The same sentence by the reference backend, from weights as they lie in the file. */
+static enum status check_ref(const struct cmd_bench *b, size_t n, struct err *e)
+{
+    enum status st;
+    struct encoder *plain = NULL;
+    struct encoder_run *ref = NULL;
+    struct own *o = b->own;
+    const float *got = o->hands[0].states;
+    const size_t C = encoder_shape(b->encoder)->C;
+    float *want = mem_calloc(n * C, sizeof *want);
+    TRY_OUT(st, want != NULL ? STATUS_OK : ERR_SET(e, STATUS_OOM, "no memory for %zu states", n));
+    TRY_OUT(st, encoder_open(&plain, NULL, encoder_dir(b->encoder), e));
+    TRY_OUT(st, encoder_run_new(&ref, plain, "ref", e));
+    TRY_OUT(st, encoder_run_sentence(ref, o->ids, NULL, n, 0, NULL, want, e));
+    TRY_OUT(st, encoder_run_sentence(o->hands[0].run, o->ids, NULL, n, 0, NULL, o->hands[0].states, e));
+    for (size_t i = 0; i < n * C && st == STATUS_OK; i++)
+        if (!(fabs((double)got[i] - (double)want[i]) <= tolerance * (1.0 + fabs((double)want[i]))))
+            st = ERR_SET(e, STATUS_CORRUPT, "state %zu of a sentence of %zu tokens is %g, ref has %g", i, n,
+                         (double)got[i], (double)want[i]);
+out:
+    encoder_run_free(ref);
+    encoder_free(plain);
+    mem_free(want);
+    return st;
+}
+
+/* The batch's states are there already. */
+static enum status check_alone(const struct cmd_bench *b, size_t n, struct err *e)
+{
+    struct own *o = b->own;
+    struct hand *h = &o->hands[0];
+    const size_t floats = n * encoder_shape(b->encoder)->C;
+    enum status st = STATUS_OK;
+    float *alone = mem_calloc(floats, sizeof *alone);
+    if (alone == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu states", n);
+    for (size_t i = 0; i < o->count && st == STATUS_OK; i++) {
+        st = encoder_run_sentence(h->run, h->sentences[i].ids, NULL, n, 0, NULL, alone, e);
+        if (st == STATUS_OK && memcmp(alone, h->sentences[i].final, floats * sizeof *alone) != 0)
+            st = ERR_SET(e, STATUS_CORRUPT, "sentence %zu of a batch of %zu has other states than alone", i, o->count);
+    }
+    mem_free(alone);
+    return st;
+}
+
+static enum status make_hand(const struct cmd_bench *b, struct hand *h, size_t n, struct err *e)
+{
+    const struct own *o = b->own;
+    const size_t C = encoder_shape(b->encoder)->C;
+    TRY(encoder_run_new(&h->run, b->encoder, b->conf->kernels_backend, e));
+    TRY(encoder_run_reserve(h->run, n, e));
+    h->sentences = mem_calloc(o->count, sizeof *h->sentences);
+    h->states = mem_calloc(TOKENS * C, sizeof *h->states);
+    if (h->sentences == NULL || h->states == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %d states", TOKENS);
+    for (size_t i = 0; i < o->count; i++)
+        h->sentences[i] = (struct encoder_sentence){.ids = o->ids + i * n, .n = n, .final = h->states + i * n * C};
+    return STATUS_OK;
+}
+
+static enum status work_once(void *user, int i, struct err *e)
+{
+    const struct own *o = user;
+    return encoder_run_sentences(o->hands[i].run, o->hands[i].sentences, o->count, 0, e);
+}
+
+static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e)
+{
+    struct own *o = b->own = mem_calloc(1, sizeof *o);
+    if (o == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a case");
+    if (c->n > encoder_shape(b->encoder)->P)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "the model reads %zu tokens at most", encoder_shape(b->encoder)->P);
+    o->count = TOKENS / c->n;
+    o->ids = mem_calloc(TOKENS, sizeof *o->ids);
+    if (o->ids == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %d ids", TOKENS);
+    for (size_t i = 0; i < TOKENS; i++)
+        o->ids[i] = (int32_t)((i * 7919 + 1013 * c->n + 5) % encoder_shape(b->encoder)->V);
+    for (o->n = 0; o->n < (c->span == CMD_BENCH_ALL ? b->cores : 1); o->n++)
+        TRY(make_hand(b, &o->hands[o->n], c->n, e));
+    TRY(check_ref(b, c->n < SHORT ? c->n : SHORT, e));
+    TRY(work_once(o, 0, e));
+    return check_alone(b, c->n, e);
+}
+
+static enum status run(struct cmd_bench *b, uint64_t *units, struct err *e)
+{
+    struct own *o = b->own;
+    *units = o->count * (uint64_t)o->n;
+    return o->n == 1 ? work_once(o, 0, e) : cmd_bench_crew(o->n, work_once, o, e);
+}
+
+static void end(struct cmd_bench *b)
+{
+    struct own *o = b->own;
+    if (o == NULL) return;
+    for (int i = 0; i < CMD_BENCH_CORES_MAX; i++) {
+        encoder_run_free(o->hands[i].run);
+        mem_free(o->hands[i].sentences);
+        mem_free(o->hands[i].states);
+    }
+    mem_free(o->ids);
+    mem_free(o);
+    b->own = NULL;
+}
+
+#define ENCODE(NAME, N, SPAN, WHAT)                                                                                    \
+    {                                                                                                                  \
+        .name = NAME, .what = WHAT, .unit = "sentences", .n = N, .span = SPAN, .setup = setup, .run = run,             \
+        .cost = encode_cost                                                                                            \
+    }
+/* clang-format off */
+static const struct cmd_bench_case cases[] = {
+    ENCODE("encode.16", 16, CMD_BENCH_ONE, "16 tokens each, one core"),
+    ENCODE("encode.32", 32, CMD_BENCH_ONE, "32 tokens each, one core"),
+    ENCODE("encode.128", 128, CMD_BENCH_ONE, "128 tokens each, one core"),
+    ENCODE("encode.16.all", 16, CMD_BENCH_ALL, "16 tokens each, all cores"),
+    ENCODE("encode.32.all", 32, CMD_BENCH_ALL, "32 tokens each, all cores"),
+    ENCODE("encode.128.all", 128, CMD_BENCH_ALL, "128 tokens each, all cores"),
+};
+/* clang-format on */
+const struct cmd_bench_topic cmd_bench_encode = {
+    .name = "encode",
+    .title = "sentences of 16, 32 and 128 tokens through all layers, in batches of 2,048 tokens a core",
+    CMD_BENCH_CASES(cases),
+    .end = end};

@@ -1,0 +1,146 @@
+/* bench_gemm.c - the kernels' products on the model's shapes: y = x w^T + b by packed matrices, per precision, one core.
+ *
+ * Shapes are rows N of 32 … 256 by each of a layer's four matrices.  A sample is one shape's rate, the median of its rounds,
+ * so the spread that is shown is that over shapes, and its least is the worst shape.
+ */
+#include "base/mem.h"
+#include "cli/bench.h"
+#include "model/encoder.h"
+#include <stdlib.h>
+
+#define ROWS_MAX 256
+static const size_t rows[] = {32, 64, 100, 128, 256}; /* 100: what is left over when tiles don't fit */
+enum { N_ROWS = sizeof rows / sizeof *rows, MATRICES = 4, SHAPES = N_ROWS * MATRICES, ROUNDS = 9, ROUNDS_QUICK = 3 };
+#define ROUND_S 0.012 /* of a shape in a round: long beside the clock's step */
+
+struct own {
+    struct kern *ref;
+    struct kern_matrix m[MATRICES];
+    const float *bias[MATRICES];
+    float *x, *y, *want; /* (ROWS_MAX, widest) */
+};
+
+/* A layer's matrices as encoder_layer lends them, without their packed form. */
+static void take_matrices(struct own *o, const struct encoder_layer *l)
+{
+    const struct kern_matrix *from[MATRICES] = {&l->qkv, &l->o, &l->up, &l->down};
+    const float *const bias[MATRICES] = {l->qkv_b, l->o_b, l->up_b, l->down_b};
+    for (int i = 0; i < MATRICES; i++) {
+        o->m[i] = (struct kern_matrix){.w = from[i]->w, .out = from[i]->out, .in = from[i]->in};
+        o->bias[i] = bias[i];
+    }
+}
+
+static size_t widest(const struct own *o)
+{
+    size_t n = 0;
+    for (int i = 0; i < MATRICES; i++) {
+        if (o->m[i].out > n) n = o->m[i].out;
+        if (o->m[i].in > n) n = o->m[i].in;
+    }
+    return n;
+}
+
+/* The i-th matrix's product of every count of rows against ref's. */
+static enum status check(struct cmd_bench *b, int i, double tolerance, struct err *e)
+{
+    struct own *o = b->own;
+    struct kern_matrix plain = o->m[i];
+    plain.packed = NULL;
+    o->ref->ops->linear(o->ref, o->want, NULL, o->x, &plain, o->bias[i], KERN_ACT_NONE, ROWS_MAX);
+    for (int r = 0; r < N_ROWS; r++) {
+        b->kern->ops->linear(b->kern, o->y, NULL, o->x, &o->m[i], o->bias[i], KERN_ACT_NONE, rows[r]);
+        TRY(cmd_bench_near("gemm", o->y, o->want, rows[r] * o->m[i].out, tolerance, e));
+    }
+    return STATUS_OK;
+}
+
+static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e)
+{
+    static const double tolerance[] = {1e-5, 1e-2, 3e-2}; /* f32; 8 bits of mantissa; 7 bits and a sign */
+    struct own *o = b->own = mem_calloc(1, sizeof *o);
+    if (o == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a case");
+    TRY(kern_new(&o->ref, "ref", e));
+    take_matrices(o, encoder_layer(b->encoder, 0));
+    const size_t n = ROWS_MAX * widest(o);
+    o->x = mem_aligned(n, sizeof *o->x);
+    o->y = mem_aligned(n, sizeof *o->y);
+    o->want = mem_aligned(n, sizeof *o->want);
+    if (o->x == NULL || o->y == NULL || o->want == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu floats", n);
+    for (size_t i = 0; i < n; i++) o->x[i] = (float)((double)(i * 2654435761u >> 8 & 0xffff) / 32768.0 - 1.0);
+    for (int i = 0; i < MATRICES; i++) {
+        TRY(b->kern->ops->pack(b->kern, &o->m[i], e));
+        TRY(check(b, i, tolerance[c->limit], e));
+    }
+    return STATUS_OK;
+}
+
+static double time_shape(struct cmd_bench *b, int i, size_t N)
+{
+    struct own *o = b->own;
+    const double start = cmd_bench_now_s();
+    double calls = 0.0, spent;
+    do {
+        b->kern->ops->linear(b->kern, o->y, NULL, o->x, &o->m[i], o->bias[i], KERN_ACT_NONE, N);
+        calls++;
+        spent = cmd_bench_now_s() - start;
+    } while (spent < ROUND_S);
+    return 2e-9 * calls * (double)(N * o->m[i].out * o->m[i].in) / spent;
+}
+
+static int by_size(const void *p, const void *q)
+{
+    const double a = *(const double *)p, b = *(const double *)q;
+    return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/* Rounds go over all shapes, so that a disturbance falls on many of them once. */
+static enum status sample(struct cmd_bench *b, const struct cmd_bench_case *c, double *out, size_t max, size_t *n,
+                          struct err *e)
+{
+    double rate[SHAPES][ROUNDS];
+    const int rounds = b->quick ? ROUNDS_QUICK : ROUNDS;
+    (void)c;
+    (void)max;
+    (void)e;
+    for (int r = 0; r < rounds; r++)
+        for (int s = 0; s < SHAPES; s++) rate[s][r] = time_shape(b, s / N_ROWS, rows[s % N_ROWS]);
+    for (int s = 0; s < SHAPES; s++) {
+        qsort(rate[s], (size_t)rounds, sizeof **rate, by_size);
+        out[s] = rate[s][rounds / 2];
+    }
+    *n = SHAPES;
+    return STATUS_OK;
+}
+
+static void cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double out[CMD_BENCH_LIMITS])
+{
+    (void)b;
+    out[c->limit] = 1e9;
+}
+
+static void end(struct cmd_bench *b)
+{
+    struct own *o = b->own;
+    if (o == NULL) return;
+    for (int i = 0; i < MATRICES; i++)
+        if (o->m[i].packed != NULL) b->kern->ops->unpack(b->kern, &o->m[i]);
+    kern_free(o->ref);
+    mem_free(o->x);
+    mem_free(o->y);
+    mem_free(o->want);
+    mem_free(o);
+    b->own = NULL;
+}
+
+/* clang-format off */
+static const struct cmd_bench_case cases[] = {
+    {.name = "gemm.f32", .what = "f32 products, median and worst over 20 shapes", .kind = CMD_BENCH_SAMPLES,
+     .unit = "GFLOP/s", .limit = CMD_BENCH_F32, .setup = setup, .sample = sample, .cost = cost},
+};
+/* clang-format on */
+const struct cmd_bench_topic cmd_bench_gemm = {
+    .name = "gemm",
+    .title = "32 to 256 rows times each of a layer's four packed matrices; the spread is over shapes",
+    CMD_BENCH_CASES(cases),
+    .end = end};
