@@ -108,8 +108,7 @@ static void put_history(struct dump *d, const struct slate *s)
     buf_printf(b, "],\"history_type\":[");
     for (uint32_t i = 0; i < s->n_events; i++) buf_printf(b, "%s%u", i > 0 ? "," : "", events[i].type);
     buf_printf(b, "],\"history_minutes\":[");
-    for (uint32_t i = 0; i < s->n_events; i++)
-        buf_printf(b, "%s%.9g", i > 0 ? "," : "", (double)events[i].age_minutes);
+    for (uint32_t i = 0; i < s->n_events; i++) buf_printf(b, "%s%.9g", i > 0 ? "," : "", (double)events[i].age_minutes);
     buf_printf(b, "]}\n");
 }
 
