@@ -88,6 +88,8 @@ def contenders(world, started, texts):
         if not figure.error:
             ours.prepare(texts, world.seconds)
             vectors[figure.name] = ours.vectors()
+            if precision != "f32" and np.array_equal(vectors[figure.name], vectors["freshet f32"]):
+                figure.error = f"this binary's embed takes {ours.setting} and gives f32's vectors"
         out.append((figure, lambda ours=ours: ours.rate(None)))
     for name, worker in started.items():
         figure = Figure(name, "sentences/s", error=worker if isinstance(worker, str) else "")

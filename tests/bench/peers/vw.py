@@ -60,7 +60,7 @@ def tokens_of(model, sentences):
 
 
 def run(world):
-    lines = 6000 if world.quick else 40000
+    lines = 20000 if world.quick else 100000
     world.log(f"vw: the slates of the log's first {lines} lines")
     prefix = Prefix(world, lines)
     dump, report = prefix.dump("vw", PARTS)
