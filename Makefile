@@ -2,8 +2,9 @@
 #   make setup   packages and the pretrained model        make test    everything, about fifteen minutes on two cores
 #   make build   build/release/freshet                    make bench   what this machine reaches
 #   make demo    the whole thing, live (ARGS=--stay keeps it up)
+#   make bench-peers   the same work by other engines (writes BENCHMARKS.md; ARGS=--quick)
 #   make fuzz    fuzz targets, 60 seconds each (ARGS="600 fuzz_event": seconds, and which)
-.PHONY: all setup build dev test fuzz demo bench docs mutants check-style format clean
+.PHONY: all setup build dev test fuzz demo bench bench-peers docs mutants check-style format clean
 JOBS ?= 2
 # Tests wait for brokers and clocks more than they compute.
 TEST_JOBS ?= 3
@@ -45,6 +46,9 @@ demo:
 
 bench: build
 	@build/release/freshet bench $(ARGS)
+
+bench-peers: build
+	@tests/bench/peers/run.sh $(ARGS)
 
 # What is made from tables and templates: CONFIG.md and the sentences that are built in.
 docs:

@@ -91,15 +91,25 @@ static const char *feature_name(const struct dump *d, size_t i)
     return feat_name(d->feat, (uint32_t)i);
 }
 
+/* What all candidates of a slate share: written once, appended to each. */
 static void put_history(struct dump *d, const struct slate *s)
 {
-    buf_clear(&d->history);
-    buf_printf(&d->history, ",\"history\":[");
+    struct buf *b = &d->history;
+    const struct slate_event *events = s->events;
+    buf_clear(b);
+    buf_printf(b, ",\"history\":[");
     for (uint32_t i = 0; i < s->n_events; i++) {
-        if (i > 0) buf_u8(&d->history, ',');
-        put_sentence(d, &d->history, s, s->events[i].sentence);
+        if (i > 0) buf_u8(b, ',');
+        put_sentence(d, b, s, events[i].sentence);
     }
-    buf_printf(&d->history, "]}\n");
+    buf_printf(b, "],\"history_hash\":[");
+    for (uint32_t i = 0; i < s->n_events; i++)
+        buf_printf(b, "%s\"%016llx\"", i > 0 ? "," : "", (unsigned long long)events[i].item);
+    buf_printf(b, "],\"history_type\":[");
+    for (uint32_t i = 0; i < s->n_events; i++) buf_printf(b, "%s%u", i > 0 ? "," : "", events[i].type);
+    buf_printf(b, "],\"history_minutes\":[");
+    for (uint32_t i = 0; i < s->n_events; i++) buf_printf(b, "%s%.9g", i > 0 ? "," : "", (double)events[i].age_minutes);
+    buf_printf(b, "]}\n");
 }
 
 static void put_example(struct dump *d, const struct learner_seen *seen, uint32_t i)
@@ -115,7 +125,7 @@ static void put_example(struct dump *d, const struct learner_seen *seen, uint32_
     event_json_string(b, s->request);
     buf_printf(b, ",\"item\":");
     event_json_string(b, it->id);
-    buf_printf(b, ",\"label\":%d", it->label > 0.5f);
+    buf_printf(b, ",\"item_hash\":\"%016llx\",\"label\":%d", (unsigned long long)it->item, it->label > 0.5f);
     put_number(b, "logit", (double)seen->logits[i]);
     put_number(b, "score", 1.0 / (1.0 + exp(-(double)seen->logits[i])));
     buf_printf(b, ",\"cold_user\":%s,\"cold_item\":%s,\"first_time\":%s", s->cold_user ? "true" : "false",

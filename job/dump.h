@@ -1,8 +1,10 @@
 /* dump.h - --dump-examples: every scored example as a JSON line, so that other tools can be tried on exactly the same work.
  *
- * {"slate":7,"source":"organic","time":…,"user":"u","item":"i","label":1,"logit":…,"score":…,"cold_user":…,"cold_item":…,
- *  "first_time":…,"log_kq":…,"popularity":…,"repeat":…,"parts":{name:logit},"numeric":{name:value},"sentence":"…",
- *  "history":["…"]}   Sentences are read back from the token ids that the model saw.
+ * {"slate":7,"source":"organic","time":…,"user":"u","item":"i","item_hash":"…","label":1,"logit":…,"score":…,"cold_user":…,
+ *  "cold_item":…,"first_time":…,"log_kq":…,"popularity":…,"repeat":…,"parts":{name:logit},"numeric":{name:value},
+ *  "sentence":"…","history":["…"],"history_hash":["…"],"history_type":[0],"history_minutes":[1.5]}
+ * Sentences are read back from the token ids that the model saw.  The history is newest first: each event's sentence, its
+ * item's hash (hex, as item_hash: equal where the event is the candidate itself), type (row of the type embeddings) and age.
  */
 #ifndef JOB_DUMP_H
 #define JOB_DUMP_H

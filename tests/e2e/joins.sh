@@ -94,3 +94,9 @@ END
 } | replay
 got=$(jq -s -c '[group_by(.slate)[] | [.[0].user, (map(select(.label == 1).item)), length]] | sort' examples)
 [ "$got" = '[["a",["i1","i3"],10],["a",["i5"],5],["b",["i2","i4"],10]]' ] || fail "interleaved orders: $got"
+
+# the dumped history: newest first, with each event's item, type and age (i9 was only viewed, and is no candidate here)
+got=$(jq -s -c '(map({key: .item_hash, value: .item}) | from_entries) as $name | map(select(.item == "i5"))[-1]
+    | [(.history_hash | map($name[.])), (.history_type | length), .history_type[0] == .history_type[2],
+       .history_type[0] == .history_type[1], (.history_minutes | map(. * 60 | round))]' examples)
+[ "$got" = '[["i3",null,"i1"],3,true,false,[2,3,5]]' ] || fail "dumped history: $got"

@@ -1,0 +1,71 @@
+"""Topic cross: what a list of 100 candidates costs: a cross-encoder over 100 pairs, and our joint model."""
+import onnx_models_made
+from report import Section, Table, spread
+from rounds import Figure, alternate, format_value
+from sentences import Maker
+from worker import Worker
+
+PAIRS, ITEM_TOKENS = 100, 10
+OURS = {"score.100": "freshet, 100 candidates scored in memory", "rerank.100": "freshet, 100 candidates through HTTP and Redis"}
+
+
+def pairs(maker, length):
+    """100 (user text, item text) of together exactly `length` tokens, [CLS] and two [SEP] included."""
+    items = maker.sentences(PAIRS, ITEM_TOKENS, seed=2)  # 8 tokens of text
+    users = maker.sentences(PAIRS, length - ITEM_TOKENS + 1, seed=3)
+    return users, items
+
+
+def our_case(world, case):
+    """Milliseconds, or what the binary says."""
+    cases, machine = world.freshet.bench(case)
+    world.note_peaks(machine)
+    if case not in cases:
+        raise RuntimeError(f"this binary's bench has no case {case}")
+    if "skipped" in cases[case]:
+        raise RuntimeError(cases[case]["skipped"])
+    return cases[case]["median"]
+
+
+def peer(world, length, precision, maker):
+    figure = Figure(f"ONNX Runtime {precision}, 100 pairs of {length} tokens", "ms", better="lower")
+    try:
+        worker = Worker("cross_peers:Cross", world.threads, model=world.model, path=onnx_models_made.paths(world, "cross")[precision])
+        world.versions.update(worker.facts)
+        users, items = pairs(maker, length)
+        figure.note = "batch {batch}".format(**worker.call("prepare", users=users, items=items, batches=[25, 100] if world.quick else [10, 25, 50, 100]))
+    except Exception as problem:
+        figure.error = f"not measured: {problem}"[:160]
+        return figure, None
+    return figure, lambda: 1e3 / worker.rate(world.seconds)
+
+
+def table(figures):
+    ours = [f for f in figures if f.name.startswith("freshet") and f.values]
+    rows = []
+    for f in figures:
+        if not f.values:
+            rows.append([f.name, f.error])
+            continue
+        ratios = [spread(o.ratio_to(f)) if f not in ours else "" for o in ours]
+        rows.append([f.name + (f" ({f.note})" if f.note else ""), format_value(f.median, "ms"), *ratios])
+    return Table("One list of 100", ["contender", "median", *[f"{o.name.split(', ')[1]} ÷ it" for o in ours]], rows)
+
+
+def run(world):
+    section = Section("Re-ranking 100 candidates", """A user who re-ranks with a cross-encoder runs user text and item text together through all layers, 100 times. ours: `freshet bench` (synthetic shop, all parts, frozen
+states cached; it checks its scores first). The HTTP case is the whole way: request, Redis, scoring, JSON. Both answer the same question, not with the same network: the
+peer's is the same encoder with a classification head. One request at a time.""")
+    maker = Maker(world.data, world.model)
+    contenders = [(Figure(text, "ms", better="lower"), lambda case=case: our_case(world, case)) for case, text in OURS.items()]
+    contenders += [peer(world, length, precision, maker) for length in (32, 128) for precision in ("f32", "int8")]
+    world.log("cross: 100 pairs")
+    figures = alternate(contenders, world.rounds, world.log)
+    section.tables.append(table(figures))
+    by = {f.name: f for f in figures if f.values}
+    for text in OURS.values():
+        for length in (32, 128):
+            it = by.get(f"ONNX Runtime int8, 100 pairs of {length} tokens")
+            if text in by and it:
+                section.claims.append((f"{text} ÷ ONNX Runtime int8 cross-encoder of {length} tokens", by[text].ratio_to(it)))
+    return section

@@ -1,0 +1,59 @@
+"""The beginning of the real log, and what our replay makes of it."""
+import json
+import lzma
+import os
+
+
+class Prefix:
+    """lines of the log as a file; its slates (dumped examples, not timed) and the folder with our initial weights."""
+
+    def __init__(self, world, lines):
+        self.world, self.path = world, f"{world.folder}/log.{lines}.csv"
+        with lzma.open(f"{world.data}/online-retail/online_retail.csv.xz", "rt", encoding="utf-8") as whole, open(self.path, "w") as out:
+            for number, line in zip(range(lines + 1), whole):
+                out.write(line)
+                if number == 1:
+                    first = line
+        self.first = f"{world.folder}/log.first.csv"
+        with open(self.path) as log, open(self.first, "w") as out:
+            out.write(log.readline() + first)
+
+    def replay(self, *arguments, path=None, settings=()):
+        """(seconds, CPU seconds)"""
+        world = self.world
+        return world.freshet.run("replay", "--quiet", "--schema", "csv", "--map", "deploy/maps/online-retail.ini", "-o", "join.max_positives=8",
+                                 *world.freshet.settings(*settings), *arguments, path or self.path)
+
+    def dump(self, name, *settings):
+        """The examples of a replay with these settings, and its report."""
+        examples, report = f"{self.world.folder}/{name}.jsonl", f"{self.world.folder}/{name}.json"
+        self.replay("--dump-examples", examples, "--report", report, settings=settings)
+        with open(report) as read:
+            return examples, json.load(read)
+
+    def initial(self):
+        """A Hugging Face folder and freshet.safetensors with the weights before the first step."""
+        world = self.world
+        state, folder = f"{world.folder}/initial.state", f"{world.folder}/initial"
+        for old in (state, folder):
+            os.system(f"rm -rf '{old}'")
+        self.replay("--no-learn", path=self.first, settings=[f"state.dir={state}"])
+        world.freshet.run("model", "export", folder, "--state", state, "-o", f"model.base={world.model}")
+        return folder
+
+
+class OurReplay:
+    """Examples a second of a replay.  Start-up (a log of one line) is left out.  learning: only what learning adds to a replay that
+    scores, counts and evaluates the same slates without it."""
+
+    def __init__(self, prefix, examples, settings=()):
+        self.prefix, self.examples, self.settings = prefix, examples, settings
+
+    def seconds(self, *arguments, path=None):
+        return self.prefix.replay(*arguments, path=path, settings=self.settings)[0]
+
+    def whole(self):
+        return self.examples / (self.seconds() - self.seconds(path=self.prefix.first))
+
+    def learning(self):
+        return self.examples / (self.seconds() - self.seconds("--no-learn"))

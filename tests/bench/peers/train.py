@@ -1,0 +1,93 @@
+"""Topic train: examples a second learnt, on the slates of the real log, two slates a step, all parts, K = 1."""
+from cross import our_case
+from log_prefix import OurReplay, Prefix
+from report import Section, Table, spread
+from rounds import Figure, alternate, format_value
+from worker import Worker
+
+UNIT = "examples/s"
+
+
+def ours(world, prefix, examples, precision):
+    """[(Figure, measure)] of one train precision: what learning adds to a replay, the whole replay, the bench's case."""
+    setting = f"kernels.train_precision={precision}"
+    refusal = world.refused(setting)
+    replay = OurReplay(prefix, examples, [setting] if not refusal else [])
+    if refusal and precision == "f32":
+        refusal = ""  # a binary from before the key
+    names = [f"freshet {precision}, learning", f"freshet {precision}, whole replay"]
+    return [(Figure(name, UNIT, error=refusal), measure) for name, measure in zip(names, (replay.learning, replay.whole))]
+
+
+def best(world, dump, exported, slates, autocast):
+    """(Figure, measure, check)"""
+    figure, check = Figure(f"PyTorch {'bf16' if autocast else 'f32'}, our model, best effort", UNIT), None
+    try:
+        worker = Worker("train_peers:Best", world.threads, model=world.model, dump=dump, exported=exported, folder=world.folder, slates=slates,
+                        autocast=autocast)
+        world.versions.update(worker.facts)
+        check = worker.call("check")
+        figure.note = worker.call("prepare", ways=["eager", "compiled, dynamic"] if world.quick else ["eager", "compiled", "compiled, dynamic"])["way"]
+    except Exception as problem:
+        figure.error = f"not measured: {problem}"[:160]
+        return figure, None, check
+    return figure, lambda: worker.rate(world.seconds), check
+
+
+def people(world, dump, slates, whole):
+    figure = Figure(f"PyTorch f32, people's code, {'whole model' if whole else 'top layer'}", UNIT)
+    try:
+        worker = Worker("train_peers:People", world.threads, model=world.model, dump=dump, slates=slates, whole=whole)
+        worker.rate(0)
+    except Exception as problem:
+        figure.error = f"not measured: {problem}"[:160]
+        return figure, None
+    return figure, lambda: worker.rate(0 if world.quick else world.seconds)
+
+
+def check_note(check):
+    if check is None:
+        return "The best-effort model could not be checked."
+    return (f"Checked before timing (f32, from the weights that `freshet model export` gives): logits of the first 5 steps differ from ours by at most {check['first']:.1g}, of "
+            f"{check['steps']} steps by {check['worst']:.1g}; progressive log-loss {check['mine']:.5f}, ours {check['ours']:.5f}.")
+
+
+def table(figures):
+    mine = [f for f in figures if f.name.startswith("freshet") and f.values]
+    rows = []
+    for f in figures:
+        if not f.values:
+            rows.append([f.name, f.error])
+        else:
+            rows.append([f.name + (f" ({f.note})" if f.note else ""), format_value(f.median, UNIT), *(spread(o.ratio_to(f)) if f not in mine else "" for o in mine)])
+    return Table("Learning", ["contender", "median", *[f"{o.name.removeprefix('freshet ')} ÷ it" for o in mine]], rows)
+
+
+def claims(figures):
+    by = {f.name: f for f in figures if f.values}
+    mine = [f for name, f in by.items() if name.startswith("freshet") and "learning" in name]
+    peers = [f for name, f in by.items() if name.startswith("PyTorch")]
+    for o in mine:
+        for p in peers:
+            yield f"train, {o.name} ÷ {p.name}", o.ratio_to(p)
+
+
+def run(world):
+    lines, slates = (3000, 100) if world.quick else (12000, 300)
+    world.log(f"train: the slates of the log's first {lines} lines")
+    prefix = Prefix(world, lines)
+    dump, report = prefix.dump("train")
+    section = Section("Learning", f"""The first {lines:,} lines of Online Retail: {report['slates']} slates, {report['examples']:,} examples, 2 slates a step. "learning" is what learning adds to our replay of exactly these
+slates (a replay minus one with `--no-learn`, which scores, counts and evaluates the same); "whole replay" has parsing, sentences, counters, frozen states, scoring and
+evaluation in it too, only its start is left out. PyTorch has no such work to do: tensors of the first {slates} slates lie ready, frozen states are cached, and one forward
+pass serves for scoring and learning. "People's code" tokenizes, pads to 128 and trains BertForSequenceClassification with AdamW, whole or from the last layer up.""")
+    f32, f32_measure, check = best(world, dump, prefix.initial(), slates, False)
+    bf16, bf16_measure, _ = best(world, dump, f"{world.folder}/initial", slates, True)
+    contenders = [*ours(world, prefix, report["examples"], "f32"), *ours(world, prefix, report["examples"], "bf16"),
+                  (Figure("freshet bench train (synthetic slates, as it says)", UNIT), lambda: our_case(world, "train")),
+                  (f32, f32_measure), (bf16, bf16_measure), people(world, dump, slates, False), people(world, dump, slates, True)]
+    figures = alternate(contenders, world.rounds, world.log)
+    section.tables.append(table(figures))
+    section.notes.append(check_note(check))
+    section.claims += claims(figures)
+    return section

@@ -1,0 +1,87 @@
+"""Topic vw: Vowpal Wabbit's linear model on the same dumped examples, beside our linear parts."""
+import importlib.metadata
+import json
+import subprocess
+import sys
+import time
+
+from log_prefix import OurReplay, Prefix
+from report import Section, Table, spread
+from rounds import Figure, alternate, format_value
+from slates import hashed, read
+
+UNIT = "examples/s"
+PARTS = "model.parts=numeric,hashed"
+LEARN = """
+import sys, time
+import vowpalwabbit
+start = time.perf_counter()
+vw = vowpalwabbit.Workspace(sys.argv[1])
+seconds = time.perf_counter() - start
+print(vw.get_sum_loss() / vw.get_weighted_examples(), seconds)
+vw.finish()
+"""
+
+
+def write_examples(slates, tokens, path):
+    """VW's text format: namespace n numeric features, h our hashed crosses (same keys, same values)."""
+    with open(path, "w") as out:
+        for slate in slates:
+            crosses = [[] for _ in slate.label]
+            for row, key, value in hashed(slate, tokens):
+                crosses[row].append(f"{'_'.join(str(x).replace(' ', '_').replace(':', '_') for x in key)}:{value:.6g}")
+            for row, label in enumerate(slate.label):
+                numbers = " ".join(f"{at}:{x:.6g}" for at, x in enumerate(slate.numeric[row]) if x != 0)
+                out.write(f"{1 if label > 0.5 else -1} |n {numbers} |h {' '.join(crosses[row])}\n")
+
+
+class Vowpal:
+    """One pass, in a process of its own; its progressive loss is the mean log-loss before each example is learnt."""
+
+    def __init__(self, path, examples):
+        self.arguments = f"-d {path} --loss_function logistic -b 22 --quiet --no_stdin"
+        self.examples, self.loss = examples, None
+
+    def rate(self):
+        done = subprocess.run([sys.executable, "-c", LEARN, self.arguments], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        self.loss, seconds = map(float, done.stdout.split())
+        return self.examples / seconds
+
+
+def tokens_of(model, sentences):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(f"{model}/tokenizer.json")
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(48)
+    return [encoding.ids for encoding in tokenizer.encode_batch(sentences)]
+
+
+def run(world):
+    lines = 20000 if world.quick else 100000
+    world.log(f"vw: the slates of the log's first {lines} lines")
+    prefix = Prefix(world, lines)
+    dump, report = prefix.dump("vw", PARTS)
+    slates, sentences = read(dump)
+    path, examples = f"{world.folder}/vw.txt", report["examples"]
+    write_examples(slates, tokens_of(world.model, sentences), path)
+    vowpal, ours = Vowpal(path, examples), OurReplay(prefix, examples, [PARTS])
+    peer = Figure("Vowpal Wabbit, reads its text file and learns", UNIT)
+    try:
+        world.versions["vowpalwabbit"] = importlib.metadata.version("vowpalwabbit")
+    except importlib.metadata.PackageNotFoundError:
+        peer.error = "not measured: vowpalwabbit could not be installed"
+    mine = [Figure("freshet numeric,hashed, whole replay", UNIT), Figure("freshet numeric,hashed, learning", UNIT)]
+    figures = alternate([(mine[0], ours.whole), (mine[1], ours.learning), (peer, vowpal.rate)], world.rounds, world.log)
+    loss = {peer.name: vowpal.loss, **{f.name: report["progressive"]["logloss"] for f in mine}}
+    rows = [[f.name, f.error] if not f.values else
+            [f.name, format_value(f.median, UNIT), f"{loss[f.name]:.4f}", spread(f.ratio_to(peer)) if f in mine and peer.values else ""] for f in figures]
+    section = Section("Linear model", f"""The first {lines:,} lines of Online Retail: {examples:,} examples. Vowpal Wabbit (`{vowpal.arguments.replace(path, 'FILE')}`, one core, one
+pass) gets the same numeric features and the same crosses as text; ours makes them from the log ("whole replay": parsing, counters, features, scoring, learning; only
+its start is left out) or, for "learning", is the difference to `--no-learn`.""")
+    section.tables.append(Table("Linear model", ["contender", "median", "progressive log-loss", "ours ÷ VW"], rows))
+    if peer.values:
+        section.claims += [(f"linear model, {f.name.removeprefix('freshet numeric,hashed, ')} ÷ Vowpal Wabbit", f.ratio_to(peer)) for f in mine if f.values]
+    return section
