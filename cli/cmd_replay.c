@@ -72,7 +72,7 @@ int cmd_replay(int argc, char **argv)
         {"report", "FILE", CMD_TEXT, &a.report, NULL, "write the figures as JSON (- for stdout)"},
         {"dump-examples", "FILE", CMD_TEXT, &a.dump, NULL, "write every scored example as a JSON line"},
         {"warmup", "N|Nd", CMD_TEXT, &a.warmup, NULL, "leave the first N slates or days out of the figures (not out of learning)"},
-        {"no-learn", NULL, CMD_FLAG, &a.no_learn, NULL, "score with the weights as they are"},
+        {"no-learn", NULL, CMD_FLAG, &a.no_learn, NULL, "score with the weights as they are; while nothing was ever learnt, all but the model runs"},
         {"flush", NULL, CMD_FLAG, &a.flush, NULL, "at the end, settle slates and orders that are still open"},
         {"publish-every", "N", CMD_COUNT, &a.publish_every, NULL, "a version every N steps"},
         {"speed", "X", CMD_TEXT, &a.speed, NULL, "event time over wall time: 1x is real time"},

@@ -11,10 +11,11 @@
 /* What a behaviour tells about its item; the rest of its fields are its own (quantity, country, ...). */
 static bool behaviour_tells(const struct describe *d, const struct event_attr *a)
 {
-    static const char *const told[] = {"title", "category", "brand", "tags", "description", "currency"};
-    if (str_is(a->name, "price")) return a->kind == EVENT_ATTR_NUMBER && a->number > 0;
+    static const struct str told[] = {{"title", 5}, {"category", 8},     {"brand", 5},
+                                      {"tags", 4},  {"description", 11}, {"currency", 8}};
+    if (str_eq(a->name, STR("price"))) return a->kind == EVENT_ATTR_NUMBER && a->number > 0;
     for (size_t i = 0; i < sizeof told / sizeof *told; i++)
-        if (str_is(a->name, told[i])) return true;
+        if (str_eq(a->name, told[i])) return true;
     return describe_uses(d, a->name);
 }
 
@@ -58,6 +59,13 @@ static struct str plain_text(const struct event_attr *a, char number[DESCRIBE_NU
     return (struct str){number, describe_number(number, a->number)};
 }
 
+/* The number that is kept, found without writing it out: a kept number's text follows from it. */
+static bool same_number(const struct record_attr *kept, const struct event_attr *a)
+{
+    return a->kind == EVENT_ATTR_NUMBER && memcmp(&kept->number, &a->number, sizeof a->number) == 0 &&
+           isfinite(a->number) && kept->text.n > 0 && kept->text.p[0] != 't' && kept->text.p[0] != 'f';
+}
+
 static struct record_attr *find_or_append(struct record_attr **list, uint32_t *n, struct str name)
 {
     for (uint32_t i = 0; i < *n; i++)
@@ -79,13 +87,14 @@ enum status catalogue_set_attr(struct record_attr **list, uint32_t *n, const str
     char number[DESCRIBE_NUMBER_MAX];
     const bool is_list = attr->kind == EVENT_ATTR_LIST;
     const bool counts = attr->kind == EVENT_ATTR_NUMBER || attr->kind == EVENT_ATTR_BOOL;
-    const struct str text = is_list ? (struct str){0} : plain_text(attr, number);
     *changed = false;
     if (!str_has(attr->name)) return STATUS_OK;
     const struct record_attr *old = NULL;
     for (uint32_t i = 0; i < *n && old == NULL; i++)
         if (str_eq((*list)[i].name, attr->name)) old = &(*list)[i];
     if (old == NULL && *n >= EVENT_ATTRS_MAX) return STATUS_OK; /* the bound; what is known stays */
+    if (old != NULL && same_number(old, attr)) return STATUS_OK;
+    const struct str text = is_list ? (struct str){0} : plain_text(attr, number);
     const double value = counts && isfinite(attr->number) ? attr->number : NAN;
     if (old != NULL && isnan(old->number) == isnan(value) &&
         (is_list ? same_list(old->text, attr) : str_eq(old->text, text)))

@@ -212,12 +212,11 @@ static double times_taken(const struct feat_view *v, bool *any)
 {
     double n = 0;
     *any = false;
-    if (v->user == NULL) return 0;
-    for (uint32_t t = 0; t < v->f->n_types; t++) {
-        if (!v->f->positive[t]) continue;
-        const struct record_pair *p = history_pair(v->user, v->item_hash, (uint8_t)t);
-        if (p != NULL) n += p->count;
-        *any = *any || p != NULL;
+    for (uint32_t i = 0; i < v->n_pairs; i++) {
+        const struct record_pair *p = &v->pairs[i];
+        if (p->type >= v->f->n_types || !v->f->positive[p->type]) continue;
+        n += p->count;
+        *any = true;
     }
     return n;
 }
@@ -244,7 +243,8 @@ static enum status fill_candidate(struct feat_view *v, struct slate *s, const st
     struct slate_item *out = &s->items[k];
     v->item = c->item;
     v->known = c->item != NULL && c->item->row != FEAT_ROW_NONE;
-    v->item_hash = hash_str(c->id);
+    v->item_hash = c->item != NULL ? c->item->hash : hash_str(c->id);
+    if (v->user != NULL) v->pairs = history_pairs(v->user, v->item_hash, &v->n_pairs);
     if (c->item != NULL && c->item->n_ids > 0) {
         v->ids = c->item->ids;
         v->n_ids = c->item->n_ids;
@@ -295,6 +295,7 @@ enum status feat_fill(struct feat *f, struct slate *s, const struct record_user 
     f->n_hashed = 0;
     TRY(fill_events(f, s, user, e));
     TRY(make_arrays(s, e));
+    feat_numeric_user(&v);
     for (uint32_t k = 0; k < n; k++) TRY(fill_candidate(&v, s, &items[k], k, e));
     return keep_hashed(f, s, e);
 }

@@ -233,6 +233,12 @@ void feat_document(struct buf *b)
 
 /* ---- values ---- */
 
+/* Most counts are 0. */
+static double log_count(double n)
+{
+    return n == 0 ? 0 : log1p(n);
+}
+
 static double log_days(int64_t from_ms, int64_t to_ms)
 {
     return log1p(feat_days(from_ms, to_ms));
@@ -256,8 +262,9 @@ static double rate(const struct feat *f, const struct record_tally *tallies, uin
 
 static double pair_value(const struct feat_view *v, const struct feat_numeric *n)
 {
-    const struct record_pair *p = v->user ? history_pair(v->user, v->item_hash, n->type) : NULL;
-    if (p == NULL) return 0;
+    const struct record_pair *p = v->pairs, *end = p + v->n_pairs;
+    while (p < end && p->type != n->type) p++;
+    if (p == end) return 0;
     if (n->kind == PAIR_COUNT) return log1p((double)p->count);
     return n->kind == PAIR_HAD ? 1 : log_days(p->last_ms, v->s->time_ms);
 }
@@ -268,7 +275,7 @@ static double user_value(const struct feat_view *v, const struct feat_numeric *n
     if (u == NULL) return 0;
     switch (n->kind) {
     case USER_COUNT:
-        return log1p(
+        return log_count(
             counter_at(counter_find(u->tallies, u->n_tallies, n->type), &v->f->decay, n->window, v->s->time_ms));
     case USER_KNOWN: return 1;
     case USER_SLATES: return log1p(u->n_slates);
@@ -318,7 +325,7 @@ static double item_value(const struct feat_view *v, const struct feat_numeric *n
     if (i == NULL) return 0;
     const struct record_tally *t = counter_find(i->tallies, i->n_tallies, n->type);
     switch (n->kind) {
-    case ITEM_COUNT: return log1p(counter_at(t, &v->f->decay, n->window, now));
+    case ITEM_COUNT: return log_count(counter_at(t, &v->f->decay, n->window, now));
     case ITEM_RECENCY: return t ? log_days(t->time_ms, now) : 0;
     case ITEM_KNOWN: return v->known;
     case ITEM_AGE: return v->known ? log_days(i->first_ms, now) : 0;
@@ -333,17 +340,34 @@ static double item_value(const struct feat_view *v, const struct feat_numeric *n
     }
 }
 
+static bool is_pair(uint8_t kind)
+{
+    return kind == PAIR_COUNT || kind == PAIR_HAD || kind == PAIR_RECENCY;
+}
+
+static bool is_user(uint8_t kind)
+{
+    return kind >= USER_COUNT && kind <= USER_RATE;
+}
+
+static float as_feature(double x)
+{
+    return isfinite(x) ? (float)x : 0;
+}
+
+void feat_numeric_user(const struct feat_view *v)
+{
+    for (uint32_t i = 0; i < v->f->n_numeric; i++)
+        if (is_user(v->f->numeric[i].kind)) v->f->user_values[i] = as_feature(user_value(v, &v->f->numeric[i]));
+}
+
 void feat_numeric_fill(const struct feat_view *v, float *out)
 {
     for (uint32_t i = 0; i < v->f->n_numeric; i++) {
         const struct feat_numeric *n = &v->f->numeric[i];
-        double x;
-        if (n->kind == PAIR_COUNT || n->kind == PAIR_HAD || n->kind == PAIR_RECENCY)
-            x = pair_value(v, n);
-        else if (n->kind >= USER_COUNT && n->kind <= USER_RATE)
-            x = user_value(v, n);
+        if (is_user(n->kind))
+            out[i] = v->f->user_values[i];
         else
-            x = item_value(v, n);
-        out[i] = isfinite(x) ? (float)x : 0;
+            out[i] = as_feature(is_pair(n->kind) ? pair_value(v, n) : item_value(v, n));
     }
 }

@@ -30,7 +30,8 @@ struct feat {
     struct feat_numeric numeric[FEAT_NUMERIC_MAX];
     uint32_t n_numeric;
     /* scratch */
-    int32_t *ids; /* (max_tokens) */
+    float user_values[FEAT_NUMERIC_MAX]; /* of the slate under way; where the feature is the user's */
+    int32_t *ids;                        /* (max_tokens) */
     char text[DESCRIBE_BYTES_MAX];
     uint32_t *hashed_idx; /* (n_hashed, cap_hashed) of the slate under way */
     float *hashed_val;
@@ -45,6 +46,8 @@ struct feat_view {
     const struct record_user *user; /* NULL: nobody known */
     const struct record_item *item; /* NULL: nothing known */
     uint64_t item_hash, user_hash;
+    const struct record_pair *pairs; /* the user's with the item */
+    uint32_t n_pairs;
     const int32_t *ids; /* of the item's sentence, [CLS] and [SEP] included */
     uint32_t n_ids;
     const struct event_attr *context;
@@ -53,7 +56,9 @@ struct feat_view {
 };
 /* Compiles model.features.  INVALID names the unknown one and shows the families. */
 enum status feat_numeric_init(struct feat *f, const struct conf *c, struct err *e) MUST_CHECK;
-void feat_numeric_fill(const struct feat_view *v, float *out); /* (n_numeric), all finite */
+/* The user's features, once a slate; then each candidate's row: (n_numeric), all finite. */
+void feat_numeric_user(const struct feat_view *v);
+void feat_numeric_fill(const struct feat_view *v, float *out);
 /* Appends a candidate's hashed features to f's scratch. OOM. */
 enum status feat_hashed_add(const struct feat_view *v, struct err *e) MUST_CHECK;
 double feat_days(int64_t from_ms, int64_t to_ms); /* at least 0 */

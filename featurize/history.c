@@ -31,6 +31,13 @@ const struct record_pair *history_pair(const struct record_user *u, uint64_t ite
     return &u->pairs[at];
 }
 
+const struct record_pair *history_pairs(const struct record_user *u, uint64_t item, uint32_t *n)
+{
+    const size_t at = find_pair(u, item, 0);
+    for (*n = 0; at + *n < u->n_pairs && u->pairs[at + *n].item == item;) ++*n;
+    return u->pairs + at;
+}
+
 uint32_t history_tags(const struct record_event *ev, uint32_t out[HISTORY_TAGS_MAX])
 {
     const size_t n = ev->words.n / sizeof *out;

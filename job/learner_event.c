@@ -22,9 +22,17 @@ static enum status room_for(struct learner *l, size_t k, struct err *e)
     return STATUS_OK;
 }
 
+/* A replay with --no-learn over a state that has learnt nothing: a fresh model's logits are 0 whatever it is shown, so it is
+ * not asked (nor the frozen encoder for its baseline), unless somebody looks at what each part says. */
+static bool knows_nothing(const struct learner *l)
+{
+    return !l->options.learn && l->counts.learnt_examples == 0 && l->seen == NULL;
+}
+
 static enum status score_slate(struct learner *l, struct err *e)
 {
     TRY(room_for(l, l->slate->n_items, e));
+    if (knows_nothing(l)) return STATUS_OK; /* room_for's zeroes */
     TRY(model_bind(l->run, l->params, e));
     TRY(model_score(l->run, l->slate, 0, l->predictions.logits, l->predictions.part_logits, e));
     return model_frozen_cosine(l->run, l->slate, l->predictions.frozen, e);

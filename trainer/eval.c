@@ -74,20 +74,26 @@ static void eval_baseline_add(struct eval *ev, enum eval_baseline which, const s
 static void eval_constant_add(struct eval *ev, const float *y, float *z, size_t n, bool counted)
 {
     const double p = ((double)ev->base_positives + 0.5) / ((double)ev->base_examples + 1.0);
-    for (size_t i = 0; i < n; i++) z[i] = (float)log(p / (1.0 - p));
+    const float logit = (float)log(p / (1.0 - p));
+    for (size_t i = 0; i < n; i++) z[i] = logit;
     if (counted) eval_meter_add(&ev->baselines[EVAL_CONSTANT], z, NULL, y, NULL, n);
     for (size_t i = 0; i < n; i++) ev->base_positives += y[i] > 0.5f;
     ev->base_examples += n;
 }
 
-static void eval_slices_add(struct eval *ev, const struct slate *s, const float *logits, const float *y)
+/* The model's own figures: recent ones always; all and the slices where the slate counts. */
+static void eval_model_add(struct eval *ev, const struct slate *s, const float *logits, const float *y, bool counted)
 {
     static const uint32_t flag_of[EVAL_SLICES] = {0, SLATE_ITEM_COLD, SLATE_ITEM_FIRST_TIME};
-    for (int k = 0; k < EVAL_SLICES; k++) {
-        for (uint32_t i = 0; i < s->n_items; i++)
-            ev->mask[i] = k == EVAL_COLD_USER ? s->cold_user : (s->items[i].flags & flag_of[k]) != 0;
-        eval_meter_add(&ev->slices[k], logits, NULL, y, ev->mask, s->n_items);
+    const uint32_t n = s->n_items;
+    struct eval_meter_mask to[2 + EVAL_SLICES] = {{&ev->recent, NULL}, {&ev->model, NULL}};
+    for (uint32_t k = 0; k < EVAL_SLICES && counted; k++) {
+        uint8_t *mask = ev->mask + (size_t)k * n;
+        for (uint32_t i = 0; i < n; i++)
+            mask[i] = k == EVAL_COLD_USER ? s->cold_user : (s->items[i].flags & flag_of[k]) != 0;
+        to[2 + k] = (struct eval_meter_mask){&ev->slices[k], mask};
     }
+    eval_meters_add(to, counted ? 2 + EVAL_SLICES : 1, logits, NULL, y, n);
 }
 
 static void bucket_add(struct report_bucket *b, const double *below, size_t n, double x, bool positive)
@@ -132,10 +138,8 @@ enum status eval_slate(struct eval *ev, const struct slate *s, const float *logi
     for (int k = 0; k < EVAL_CONSTANT; k++)
         eval_baseline_add(ev, (enum eval_baseline)k, s, y, frozen, score, z, counted);
     eval_constant_add(ev, y, z, n, counted);
-    eval_meter_add(&ev->recent, logits, NULL, y, NULL, n);
+    eval_model_add(ev, s, logits, y, counted);
     if (!counted) return STATUS_OK;
-    eval_meter_add(&ev->model, logits, NULL, y, NULL, n);
-    eval_slices_add(ev, s, logits, y);
     eval_buckets_add(ev, s);
     for (size_t p = 0; p < ev->n_parts; p++) {
         without_part(ev, p, n, logits, part_logits, z);

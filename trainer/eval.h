@@ -26,6 +26,13 @@ void eval_meter_clear(struct eval_meter *m);
  * rank, when not NULL, orders the slate's items for GAUC instead of z. */
 void eval_meter_add(struct eval_meter *m, const float *z, const float *rank, const float *y, const uint8_t *mask,
                     size_t n);
+/* The same slate into several meters at once, each with its own mask: what a logit costs is paid once. */
+struct eval_meter_mask {
+    struct eval_meter *meter;
+    const uint8_t *mask; /* NULL: all */
+};
+void eval_meters_add(const struct eval_meter_mask *meters, size_t n_meters, const float *z, const float *rank,
+                     const float *y, size_t n);
 void eval_meter_figures(const struct eval_meter *m, struct report_figures *out); /* NaN where undefined */
 /* AUC of one list, ties half; NaN without both labels. */
 double eval_auc(const float *z, const float *y, const uint8_t *mask, size_t n);

@@ -124,6 +124,11 @@ static void test_the_last_word_counts_and_says_what_it_changed(void **state)
     assert_true(i->category == hash_str(STR("wool")));
     (void)set(i, false, text_attr("category", ""));
     assert_true(i->category == 0);
+    (void)set(i, false, (struct event_attr){.name = STR("warm"), .kind = EVENT_ATTR_BOOL, .number = 1});
+    assert_string_equal(text_of(i, "warm"), "true");
+    assert_int_equal(set(i, false, number_attr("warm", 1)), CATALOGUE_ATTRS);
+    assert_string_equal(text_of(i, "warm"), "1");
+    assert_int_equal(set(i, false, number_attr("warm", 1)), 0);
 }
 
 static void test_behaviours_tell_only_what_is_the_items(void **state)

@@ -19,6 +19,51 @@ static void test_auc_counts_ties_half(void **state)
     assert_true(isnan(eval_auc(z, one, NULL, 4)));
 }
 
+static void test_auc_of_long_lists_agrees_with_all_pairs(void **state)
+{
+    (void)state;
+    enum { N = 1500 };
+    static float z[N], y[N];
+    static uint8_t mask[N];
+    struct rand r;
+    double wins = 0.0, pairs = 0.0;
+    rand_init(&r, (struct rand_key){.seed = 8, .purpose = RAND_TEST});
+    for (int i = 0; i < N; i++) {
+        y[i] = rand_unit(&r) < 0.2 ? 1.0f : 0.0f;
+        z[i] = (float)rand_below(&r, 40); /* with ties */
+        mask[i] = rand_unit(&r) < 0.7;
+    }
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < N; k++)
+            if (mask[i] && mask[k] && y[i] > y[k]) {
+                pairs += 1.0;
+                wins += z[i] > z[k] ? 1.0 : z[i] == z[k] ? 0.5 : 0.0;
+            }
+    assert_true(eval_auc(z, y, mask, N) == wins / pairs);
+}
+
+/* Several at once hold what each would have had alone, equal and unequal logits in a row alike. */
+static void test_meters_at_once_are_the_meters_one_by_one(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    static struct eval_meter at_once[3], alone[3];
+    float z[N], y[N];
+    uint8_t masks[2][N];
+    struct rand r;
+    rand_init(&r, (struct rand_key){.seed = 9, .purpose = RAND_TEST});
+    for (int i = 0; i < N; i++) {
+        z[i] = i > 0 && i % 3 == 0 ? z[i - 1] : (float)rand_normal(&r);
+        y[i] = rand_unit(&r) < 0.3 ? 1.0f : 0.0f;
+        for (int k = 0; k < 2; k++) masks[k][i] = rand_unit(&r) < 0.5;
+    }
+    const struct eval_meter_mask to[] = {{&at_once[0], NULL}, {&at_once[1], masks[0]}, {&at_once[2], masks[1]}};
+    eval_meters_add(to, 3, z, NULL, y, N);
+    for (int k = 0; k < 3; k++) eval_meter_add(&alone[k], z, NULL, y, k > 0 ? masks[k - 1] : NULL, N);
+    assert_memory_equal(at_once, alone, sizeof alone);
+    assert_true(alone[0].examples == N && alone[1].examples < N && alone[0].gauc_slates == 1);
+}
+
 static void test_meter_gives_figures_worked_out_by_hand(void **state)
 {
     (void)state;
@@ -238,6 +283,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_auc_counts_ties_half),
+        cmocka_unit_test(test_auc_of_long_lists_agrees_with_all_pairs),
+        cmocka_unit_test(test_meters_at_once_are_the_meters_one_by_one),
         cmocka_unit_test(test_meter_gives_figures_worked_out_by_hand),
         cmocka_unit_test(test_pooled_auc_agrees_with_brute_force),
         cmocka_unit_test(test_extreme_logits_stay_finite),

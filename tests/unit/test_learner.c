@@ -87,6 +87,38 @@ static void test_each_settled_slate_is_seen_once(void **state)
     learner_free(l);
 }
 
+/* Nothing learnt and nothing to be learnt: the model is not asked, and the figures are those of its zeroes; only the frozen
+ * encoder's baseline, which is not asked either, is left out. */
+static void test_a_model_that_knows_nothing_is_not_asked(void **state)
+{
+    (void)state;
+    uint64_t n = 0;
+    struct err e;
+    static struct report asked, not_asked, learnt;
+    struct learner *l = begin(false);
+    learner_on_seen(l, seen_slate, &n);
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    learner_report(l, &asked);
+    learner_free(l);
+    l = begin(false);
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    learner_report(l, &not_asked);
+    learner_free(l);
+    l = begin(false);
+    assert_ok(learner_begin_at(l, NULL, 0, 0, 5, &e), &e); /* its weights come from somewhere */
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    learner_report(l, &learnt);
+    learner_free(l);
+    assert_true(fabs(learnt.frozen.gauc - 0.5) > 1e-6);
+    assert_true(n > 100 && asked.slates == n && not_asked.slates == n);
+    assert_true(fabs(asked.frozen.gauc - 0.5) > 1e-6 && fabs(not_asked.frozen.gauc - 0.5) < 1e-12);
+    assert_int_equal(asked.tokens, not_asked.tokens);
+    assert_float_equal(asked.progressive.logloss, not_asked.progressive.logloss, 1e-6);
+    assert_float_equal(asked.progressive.gauc, not_asked.progressive.gauc, 1e-9);
+    assert_true(asked.popularity.gauc == not_asked.popularity.gauc && asked.popularity.gauc > 0.5);
+    assert_true(asked.repeat.logloss == not_asked.repeat.logloss);
+}
+
 /* Once warm, blocks come and go with open slates and records, but none stays: over 1,000 records that bring no new user
  * or item the live count follows the open slates. */
 static void test_live_blocks_stay_flat_in_the_steady_state(void **state)
@@ -134,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_every_event_is_counted_and_labels_settle),
         cmocka_unit_test(test_without_learning_weights_stay),
         cmocka_unit_test(test_each_settled_slate_is_seen_once),
+        cmocka_unit_test(test_a_model_that_knows_nothing_is_not_asked),
         cmocka_unit_test(test_live_blocks_stay_flat_in_the_steady_state),
         cmocka_unit_test(test_new_survives_each_failed_allocation),
     };
