@@ -13,9 +13,10 @@ static const struct sub {
     {"export", "the learnt model as a Hugging Face folder", cmd_model_export},
     {"versions", "versions in a state folder and in Redis, and which is in force", cmd_model_versions},
     {"diff", "which tensors differ between two versions, and by how much", cmd_model_diff},
+    {"warm", "the frozen states of a catalogue, computed beforehand", cmd_model_warm},
 };
 #define N_SUBS (sizeof subs / sizeof *subs)
-static const char *const later[] = {"rollback", "promote", "pin", "warm"};
+static const char *const later[] = {"rollback", "promote", "pin"};
 
 static int print_help(FILE *to)
 {

@@ -34,25 +34,6 @@ struct export
     size_t n_layers;
 };
 
-/* key=value lines of the state into the configuration; empty values are defaults. */
-static enum status take_meaning(struct export *x, struct err *e)
-{
-    char line[CONF_TEXT + 200];
-    const char *p = (const char *)x->meta.meaning.p, *const end = p + x->meta.meaning.n;
-    while (p < end) {
-        const char *newline = memchr(p, '\n', (size_t)(end - p));
-        const size_t n = (size_t)((newline != NULL ? newline : end) - p);
-        const char *eq = memchr(p, '=', n);
-        if (eq != NULL && n < sizeof line && (size_t)(eq - p) + 1 < n && strncmp(p, "base+parts=", 11) != 0) {
-            memcpy(line, p, n);
-            line[n] = 0;
-            TRY(conf_set_option(x->conf, line, e));
-        }
-        p += n + 1;
-    }
-    return STATUS_OK;
-}
-
 static enum status build_model(struct export *x, struct err *e)
 {
     const struct conf *c = x->conf;
@@ -109,7 +90,7 @@ static enum status export(struct export *x, struct err *e) {
     if (x->meta.version == 0) return ERR_SET(e, STATUS_NOT_FOUND, "%s has no version yet: nothing was learnt into it",
                                              x->conf->state_dir);
     if (x->version == 0) x->version = x->meta.version;
-    TRY(take_meaning(x, e));
+    TRY(cmd_model_take_meaning(x->conf, &x->meta, e));
     TRY(build_model(x, e));
     TRY(load_weights(x, e));
     TRY(model_export_folder(x->model, x->enc, x->params, x->dir, &x->n_layers, e));

@@ -144,8 +144,8 @@ static void write_figures(struct top *t)
     span(p99, metric(t, "freshness_p99_ms"));
     buf_printf(b, "  events    %14.0f   %10.1f /s    lag %.0f events, %s\n", metric(t, "events_total"),
                metric(t, "events_per_s"), metric(t, "lag_events"), lag);
-    buf_printf(b, "  examples  %14.0f   %10.1f /s    open slates %.0f\n", metric(t, "examples_total"),
-               metric(t, "examples_per_s"), metric(t, "open_slates"));
+    buf_printf(b, "  examples  %14.0f   %10.1f /s    open slates %.0f   cache %.1f %%\n", metric(t, "examples_total"),
+               metric(t, "examples_per_s"), metric(t, "open_slates"), 100 * metric(t, "state_hit_frac"));
     buf_printf(b, "  rejected  %14.0f   duplicates %.0f   skipped %.0f   late %.0f   unmatched %.0f\n\n",
                metric(t, "rejected_total"), metric(t, "duplicates_total"), metric(t, "skipped_total"),
                metric(t, "late_total"), metric(t, "unmatched_total"));

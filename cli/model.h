@@ -50,6 +50,11 @@ enum status cmd_model_kind_of(enum cmd_model_kind *out, const char *path, struct
 enum status cmd_model_weights_path(char out[CMD_MODEL_PATH], const char *state_dir, uint64_t version,
                                    struct err *e) MUST_CHECK;
 
+/* The keys that a state folder follows from (parts, layers, views, features), as they are there, into c.  INVALID, OOM. */
+struct conf;
+struct checkpoint_meta;
+enum status cmd_model_take_meaning(struct conf *c, const struct checkpoint_meta *m, struct err *e) MUST_CHECK;
+
 void cmd_model_shape(char out[96], const struct cmd_model_tensor *t); /* "1152x384" */
 double cmd_model_norm(const float *x, size_t n);
 /* A number, or null when it is not finite. */
@@ -63,4 +68,5 @@ int cmd_model_inspect(int argc, char **argv);
 int cmd_model_export(int argc, char **argv);
 int cmd_model_versions(int argc, char **argv);
 int cmd_model_diff(int argc, char **argv);
+int cmd_model_warm(int argc, char **argv);
 #endif

@@ -181,3 +181,22 @@ const struct cmd_model_tensor *cmd_model_find(const struct cmd_model *m, const c
         if (strcmp(m->tensors[i].name, name) == 0) return &m->tensors[i];
     return NULL;
 }
+
+/* Its key=value lines; empty values are defaults. */
+enum status cmd_model_take_meaning(struct conf *c, const struct checkpoint_meta *m, struct err *e)
+{
+    char line[CONF_TEXT + 200];
+    const char *p = (const char *)m->meaning.p, *const end = p + m->meaning.n;
+    while (p < end) {
+        const char *newline = memchr(p, '\n', (size_t)(end - p));
+        const size_t n = (size_t)((newline != NULL ? newline : end) - p);
+        const char *eq = memchr(p, '=', n);
+        if (eq != NULL && n < sizeof line && (size_t)(eq - p) + 1 < n && strncmp(p, "base+parts=", 11) != 0) {
+            memcpy(line, p, n);
+            line[n] = 0;
+            TRY(conf_set_option(c, line, e));
+        }
+        p += n + 1;
+    }
+    return STATUS_OK;
+}

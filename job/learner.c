@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "job/learner_private.h"
+#include "model/state_file.h"
 #include <string.h>
 
 static enum status open_model(struct learner *l, const struct learner_parts_in *in, struct err *e)
@@ -11,6 +12,7 @@ static enum status open_model(struct learner *l, const struct learner_parts_in *
     if (model_wants_states(l->model))
         TRY(state_cache_open(&l->states, in->encoder, model_frozen_layers(l->model), model_wants_tokens(l->model), c,
                              e));
+    if (l->states != NULL) TRY(state_file_attach(l->states, c->kernels_states_dir, true, e));
     TRY(param_set_new(&l->params, model_table(l->model), e));
     TRY(model_init_params(l->model, (uint64_t)c->train_seed, l->params, e));
     TRY(optim_new(&l->optim, model_table(l->model), c, e));

@@ -1,8 +1,10 @@
 /* state.c - the cache itself: table, pins, order of use, and the queue between callers and workers. */
 #include "model/state.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "model/state_cache.h"
+#include "model/state_file.h"
 #include <math.h>
 #include <string.h>
 
@@ -127,9 +129,7 @@ static void finish(struct state_cache *c, struct state_slot *s, enum status st, 
     s->job = NULL;
     s->ids = NULL;
     s->phase = st == STATUS_OK ? STATE_READY : STATE_FAILED;
-    if (st == STATUS_OK) {
-        c->stats.encoded++;
-    } else {
+    if (st != STATUS_OK) {
         take_out(c, s);
         if (job->status == STATUS_OK) job->status = st, job->why = *why;
     }
@@ -146,11 +146,42 @@ static void encode(struct state_worker *w, struct state_slot *const *slots, size
     const enum status st = state_worker_encode(w, slots, n, &why);
     (void)pthread_mutex_lock(&c->lock);
     for (size_t i = 0; i < n; i++) {
+        c->stats.encoded += st == STATUS_OK;
         if (st == STATUS_OK || n == 1)
             finish(c, slots[i], st, &why);
         else
             encode(w, &slots[i], 1);
     }
+}
+
+/* One slot's numbers from the file; false: they are to be computed. */
+static bool read_known(const struct state_cache *c, struct state_slot *s, bool *damaged)
+{
+    struct err why;
+    const enum status st = state_file_read(c->file, s->entry.hash, s->entry.n_tokens, s->numbers, &why);
+    *damaged = st != STATUS_OK && st != STATUS_NOT_FOUND;
+    if (*damaged) log_limited(LOG_WARN, "states", "%s", why.text);
+    return st == STATUS_OK;
+}
+
+/* Finishes the slots that the file knows; how many are left at the front of the list. */
+static size_t take_known(struct state_cache *c, struct state_slot **slots, size_t n)
+{
+    bool known[STATE_TOGETHER], damaged[STATE_TOGETHER];
+    size_t left = 0;
+    if (c->file == NULL) return n;
+    (void)pthread_mutex_unlock(&c->lock);
+    for (size_t i = 0; i < n; i++) known[i] = read_known(c, slots[i], &damaged[i]);
+    (void)pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < n; i++) {
+        c->stats.file_hits += known[i];
+        c->stats.file_damaged += damaged[i];
+        if (known[i])
+            finish(c, slots[i], STATUS_OK, NULL);
+        else
+            slots[left++] = slots[i];
+    }
+    return left;
 }
 
 static void *worker_main(void *arg)
@@ -159,7 +190,8 @@ static void *worker_main(void *arg)
     struct state_slot *slots[STATE_TOGETHER];
     size_t n;
     (void)pthread_mutex_lock(&w->cache->lock);
-    while ((n = queue_take(w->cache, slots)) > 0) encode(w, slots, n);
+    while ((n = queue_take(w->cache, slots)) > 0)
+        if ((n = take_known(w->cache, slots, n)) > 0) encode(w, slots, n);
     (void)pthread_mutex_unlock(&w->cache->lock);
     return NULL;
 }
@@ -260,6 +292,7 @@ void state_cache_free(struct state_cache *c)
         state_worker_fini(&c->workers[i]);
     }
     free_slots(c);
+    state_file_close(c->file);
     (void)pthread_cond_destroy(&c->done);
     (void)pthread_cond_destroy(&c->work);
     (void)pthread_mutex_destroy(&c->lock);
@@ -384,7 +417,14 @@ bool state_has(struct state_cache *c, uint64_t hash)
     (void)pthread_mutex_lock(&c->lock);
     const bool there = *place(c, hash) != NULL;
     (void)pthread_mutex_unlock(&c->lock);
-    return there;
+    return there || (c->file != NULL && state_file_has(c->file, hash));
+}
+
+void state_cache_attach(struct state_cache *c, struct state_file *take_file)
+{
+    (void)pthread_mutex_lock(&c->lock); /* the workers are there already */
+    c->file = take_file;
+    (void)pthread_mutex_unlock(&c->lock);
 }
 
 struct record_state state_record(const struct state_entry *entry)
@@ -411,4 +451,10 @@ void state_stats(struct state_cache *c, struct state_stats *out)
     (void)pthread_mutex_lock(&c->lock);
     *out = c->stats;
     (void)pthread_mutex_unlock(&c->lock);
+}
+
+double state_hit_rate(const struct state_stats *s)
+{
+    const uint64_t all = s->hits + s->misses;
+    return all == 0 || s->put >= s->hits ? 0.0 : (double)(s->hits - s->put) / (double)all;
 }

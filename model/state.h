@@ -32,6 +32,8 @@ struct state_entry {
 struct state_stats {
     uint64_t hits, misses; /* requests */
     uint64_t encoded, put; /* sentences computed here; inserted by state_put */
+    uint64_t file_hits;    /* read from the file of states */
+    uint64_t file_damaged; /* in the file, but its record failed its check or could not be read: computed */
     uint64_t evicted;
     size_t entries, bytes, max_bytes;
 };
@@ -58,7 +60,10 @@ void state_release(struct state_cache *c, const struct state_entry *const *entri
 /* For what a scorer fetched from Redis.  An entry that is there already stays.  INVALID: another width than C, token
  * states where the cache wants them and there are none, a number that is not finite.  FULL, OOM. */
 enum status state_put(struct state_cache *c, uint64_t hash, const struct record_state *s, struct err *e) MUST_CHECK;
-bool state_has(struct state_cache *c, uint64_t hash);
+bool state_has(struct state_cache *c, uint64_t hash); /* in memory, or in the file that is attached */
+/* What is missed is from now on read from this file before it is computed.  Taken over.  Before c is used; once. */
+struct state_file;
+void state_cache_attach(struct state_cache *c, struct state_file *take_file);
 struct record_state state_record(const struct state_entry *entry); /* points into the (pinned) entry */
 
 /* The name of a sentence's states outside this process: the sentence's hash mixed with frozen weights, mid,
@@ -66,4 +71,6 @@ struct record_state state_record(const struct state_entry *entry); /* points int
 uint64_t state_key(const struct state_cache *c, uint64_t hash);
 float state_scale(const struct state_cache *c); /* mean token norm after layer mid: the length of every pooled state */
 void state_stats(struct state_cache *c, struct state_stats *out);
+/* Share of the requests whose states were in memory before they were asked for (what state_put brought is not); 0: none yet. */
+double state_hit_rate(const struct state_stats *s);
 #endif

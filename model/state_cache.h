@@ -59,6 +59,7 @@ struct state_cache {
     size_t queue_length;
     struct state_worker *workers;
     unsigned n_workers;
+    struct state_file *file; /* NULL: none; fixed before the cache is used */
     struct state_stats stats;
 };
 

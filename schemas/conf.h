@@ -106,7 +106,9 @@
     X(kernels_threads,        "kernels.threads",            INT,  2,              1,    256,       "threads", "", "workers that compute frozen states, and threads of the learner's products") \
     X(kernels_pin,            "kernels.pin",                BOOL, true,           0,    1,         "", "", "workers keep to one processor each") \
     X(kernels_cache_bytes,    "kernels.cache_bytes",        INT,  268435456,      1048576, 1e12,   "bytes", "", \
-      "frozen states kept in memory")
+      "frozen states kept in memory") \
+    X(kernels_states_dir,     "kernels.states_dir",         TEXT, "",             0,    500,       "", "", \
+      "folder of states made beforehand by `freshet model warm`: read where memory has none; empty: none")
 /* clang-format on */
 
 #define CONF_C_INT int64_t

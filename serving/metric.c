@@ -72,6 +72,11 @@ void metric_add(struct metric *m, enum metric_id id, uint64_t n)
     atomic_fetch_add_explicit(&m->values[id], n, memory_order_relaxed);
 }
 
+void metric_total(struct metric *m, enum metric_id id, uint64_t n)
+{
+    atomic_store_explicit(&m->values[id], n, memory_order_relaxed);
+}
+
 void metric_set(struct metric *m, enum metric_id id, double value)
 {
     uint64_t bits;

@@ -44,8 +44,14 @@
     X("users", GAUGE, "users", "users known")                                                                          \
     X("items", GAUGE, "items", "items known")                                                                          \
     X("state_hits_total", COUNTER, "sentences", "frozen states found in memory")                                       \
-    X("state_misses_total", COUNTER, "sentences", "frozen states computed")                                            \
-    X("state_bytes", GAUGE, "bytes", "frozen states in memory")                                                        \
+    X("state_misses_total", COUNTER, "sentences", "frozen states not found there: read from the file of states or computed") \
+    X("state_hit_frac", GAUGE, "1", "share of the sentences asked for whose states were in memory already")            \
+    X("state_file_hits_total", COUNTER, "sentences", "frozen states read from the file of states (kernels.states_dir)") \
+    X("state_file_damaged_total", COUNTER, "sentences", "records of that file that failed their check: computed instead") \
+    X("states_computed_total", COUNTER, "sentences", "frozen states computed")                                         \
+    X("states_evicted_total", COUNTER, "sentences", "frozen states that left memory to make room")                     \
+    X("state_entries", GAUGE, "sentences", "frozen states in memory")                                                  \
+    X("state_bytes", GAUGE, "bytes", "what they take, at most kernels.cache_bytes")                                    \
     X("rss_bytes", GAUGE, "bytes", "largest resident memory so far")                                                   \
     X("version", GAUGE, "1", "newest checkpoint")                                                                      \
     X("version_age_ms", GAUGE, "ms", "since that checkpoint")                                                          \
@@ -90,7 +96,14 @@
     X(REDIS_UP, "redis_up", GAUGE, "1", "1 while the scorer's watch reaches Redis")                                    \
     X(STATES_FETCHED, "states_fetched_total", COUNTER, "sentences", "frozen states taken from Redis")                  \
     X(STATES_COMPUTED, "states_computed_total", COUNTER, "sentences", "frozen states computed here")                   \
-    X(STATE_BYTES, "state_bytes", GAUGE, "bytes", "frozen states in memory")                                           \
+    X(STATE_HITS, "state_hits_total", COUNTER, "sentences", "frozen states found in memory, those just taken from Redis included") \
+    X(STATE_MISSES, "state_misses_total", COUNTER, "sentences", "frozen states not found there: read from the file of states or computed") \
+    X(STATE_HIT_FRAC, "state_hit_frac", GAUGE, "1", "share of the sentences asked for whose states were in memory already") \
+    X(STATE_FILE_HITS, "state_file_hits_total", COUNTER, "sentences", "frozen states read from the file of states (kernels.states_dir)") \
+    X(STATE_FILE_DAMAGED, "state_file_damaged_total", COUNTER, "sentences", "records of that file that failed their check: computed instead") \
+    X(STATES_EVICTED, "states_evicted_total", COUNTER, "sentences", "frozen states that left memory to make room")     \
+    X(STATE_ENTRIES, "state_entries", GAUGE, "sentences", "frozen states in memory")                                   \
+    X(STATE_BYTES, "state_bytes", GAUGE, "bytes", "what they take, at most kernels.cache_bytes")                       \
     X(RECORDS_HITS, "record_hits_total", COUNTER, "records", "records of users and items that were decoded already")   \
     X(RECORDS_DECODED, "records_decoded_total", COUNTER, "records", "records of users and items decoded")              \
     X(RECORD_BYTES, "record_bytes", GAUGE, "bytes", "decoded records in memory (estimate)")                            \
@@ -138,6 +151,7 @@ struct metric;
 enum status metric_new(struct metric **out, struct err *e) MUST_CHECK;
 void metric_free(struct metric *m);
 void metric_add(struct metric *m, enum metric_id id, uint64_t n);   /* counters */
+void metric_total(struct metric *m, enum metric_id id, uint64_t n); /* counters that are kept elsewhere: what they say now */
 void metric_set(struct metric *m, enum metric_id id, double value); /* gauges */
 double metric_get(const struct metric *m, enum metric_id id);
 void metric_request(struct metric *m, enum metric_route route, int status, double seconds);

@@ -42,6 +42,7 @@ static const char *const lines[] = {
     "<div class=\"card\"><b id=\"requests\">&ndash;</b><span>re-ranks answered</span></div>",
     "<div class=\"card\"><b id=\"rate\">&ndash;</b><span>re-ranks a second</span></div>",
     "<div class=\"card\"><b id=\"latency\">&ndash;</b><span>mean time of one</span></div>",
+    "<div class=\"card\"><b id=\"hits\">&ndash;</b><span>sentences found in memory</span></div>",
     "</div>",
     "<section><h2>Model</h2><div id=\"model\" class=\"dim\">no version yet: the learner has published none</div>"
     "<code id=\"sha\" class=\"dim\"></code></section>",
@@ -84,6 +85,7 @@ static const char *const lines[] = {
     "route=\"rerank\"}'];",
     "$('latency').textContent=c?span(1000*s/c):'\\u2013';const f=m['freshet_freshness_p50_ms'];"
     "$('fresh').textContent=f?span(f):'\\u2013';",
+    "if(m.freshet_state_entries)$('hits').textContent=(100*m.freshet_state_hit_frac).toFixed(1)+' %';",
     "}catch(e){state('the scorer does not answer','bad')}}",
     "function row(i,names){const tr=document.createElement('tr'),td=(t,c)=>{const d=tr.insertCell();"
     "d.textContent=t;if(c)d.className=c;return d};",

@@ -2,6 +2,7 @@
 #include "serving/score.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "model/state_file.h"
 #include "schemas/event_json.h"
 #include "serving/score_infer.h"
 #include "serving/score_private.h"
@@ -20,6 +21,7 @@ static enum status open_model(struct score *s, struct err *e)
     if (model_wants_states(s->model))
         TRY(state_cache_open(&s->states, s->encoder, model_frozen_layers(s->model), model_wants_tokens(s->model), c,
                              e));
+    if (s->states != NULL) TRY(state_file_attach(s->states, c->kernels_states_dir, false, e));
     s->text_part = SIZE_MAX;
     for (size_t i = 0; i < model_n_parts(s->model); i++)
         if (strcmp(model_part_name(s->model, i), "text") == 0) s->text_part = i;
@@ -342,6 +344,13 @@ void score_update_gauges(struct score *s)
     metric_set(s->metric, METRIC_RECORD_BYTES, (double)r.bytes);
     if (s->states != NULL) state_stats(s->states, &t);
     metric_set(s->metric, METRIC_STATE_BYTES, (double)t.bytes);
+    metric_set(s->metric, METRIC_STATE_ENTRIES, (double)t.entries);
+    metric_set(s->metric, METRIC_STATE_HIT_FRAC, state_hit_rate(&t));
+    metric_total(s->metric, METRIC_STATE_HITS, t.hits);
+    metric_total(s->metric, METRIC_STATE_MISSES, t.misses);
+    metric_total(s->metric, METRIC_STATE_FILE_HITS, t.file_hits);
+    metric_total(s->metric, METRIC_STATE_FILE_DAMAGED, t.file_damaged);
+    metric_total(s->metric, METRIC_STATES_EVICTED, t.evicted);
 }
 
 void score_write_metadata(struct score *s, struct buf *b)

@@ -102,13 +102,13 @@ if command -v jq >/dev/null; then jq -e '.changed == [] and .unchanged > 20 and 
 run 2
 run 2 nonsense
 says "unknown subcommand 'nonsense'"
-for sub in rollback promote pin warm; do
+for sub in rollback promote pin; do
     run 2 "$sub" 3
     says "$sub is not available in this version"
 done
 run 0 --help
 holds '^  export '
-grep -qE 'rollback|promote|pin|warm' out && fail "help names what there is not"
+grep -qE 'rollback|promote|pin' out && fail "help names what there is not"
 run 2 inspect
 run 2 export out-dir
 says 'state.dir'

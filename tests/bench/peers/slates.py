@@ -83,7 +83,7 @@ class Standardiser:
 
 def probe():
     """Sentences (ids) on which the mean token norm of a layer is measured."""
-    with open("model/state_probe.inc") as source:
+    with open("model/encoder_probe.inc") as source:
         numbers = [int(x) for x in re.findall(r"\d+", source.read().split("*/")[1])]
     while numbers:
         yield numbers[1:1 + numbers[0]]
