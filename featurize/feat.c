@@ -110,6 +110,17 @@ static enum status sentence(struct feat *f, uint8_t type, const char *type_name,
     return STATUS_OK;
 }
 
+void feat_on_sentence(struct feat *f, feat_sentence_fn *fn, void *user)
+{
+    f->sentence = fn;
+    f->sentence_user = user;
+}
+
+static void announce(const struct feat *f, const int32_t *ids, uint32_t n)
+{
+    if (f->sentence != NULL && n > 0) f->sentence(f->sentence_user, ids, n);
+}
+
 enum status feat_item_sentence(struct feat *f, const struct record_attr *attrs, uint32_t n_attrs, const int32_t **ids,
                                uint32_t *n, struct err *e)
 {
@@ -153,6 +164,8 @@ enum status feat_user_take(struct feat *f, struct record_user *u, const struct r
     if (type >= EVENT_TYPES_MAX)
         return ERR_SET(e, STATUS_INVALID, "feat: behaviour type %u of at most %d", type, EVENT_TYPES_MAX - 1);
     TRY(feat_event_sentence(f, type, type_name, item ? item->attrs : NULL, item ? item->n_attrs : 0, &ids, &n_ids, e));
+    announce(f, ids, n_ids);
+    if (item != NULL) announce(f, item->ids, item->n_ids);
     struct history_event ev = {.item = hash_str(item_id),
                                .time_ms = time_ms,
                                .type = type,

@@ -37,6 +37,8 @@ struct feat {
     float *hashed_val;
     size_t n_hashed, cap_hashed;
     uint64_t tokens_seen, tokens_unknown;
+    feat_sentence_fn *sentence; /* NULL: nobody wants to know */
+    void *sentence_user;
 };
 
 /* What the features of one candidate read. */

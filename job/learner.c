@@ -1,4 +1,5 @@
 /* learner.c - building the learner and reading it from outside; what it does is in learner_event.c. */
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/pool.h"
 #include "job/learner_private.h"
@@ -42,6 +43,13 @@ static enum status open_batch(struct learner *l, size_t n, struct err *e)
     return STATUS_OK;
 }
 
+/* A sentence that new histories hold will be scored with soon. */
+static void want_state(void *learner, const int32_t *ids, uint32_t n)
+{
+    struct learner *l = learner;
+    state_want(l->states, hash_bytes(ids, n * sizeof *ids), ids, n);
+}
+
 enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o,
                         struct err *e)
 {
@@ -55,6 +63,7 @@ enum status learner_new(struct learner **out, const struct learner_parts_in *in,
     l->first_ms = INT64_MIN;
     TRY_OUT(st, open_stream(l, in, e));
     TRY_OUT(st, open_model(l, in, e));
+    if (l->states != NULL && o.learn) feat_on_sentence(l->feat, want_state, l);
     TRY_OUT(st, open_new(&l->open, model_n_parts(l->model), e));
     TRY_OUT(st, eval_new(&l->eval, model_n_parts(l->model), o.warmup, e));
     TRY_OUT(st, slate_new(&l->slate, e));

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LEAST_ENTRIES 64
+#define WANTED_MOST 256 /* sentences that may wait when one more is only wanted */
 #define MOST_BUCKETS ((size_t)1 << 24)
 
 static size_t bytes_of(const struct state_cache *c, size_t n_tokens)
@@ -97,10 +98,17 @@ static enum status add(struct state_cache *c, uint64_t hash, size_t n_tokens, st
 /* --- workers
  * -------------------------------------------------------------------------------------------------------- */
 
+/* What somebody waits for goes to the front. */
 static void queue_add(struct state_cache *c, struct state_slot *s)
 {
-    *(c->queue_last != NULL ? &c->queue_last->queued : &c->queue_first) = s;
-    c->queue_last = s;
+    if (s->own_ids == NULL) {
+        s->queued = c->queue_first;
+        c->queue_first = s;
+        if (c->queue_last == NULL) c->queue_last = s;
+    } else {
+        *(c->queue_last != NULL ? &c->queue_last->queued : &c->queue_first) = s;
+        c->queue_last = s;
+    }
     c->queue_length++;
     (void)pthread_cond_signal(&c->work);
 }
@@ -109,6 +117,7 @@ static void queue_add(struct state_cache *c, struct state_slot *s)
 static size_t queue_take(struct state_cache *c, struct state_slot **out)
 {
     while (c->queue_first == NULL && !c->stop) (void)pthread_cond_wait(&c->work, &c->lock);
+    if (c->stop) return 0; /* what is left was only wanted */
     const size_t share = (c->queue_length + c->n_workers - 1) / c->n_workers;
     size_t n = 0, tokens = 0;
     while (c->queue_first != NULL && n < STATE_TOGETHER && (n == 0 || n < share)) {
@@ -131,9 +140,14 @@ static void finish(struct state_cache *c, struct state_slot *s, enum status st, 
     s->phase = st == STATUS_OK ? STATE_READY : STATE_FAILED;
     if (st != STATUS_OK) {
         take_out(c, s);
-        if (job->status == STATUS_OK) job->status = st, job->why = *why;
+        if (job != NULL && job->status == STATUS_OK) job->status = st, job->why = *why;
     }
-    job->pending--;
+    if (job != NULL) job->pending--;
+    if (s->own_ids != NULL) {
+        mem_free(s->own_ids);
+        s->own_ids = NULL;
+        unpin(c, s);
+    }
     (void)pthread_cond_broadcast(&c->done);
 }
 
@@ -275,6 +289,7 @@ static void free_slots(struct state_cache *c)
     for (size_t i = 0; c->buckets != NULL && i <= c->mask; i++)
         for (struct state_slot *s = c->buckets[i], *next; s != NULL; s = next) {
             next = s->chain;
+            mem_free(s->own_ids);
             mem_free(s);
         }
     mem_free(c->buckets);
@@ -369,6 +384,26 @@ enum status state_acquire(struct state_cache *c, const struct state_request *req
     }
     (void)pthread_mutex_unlock(&c->lock);
     return st;
+}
+
+void state_want(struct state_cache *c, uint64_t hash, const int32_t *ids, uint32_t n)
+{
+    struct state_slot *s = NULL;
+    (void)pthread_mutex_lock(&c->lock);
+    const bool take = *place(c, hash) == NULL && n > 0 && n <= encoder_shape(c->m)->P && c->queue_length < WANTED_MOST;
+    int32_t *copy = take ? mem_calloc(n, sizeof *copy) : NULL;
+    if (copy != NULL && add(c, hash, c->keep_tokens ? n : 0, &s, NULL) == STATUS_OK) {
+        memcpy(copy, ids, n * sizeof *copy);
+        s->phase = STATE_PENDING;
+        s->own_ids = copy;
+        s->ids = copy;
+        s->n_ids = n;
+        c->stats.wanted++;
+        queue_add(c, s);
+        copy = NULL;
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    mem_free(copy);
 }
 
 void state_release(struct state_cache *c, const struct state_entry *const *entries, size_t n)

@@ -32,6 +32,7 @@ struct state_entry {
 struct state_stats {
     uint64_t hits, misses; /* requests */
     uint64_t encoded, put; /* sentences computed here; inserted by state_put */
+    uint64_t wanted;       /* taken by state_want */
     uint64_t file_hits;    /* read from the file of states */
     uint64_t file_damaged; /* in the file, but its record failed its check or could not be read: computed */
     uint64_t evicted;
@@ -54,6 +55,9 @@ void state_cache_free(struct state_cache *c); /* nothing may be pinned; NULL is 
  * Thread: any. */
 enum status state_acquire(struct state_cache *c, const struct state_request *req, size_t n,
                           const struct state_entry **out, struct err *e) MUST_CHECK;
+/* Says that a sentence will be asked for soon: it is computed together with others when a worker is free.  ids are copied.
+ * Dropped when many wait already or there is no memory: it is computed when it is asked for.  Thread: any. */
+void state_want(struct state_cache *c, uint64_t hash, const int32_t *ids, uint32_t n);
 void state_release(struct state_cache *c, const struct state_entry *const *entries,
                    size_t n); /* NULL entries are skipped */
 

@@ -25,7 +25,8 @@ struct state_slot {
     struct state_slot *newer, *older; /* in order of use, while nobody has it pinned */
     struct state_slot *queued;        /* next to be computed */
     struct state_job *job;            /* while pending */
-    const int32_t *ids;               /* while pending; the job's */
+    const int32_t *ids;               /* while pending; the job's, or own_ids */
+    int32_t *own_ids;                 /* while pending and only wanted (state_want): pinned by that */
     uint32_t n_ids;
     enum state_phase phase;
     unsigned pins;
@@ -54,8 +55,8 @@ struct state_cache {
     bool stop;
     struct state_slot **buckets; /* mask + 1 */
     size_t mask;
-    struct state_slot *newest, *oldest; /* unpinned ones */
-    struct state_slot *queue_first, *queue_last;
+    struct state_slot *newest, *oldest;          /* unpinned ones */
+    struct state_slot *queue_first, *queue_last; /* asked for before wanted ones */
     size_t queue_length;
     struct state_worker *workers;
     unsigned n_workers;

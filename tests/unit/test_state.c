@@ -394,12 +394,64 @@ static void test_many_threads(void **state)
     state_cache_free(c);
 }
 
+/* What was wanted is there when it is asked for, with the same bits; too many at once are dropped, none is lost. */
+static void test_wanted_is_computed_ahead(void **state)
+{
+    (void)state;
+    enum { MANY = 600 };
+    struct state_cache *ahead = NULL, *plain = NULL;
+    struct state_stats stats;
+    struct err e = {0};
+    assert_ok(state_cache_new(&ahead, model, 1, false, 8 << 20, 2, "cpu", &e), &e);
+    assert_ok(state_cache_new(&plain, model, 1, false, 8 << 20, 1, "cpu", &e), &e);
+    for (int32_t i = 0; i < MANY; i++) {
+        const int32_t own[] = {2, i % 47, i / 47, 3};
+        state_want(ahead, hash_bytes(own, sizeof own), own, 4);
+        state_want(ahead, hash_bytes(own, sizeof own), own, 4); /* again: nothing */
+    }
+    for (int32_t i = 0; i < MANY; i++) {
+        const int32_t own[] = {2, i % 47, i / 47, 3};
+        const struct state_request q = {hash_bytes(own, sizeof own), own, 4};
+        const struct state_entry *got, *want;
+        assert_ok(state_acquire(ahead, &q, 1, &got, &e), &e);
+        assert_ok(state_acquire(plain, &q, 1, &want, &e), &e);
+        assert_memory_equal(got->pooled, want->pooled, 2 * got->width * sizeof *got->pooled);
+        state_release(ahead, &got, 1);
+        state_release(plain, &want, 1);
+    }
+    state_stats(ahead, &stats);
+    assert_true(stats.wanted > 0 && stats.wanted <= MANY);
+    assert_int_equal(stats.encoded, MANY);
+    assert_int_equal(stats.hits + stats.misses, MANY);
+    assert_int_equal(stats.misses, MANY - stats.wanted);
+    state_cache_free(plain);
+    state_cache_free(ahead);
+}
+
+/* A cache that is closed with work left does not do it first, and loses no memory. */
+static void test_closing_leaves_what_is_only_wanted(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    const long live = mem_live();
+    struct state_cache *c = NULL;
+    assert_ok(state_cache_new(&c, model, 1, false, 8 << 20, 1, "cpu", &e), &e);
+    for (int32_t i = 0; i < 40; i++) {
+        const int32_t own[] = {2, i, 3};
+        state_want(c, hash_bytes(own, sizeof own), own, 3);
+    }
+    state_cache_free(c);
+    assert_int_equal(mem_live(), live);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits_however_asked),
         cmocka_unit_test(test_numbers_are_what_they_say),
         cmocka_unit_test(test_hits_allocate_nothing),
+        cmocka_unit_test(test_wanted_is_computed_ahead),
+        cmocka_unit_test(test_closing_leaves_what_is_only_wanted),
         cmocka_unit_test(test_equal_sentences_share),
         cmocka_unit_test(test_bounded_oldest_leaves_first),
         cmocka_unit_test(test_full_when_all_is_pinned),
