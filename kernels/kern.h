@@ -82,9 +82,10 @@ struct kern_ops {
                    enum kern_act act, size_t N);
     void (*linear_dx)(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w,
                       size_t N); /* dx += dy w */
-    /* dw (O,I) += dy^T x, operands rounded as prec says (F32 or BF16); db (O) += column sums of dy, db may be NULL */
+    /* dw (O,I) += dy^T x, operands rounded as prec says (F32 or BF16); without `add` dw is written and what it held is not
+     * read.  db (O) += column sums of dy, db may be NULL. */
     void (*linear_dw)(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
-                      size_t I, enum kern_precision prec);
+                      size_t I, enum kern_precision prec, bool add);
     /* c (M,N) = a (M,K) b^T (N,K) + beta*c ; leading dimensions in elements */
     void (*gemm_nt)(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
                     size_t M, size_t N, size_t K, float beta);

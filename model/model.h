@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "model/encoder.h"
+#include "model/op.h"
 #include "model/param.h"
 #include "model/state.h"
 #include "schemas/conf.h"
@@ -51,7 +52,7 @@ struct model_grads {
     float *row_grads;
     size_t n_rows;
     /* Matrices that the run keeps packed: each lies in the block of parameters that is bound, within one tensor. */
-    const struct kern_matrix *const *matrices;
+    struct op_matrix *const *matrices;
     size_t n_matrices;
 };
 struct model_run;

@@ -142,8 +142,20 @@ size_t model_chunk(const struct model_run *r, size_t part, const struct part_sla
 
 /* --- gradients, statistics, baseline ----------------------------------------------------------------------------------------- */
 
+/* What no gradient has reached since the last clear is 0. */
+static void settle_stale(struct model_run *r)
+{
+    for (size_t i = 0; i < r->packed.n; i++) {
+        const struct op_matrix *m = r->packed.m[i];
+        if (m->dw == NULL || !*m->stale) continue;
+        r->kern->ops->zero(r->kern, m->dw, m->m.out * m->m.in);
+        *m->stale = false;
+    }
+}
+
 struct model_grads *model_grads(struct model_run *r)
 {
+    settle_stale(r);
     r->grads.rows = r->rows.rows;
     r->grads.row_grads = r->rows.grads;
     r->grads.n_rows = r->rows.n;
@@ -152,9 +164,27 @@ struct model_grads *model_grads(struct model_run *r)
     return &r->grads;
 }
 
+/* Marks the packed matrices that lie in dense[at … at+n) stale; whether they are all of it. */
+static bool stale_matrices(struct model_run *r, size_t at, size_t n)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < r->packed.n; i++) {
+        const struct op_matrix *m = r->packed.m[i];
+        if (m->dw < r->grads.dense + at || m->dw >= r->grads.dense + at + n) continue;
+        *m->stale = true;
+        done += m->m.out * m->m.in;
+    }
+    return done == n;
+}
+
 void model_grads_clear(struct model_run *r)
 {
-    if (r->grads.dense != NULL) r->kern->ops->zero(r->kern, r->grads.dense, r->m->table.group_first[PARAM_STAT]);
+    const struct param_table *t = &r->m->table;
+    for (size_t i = 0; r->grads.dense != NULL && i < t->n; i++) {
+        const struct param *p = &t->params[i];
+        if (p->offset >= t->group_first[PARAM_STAT]) continue;
+        if (!stale_matrices(r, p->offset, p->n)) r->kern->ops->zero(r->kern, r->grads.dense + p->offset, p->n);
+    }
     part_rows_clear(&r->rows);
 }
 

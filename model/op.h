@@ -10,11 +10,14 @@
 #include "base/rand.h"
 #include "model/tape.h"
 
-/* A linear layer as an op sees it: weight, packed form, bias; dw, db NULL when it is not learnt. */
+/* A linear layer as an op sees it: weight, packed form, bias; dw, db NULL when it is not learnt.
+ * stale, when not NULL, says of dw that what it holds counts for nothing: the first gradient is then written there instead of
+ * added, and *stale cleared.  So nobody has to zero a large gradient and read it again. */
 struct op_matrix {
     struct kern_matrix m;
     const float *b; /* (O) or NULL */
     float *dw, *db;
+    bool *stale;
 };
 
 /* y (N,O) = act(x (N,I) w^T + b) */

@@ -20,8 +20,10 @@ static void linear_backward(struct tape *t, void *saved)
         o->act_backward(t->kern, dpre, s->y.dx, s->pre, s->act, s->y.n * s->y.c);
     }
     if (s->x.dx != NULL) o->linear_dx(t->kern, s->x.dx, dpre, &s->w.m, s->x.n);
-    if (s->w.dw != NULL)
-        o->linear_dw(t->kern, s->w.dw, s->w.db, dpre, s->x.x, s->x.n, s->w.m.out, s->w.m.in, s->w.m.prec);
+    if (s->w.dw == NULL) return;
+    const bool add = s->w.stale == NULL || !*s->w.stale;
+    if (s->w.stale != NULL) *s->w.stale = false;
+    o->linear_dw(t->kern, s->w.dw, s->w.db, dpre, s->x.x, s->x.n, s->w.m.out, s->w.m.in, s->w.m.prec, add);
 }
 
 struct tape_value op_linear(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act)

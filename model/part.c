@@ -14,7 +14,8 @@ struct tape_value part_value(const struct part_params *p, size_t index)
     return (struct tape_value){p->w + q->offset, learnt ? p->dense + q->offset : NULL, q->shape[0], q->n / q->shape[0]};
 }
 
-void part_matrix(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out, size_t bias)
+void part_matrix_of(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out,
+                    size_t bias)
 {
     const struct tape_value w = part_value(p, weight);
     assert(first + out <= w.n);
@@ -27,15 +28,16 @@ void part_matrix(struct op_matrix *m, const struct part_params *p, size_t weight
     m->db = b.dx != NULL ? b.dx + first : NULL;
 }
 
-enum status part_pack(struct op_matrix *m, const struct part_params *p, struct kern *k, struct err *e)
+enum status part_pack(struct part_matrix *m, const struct part_params *p, struct kern *k, struct err *e)
 {
-    m->m.prec = p->prec;
-    m->m.learnt = m->dw != NULL;
+    m->op.m.prec = p->prec;
+    m->op.m.learnt = m->op.dw != NULL;
+    m->op.stale = &m->stale;
     if (p->fresh) return STATUS_OK;
     if (mem_grow((void **)&p->packed->m, &p->packed->cap, p->packed->n + 1, sizeof *p->packed->m) != 0)
         return ERR_SET(e, STATUS_OOM, "model: no memory for a list of %zu matrices", p->packed->n + 1);
-    p->packed->m[p->packed->n++] = &m->m;
-    return k->ops->pack(k, &m->m, e);
+    p->packed->m[p->packed->n++] = &m->op;
+    return k->ops->pack(k, &m->op.m, e);
 }
 
 void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, float *w)

@@ -37,9 +37,9 @@ void part_rows_add(struct part_rows *r, uint32_t row, float grad); /* within wha
 void part_rows_clear(struct part_rows *r);
 void part_rows_fini(struct part_rows *r);
 
-/* Packed matrices of a run, which an optimiser makes new together with their values. */
+/* Packed matrices of a run, which an optimiser makes new together with their values, and whose gradients may be stale. */
 struct part_packed {
-    const struct kern_matrix **m;
+    struct op_matrix **m;
     size_t n, cap;
 };
 /* The parameters in force, as parts bind to them. */
@@ -57,10 +57,15 @@ struct part_params {
 struct tape_value part_value(const struct part_params *p, size_t index);
 /* Rows [first, first+out) of the matrix `weight` (·, in), with the same rows of `bias` (SIZE_MAX: none).  Keeps
  * m->packed. */
-void part_matrix(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out,
-                 size_t bias);
+void part_matrix_of(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out,
+                    size_t bias);
+/* A matrix of a part's run that is packed. */
+struct part_matrix {
+    struct op_matrix op;
+    bool stale; /* op.stale points here */
+};
 /* Puts m into the precision of p and packs it, unless that is done. */
-enum status part_pack(struct op_matrix *m, const struct part_params *p, struct kern *k, struct err *e) MUST_CHECK;
+enum status part_pack(struct part_matrix *m, const struct part_params *p, struct kern *k, struct err *e) MUST_CHECK;
 /* Normal numbers of deviation 0.02, keyed by (seed, place in the table, RAND_INIT). */
 void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, float *w);
 

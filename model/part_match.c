@@ -20,7 +20,8 @@ struct match {
 struct match_run {
     struct part_run base;
     struct kern *kern;
-    struct op_matrix map, pooled, square, fixed, item;
+    struct part_matrix map;
+    struct op_matrix pooled, square, fixed, item;
     struct tape_value tau, rank, age, type;
     struct tape_value events, keys; /* (E,C) of the slate prepared: v_e and k_e */
     struct tape_value bias;         /* (E,1) */
@@ -86,7 +87,7 @@ static enum status run_create(struct part_run **out, const struct part *p, struc
 static void run_destroy(struct part_run *run)
 {
     struct match_run *r = (struct match_run *)run;
-    if (r != NULL) r->kern->ops->unpack(r->kern, &r->map.m);
+    if (r != NULL) r->kern->ops->unpack(r->kern, &r->map.op.m);
     mem_free(r);
 }
 
@@ -104,12 +105,12 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     part_of_row(&r->pooled, linear, 0, POOLED);
     part_of_row(&r->square, linear, SQUARE, 1);
     part_of_row(&r->fixed, linear, FIXED, N_FIXED);
-    part_matrix(&r->item, p, q->item, 0, 1, SIZE_MAX);
+    part_matrix_of(&r->item, p, q->item, 0, 1, SIZE_MAX);
     r->tau = part_value(p, q->tau);
     r->rank = part_value(p, q->rank);
     r->age = part_value(p, q->age);
     r->type = part_value(p, q->type);
-    part_matrix(&r->map, p, q->map, 0, q->C, SIZE_MAX);
+    part_matrix_of(&r->map.op, p, q->map, 0, q->C, SIZE_MAX);
     return part_pack(&r->map, p, r->kern, e);
 }
 
@@ -138,7 +139,7 @@ static enum status prepare(struct part_run *run, struct part_slate *s, struct er
     part_taste(s, taste, C);
     r->taste = tape_constant(s->tape, taste, 1, C);
     r->events = part_state_rows(s, PART_STATE_FINAL, NULL, s->n_events, C);
-    r->keys = op_add(s->tape, r->events, op_linear(s->tape, r->events, &r->map, KERN_ACT_NONE));
+    r->keys = op_add(s->tape, r->events, op_linear(s->tape, r->events, &r->map.op, KERN_ACT_NONE));
     r->bias = event_bias(r, s);
     return tape_status(s->tape, e);
 }

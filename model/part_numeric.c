@@ -87,7 +87,7 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     (void)e;
     struct numeric_run *r = (struct numeric_run *)run;
     const struct numeric *q = (const struct numeric *)run->part;
-    part_matrix(&r->weight, p, q->weight, 0, 1, SIZE_MAX);
+    part_matrix_of(&r->weight, p, q->weight, 0, 1, SIZE_MAX);
     r->mean = p->host + param_at(p->table, q->mean)->offset;
     r->scale = p->host + param_at(p->table, q->scale)->offset;
     return STATUS_OK;

@@ -135,9 +135,9 @@ static void run_destroy(struct part_run *run)
     if (r == NULL) return;
     const size_t K = ((const struct text *)run->part)->n_layers;
     for (size_t l = 0; r->layers != NULL && l < K; l++) {
-        struct op_matrix *m[] = {&r->layers[l].q, &r->layers[l].kv, &r->layers[l].o, &r->layers[l].up,
-                                 &r->layers[l].down};
-        for (size_t i = 0; i < sizeof m / sizeof *m; i++) r->kern->ops->unpack(r->kern, &m[i]->m);
+        struct part_matrix *m[] = {&r->layers[l].q, &r->layers[l].kv, &r->layers[l].o, &r->layers[l].up,
+                                   &r->layers[l].down};
+        for (size_t i = 0; i < sizeof m / sizeof *m; i++) r->kern->ops->unpack(r->kern, &m[i]->op.m);
     }
     encoder_run_free(r->enc);
     mem_free(r->layers);
@@ -173,16 +173,16 @@ static enum status bind_layer(struct text_run *r, const struct part_params *pp, 
     const struct text *p = (const struct text *)r->base.part;
     const size_t C = p->shape.C, *index = p->layers[l];
     struct text_layer *y = &r->layers[l];
-    part_matrix(&y->q, pp, index[TEXT_QKV], 0, C, index[TEXT_QKV_BIAS]);
-    part_matrix(&y->kv, pp, index[TEXT_QKV], C, 2 * C, index[TEXT_QKV_BIAS]);
-    part_matrix(&y->o, pp, index[TEXT_O], 0, C, index[TEXT_O_BIAS]);
-    part_matrix(&y->up, pp, index[TEXT_UP], 0, p->shape.F, index[TEXT_UP_BIAS]);
-    part_matrix(&y->down, pp, index[TEXT_DOWN], 0, C, index[TEXT_DOWN_BIAS]);
+    part_matrix_of(&y->q.op, pp, index[TEXT_QKV], 0, C, index[TEXT_QKV_BIAS]);
+    part_matrix_of(&y->kv.op, pp, index[TEXT_QKV], C, 2 * C, index[TEXT_QKV_BIAS]);
+    part_matrix_of(&y->o.op, pp, index[TEXT_O], 0, C, index[TEXT_O_BIAS]);
+    part_matrix_of(&y->up.op, pp, index[TEXT_UP], 0, p->shape.F, index[TEXT_UP_BIAS]);
+    part_matrix_of(&y->down.op, pp, index[TEXT_DOWN], 0, C, index[TEXT_DOWN_BIAS]);
     y->ln1_gain = part_value(pp, index[TEXT_LN1_GAIN]);
     y->ln1_bias = part_value(pp, index[TEXT_LN1_BIAS]);
     y->ln2_gain = part_value(pp, index[TEXT_LN2_GAIN]);
     y->ln2_bias = part_value(pp, index[TEXT_LN2_BIAS]);
-    struct op_matrix *m[] = {&y->q, &y->kv, &y->o, &y->up, &y->down};
+    struct part_matrix *m[] = {&y->q, &y->kv, &y->o, &y->up, &y->down};
     for (size_t i = 0; i < sizeof m / sizeof *m; i++) TRY(part_pack(m[i], pp, r->kern, e));
     return STATUS_OK;
 }
@@ -192,7 +192,7 @@ static enum status bind(struct part_run *run, const struct part_params *pp, stru
     struct text_run *r = (struct text_run *)run;
     const struct text *p = (const struct text *)run->part;
     for (size_t l = 0; l < p->n_layers; l++) TRY(bind_layer(r, pp, l, e));
-    part_matrix(&r->head, pp, p->head, 0, 1, SIZE_MAX);
+    part_matrix_of(&r->head, pp, p->head, 0, 1, SIZE_MAX);
     if (!has_user(p)) return STATUS_OK;
     r->user = part_value(pp, p->user);
     r->rank = part_value(pp, p->rank);
@@ -211,10 +211,11 @@ static struct tape_value after_attention(struct text_run *r, struct part_slate *
     const struct text *p = (const struct text *)r->base.part;
     const struct text_layer *y = &r->layers[l];
     struct rand *random = s->dropout ? &r->random : NULL;
-    struct tape_value a = op_linear(s->tape, attended, &y->o, KERN_ACT_NONE);
+    struct tape_value a = op_linear(s->tape, attended, &y->o.op, KERN_ACT_NONE);
     a = op_dropout(s->tape, a, p->dropout, random);
     const struct tape_value h = op_layernorm(s->tape, a, x, y->ln1_gain, y->ln1_bias, p->shape.eps);
-    struct tape_value d = op_linear(s->tape, op_linear(s->tape, h, &y->up, p->shape.act), &y->down, KERN_ACT_NONE);
+    struct tape_value d =
+        op_linear(s->tape, op_linear(s->tape, h, &y->up.op, p->shape.act), &y->down.op, KERN_ACT_NONE);
     d = op_dropout(s->tape, d, p->dropout, random);
     return op_layernorm(s->tape, d, h, y->ln2_gain, y->ln2_bias, p->shape.eps);
 }
@@ -261,9 +262,9 @@ static struct tape_value stack(struct text_run *r, const struct part_list *lists
     int32_t *ones = iota(t, rows->n + 1);
     for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
         const bool last = l + 1 == p->n_layers;
-        const struct tape_value kv = op_linear(t, x, &r->layers[l].kv, KERN_ACT_NONE);
+        const struct tape_value kv = op_linear(t, x, &r->layers[l].kv.op, KERN_ACT_NONE);
         if (last) x = first_rows(t, x, rows->off, rows->n);
-        const struct tape_value q = op_linear(t, x, &r->layers[l].q, KERN_ACT_NONE);
+        const struct tape_value q = op_linear(t, x, &r->layers[l].q.op, KERN_ACT_NONE);
         const struct tape_value user = has_user(p) ? r->user_kv[l] : (struct tape_value){0};
         const struct op_group *groups = groups_of(r, t, lists, n, last ? ones : rows->off, rows->off);
         if (groups == NULL) break;
@@ -324,10 +325,10 @@ static enum status prepare_users(struct text_run *r, struct part_slate *const *s
     for (size_t i = 0; i < n; i++) TRY(part_states(slates[i], NULL, slates[i]->n_events, e));
     struct tape_value x = user_rows(r, slates, n);
     for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
-        r->user_kv[l] = op_linear(t, x, &r->layers[l].kv, KERN_ACT_NONE);
+        r->user_kv[l] = op_linear(t, x, &r->layers[l].kv.op, KERN_ACT_NONE);
         if (l + 1 == p->n_layers) break;
         const struct op_group all = {.seg = {.n = n, .q_off = r->user_off, .k_off = r->user_off}};
-        const struct tape_value q = op_linear(t, x, &r->layers[l].q, KERN_ACT_NONE);
+        const struct tape_value q = op_linear(t, x, &r->layers[l].q.op, KERN_ACT_NONE);
         const struct tape_value seen = op_attention(t, q, r->user_kv[l], (struct tape_value){0}, &all, 1, p->shape.H);
         x = after_attention(r, slates[0], l, seen, x);
     }

@@ -26,7 +26,7 @@ struct text {
     size_t (*layers)[TEXT_TENSORS];           /* K rows of tensor indices */
 };
 struct text_layer {
-    struct op_matrix q, kv, o, up, down;
+    struct part_matrix q, kv, o, up, down;
     struct tape_value ln1_gain, ln1_bias, ln2_gain, ln2_bias;
 };
 struct text_run {

@@ -68,10 +68,14 @@ uint64_t optim_refused(const struct optim *o)
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
-static bool finite_grads(const struct optim *o, struct kern *k, const struct model_grads *g)
+/* squares: sum over the AdamW gradients, read once for both its uses: where it is finite, so are they all. */
+static bool finite_grads(const struct optim *o, struct kern *k, const struct model_grads *g, float *squares)
 {
-    float ok = 0;
-    k->ops->all_finite(k, &ok, g->dense, o->n_adamw + o->n_adagrad);
+    float ok = 1.0f, rest = 0.0f;
+    *squares = 0.0f;
+    k->ops->sum_squares(k, squares, g->dense, o->n_adamw);
+    k->ops->sum_squares(k, &rest, g->dense + o->n_adamw, o->n_adagrad);
+    if (!isfinite(*squares) || !isfinite(rest)) k->ops->all_finite(k, &ok, g->dense, o->n_adamw + o->n_adagrad);
     if (ok != 1.0f) return false;
     for (size_t i = 0; i < g->n_rows; i++) {
         if (!isfinite(g->row_grads[i])) return false;
@@ -80,12 +84,10 @@ static bool finite_grads(const struct optim *o, struct kern *k, const struct mod
 }
 
 /* 1/examples, and less where the mean gradient is longer than the limit. */
-static float scale_of(const struct optim *o, struct kern *k, const struct model_grads *g, uint64_t n_examples)
+static float scale_of(const struct optim *o, float squares, uint64_t n_examples)
 {
     const double mean = 1.0 / (double)n_examples;
-    float squares = 0;
     if (o->clip_norm <= 0 || o->n_adamw == 0) return (float)mean;
-    k->ops->sum_squares(k, &squares, g->dense, o->n_adamw);
     const double norm = sqrt((double)squares) * mean;
     return (float)(norm > o->clip_norm ? mean * o->clip_norm / norm : mean);
 }
@@ -96,7 +98,7 @@ static void step_adamw(struct optim *o, struct kern *k, float *w, size_t at, siz
 {
     size_t done = 0;
     for (size_t i = 0; i < g->n_matrices && done < n; i++) {
-        const struct kern_matrix *m = g->matrices[i];
+        const struct kern_matrix *m = &g->matrices[i]->m;
         if (m->w < w + at || m->w >= w + at + n) continue;
         const size_t from = (size_t)(m->w - w);
         k->ops->adamw_matrix(k, m, o->m + from, o->v + from, g->dense + from, a);
@@ -164,12 +166,13 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
                        k->ops->name);
     if (n_examples == 0) return STATUS_OK;
     if (g->n_rows > 0) TRY(need_sparse(o, e));
-    if (!finite_grads(o, k, g)) {
+    float squares;
+    if (!finite_grads(o, k, g, &squares)) {
         o->refused++;
         return STATUS_OK;
     }
     o->steps++;
-    step_dense(o, k, p, g, scale_of(o, k, g, n_examples));
+    step_dense(o, k, p, g, scale_of(o, squares, n_examples));
     if (g->n_rows > 0) step_sparse(o, k, p, g);
     param_touch(p);
     return STATUS_OK;

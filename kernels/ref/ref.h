@@ -22,7 +22,7 @@ void kern_ref_linear(struct kern *k, float *y, float *pre, const float *x, const
                      enum kern_act act, size_t N);
 void kern_ref_linear_dx(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w, size_t N);
 void kern_ref_linear_dw(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
-                        size_t I, enum kern_precision prec);
+                        size_t I, enum kern_precision prec, bool add);
 void kern_ref_gemm_nt(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
                       size_t M, size_t N, size_t K, float beta);
 void kern_ref_gemm_nn(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,

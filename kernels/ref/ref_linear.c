@@ -72,14 +72,14 @@ void kern_ref_linear_dx(struct kern *k, float *dx, const float *dy, const struct
 }
 
 void kern_ref_linear_dw(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
-                        size_t I, enum kern_precision prec)
+                        size_t I, enum kern_precision prec, bool add)
 {
     (void)k;
     for (size_t o = 0; o < O; o++) {
         const struct row out = row_of(dy + o, N, O, prec);
         for (size_t i = 0; i < I; i++) {
             const struct row in = row_of(x + i, N, I, prec);
-            dw[o * I + i] = (float)dot(&out, &in, N, dw[o * I + i]);
+            dw[o * I + i] = (float)dot(&out, &in, N, add ? (double)dw[o * I + i] : 0.0);
         }
         double s = db != NULL ? db[o] : 0.0;
         for (size_t n = 0; n < N && db != NULL; n++) s += dy[n * O + o];

@@ -154,17 +154,22 @@ static void gradients_agree_in(enum kern_precision prec)
         float *dx = kernels_copy(dx0, N * I), *dw = kernels_copy(dw0, O * I), *db = kernels_copy(db0, O);
         struct kern *k = kernels_ref();
         k->ops->linear_dx(k, dx, dy, &w, N);
-        k->ops->linear_dw(k, dw, db, dy, x, N, O, I, prec);
+        k->ops->linear_dw(k, dw, db, dy, x, N, O, I, prec, true);
         for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
             float *gx = kernels_copy(dx0, N * I), *gw = kernels_copy(dw0, O * I), *gb = kernels_copy(db0, O);
             assert_ok(k->ops->pack(k, &w, &e), &e);
             k->ops->linear_dx(k, gx, dy, &w, N);
             k->ops->unpack(k, &w);
-            k->ops->linear_dw(k, gw, gb, dy, x, N, O, I, prec);
+            k->ops->linear_dw(k, gw, gb, dy, x, N, O, I, prec, true);
             kernels_close("dx", gx, dx, N * I, tolerance(O), 1e-5);
             kernels_close("dw", gw, dw, O * I, tolerance(N), 1e-5);
             kernels_close("db", gb, db, O, tolerance(N), 1e-5);
-            k->ops->linear_dw(k, gw, NULL, dy, x, N, O, I, prec); /* db is optional */
+            k->ops->linear_dw(k, gw, NULL, dy, x, N, O, I, prec, true); /* db is optional */
+            float *alone = kernels_zeros(O * I), *fresh = kernels_zeros(O * I);
+            kernels_ref()->ops->linear_dw(kernels_ref(), alone, NULL, dy, x, N, O, I, prec, true);
+            for (size_t n = 0; n < O * I; n++) fresh[n] = NAN;
+            k->ops->linear_dw(k, fresh, NULL, dy, x, N, O, I, prec, false); /* what was there is not read */
+            kernels_close("dw alone", fresh, alone, O * I, tolerance(N), 1e-5);
         }
         kernels_reset();
     }
@@ -207,7 +212,7 @@ static void test_linear_gradients_are_slopes(void **state)
     for (size_t i = 0; i < O; i++) db[i] = 7.0f;
     struct kern *k = kernels_ref();
     k->ops->linear_dx(k, dx, l.dy, &w, N);
-    k->ops->linear_dw(k, dw, db, l.dy, l.x, N, O, I, KERN_F32);
+    k->ops->linear_dw(k, dw, db, l.dy, l.x, N, O, I, KERN_F32, true);
     kernels_slope("x", layer_loss, &l, l.x, N * I, dx, 7.0f, 1e-4);
     kernels_slope("w", layer_loss, &l, l.w, O * I, dw, 7.0f, 1e-4);
     kernels_slope("b", layer_loss, &l, l.b, O, db, 7.0f, 1e-4);

@@ -89,6 +89,31 @@ static void test_a_bad_one_is_left_out(void **state)
     model_world_close(&w);
 }
 
+/* A gradient that nothing reaches after a clear is 0, whatever it was; and the next one is not added to the old. */
+static void test_cleared_gradients_are_zero(void **state)
+{
+    (void)state;
+    struct model_world w;
+    struct err e;
+    double loss;
+    model_world_open(&w, "cpu", "pooled", 2, NULL);
+    model_world_shake(&w);
+    const size_t dense = model_table(w.model)->group_first[PARAM_STAT];
+    float *first = mem_calloc(dense, sizeof *first);
+    assert_ok(model_learn(w.run, w.slates[0], 1, &loss, &e), &e);
+    memcpy(first, model_grads(w.run)->dense, dense * sizeof *first);
+    model_grads_clear(w.run);
+    const float *g = model_grads(w.run)->dense;
+    for (size_t i = 0; i < dense; i++) assert_true(g[i] == 0.0f);
+    for (int again = 0; again < 2; again++) {
+        model_grads_clear(w.run);
+        assert_ok(model_learn(w.run, w.slates[0], 1, &loss, &e), &e);
+        assert_memory_equal(model_grads(w.run)->dense, first, dense * sizeof *first);
+    }
+    mem_free(first);
+    model_world_close(&w);
+}
+
 /* Scores of several slates at once have the bits of each alone, with and without a cut; an empty one among them. */
 static void check_scores(const char *view, uint32_t top)
 {
@@ -160,9 +185,8 @@ static void test_stepped_is_as_packed_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_many_are_as_one_after_the_other),
-        cmocka_unit_test(test_a_bad_one_is_left_out),
-        cmocka_unit_test(test_scores_of_many_are_those_of_each),
+        cmocka_unit_test(test_many_are_as_one_after_the_other), cmocka_unit_test(test_a_bad_one_is_left_out),
+        cmocka_unit_test(test_cleared_gradients_are_zero),      cmocka_unit_test(test_scores_of_many_are_those_of_each),
         cmocka_unit_test(test_stepped_is_as_packed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

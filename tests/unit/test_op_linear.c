@@ -13,7 +13,7 @@ static struct tape_value linear(struct tape *t, const struct tape_value *in, voi
 {
     const struct shape *s = user;
     const struct op_matrix w = {
-        {.w = in[1].x, .out = s->O, .in = s->I}, s->bias ? in[2].x : NULL, in[1].dx, s->bias ? in[2].dx : NULL};
+        {.w = in[1].x, .out = s->O, .in = s->I}, s->bias ? in[2].x : NULL, in[1].dx, s->bias ? in[2].dx : NULL, NULL};
     return op_linear(t, in[0], &w, s->act);
 }
 
