@@ -459,6 +459,7 @@ void state_cache_attach(struct state_cache *c, struct state_file *take_file)
 {
     (void)pthread_mutex_lock(&c->lock); /* the workers are there already */
     c->file = take_file;
+    c->stats.bytes += state_file_index_bytes(take_file);
     (void)pthread_mutex_unlock(&c->lock);
 }
 

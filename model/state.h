@@ -65,7 +65,8 @@ void state_release(struct state_cache *c, const struct state_entry *const *entri
  * states where the cache wants them and there are none, a number that is not finite.  FULL, OOM. */
 enum status state_put(struct state_cache *c, uint64_t hash, const struct record_state *s, struct err *e) MUST_CHECK;
 bool state_has(struct state_cache *c, uint64_t hash); /* in memory, or in the file that is attached */
-/* What is missed is from now on read from this file before it is computed.  Taken over.  Before c is used; once. */
+/* What is missed is from now on read from this file before it is computed.  Taken over; its index counts among the bytes.
+ * Before c is used; once. */
 struct state_file;
 void state_cache_attach(struct state_cache *c, struct state_file *take_file);
 struct record_state state_record(const struct state_entry *entry); /* points into the (pinned) entry */
