@@ -17,8 +17,7 @@ static size_t bytes_of(const struct state_cache *c, size_t n_tokens)
     return sizeof(struct state_slot) + (2 + n_tokens) * c->C * sizeof(uint16_t);
 }
 
-/* --- table and order of use; all under the lock
- * --------------------------------------------------------------------- */
+/* --- table and order of use; all under the lock ------------------------------------------------------------------ */
 
 static struct state_slot **place(struct state_cache *c, uint64_t hash)
 {
@@ -95,8 +94,7 @@ static enum status add(struct state_cache *c, uint64_t hash, size_t n_tokens, st
     return STATUS_OK;
 }
 
-/* --- workers
- * -------------------------------------------------------------------------------------------------------- */
+/* --- workers ----------------------------------------------------------------------------------------------------- */
 
 /* What somebody waits for goes to the front. */
 static void queue_add(struct state_cache *c, struct state_slot *s)
@@ -179,8 +177,7 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-/* --- making and freeing
- * --------------------------------------------------------------------------------------------- */
+/* --- making and freeing ------------------------------------------------------------------------------------------ */
 
 static enum status make_table(struct state_cache *c, size_t max_bytes, struct err *e)
 {
@@ -284,8 +281,7 @@ void state_cache_free(struct state_cache *c)
     mem_free(c);
 }
 
-/* --- use
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- use --------------------------------------------------------------------------------------------------------- */
 
 static struct state_slot *slot_of(const struct state_entry *e)
 {
@@ -398,7 +394,8 @@ void state_want(struct state_cache *c, uint64_t hash, const int32_t *ids, uint32
 {
     struct state_slot *s = NULL;
     (void)pthread_mutex_lock(&c->lock);
-    const bool take = *place(c, hash) == NULL && !in_file(c, hash) && n > 0 && n <= encoder_shape(c->m)->P && c->queue_length < WANTED_MOST;
+    const bool fits = n > 0 && n <= encoder_shape(c->m)->P && c->queue_length < WANTED_MOST;
+    const bool take = fits && *place(c, hash) == NULL && !in_file(c, hash);
     int32_t *copy = take ? mem_calloc(n, sizeof *copy) : NULL;
     if (copy != NULL && add(c, hash, c->keep_tokens ? n : 0, &s, NULL) == STATUS_OK) {
         memcpy(copy, ids, n * sizeof *copy);
@@ -495,10 +492,4 @@ void state_stats(struct state_cache *c, struct state_stats *out)
     (void)pthread_mutex_lock(&c->lock);
     *out = c->stats;
     (void)pthread_mutex_unlock(&c->lock);
-}
-
-double state_hit_rate(const struct state_stats *s)
-{
-    const uint64_t all = s->hits + s->misses;
-    return all == 0 || s->put >= s->hits ? 0.0 : (double)(s->hits - s->put) / (double)all;
 }

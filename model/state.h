@@ -77,5 +77,9 @@ uint64_t state_key(const struct state_cache *c, uint64_t hash);
 float state_scale(const struct state_cache *c); /* mean token norm after layer mid: the length of every pooled state */
 void state_stats(struct state_cache *c, struct state_stats *out);
 /* Share of the requests whose states were in memory before they were asked for (what state_put brought is not); 0: none yet. */
-double state_hit_rate(const struct state_stats *s);
+static inline double state_hit_rate(const struct state_stats *s)
+{
+    const uint64_t all = s->hits + s->misses;
+    return all == 0 || s->put >= s->hits ? 0.0 : (double)(s->hits - s->put) / (double)all;
+}
 #endif

@@ -61,8 +61,8 @@ uint32_t state_file_tokens(const struct state_file *f, uint64_t hash);
 
 /* What a scorer or learner does at its start: from now on c reads what it misses from the file of its kind in `dir` ("":
  * there is none).  A file that is absent, damaged, of another kind, or whose index is more than an eighth of the cache's bound
- * is left alone, with a line in the log: states are then computed as without it.  exact: so is one whose probe is not ours, because what a learner learns must not depend on
- * where a file was made.  Before c is used.  OOM, errors of state_acquire. */
+ * is left alone, with a line in the log: states are then computed as without it.  exact: so is one whose probe is not
+ * ours, because what a learner learns must not depend on where a file was made.  Before c is used.  OOM, errors of state_acquire. */
 enum status state_file_attach(struct state_cache *c, const char *dir, bool exact, struct err *e) MUST_CHECK;
 
 /* --- writing: one thread */
