@@ -6,6 +6,9 @@
 #include "model/encoder.h"
 #include "model/model.h"
 #include "schemas/weights.h"
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
 
 /* What the model will ask of Redis, from its table of parameters. */
 static void compute_need(struct cmd_check *c, const struct encoder *enc)
@@ -62,6 +65,26 @@ static void check_templates(struct cmd_check *c)
     describe_close(d);
 }
 
+/* Which of them is read depends on what the processes run with: they say so when they start. */
+static void check_states(struct cmd_check *c)
+{
+    static const char *const mend = "make one: freshet model warm LOG... --out DIR (or --state, --redis)";
+    const char *path = c->conf->kernels_states_dir;
+    unsigned n = 0;
+    if (*path == 0) return;
+    DIR *dir = opendir(path);
+    for (struct dirent *f = dir != NULL ? readdir(dir) : NULL; f != NULL; f = readdir(dir)) {
+        const size_t length = strlen(f->d_name);
+        n += length > 7 && strcmp(f->d_name + length - 7, ".states") == 0;
+    }
+    if (dir == NULL)
+        cmd_check_row(c, CMD_CHECK_WARN, "states", mend, "kernels.states_dir = %s: %s", path, strerror(errno));
+    else
+        cmd_check_row(c, n > 0 ? CMD_CHECK_OK : CMD_CHECK_WARN, "states", n > 0 ? NULL : mend,
+                      "kernels.states_dir = %s: %u files", path, n);
+    if (dir != NULL) (void)closedir(dir);
+}
+
 void cmd_check_model(struct cmd_check *c)
 {
     struct err e = {0};
@@ -73,4 +96,5 @@ void cmd_check_model(struct cmd_check *c)
                       token_max_length(c->vocab));
     check_templates(c);
     check_encoder(c);
+    check_states(c);
 }

@@ -206,7 +206,7 @@ static enum status open_files(struct cmd_warm *w, char path[CMD_MODEL_PATH], str
     if (snprintf(path, CMD_MODEL_PATH, "%s/%s", w->conf->kernels_states_dir, name) >= CMD_MODEL_PATH)
         return ERR_SET(e, STATUS_INVALID, "the folder's path is longer than %d bytes", CMD_MODEL_PATH);
     TRY(state_file_probe(w->states, &probe, e));
-    const enum status st = state_file_open(&w->before, path, &kind, &why);
+    const enum status st = state_file_open(&w->before, path, &kind, SIZE_MAX, &why);
     if (st == STATUS_OOM) return ERR_SET(e, st, "%s", why.text);
     if (st != STATUS_OK && st != STATUS_NOT_FOUND) log_warn("warm", "anew=\"%s\"", why.text);
     if (st == STATUS_OK && state_file_probed(w->before) != probe) {
@@ -260,6 +260,7 @@ static enum status warm(struct cmd_warm *w, const struct cmd_line *l, const stru
     TRY(open_files(w, path, e));
     const enum status st = take_sources(w, l, a, m, e);
     if (st != STATUS_OK && !(st == STATUS_END && cmd_warm_stopping)) return st;
+    if (st == STATUS_END) TRY(cmd_warm_flush(w, e));
     if (a->add || st == STATUS_END) TRY(keep_rest(w, e));
     const uint64_t dropped = left_out(w);
     TRY(state_file_commit(w->out, &bytes, e));

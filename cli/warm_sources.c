@@ -7,6 +7,8 @@
 #include "job/checkpoint_meta.h"
 #include "serving/fetch_warm.h"
 
+enum { WAIT_MS = 100 };
+
 static enum status stopped(void)
 {
     return cmd_warm_stopping ? STATUS_END : STATUS_OK;
@@ -81,12 +83,13 @@ static enum status read_logs(struct logs *l, struct err *e)
 {
     enum status st = STATUS_OK;
     TRY(unknown_item(l->w, e));
-    while ((st = source_next(l->source, l->batch, 0, e)) == STATUS_OK) {
+    while ((st = source_next(l->source, l->batch, WAIT_MS, e)) == STATUS_OK || st == STATUS_AGAIN) {
+        TRY(stopped());
+        if (st == STATUS_AGAIN) continue; /* a pipe that nobody fills at the moment */
         const uint64_t total = source_bytes_total(l->source);
         l->w->done_frac = total > 0 ? (double)source_bytes_read(l->source) / (double)total : -1.0;
         TRY(take_batch(l, e));
         cmd_warm_show(l->w);
-        TRY(stopped());
     }
     if (st != STATUS_END) return st;
     l->w->done_frac = -1.0;

@@ -17,8 +17,7 @@ static size_t bytes_of(const struct state_cache *c, size_t n_tokens)
     return sizeof(struct state_slot) + (2 + n_tokens) * c->C * sizeof(uint16_t);
 }
 
-/* --- table and order of use; all under the lock
- * --------------------------------------------------------------------- */
+/* --- table and order of use; all under the lock ------------------------------------------------------------------ */
 
 static struct state_slot **place(struct state_cache *c, uint64_t hash)
 {
@@ -95,8 +94,7 @@ static enum status add(struct state_cache *c, uint64_t hash, size_t n_tokens, st
     return STATUS_OK;
 }
 
-/* --- workers
- * -------------------------------------------------------------------------------------------------------- */
+/* --- workers ----------------------------------------------------------------------------------------------------- */
 
 /* What somebody waits for goes to the front. */
 static void queue_add(struct state_cache *c, struct state_slot *s)
@@ -148,7 +146,6 @@ static void finish(struct state_cache *c, struct state_slot *s, enum status st, 
         s->own_ids = NULL;
         unpin(c, s);
     }
-    (void)pthread_cond_broadcast(&c->done);
 }
 
 /* Slots taken together; when that fails each is tried alone, so that only the bad ones fail. */
@@ -166,36 +163,7 @@ static void encode(struct state_worker *w, struct state_slot *const *slots, size
         else
             encode(w, &slots[i], 1);
     }
-}
-
-/* One slot's numbers from the file; false: they are to be computed. */
-static bool read_known(const struct state_cache *c, struct state_slot *s, bool *damaged)
-{
-    struct err why;
-    const enum status st = state_file_read(c->file, s->entry.hash, s->entry.n_tokens, s->numbers, &why);
-    *damaged = st != STATUS_OK && st != STATUS_NOT_FOUND;
-    if (*damaged) log_limited(LOG_WARN, "states", "%s", why.text);
-    return st == STATUS_OK;
-}
-
-/* Finishes the slots that the file knows; how many are left at the front of the list. */
-static size_t take_known(struct state_cache *c, struct state_slot **slots, size_t n)
-{
-    bool known[STATE_TOGETHER], damaged[STATE_TOGETHER];
-    size_t left = 0;
-    if (c->file == NULL) return n;
-    (void)pthread_mutex_unlock(&c->lock);
-    for (size_t i = 0; i < n; i++) known[i] = read_known(c, slots[i], &damaged[i]);
-    (void)pthread_mutex_lock(&c->lock);
-    for (size_t i = 0; i < n; i++) {
-        c->stats.file_hits += known[i];
-        c->stats.file_damaged += damaged[i];
-        if (known[i])
-            finish(c, slots[i], STATUS_OK, NULL);
-        else
-            slots[left++] = slots[i];
-    }
-    return left;
+    (void)pthread_cond_broadcast(&c->done);
 }
 
 static void *worker_main(void *arg)
@@ -204,14 +172,12 @@ static void *worker_main(void *arg)
     struct state_slot *slots[STATE_TOGETHER];
     size_t n;
     (void)pthread_mutex_lock(&w->cache->lock);
-    while ((n = queue_take(w->cache, slots)) > 0)
-        if ((n = take_known(w->cache, slots, n)) > 0) encode(w, slots, n);
+    while ((n = queue_take(w->cache, slots)) > 0) encode(w, slots, n);
     (void)pthread_mutex_unlock(&w->cache->lock);
     return NULL;
 }
 
-/* --- making and freeing
- * --------------------------------------------------------------------------------------------- */
+/* --- making and freeing ------------------------------------------------------------------------------------------ */
 
 static enum status make_table(struct state_cache *c, size_t max_bytes, struct err *e)
 {
@@ -315,12 +281,16 @@ void state_cache_free(struct state_cache *c)
     mem_free(c);
 }
 
-/* --- use
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- use --------------------------------------------------------------------------------------------------------- */
 
 static struct state_slot *slot_of(const struct state_entry *e)
 {
     return (struct state_slot *)(uintptr_t)e; /* its first member */
+}
+
+static bool in_file(const struct state_cache *c, uint64_t hash)
+{
+    return c->file != NULL && state_file_has(c->file, hash);
 }
 
 /* Finds or orders one sentence; pinned either way. */
@@ -342,10 +312,43 @@ static enum status want(struct state_cache *c, const struct state_request *q, st
         s->n_ids = q->n;
         s->job = job;
         job->pending++;
-        queue_add(c, s);
+        if (in_file(c, q->hash)) {
+            s->queued = job->filed;
+            job->filed = s;
+        } else {
+            queue_add(c, s);
+        }
     }
     *out = &s->entry;
     return STATUS_OK;
+}
+
+/* What the file knows is read by the caller itself, which takes less than handing it to a worker; a damaged record's
+ * sentence is computed. */
+static void read_filed(struct state_cache *c, struct state_job *job)
+{
+    struct state_slot *good = NULL, *bad = NULL;
+    if (job->filed == NULL) return;
+    (void)pthread_mutex_unlock(&c->lock);
+    for (struct state_slot *s = job->filed, *next; s != NULL; s = next) {
+        struct err why;
+        const enum status st = state_file_read(c->file, s->entry.hash, s->entry.n_tokens, s->numbers, &why);
+        struct state_slot **list = st == STATUS_OK ? &good : &bad;
+        if (st != STATUS_OK) log_limited(LOG_WARN, "states", "%s", why.text);
+        next = s->queued;
+        s->queued = *list;
+        *list = s;
+    }
+    (void)pthread_mutex_lock(&c->lock);
+    for (struct state_slot *s = good, *next; s != NULL; s = next, c->stats.file_hits++) {
+        next = s->queued;
+        finish(c, s, STATUS_OK, NULL);
+    }
+    for (struct state_slot *s = bad, *next; s != NULL; s = next, c->stats.file_damaged++) {
+        next = s->queued;
+        queue_add(c, s);
+    }
+    (void)pthread_cond_broadcast(&c->done); /* others may share them */
 }
 
 static void let_go(struct state_cache *c, const struct state_entry *const *entries, size_t n)
@@ -370,6 +373,7 @@ enum status state_acquire(struct state_cache *c, const struct state_request *req
     size_t got = 0;
     (void)pthread_mutex_lock(&c->lock);
     for (; got < n && st == STATUS_OK; got += st == STATUS_OK) st = want(c, &req[got], &job, &out[got], e);
+    read_filed(c, &job);
     wait_for(c, &job, out, got);
     if (st == STATUS_OK && job.status != STATUS_OK) {
         st = job.status;
@@ -390,7 +394,8 @@ void state_want(struct state_cache *c, uint64_t hash, const int32_t *ids, uint32
 {
     struct state_slot *s = NULL;
     (void)pthread_mutex_lock(&c->lock);
-    const bool take = *place(c, hash) == NULL && n > 0 && n <= encoder_shape(c->m)->P && c->queue_length < WANTED_MOST;
+    const bool fits = n > 0 && n <= encoder_shape(c->m)->P && c->queue_length < WANTED_MOST;
+    const bool take = fits && *place(c, hash) == NULL && !in_file(c, hash);
     int32_t *copy = take ? mem_calloc(n, sizeof *copy) : NULL;
     if (copy != NULL && add(c, hash, c->keep_tokens ? n : 0, &s, NULL) == STATUS_OK) {
         memcpy(copy, ids, n * sizeof *copy);
@@ -452,13 +457,14 @@ bool state_has(struct state_cache *c, uint64_t hash)
     (void)pthread_mutex_lock(&c->lock);
     const bool there = *place(c, hash) != NULL;
     (void)pthread_mutex_unlock(&c->lock);
-    return there || (c->file != NULL && state_file_has(c->file, hash));
+    return there || in_file(c, hash);
 }
 
 void state_cache_attach(struct state_cache *c, struct state_file *take_file)
 {
     (void)pthread_mutex_lock(&c->lock); /* the workers are there already */
     c->file = take_file;
+    c->stats.bytes += state_file_index_bytes(take_file);
     (void)pthread_mutex_unlock(&c->lock);
 }
 
@@ -486,10 +492,4 @@ void state_stats(struct state_cache *c, struct state_stats *out)
     (void)pthread_mutex_lock(&c->lock);
     *out = c->stats;
     (void)pthread_mutex_unlock(&c->lock);
-}
-
-double state_hit_rate(const struct state_stats *s)
-{
-    const uint64_t all = s->hits + s->misses;
-    return all == 0 || s->put >= s->hits ? 0.0 : (double)(s->hits - s->put) / (double)all;
 }

@@ -65,7 +65,8 @@ void state_release(struct state_cache *c, const struct state_entry *const *entri
  * states where the cache wants them and there are none, a number that is not finite.  FULL, OOM. */
 enum status state_put(struct state_cache *c, uint64_t hash, const struct record_state *s, struct err *e) MUST_CHECK;
 bool state_has(struct state_cache *c, uint64_t hash); /* in memory, or in the file that is attached */
-/* What is missed is from now on read from this file before it is computed.  Taken over.  Before c is used; once. */
+/* What is missed is from now on read from this file before it is computed.  Taken over; its index counts among the bytes.
+ * Before c is used; once. */
 struct state_file;
 void state_cache_attach(struct state_cache *c, struct state_file *take_file);
 struct record_state state_record(const struct state_entry *entry); /* points into the (pinned) entry */
@@ -76,5 +77,9 @@ uint64_t state_key(const struct state_cache *c, uint64_t hash);
 float state_scale(const struct state_cache *c); /* mean token norm after layer mid: the length of every pooled state */
 void state_stats(struct state_cache *c, struct state_stats *out);
 /* Share of the requests whose states were in memory before they were asked for (what state_put brought is not); 0: none yet. */
-double state_hit_rate(const struct state_stats *s);
+static inline double state_hit_rate(const struct state_stats *s)
+{
+    const uint64_t all = s->hits + s->misses;
+    return all == 0 || s->put >= s->hits ? 0.0 : (double)(s->hits - s->put) / (double)all;
+}
 #endif

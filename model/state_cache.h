@@ -14,8 +14,9 @@ enum state_phase { STATE_PENDING, STATE_READY, STATE_FAILED };
 
 /* What one state_acquire waits for; on the caller's stack. */
 struct state_job {
-    size_t pending;     /* sentences of its own not yet computed */
-    enum status status; /* the first failure */
+    size_t pending;           /* sentences of its own not yet there */
+    struct state_slot *filed; /* of these, those that the file knows: read by the caller itself */
+    enum status status;       /* the first failure */
     struct err why;
 };
 

@@ -86,11 +86,14 @@ static enum status check_kind(const struct state_file_head *h, const struct stat
     return STATUS_OK;
 }
 
-static enum status read_index(struct state_file *f, const char *path, struct err *e)
+static enum status read_index(struct state_file *f, const char *path, size_t room, struct err *e)
 {
     const struct state_file_head *h = &f->head;
     const size_t bytes = (size_t)h->n * sizeof *f->index;
     const uint64_t least = sizeof(struct state_file_record) + state_file_numbers_bytes(h->width, 0) + sizeof(uint64_t);
+    if (bytes > room)
+        return ERR_SET(e, STATUS_FULL, "%s: an index of %zu bytes, there is room for %zu; raise kernels.cache_bytes",
+                       path, bytes, room);
     f->index = mem_calloc((size_t)h->n, sizeof *f->index);
     if (f->index == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory for an index of %zu bytes", path, bytes);
     TRY(read_all(f->fd, f->index, bytes, h->index_at, path, e));
@@ -103,7 +106,8 @@ static enum status read_index(struct state_file *f, const char *path, struct err
     return good ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "%s: the index is damaged", path);
 }
 
-static enum status open_it(struct state_file *f, const char *path, const struct state_file_kind *want, struct err *e)
+static enum status open_it(struct state_file *f, const char *path, const struct state_file_kind *want, size_t room,
+                           struct err *e)
 {
     struct stat info;
     f->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -113,16 +117,16 @@ static enum status open_it(struct state_file *f, const char *path, const struct 
     TRY(read_all(f->fd, &f->head, sizeof f->head, 0, path, e));
     TRY(check_head(f, path, e));
     TRY(check_kind(&f->head, want, path, e));
-    return read_index(f, path, e);
+    return read_index(f, path, room, e);
 }
 
-enum status state_file_open(struct state_file **out, const char *path, const struct state_file_kind *want,
+enum status state_file_open(struct state_file **out, const char *path, const struct state_file_kind *want, size_t room,
                             struct err *e)
 {
     *out = NULL;
     struct state_file *f = mem_calloc(1, sizeof *f);
     if (f == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory", path);
-    const enum status st = open_it(f, path, want, e);
+    const enum status st = open_it(f, path, want, room, e);
     if (st == STATUS_OK)
         *out = f;
     else
@@ -141,6 +145,11 @@ void state_file_close(struct state_file *f)
 size_t state_file_count(const struct state_file *f)
 {
     return (size_t)f->head.n;
+}
+
+size_t state_file_index_bytes(const struct state_file *f)
+{
+    return (size_t)f->head.n * sizeof *f->index;
 }
 
 uint64_t state_file_bytes(const struct state_file *f)

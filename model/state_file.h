@@ -9,8 +9,9 @@
  *   index    hash, place of the record; by ascending hash
  *
  * Every byte is under a check: a damaged header or index refuses the file, a damaged record is left out (its sentence is
- * computed).  The index is held in memory (16 bytes a sentence), records are read when they are asked for; nothing is mapped,
- * so that a disk that fails or a file that is cut meanwhile is a miss and no SIGBUS.  A file is never changed, only replaced.
+ * computed).  The index is held in memory (16 bytes a sentence, within the cache's bound), records are read when they are
+ * asked for; nothing is mapped, so that a disk that fails or a file that is cut meanwhile is a miss and no SIGBUS.  A file is
+ * never changed, only replaced.
  */
 #ifndef MODEL_STATE_FILE_H
 #define MODEL_STATE_FILE_H
@@ -39,12 +40,14 @@ enum status state_file_probe(struct state_cache *c, uint64_t *out, struct err *e
 
 /* --- reading: thread any */
 struct state_file;
-/* Header and index, checked.  NOT_FOUND: no such file; CONFLICT: of another kind, naming what differs; CORRUPT; UNSUPPORTED:
- * another format; OOM, IO.  *out is the caller's (state_file_close), NULL on failure. */
-enum status state_file_open(struct state_file **out, const char *path, const struct state_file_kind *want,
+/* Header and index, checked; the index takes at most `room` bytes.  NOT_FOUND: no such file; CONFLICT: of another kind, naming
+ * what differs; CORRUPT; UNSUPPORTED: another format; FULL: a larger index; OOM, IO.  *out is the caller's (state_file_close),
+ * NULL on failure. */
+enum status state_file_open(struct state_file **out, const char *path, const struct state_file_kind *want, size_t room,
                             struct err *e) MUST_CHECK;
 void state_file_close(struct state_file *f); /* NULL is fine */
 size_t state_file_count(const struct state_file *f);
+size_t state_file_index_bytes(const struct state_file *f);
 uint64_t state_file_bytes(const struct state_file *f);          /* on disk */
 uint64_t state_file_hash(const struct state_file *f, size_t i); /* of sentence i < count, ascending */
 uint64_t state_file_probed(const struct state_file *f);         /* state_file_probe where the file was made */
@@ -57,9 +60,9 @@ enum status state_file_read(const struct state_file *f, uint64_t hash, uint32_t 
 uint32_t state_file_tokens(const struct state_file *f, uint64_t hash);
 
 /* What a scorer or learner does at its start: from now on c reads what it misses from the file of its kind in `dir` ("":
- * there is none).  A file that is absent, damaged or of another kind is left alone, with a line in the log: states are then
- * computed as without it.  exact: so is one whose probe is not ours, because what a learner learns must not depend on
- * where a file was made.  Before c is used.  OOM, errors of state_acquire. */
+ * there is none).  A file that is absent, damaged, of another kind, or whose index is more than an eighth of the cache's bound
+ * is left alone, with a line in the log: states are then computed as without it.  exact: so is one whose probe is not
+ * ours, because what a learner learns must not depend on where a file was made.  Before c is used.  OOM, errors of state_acquire. */
 enum status state_file_attach(struct state_cache *c, const char *dir, bool exact, struct err *e) MUST_CHECK;
 
 /* --- writing: one thread */

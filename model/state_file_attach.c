@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PATH_ROOM = 1100 };
+enum { PATH_ROOM = 1100, INDEX_SHARE = 8 };
 
 static uint64_t hash_entry(const struct state_entry *s)
 {
@@ -36,7 +36,7 @@ static enum status open_fitting(struct state_file **out, struct state_cache *c, 
 {
     uint64_t here;
     const struct state_file_kind kind = state_file_kind(c);
-    TRY(state_file_open(out, path, &kind, e));
+    TRY(state_file_open(out, path, &kind, c->stats.max_bytes / INDEX_SHARE, e));
     if (!exact) return STATUS_OK;
     enum status st = state_file_probe(c, &here, e);
     if (st == STATUS_OK && here != state_file_probed(*out))

@@ -114,7 +114,7 @@ struct state_file *state_files_open(const struct state_cache *c)
     struct state_file *f;
     struct err e = {0};
     const struct state_file_kind k = state_file_kind(c);
-    assert_ok(state_file_open(&f, state_files_path(c), &k, &e), &e);
+    assert_ok(state_file_open(&f, state_files_path(c), &k, SIZE_MAX, &e), &e);
     return f;
 }
 

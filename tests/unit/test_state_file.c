@@ -22,7 +22,7 @@ static void assert_refused(const struct state_cache *c, const struct state_file_
 {
     struct state_file *f = (void *)1;
     struct err e = {0};
-    assert_int_equal(state_file_open(&f, state_files_path(c), k, &e), want);
+    assert_int_equal(state_file_open(&f, state_files_path(c), k, SIZE_MAX, &e), want);
     assert_null(f);
     if (strstr(e.text, word) == NULL) fail_msg("'%s' says nothing of '%s'", e.text, word);
 }
@@ -78,6 +78,27 @@ static void test_file_tells_what_it_holds(void **state)
     assert_int_equal(state_file_read(f, 7, 1, numbers, &e), STATUS_NOT_FOUND);
     state_file_close(f);
     state_file_close(NULL);
+    state_cache_free(c);
+}
+
+static void test_index_is_within_bounds(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct state_stats before, after;
+    struct state_file *f = (void *)1;
+    struct state_cache *c = state_files_cache(false);
+    const struct state_file_kind k = state_file_kind(c);
+    state_files_make(c, SENTENCES);
+    assert_int_equal(state_file_open(&f, state_files_path(c), &k, SENTENCES * 16 - 1, &e), STATUS_FULL);
+    assert_null(f);
+    assert_non_null(strstr(e.text, "kernels.cache_bytes"));
+    assert_ok(state_file_open(&f, state_files_path(c), &k, SENTENCES * 16, &e), &e);
+    assert_int_equal(state_file_index_bytes(f), SENTENCES * 16);
+    state_stats(c, &before);
+    state_cache_attach(c, f);
+    state_stats(c, &after);
+    assert_int_equal(after.bytes - before.bytes, SENTENCES * 16);
     state_cache_free(c);
 }
 
@@ -215,7 +236,7 @@ static void test_every_flipped_bit_is_met(void **state)
     for (size_t bit = 0; bit < 8 * n; bit++) {
         const char flipped = (char)(whole[bit / 8] ^ 1 << bit % 8);
         assert_int_equal(pwrite(fd, &flipped, 1, (off_t)(bit / 8)), 1);
-        const enum status st = state_file_open(&f, state_files_path(c), &k, &e);
+        const enum status st = state_file_open(&f, state_files_path(c), &k, SIZE_MAX, &e);
         if (st == STATUS_OK) {
             assert_int_equal(count_good(f, good), FEW - 1);
             state_file_close(f);
@@ -380,17 +401,12 @@ static void test_another_kind_is_refused_by_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_DIR(test_read_is_as_computed),
-        IN_DIR(test_file_tells_what_it_holds),
-        IN_DIR(test_an_empty_file_is_one),
-        IN_DIR(test_many_threads_read_one_file),
-        IN_DIR(test_hit_rate_leaves_out_what_was_brought),
-        IN_DIR(test_every_cut_is_refused),
-        IN_DIR(test_every_flipped_bit_is_met),
-        IN_DIR(test_sizes_that_lie_are_refused),
-        IN_DIR(test_records_in_a_wrong_place_are_left_out),
-        IN_DIR(test_damage_is_computed_instead),
-        IN_DIR(test_another_kind_is_refused_by_name),
+        IN_DIR(test_read_is_as_computed),        IN_DIR(test_file_tells_what_it_holds),
+        IN_DIR(test_index_is_within_bounds),     IN_DIR(test_an_empty_file_is_one),
+        IN_DIR(test_many_threads_read_one_file), IN_DIR(test_hit_rate_leaves_out_what_was_brought),
+        IN_DIR(test_every_cut_is_refused),       IN_DIR(test_every_flipped_bit_is_met),
+        IN_DIR(test_sizes_that_lie_are_refused), IN_DIR(test_records_in_a_wrong_place_are_left_out),
+        IN_DIR(test_damage_is_computed_instead), IN_DIR(test_another_kind_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, state_files_open_model, state_files_close_model);
 }

@@ -159,7 +159,7 @@ static enum status open_and_close(const struct state_cache *c)
     struct state_file *f;
     struct err e = {0};
     const struct state_file_kind k = state_file_kind(c);
-    const enum status st = state_file_open(&f, state_files_path(c), &k, &e);
+    const enum status st = state_file_open(&f, state_files_path(c), &k, SIZE_MAX, &e);
     if (st != STATUS_OK) assert_null(f);
     state_file_close(f);
     return st;
