@@ -152,7 +152,7 @@ struct cmd_bench_topic {
 extern const struct cmd_bench_topic *const cmd_bench_topics[];
 extern const size_t cmd_bench_n_topics;
 extern const struct cmd_bench_topic cmd_bench_gemm, cmd_bench_encode, cmd_bench_ingest, cmd_bench_train,
-    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_state;
+    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_live, cmd_bench_state;
 void cmd_bench_case_end(struct cmd_bench *b);
 #define CMD_BENCH_CASES(LIST) .cases = LIST, .n = sizeof LIST / sizeof *LIST
 
