@@ -116,6 +116,14 @@ double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double ite
 /* What b->model scores against the reference backend. */
 enum status cmd_bench_check_scores(struct cmd_bench *b, struct err *e) MUST_CHECK;
 
+/* Operations of the products that are done between on and off, and the seconds spent in what is dense. */
+struct cmd_bench_tally {
+    double operations, seconds;
+};
+void cmd_bench_tally_on(struct kern *k, struct cmd_bench_tally *t); /* t is borrowed until off; one at a time */
+void cmd_bench_tally_off(struct kern *k);
+enum cmd_bench_limit cmd_bench_trained(const struct cmd_bench *b); /* peak that the trainable layers' products meet */
+
 /* ---- cases ---- */
 
 enum cmd_bench_kind {
@@ -162,7 +170,7 @@ struct cmd_bench_figure { /* rates in units/s, latencies in ms, samples in their
     const struct cmd_bench_topic *topic;
     const struct cmd_bench_case *c;
     double least, median, most, p99, p999; /* p…: latencies and samples */
-    double cost[CMD_BENCH_LIMITS];
+    double cost[CMD_BENCH_LIMITS], shares[CMD_BENCH_LIMITS];
     double share, share_least;  /* of the median, and of the worst: least of a rate, most of a latency; < 0: none */
     enum cmd_bench_limit limit; /* that binds */
     double cpu_frac;            /* this process's CPU time over the time that passed */
