@@ -116,6 +116,14 @@ double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double ite
 /* What b->model scores against the reference backend. */
 enum status cmd_bench_check_scores(struct cmd_bench *b, struct err *e) MUST_CHECK;
 
+/* Operations of the products that are done between on and off, and the seconds spent in what is dense. */
+struct cmd_bench_tally {
+    double operations, seconds;
+};
+void cmd_bench_tally_on(struct kern *k, struct cmd_bench_tally *t); /* t is borrowed until off; one at a time */
+void cmd_bench_tally_off(struct kern *k);
+enum cmd_bench_limit cmd_bench_trained(const struct cmd_bench *b); /* peak that the trainable layers' products meet */
+
 /* ---- cases ---- */
 
 enum cmd_bench_kind {
@@ -152,7 +160,7 @@ struct cmd_bench_topic {
 extern const struct cmd_bench_topic *const cmd_bench_topics[];
 extern const size_t cmd_bench_n_topics;
 extern const struct cmd_bench_topic cmd_bench_gemm, cmd_bench_encode, cmd_bench_ingest, cmd_bench_train,
-    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_state;
+    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_live, cmd_bench_state;
 void cmd_bench_case_end(struct cmd_bench *b);
 #define CMD_BENCH_CASES(LIST) .cases = LIST, .n = sizeof LIST / sizeof *LIST
 
@@ -162,7 +170,7 @@ struct cmd_bench_figure { /* rates in units/s, latencies in ms, samples in their
     const struct cmd_bench_topic *topic;
     const struct cmd_bench_case *c;
     double least, median, most, p99, p999; /* p…: latencies and samples */
-    double cost[CMD_BENCH_LIMITS];
+    double cost[CMD_BENCH_LIMITS], shares[CMD_BENCH_LIMITS];
     double share, share_least;  /* of the median, and of the worst: least of a rate, most of a latency; < 0: none */
     enum cmd_bench_limit limit; /* that binds */
     double cpu_frac;            /* this process's CPU time over the time that passed */

@@ -1,17 +1,18 @@
-/* bench_encode.c - sentences through all layers of the encoder, many at a time as the frozen-state cache does; one core and
- * all.
+/* bench_encode.c - sentences through all layers of the encoder, many at a time as the frozen-state cache does; in each
+ * precision, on one core and all.
  *
- * Checked first: a short sentence against the reference backend, and every sentence of the batch against itself alone, whose
- * bits must be the same.
+ * Checked first: a short sentence against the reference backend in f32 (of rounded layers, their cosine), and every sentence
+ * of the batch against itself alone, whose bits must be the same.
  */
 #include "base/mem.h"
 #include "cli/bench.h"
 #include "model/encoder.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { TOKENS = 2048 /* of a batch */, SHORT = 16 };
-static const double tolerance = 1e-4; /* f32, of a state against ref: absolute, and relative to its size */
+static const double tolerance = 1e-4; /* f32, of the states' norm against ref */
 
 struct hand { /* one core's */
     struct encoder_run *run;
@@ -19,6 +20,9 @@ struct hand { /* one core's */
     float *states;                      /* (TOKENS, C) */
 };
 struct own {
+    struct kern *kern;
+    struct encoder *encoder; /* in the case's precision */
+    char backend[KERN_NAME_MAX];
     int n;
     struct hand hands[CMD_BENCH_CORES_MAX];
     int32_t *ids; /* (TOKENS) */
@@ -32,25 +36,43 @@ static void encode_cost(const struct cmd_bench *b, const struct cmd_bench_case *
     cost[c->limit] = (double)s->L * (n * layer + 4.0 * n * n * C);
 }
 
+static double cosine(const float *a, const float *b, size_t n)
+{
+    double ab = 0.0, aa = 0.0, bb = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+static enum status compare(const struct cmd_bench *b, const float *got, const float *want, size_t n,
+                           enum cmd_bench_limit precision, struct err *e)
+{
+    if (precision == CMD_BENCH_F32) return cmd_bench_near("states", got, want, n, tolerance, e);
+    const double c = cosine(got, want, n);
+    return c >= b->conf->kernels_min_cosine
+               ? STATUS_OK
+               : ERR_SET(e, STATUS_CORRUPT, "the states' cosine to f32 is %.4f, below kernels.min_cosine", c);
+}
+
 /* The same sentence by the reference backend, from weights as they lie in the file. */
-static enum status check_ref(const struct cmd_bench *b, size_t n, struct err *e)
+static enum status check_ref(const struct cmd_bench *b, enum cmd_bench_limit precision, size_t n, struct err *e)
 {
     enum status st;
     struct encoder *plain = NULL;
     struct encoder_run *ref = NULL;
     struct own *o = b->own;
-    const float *got = o->hands[0].states;
-    const size_t C = encoder_shape(b->encoder)->C;
-    float *want = mem_calloc(n * C, sizeof *want);
+    float *got = o->hands[0].states;
+    const size_t floats = n * encoder_shape(b->encoder)->C;
+    float *want = mem_calloc(floats, sizeof *want);
     TRY_OUT(st, want != NULL ? STATUS_OK : ERR_SET(e, STATUS_OOM, "no memory for %zu states", n));
     TRY_OUT(st, encoder_open(&plain, NULL, encoder_dir(b->encoder), e));
     TRY_OUT(st, encoder_run_new(&ref, plain, "ref", e));
     TRY_OUT(st, encoder_run_sentence(ref, o->ids, NULL, n, 0, NULL, want, e));
-    TRY_OUT(st, encoder_run_sentence(o->hands[0].run, o->ids, NULL, n, 0, NULL, o->hands[0].states, e));
-    for (size_t i = 0; i < n * C && st == STATUS_OK; i++)
-        if (!(fabs((double)got[i] - (double)want[i]) <= tolerance * (1.0 + fabs((double)want[i]))))
-            st = ERR_SET(e, STATUS_CORRUPT, "state %zu of a sentence of %zu tokens is %g, ref has %g", i, n,
-                         (double)got[i], (double)want[i]);
+    TRY_OUT(st, encoder_run_sentence(o->hands[0].run, o->ids, NULL, n, 0, NULL, got, e));
+    st = compare(b, got, want, floats, precision, e);
 out:
     encoder_run_free(ref);
     encoder_free(plain);
@@ -80,7 +102,7 @@ static enum status make_hand(const struct cmd_bench *b, struct hand *h, size_t n
 {
     const struct own *o = b->own;
     const size_t C = encoder_shape(b->encoder)->C;
-    TRY(encoder_run_new(&h->run, b->encoder, b->conf->kernels_backend, e));
+    TRY(encoder_run_new(&h->run, o->encoder, o->backend, e));
     TRY(encoder_run_reserve(h->run, n, e));
     h->sentences = mem_calloc(o->count, sizeof *h->sentences);
     h->states = mem_calloc(TOKENS * C, sizeof *h->states);
@@ -96,12 +118,24 @@ static enum status work_once(void *user, int i, struct err *e)
     return encoder_run_sentences(o->hands[i].run, o->hands[i].sentences, o->count, 0, e);
 }
 
+/* The base model again, with its layers in the case's precision. */
+static enum status open_rounded(struct cmd_bench *b, enum cmd_bench_limit precision, struct err *e)
+{
+    static const char *const words[] = {"f32", "bf16", "int8"};
+    struct own *o = b->own;
+    struct conf c = *b->conf; /* read only: nothing of it is freed */
+    (void)snprintf(c.kernels_precision, sizeof c.kernels_precision, "%s", words[precision]);
+    kern_name(&c, o->backend);
+    return encoder_open_conf(&o->encoder, &o->kern, &c, e);
+}
+
 static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e)
 {
     struct own *o = b->own = mem_calloc(1, sizeof *o);
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a case");
     if (c->n > encoder_shape(b->encoder)->P)
         return ERR_SET(e, STATUS_UNSUPPORTED, "the model reads %zu tokens at most", encoder_shape(b->encoder)->P);
+    TRY(open_rounded(b, c->limit, e));
     o->count = TOKENS / c->n;
     o->ids = mem_calloc(TOKENS, sizeof *o->ids);
     if (o->ids == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %d ids", TOKENS);
@@ -109,7 +143,7 @@ static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, st
         o->ids[i] = (int32_t)((i * 7919 + 1013 * c->n + 5) % encoder_shape(b->encoder)->V);
     for (o->n = 0; o->n < (c->span == CMD_BENCH_ALL ? b->cores : 1); o->n++)
         TRY(make_hand(b, &o->hands[o->n], c->n, e));
-    TRY(check_ref(b, c->n < SHORT ? c->n : SHORT, e));
+    TRY(check_ref(b, c->limit, c->n < SHORT ? c->n : SHORT, e));
     TRY(work_once(o, 0, e));
     return check_alone(b, c->n, e);
 }
@@ -130,28 +164,32 @@ static void end(struct cmd_bench *b)
         mem_free(o->hands[i].sentences);
         mem_free(o->hands[i].states);
     }
+    encoder_free(o->encoder);
+    kern_free(o->kern);
     mem_free(o->ids);
     mem_free(o);
     b->own = NULL;
 }
 
-#define ENCODE(NAME, N, SPAN, WHAT)                                                                                    \
+#define ENCODE(NAME, N, LIMIT, SPAN, WHAT)                                                                             \
     {                                                                                                                  \
-        .name = NAME, .what = WHAT, .unit = "sentences", .n = N, .span = SPAN, .setup = setup, .run = run,             \
-        .cost = encode_cost                                                                                            \
+        .name = "encode." NAME #N, .what = #N " tokens each, " WHAT, .unit = "sentences", .n = N, .limit = LIMIT,      \
+        .span = SPAN, .setup = setup, .run = run, .cost = encode_cost                                                  \
     }
+#define LENGTHS(NAME, LIMIT, SPAN, WHAT)                                                                               \
+    ENCODE(NAME, 16, LIMIT, SPAN, WHAT), ENCODE(NAME, 32, LIMIT, SPAN, WHAT), ENCODE(NAME, 128, LIMIT, SPAN, WHAT)
 /* clang-format off */
 static const struct cmd_bench_case cases[] = {
-    ENCODE("encode.16", 16, CMD_BENCH_ONE, "16 tokens each, one core"),
-    ENCODE("encode.32", 32, CMD_BENCH_ONE, "32 tokens each, one core"),
-    ENCODE("encode.128", 128, CMD_BENCH_ONE, "128 tokens each, one core"),
-    ENCODE("encode.16.all", 16, CMD_BENCH_ALL, "16 tokens each, all cores"),
-    ENCODE("encode.32.all", 32, CMD_BENCH_ALL, "32 tokens each, all cores"),
-    ENCODE("encode.128.all", 128, CMD_BENCH_ALL, "128 tokens each, all cores"),
+    LENGTHS("f32.", CMD_BENCH_F32, CMD_BENCH_ONE, "f32, one core"),
+    LENGTHS("bf16.", CMD_BENCH_BF16, CMD_BENCH_ONE, "bf16, one core"),
+    LENGTHS("int8.", CMD_BENCH_INT8, CMD_BENCH_ONE, "int8, one core"),
+    LENGTHS("f32.all.", CMD_BENCH_F32, CMD_BENCH_ALL, "f32, all cores"),
+    LENGTHS("bf16.all.", CMD_BENCH_BF16, CMD_BENCH_ALL, "bf16, all cores"),
+    LENGTHS("int8.all.", CMD_BENCH_INT8, CMD_BENCH_ALL, "int8, all cores"),
 };
 /* clang-format on */
 const struct cmd_bench_topic cmd_bench_encode = {
     .name = "encode",
-    .title = "sentences of 16, 32 and 128 tokens through all layers, in batches of 2,048 tokens a core",
+    .title = "sentences of 16, 32 and 128 tokens through all layers, 2,048 tokens a batch and core",
     CMD_BENCH_CASES(cases),
     .end = end};

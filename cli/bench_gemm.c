@@ -47,6 +47,7 @@ static enum status check(struct cmd_bench *b, int i, double tolerance, struct er
     struct own *o = b->own;
     struct kern_matrix plain = o->m[i];
     plain.packed = NULL;
+    plain.prec = KERN_F32;
     o->ref->ops->linear(o->ref, o->want, NULL, o->x, &plain, o->bias[i], KERN_ACT_NONE, ROWS_MAX);
     for (int r = 0; r < N_ROWS; r++) {
         b->kern->ops->linear(b->kern, o->y, NULL, o->x, &o->m[i], o->bias[i], KERN_ACT_NONE, rows[r]);
@@ -58,6 +59,7 @@ static enum status check(struct cmd_bench *b, int i, double tolerance, struct er
 static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e)
 {
     static const double tolerance[] = {1e-5, 1e-2, 3e-2}; /* f32; 8 bits of mantissa; 7 bits and a sign */
+    static const enum kern_precision precision[] = {KERN_F32, KERN_BF16, KERN_INT8};
     struct own *o = b->own = mem_calloc(1, sizeof *o);
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a case");
     TRY(kern_new(&o->ref, "ref", e));
@@ -69,6 +71,7 @@ static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, st
     if (o->x == NULL || o->y == NULL || o->want == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu floats", n);
     for (size_t i = 0; i < n; i++) o->x[i] = (float)((double)(i * 2654435761u >> 8 & 0xffff) / 32768.0 - 1.0);
     for (int i = 0; i < MATRICES; i++) {
+        o->m[i].prec = precision[c->limit];
         TRY(b->kern->ops->pack(b->kern, &o->m[i], e));
         TRY(check(b, i, tolerance[c->limit], e));
     }
@@ -133,10 +136,14 @@ static void end(struct cmd_bench *b)
     b->own = NULL;
 }
 
+#define GEMM(NAME, UNIT, LIMIT)                                                                                        \
+    {                                                                                                                  \
+        .name = "gemm." NAME, .what = NAME " products: spread over 20 shapes, the worst is min", .unit = UNIT,         \
+        .kind = CMD_BENCH_SAMPLES, .limit = LIMIT, .setup = setup, .sample = sample, .cost = cost                      \
+    }
 /* clang-format off */
 static const struct cmd_bench_case cases[] = {
-    {.name = "gemm.f32", .what = "f32 products, median and worst over 20 shapes", .kind = CMD_BENCH_SAMPLES,
-     .unit = "GFLOP/s", .limit = CMD_BENCH_F32, .setup = setup, .sample = sample, .cost = cost},
+    GEMM("f32", "GFLOP/s", CMD_BENCH_F32), GEMM("bf16", "GFLOP/s", CMD_BENCH_BF16), GEMM("int8", "GOP/s", CMD_BENCH_INT8),
 };
 /* clang-format on */
 const struct cmd_bench_topic cmd_bench_gemm = {

@@ -33,10 +33,14 @@ static void put_values(json_t *j, const struct cmd_bench_figure *f)
     (void)json_object_set_new(j, "limit", json_string(cmd_bench_limit_names[f->limit].name));
     (void)json_object_set_new(j, "share", json_real(f->share));
     (void)json_object_set_new(j, "share_worst", json_real(f->share_least));
-    json_t *cost = json_object();
-    for (int i = 0; i < CMD_BENCH_LIMITS; i++)
-        if (f->cost[i] > 0.0) (void)json_object_set_new(cost, cmd_bench_limit_names[i].name, json_real(f->cost[i]));
+    json_t *cost = json_object(), *shares = json_object(); /* of every limit that it has to do with */
+    for (int i = 0; i < CMD_BENCH_LIMITS; i++) {
+        if (f->cost[i] <= 0.0) continue;
+        (void)json_object_set_new(cost, cmd_bench_limit_names[i].name, json_real(f->cost[i]));
+        (void)json_object_set_new(shares, cmd_bench_limit_names[i].name, json_real(f->shares[i]));
+    }
     (void)json_object_set_new(j, "cost", cost);
+    (void)json_object_set_new(j, "shares", shares);
 }
 
 static json_t *figure_json(const struct cmd_bench_figure *f)

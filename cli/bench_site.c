@@ -50,17 +50,24 @@ static enum status write_conf(const struct cmd_bench *b, struct cmd_bench_site *
     return st;
 }
 
-static enum status answers(const struct cmd_bench_site *s, struct err *e)
+enum status cmd_bench_site_redis(const struct cmd_bench_site *s, struct redis **out, struct err *e)
 {
     struct conf *c = NULL;
-    struct redis *r = NULL;
-    const struct redis_reply *reply;
+    *out = NULL;
     enum status st = conf_new(&c, e);
     if (st == STATUS_OK) st = conf_set(c, "redis.url", s->url, e);
-    if (st == STATUS_OK) st = redis_open(&r, c, clock_system(), e);
+    if (st == STATUS_OK) st = redis_open(out, c, clock_system(), e);
+    conf_free(c);
+    return st;
+}
+
+static enum status answers(const struct cmd_bench_site *s, struct err *e)
+{
+    struct redis *r = NULL;
+    const struct redis_reply *reply;
+    enum status st = cmd_bench_site_redis(s, &r, e);
     if (st == STATUS_OK) st = redis_call(r, e, &reply, REDIS_ARGS(STR("PING")));
     redis_close(r);
-    conf_free(c);
     return st;
 }
 
@@ -139,8 +146,8 @@ static enum status wait_ready(struct cmd_bench_scorer *x, double end, struct err
     return st;
 }
 
-enum status cmd_bench_serve(struct cmd_bench_site *s, struct cmd_bench_scorer *out, const char *name,
-                            const char *const *options, struct err *e)
+enum status cmd_bench_serve_start(struct cmd_bench_site *s, struct cmd_bench_scorer *out, const char *name,
+                                  const char *const *options, struct err *e)
 {
     char url[CMD_BENCH_SITE_PATH + 16];
     const char *argv[CMD_BENCH_ARGS_MAX] = {
@@ -155,10 +162,21 @@ enum status cmd_bench_serve(struct cmd_bench_site *s, struct cmd_bench_scorer *o
     *out = (struct cmd_bench_scorer){.process.name = "freshet serve"};
     (void)snprintf(out->process.log, sizeof out->process.log, "%s/%s.log", s->dir, name);
     (void)unlink(out->process.log);
-    TRY(cmd_bench_start(&out->process, argv, e));
+    return cmd_bench_start(&out->process, argv, e);
+}
+
+enum status cmd_bench_serve_ready(struct cmd_bench_scorer *x, struct err *e)
+{
     const double end = cmd_bench_now_s() + READY_S;
-    TRY(find_port(out, end, e));
-    return wait_ready(out, end, e);
+    TRY(find_port(x, end, e));
+    return wait_ready(x, end, e);
+}
+
+enum status cmd_bench_serve(struct cmd_bench_site *s, struct cmd_bench_scorer *out, const char *name,
+                            const char *const *options, struct err *e)
+{
+    TRY(cmd_bench_serve_start(s, out, name, options, e));
+    return cmd_bench_serve_ready(out, e);
 }
 
 static enum status open_site(const struct cmd_bench *b, struct cmd_bench_site *s, struct err *e)
@@ -203,6 +221,7 @@ void cmd_bench_site_free(struct cmd_bench_site *s)
     cmd_bench_stop(&s->learner);
     cmd_bench_stop(&s->redis);
     buf_fini(&s->log);
+    mem_free(s->live);
     mem_free(s);
 }
 

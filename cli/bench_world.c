@@ -173,6 +173,11 @@ enum status cmd_bench_near(const char *what, const float *got, const float *want
     return ERR_SET(e, STATUS_CORRUPT, "%s: differs from ref by %g in a norm of %g", what, sqrt(difference), sqrt(size));
 }
 
+enum cmd_bench_limit cmd_bench_trained(const struct cmd_bench *b)
+{
+    return kern_precision_of(b->conf->kernels_train_precision) == KERN_BF16 ? CMD_BENCH_BF16 : CMD_BENCH_F32;
+}
+
 void cmd_bench_case_end(struct cmd_bench *b)
 {
     model_run_free(b->model);

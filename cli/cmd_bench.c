@@ -87,8 +87,8 @@ static void find_share(struct cmd_bench_figure *f, const struct cmd_bench_machin
     const bool latency = cmd_bench_is_latency(c);
     const double rate = latency ? 1e3 / f->median : f->median;
     for (int i = 0; i < CMD_BENCH_LIMITS; i++) {
-        const double share = rate * f->cost[i] / m->limit[c->span][i];
-        if (share > f->share) f->share = share, f->limit = (enum cmd_bench_limit)i;
+        f->shares[i] = rate * f->cost[i] / m->limit[c->span][i];
+        if (f->shares[i] > f->share) f->share = f->shares[i], f->limit = (enum cmd_bench_limit)i;
     }
     f->share_least = f->share * (latency ? f->median / f->most : f->least / f->median);
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # bench.sh - freshet bench: every case is checked and timed, the JSON agrees with the table, refusals. Never judges a time.
 # labels: redis
-# timeout: 180
+# timeout: 300
 set -eu
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 freshet=${FRESHET:-$source/build/release/freshet}
@@ -21,7 +21,8 @@ tiny_bert base
 run 0 --list
 cut -d ' ' -f 1 out >names
 [ "$(sort names | uniq -d | wc -l)" -eq 0 ] || fail "a name stands twice"
-for c in gemm.f32 encode.16 encode.32 encode.128 encode.32.all tokenize parse train score.100 checkpoint swap; do
+for c in gemm.f32 gemm.bf16 gemm.int8 encode.f32.16 encode.bf16.32 encode.int8.128 encode.int8.all.32 tokenize parse train \
+    train.dense score.100 rerank.10 rerank.100.cold rerank.1000.load fresh.served checkpoint swap; do
     grep -qx "$c" names || fail "--list has no $c"
 done
 run 0 --quick --json figures.json -o model.base=base -o model.hashed_bits=10
