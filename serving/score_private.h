@@ -15,9 +15,8 @@
 #define SCORE_SERVED_QUEUE 256                 /* answers waiting to be logged */
 #define SCORE_SERVED_ITEMS 1000                /* items of one logged answer at most */
 
-struct score_served { /* one answer on its way to fr:m:served: fields as text, one after the other */
-    struct buf text;
-    size_t n;
+struct score_served { /* one answer on its way to fr:m:served, packed */
+    struct buf pack;
 };
 struct score_hand {
     struct score *s;
@@ -73,12 +72,13 @@ struct score {
     bool watching, logging;
     atomic_bool stopping;
     _Atomic uint64_t looks; /* of the watch thread */
-    pthread_cond_t stop; /* with lock */
+    pthread_cond_t stop;    /* with lock */
     uint64_t freshness_written;
 
     struct queue *served, *spare; /* of struct score_served: filled, empty */
     struct score_served *entries;
-    struct redis *served_redis; /* logger's */
+    struct redis *served_redis; /* logger's, as is its text */
+    struct buf served_text;
 };
 
 enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e) MUST_CHECK; /* score_hand.c */
