@@ -19,8 +19,7 @@ enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e
     rand_init(&h->rand, (struct rand_key){seed, 0, 0, (uint64_t)(h - s->hands), RAND_REQUEST});
     TRY(redis_open(&h->redis, s->conf, s->clock, e));
     TRY(feat_new(&h->feat, s->conf, s->vocab, s->templates, e));
-    TRY(slate_new(&h->slate, e));
-    return model_run_new(&h->run, s->model, s->states, false, e);
+    return slate_new(&h->slate, e);
 }
 
 static void drop_own(struct score_hand *h)
@@ -40,7 +39,6 @@ void score_hand_fini(struct score_hand *h)
     buf_fini(&h->pack);
     score_request_fini(&h->request);
     slot_release(h->s->slot, h->version);
-    model_run_free(h->run);
     slate_free(h->slate);
     feat_free(h->feat);
     redis_close(h->redis);
@@ -237,7 +235,7 @@ static enum status run(struct score_hand *h, struct err *e)
     TRY(score_gather(h, &f, e));
     TRY(fill(h, &f, e));
     if (h->s->states != NULL) TRY(score_gather_states(h, e));
-    TRY(model_score(h->run, h->slate, h->joint_top, logits, parts, e));
+    TRY(score_pass(h, logits, parts, e));
     a->part_logits = parts;
     a->n_parts = (uint32_t)n_parts;
     a->features = features_hash(h->slate);
@@ -255,7 +253,7 @@ enum status score_rank(struct score_hand *h, const struct score_answer **out, st
     arena_reset(&h->arena);
     drop_own(h);
     memset(&h->answer, 0, sizeof h->answer);
-    if (h->version == NULL) {
+    if (!score_pass_begin(h)) {
         score_why_not(h->s, e);
         return STATUS_NOT_FOUND;
     }
