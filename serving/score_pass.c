@@ -1,8 +1,8 @@
 /* score_pass.c - passes over the model: which slates go through which pass, together or alone, and which weights a pass has.
  *
  * A request that is ready to be scored stands in a queue.  While a pass is free, the request's own thread leads it at once
- * and takes along who stands in the queue by then; else it waits until it was taken along or a pass comes free.  A pass
- * that is alone borrows the pool and so has all processors.  Logits do not depend on any of this (model_score).
+ * and takes along who stands in the queue by then; else it waits until it was taken along or a pass comes free.  A request
+ * that is alone in the house borrows the pool and so has all processors.  Logits do not depend on any of this (model_score).
  */
 #include "base/mem.h"
 #include "base/pool.h"
@@ -76,7 +76,7 @@ static void wait_for_company(struct score *s, const struct slot_version *v)
     const int64_t wait_us = conf_now(&s->conf->serving_batch_wait_us);
     struct timespec t;
     int rc = 0;
-    if (wait_us == 0 || s->n_coming == 0) return;
+    if (wait_us == 0) return;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     t.tv_nsec += (long)wait_us * 1000; /* at most 0.1 s */
     if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
@@ -123,11 +123,11 @@ static void lead(struct score *s, struct score_pass *p)
     s->n_scoring++;
     wait_for_company(s, p->version);
     const size_t n = take_along(s, p->version, batch);
-    const bool alone = s->n_scoring == 1 && s->pool != NULL; /* who comes meanwhile is not, so never two */
+    const bool alone = s->n_scoring == 1 && s->n_coming == 0 && s->waiting == NULL;
     const int64_t now_us = s->clock->mono_us(s->clock);
     (void)pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < n; i++) metric_hand_wait(s->metric, (double)(now_us - batch[i]->from_us) * 1e-6);
-    if (alone) kern_use_pool(model_run_kern(p->run), s->pool);
+    if (alone) kern_use_pool(model_run_kern(p->run), s->pool); /* who comes meanwhile is not alone: never two */
     score_tickets(p->run, batch, n);
     if (alone) kern_use_pool(model_run_kern(p->run), NULL);
     metric_add(s->metric, METRIC_PASSES, n > 0);

@@ -19,11 +19,10 @@ static bool take_apart(double v, uint32_t *digits, int *exponent)
     while (x < DIGITS && v >= powers[x + 1]) x++;
     while (v * powers[x < 0 ? -x : 0] < 1 && x > DIGITS - 1 - EXACT) x--;
     if (x >= DIGITS || DIGITS - 1 - x > EXACT) return false;
-    uint32_t n = (uint32_t)lrint(v * powers[DIGITS - 1 - x]);
-    if (n == 1000000000) n /= 10, x++; /* 9.9999999996 */
+    const uint32_t n = (uint32_t)lrint(v * powers[DIGITS - 1 - x]);
     *digits = n;
     *exponent = x;
-    return n >= 100000000 && x < DIGITS;
+    return n >= 100000000 && n < 1000000000;
 }
 
 static size_t write_digits(char *out, uint32_t n)
