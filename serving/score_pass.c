@@ -85,14 +85,6 @@ static void wait_for_company(struct score *s, const struct slot_version *v)
 
 /* --- a pass --------------------------------------------------------------------------------------------------------- */
 
-/* As model_score, for n slates in one pass. */
-static enum status score_many(struct model_run *r, const struct slate *const *slates, size_t n,
-                              const uint32_t *joint_top, float *const *logits, float *const *part_logits, struct err *e)
-{
-    for (size_t i = 0; i < n; i++) TRY(model_score(r, slates[i], joint_top[i], logits[i], part_logits[i], e));
-    return STATUS_OK;
-}
-
 /* All together; when that fails each alone, so that only the bad ones fail. */
 static void score_tickets(struct model_run *r, struct score_ticket *const *t, size_t n)
 {
@@ -106,12 +98,12 @@ static void score_tickets(struct model_run *r, struct score_ticket *const *t, si
         logits[i] = t[i]->logits;
         parts[i] = t[i]->part_logits;
     }
-    const enum status st = score_many(r, slates, n, top, logits, parts, &why);
+    const enum status st = model_score_many(r, slates, n, top, logits, parts, &why);
     for (size_t i = 0; i < n; i++) {
         if (st == STATUS_OK || n == 1)
             t[i]->status = st, t[i]->why = why;
         else
-            t[i]->status = score_many(r, &slates[i], 1, &top[i], &logits[i], &parts[i], &t[i]->why);
+            t[i]->status = model_score_many(r, &slates[i], 1, &top[i], &logits[i], &parts[i], &t[i]->why);
     }
 }
 
