@@ -265,9 +265,9 @@ static enum status fill_candidate(struct feat_view *v, struct slate *s, const st
         TRY(feat_item_sentence(v->f, c->item ? c->item->attrs : NULL, c->item ? c->item->n_attrs : 0, &v->ids,
                                &v->n_ids, e));
     }
-    out->id = arena_str(s->arena, c->id);
-    out->item = v->item_hash;
-    out->sentence = slate_add_sentence(s, v->ids, v->n_ids);
+    *out = (struct slate_item){.id = arena_str(s->arena, c->id),
+                               .item = v->item_hash,
+                               .sentence = slate_add_sentence(s, v->ids, v->n_ids)};
     if (out->id.p == NULL || out->sentence == UINT32_MAX) return oom(s, e);
     fill_item(v, c, out);
     feat_numeric_fill(v, s->numeric + (size_t)k * s->n_numeric);
@@ -279,16 +279,16 @@ static enum status fill_candidate(struct feat_view *v, struct slate *s, const st
 static enum status make_arrays(struct slate *s, struct err *e)
 {
     const size_t k = s->n_items;
-    s->items = arena_alloc(s->arena, k, sizeof *s->items);
-    s->numeric = arena_alloc(s->arena, k * s->n_numeric, sizeof *s->numeric);
+    s->items = arena_raw(s->arena, k, sizeof *s->items);
+    s->numeric = arena_raw(s->arena, k * s->n_numeric, sizeof *s->numeric);
     s->hashed_off = arena_alloc(s->arena, k + 1, sizeof *s->hashed_off);
     return s->items && s->numeric && s->hashed_off ? STATUS_OK : oom(s, e);
 }
 
 static enum status keep_hashed(const struct feat *f, struct slate *s, struct err *e)
 {
-    s->hashed_idx = arena_alloc(s->arena, f->n_hashed, sizeof *s->hashed_idx);
-    s->hashed_val = arena_alloc(s->arena, f->n_hashed, sizeof *s->hashed_val);
+    s->hashed_idx = arena_raw(s->arena, f->n_hashed, sizeof *s->hashed_idx);
+    s->hashed_val = arena_raw(s->arena, f->n_hashed, sizeof *s->hashed_val);
     if (s->hashed_idx == NULL || s->hashed_val == NULL) return oom(s, e);
     if (f->n_hashed == 0) return STATUS_OK;
     memcpy(s->hashed_idx, f->hashed_idx, f->n_hashed * sizeof *s->hashed_idx);

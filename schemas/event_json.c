@@ -27,6 +27,10 @@ void event_json_string(struct buf *b, struct str s)
     size_t from = 0;
     buf_u8(b, '"');
     for (size_t i = 0; i < s.n;) {
+        if (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' && p[i] != '\\') { /* most of any text */
+            i++;
+            continue;
+        }
         const bool plain = p[i] >= 0x20 && p[i] != '"' && p[i] != '\\' && p[i] != 0x7f;
         const size_t n = utf8_length(p + i, s.n - i);
         if (plain && n > 0) {

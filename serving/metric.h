@@ -85,7 +85,8 @@
     X(VERSIONS_SUPERSEDED, "versions_superseded_total", COUNTER, "versions", "versions that a newer one replaced while they were read") \
     X(REFUSED_VERSION, "refused_version", GAUGE, "1", "version that is refused and tried again; 0: none")              \
     X(FETCH_FAILURES, "fetch_failures", GAUGE, "tries", "failures in a row of looking for or taking the newest version") \
-    X(HAND_WAIT_MAX_MS, "hand_wait_max_ms", GAUGE, "ms", "longest that a request waited for a free hand, swaps included") \
+    X(PASSES, "passes_total", COUNTER, "passes", "passes over the model; requests over passes were scored together") \
+    X(HAND_WAIT_MAX_MS, "hand_wait_max_ms", GAUGE, "ms", "longest that a request waited for a free pass over the model, swaps included") \
     X(LOAD_MS, "version_load_ms", GAUGE, "ms", "fetching and verifying the newest version")                            \
     X(FRESHNESS_P50_MS, "freshness_p50_ms", GAUGE, "ms", "last settling event of a version to its first response, median") \
     X(FRESHNESS_P99_MS, "freshness_p99_ms", GAUGE, "ms", "the same, 99th percentile")                                  \
@@ -158,7 +159,7 @@ void metric_request(struct metric *m, enum metric_route route, int status, doubl
 uint64_t metric_requests(const struct metric *m); /* all so far */
 void metric_fetch_failure(struct metric *m, enum metric_fetch reason);
 const char *metric_fetch_name(enum metric_fetch reason); /* "chunk" */
-/* A request waited this long for a free hand: hand_wait_seconds and HAND_WAIT_MAX_MS. */
+/* A request waited this long for a free pass: hand_wait_seconds and HAND_WAIT_MAX_MS. */
 void metric_hand_wait(struct metric *m, double seconds);
 /* One version's freshness; sets FRESHNESS_P50_MS and _P99_MS from the newest METRIC_FRESHNESS versions. */
 #define METRIC_FRESHNESS 512

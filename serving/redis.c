@@ -1,6 +1,8 @@
-/* redis.c - hiredis behind redis.h.  Replies stay hiredis's until redis_clear; our nodes point into them. */
+/* redis.c - hiredis behind redis.h.  Its reader builds our reply nodes straight into an arena that redis_clear empties, and
+ * commands are formatted into a kept buffer: a warm connection allocates nothing of ours, whatever a reply holds. */
 #include "serving/redis.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "serving/redis_url.h"
@@ -13,7 +15,6 @@
 
 #define BACKOFF_LEAST_MS 50
 #define BACKOFF_MOST_MS 2000
-#define REPLY_DEPTH_MAX 7 /* hiredis's own limit */
 
 struct redis {
     struct redis_url url;
@@ -26,12 +27,8 @@ struct redis {
     int64_t backoff_ms, next_try_us; /* 0: no failure yet */
     size_t outstanding;
     struct rand rand;
-    struct arena arena; /* reply nodes */
-    redisReply **held;
-    size_t n_held, cap_held;
-    const char **argv;
-    size_t *argl;
-    size_t cap_argv, cap_argl;
+    struct arena arena; /* replies */
+    struct buf command;
 };
 
 static void ignore_sigpipe(void)
@@ -76,13 +73,6 @@ enum status redis_open(struct redis **out, const struct conf *c, struct clock *c
     return STATUS_OK;
 }
 
-static void free_replies(struct redis *r)
-{
-    for (size_t i = 0; i < r->n_held; i++) freeReplyObject(r->held[i]);
-    r->n_held = 0;
-    arena_reset(&r->arena);
-}
-
 static void hang_up(struct redis *r)
 {
     if (r->c != NULL) redisFree(r->c);
@@ -94,11 +84,8 @@ void redis_close(struct redis *r)
 {
     if (r == NULL) return;
     hang_up(r);
-    free_replies(r);
     arena_fini(&r->arena);
-    mem_free(r->held);
-    mem_free(r->argv);
-    mem_free(r->argl);
+    buf_fini(&r->command);
     mem_free(r);
 }
 
@@ -197,38 +184,7 @@ static enum status log_in(struct redis *r, struct err *e)
     return STATUS_OK;
 }
 
-enum status redis_connect(struct redis *r, struct err *e)
-{
-    if (r->c != NULL) return STATUS_OK;
-    const int64_t wait_ms = redis_retry_ms(r);
-    if (wait_ms > 0)
-        return ERR_SET(e, STATUS_IO, "redis %s: not connected; next try in %lld ms", r->name, (long long)wait_ms);
-    const struct timeval tv = {r->timeout_ms / 1000, (suseconds_t)(r->timeout_ms % 1000) * 1000};
-    r->c = r->url.is_unix ? redisConnectUnixWithTimeout(r->url.host, tv)
-                          : redisConnectWithTimeout(r->url.host, r->url.port, tv);
-    if (r->c == NULL || r->c->err || redisSetTimeout(r->c, tv) != REDIS_OK) return lost(r, "connect", e);
-    if (!r->url.is_unix) (void)redisEnableKeepAlive(r->c);
-    TRY(log_in(r, e));
-    r->backoff_ms = 0;
-    r->next_try_us = 0;
-    r->connections++;
-    return STATUS_OK;
-}
-
-enum status redis_append(struct redis *r, struct err *e, const struct str *args, size_t n)
-{
-    TRY(redis_connect(r, e));
-    if (mem_grow((void **)&r->argv, &r->cap_argv, n, sizeof *r->argv) != 0 ||
-        mem_grow((void **)&r->argl, &r->cap_argl, n, sizeof *r->argl) != 0)
-        return ERR_SET(e, STATUS_OOM, "redis %s: no memory for a command of %zu words", r->name, n);
-    for (size_t i = 0; i < n; i++) {
-        r->argv[i] = args[i].p ? args[i].p : "";
-        r->argl[i] = args[i].n;
-    }
-    if (redisAppendCommandArgv(r->c, (int)n, r->argv, r->argl) != REDIS_OK) return lost(r, "queue a command", e);
-    r->outstanding++;
-    return STATUS_OK;
-}
+/* --- replies ------------------------------------------------------------------------------------------------------- */
 
 static enum redis_kind kind_of(int type)
 {
@@ -242,20 +198,120 @@ static enum redis_kind kind_of(int type)
     }
 }
 
-/* Makes our view of a reply; false when out of memory.  Depth is bounded by hiredis. */
-static bool view(struct arena *a, const redisReply *from, struct redis_reply *to, int depth)
+/* The node of what is being read: its place in the array around it, or one of its own.  NULL: out of memory. */
+static struct redis_reply *node_of(const redisReadTask *t)
 {
-    *to = (struct redis_reply){.kind = kind_of(from->type), .integer = from->integer};
-    if (to->kind == REDIS_TEXT || to->kind == REDIS_WORD || to->kind == REDIS_FAULT)
-        to->text = (struct str){from->str, from->len};
-    if (to->kind != REDIS_ARRAY || from->elements == 0) return true;
-    struct redis_reply *items = arena_alloc(a, from->elements, sizeof *items);
-    if (items == NULL || depth >= REPLY_DEPTH_MAX) return false;
-    for (size_t i = 0; i < from->elements; i++)
-        if (!view(a, from->element[i], &items[i], depth + 1)) return false;
-    to->items = items;
-    to->n = from->elements;
-    return true;
+    struct redis *r = t->privdata;
+    struct redis_reply *node = t->parent != NULL ? (struct redis_reply *)t->parent->obj : NULL;
+    node =
+        node != NULL ? (struct redis_reply *)(uintptr_t)node->items + t->idx : arena_alloc(&r->arena, 1, sizeof *node);
+    if (node != NULL) *node = (struct redis_reply){.kind = kind_of(t->type)};
+    return node;
+}
+
+static void *make_text(const redisReadTask *t, char *p, size_t n)
+{
+    struct redis *r = t->privdata;
+    struct redis_reply *node = node_of(t);
+    char *copy = arena_raw(&r->arena, n + 1, 1);
+    if (node == NULL || copy == NULL) return NULL;
+    memcpy(copy, p, n);
+    copy[n] = '\0';
+    node->text = (struct str){copy, n};
+    return node;
+}
+
+#if HIREDIS_MAJOR >= 1
+typedef size_t count;
+#else
+typedef int count;
+#endif
+static void *make_array(const redisReadTask *t, count n)
+{
+    struct redis *r = t->privdata;
+    struct redis_reply *node = node_of(t), *items = n > 0 ? arena_alloc(&r->arena, (size_t)n, sizeof *items) : NULL;
+    if (node == NULL || (items == NULL && n > 0)) return NULL;
+    node->items = items;
+    node->n = (size_t)n;
+    return node;
+}
+
+static void *make_integer(const redisReadTask *t, long long v)
+{
+    struct redis_reply *node = node_of(t);
+    if (node != NULL) node->integer = v;
+    return node;
+}
+
+static void *make_nil(const redisReadTask *t)
+{
+    struct redis_reply *node = node_of(t); /* its type says what it would have been */
+    if (node != NULL) node->kind = REDIS_NIL;
+    return node;
+}
+
+static void let_be(void *node)
+{
+    (void)node; /* the arena's */
+}
+
+static void build_ourselves(struct redis *r)
+{
+    static redisReplyObjectFunctions ours = {.createString = make_text,
+                                             .createArray = make_array,
+                                             .createInteger = make_integer,
+                                             .createNil = make_nil,
+                                             .freeObject = let_be};
+    r->c->reader->fn = &ours;
+    r->c->reader->privdata = r;
+}
+
+/* --- calls --------------------------------------------------------------------------------------------------------- */
+
+enum status redis_connect(struct redis *r, struct err *e)
+{
+    if (r->c != NULL) return STATUS_OK;
+    const int64_t wait_ms = redis_retry_ms(r);
+    if (wait_ms > 0)
+        return ERR_SET(e, STATUS_IO, "redis %s: not connected; next try in %lld ms", r->name, (long long)wait_ms);
+    const struct timeval tv = {r->timeout_ms / 1000, (suseconds_t)(r->timeout_ms % 1000) * 1000};
+    r->c = r->url.is_unix ? redisConnectUnixWithTimeout(r->url.host, tv)
+                          : redisConnectWithTimeout(r->url.host, r->url.port, tv);
+    if (r->c == NULL || r->c->err || redisSetTimeout(r->c, tv) != REDIS_OK) return lost(r, "connect", e);
+    if (!r->url.is_unix) (void)redisEnableKeepAlive(r->c);
+    TRY(log_in(r, e));
+    build_ourselves(r);
+    r->backoff_ms = 0;
+    r->next_try_us = 0;
+    r->connections++;
+    return STATUS_OK;
+}
+
+static void put_length(struct buf *b, char mark, size_t n)
+{
+    char text[24], *at = text + sizeof text;
+    *--at = '\n', *--at = '\r';
+    do *--at = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    *--at = mark;
+    buf_put(b, at, (size_t)(text + sizeof text - at));
+}
+
+enum status redis_append(struct redis *r, struct err *e, const struct str *args, size_t n)
+{
+    struct buf *b = &r->command;
+    TRY(redis_connect(r, e));
+    buf_clear(b);
+    put_length(b, '*', n);
+    for (size_t i = 0; i < n; i++) {
+        put_length(b, '$', args[i].n);
+        buf_put(b, args[i].p ? args[i].p : "", args[i].n);
+        buf_put(b, "\r\n", 2);
+    }
+    if (b->oom) return ERR_SET(e, STATUS_OOM, "redis %s: no memory for a command of %zu words", r->name, n);
+    if (redisAppendFormattedCommand(r->c, (const char *)b->p, b->n) != REDIS_OK) return lost(r, "queue a command", e);
+    r->outstanding++;
+    return STATUS_OK;
 }
 
 static bool begins(const char *s, const char *word)
@@ -276,18 +332,26 @@ static enum status fault(const struct redis *r, const char *text, struct err *e)
     return ERR_SET(e, STATUS_INVALID, "redis %s: %s", r->name, text);
 }
 
-enum status redis_get(struct redis *r, struct err *e, const struct redis_reply **out)
+/* The next reply from the wire.  What fails leaves no connection. */
+static enum status read_reply(struct redis *r, const struct redis_reply **out, struct err *e)
 {
     void *raw = NULL;
+    if (redisGetReply(r->c, &raw) == REDIS_OK && raw != NULL) {
+        r->outstanding--;
+        *out = raw;
+        return STATUS_OK;
+    }
+    if (r->c->err != REDIS_ERR_OOM) return lost(r, "read a reply", e);
+    hang_up(r);
+    return ERR_SET(e, STATUS_OOM, "redis %s: no memory for a reply", r->name);
+}
+
+enum status redis_get(struct redis *r, struct err *e, const struct redis_reply **out)
+{
+    const struct redis_reply *node = NULL;
     *out = NULL;
     if (r->outstanding == 0) return ERR_SET(e, STATUS_END, "redis %s: no reply is outstanding", r->name);
-    struct redis_reply *node = arena_alloc(&r->arena, 1, sizeof *node);
-    if (node == NULL || mem_grow((void **)&r->held, &r->cap_held, r->n_held + 1, sizeof *r->held) != 0)
-        return ERR_SET(e, STATUS_OOM, "redis %s: no memory for a reply", r->name);
-    if (redisGetReply(r->c, &raw) != REDIS_OK || raw == NULL) return lost(r, "read a reply", e);
-    r->outstanding--;
-    r->held[r->n_held++] = raw;
-    if (!view(&r->arena, raw, node, 0)) return ERR_SET(e, STATUS_OOM, "redis %s: no memory for a reply", r->name);
+    TRY(read_reply(r, &node, e));
     if (node->kind == REDIS_FAULT) return fault(r, node->text.p, e);
     *out = node;
     return STATUS_OK;
@@ -295,16 +359,9 @@ enum status redis_get(struct redis *r, struct err *e, const struct redis_reply *
 
 void redis_clear(struct redis *r)
 {
-    while (r->outstanding > 0) {
-        void *raw = NULL;
-        if (redisGetReply(r->c, &raw) != REDIS_OK || raw == NULL) {
-            (void)lost(r, "read a reply", NULL);
-            break;
-        }
-        freeReplyObject(raw);
-        r->outstanding--;
-    }
-    free_replies(r);
+    const struct redis_reply *dropped;
+    while (r->outstanding > 0 && read_reply(r, &dropped, NULL) == STATUS_OK) continue;
+    arena_reset(&r->arena);
 }
 
 enum status redis_call(struct redis *r, struct err *e, const struct redis_reply **out, const struct str *args, size_t n)

@@ -30,7 +30,7 @@ static enum status open_model(struct score *s, struct err *e)
 
 static enum status open_hands(struct score *s, struct err *e)
 {
-    const size_t n = (size_t)s->conf->serving_threads + 1;
+    const size_t n = (size_t)s->conf->serving_threads;
     s->hands = mem_calloc(n, sizeof *s->hands);
     if (s->hands == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for %zu hands", n);
     s->n_hands = n;
@@ -43,7 +43,7 @@ static enum status make_locks(struct score *s, struct err *e)
     pthread_condattr_t attr;
     bool ok = pthread_mutex_init(&s->lock, NULL) == 0 && pthread_condattr_init(&attr) == 0;
     ok = ok && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 && pthread_cond_init(&s->returned, &attr) == 0 &&
-         pthread_cond_init(&s->stop, &attr) == 0;
+         pthread_cond_init(&s->stop, &attr) == 0 && pthread_cond_init(&s->moved, &attr) == 0;
     return ok ? STATUS_OK : ERR_SET(e, STATUS_OOM, "scorer: no lock can be made");
 }
 
@@ -70,6 +70,7 @@ enum status score_open(struct score **out, const struct conf *c, struct clock *c
     TRY_OUT(st, slot_new(&s->slot, e));
     TRY_OUT(st, score_records_new(&s->records, SCORE_RECORD_BYTES, e));
     TRY_OUT(st, score_served_open(s, e));
+    TRY_OUT(st, score_passes_open(s, e));
     TRY_OUT(st, open_hands(s, e));
     *out = s;
     return STATUS_OK;
@@ -91,6 +92,7 @@ void score_close(struct score *s)
     score_served_stop(s);
     for (size_t i = 0; i < s->n_hands; i++) score_hand_fini(&s->hands[i]);
     mem_free(s->hands);
+    score_passes_close(s);
     score_served_close(s);
     score_records_free(s->records);
     fetch_free(s->fetch);
@@ -105,81 +107,38 @@ void score_close(struct score *s)
     token_free(s->vocab);
     (void)pthread_cond_destroy(&s->stop);
     (void)pthread_cond_destroy(&s->returned);
+    (void)pthread_cond_destroy(&s->moved);
     (void)pthread_mutex_destroy(&s->lock);
     mem_free(s);
 }
 
 /* --- the pool ----------------------------------------------------------------------------------------------------- */
 
-/* Of the hands that are in, the one bound last: a request gets the newest version that is ready. */
-static struct score_hand *newest_in(struct score *s)
+static struct score_hand *free_hand(struct score *s)
 {
-    struct score_hand *best = NULL;
     for (size_t i = 0; i < s->n_hands; i++)
-        if (!s->hands[i].out && (best == NULL || s->hands[i].order > best->order)) best = &s->hands[i];
-    return best;
+        if (!s->hands[i].out) return &s->hands[i];
+    return NULL;
 }
 
 struct score_hand *score_borrow(struct score *s)
 {
-    int64_t from_us = 0, waited_us = 0;
     struct score_hand *h;
     (void)pthread_mutex_lock(&s->lock);
-    while ((h = newest_in(s)) == NULL) {
-        if (from_us == 0) from_us = s->clock->mono_us(s->clock);
-        (void)pthread_cond_wait(&s->returned, &s->lock);
-    }
-    h->out = true;
+    while ((h = free_hand(s)) == NULL) (void)pthread_cond_wait(&s->returned, &s->lock);
+    h->out = h->coming = true;
+    s->n_coming++;
     (void)pthread_mutex_unlock(&s->lock);
-    if (from_us != 0) waited_us = s->clock->mono_us(s->clock) - from_us;
-    metric_hand_wait(s->metric, (double)waited_us * 1e-6);
     return h;
 }
 
 void score_return(struct score *s, struct score_hand *h)
 {
     (void)pthread_mutex_lock(&s->lock);
+    score_pass_end(h);
     h->out = false;
-    (void)pthread_cond_broadcast(&s->returned);
+    (void)pthread_cond_signal(&s->returned);
     (void)pthread_mutex_unlock(&s->lock);
-}
-
-/* A hand that is in and not bound to v; NULL when there is none left, in or out. */
-static struct score_hand *borrow_stale(struct score *s, const struct slot_version *v)
-{
-    struct score_hand *h = NULL;
-    (void)pthread_mutex_lock(&s->lock);
-    for (bool any = true; any && h == NULL;) {
-        any = false;
-        for (size_t i = 0; i < s->n_hands && h == NULL; i++) {
-            if (s->hands[i].version == v) continue;
-            any = true;
-            if (!s->hands[i].out) h = &s->hands[i];
-        }
-        if (any && h == NULL) (void)pthread_cond_wait(&s->returned, &s->lock);
-    }
-    if (h != NULL) h->out = true;
-    (void)pthread_mutex_unlock(&s->lock);
-    return h;
-}
-
-enum status score_bind_all(struct score *s, struct err *e)
-{
-    struct score_hand *h;
-    struct slot_version *v = slot_acquire(s->slot);
-    enum status st = STATUS_OK;
-    const uint64_t order = ++s->bindings;
-    while (v != NULL && st == STATUS_OK && (h = borrow_stale(s, v)) != NULL) {
-        st = model_bind(h->run, v->params, e);
-        slot_release(s->slot, h->version);
-        h->version = st == STATUS_OK ? slot_acquire(s->slot) : NULL;
-        h->order = h->version ? order : 0;
-        score_return(s, h);
-    }
-    s->bind_again = st != STATUS_OK;
-    slot_release(s->slot, v);
-    (void)slot_reap(s->slot);
-    return st;
 }
 
 enum status score_offer(struct score *s, struct slot_version *take_v, struct err *e)

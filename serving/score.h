@@ -1,10 +1,11 @@
 /* score.h - the scorer: a request → records from Redis → features → model → ranking, with the version in force.
  *
  * struct score holds what is shared (base model, templates, caches, slot) and a watch thread that fetches versions and
- * binds them.  struct score_hand is one request's hands: Redis connection, features, model run, scratch.  There is one
- * hand more than there are request threads, so while the watch binds one to a new version no request waits for it, and a
- * request sees the one version its hand is bound to from beginning to end.  A request whose records are known and
- * unchanged allocates nothing (jansson's document excepted).
+ * binds them.  struct score_hand is one request's hands: Redis connection, features, scratch; there is one for each request
+ * thread.  Passes over the model are fewer (kernels.threads, and one more to bind to a new version while no request waits
+ * for it): requests that are ready while all are at work are scored together.  A request sees one version from beginning
+ * to end, and its scores are the same alone or together.  A request whose records are known and unchanged allocates
+ * nothing (jansson's document excepted).
  */
 #ifndef SERVING_SCORE_H
 #define SERVING_SCORE_H

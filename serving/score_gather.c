@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "schemas/key.h"
 #include "serving/score_private.h"
+#include <string.h>
 
 static enum status no_memory(struct err *e)
 {
@@ -11,62 +12,66 @@ static enum status no_memory(struct err *e)
 
 void score_let_go(struct score_hand *h)
 {
-    for (size_t i = 0; i < h->n_held; i++) score_records_release(h->s->records, h->held[i]);
+    if (h->n_held > 0) score_records_release(h->s->records, h->held, h->n_held);
     h->n_held = 0;
-}
-
-/* Kept until score_let_go; room was made before. */
-static const struct score_record *keep(struct score_hand *h, const struct score_record *r)
-{
-    if (r != NULL) h->held[h->n_held++] = r;
-    return r;
 }
 
 /* --- records ------------------------------------------------------------------------------------------------------ */
 
-struct wanted {
-    enum score_kind kind;
-    struct str id;
-    const struct score_record **out;
-};
+static struct score_wanted want(enum score_kind kind, struct str id, const struct score_record **out)
+{
+    return (struct score_wanted){.kind = kind, .id = id, .out = out};
+}
 
-static enum status list_wanted(struct score_hand *h, struct score_found *f, struct wanted **out, size_t *n,
+static enum status list_wanted(struct score_hand *h, struct score_found *f, struct score_wanted **out, size_t *n,
                                struct err *e)
 {
     const struct score_request *q = &h->request;
     const size_t most = 1 + (size_t)q->n_items + q->n_history;
-    struct wanted *w = arena_alloc(&h->arena, most, sizeof *w);
+    struct score_wanted *w = arena_alloc(&h->arena, most, sizeof *w);
     f->items = arena_alloc(&h->arena, q->n_items, sizeof *f->items);
     f->history = arena_alloc(&h->arena, q->n_history, sizeof *f->history);
     if (w == NULL || f->items == NULL || (f->history == NULL && q->n_history > 0) ||
         mem_grow((void **)&h->held, &h->cap_held, most, sizeof *h->held) != 0)
         return no_memory(e);
     *n = 0;
-    if (str_has(q->user)) w[(*n)++] = (struct wanted){SCORE_USER, q->user, &f->user};
-    for (uint32_t i = 0; i < q->n_items; i++) w[(*n)++] = (struct wanted){SCORE_ITEM, q->items[i].id, &f->items[i]};
-    for (uint32_t i = 0; i < q->n_history; i++)
-        w[(*n)++] = (struct wanted){SCORE_ITEM, q->history[i].item.id, &f->history[i]};
+    if (str_has(q->user)) w[(*n)++] = want(SCORE_USER, q->user, &f->user);
+    for (uint32_t i = 0; i < q->n_items; i++) w[(*n)++] = want(SCORE_ITEM, q->items[i].id, &f->items[i]);
+    for (uint32_t i = 0; i < q->n_history; i++) w[(*n)++] = want(SCORE_ITEM, q->history[i].item.id, &f->history[i]);
     *out = w;
     return STATUS_OK;
 }
 
-static enum status ask(struct score_hand *h, const struct wanted *w, size_t n, const struct redis_reply **reply,
-                       struct err *e)
+/* prefix and id, copied. */
+static struct str key_of(struct arena *a, struct str prefix, struct str id)
 {
-    char key[KEY_MAX];
+    char *p = arena_raw(a, prefix.n + id.n, 1);
+    if (p == NULL) return (struct str){NULL, 0};
+    memcpy(p, prefix.p, prefix.n);
+    memcpy(p + prefix.n, id.p, id.n);
+    return (struct str){p, prefix.n + id.n};
+}
+
+static enum status ask(struct score_hand *h, struct score_wanted *w, size_t n, struct err *e)
+{
+    char user[KEY_MAX], item[KEY_MAX];
+    const char *model = h->s->conf->model_name;
+    const struct redis_reply *reply;
+    const struct str prefix[] = {
+        [SCORE_USER] = {user, key_user(user, model, STR(""))}, [SCORE_ITEM] = {item, key_item(item, model, STR(""))}};
     struct str *args = arena_alloc(&h->arena, n + 1, sizeof *args);
-    *reply = NULL;
     if (args == NULL) return no_memory(e);
     args[0] = STR("MGET");
     for (size_t i = 0; i < n; i++) {
-        const size_t bytes = w[i].kind == SCORE_USER ? key_user(key, h->s->conf->model_name, w[i].id)
-                                                     : key_item(key, h->s->conf->model_name, w[i].id);
-        args[i + 1] = arena_str(&h->arena, (struct str){key, bytes});
+        args[i + 1] = key_of(&h->arena, prefix[w[i].kind], w[i].id);
         if (args[i + 1].p == NULL) return no_memory(e);
     }
-    TRY(redis_call(h->redis, e, reply, args, n + 1));
-    if ((*reply)->kind == REDIS_ARRAY && (*reply)->n == n) return STATUS_OK;
-    return ERR_SET(e, STATUS_IO, "redis %s: MGET of %zu keys answered something else", redis_name(h->redis), n);
+    TRY(redis_call(h->redis, e, &reply, args, n + 1));
+    if (reply->kind != REDIS_ARRAY || reply->n != n)
+        return ERR_SET(e, STATUS_IO, "redis %s: MGET of %zu keys answered something else", redis_name(h->redis), n);
+    for (size_t i = 0; i < n; i++)
+        if (reply->items[i].kind == REDIS_TEXT) w[i].packed = reply->items[i].text;
+    return STATUS_OK;
 }
 
 static bool may_ask(const struct score_hand *h)
@@ -74,46 +79,50 @@ static bool may_ask(const struct score_hand *h)
     return !atomic_load(&h->s->away);
 }
 
-/* One record; a damaged one counts as unknown, with a line in the log. */
-static enum status take(struct score_hand *h, const struct wanted *w, const struct redis_reply *value)
+/* One record that is not at hand; a damaged one counts as unknown, with a line in the log. */
+static enum status take(struct score_hand *h, const struct score_wanted *w)
 {
     struct err why;
-    if (value->kind != REDIS_TEXT) {
+    if (w->packed.p == NULL) {
         score_records_drop(h->s->records, w->kind, w->id);
         return STATUS_OK;
     }
-    const struct score_record *r = NULL;
-    const enum status st = score_records_take(h->s->records, w->kind, w->id, value->text, &r, &why);
+    const enum status st = score_records_take(h->s->records, w, &why);
     if (st != STATUS_OK) log_limited(LOG_WARN, "record", "id=" STR_FMT " %s", STR_ARG(w->id), why.text);
-    *w->out = keep(h, r);
     return st == STATUS_OOM ? st : STATUS_OK;
+}
+
+/* What is found is held until score_let_go, whatever else fails. */
+static enum status take_all(struct score_hand *h, struct score_wanted *w, size_t n, bool away, struct err *e)
+{
+    size_t decoded = 0;
+    enum status st = STATUS_OK;
+    score_records_find(h->s->records, w, n, away);
+    for (size_t i = 0; i < n; i++) {
+        if (*w[i].out == NULL && !away && st == STATUS_OK) {
+            st = take(h, &w[i]);
+            decoded += *w[i].out != NULL;
+        }
+        if (*w[i].out != NULL) h->held[h->n_held++] = *w[i].out; /* room was made before */
+    }
+    metric_add(h->s->metric, METRIC_RECORDS_HITS, h->n_held - decoded);
+    metric_add(h->s->metric, METRIC_RECORDS_DECODED, decoded);
+    return st == STATUS_OK ? STATUS_OK : no_memory(e);
 }
 
 enum status score_gather(struct score_hand *h, struct score_found *f, struct err *e)
 {
-    struct wanted *w = NULL;
-    const struct redis_reply *reply;
+    struct score_wanted *w = NULL;
     size_t n = 0;
-    struct score_records_stats before, after;
     TRY(list_wanted(h, f, &w, &n, e));
-    score_records_stats(h->s->records, &before);
     const bool tries = may_ask(h) && redis_retry_ms(h->redis) == 0;
     const enum status st =
-        may_ask(h) ? ask(h, w, n, &reply, e) : ERR_SET(e, STATUS_IO, "redis %s is away", redis_name(h->redis));
+        may_ask(h) ? ask(h, w, n, e) : ERR_SET(e, STATUS_IO, "redis %s is away", redis_name(h->redis));
     if (st == STATUS_OOM) return st;
     f->away = st != STATUS_OK;
     if (f->away && tries) atomic_store(&h->s->away, true); /* others need not find out too: it may take a time-out */
     if (f->away) log_limited(LOG_WARN, "degraded", "%s", e ? e->text : status_text(st));
-    for (size_t i = 0; i < n; i++) {
-        if (f->away)
-            *w[i].out = keep(h, score_records_find(h->s->records, w[i].kind, w[i].id));
-        else if (take(h, &w[i], &reply->items[i]) == STATUS_OOM)
-            return no_memory(e);
-    }
-    score_records_stats(h->s->records, &after); /* other requests' are counted by them too: close enough for a rate */
-    metric_add(h->s->metric, METRIC_RECORDS_HITS, after.hits - before.hits);
-    metric_add(h->s->metric, METRIC_RECORDS_DECODED, after.decoded - before.decoded);
-    return STATUS_OK;
+    return take_all(h, w, n, f->away, e);
 }
 
 /* --- frozen states ------------------------------------------------------------------------------------------------ */

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "featurize/catalogue.h"
 #include "schemas/conf_live.h"
-#include "schemas/event_json.h"
 #include "serving/score_private.h"
 #include <math.h>
 #include <stdio.h>
@@ -20,8 +19,7 @@ enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e
     rand_init(&h->rand, (struct rand_key){seed, 0, 0, (uint64_t)(h - s->hands), RAND_REQUEST});
     TRY(redis_open(&h->redis, s->conf, s->clock, e));
     TRY(feat_new(&h->feat, s->conf, s->vocab, s->templates, e));
-    TRY(slate_new(&h->slate, e));
-    return model_run_new(&h->run, s->model, s->states, false, e);
+    return slate_new(&h->slate, e);
 }
 
 static void drop_own(struct score_hand *h)
@@ -41,7 +39,6 @@ void score_hand_fini(struct score_hand *h)
     buf_fini(&h->pack);
     score_request_fini(&h->request);
     slot_release(h->s->slot, h->version);
-    model_run_free(h->run);
     slate_free(h->slate);
     feat_free(h->feat);
     redis_close(h->redis);
@@ -238,7 +235,7 @@ static enum status run(struct score_hand *h, struct err *e)
     TRY(score_gather(h, &f, e));
     TRY(fill(h, &f, e));
     if (h->s->states != NULL) TRY(score_gather_states(h, e));
-    TRY(model_score(h->run, h->slate, h->joint_top, logits, parts, e));
+    TRY(score_pass(h, logits, parts, e));
     a->part_logits = parts;
     a->n_parts = (uint32_t)n_parts;
     a->features = features_hash(h->slate);
@@ -256,7 +253,7 @@ enum status score_rank(struct score_hand *h, const struct score_answer **out, st
     arena_reset(&h->arena);
     drop_own(h);
     memset(&h->answer, 0, sizeof h->answer);
-    if (h->version == NULL) {
+    if (!score_pass_begin(h)) {
         score_why_not(h->s, e);
         return STATUS_NOT_FOUND;
     }
@@ -267,44 +264,7 @@ enum status score_rank(struct score_hand *h, const struct score_answer **out, st
     return st;
 }
 
-/* --- the reply ---------------------------------------------------------------------------------------------------- */
-
-static void write_parts(const struct score_hand *h, const struct score_answer *a, uint32_t index, struct buf *b)
-{
-    buf_printf(b, ",\"parts\":{");
-    for (uint32_t p = 0; p < a->n_parts; p++)
-        buf_printf(b, "%s\"%s\":%.9g", p ? "," : "", model_part_name(h->s->model, p),
-                   (double)a->part_logits[(size_t)p * h->request.n_items + index]);
-    buf_printf(b, "}");
-}
-
-void score_write_answer(const struct score_hand *h, const struct score_answer *a, struct buf *b)
-{
-    const struct publish_manifest *m = &a->version->manifest;
-    char watermark[CLOCK_TEXT];
-    const int64_t age_ms =
-        h->s->clock->wall_ms(h->s->clock) - m->published_wall_ms; /* clocks of two hosts may differ */
-    clock_format(m->watermark_ms, watermark);
-    buf_printf(b, "{\"request\":");
-    event_json_string(b, str_from(a->request));
-    buf_printf(b, ",\"items\":[");
-    for (uint32_t i = 0; i < a->n; i++) {
-        const struct score_ranked *r = &a->items[i];
-        buf_printf(b, i ? ",{\"item\":" : "{\"item\":");
-        event_json_string(b, h->request.items[r->index].id);
-        buf_printf(b, ",\"score\":%.9g,\"rank\":%u,\"known\":%s", (double)r->score, i + 1, r->known ? "true" : "false");
-        if (h->request.explain) {
-            buf_printf(b, ",\"logit\":%.9g", (double)r->logit);
-            write_parts(h, a, r->index, b);
-        }
-        buf_printf(b, "}");
-    }
-    buf_printf(b, "],\"user_known\":%s,%s\"model\":{\"name\":", a->user_known ? "true" : "false",
-               a->degraded ? "\"degraded\":true," : "");
-    event_json_string(b, str_from(h->s->conf->model_name));
-    buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\",\"variant\":\"default\"}}",
-               (unsigned long long)m->version, m->sha256, (long long)(age_ms > 0 ? age_ms : 0), watermark);
-}
+/* --- afterwards --------------------------------------------------------------------------------------------------- */
 
 void score_answered(struct score_hand *h, const struct score_answer *a)
 {

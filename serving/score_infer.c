@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "schemas/conf_live.h"
 #include "schemas/event_json.h"
+#include "serving/score_text.h"
 #include <jansson.h>
 #include <string.h>
 
@@ -112,12 +113,12 @@ void score_infer_write(const struct score_request *q, const struct score_answer 
     buf_printf(b, ",\"model_version\":\"%llu\",\"id\":", (unsigned long long)a->version->manifest.version);
     event_json_string(b, str_from(a->request));
     buf_printf(b, ",\"outputs\":[{\"name\":\"scores\",\"shape\":[%u],\"datatype\":\"FP32\",\"data\":[", q->n_items);
-    const size_t at = b->n, each = 16; /* "%15.9g," is of one length: places can be filled in any order */
+    const size_t at = b->n, each = SCORE_TEXT_WIDE + 1; /* of one length: places can be filled in any order */
     char *places = buf_room(b, (size_t)q->n_items * each);
     for (uint32_t i = 0; places != NULL && i < a->n; i++) {
-        char text[32];
-        (void)snprintf(text, sizeof text, "%15.9g,", (double)a->items[i].score);
-        memcpy((char *)b->p + at + (size_t)a->items[i].index * each, text, each);
+        char *place = (char *)b->p + at + (size_t)a->items[i].index * each;
+        score_text_float_wide(place, a->items[i].score);
+        place[SCORE_TEXT_WIDE] = ',';
     }
     if (places != NULL) b->n--; /* the last comma */
     buf_printf(b, "]}]}");

@@ -14,20 +14,19 @@
 #define SCORE_RECORD_BYTES ((size_t)128 << 20) /* decoded records in memory */
 #define SCORE_SERVED_QUEUE 256                 /* answers waiting to be logged */
 #define SCORE_SERVED_ITEMS 1000                /* items of one logged answer at most */
+#define SCORE_TOGETHER 16                      /* slates of one pass at most */
+#define SCORE_TOGETHER_ITEMS 256               /* and their candidates, unless it is one slate */
 
-struct score_served { /* one answer on its way to fr:m:served: fields as text, one after the other */
-    struct buf text;
-    size_t n;
+struct score_served { /* one answer on its way to fr:m:served, packed */
+    struct buf pack;
 };
 struct score_hand {
     struct score *s;
     struct redis *redis;
     struct feat *feat;
-    struct model_run *run;
     struct slate *slate;
-    struct slot_version *version; /* bound, acquired; NULL: none */
-    uint64_t order;               /* of binding: a larger one is newer */
-    bool out;
+    struct slot_version *version; /* of the request under way, acquired; NULL: none */
+    bool out, coming;             /* coming: borrowed, and not ready to be scored yet */
     struct rand rand;
     struct score_request request;
     struct score_answer answer;
@@ -40,6 +39,22 @@ struct score_hand {
     struct record_item *own; /* (n_own) stand-ins and copies with the request's attributes laid over */
     size_t n_own, cap_own;
     struct buf pack;
+};
+struct score_pass { /* one thread's hands over the model */
+    struct model_run *run;
+    struct slot_version *version; /* bound, acquired; NULL: none */
+    bool out;
+};
+struct score_ticket { /* a slate that waits for a pass; on its request's stack */
+    const struct slate *slate;
+    struct slot_version *version;
+    uint32_t joint_top;
+    float *logits, *part_logits;
+    int64_t from_us;
+    bool taken, done;
+    enum status status;
+    struct err why;
+    struct score_ticket *next;
 };
 struct score {
     const struct conf *conf;
@@ -59,12 +74,17 @@ struct score {
     int64_t opened_wall_ms;
     size_t text_part; /* index of the staged part among the model's; SIZE_MAX: none */
 
-    pthread_mutex_t lock; /* of the pool */
-    pthread_cond_t returned;
+    pthread_mutex_t lock;    /* of hands, passes and the queue */
+    pthread_cond_t returned; /* a hand */
     struct score_hand *hands;
-    size_t n_hands;
-    uint64_t bindings;
-    struct fetch_report report; /* the newest, copied for the request threads */
+    size_t n_hands, n_coming;
+    pthread_cond_t moved; /* a pass came free, a slate was scored, a request arrived or left */
+    struct score_pass *passes;
+    size_t n_passes, n_scoring;
+    struct score_ticket *waiting; /* oldest first */
+    struct slot_version *bound;   /* what new requests are scored with; acquired */
+    struct pool *pool;            /* of the pass that is alone; NULL: one thread */
+    struct fetch_report report;   /* the newest, copied for the request threads */
 
     bool bind_again;  /* watch's: a hand could not be bound to the version in force */
     atomic_bool away; /* a hand found Redis away: nobody asks it until the watch has reached it again */
@@ -73,17 +93,25 @@ struct score {
     bool watching, logging;
     atomic_bool stopping;
     _Atomic uint64_t looks; /* of the watch thread */
-    pthread_cond_t stop; /* with lock */
+    pthread_cond_t stop;    /* with lock */
     uint64_t freshness_written;
 
     struct queue *served, *spare; /* of struct score_served: filled, empty */
     struct score_served *entries;
-    struct redis *served_redis; /* logger's */
+    struct redis *served_redis; /* logger's, as is its text */
+    struct buf served_text;
 };
 
 enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e) MUST_CHECK; /* score_hand.c */
 void score_hand_fini(struct score_hand *h);
-/* Binds every hand to the version in force, one at a time, as they come back. */
+enum status score_passes_open(struct score *s, struct err *e) MUST_CHECK; /* score_pass.c */
+void score_passes_close(struct score *s);
+/* The hand's request takes the version in force, to its end; false: there is none. */
+bool score_pass_begin(struct score_hand *h);
+/* Logits of the hand's slate, as model_score's, by a pass that has the request's version. */
+enum status score_pass(struct score_hand *h, float *logits, float *part_logits, struct err *e) MUST_CHECK;
+void score_pass_end(struct score_hand *h); /* with the lock held: the request is over, or never came so far */
+/* Binds every pass to the version in force, one at a time, as they come free. */
 enum status score_bind_all(struct score *s, struct err *e) MUST_CHECK;
 enum status score_watch_start(struct score *s, struct err *e) MUST_CHECK; /* score_watch.c */
 void score_watch_stop(struct score *s);

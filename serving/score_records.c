@@ -1,4 +1,4 @@
-/* score_records.c - chained hash table and a ring in order of use, under one mutex; decoding happens outside it. */
+/* score_records.c - chained hash table and a ring swept for the unused (CLOCK), under one mutex; decoding happens outside it. */
 #include "serving/score_records.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -16,7 +16,8 @@ struct entry {
     unsigned readers;
     bool in_table;
     struct entry *next;          /* in its bucket */
-    struct entry *older, *newer; /* in order of use */
+    struct entry *older, *newer; /* on the ring */
+    bool used;                   /* since the sweep passed */
 };
 struct score_records {
     pthread_mutex_t lock;
@@ -61,14 +62,14 @@ static struct entry **place(struct score_records *r, uint64_t key, enum score_ki
     return at;
 }
 
-static void unlink_use(struct score_records *r, struct entry *x)
+static void unlink_ring(struct score_records *r, struct entry *x)
 {
     *(x->older ? &x->older->newer : &r->oldest) = x->newer;
     *(x->newer ? &x->newer->older : &r->newest) = x->older;
     x->older = x->newer = NULL;
 }
 
-static void link_use(struct score_records *r, struct entry *x)
+static void link_ring(struct score_records *r, struct entry *x)
 {
     x->older = r->newest;
     x->newer = NULL;
@@ -82,21 +83,36 @@ static void remove_entry(struct score_records *r, struct entry *x)
     struct entry **at = &r->buckets[x->key % BUCKETS];
     while (*at != x) at = &(*at)->next;
     *at = x->next;
-    unlink_use(r, x);
+    unlink_ring(r, x);
     x->in_table = false;
     r->stats.entries--;
     r->stats.bytes -= x->bytes;
     if (x->readers == 0) entry_free(x);
 }
 
+/* Room for `bytes` more: the oldest leaves, unless it was used since it was looked at last. */
+static void make_room(struct score_records *r, size_t bytes)
+{
+    while (r->oldest != NULL && r->stats.bytes + bytes > r->max_bytes) {
+        struct entry *x = r->oldest;
+        if (!x->used) {
+            remove_entry(r, x);
+            continue;
+        }
+        x->used = false;
+        unlink_ring(r, x);
+        link_ring(r, x);
+    }
+}
+
 static void insert(struct score_records *r, struct entry *x)
 {
     struct entry **at = place(r, x->key, x->record.kind, x->record.id);
     if (*at != NULL) remove_entry(r, *at);
-    while (r->oldest != NULL && r->stats.bytes + x->bytes > r->max_bytes) remove_entry(r, r->oldest);
+    make_room(r, x->bytes);
     x->next = r->buckets[x->key % BUCKETS];
     r->buckets[x->key % BUCKETS] = x;
-    link_use(r, x);
+    link_ring(r, x);
     x->in_table = true;
     r->stats.entries++;
     r->stats.bytes += x->bytes;
@@ -127,51 +143,51 @@ static enum status decode(struct entry *x, enum score_kind kind, struct str id, 
                    STR_ARG(x->record.id));
 }
 
-static struct entry *hold(struct score_records *r, enum score_kind kind, struct str id, const uint64_t *bytes_hash)
+static struct entry *hold(struct score_records *r, const struct score_wanted *w, bool as_known)
 {
-    (void)pthread_mutex_lock(&r->lock);
-    struct entry *x = *place(r, key_of(kind, id), kind, id);
-    if (x != NULL && bytes_hash != NULL && x->bytes_hash != *bytes_hash) x = NULL;
-    if (x != NULL) {
-        x->readers++;
-        r->stats.hits++;
-        unlink_use(r, x);
-        link_use(r, x);
-    }
-    (void)pthread_mutex_unlock(&r->lock);
+    struct entry *x = *place(r, w->key, w->kind, w->id);
+    if (x == NULL || (!as_known && x->bytes_hash != w->bytes_hash)) return NULL;
+    x->readers++;
+    x->used = true;
+    r->stats.hits++;
     return x;
 }
 
-enum status score_records_take(struct score_records *r, enum score_kind kind, struct str id, struct str packed,
-                               const struct score_record **out, struct err *e)
+void score_records_find(struct score_records *r, struct score_wanted *w, size_t n, bool as_known)
 {
-    const uint64_t bytes_hash = hash_bytes(packed.p, packed.n);
-    struct entry *x = hold(r, kind, id, &bytes_hash);
-    *out = x ? &x->record : NULL;
-    if (x != NULL) return STATUS_OK;
-    x = mem_calloc(1, sizeof *x);
-    if (x == NULL) return ERR_SET(e, STATUS_OOM, "records: no memory for " STR_FMT, STR_ARG(id));
-    const enum status st = decode(x, kind, id, packed, e);
+    for (size_t i = 0; i < n; i++) {
+        w[i].key = key_of(w[i].kind, w[i].id);
+        __builtin_prefetch(&r->buckets[w[i].key % BUCKETS]);
+        w[i].bytes_hash = w[i].packed.p ? hash_bytes(w[i].packed.p, w[i].packed.n) : 0;
+    }
+    (void)pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        const struct entry *x = w[i].packed.p != NULL || as_known ? hold(r, &w[i], as_known) : NULL;
+        *w[i].out = x ? &x->record : NULL;
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+enum status score_records_take(struct score_records *r, const struct score_wanted *w, struct err *e)
+{
+    *w->out = NULL;
+    struct entry *x = mem_calloc(1, sizeof *x);
+    if (x == NULL) return ERR_SET(e, STATUS_OOM, "records: no memory for " STR_FMT, STR_ARG(w->id));
+    const enum status st = decode(x, w->kind, w->id, w->packed, e);
     if (st != STATUS_OK) {
         entry_free(x);
         return st;
     }
-    x->key = key_of(kind, id);
-    x->bytes_hash = bytes_hash;
-    x->bytes = sizeof *x + packed.n * BYTES_PER_PACKED;
+    x->key = w->key;
+    x->bytes_hash = w->bytes_hash;
+    x->bytes = sizeof *x + w->packed.n * BYTES_PER_PACKED;
     x->readers = 1;
     (void)pthread_mutex_lock(&r->lock);
     r->stats.decoded++;
     insert(r, x);
     (void)pthread_mutex_unlock(&r->lock);
-    *out = &x->record;
+    *w->out = &x->record;
     return STATUS_OK;
-}
-
-const struct score_record *score_records_find(struct score_records *r, enum score_kind kind, struct str id)
-{
-    const struct entry *x = hold(r, kind, id, NULL);
-    return x ? &x->record : NULL;
 }
 
 void score_records_drop(struct score_records *r, enum score_kind kind, struct str id)
@@ -182,16 +198,15 @@ void score_records_drop(struct score_records *r, enum score_kind kind, struct st
     (void)pthread_mutex_unlock(&r->lock);
 }
 
-void score_records_release(struct score_records *r, const struct score_record *record)
+void score_records_release(struct score_records *r, const struct score_record *const *held, size_t n)
 {
-    if (record == NULL) return;
-    struct entry *x = (struct entry *)(uintptr_t)record;
     (void)pthread_mutex_lock(&r->lock);
-    assert(x->readers > 0);
-    x->readers--;
-    const bool gone = !x->in_table && x->readers == 0;
+    for (size_t i = 0; i < n; i++) {
+        struct entry *x = (struct entry *)(uintptr_t)held[i];
+        assert(x->readers > 0);
+        if (--x->readers == 0 && !x->in_table) entry_free(x);
+    }
     (void)pthread_mutex_unlock(&r->lock);
-    if (gone) entry_free(x);
 }
 
 void score_records_stats(struct score_records *r, struct score_records_stats *out)

@@ -9,12 +9,13 @@
 #include "schemas/event_json.h"
 #include "schemas/key.h"
 #include "serving/score_private.h"
+#include "serving/score_text.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define FIELDS_MAX 24
-#define TEXT_BYTES 4096 /* room of an entry from the start: some forty items */
+#define PACK_BYTES 4096 /* room of an entry from the start: a hundred items */
 #define IN_FLIGHT 64
 
 enum status score_served_open(struct score *s, struct err *e)
@@ -25,7 +26,7 @@ enum status score_served_open(struct score *s, struct err *e)
     TRY(queue_new(&s->spare, SCORE_SERVED_QUEUE + 1, e));
     for (size_t i = 0; i < SCORE_SERVED_QUEUE; i++) {
         struct score_served *x = &s->entries[i];
-        if (buf_room(&x->text, TEXT_BYTES) == NULL)
+        if (buf_room(&x->pack, PACK_BYTES) == NULL)
             return ERR_SET(e, STATUS_OOM, "scorer: no memory for the log of answers");
         TRY(queue_push_for(s->spare, x, 0));
     }
@@ -34,47 +35,39 @@ enum status score_served_open(struct score *s, struct err *e)
 
 void score_served_close(struct score *s)
 {
-    for (size_t i = 0; s->entries != NULL && i < SCORE_SERVED_QUEUE; i++) buf_fini(&s->entries[i].text);
+    for (size_t i = 0; s->entries != NULL && i < SCORE_SERVED_QUEUE; i++) buf_fini(&s->entries[i].pack);
     queue_free(s->served);
     queue_free(s->spare);
     redis_close(s->served_redis);
+    buf_fini(&s->served_text);
     mem_free(s->entries);
 }
 
 /* --- a request's side --------------------------------------------------------------------------------------------- */
 
-static void add_text(struct score_served *x, const char *name, struct str value)
+/* Packed as it is; made into text by the logger, off the request's path. */
+static void pack(struct buf *b, const struct score_hand *h, const struct score_answer *a)
 {
-    buf_put(&x->text, name, strlen(name) + 1);
-    buf_put(&x->text, value.p ? value.p : "", value.n);
-    buf_u8(&x->text, 0);
-    x->n++;
-}
-
-static void add_u64(struct score_served *x, const char *name, uint64_t value, const char *format)
-{
-    char text[32];
-    (void)snprintf(text, sizeof text, format, value);
-    add_text(x, name, str_from(text));
-}
-
-/* [{"item","score","logit","known","parts":[…]}…]: ids hold no NUL, so neither does the text. */
-static void add_items(struct score_served *x, const struct score_hand *h, const struct score_answer *a)
-{
-    buf_put(&x->text, "items", 6);
-    buf_u8(&x->text, '[');
-    for (uint32_t i = 0; i < a->n && i < SCORE_SERVED_ITEMS; i++) {
+    const struct publish_manifest *m = &a->version->manifest;
+    const uint32_t n = a->n < SCORE_SERVED_ITEMS ? a->n : SCORE_SERVED_ITEMS;
+    buf_clear(b);
+    buf_str(b, str_from(a->request));
+    buf_str(b, h->request.user);
+    buf_varint(b, m->version);
+    buf_str(b, str_from(m->sha256));
+    buf_varint(b, (uint64_t)a->time_ms);
+    buf_u64(b, a->features);
+    buf_varint(b, h->request.n_items);
+    buf_u8(b, a->degraded);
+    buf_varint(b, n);
+    buf_varint(b, a->n_parts);
+    for (uint32_t i = 0; i < n; i++) {
         const struct score_ranked *r = &a->items[i];
-        buf_printf(&x->text, i ? ",{\"item\":" : "{\"item\":");
-        event_json_string(&x->text, h->request.items[r->index].id);
-        buf_printf(&x->text, ",\"score\":%.9g,\"logit\":%.9g,\"parts\":[", (double)r->score, (double)r->logit);
-        for (uint32_t p = 0; p < a->n_parts; p++)
-            buf_printf(&x->text, p ? ",%.9g" : "%.9g",
-                       (double)a->part_logits[(size_t)p * h->request.n_items + r->index]);
-        buf_printf(&x->text, "]}");
+        buf_str(b, h->request.items[r->index].id);
+        buf_f32(b, r->score);
+        buf_f32(b, r->logit);
+        for (uint32_t p = 0; p < a->n_parts; p++) buf_f32(b, a->part_logits[(size_t)p * h->request.n_items + r->index]);
     }
-    buf_put(&x->text, "]", 2); /* with its NUL */
-    x->n++;
 }
 
 void score_served_put(struct score_hand *h, const struct score_answer *a)
@@ -87,18 +80,8 @@ void score_served_put(struct score_hand *h, const struct score_answer *a)
         return;
     }
     struct score_served *x = free_one;
-    buf_clear(&x->text);
-    x->n = 0;
-    add_text(x, "request", str_from(a->request));
-    add_text(x, "user", h->request.user);
-    add_u64(x, "version", a->version->manifest.version, "%" PRIu64);
-    add_text(x, "sha256", str_from(a->version->manifest.sha256));
-    add_u64(x, "time_ms", (uint64_t)a->time_ms, "%" PRIu64);
-    add_u64(x, "features", a->features, "%016" PRIx64);
-    add_u64(x, "candidates", h->request.n_items, "%" PRIu64);
-    add_u64(x, "degraded", a->degraded, "%" PRIu64);
-    add_items(x, h, a);
-    if (x->text.oom || queue_push_for(s->served, x, 0) != STATUS_OK) {
+    pack(&x->pack, h, a);
+    if (x->pack.oom || queue_push_for(s->served, x, 0) != STATUS_OK) {
         metric_add(s->metric, METRIC_SERVED_DROPPED, 1);
         if (queue_push_for(s->spare, x, 0) != STATUS_OK) return; /* both are closed: the scorer is closing */
     }
@@ -106,17 +89,80 @@ void score_served_put(struct score_hand *h, const struct score_answer *a)
 
 /* --- the logger --------------------------------------------------------------------------------------------------- */
 
+/* Fields as text, name and value one after the other, a NUL after each: ids hold none. */
+struct fields {
+    struct buf *text;
+    size_t n;
+};
+
+static void add_text(struct fields *f, const char *name, struct str value)
+{
+    buf_put(f->text, name, strlen(name) + 1);
+    buf_put(f->text, value.p ? value.p : "", value.n);
+    buf_u8(f->text, 0);
+    f->n++;
+}
+
+static void add_u64(struct fields *f, const char *name, uint64_t value, const char *format)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, format, value);
+    add_text(f, name, str_from(text));
+}
+
+/* [{"item","score","logit","parts":[…]}…] */
+static void add_items(struct fields *f, struct buf_reader *r)
+{
+    struct buf *b = f->text;
+    const uint64_t n = buf_get_varint(r), n_parts = buf_get_varint(r);
+    buf_put(b, "items", 6);
+    for (uint64_t i = 0; i < n; i++) {
+        score_text_put(b, i ? ",{\"item\":" : "[{\"item\":");
+        event_json_string(b, buf_get_str(r));
+        score_text_put(b, ",\"score\":");
+        score_text_float(b, buf_get_f32(r));
+        score_text_put(b, ",\"logit\":");
+        score_text_float(b, buf_get_f32(r));
+        for (uint64_t p = 0; p < n_parts; p++) {
+            score_text_put(b, p ? "," : ",\"parts\":[");
+            score_text_float(b, buf_get_f32(r));
+        }
+        score_text_put(b, n_parts ? "]}" : ",\"parts\":[]}");
+    }
+    buf_put(b, "]", 2); /* with its NUL */
+    f->n++;
+}
+
+static struct fields unpack(struct buf *text, const struct score_served *x)
+{
+    struct fields f = {text, 0};
+    struct buf_reader r = buf_reader(x->pack.p, x->pack.n);
+    buf_clear(text);
+    add_text(&f, "request", buf_get_str(&r));
+    add_text(&f, "user", buf_get_str(&r));
+    add_u64(&f, "version", buf_get_varint(&r), "%" PRIu64);
+    add_text(&f, "sha256", buf_get_str(&r));
+    add_u64(&f, "time_ms", buf_get_varint(&r), "%" PRIu64);
+    add_u64(&f, "features", buf_get_u64(&r), "%016" PRIx64);
+    add_u64(&f, "candidates", buf_get_varint(&r), "%" PRIu64);
+    add_u64(&f, "degraded", buf_get_u8(&r), "%" PRIu64);
+    add_items(&f, &r);
+    return f;
+}
+
 static enum status append(struct score *s, const struct score_served *x, struct err *e)
 {
     char key[KEY_MAX], most[24];
     struct str args[FIELDS_MAX + 6];
-    const char *at = (const char *)x->text.p;
+    const struct fields f = unpack(&s->served_text, x);
+    TRY(buf_status(f.text, e));
+    const char *at = (const char *)f.text->p;
     size_t n = 0;
     (void)key_served(key, s->conf->model_name);
     (void)snprintf(most, sizeof most, "%lld", (long long)conf_now(&s->conf->serving_served_max));
     args[n++] = STR("XADD"), args[n++] = str_from(key), args[n++] = STR("MAXLEN"), args[n++] = STR("~");
     args[n++] = str_from(most), args[n++] = STR("*");
-    for (size_t i = 0; i < 2 * x->n && n < FIELDS_MAX + 6; i++) {
+    for (size_t i = 0; i < 2 * f.n && n < FIELDS_MAX + 6; i++) {
         args[n++] = str_from(at);
         at += strlen(at) + 1;
     }

@@ -67,6 +67,15 @@ struct slot_version *slot_acquire(struct slot *s)
     return v;
 }
 
+void slot_share(struct slot *s, struct slot_version *v)
+{
+    if (v == NULL) return;
+    (void)pthread_mutex_lock(&s->lock);
+    assert(v->readers > 0);
+    v->readers++;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 void slot_release(struct slot *s, struct slot_version *v)
 {
     if (v == NULL) return;

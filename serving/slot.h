@@ -30,6 +30,7 @@ enum status slot_new(struct slot **out, struct err *e) MUST_CHECK;
 void slot_free(struct slot *s);                                 /* nothing may be acquired; NULL is fine */
 void slot_publish(struct slot *s, struct slot_version *take_v); /* Thread: one publisher; reaps too */
 struct slot_version *slot_acquire(struct slot *s);              /* NULL: nothing published yet.  Thread: any */
-void slot_release(struct slot *s, struct slot_version *v);      /* NULL is fine; frees nothing.  Thread: any */
-size_t slot_reap(struct slot *s); /* frees what nobody reads; returns how many still wait */
+void slot_share(struct slot *s, struct slot_version *v);   /* one more reader of what the caller has; NULL is fine */
+void slot_release(struct slot *s, struct slot_version *v); /* NULL is fine; frees nothing.  Thread: any */
+size_t slot_reap(struct slot *s);                          /* frees what nobody reads; returns how many still wait */
 #endif

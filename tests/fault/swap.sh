@@ -77,7 +77,7 @@ loaded=$(($(metric versions_loaded_total) - before))
 jq -nr --slurpfile a without --slurpfile b with --argjson swaps "$swaps" --argjson seconds "$seconds" '
     "swap: \($swaps) swaps in \($seconds) s under \($b[0].requests) requests (\($b[0].requests_per_s)/s), 0 failed; p99 with swaps \($b[0].p99_ms) ms, " +
     "without \($a[0].p99_ms) ms: \($b[0].p99_ms / $a[0].p99_ms * 100 | round / 100) times; longest \($b[0].max_ms) and \($a[0].max_ms) ms"'
-echo "swap: a request waited at most $(metric hand_wait_max_ms) ms for a free hand"
+echo "swap: a request waited at most $(metric hand_wait_max_ms) ms for a free pass"
 kill -TERM $scorer
 rc=0
 wait $scorer || rc=$?

@@ -111,6 +111,10 @@ static void test_pairs_agree_with_a_full_count(void **state)
     for (uint64_t item = 0; item < ITEMS; item++)
         for (uint8_t type = 0; type < TYPES; type++) {
             const struct record_pair *p = history_pair(&user, item * 0x9E3779B97F4A7C15u, type);
+            uint32_t n = 0, same = 0;
+            const struct record_pair *of = history_pairs(&user, item * 0x9E3779B97F4A7C15u, &n);
+            for (uint32_t k = 0; k < n; k++) same += &of[k] == p;
+            assert_int_equal(same, p != NULL);
             assert_int_equal(p ? p->count : 0, count[item][type]);
         }
     assert_int_equal(user.n_events, 50);

@@ -1,0 +1,51 @@
+/* score_reply.c - an answer as JSON (DESIGN "HTTP"), written straight into the reply's buffer. */
+#include "schemas/event_json.h"
+#include "serving/score_private.h"
+#include "serving/score_text.h"
+
+static void write_parts(const struct score_hand *h, const struct score_answer *a, const struct score_ranked *r,
+                        struct buf *b)
+{
+    score_text_put(b, ",\"logit\":");
+    score_text_float(b, r->logit);
+    score_text_put(b, ",\"parts\":{");
+    for (uint32_t p = 0; p < a->n_parts; p++) {
+        buf_printf(b, "%s\"%s\":", p ? "," : "", model_part_name(h->s->model, p));
+        score_text_float(b, a->part_logits[(size_t)p * h->request.n_items + r->index]);
+    }
+    score_text_put(b, "}");
+}
+
+static void write_items(const struct score_hand *h, const struct score_answer *a, struct buf *b)
+{
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct score_ranked *r = &a->items[i];
+        score_text_put(b, i ? ",{\"item\":" : "{\"item\":");
+        event_json_string(b, h->request.items[r->index].id);
+        score_text_put(b, ",\"score\":");
+        score_text_float(b, r->score);
+        score_text_put(b, ",\"rank\":");
+        score_text_u64(b, i + 1);
+        score_text_put(b, r->known ? ",\"known\":true" : ",\"known\":false");
+        if (h->request.explain) write_parts(h, a, r, b);
+        buf_u8(b, (uint8_t)'}');
+    }
+}
+
+void score_write_answer(const struct score_hand *h, const struct score_answer *a, struct buf *b)
+{
+    const struct publish_manifest *m = &a->version->manifest;
+    char watermark[CLOCK_TEXT];
+    const int64_t age_ms =
+        h->s->clock->wall_ms(h->s->clock) - m->published_wall_ms; /* clocks of two hosts may differ */
+    clock_format(m->watermark_ms, watermark);
+    score_text_put(b, "{\"request\":");
+    event_json_string(b, str_from(a->request));
+    score_text_put(b, ",\"items\":[");
+    write_items(h, a, b);
+    buf_printf(b, "],\"user_known\":%s,%s\"model\":{\"name\":", a->user_known ? "true" : "false",
+               a->degraded ? "\"degraded\":true," : "");
+    event_json_string(b, str_from(h->s->conf->model_name));
+    buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\",\"variant\":\"default\"}}",
+               (unsigned long long)m->version, m->sha256, (long long)(age_ms > 0 ? age_ms : 0), watermark);
+}
