@@ -36,7 +36,8 @@ static json_t *chunks_json(const struct publish_manifest *m, const char *model)
     json_t *list = json_array();
     for (size_t i = 0; i < m->n_chunks; i++) {
         (void)key_chunk(key, model, m->chunks[i].version, (uint32_t)i);
-        if (json_array_append_new(list, json_pack("{s:s,s:s}", "key", key, "sha256", m->chunks[i].sha256)) != 0)
+        if (json_array_append_new(list, json_pack("{s:s,s:I,s:s}", "key", key, "bytes", (json_int_t)m->chunks[i].bytes,
+                                                  "sha256", m->chunks[i].sha256)) != 0)
             goto fail;
     }
     return list;
@@ -110,11 +111,13 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
                   "settled_ms", (json_int_t)m->settled_ms, "settled_wall_ms", (json_int_t)m->settled_wall_ms,
                   "published_wall_ms", (json_int_t)m->published_wall_ms);
     const size_t from = b->n;
-    const bool ok = o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
-                    json_object_set_new(o, "offsets", offsets_json(m)) == 0 &&
-                    json_object_set_new(o, "kept", kept_json(m)) == 0 &&
-                    (m->topics[0] == 0 || json_object_set_new(o, "topics", topics_json(m)) == 0) &&
-                    json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
+    const bool ok =
+        o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
+        json_object_set_new(o, "offsets", offsets_json(m)) == 0 && json_object_set_new(o, "kept", kept_json(m)) == 0 &&
+        (m->topics[0] == 0 || json_object_set_new(o, "topics", topics_json(m)) == 0) &&
+        (m->served_sha256[0] == 0 || (json_object_set_new(o, "dense", json_string("bf16")) == 0 &&
+                                      json_object_set_new(o, "served_sha256", json_string(m->served_sha256)) == 0)) &&
+        json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
     json_decref(o);
     if (!ok) return ERR_SET(e, STATUS_OOM, "version %llu: no memory for its manifest", (unsigned long long)m->version);
     TRY(buf_status(b, e));
@@ -159,10 +162,10 @@ static bool is_hex(const char *s, size_t n)
     return strlen(s) == n && strspn(s, "0123456789abcdef") == n;
 }
 
-static enum status get_sha256(json_t *o, char out[HASH_SHA256_HEX], struct err *e)
+static enum status get_sha256(json_t *o, const char *field, char out[HASH_SHA256_HEX], struct err *e)
 {
-    TRY(get_text(o, "sha256", out, HASH_SHA256_HEX, e));
-    return is_hex(out, HASH_SHA256_HEX - 1) ? STATUS_OK : bad("sha256", "is not 64 hex digits", e);
+    TRY(get_text(o, field, out, HASH_SHA256_HEX, e));
+    return is_hex(out, HASH_SHA256_HEX - 1) ? STATUS_OK : bad(field, "is not 64 hex digits", e);
 }
 
 /* The list of that name with at most max members; room for them is made in *out (freed with the manifest). */
@@ -193,11 +196,26 @@ static enum status chunk_version(const char *key, const char *model, size_t i, u
     return STATUS_OK;
 }
 
+/* Versions of before there were lengths are still read: all chunks but the last were full. */
+static enum status chunk_bytes(const struct publish_manifest *m, json_t *c, size_t i, size_t *out, struct err *e)
+{
+    uint64_t n = 0;
+    const uint64_t from = i * (uint64_t)PUBLISH_CHUNK_BYTES, left = m->bytes > from ? m->bytes - from : 0;
+    if (json_object_get(c, "bytes") == NULL)
+        n = left < PUBLISH_CHUNK_BYTES ? left : PUBLISH_CHUNK_BYTES;
+    else
+        TRY(get_u64(c, "bytes", &n, e));
+    if (n == 0 || n > PUBLISH_CHUNK_BYTES) return bad("chunks", "have a length that is out of range", e);
+    *out = (size_t)n;
+    return STATUS_OK;
+}
+
 static enum status get_chunks(struct publish_manifest *m, json_t *o, const char *model, struct err *e)
 {
     json_t *list;
     void *room;
     char key[KEY_MAX];
+    uint64_t bytes = 0;
     TRY(get_list(o, "chunks", PUBLISH_CHUNKS_MAX, sizeof *m->chunks, &list, &room, e));
     m->chunks = room;
     m->n_chunks = json_array_size(list);
@@ -205,10 +223,11 @@ static enum status get_chunks(struct publish_manifest *m, json_t *o, const char 
         json_t *c = json_array_get(list, i);
         TRY(get_text(c, "key", key, sizeof key, e));
         TRY(chunk_version(key, model, i, &m->chunks[i].version, e));
-        TRY(get_sha256(c, m->chunks[i].sha256, e));
+        TRY(get_sha256(c, "sha256", m->chunks[i].sha256, e));
+        TRY(chunk_bytes(m, c, i, &m->chunks[i].bytes, e));
+        bytes += m->chunks[i].bytes;
     }
-    if (m->n_chunks != (m->bytes + PUBLISH_CHUNK_BYTES - 1) / PUBLISH_CHUNK_BYTES)
-        return bad("chunks", "do not match the number of bytes", e);
+    if (bytes != m->bytes) return bad("chunks", "do not match the number of bytes", e);
     return STATUS_OK;
 }
 
@@ -300,7 +319,8 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     TRY(get_i64(o, "settled_ms", &m->settled_ms, e));
     TRY(get_i64(o, "settled_wall_ms", &m->settled_wall_ms, e));
     TRY(get_i64(o, "published_wall_ms", &m->published_wall_ms, e));
-    TRY(get_sha256(o, m->sha256, e));
+    TRY(get_sha256(o, "sha256", m->sha256, e));
+    if (json_object_get(o, "served_sha256") != NULL) TRY(get_sha256(o, "served_sha256", m->served_sha256, e));
     TRY(get_text(o, "base", m->base, sizeof m->base, e));
     TRY(get_text(o, "reason", m->reason, sizeof m->reason, e));
     TRY(get_text(o, "verdict", m->verdict, sizeof m->verdict, e));

@@ -1,7 +1,9 @@
 /* publish_manifest.h - what a version says of itself in Redis: the JSON at fr:{m}:manifest:<version>.
  *
- * Written by the publisher, read by every scorer, which believes nothing of it that it has not checked.  Chunk i of the
- * weight file lies at fr:{m}:chunk:<version>:<i>, where <version> is the one that first brought these bytes.
+ * Written by the publisher, read by every scorer, which believes nothing of it that it has not checked.  Chunk i lies
+ * at fr:{m}:chunk:<version>:<i>, where <version> is the one that first brought these bytes.  All chunks in order are the
+ * pieces of schemas/weights_dense.h, each piece beginning with a chunk of its own; or, as versions of before were written,
+ * one weight file.
  */
 #ifndef SERVING_PUBLISH_MANIFEST_H
 #define SERVING_PUBLISH_MANIFEST_H
@@ -26,14 +28,18 @@ struct publish_offset { /* where a partition stands, as the checkpoint holds it 
 };
 struct publish_chunk {
     uint64_t version; /* in the key */
+    size_t bytes;     /* 1 to PUBLISH_CHUNK_BYTES */
     char sha256[HASH_SHA256_HEX];
 };
 struct publish_manifest {
     uint64_t version, parent, examples, bytes, epoch;
     int64_t watermark_ms, settled_ms, settled_wall_ms, published_wall_ms;
     bool live; /* events come as they happen: a request's time is the wall clock's, else the watermark */
-    char sha256[HASH_SHA256_HEX]; /* of the parameters */
-    char base[HASH_SHA256_HEX];   /* fingerprint of the frozen base and the parts, in hex */
+    char sha256[HASH_SHA256_HEX]; /* of the parameters as the learner has them */
+    /* "": the chunks hold just these.  Else their dense part was rounded (publish.dense=bf16), and this is the SHA-256 of
+     * what they hold, as f32. */
+    char served_sha256[HASH_SHA256_HEX];
+    char base[HASH_SHA256_HEX]; /* fingerprint of the frozen base and the parts, in hex */
     char reason[64], verdict[64];
     char topics
         [PUBLISH_TOPICS_BYTES]; /* names that offsets' topics are places in, "a,b"; "": not said (a replay's, or of
