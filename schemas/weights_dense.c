@@ -1,6 +1,5 @@
 /* weights_dense.c - see weights_dense.h. */
 #include "schemas/weights_dense.h"
-#include "base/arena.h"
 #include "schemas/weights_table.h"
 #include <assert.h>
 #include <math.h>
@@ -129,44 +128,6 @@ size_t weights_dense_take(const struct weights_dense *w, uint64_t at, const void
     const size_t more = (size_t)(room < left ? room : left);
     memcpy(params + *first + done, p, more * sizeof *params);
     return done + more;
-}
-
-/* Widened a block at a time. */
-static void add_shorts(struct hash_sha256 *h, const unsigned char *from, size_t n)
-{
-    enum { BLOCK = 4096 };
-    float wide[BLOCK];
-    for (size_t at = 0; at < n; at += BLOCK) {
-        const size_t k = n - at < BLOCK ? n - at : BLOCK;
-        take_shorts(from + 2 * at, k, wide);
-        hash_sha256_add(h, wide, k * sizeof *wide);
-    }
-}
-
-enum status weights_dense_sha256(const void *piece, size_t n, const float *rows, size_t n_rows,
-                                 char hex[HASH_SHA256_HEX], struct err *e)
-{
-    struct weights_dense w;
-    struct arena a = {0};
-    struct hash_sha256 *h = NULL;
-    enum status st;
-    hex[0] = 0;
-    TRY_OUT(st, weights_dense_decode(&w, piece, n, &a, e));
-    if (weights_dense_bytes(&w) != n || w.view.n_params - w.n_dense != n_rows) {
-        st = corrupt(e, "its size, or the number of rows, does not match its head");
-        goto out;
-    }
-    TRY_OUT(st, hash_sha256_new(&h, e));
-    const unsigned char *p = (const unsigned char *)piece + w.head_bytes;
-    add_shorts(h, p, w.n_short);
-    hash_sha256_add(h, p + 2 * w.n_short, 4 * (w.n_dense - w.n_short));
-    hash_sha256_add(h, rows, n_rows * sizeof *rows);
-    hash_sha256_hex(h, hex);
-    if (hex[0] == 0) st = ERR_SET(e, STATUS_OOM, "sha256: OpenSSL failed over %zu rows", n_rows);
-out:
-    hash_sha256_free(h);
-    arena_fini(&a);
-    return st;
 }
 
 /* ---- touched rows ---- */

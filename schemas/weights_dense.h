@@ -32,9 +32,6 @@ uint64_t weights_dense_bytes(const struct weights_dense *w); /* of the whole pie
  * *first + the result) were written.  at and at + n: at a number's edge or inside the head, as multiples of 4 bytes are. */
 size_t weights_dense_take(const struct weights_dense *w, uint64_t at, const void *bytes, size_t n, float *params,
                           size_t *first);
-/* SHA-256 of the parameters that a reader of the piece and of these rows has, f32. */
-enum status weights_dense_sha256(const void *piece, size_t n, const float *rows, size_t n_rows,
-                                 char hex[HASH_SHA256_HEX], struct err *e) MUST_CHECK;
 
 /* Touched rows: rows[i] with the value in all[rows[i]]; rows ascending. */
 void weights_rows_encode(struct buf *b, const uint32_t *rows, size_t n, const float *all);

@@ -85,7 +85,7 @@ static enum status get_weights(struct fetch_warm *w, const struct publish_manife
         param_touch(into);
         into->version = m->version;
         memcpy(into->sha256, p->sha256, sizeof into->sha256);
-        if (m->served_sha256[0] != 0)
+        if (m->rounded)
             log_warn("warm",
                      "version=%" PRIu64 " was published with publish.dense=bf16: learning goes on from rounded weights",
                      m->version);

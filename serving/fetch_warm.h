@@ -26,7 +26,7 @@ enum status fetch_warm_newest(struct fetch_warm *w, uint64_t *version, struct er
 /* The version in force, or, when that is damaged, the newest older one that is sound (a line in the log says so).  One of
  * publish.dense=bf16 gives its rounded numbers, and a line in the log.
  *
- *   into      its parameters, version and their sha256; changed only on success
+ *   into      its parameters, version and sha256 ("" when rounded); changed only on success
  *   manifest  zeroed; offsets (next, mark, records, chain), watermark_ms, epoch, examples, version, parent; the caller
  *             frees it with publish_manifest_fini
  *

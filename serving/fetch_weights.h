@@ -1,8 +1,9 @@
 /* fetch_weights.h - a version's chunks out of Redis, each checked, into one block of parameters.
  *
- * What the version before had already is neither fetched nor hashed again chunk by chunk: its numbers are copied, changed
- * chunks and touched rows replace theirs, and the SHA-256 over all parameters says whether that gave what the manifest
- * promises; if not, every chunk is read.  Thread: one.
+ * A chunk that is read has its SHA-256 checked.  What the version before had already is neither fetched nor hashed again:
+ * its numbers are copied, changed chunks and touched rows replace theirs, and a hash over all rows says whether that gave what
+ * the manifest promises; if not, every chunk is read.  Where all was read, the SHA-256 of all parameters is checked too
+ * (unless they were rounded).  Thread: one.
  */
 #ifndef SERVING_FETCH_WEIGHTS_H
 #define SERVING_FETCH_WEIGHTS_H
@@ -30,7 +31,7 @@ struct fetch_weights {
     struct buf whole;                /* a version that is one weight file */
     uint64_t fetched_bytes;          /* by the last get */
 };
-/* *out: m's parameters, checked whole, one reference the caller's; p->sha256 is that of what they hold.
+/* *out: m's parameters, checked whole, one reference the caller's; p->sha256 is m's, "" where they were rounded.
  * CORRUPT: a length, hash or number is wrong; INVALID, CONFLICT: not finite, other shapes, another base; IO: connection, or
  * cancelled; OOM; UNSUPPORTED: a format of later. */
 enum status fetch_weights_get(struct fetch_weights *f, const struct publish_manifest *m, struct param_set **out,

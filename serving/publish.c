@@ -140,7 +140,7 @@ static enum status copy_version(struct publish_manifest *m, const struct publish
 {
     m->version = v->version, m->parent = v->parent, m->examples = v->examples;
     m->watermark_ms = v->watermark_ms, m->settled_ms = v->settled_ms, m->settled_wall_ms = v->settled_wall_ms;
-    m->live = v->live;
+    m->live = v->live, m->rounded = v->rounded;
     memcpy(m->sha256, v->sha256, sizeof m->sha256);
     memcpy(m->base, v->base, sizeof m->base);
     (void)snprintf(m->reason, sizeof m->reason, "%s", v->reason ? v->reason : "");
@@ -163,8 +163,9 @@ static enum status make_job(struct publish *p, struct publish_weights_job *j, co
 {
     if (j->file.n == 0) return ERR_SET(e, STATUS_INVALID, "publish: the weight file is empty");
     TRY(copy_version(&j->manifest, v, e));
-    j->rounded = v->rounded;
     if (hashed == NULL || hashed->n == 0) return STATUS_OK;
+    j->manifest.has_rows = true;
+    j->manifest.rows_xxh3 = hash_bytes(hashed->rows, hashed->n * sizeof *hashed->rows);
     if (p->rows == NULL) TRY(publish_rows_new(&p->rows, hashed->n, e));
     if (p->rows->n != hashed->n)
         return ERR_SET(e, STATUS_INVALID, "publish: %zu hashed rows, the versions before had %zu", hashed->n,

@@ -47,6 +47,13 @@ fail:
 }
 
 /* Hashes are written as 16 hex digits: a JSON integer has 63 bits. */
+static json_t *hex64_json(uint64_t x)
+{
+    char text[17];
+    (void)snprintf(text, sizeof text, "%016" PRIx64, x);
+    return json_string(text);
+}
+
 static json_t *offset_json(const struct publish_offset *o)
 {
     char mark[17], chain[17];
@@ -111,13 +118,13 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
                   "settled_ms", (json_int_t)m->settled_ms, "settled_wall_ms", (json_int_t)m->settled_wall_ms,
                   "published_wall_ms", (json_int_t)m->published_wall_ms);
     const size_t from = b->n;
-    const bool ok =
-        o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
-        json_object_set_new(o, "offsets", offsets_json(m)) == 0 && json_object_set_new(o, "kept", kept_json(m)) == 0 &&
-        (m->topics[0] == 0 || json_object_set_new(o, "topics", topics_json(m)) == 0) &&
-        (m->served_sha256[0] == 0 || (json_object_set_new(o, "dense", json_string("bf16")) == 0 &&
-                                      json_object_set_new(o, "served_sha256", json_string(m->served_sha256)) == 0)) &&
-        json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
+    const bool ok = o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
+                    json_object_set_new(o, "offsets", offsets_json(m)) == 0 &&
+                    json_object_set_new(o, "kept", kept_json(m)) == 0 &&
+                    (m->topics[0] == 0 || json_object_set_new(o, "topics", topics_json(m)) == 0) &&
+                    (!m->rounded || json_object_set_new(o, "dense", json_string("bf16")) == 0) &&
+                    (!m->has_rows || json_object_set_new(o, "rows_xxh3", hex64_json(m->rows_xxh3)) == 0) &&
+                    json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
     json_decref(o);
     if (!ok) return ERR_SET(e, STATUS_OOM, "version %llu: no memory for its manifest", (unsigned long long)m->version);
     TRY(buf_status(b, e));
@@ -162,10 +169,10 @@ static bool is_hex(const char *s, size_t n)
     return strlen(s) == n && strspn(s, "0123456789abcdef") == n;
 }
 
-static enum status get_sha256(json_t *o, const char *field, char out[HASH_SHA256_HEX], struct err *e)
+static enum status get_sha256(json_t *o, char out[HASH_SHA256_HEX], struct err *e)
 {
-    TRY(get_text(o, field, out, HASH_SHA256_HEX, e));
-    return is_hex(out, HASH_SHA256_HEX - 1) ? STATUS_OK : bad(field, "is not 64 hex digits", e);
+    TRY(get_text(o, "sha256", out, HASH_SHA256_HEX, e));
+    return is_hex(out, HASH_SHA256_HEX - 1) ? STATUS_OK : bad("sha256", "is not 64 hex digits", e);
 }
 
 /* The list of that name with at most max members; room for them is made in *out (freed with the manifest). */
@@ -223,7 +230,7 @@ static enum status get_chunks(struct publish_manifest *m, json_t *o, const char 
         json_t *c = json_array_get(list, i);
         TRY(get_text(c, "key", key, sizeof key, e));
         TRY(chunk_version(key, model, i, &m->chunks[i].version, e));
-        TRY(get_sha256(c, "sha256", m->chunks[i].sha256, e));
+        TRY(get_sha256(c, m->chunks[i].sha256, e));
         TRY(chunk_bytes(m, c, i, &m->chunks[i].bytes, e));
         bytes += m->chunks[i].bytes;
     }
@@ -238,6 +245,16 @@ static enum status get_hex64(json_t *o, const char *field, uint64_t *out, struct
     if (!is_hex(text, 16)) return bad(field, "is not 16 hex digits", e);
     *out = strtoull(text, NULL, 16);
     return STATUS_OK;
+}
+
+static enum status get_dense(struct publish_manifest *m, json_t *o, struct err *e)
+{
+    json_t *dense = json_object_get(o, "dense");
+    m->rounded = dense != NULL;
+    if (dense != NULL && (!json_is_string(dense) || strcmp(json_string_value(dense), "bf16") != 0))
+        return bad("dense", "is not bf16", e);
+    m->has_rows = json_object_get(o, "rows_xxh3") != NULL;
+    return m->has_rows ? get_hex64(o, "rows_xxh3", &m->rows_xxh3, e) : STATUS_OK;
 }
 
 static enum status get_offset(struct publish_offset *out, json_t *o, struct err *e)
@@ -319,8 +336,8 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     TRY(get_i64(o, "settled_ms", &m->settled_ms, e));
     TRY(get_i64(o, "settled_wall_ms", &m->settled_wall_ms, e));
     TRY(get_i64(o, "published_wall_ms", &m->published_wall_ms, e));
-    TRY(get_sha256(o, "sha256", m->sha256, e));
-    if (json_object_get(o, "served_sha256") != NULL) TRY(get_sha256(o, "served_sha256", m->served_sha256, e));
+    TRY(get_sha256(o, m->sha256, e));
+    TRY(get_dense(m, o, e));
     TRY(get_text(o, "base", m->base, sizeof m->base, e));
     TRY(get_text(o, "reason", m->reason, sizeof m->reason, e));
     TRY(get_text(o, "verdict", m->verdict, sizeof m->verdict, e));

@@ -36,10 +36,10 @@ struct publish_manifest {
     int64_t watermark_ms, settled_ms, settled_wall_ms, published_wall_ms;
     bool live; /* events come as they happen: a request's time is the wall clock's, else the watermark */
     char sha256[HASH_SHA256_HEX]; /* of the parameters as the learner has them */
-    /* "": the chunks hold just these.  Else their dense part was rounded (publish.dense=bf16), and this is the SHA-256 of
-     * what they hold, as f32. */
-    char served_sha256[HASH_SHA256_HEX];
-    char base[HASH_SHA256_HEX]; /* fingerprint of the frozen base and the parts, in hex */
+    bool rounded;                 /* what the chunks hold of the dense part is bf16 (publish.dense) */
+    bool has_rows;                /* there are hashed rows, in pieces: */
+    uint64_t rows_xxh3;           /* of all of them as the learner has them, f32: what base and runs must come to */
+    char base[HASH_SHA256_HEX];   /* fingerprint of the frozen base and the parts, in hex */
     char reason[64], verdict[64];
     char topics
         [PUBLISH_TOPICS_BYTES]; /* names that offsets' topics are places in, "a,b"; "": not said (a replay's, or of

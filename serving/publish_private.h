@@ -18,7 +18,6 @@ struct publish_weights_job {          /* immutable once handed over */
     struct buf file;                  /* the dense piece */
     struct buf pages;                 /* rows that changed since the job before; empty once they are in the image */
     struct publish_rows *rows;        /* the publisher's; NULL: the version has none */
-    bool rounded;
 };
 struct publish_metrics_job {
     bool full;

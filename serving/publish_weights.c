@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "schemas/key.h"
-#include "schemas/weights_dense.h"
 #include "serving/publish_private.h"
 #include <stdio.h>
 #include <string.h>
@@ -108,15 +107,6 @@ static enum status lay_out(struct publish *p, struct publish_weights_job *j, boo
     if (j->rows != NULL) TRY(publish_rows_plan(j->rows, whole, e));
     TRY(name_chunks(p, j, e));
     return check_reused(p, j, e);
-}
-
-/* What a reader of the rounded numbers has. */
-static enum status digest_served(struct publish_weights_job *j, struct err *e)
-{
-    struct publish_manifest *m = &j->manifest;
-    if (!j->rounded) return STATUS_OK;
-    return weights_dense_sha256(j->file.p, j->file.n, j->rows ? j->rows->image : NULL, j->rows ? j->rows->n : 0,
-                                m->served_sha256, e);
 }
 
 static size_t bytes_to_write(const struct publish_weights_job *j)
@@ -298,7 +288,6 @@ static enum status upload(struct publish *p, struct publish_weights_job *j, stru
                  (unsigned long long)p->kept[0].version);
     m->epoch = p->self.epoch;
     m->published_wall_ms = p->clock->wall_ms(p->clock);
-    TRY(digest_served(j, e));
     TRY(lay_out(p, j, false, e));
     if (!at_hand(j)) TRY(lay_out(p, j, true, e));
     TRY(publish_kept_list(p, m, e));

@@ -125,28 +125,6 @@ static void test_encode_refuses_what_does_not_fit(void **state)
     buf_fini(&b);
 }
 
-static void test_sha_is_of_what_a_reader_has(void **state)
-{
-    (void)state;
-    struct weights_dense d;
-    struct arena a = {0};
-    struct err e = {0};
-    char want[HASH_SHA256_HEX], got[HASH_SHA256_HEX];
-    float out[N];
-    size_t first;
-    struct buf b = encoded(SHORT);
-    assert_ok(weights_dense_decode(&d, b.p, b.n, &a, &e), &e);
-    (void)weights_dense_take(&d, 0, b.p, b.n, out, &first);
-    memcpy(out + DENSE, params + DENSE, ROWS * sizeof *out);
-    assert_ok(hash_sha256_of(out, sizeof out, want, &e), &e);
-    assert_ok(weights_dense_sha256(b.p, b.n, params + DENSE, ROWS, got, &e), &e);
-    assert_string_equal(got, want);
-    assert_int_equal(weights_dense_sha256(b.p, b.n, params + DENSE, ROWS - 1, got, &e), STATUS_CORRUPT);
-    assert_int_equal(weights_dense_sha256(b.p, b.n - 4, params + DENSE, ROWS, got, &e), STATUS_CORRUPT);
-    buf_fini(&b);
-    arena_fini(&a);
-}
-
 static void test_touched_rows_replace_theirs_alone(void **state)
 {
     (void)state;
@@ -175,11 +153,9 @@ static enum status make(void)
     struct arena a = {0};
     struct buf b = {0};
     struct err e = {0};
-    char hex[HASH_SHA256_HEX];
     const struct weights_view w = view();
     enum status st = weights_dense_encode(&b, &w, DENSE, SHORT, &e);
     if (st == STATUS_OK) st = weights_dense_decode(&d, b.p, b.n, &a, &e);
-    if (st == STATUS_OK) st = weights_dense_sha256(b.p, b.n, params + DENSE, ROWS, hex, &e);
     buf_fini(&b);
     arena_fini(&a);
     return st;
@@ -200,7 +176,6 @@ int main(void)
         cmocka_unit_test(test_rounding_is_to_nearest_even),
         cmocka_unit_test(test_head_that_is_cut_or_wrong_is_refused),
         cmocka_unit_test(test_encode_refuses_what_does_not_fit),
-        cmocka_unit_test(test_sha_is_of_what_a_reader_has),
         cmocka_unit_test(test_touched_rows_replace_theirs_alone),
         cmocka_unit_test(test_survives_each_failing_allocation),
     };
