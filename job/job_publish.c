@@ -33,6 +33,8 @@ static void fill_version(struct job *j, const char *reason, struct publish_versi
                                   .watermark_ms = learner_watermark(j->learner),
                                   .settled_ms = learner_settled_ms(j->learner),
                                   .settled_wall_ms = j->settled_wall_ms,
+                                  .consumed_wall_ms = j->consumed_wall_ms,
+                                  .learnt_wall_ms = j->learnt_wall_ms,
                                   .live = !j->options->replay,
                                   .topics = j->options->replay ? NULL : j->conf->ingest_topics,
                                   .offsets = offsets};

@@ -140,6 +140,7 @@ static enum status copy_version(struct publish_manifest *m, const struct publish
 {
     m->version = v->version, m->parent = v->parent, m->examples = v->examples;
     m->watermark_ms = v->watermark_ms, m->settled_ms = v->settled_ms, m->settled_wall_ms = v->settled_wall_ms;
+    m->consumed_wall_ms = v->consumed_wall_ms, m->learnt_wall_ms = v->learnt_wall_ms;
     m->live = v->live, m->rounded = v->rounded;
     memcpy(m->sha256, v->sha256, sizeof m->sha256);
     memcpy(m->base, v->base, sizeof m->base);

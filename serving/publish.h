@@ -47,7 +47,9 @@ struct publish_version {
     int64_t watermark_ms;
     int64_t settled_ms;      /* event time that settled its last slate */
     int64_t settled_wall_ms; /* the same by the wall clock: freshness counts from here (equal under live streams) */
-    bool live;               /* true: events come as they happen; false: a replay */
+    int64_t consumed_wall_ms,
+        learnt_wall_ms; /* when the learner took that event, and when it was done with it; 0: not said */
+    bool live;          /* true: events come as they happen; false: a replay */
     char sha256[HASH_SHA256_HEX];
     char base[HASH_SHA256_HEX]; /* model_fingerprint in hex */
     const char *reason;         /* "interval", "steps", "final", … */

@@ -111,12 +111,13 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
     char watermark[CLOCK_TEXT];
     clock_format(m->watermark_ms, watermark);
     json_t *o =
-        json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:b,s:I,s:s,s:I,s:I,s:I}", "version", (json_int_t)m->version,
-                  "parent", (json_int_t)m->parent, "examples", (json_int_t)m->examples, "bytes", (json_int_t)m->bytes,
-                  "epoch", (json_int_t)m->epoch, "sha256", m->sha256, "base", m->base, "reason", m->reason, "verdict",
-                  m->verdict, "live", (int)m->live, "watermark_ms", (json_int_t)m->watermark_ms, "watermark", watermark,
-                  "settled_ms", (json_int_t)m->settled_ms, "settled_wall_ms", (json_int_t)m->settled_wall_ms,
-                  "published_wall_ms", (json_int_t)m->published_wall_ms);
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:b,s:I,s:s,s:I,s:I,s:I,s:I,s:I}", "version",
+                  (json_int_t)m->version, "parent", (json_int_t)m->parent, "examples", (json_int_t)m->examples, "bytes",
+                  (json_int_t)m->bytes, "epoch", (json_int_t)m->epoch, "sha256", m->sha256, "base", m->base, "reason",
+                  m->reason, "verdict", m->verdict, "live", (int)m->live, "watermark_ms", (json_int_t)m->watermark_ms,
+                  "watermark", watermark, "settled_ms", (json_int_t)m->settled_ms, "settled_wall_ms",
+                  (json_int_t)m->settled_wall_ms, "published_wall_ms", (json_int_t)m->published_wall_ms,
+                  "consumed_wall_ms", (json_int_t)m->consumed_wall_ms, "learnt_wall_ms", (json_int_t)m->learnt_wall_ms);
     const size_t from = b->n;
     const bool ok = o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
                     json_object_set_new(o, "offsets", offsets_json(m)) == 0 &&
@@ -336,6 +337,10 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     TRY(get_i64(o, "settled_ms", &m->settled_ms, e));
     TRY(get_i64(o, "settled_wall_ms", &m->settled_wall_ms, e));
     TRY(get_i64(o, "published_wall_ms", &m->published_wall_ms, e));
+    if (json_object_get(o, "learnt_wall_ms") != NULL) { /* versions of before there was one are still read */
+        TRY(get_i64(o, "consumed_wall_ms", &m->consumed_wall_ms, e));
+        TRY(get_i64(o, "learnt_wall_ms", &m->learnt_wall_ms, e));
+    }
     TRY(get_sha256(o, m->sha256, e));
     TRY(get_dense(m, o, e));
     TRY(get_text(o, "base", m->base, sizeof m->base, e));

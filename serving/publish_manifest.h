@@ -34,6 +34,7 @@ struct publish_chunk {
 struct publish_manifest {
     uint64_t version, parent, examples, bytes, epoch;
     int64_t watermark_ms, settled_ms, settled_wall_ms, published_wall_ms;
+    int64_t consumed_wall_ms, learnt_wall_ms; /* of the event that settled the last slate; 0: not said */
     bool live; /* events come as they happen: a request's time is the wall clock's, else the watermark */
     char sha256[HASH_SHA256_HEX]; /* of the parameters as the learner has them */
     bool rounded;                 /* what the chunks hold of the dense part is bf16 (publish.dense) */
