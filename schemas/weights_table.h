@@ -1,5 +1,7 @@
-/* weights_table.h - the tensor table inside weight files and published versions: {str name, u8 kind, u8 rank, u32 shape[],
- * u64 offset in floats}, one tensor after another by offset. */
+/* weights_table.h - the tensor table inside weight files and published versions.
+ *
+ * A tensor is {str name, u8 kind, u8 rank, u32 shape[], u64 offset in floats}; one after another by offset.
+ */
 #ifndef SCHEMAS_WEIGHTS_TABLE_H
 #define SCHEMAS_WEIGHTS_TABLE_H
 #include "schemas/weights.h"
