@@ -109,6 +109,20 @@ static void test_first_version_is_whole_and_the_next_one_what_changed(void **sta
     assert_int_equal(n_chunks, 2);
 }
 
+static void test_many_rows_at_once_are_a_new_base(void **state)
+{
+    (void)state;
+    hand_over();
+    (void)upload(false);
+    for (size_t i = 0; i < ROWS / 8; i++) touch(2 * i, 1);
+    hand_over();
+    assert_int_equal(upload(false), ROWS / 8 * WEIGHTS_PAIR_BYTES);
+    for (size_t i = 0; i < ROWS / 8 + 1; i++) touch(2 * i, 2);
+    hand_over();
+    assert_int_equal(upload(false), sizeof rows);
+    expect_rows();
+}
+
 /* Rows are written again a few times, not once a version; runs stay few; the base is renewed in time. */
 static void test_cost_follows_what_changed(void **state)
 {
@@ -148,10 +162,10 @@ static void test_plan_that_fails_loses_nothing(void **state)
     touch(1, 1);
     hand_over();
     assert_ok(publish_rows_plan(r, false, &e), &e);
-    touch(100000, 2);
+    touch(100000, 2), touch(2, 3); /* one of them in the page of before */
     hand_over();
     assert_ok(publish_rows_plan(r, true, &e), &e);
-    assert_int_equal(upload(false), 2 * WEIGHTS_PAIR_BYTES);
+    assert_int_equal(upload(false), 3 * WEIGHTS_PAIR_BYTES);
     expect_rows();
 }
 
@@ -207,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_first_version_is_whole_and_the_next_one_what_changed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_rows_at_once_are_a_new_base, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cost_follows_what_changed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plan_that_fails_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pages_that_nobody_took_come_again, setup, teardown),
