@@ -55,14 +55,18 @@ static enum status take_record(struct job *j, const struct source_record *rec, s
     const int64_t settled = learner_settled_ms(j->learner);
     if (rec->kind == SOURCE_EVENT) pace(j, rec->event.time_ms);
     TRY(learner_record(j->learner, rec, e));
-    if (learner_settled_ms(j->learner) != settled)
-        j->settled_wall_ms = j->options->replay ? j->clock->wall_ms(j->clock) : learner_settled_ms(j->learner);
+    if (learner_settled_ms(j->learner) != settled) {
+        j->learnt_wall_ms = j->clock->wall_ms(j->clock);
+        j->consumed_wall_ms = j->batch_wall_ms;
+        j->settled_wall_ms = j->options->replay ? j->learnt_wall_ms : learner_settled_ms(j->learner);
+    }
     return steps_done(j, e);
 }
 
 static enum status take_batch(struct job *j, struct source_batch *b, struct err *e)
 {
     j->lag_events = b->lag_events;
+    j->batch_wall_ms = j->clock->wall_ms(j->clock);
     for (uint32_t i = 0; i < b->n; i++) {
         if (atomic_load(&job_stopping)) return STATUS_OK; /* what is left has no offset yet: it is read again */
         TRY(take_record(j, &b->records[i], e));

@@ -67,6 +67,8 @@ struct job {
     struct progress progress;
     uint64_t published_version, checkpoint_events, publish_mark;
     int64_t checkpoint_wall_ms, settled_wall_ms; /* settled: when the newest label was settled, by the wall clock */
+    int64_t batch_wall_ms;                       /* when the batch under way was taken */
+    int64_t consumed_wall_ms, learnt_wall_ms;    /* … of the event that settled, and when it had been learnt from */
     /* when things are due, monotonic us */
     int64_t started_us, stop_us, next_backup_us, next_status_us, backup_wall_ms;
     int64_t next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;

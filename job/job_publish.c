@@ -1,9 +1,12 @@
 /* job_publish.c - what leaves the job: checkpoints, versions, features, metrics. */
 #include "base/log.h"
 #include "job/job_private.h"
+#include "schemas/weights_dense.h"
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+_Static_assert((int)PUBLISH_PAGE == (int)OPTIM_PAGE, "what the optimiser marks is what the publisher takes");
 
 enum {
     COST_SHARE = 20,   /* a checkpoint costs at most 1/20 of the time ... */
@@ -30,6 +33,8 @@ static void fill_version(struct job *j, const char *reason, struct publish_versi
                                   .watermark_ms = learner_watermark(j->learner),
                                   .settled_ms = learner_settled_ms(j->learner),
                                   .settled_wall_ms = j->settled_wall_ms,
+                                  .consumed_wall_ms = j->consumed_wall_ms,
+                                  .learnt_wall_ms = j->learnt_wall_ms,
                                   .live = !j->options->replay,
                                   .topics = j->options->replay ? NULL : j->conf->ingest_topics,
                                   .offsets = offsets};
@@ -41,25 +46,37 @@ static void fill_version(struct job *j, const char *reason, struct publish_versi
                                                           from[i].mark,  from[i].records,   from[i].chain};
 }
 
+/* The dense part as publish.dense says, and the hashed rows beside it. */
 static enum status publish_version_now(struct job *j, const char *reason, struct err *e)
 {
     static struct publish_offset offsets[OFFSETS_MAX];
     struct publish_version v;
     struct weights_view view = {0};
     struct arena a = {0};
-    struct buf file = {0};
+    struct buf dense = {0};
     enum status st;
     const struct model *m = learner_model(j->learner);
+    const struct param_set *p = learner_params(j->learner);
+    const size_t *first = model_table(m)->group_first;
+    const struct publish_hashed hashed = {p->w + first[PARAM_SPARSE], p->n - first[PARAM_SPARSE]};
     fill_version(j, reason, &v, offsets, OFFSETS_MAX);
-    TRY_OUT(st, param_view(model_table(m), learner_params(j->learner), model_fingerprint(m), &a, &view, e));
-    view.version = v.version;
-    TRY_OUT(st, weights_encode(&file, &view, e));
-    st = publish_weights(j->publish, &v, &file, e);
+    v.rounded = strcmp(j->conf->publish_dense, "bf16") == 0;
+    TRY_OUT(st, param_view(model_table(m), p, model_fingerprint(m), &a, &view, e));
+    TRY_OUT(st, weights_dense_encode(&dense, &view, first[PARAM_SPARSE], v.rounded ? first[PARAM_ADAGRAD] : 0, e));
+    st = publish_weights(j->publish, &v, &dense, &hashed, e);
     j->published_version = v.version;
 out:
-    buf_fini(&file);
+    buf_fini(&dense);
     arena_fini(&a);
     return st;
+}
+
+/* What the checkpoint is about to take for saved has still to reach Redis. */
+static void touch_rows(struct job *j)
+{
+    const struct optim *o = learner_optim(j->learner);
+    for (size_t page = optim_dirty_page(o, 0); page != SIZE_MAX; page = optim_dirty_page(o, page + 1))
+        publish_touch(j->publish, page);
 }
 
 static bool something_new(const struct job *j)
@@ -80,6 +97,7 @@ static enum status make_durable(struct job *j, struct err *e)
     TRY(reject_sink_sync(j->sink, &length, e));
     j->letters_full = false;
     checkpoint_set_dead_letters(j->checkpoint, length);
+    touch_rows(j);
     TRY(checkpoint_write(j->checkpoint, j->learner, e));
     j->checkpoint_events = learner_counts(j->learner)->events;
     j->checkpoint_wall_ms = j->clock->wall_ms(j->clock);

@@ -74,4 +74,8 @@ enum status param_view(const struct param_table *t, const struct param_set *p, u
                        struct arena *a, struct weights_view *out, struct err *e) MUST_CHECK;
 enum status param_from_view(const struct param_table *t, const struct weights_view *v, uint64_t base_fingerprint,
                             struct param_set *p, struct err *e) MUST_CHECK;
+/* The checks of from_view on a view's table alone. */
+enum status param_fits(const struct param_table *t, const struct weights_view *v, uint64_t base_fingerprint,
+                       struct err *e) MUST_CHECK;
+size_t param_first_not_finite(const float *x, size_t n); /* n: all are; x may be unaligned */
 #endif

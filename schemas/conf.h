@@ -78,6 +78,7 @@
     X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \
     X(publish_features_ms,    "publish.features_ms",        INT,  50,             1,    1e8,       "ms", "L", "least time between flushes of changed users and items") \
     X(publish_keep,           "publish.keep",               INT,  5,              1,    1000,      "versions", "L", "published versions kept in Redis") \
+    X(publish_dense,          "publish.dense",              WORD, "f32",          0,    0,         "f32|bf16", "", "precision of the encoder layers, match and heads in published versions; bf16: half the bytes, scores differ in the third digit, and a learner that lost its state folder goes on from rounded weights") \
     X(publish_feature_ttl_s,  "publish.feature_ttl_s",      INT,  2592000,        60,   1e9,       "s",  "L", "user, item and state records expire after this long unchanged") \
     X(state_dir,              "state.dir",                  TEXT, "",             0,    500,       "",   "",  "state folder; `run` needs one, `replay` uses a temporary one when empty") \
     X(state_checkpoint_ms,    "state.checkpoint_every_ms",  INT,  10000,          10,   1e10,      "ms", "L", "least time between checkpoints (stretched so that they cost under 5 %)") \
@@ -127,7 +128,7 @@ enum conf_label { CONF_LABEL_NONE, CONF_LABEL_POSITIVE, CONF_LABEL_NEGATIVE };
 struct conf_type { /* what a behaviour type means */
     char name[64];
     enum conf_label label;
-    double weight;               /* of its examples in the loss */
+    double weight;                 /* of its examples in the loss */
     char template_text[CONF_TEXT]; /* empty: the shipped template of that type */
 };
 struct conf_pair {
@@ -157,8 +158,8 @@ enum status conf_load_environment(struct conf *c, struct err *e) MUST_CHECK;
 enum status conf_set_option(struct conf *c, const char *option, struct err *e) MUST_CHECK;
 /* Rules over several keys, once everything is read; INVALID names the keys.  Single values were checked when set. */
 enum status conf_check(const struct conf *c, struct err *e) MUST_CHECK;
-void conf_dump(const struct conf *c, struct buf *b);      /* effective configuration as an INI file */
-void conf_document(struct buf *b);                        /* CONFIG.md */
+void conf_dump(const struct conf *c, struct buf *b); /* effective configuration as an INI file */
+void conf_document(struct buf *b);                   /* CONFIG.md */
 /* The keys that give a state folder its meaning (flag S, types and their templates), one `key=value` line each. */
 void conf_meaning(const struct conf *c, struct buf *b);
 int conf_type_find(const struct conf *c, struct str name); /* index or -1 */

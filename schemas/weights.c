@@ -6,6 +6,7 @@
 #include "schemas/weights.h"
 #include "base/arena.h"
 #include "base/file.h"
+#include "schemas/weights_table.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -36,46 +37,11 @@ static bool hex_bytes(const char *hex, unsigned char out[SHA_BYTES])
     return hex[2 * SHA_BYTES] == 0;
 }
 
-static uint64_t tensor_floats(const struct weights_tensor *t)
-{
-    uint64_t n = 1;
-    for (uint8_t i = 0; i < t->rank; i++)
-        if (__builtin_mul_overflow(n, (uint64_t)t->shape[i], &n)) return UINT64_MAX;
-    return n;
-}
-
-/* One tensor after another by offset, none over the next or the end. */
-static enum status tensor_check(const struct weights_tensor *t, uint64_t from, uint64_t n_params, enum status code,
-                                struct err *e)
-{
-    const uint64_t n = tensor_floats(t);
-    if (t->rank > 4) return ERR_SET(e, code, "weights: tensor %s: rank %u is over 4", t->name, t->rank);
-    if (t->offset < from)
-        return ERR_SET(e, code, "weights: tensor %s: offset %llu overlaps the one before, which ends at %llu", t->name,
-                       (unsigned long long)t->offset, (unsigned long long)from);
-    if (n > n_params || t->offset > n_params - n)
-        return ERR_SET(e, code, "weights: tensor %s: %llu floats from %llu on reach past the %llu parameters", t->name,
-                       (unsigned long long)n, (unsigned long long)t->offset, (unsigned long long)n_params);
-    return STATUS_OK;
-}
-
-static void put_tensor(struct buf *b, const struct weights_tensor *t)
-{
-    buf_str(b, str_from(t->name));
-    buf_u8(b, 0); /* kind: f32 */
-    buf_u8(b, t->rank);
-    for (uint8_t i = 0; i < t->rank; i++) buf_u32(b, t->shape[i]);
-    buf_u64(b, t->offset);
-}
-
 enum status weights_encode(struct buf *b, const struct weights_view *w, struct err *e)
 {
     const size_t start = b->n;
     unsigned char sha[SHA_BYTES];
-    uint64_t end = 0;
     if (!hex_bytes(w->sha256, sha)) return ERR_SET(e, STATUS_INVALID, "weights: '%.64s' is no SHA-256", w->sha256);
-    if (w->n_tensors > WEIGHTS_TENSORS_MAX)
-        return ERR_SET(e, STATUS_INVALID, "weights: %u tensors, at most %d", w->n_tensors, WEIGHTS_TENSORS_MAX);
     buf_put(b, "FRWT", 4);
     buf_u32(b, WEIGHTS_FORMAT);
     buf_u64(b, w->version);
@@ -85,15 +51,7 @@ enum status weights_encode(struct buf *b, const struct weights_view *w, struct e
     buf_u64(b, w->n_params);
     buf_u64(b, w->n_moments);
     buf_put(b, sha, sizeof sha);
-    for (uint32_t i = 0; i < w->n_tensors; i++) {
-        const struct weights_tensor *t = &w->tensors[i];
-        if (strlen(t->name) >= WEIGHTS_NAME_MAX)
-            return ERR_SET(e, STATUS_INVALID, "weights: tensor name '%.40s...' is over %d bytes", t->name,
-                           WEIGHTS_NAME_MAX - 1);
-        TRY(tensor_check(t, end, w->n_params, STATUS_INVALID, e));
-        end = t->offset + tensor_floats(t);
-        put_tensor(b, t);
-    }
+    TRY(weights_table_put(b, w, e));
     while (!b->oom && (b->n - start) % 64 != 0) buf_u8(b, 0);
     buf_put(b, w->params, w->n_params * sizeof(float));
     buf_put(b, w->moments, w->n_moments);
@@ -106,36 +64,6 @@ enum status weights_encode(struct buf *b, const struct weights_view *w, struct e
 static enum status corrupt(struct err *e, const char *why)
 {
     return ERR_SET(e, STATUS_CORRUPT, "weights: %s; the file is damaged", why);
-}
-
-static enum status get_tensor(struct buf_reader *r, struct weights_tensor *t, struct arena *a, struct err *e)
-{
-    const struct str name = buf_get_str(r);
-    const uint8_t kind = buf_get_u8(r);
-    t->rank = buf_get_u8(r);
-    if (r->bad || name.n == 0 || name.n >= WEIGHTS_NAME_MAX || memchr(name.p, 0, name.n) != NULL || kind != 0 ||
-        t->rank > 4)
-        return corrupt(e, "the tensor table is cut off or out of range");
-    for (uint8_t i = 0; i < t->rank; i++) t->shape[i] = buf_get_u32(r);
-    t->offset = buf_get_u64(r);
-    if (r->bad) return corrupt(e, "the tensor table is cut off");
-    const struct str copy = arena_str(a, name);
-    if (copy.p == NULL) return ERR_SET(e, STATUS_OOM, "weights: out of memory for the tensor table");
-    t->name = copy.p;
-    return STATUS_OK;
-}
-
-static enum status get_tensors(struct buf_reader *r, struct weights_view *out, struct arena *a, struct err *e)
-{
-    uint64_t end = 0;
-    out->tensors = arena_alloc(a, out->n_tensors, sizeof *out->tensors);
-    if (out->tensors == NULL) return ERR_SET(e, STATUS_OOM, "weights: out of memory for the tensor table");
-    for (uint32_t i = 0; i < out->n_tensors; i++) {
-        TRY(get_tensor(r, &out->tensors[i], a, e));
-        TRY(tensor_check(&out->tensors[i], end, out->n_params, STATUS_CORRUPT, e));
-        end = out->tensors[i].offset + tensor_floats(&out->tensors[i]);
-    }
-    return STATUS_OK;
 }
 
 static enum status get_head(struct buf_reader *r, struct weights_view *out, struct err *e)
@@ -176,7 +104,7 @@ enum status weights_decode(struct weights_view *out, const void *bytes, size_t n
     if (buf_get_u64(&tail) != hash_bytes(bytes, n - 8)) return corrupt(e, "its XXH3 does not match");
     struct buf_reader r = buf_reader((const unsigned char *)bytes + 4, n - 12);
     TRY(get_head(&r, out, e));
-    TRY(get_tensors(&r, out, a, e));
+    TRY(weights_table_get(&r, out, a, e));
     while (!r.bad && (size_t)(r.p - (const unsigned char *)bytes) % 64 != 0)
         if (buf_get_u8(&r) != 0) return corrupt(e, "its padding is not zero");
     out->params = buf_get(&r, out->n_params * sizeof(float));

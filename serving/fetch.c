@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "schemas/key.h"
-#include "schemas/weights.h"
+#include "serving/fetch_weights.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -16,7 +16,6 @@
 #define RETRY_LEAST_MS 250 /* doubling, half of it random */
 #define SUPERSEDED_MAX 8   /* versions in a row that may vanish while they are read */
 #define CURRENT_MAX 20     /* digits of a version */
-#define CHUNKS_IN_FLIGHT 4
 #define PROBE_ITEMS 2
 #define PROBE_TIME_MS INT64_C(1700000000000)
 
@@ -38,9 +37,7 @@ struct fetch {
     struct fetch_report report;
     uint64_t version; /* given out last, with its hash */
     char sha256[HASH_SHA256_HEX];
-    struct publish_manifest last; /* of file */
-    struct buf file, next;        /* the weight file given out last; the one under way */
-    struct arena arena;
+    struct fetch_weights weights;
 };
 
 /* --- the probe ---------------------------------------------------------------------------------------------------- */
@@ -104,10 +101,10 @@ enum status fetch_new(struct fetch **out, const struct conf *c, struct clock *cl
     f->clock = clock;
     f->probe = probe;
     (void)snprintf(f->name, sizeof f->name, "%.64s", c->model_name);
-    arena_init(&f->arena, 0);
     rand_init(&f->rand,
               (struct rand_key){(uint64_t)clock->mono_us(clock) ^ (uint64_t)(uintptr_t)f, 0, 0, 0, RAND_REQUEST});
     enum status st = redis_open(&f->redis, c, clock, e);
+    f->weights = (struct fetch_weights){.redis = f->redis, .name = f->name, .model = m, .cancelled = &f->cancelled};
     if (st == STATUS_OK) st = make_probe(f, feat, e);
     if (st == STATUS_OK)
         *out = f;
@@ -121,10 +118,7 @@ void fetch_free(struct fetch *f)
     if (f == NULL) return;
     redis_close(f->redis);
     slate_free(f->slate);
-    publish_manifest_fini(&f->last);
-    buf_fini(&f->file);
-    buf_fini(&f->next);
-    arena_fini(&f->arena);
+    fetch_weights_fini(&f->weights);
     mem_free(f);
 }
 
@@ -235,86 +229,15 @@ static enum status get_manifest(struct fetch *f, struct publish_manifest *m, uin
     return ERR_SET(e, STATUS_AGAIN, "version %" PRIu64 " is the one we have", f->asked);
 }
 
-/* --- chunks ------------------------------------------------------------------------------------------------------- */
-
-static size_t chunk_length(const struct publish_manifest *m, size_t i)
-{
-    const uint64_t left = m->bytes - i * PUBLISH_CHUNK_BYTES;
-    return left < PUBLISH_CHUNK_BYTES ? (size_t)left : PUBLISH_CHUNK_BYTES;
-}
-
-static bool had_before(const struct fetch *f, const struct publish_manifest *m, size_t i)
-{
-    return i < f->last.n_chunks && chunk_length(&f->last, i) == chunk_length(m, i) &&
-           strcmp(f->last.chunks[i].sha256, m->chunks[i].sha256) == 0;
-}
-
-static enum status ask_chunk(struct fetch *f, const struct publish_manifest *m, size_t i, struct err *e)
-{
-    char key[KEY_MAX], last[24];
-    (void)key_chunk(key, f->name, m->chunks[i].version, (uint32_t)i);
-    (void)snprintf(last, sizeof last, "%zu",
-                   PUBLISH_CHUNK_BYTES); /* one byte more than a chunk may have: seen as wrong */
-    return redis_append(f->redis, e, REDIS_ARGS(STR("GETRANGE"), str_from(key), STR("0"), str_from(last)));
-}
-
-static enum status take_chunk(struct fetch *f, const struct publish_manifest *m, size_t i, struct err *e)
-{
-    const struct redis_reply *reply;
-    char hex[HASH_SHA256_HEX];
-    TRY(redis_get(f->redis, e, &reply));
-    if (reply->kind != REDIS_TEXT || reply->text.n != chunk_length(m, i))
-        return ERR_SET(e, STATUS_CORRUPT, "version %" PRIu64 ": chunk %zu has %zu bytes, expected %zu", m->version, i,
-                       reply->text.n, chunk_length(m, i));
-    TRY(hash_sha256_of(reply->text.p, reply->text.n, hex, e));
-    if (strcmp(hex, m->chunks[i].sha256) != 0)
-        return ERR_SET(e, STATUS_CORRUPT, "version %" PRIu64 ": chunk %zu has SHA-256 %s, expected %s", m->version, i,
-                       hex, m->chunks[i].sha256);
-    memcpy(f->next.p + i * PUBLISH_CHUNK_BYTES, reply->text.p, reply->text.n);
-    return STATUS_OK;
-}
-
-static enum status get_chunks(struct fetch *f, const struct publish_manifest *m, struct err *e)
-{
-    f->stage = METRIC_FETCH_CHUNK;
-    buf_clear(&f->next);
-    if (buf_room(&f->next, m->bytes) == NULL)
-        return ERR_SET(e, STATUS_OOM, "fetch: no memory for %" PRIu64 " bytes", m->bytes);
-    size_t asked[CHUNKS_IN_FLIGHT];
-    for (size_t i = 0; i < m->n_chunks;) {
-        size_t n = 0;
-        if (atomic_load(&f->cancelled)) return ERR_SET(e, STATUS_IO, "the scorer is going down");
-        for (; i < m->n_chunks && n < CHUNKS_IN_FLIGHT; i++) {
-            if (had_before(f, m, i)) {
-                memcpy(f->next.p + i * PUBLISH_CHUNK_BYTES, f->file.p + i * PUBLISH_CHUNK_BYTES, chunk_length(m, i));
-                continue;
-            }
-            TRY(ask_chunk(f, m, i, e));
-            asked[n++] = i;
-        }
-        for (size_t k = 0; k < n; k++) TRY(take_chunk(f, m, asked[k], e));
-        redis_clear(f->redis);
-    }
-    return STATUS_OK;
-}
-
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
 
-static enum status verify(struct fetch *f, const struct publish_manifest *m, struct slot_version *v, struct err *e)
+static enum status get_version(struct fetch *f, const struct publish_manifest *m, struct slot_version *v, struct err *e)
 {
-    struct weights_view view;
-    f->stage = METRIC_FETCH_FILE;
-    arena_reset(&f->arena);
-    TRY(weights_decode(&view, f->next.p, f->next.n, true, &f->arena, e));
-    if (view.version != m->version || strcmp(view.sha256, m->sha256) != 0)
-        return ERR_SET(e, STATUS_CORRUPT, "version %" PRIu64 ": its weight file is that of version %" PRIu64,
-                       m->version, view.version);
-    f->stage = METRIC_FETCH_PARAMETERS;
-    TRY(param_set_new(&v->params, model_table(f->model), e));
-    TRY(param_from_view(model_table(f->model), &view, model_fingerprint(f->model), v->params, e));
+    const enum status st = fetch_weights_get(&f->weights, m, &v->params, e);
+    f->stage = f->weights.stage;
+    TRY(st);
     f->stage = METRIC_FETCH_PROBE;
-    TRY(run_probe(f, v->params, e));
-    return STATUS_OK;
+    return run_probe(f, v->params, e);
 }
 
 static void log_refusal(struct fetch *f, const char *sha256, const char *why)
@@ -332,16 +255,11 @@ static void log_refusal(struct fetch *f, const char *sha256, const char *why)
 
 static void accept(struct fetch *f, struct publish_manifest *m, struct slot_version *v)
 {
-    const struct buf spare = f->file;
-    f->file = f->next;
-    f->next = spare;
-    publish_manifest_fini(&f->last);
-    f->last = *m; /* chunks are kept here */
     v->manifest = *m;
     v->manifest.chunks = NULL;
     v->manifest.n_chunks = 0;
-    f->last.offsets = NULL, f->last.n_offsets = 0;
-    f->last.kept = NULL, f->last.n_kept = 0;
+    v->fetched_bytes = f->weights.fetched_bytes;
+    fetch_weights_keep(&f->weights, m, v->params);
     *m = (struct publish_manifest){0};
     f->version = v->manifest.version;
     memcpy(f->sha256, v->manifest.sha256, sizeof f->sha256);
@@ -414,8 +332,7 @@ static enum status try_once(struct fetch *f, struct publish_manifest *m, struct 
     enum status st = get_manifest(f, m, mark, e);
     const int64_t start_us = f->clock->mono_us(f->clock);
     if (st == STATUS_OK) st = slot_version_new(&v, e);
-    if (st == STATUS_OK) st = get_chunks(f, m, e);
-    if (st == STATUS_OK) st = verify(f, m, v, e);
+    if (st == STATUS_OK) st = get_version(f, m, v, e);
     redis_clear(f->redis);
     if (st == STATUS_OK) {
         accept(f, m, v);

@@ -1,11 +1,10 @@
-/* fetch_warm.c - one version's chunks in order into one buffer; records by SCAN and MGET. */
+/* fetch_warm.c - one version's parameters; records by SCAN and MGET. */
 #include "serving/fetch_warm.h"
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "schemas/key.h"
-#include "schemas/weights.h"
-#include "serving/redis.h"
+#include "serving/fetch_weights.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,6 @@
 struct fetch_warm {
     struct redis *redis;
     char name[65];
-    struct buf file;
     struct arena arena;
     char cursor[CURSOR_MAX]; /* of SCAN; "" before the first slice */
     bool done;
@@ -42,7 +40,6 @@ void fetch_warm_close(struct fetch_warm *w)
 {
     if (w == NULL) return;
     redis_close(w->redis);
-    buf_fini(&w->file);
     arena_fini(&w->arena);
     mem_free(w);
 }
@@ -77,36 +74,25 @@ static enum status get_manifest(struct fetch_warm *w, uint64_t version, struct p
     return ERR_SET(e, STATUS_CORRUPT, "%s says version %" PRIu64, key, m->version);
 }
 
-static enum status get_chunk(struct fetch_warm *w, const struct publish_manifest *m, size_t i, struct err *e)
-{
-    char key[KEY_MAX], hex[HASH_SHA256_HEX], last[24];
-    const struct redis_reply *reply;
-    const uint64_t left = m->bytes - i * PUBLISH_CHUNK_BYTES;
-    const size_t n = left < PUBLISH_CHUNK_BYTES ? (size_t)left : PUBLISH_CHUNK_BYTES;
-    (void)key_chunk(key, w->name, m->chunks[i].version, (uint32_t)i);
-    (void)snprintf(last, sizeof last, "%zu", PUBLISH_CHUNK_BYTES); /* a byte more than it may have: seen as wrong */
-    TRY(redis_call(w->redis, e, &reply, REDIS_ARGS(STR("GETRANGE"), str_from(key), STR("0"), str_from(last))));
-    if (reply->kind != REDIS_TEXT || reply->text.n != n)
-        return ERR_SET(e, STATUS_CORRUPT, "%s has %zu bytes, expected %zu", key, reply->text.n, n);
-    TRY(hash_sha256_of(reply->text.p, n, hex, e));
-    if (strcmp(hex, m->chunks[i].sha256) != 0)
-        return ERR_SET(e, STATUS_CORRUPT, "%s has SHA-256 %s, expected %s", key, hex, m->chunks[i].sha256);
-    buf_put(&w->file, reply->text.p, n);
-    return buf_status(&w->file, e);
-}
-
 static enum status get_weights(struct fetch_warm *w, const struct publish_manifest *m, const struct model *model,
                                struct param_set *into, struct err *e)
 {
-    struct weights_view view;
-    buf_clear(&w->file);
-    arena_reset(&w->arena);
-    for (size_t i = 0; i < m->n_chunks; i++) TRY(get_chunk(w, m, i, e));
-    TRY(weights_decode(&view, w->file.p, w->file.n, true, &w->arena, e));
-    if (view.version != m->version || strcmp(view.sha256, m->sha256) != 0)
-        return ERR_SET(e, STATUS_CORRUPT, "the weight file of version %" PRIu64 " is that of version %" PRIu64,
-                       m->version, view.version);
-    return param_from_view(model_table(model), &view, model_fingerprint(model), into, e);
+    struct fetch_weights f = {.redis = w->redis, .name = w->name, .model = model};
+    struct param_set *p = NULL;
+    const enum status st = fetch_weights_get(&f, m, &p, e);
+    if (st == STATUS_OK) {
+        memcpy(into->w, p->w, into->n * sizeof *into->w);
+        param_touch(into);
+        into->version = m->version;
+        memcpy(into->sha256, p->sha256, sizeof into->sha256);
+        if (m->rounded)
+            log_warn("warm",
+                     "version=%" PRIu64 " was published with publish.dense=bf16: learning goes on from rounded weights",
+                     m->version);
+    }
+    param_set_release(p);
+    fetch_weights_fini(&f);
+    return st;
 }
 
 static enum status try_version(struct fetch_warm *w, uint64_t version, const struct model *model,
@@ -187,7 +173,6 @@ enum status fetch_warm_version(struct fetch_warm *w, const struct model *m, stru
     TRY(current_version(w, &version, e));
     enum status st = try_version(w, version, m, into, manifest, e);
     if (st == STATUS_CORRUPT) st = try_older(w, version, m, into, manifest, e);
-    buf_fini(&w->file);
     if (st != STATUS_OK) publish_manifest_fini(manifest);
     return st;
 }

@@ -23,9 +23,10 @@ void fetch_warm_close(struct fetch_warm *w); /* NULL is fine */
  * 0: none.  IO or AGAIN (loading): ask later. */
 enum status fetch_warm_newest(struct fetch_warm *w, uint64_t *version, struct err *e) MUST_CHECK;
 
-/* The version in force, or, when that is damaged, the newest older one that is sound (a line in the log says so).
+/* The version in force, or, when that is damaged, the newest older one that is sound (a line in the log says so).  One of
+ * publish.dense=bf16 gives its rounded numbers, and a line in the log.
  *
- *   into      its parameters, version and sha256 (param_from_view); changed only on success
+ *   into      its parameters, version and sha256 ("" when rounded); changed only on success
  *   manifest  zeroed; offsets (next, mark, records, chain), watermark_ms, epoch, examples, version, parent; the caller
  *             frees it with publish_manifest_fini
  *

@@ -41,6 +41,7 @@ static void free_all(struct publish *p)
     mem_free(p->kept);
     publish_weights_job_free(p->waiting);
     publish_weights_job_free(p->current);
+    publish_rows_free(p->rows);
     publish_batch_free(p->batch);
     for (struct publish_batch *b = p->first, *next; b != NULL; b = next) next = b->next, publish_batch_free(b);
     for (struct publish_batch *b = p->pool, *next; b != NULL; b = next) next = b->next, publish_batch_free(b);
@@ -139,7 +140,8 @@ static enum status copy_version(struct publish_manifest *m, const struct publish
 {
     m->version = v->version, m->parent = v->parent, m->examples = v->examples;
     m->watermark_ms = v->watermark_ms, m->settled_ms = v->settled_ms, m->settled_wall_ms = v->settled_wall_ms;
-    m->live = v->live;
+    m->consumed_wall_ms = v->consumed_wall_ms, m->learnt_wall_ms = v->learnt_wall_ms;
+    m->live = v->live, m->rounded = v->rounded;
     memcpy(m->sha256, v->sha256, sizeof m->sha256);
     memcpy(m->base, v->base, sizeof m->base);
     (void)snprintf(m->reason, sizeof m->reason, "%s", v->reason ? v->reason : "");
@@ -152,9 +154,47 @@ static enum status copy_version(struct publish_manifest *m, const struct publish
     return STATUS_OK;
 }
 
-enum status publish_weights(struct publish *p, const struct publish_version *v, struct buf *take_file, struct err *e)
+void publish_touch(struct publish *p, size_t page)
 {
-    struct publish_weights_job *j = p ? mem_calloc(1, sizeof *j) : NULL, *old;
+    if (p != NULL && p->rows != NULL) publish_rows_mark(p->rows, page);
+}
+
+static enum status make_job(struct publish *p, struct publish_weights_job *j, const struct publish_version *v,
+                            const struct publish_hashed *hashed, struct err *e)
+{
+    if (j->file.n == 0) return ERR_SET(e, STATUS_INVALID, "publish: the weight file is empty");
+    TRY(copy_version(&j->manifest, v, e));
+    if (hashed == NULL || hashed->n == 0) return STATUS_OK;
+    j->manifest.has_rows = true;
+    j->manifest.rows_xxh3 = hash_bytes(hashed->rows, hashed->n * sizeof *hashed->rows);
+    if (p->rows == NULL) TRY(publish_rows_new(&p->rows, hashed->n, e));
+    if (p->rows->n != hashed->n)
+        return ERR_SET(e, STATUS_INVALID, "publish: %zu hashed rows, the versions before had %zu", hashed->n,
+                       p->rows->n);
+    j->rows = p->rows;
+    return STATUS_OK;
+}
+
+/* In place of the one that waits, with its pages, and under the lock: the uploader puts back what it could not send. */
+static enum status replace_waiting(struct publish *p, struct publish_weights_job *j,
+                                   const struct publish_hashed *hashed, struct publish_weights_job **old, struct err *e)
+{
+    *old = p->waiting;
+    if (*old != NULL && (*old)->rows != NULL) publish_rows_again(p->rows, &(*old)->pages);
+    const enum status st = j->rows != NULL ? publish_rows_collect(p->rows, hashed->rows, &j->pages, e) : STATUS_OK;
+    if (st != STATUS_OK) {
+        *old = NULL;
+        return st;
+    }
+    p->waiting = j;
+    (void)pthread_cond_signal(&p->wake);
+    return STATUS_OK;
+}
+
+enum status publish_weights(struct publish *p, const struct publish_version *v, struct buf *take_file,
+                            const struct publish_hashed *hashed, struct err *e)
+{
+    struct publish_weights_job *j = p ? mem_calloc(1, sizeof *j) : NULL, *old = NULL;
     enum status st = STATUS_OK;
     if (p != NULL && j == NULL)
         st = ERR_SET(e, STATUS_OOM, "publish: no memory for version %llu", (unsigned long long)v->version);
@@ -164,19 +204,14 @@ enum status publish_weights(struct publish *p, const struct publish_version *v, 
     }
     j->file = *take_file;
     *take_file = (struct buf){0};
-    st = j->file.n == 0 ? ERR_SET(e, STATUS_INVALID, "publish: the weight file is empty")
-                        : copy_version(&j->manifest, v, e);
-    if (st != STATUS_OK) {
-        publish_weights_job_free(j);
-        return st;
+    st = make_job(p, j, v, hashed, e);
+    if (st == STATUS_OK) {
+        (void)pthread_mutex_lock(&p->lock);
+        st = replace_waiting(p, j, hashed, &old, e);
+        (void)pthread_mutex_unlock(&p->lock);
     }
-    (void)pthread_mutex_lock(&p->lock);
-    old = p->waiting;
-    p->waiting = j;
-    (void)pthread_cond_signal(&p->wake);
-    (void)pthread_mutex_unlock(&p->lock);
-    publish_weights_job_free(old);
-    return STATUS_OK;
+    publish_weights_job_free(st == STATUS_OK ? old : j);
+    return st;
 }
 
 bool publish_lost(struct publish *p)

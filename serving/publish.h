@@ -47,18 +47,30 @@ struct publish_version {
     int64_t watermark_ms;
     int64_t settled_ms;      /* event time that settled its last slate */
     int64_t settled_wall_ms; /* the same by the wall clock: freshness counts from here (equal under live streams) */
-    bool live;               /* true: events come as they happen; false: a replay */
+    int64_t consumed_wall_ms,
+        learnt_wall_ms; /* when the learner took that event, and when it was done with it; 0: not said */
+    bool live;          /* true: events come as they happen; false: a replay */
     char sha256[HASH_SHA256_HEX];
     char base[HASH_SHA256_HEX]; /* model_fingerprint in hex */
     const char *reason;         /* "interval", "steps", "final", … */
     const char *verdict;        /* of the gate; NULL: "accepted" */
+    bool rounded;               /* the dense piece holds bf16 */
     const char *topics;         /* ingest.topics, "a, b", that offsets are of; NULL: none, files were read */
     const struct publish_offset *offsets;
     size_t n_offsets;
 };
-/* take_file: the weight file's bytes (weights_encode without moments), taken over and left empty, on failure too. */
+struct publish_hashed { /* rows besides the dense piece, read during the call; their number is the same at each call */
+    const float *rows;
+    size_t n;
+};
+/* take_file: the dense piece (weights_dense_encode), or a whole weight file without moments and then hashed is NULL; taken
+ * over and left empty, on failure too.  Of the hashed rows those are copied that were touched since the last call: all of
+ * them at the first one. */
 enum status publish_weights(struct publish *p, const struct publish_version *v, struct buf *take_file,
-                            struct err *e) MUST_CHECK;
+                            const struct publish_hashed *hashed, struct err *e) MUST_CHECK;
+/* Hashed rows of a page changed, or may have.  What was changed and not said would never arrive. */
+#define PUBLISH_PAGE 64 /* rows */
+void publish_touch(struct publish *p, size_t page);
 
 /* Features: one batch, packed records by key, handed over whole.  A batch that is full (FULL from a put) is ended, and the
  * rest comes with the next one.  begin: AGAIN when PUBLISH_BATCHES_MAX wait (nothing is lost: try at the next interval). */

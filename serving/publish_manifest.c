@@ -36,7 +36,8 @@ static json_t *chunks_json(const struct publish_manifest *m, const char *model)
     json_t *list = json_array();
     for (size_t i = 0; i < m->n_chunks; i++) {
         (void)key_chunk(key, model, m->chunks[i].version, (uint32_t)i);
-        if (json_array_append_new(list, json_pack("{s:s,s:s}", "key", key, "sha256", m->chunks[i].sha256)) != 0)
+        if (json_array_append_new(list, json_pack("{s:s,s:I,s:s}", "key", key, "bytes", (json_int_t)m->chunks[i].bytes,
+                                                  "sha256", m->chunks[i].sha256)) != 0)
             goto fail;
     }
     return list;
@@ -46,6 +47,13 @@ fail:
 }
 
 /* Hashes are written as 16 hex digits: a JSON integer has 63 bits. */
+static json_t *hex64_json(uint64_t x)
+{
+    char text[17];
+    (void)snprintf(text, sizeof text, "%016" PRIx64, x);
+    return json_string(text);
+}
+
 static json_t *offset_json(const struct publish_offset *o)
 {
     char mark[17], chain[17];
@@ -103,17 +111,20 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
     char watermark[CLOCK_TEXT];
     clock_format(m->watermark_ms, watermark);
     json_t *o =
-        json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:b,s:I,s:s,s:I,s:I,s:I}", "version", (json_int_t)m->version,
-                  "parent", (json_int_t)m->parent, "examples", (json_int_t)m->examples, "bytes", (json_int_t)m->bytes,
-                  "epoch", (json_int_t)m->epoch, "sha256", m->sha256, "base", m->base, "reason", m->reason, "verdict",
-                  m->verdict, "live", (int)m->live, "watermark_ms", (json_int_t)m->watermark_ms, "watermark", watermark,
-                  "settled_ms", (json_int_t)m->settled_ms, "settled_wall_ms", (json_int_t)m->settled_wall_ms,
-                  "published_wall_ms", (json_int_t)m->published_wall_ms);
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:s,s:b,s:I,s:s,s:I,s:I,s:I,s:I,s:I}", "version",
+                  (json_int_t)m->version, "parent", (json_int_t)m->parent, "examples", (json_int_t)m->examples, "bytes",
+                  (json_int_t)m->bytes, "epoch", (json_int_t)m->epoch, "sha256", m->sha256, "base", m->base, "reason",
+                  m->reason, "verdict", m->verdict, "live", (int)m->live, "watermark_ms", (json_int_t)m->watermark_ms,
+                  "watermark", watermark, "settled_ms", (json_int_t)m->settled_ms, "settled_wall_ms",
+                  (json_int_t)m->settled_wall_ms, "published_wall_ms", (json_int_t)m->published_wall_ms,
+                  "consumed_wall_ms", (json_int_t)m->consumed_wall_ms, "learnt_wall_ms", (json_int_t)m->learnt_wall_ms);
     const size_t from = b->n;
     const bool ok = o != NULL && json_object_set_new(o, "chunks", chunks_json(m, model)) == 0 &&
                     json_object_set_new(o, "offsets", offsets_json(m)) == 0 &&
                     json_object_set_new(o, "kept", kept_json(m)) == 0 &&
                     (m->topics[0] == 0 || json_object_set_new(o, "topics", topics_json(m)) == 0) &&
+                    (!m->rounded || json_object_set_new(o, "dense", json_string("bf16")) == 0) &&
+                    (!m->has_rows || json_object_set_new(o, "rows_xxh3", hex64_json(m->rows_xxh3)) == 0) &&
                     json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
     json_decref(o);
     if (!ok) return ERR_SET(e, STATUS_OOM, "version %llu: no memory for its manifest", (unsigned long long)m->version);
@@ -193,11 +204,26 @@ static enum status chunk_version(const char *key, const char *model, size_t i, u
     return STATUS_OK;
 }
 
+/* Versions of before there were lengths are still read: all chunks but the last were full. */
+static enum status chunk_bytes(const struct publish_manifest *m, json_t *c, size_t i, size_t *out, struct err *e)
+{
+    uint64_t n = 0;
+    const uint64_t from = i * (uint64_t)PUBLISH_CHUNK_BYTES, left = m->bytes > from ? m->bytes - from : 0;
+    if (json_object_get(c, "bytes") == NULL)
+        n = left < PUBLISH_CHUNK_BYTES ? left : PUBLISH_CHUNK_BYTES;
+    else
+        TRY(get_u64(c, "bytes", &n, e));
+    if (n == 0 || n > PUBLISH_CHUNK_BYTES) return bad("chunks", "have a length that is out of range", e);
+    *out = (size_t)n;
+    return STATUS_OK;
+}
+
 static enum status get_chunks(struct publish_manifest *m, json_t *o, const char *model, struct err *e)
 {
     json_t *list;
     void *room;
     char key[KEY_MAX];
+    uint64_t bytes = 0;
     TRY(get_list(o, "chunks", PUBLISH_CHUNKS_MAX, sizeof *m->chunks, &list, &room, e));
     m->chunks = room;
     m->n_chunks = json_array_size(list);
@@ -206,9 +232,10 @@ static enum status get_chunks(struct publish_manifest *m, json_t *o, const char 
         TRY(get_text(c, "key", key, sizeof key, e));
         TRY(chunk_version(key, model, i, &m->chunks[i].version, e));
         TRY(get_sha256(c, m->chunks[i].sha256, e));
+        TRY(chunk_bytes(m, c, i, &m->chunks[i].bytes, e));
+        bytes += m->chunks[i].bytes;
     }
-    if (m->n_chunks != (m->bytes + PUBLISH_CHUNK_BYTES - 1) / PUBLISH_CHUNK_BYTES)
-        return bad("chunks", "do not match the number of bytes", e);
+    if (bytes != m->bytes) return bad("chunks", "do not match the number of bytes", e);
     return STATUS_OK;
 }
 
@@ -219,6 +246,16 @@ static enum status get_hex64(json_t *o, const char *field, uint64_t *out, struct
     if (!is_hex(text, 16)) return bad(field, "is not 16 hex digits", e);
     *out = strtoull(text, NULL, 16);
     return STATUS_OK;
+}
+
+static enum status get_dense(struct publish_manifest *m, json_t *o, struct err *e)
+{
+    json_t *dense = json_object_get(o, "dense");
+    m->rounded = dense != NULL;
+    if (dense != NULL && (!json_is_string(dense) || strcmp(json_string_value(dense), "bf16") != 0))
+        return bad("dense", "is not bf16", e);
+    m->has_rows = json_object_get(o, "rows_xxh3") != NULL;
+    return m->has_rows ? get_hex64(o, "rows_xxh3", &m->rows_xxh3, e) : STATUS_OK;
 }
 
 static enum status get_offset(struct publish_offset *out, json_t *o, struct err *e)
@@ -300,7 +337,12 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     TRY(get_i64(o, "settled_ms", &m->settled_ms, e));
     TRY(get_i64(o, "settled_wall_ms", &m->settled_wall_ms, e));
     TRY(get_i64(o, "published_wall_ms", &m->published_wall_ms, e));
+    if (json_object_get(o, "learnt_wall_ms") != NULL) { /* versions of before there was one are still read */
+        TRY(get_i64(o, "consumed_wall_ms", &m->consumed_wall_ms, e));
+        TRY(get_i64(o, "learnt_wall_ms", &m->learnt_wall_ms, e));
+    }
     TRY(get_sha256(o, m->sha256, e));
+    TRY(get_dense(m, o, e));
     TRY(get_text(o, "base", m->base, sizeof m->base, e));
     TRY(get_text(o, "reason", m->reason, sizeof m->reason, e));
     TRY(get_text(o, "verdict", m->verdict, sizeof m->verdict, e));

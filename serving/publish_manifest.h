@@ -1,7 +1,9 @@
 /* publish_manifest.h - what a version says of itself in Redis: the JSON at fr:{m}:manifest:<version>.
  *
- * Written by the publisher, read by every scorer, which believes nothing of it that it has not checked.  Chunk i of the
- * weight file lies at fr:{m}:chunk:<version>:<i>, where <version> is the one that first brought these bytes.
+ * Written by the publisher, read by every scorer, which believes nothing of it that it has not checked.  Chunk i lies
+ * at fr:{m}:chunk:<version>:<i>, where <version> is the one that first brought these bytes.  All chunks in order are the
+ * pieces of schemas/weights_dense.h, each piece beginning with a chunk of its own; or, as versions of before were written,
+ * one weight file.
  */
 #ifndef SERVING_PUBLISH_MANIFEST_H
 #define SERVING_PUBLISH_MANIFEST_H
@@ -26,13 +28,18 @@ struct publish_offset { /* where a partition stands, as the checkpoint holds it 
 };
 struct publish_chunk {
     uint64_t version; /* in the key */
+    size_t bytes;     /* 1 to PUBLISH_CHUNK_BYTES */
     char sha256[HASH_SHA256_HEX];
 };
 struct publish_manifest {
     uint64_t version, parent, examples, bytes, epoch;
     int64_t watermark_ms, settled_ms, settled_wall_ms, published_wall_ms;
+    int64_t consumed_wall_ms, learnt_wall_ms; /* of the event that settled the last slate; 0: not said */
     bool live; /* events come as they happen: a request's time is the wall clock's, else the watermark */
-    char sha256[HASH_SHA256_HEX]; /* of the parameters */
+    char sha256[HASH_SHA256_HEX]; /* of the parameters as the learner has them */
+    bool rounded;                 /* what the chunks hold of the dense part is bf16 (publish.dense) */
+    bool has_rows;                /* there are hashed rows, in pieces: */
+    uint64_t rows_xxh3;           /* of all of them as the learner has them, f32: what base and runs must come to */
     char base[HASH_SHA256_HEX];   /* fingerprint of the frozen base and the parts, in hex */
     char reason[64], verdict[64];
     char topics

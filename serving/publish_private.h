@@ -7,6 +7,7 @@
 #include "serving/publish.h"
 #include "serving/publish_holder.h"
 #include "serving/publish_need.h"
+#include "serving/publish_rows.h"
 #include "serving/redis.h"
 #include "serving/redis_info.h"
 #include <pthread.h>
@@ -14,7 +15,9 @@
 
 struct publish_weights_job {          /* immutable once handed over */
     struct publish_manifest manifest; /* chunks, kept, epoch are filled by the uploader */
-    struct buf file;
+    struct buf file;                  /* the dense piece */
+    struct buf pages;                 /* rows that changed since the job before; empty once they are in the image */
+    struct publish_rows *rows;        /* the publisher's; NULL: the version has none */
 };
 struct publish_metrics_job {
     bool full;
@@ -62,6 +65,7 @@ struct publish {
 
     /* learner's */
     struct publish_seen *seen;
+    struct publish_rows *rows; /* from the first version that has any; its uploader's half goes with the jobs */
 
     /* uploader's */
     struct redis *redis;

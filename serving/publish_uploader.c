@@ -78,6 +78,7 @@ static enum status send_weights(struct publish *p, struct err *e)
     (void)pthread_mutex_unlock(&p->lock);
     if (later) *e = p->full;
     if (later || j == NULL) return later ? STATUS_FULL : STATUS_OK;
+    if (j->rows != NULL) publish_rows_take(j->rows, &j->pages);
     const enum status st = publish_upload_weights(p, j, e);
     remember_full(p, st, e);
     settle_weights(p, j, st);

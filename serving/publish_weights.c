@@ -1,5 +1,6 @@
 /* publish_weights.c - one version into Redis: new chunks first, then everything that makes it the one in force at once.
  *
+ * Only what changed is hashed and written: the dense piece, which changes with every step, and what publish_rows plans.
  * What is about to be written is noted first, and new chunks expire after minutes unless the transaction that names them
  * removes that: whoever comes after a publish that died half way finds what it left, and if nobody comes it goes by itself.
  * Old versions leave in the same transaction; chunks that a kept manifest still names stay.
@@ -20,16 +21,35 @@ void publish_weights_job_free(struct publish_weights_job *j)
     if (j == NULL) return;
     publish_manifest_fini(&j->manifest);
     buf_fini(&j->file);
+    buf_fini(&j->pages);
     mem_free(j);
 }
 
+static size_t dense_chunks(const struct publish_weights_job *j)
+{
+    return (j->file.n + PUBLISH_CHUNK_BYTES - 1) / PUBLISH_CHUNK_BYTES;
+}
+
+/* Its bytes; NULL and their number where only Redis has them. */
 static struct str chunk_bytes(const struct publish_weights_job *j, size_t i)
 {
-    const size_t from = i * PUBLISH_CHUNK_BYTES, left = j->file.n - from;
-    return (struct str){(const char *)j->file.p + from, left < PUBLISH_CHUNK_BYTES ? left : PUBLISH_CHUNK_BYTES};
+    const size_t from = i * PUBLISH_CHUNK_BYTES, left = from < j->file.n ? j->file.n - from : 0;
+    if (left > 0)
+        return (struct str){(const char *)j->file.p + from, left < PUBLISH_CHUNK_BYTES ? left : PUBLISH_CHUNK_BYTES};
+    const struct publish_piece piece = publish_rows_piece(j->rows, i - dense_chunks(j));
+    return (struct str){piece.p, piece.n};
 }
 
 /* --- chunks ------------------------------------------------------------------------------------------------------- */
+
+static enum status digest(const struct publish_weights_job *j, size_t i, struct publish_chunk *c, struct err *e)
+{
+    const struct str bytes = chunk_bytes(j, i);
+    c->bytes = bytes.n;
+    if (i < dense_chunks(j)) return hash_sha256_of(bytes.p, bytes.n, c->sha256, e);
+    memcpy(c->sha256, publish_rows_piece(j->rows, i - dense_chunks(j)).digest, sizeof c->sha256);
+    return STATUS_OK;
+}
 
 /* Names every chunk: by the newest version in Redis where its bytes are equal, else by this one. */
 static enum status name_chunks(struct publish *p, struct publish_weights_job *j, struct err *e)
@@ -37,15 +57,16 @@ static enum status name_chunks(struct publish *p, struct publish_weights_job *j,
     struct publish_manifest *m = &j->manifest;
     const struct publish_manifest *before = p->n_kept ? &p->kept[0] : NULL;
     mem_free(m->chunks);
-    m->bytes = j->file.n;
-    m->n_chunks = (j->file.n + PUBLISH_CHUNK_BYTES - 1) / PUBLISH_CHUNK_BYTES;
+    m->bytes = 0;
+    m->n_chunks = dense_chunks(j) + (j->rows ? publish_rows_chunks(j->rows) : 0);
     m->chunks = mem_calloc(m->n_chunks, sizeof *m->chunks);
     if (m->chunks == NULL) return ERR_SET(e, STATUS_OOM, "publish: no memory for %zu chunks", m->n_chunks);
     for (size_t i = 0; i < m->n_chunks; i++) {
-        const struct str bytes = chunk_bytes(j, i);
-        TRY(hash_sha256_of(bytes.p, bytes.n, m->chunks[i].sha256, e));
-        const bool same = before && i < before->n_chunks && strcmp(before->chunks[i].sha256, m->chunks[i].sha256) == 0;
-        m->chunks[i].version = same ? before->chunks[i].version : m->version;
+        struct publish_chunk *c = &m->chunks[i];
+        TRY(digest(j, i, c, e));
+        const bool same = before && i < before->n_chunks && strcmp(before->chunks[i].sha256, c->sha256) == 0;
+        c->version = same ? before->chunks[i].version : m->version;
+        m->bytes += c->bytes;
     }
     return STATUS_OK;
 }
@@ -66,17 +87,33 @@ static enum status check_reused(struct publish *p, struct publish_weights_job *j
     for (size_t i = 0; i < m->n_chunks; i++) {
         if (m->chunks[i].version == m->version) continue;
         TRY(redis_get(p->redis, e, &reply));
-        missing += reply->integer != (int64_t)chunk_bytes(j, i).n;
+        missing += reply->integer != (int64_t)m->chunks[i].bytes;
     }
     for (size_t i = 0; missing > 0 && i < m->n_chunks; i++) m->chunks[i].version = m->version;
     return STATUS_OK;
+}
+
+/* All that is to be written is here. */
+static bool at_hand(const struct publish_weights_job *j)
+{
+    const struct publish_manifest *m = &j->manifest;
+    for (size_t i = 0; i < m->n_chunks; i++)
+        if (m->chunks[i].version == m->version && chunk_bytes(j, i).p == NULL) return false;
+    return true;
+}
+
+static enum status lay_out(struct publish *p, struct publish_weights_job *j, bool whole, struct err *e)
+{
+    if (j->rows != NULL) TRY(publish_rows_plan(j->rows, whole, e));
+    TRY(name_chunks(p, j, e));
+    return check_reused(p, j, e);
 }
 
 static size_t bytes_to_write(const struct publish_weights_job *j)
 {
     const struct publish_manifest *m = &j->manifest;
     size_t n = 0;
-    for (size_t i = 0; i < m->n_chunks; i++) n += m->chunks[i].version == m->version ? chunk_bytes(j, i).n : 0;
+    for (size_t i = 0; i < m->n_chunks; i++) n += m->chunks[i].version == m->version ? m->chunks[i].bytes : 0;
     return n;
 }
 
@@ -243,7 +280,7 @@ static enum status write_info(struct publish *p, const struct publish_manifest *
 static enum status upload(struct publish *p, struct publish_weights_job *j, struct buf *json, struct err *e)
 {
     struct publish_manifest *m = &j->manifest;
-    say_need(p, j->file.n);
+    say_need(p, j->file.n + (j->rows ? publish_rows_most(j->rows->n) : 0));
     TRY(publish_clean_strays(p, e));
     TRY(publish_load_kept(p, e));
     if (p->n_kept > 0 && p->kept[0].version > m->version)
@@ -251,8 +288,8 @@ static enum status upload(struct publish *p, struct publish_weights_job *j, stru
                  (unsigned long long)p->kept[0].version);
     m->epoch = p->self.epoch;
     m->published_wall_ms = p->clock->wall_ms(p->clock);
-    TRY(name_chunks(p, j, e));
-    TRY(check_reused(p, j, e));
+    TRY(lay_out(p, j, false, e));
+    if (!at_hand(j)) TRY(lay_out(p, j, true, e));
     TRY(publish_kept_list(p, m, e));
     TRY(publish_manifest_encode(json, m, p->model, e));
     const size_t bytes = bytes_to_write(j);
@@ -262,6 +299,7 @@ static enum status upload(struct publish *p, struct publish_weights_job *j, stru
     const struct str text = {(const char *)json->p, json->n};
     TRY(put_in_force(p, m, text, bytes, e));
     p->stray.version = 0;
+    if (j->rows != NULL) publish_rows_commit(j->rows);
     TRY(publish_kept_add(p, text, e));
     TRY(write_info(p, m, e));
     log_info("publish", "version=%llu bytes=%llu written=%zu chunks=%zu reason=%s", (unsigned long long)m->version,

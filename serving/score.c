@@ -177,8 +177,9 @@ enum status score_look(struct score *s, struct err *e)
     const struct publish_manifest *m = &v->manifest;
     const double ms = (double)v->load_us * 1e-3;
     metric_set(s->metric, METRIC_LOAD_MS, ms);
-    log_info("version", "version=%llu sha256=%s examples=%llu load_ms=%.1f", (unsigned long long)m->version, m->sha256,
-             (unsigned long long)m->examples, ms);
+    log_info("version", "version=%llu sha256=%s examples=%llu load_ms=%.1f fetched=%llu",
+             (unsigned long long)m->version, m->sha256, (unsigned long long)m->examples, ms,
+             (unsigned long long)v->fetched_bytes);
     return score_offer(s, v, e);
 }
 

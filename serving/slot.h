@@ -16,7 +16,8 @@ struct slot_version {
     struct param_set *params; /* owned: one reference */
     struct publish_manifest manifest;
     int64_t loaded_wall_ms;
-    int64_t load_us;      /* from its manifest to the end of its checks */
+    int64_t load_us; /* from its manifest to the end of its checks */
+    uint64_t fetched_bytes;
     atomic_bool answered; /* a response was made with it: freshness is counted once */
     /* the slot's own */
     unsigned readers;

@@ -79,11 +79,19 @@ static void test_every_bit_and_every_length_is_noticed(void **state)
     struct err e = {0};
     struct publish_manifest m = {0};
     serving_world_version(&w, 1);
+    struct publish_hashed rows = serving_world_hashed(&w);
+    for (size_t i = 0; i < 3; i++) { /* a version of base, touched rows and a dense piece that stayed */
+        w.params->w[w.params->n - rows.n + 70 * i] += 1;
+        publish_touch(w.publish, 70 * i / PUBLISH_PAGE);
+    }
+    param_touch(w.params);
+    assert_ok(param_sha256(w.params, &e), &e);
+    serving_world_hand(&w, 2, false);
     publish_close(w.publish); /* it would mend what is damaged */
     w.publish = NULL;
-    n += damage("fr:{default}:manifest:1");
+    n += damage("fr:{default}:manifest:2");
     size_t bytes;
-    unsigned char *text = get("fr:{default}:manifest:1", &bytes);
+    unsigned char *text = get("fr:{default}:manifest:2", &bytes);
     assert_ok(publish_manifest_decode(&m, (struct str){(char *)text, bytes}, "default", &e), &e);
     n_chunks = m.n_chunks;
     for (uint32_t i = 0; i < m.n_chunks; i++) {
@@ -94,6 +102,7 @@ static void test_every_bit_and_every_length_is_noticed(void **state)
     free(text);
     assert_int_equal(try_next(), STATUS_OK); /* as it was, it is taken */
     (void)printf("fetch_damage: %zu damages to a manifest and %zu chunks: all noticed, none served\n", n, n_chunks);
+    assert_int_equal(n_chunks, 3);
     assert_true(n > 20000);
 }
 

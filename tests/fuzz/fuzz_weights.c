@@ -1,10 +1,10 @@
-/* fuzz_weights.c - a weight file: from disk, or put together from what lay in Redis.
+/* fuzz_weights.c - a weight file from disk; the dense piece and the touched rows of a published version.
  *
  * Its XXH3 is made right (a flipped bit is test_weights' business), so that what stands behind it is reached.  A file that
  * is accepted keeps its tensors inside its parameters, and encoded again reads as the same.
  */
 #include "base/hash.h"
-#include "schemas/weights.h"
+#include "schemas/weights_dense.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_tensors(const struct weights_view *w)
@@ -40,6 +40,26 @@ static void check_again(const struct weights_view *w, struct arena *a)
     buf_fini(&second);
 }
 
+/* Whatever the head says, numbers stay inside it. */
+static void check_pieces(const uint8_t *p, size_t n)
+{
+    struct weights_dense d;
+    struct arena a = {0};
+    struct err e = {0};
+    float rows[64];
+    size_t first;
+    enum status st = weights_rows_decode(p, n, rows, sizeof rows / sizeof *rows, &e);
+    if (st != STATUS_OK) fuzz_check_refusal(st, &e);
+    st = weights_dense_decode(&d, p, n, &a, &e);
+    if (st != STATUS_OK) fuzz_check_refusal(st, &e);
+    if (st == STATUS_OK) check_tensors(&d.view);
+    if (st == STATUS_OK && weights_dense_bytes(&d) == n) {
+        float *params = arena_alloc(&a, d.n_dense + 1, sizeof *params);
+        FUZZ_CHECK(params != NULL && weights_dense_take(&d, 0, p, n, params, &first) == d.n_dense && first == 0);
+    }
+    arena_fini(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     struct buf file = {0};
@@ -48,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     struct err e = {0};
     if (n > 0 && p[0] != 'F') return -1;
     fuzz_begin();
+    check_pieces(p, n);
     buf_put(&file, p, n);
     buf_u64(&file, hash_bytes(p, n));
     enum status st = weights_decode(&w, file.p, file.n, false, &a, &e);

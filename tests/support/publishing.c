@@ -50,7 +50,7 @@ void publishing_hand(struct publish *p, uint64_t version, const char *fill)
     struct err e = {0};
     struct buf file = publishing_file(fill);
     const struct publish_version v = publishing_version(version);
-    assert_ok(publish_weights(p, &v, &file, &e), &e);
+    assert_ok(publish_weights(p, &v, &file, NULL, &e), &e);
 }
 
 void publishing_put(struct publish *p, uint64_t version, const char *fill)

@@ -1,6 +1,7 @@
 /* serving_world.c - see serving_world.h */
 #include "tests/support/serving_world.h"
 #include "base/rand.h"
+#include "schemas/weights_dense.h"
 #include "tests/support/check.h"
 #include "tests/support/files.h"
 #include <math.h>
@@ -215,21 +216,49 @@ struct buf serving_world_file(struct serving_world *w, uint64_t version)
     return file;
 }
 
-void serving_world_version(struct serving_world *w, uint64_t version)
+struct buf serving_world_dense(struct serving_world *w, bool rounded)
 {
     struct err e = {0};
-    struct buf file = serving_world_file(w, version);
+    struct arena a = {0};
+    struct weights_view view = {0};
+    struct buf dense = {0};
+    const size_t *first = model_table(w->model)->group_first;
+    assert_ok(param_view(model_table(w->model), w->params, model_fingerprint(w->model), &a, &view, &e), &e);
+    assert_ok(weights_dense_encode(&dense, &view, first[PARAM_SPARSE], rounded ? first[PARAM_ADAGRAD] : 0, &e), &e);
+    arena_fini(&a);
+    return dense;
+}
+
+struct publish_hashed serving_world_hashed(const struct serving_world *w)
+{
+    const size_t first = model_table(w->model)->group_first[PARAM_SPARSE];
+    return (struct publish_hashed){w->params->w + first, w->params->n - first};
+}
+
+void serving_world_hand(struct serving_world *w, uint64_t version, bool rounded)
+{
+    struct err e = {0};
+    struct buf dense = serving_world_dense(w, rounded);
+    const struct publish_hashed hashed = serving_world_hashed(w);
     struct publish_version v = {.version = version,
                                 .parent = version - 1,
                                 .examples = 100 * version,
                                 .watermark_ms = SERVING_WORLD_NOW_MS,
                                 .settled_ms = SERVING_WORLD_NOW_MS,
                                 .settled_wall_ms = clock_system()->wall_ms(clock_system()),
-                                .reason = "test"};
+                                .reason = "test",
+                                .rounded = rounded};
     memcpy(v.sha256, w->params->sha256, sizeof v.sha256);
     (void)snprintf(v.base, sizeof v.base, "%016llx", (unsigned long long)model_fingerprint(w->model));
-    assert_ok(publish_weights(w->publish, &v, &file, &e), &e);
+    assert_ok(publish_weights(w->publish, &v, &dense, &hashed, &e), &e);
     assert_ok(publish_flush(w->publish, 20000, &e), &e);
+}
+
+void serving_world_version(struct serving_world *w, uint64_t version)
+{
+    const size_t n = serving_world_hashed(w).n;
+    for (size_t page = 0; page * PUBLISH_PAGE < n; page++) publish_touch(w->publish, page);
+    serving_world_hand(w, version, false);
 }
 
 void serving_world_score(struct serving_world *w, const char *user, const char *items, float *logits)

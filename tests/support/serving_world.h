@@ -29,9 +29,14 @@ void serving_world_open(struct serving_world *w, const char *const *options);
 void serving_world_close(struct serving_world *w);
 /* Other numbers in all tensors (seed 0: zero-headed as initialised), bound to run. */
 void serving_world_shake(struct serving_world *w, unsigned seed);
-void serving_world_features(struct serving_world *w);                     /* what changed, states too */
-void serving_world_version(struct serving_world *w, uint64_t version);    /* weights, and waits until all is in */
-struct buf serving_world_file(struct serving_world *w, uint64_t version); /* the weight file; buf_fini */
+void serving_world_features(struct serving_world *w); /* what changed, states too */
+/* All weights, every row touched, and waits until all is in. */
+void serving_world_version(struct serving_world *w, uint64_t version);
+/* Only those of the rows that publish_touch was told of; rounded: the dense part in bf16. */
+void serving_world_hand(struct serving_world *w, uint64_t version, bool rounded);
+struct publish_hashed serving_world_hashed(const struct serving_world *w);
+struct buf serving_world_dense(struct serving_world *w, bool rounded);    /* the dense piece; buf_fini */
+struct buf serving_world_file(struct serving_world *w, uint64_t version); /* as one weight file; buf_fini */
 /* Fills shop.slate as an impression at the watermark and scores it with the learner's own run. */
 void serving_world_score(struct serving_world *w, const char *user, const char *items, float *logits);
 #endif

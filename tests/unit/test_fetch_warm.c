@@ -72,7 +72,7 @@ static void publish_at(uint64_t version, const struct publish_offset *offsets, s
                                 .n_offsets = n};
     memcpy(v.sha256, w.params->sha256, sizeof v.sha256);
     (void)snprintf(v.base, sizeof v.base, "%016llx", (unsigned long long)model_fingerprint(w.model));
-    assert_ok(publish_weights(w.publish, &v, &file, &e), &e);
+    assert_ok(publish_weights(w.publish, &v, &file, NULL, &e), &e);
     assert_ok(publish_flush(w.publish, 20000, &e), &e);
 }
 

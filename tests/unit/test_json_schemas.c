@@ -128,7 +128,7 @@ static void test_report(void **state)
 static void test_manifest(void **state)
 {
     (void)state;
-    struct publish_chunk chunk = {.version = 7};
+    struct publish_chunk chunk = {.version = 7, .bytes = 1000};
     struct publish_offset offset = {.partition = 3, .next = 99, .mark = 0xabc, .records = 7, .chain = UINT64_MAX};
     uint64_t kept[] = {7, 6};
     struct publish_manifest m = {.version = 7,
@@ -157,7 +157,12 @@ static void test_manifest(void **state)
     (void)snprintf(m.topics, sizeof m.topics, "events, more.of-them_2");
     assert_ok(publish_manifest_encode(&b, &m, "shop", &e), &e);
     accepts("manifest", (const char *)b.p, b.n);
+    buf_clear(&b);
+    m.rounded = m.has_rows = true;
+    assert_ok(publish_manifest_encode(&b, &m, "shop", &e), &e);
+    accepts("manifest", (const char *)b.p, b.n);
     buf_fini(&b);
+    refuses("manifest", "{\"version\":7,\"dense\":\"f16\"}", "/dense");
     refuses("manifest", "{\"version\":7,\"topics\":[\"a b\"]}", "/topics/0: pattern");
     refuses("manifest", "{\"version\":7,\"sha256\":\"AA\"}", "/sha256: minLength");
     refuses("manifest", "{\"version\":7}", "required");

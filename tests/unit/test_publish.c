@@ -67,7 +67,7 @@ static void publish_file(struct publish *p, uint64_t version, const char *fill)
     struct err e = {0};
     struct buf file = file_of(fill);
     const struct publish_version v = version_of(version);
-    assert_ok(publish_weights(p, &v, &file, &e), &e);
+    assert_ok(publish_weights(p, &v, &file, NULL, &e), &e);
     assert_null(file.p);
     assert_ok(publish_flush(p, WAIT_MS, &e), &e);
 }
@@ -296,7 +296,7 @@ static void test_redis_away_holds_nobody_up_and_loses_nothing(void **state)
     for (uint64_t v = 1; v <= 20; v++) { /* newest wins */
         struct buf file = file_of("ab");
         const struct publish_version version = version_of(v);
-        assert_ok(publish_weights(p, &version, &file, &e), &e);
+        assert_ok(publish_weights(p, &version, &file, NULL, &e), &e);
     }
     assert_int_not_equal(publish_flush(p, 20, &e), STATUS_OK);
     redis_server_start(&server);
@@ -378,7 +378,7 @@ static void test_foreign_lease_is_respected_until_it_ends(void **state)
     struct publish *p = open_publish(c);
     struct buf file = file_of("ab");
     const struct publish_version v = version_of(1);
-    assert_ok(publish_weights(p, &v, &file, &e), &e);
+    assert_ok(publish_weights(p, &v, &file, NULL, &e), &e);
     assert_int_equal(publish_flush(p, 300, &e), STATUS_CONFLICT);
     assert_non_null(strstr(e.text, "elsewhere"));
     assert_non_null(strstr(e.text, "77"));
@@ -406,7 +406,7 @@ static void test_stolen_lease_ends_all_writing(void **state)
     (void)ask("SET fr:{default}:lease {\"owner\":\"y\",\"epoch\":2,\"host\":\"other\",\"pid\":5}");
     struct buf file = file_of("xy");
     const struct publish_version v = version_of(2);
-    assert_ok(publish_weights(p, &v, &file, &e), &e);
+    assert_ok(publish_weights(p, &v, &file, NULL, &e), &e);
     assert_int_equal(publish_flush(p, WAIT_MS, &e), STATUS_CONFLICT);
     publish_state(p, &s);
     assert_int_equal(s.lease, PUBLISH_LEASE_CONFLICT);
@@ -548,7 +548,7 @@ static void test_without_redis_nothing_is_asked(void **state)
     assert_ok(conf_set(c, "redis.url", "", &e), &e);
     assert_ok(publish_open(&p, c, clock_system(), 0, &e), &e);
     assert_null(p);
-    assert_ok(publish_weights(p, &v, &file, &e), &e);
+    assert_ok(publish_weights(p, &v, &file, NULL, &e), &e);
     assert_null(file.p);
     assert_ok(publish_flush(p, 0, &e), &e);
     assert_false(publish_lost(p));

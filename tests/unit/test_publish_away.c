@@ -51,7 +51,7 @@ static bool step(struct publish *p, uint64_t n)
     struct buf file = publishing_file("ab"); /* making one is the learner's own time */
     const struct publish_version v = publishing_version(n);
     at = now_us();
-    assert_ok(publish_weights(p, &v, &file, &e), &e);
+    assert_ok(publish_weights(p, &v, &file, NULL, &e), &e);
     note(at);
     return st == STATUS_OK;
 }
@@ -73,7 +73,7 @@ static void test_learner_is_not_held_up(void **state)
         if (n == 100) live = mem_live();
     }
     assert_true(taken <= PUBLISH_BATCHES_MAX + 1); /* the rest stays marked in the learner's tables */
-    assert_true(mem_live() <= live + 12); /* no block more for each step */
+    assert_true(mem_live() <= live + 12);          /* no block more for each step */
     publish_state(p, &s);
     assert_true(s.waiting <= PUBLISH_BATCHES_MAX + 2);
     assert_true(s.n_failures > 0);

@@ -215,7 +215,7 @@ static void put_weights(void)
 
 static void put_manifest(void)
 {
-    struct publish_chunk chunks[2] = {{.version = 2}, {.version = 3}};
+    struct publish_chunk chunks[2] = {{.version = 2, .bytes = PUBLISH_CHUNK_BYTES}, {.version = 3, .bytes = 5}};
     struct publish_offset offsets[1] = {{.partition = 1, .next = 12, .mark = 5, .records = 12, .chain = 99}};
     uint64_t kept[2] = {3, 2};
     struct publish_manifest m = {
