@@ -15,6 +15,9 @@
 #include <string.h>
 #include <time.h>
 
+#define NUMBER_(n) #n
+#define NUMBER(macro) NUMBER_(macro)
+
 enum { REFRESH_MS = 300000, POLL_INTERVAL_MS = 300000 };
 
 static void kafka_close(struct source *base)
@@ -247,7 +250,11 @@ static rd_kafka_message_t *poll_message(struct source_kafka *s, int wait_ms)
 {
     rd_kafka_message_t *m = s->spare;
     s->spare = NULL;
-    return m != NULL ? m : rd_kafka_consumer_poll(s->rk, wait_ms);
+    if (m == NULL) m = rd_kafka_consumer_poll(s->rk, 0);
+    if (m == NULL) source_kafka_wake(s);
+    if (m == NULL && wait_ms > 0) m = rd_kafka_consumer_poll(s->rk, wait_ms);
+    if (m != NULL) s->run_messages++, s->run_bytes += m->len + m->key_len;
+    return m;
 }
 
 static enum status read_messages(struct source_kafka *s, struct source_batch *b, int wait, struct err *e)
@@ -335,8 +342,8 @@ static enum status consumer_open(struct source_kafka *s, struct err *e)
         {"group.id", group},
         {"client.id", "freshet"},
         {"partition.assignment.strategy", "range"},
-        {"queued.max.messages.kbytes", "16384"}, /* all partitions together */
-        {"queued.min.messages", "20000"},
+        {"queued.max.messages.kbytes", NUMBER(SOURCE_KAFKA_QUEUE_KBYTES)},
+        {"queued.min.messages", NUMBER(SOURCE_KAFKA_QUEUE_MESSAGES)},
         {"fetch.max.bytes", "4194304"},
         {"fetch.wait.max.ms", "100"},       /* a new position waits for the last fetch */
         {"statistics.interval.ms", "1000"}, /* says whether brokers answer */
@@ -435,6 +442,7 @@ enum status source_open_kafka(struct source **out, const struct conf *c, struct 
     s->refresh_us = key_ms(c, "topic.metadata.refresh.interval.ms", REFRESH_MS) * 1000;
     s->next_refresh_us = clock->mono_us(clock) + s->refresh_us;
     (void)pthread_mutex_init(&s->lock, NULL);
+    source_kafka_wake_init(s);
     TRY_OUT(st, preset_new(&s->preset, c, e));
     TRY_OUT(st, consumer_open(s, e));
     TRY_OUT(st, source_kafka_topics(s, e));

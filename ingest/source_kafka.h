@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 
 #define SOURCE_KAFKA_TOPICS 64
+#define SOURCE_KAFKA_QUEUE_MESSAGES 20000 /* librdkafka's queue, of all partitions together: fetching stops there ... */
+#define SOURCE_KAFKA_QUEUE_KBYTES 16384   /* ... or there */
 
 struct rd_kafka_s;
 struct rd_kafka_conf_s;
@@ -73,6 +75,8 @@ struct source_kafka {
     int64_t change_us, retry_us, give_ms;
     uint64_t barrier, waits_for; /* last one given out; the one that `change` waits for, 0 not given out yet */
     atomic_uint_fast64_t released;
+    /* source_kafka_wake.c: taken since the queue was empty last, and when that means that it was full */
+    uint64_t run_messages, run_bytes, full_messages, full_bytes;
     /* back-pressure */
     bool paused;
     struct rd_kafka_message_s *spare; /* came although paused */
@@ -113,6 +117,9 @@ enum status source_kafka_hold(struct source_kafka *s, struct err *e) MUST_CHECK;
 enum status source_kafka_unhold(struct source_kafka *s, struct err *e) MUST_CHECK;
 void source_kafka_commit(struct source *base, const struct source_offset *offsets, size_t n);
 void source_kafka_group_close(struct source_kafka *s);
+/* source_kafka_wake.c */
+void source_kafka_wake_init(struct source_kafka *s);
+void source_kafka_wake(struct source_kafka *s); /* nothing is there to be read; may wait for an answer from the brokers */
 /* source_kafka_guard.c */
 enum source_kafka_verdict {
     SOURCE_KAFKA_GIVE_OUT, /* the record that is due */
