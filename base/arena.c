@@ -128,6 +128,11 @@ void arena_reset(struct arena *a)
     a->current = NULL; /* the next allocation starts again at the first block */
 }
 
+bool arena_used(const struct arena *a)
+{
+    return a->current != NULL;
+}
+
 size_t arena_bytes(const struct arena *a)
 {
     size_t sum = 0;

@@ -7,6 +7,7 @@
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 #include "base/str.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena_block;
@@ -28,5 +29,6 @@ struct str arena_str(struct arena *a, struct str s);         /* a copy, NUL afte
 struct arena_mark arena_save(const struct arena *a);
 void arena_rewind(struct arena *a, struct arena_mark m);
 void arena_reset(struct arena *a);         /* empty, blocks kept */
+bool arena_used(const struct arena *a);    /* something was allocated since it was made or reset */
 size_t arena_bytes(const struct arena *a); /* held from the heap */
 #endif

@@ -5,8 +5,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define MEM_ALIGN 64
+#define MEM_LARGE_PAGE ((uintptr_t)2 << 20)
 
 static atomic_long fail_after = -1;
 static atomic_long live = 0;
@@ -93,6 +95,13 @@ int mem_grow(void **p, size_t *cap, size_t need, size_t size)
     *p = q;
     *cap = more;
     return 0;
+}
+
+void mem_expect_random(void *p, size_t bytes)
+{
+    const uintptr_t from = ((uintptr_t)p + MEM_LARGE_PAGE - 1) & ~(MEM_LARGE_PAGE - 1);
+    const uintptr_t to = ((uintptr_t)p + bytes) & ~(MEM_LARGE_PAGE - 1);
+    if (p != NULL && from < to) (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
 }
 
 void mem_fail_after(long n)

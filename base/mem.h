@@ -18,6 +18,10 @@ void mem_free(void *p);                     /* any of the above; NULL is a no-op
  * Returns 0, or -1 (then *p and *cap are as before). */
 int mem_grow(void **p, size_t *cap, size_t need, size_t size);
 
+/* This block will be read here and there: the system may back it with large pages, so that a table of many MiB costs no
+ * page walk per look-up.  A hint; of no effect on small blocks. */
+void mem_expect_random(void *p, size_t bytes);
+
 /* Test hooks.  fail_after(n): the (n+1)-th next allocation returns NULL, later ones succeed; n < 0 disarms. */
 void mem_fail_after(long n);
 long mem_live(void);  /* blocks not yet freed */

@@ -20,6 +20,12 @@
 #define MAP_LEAST_BYTES ((size_t)16 << 20)
 enum { PROBE_BYTES = 1 << 16, LOCK_FILE_BYTES = 8192 /* of 126 readers, as LMDB has it */ };
 
+struct store_txn {
+    struct store *store; /* NULL: free, where it is a store's own */
+    MDB_txn *txn; /* NULL once the map was full */
+    bool write, changed;
+    struct store_root root; /* as it will be */
+};
 struct store {
     MDB_env *env;
     MDB_dbi dbi;
@@ -29,12 +35,7 @@ struct store {
     unsigned n_open;  /* transactions */
     struct stat file; /* which state.mdb it is */
     char *dir;
-};
-struct store_txn {
-    struct store *store;
-    MDB_txn *txn; /* NULL once the map was full */
-    bool write, changed;
-    struct store_root root; /* as it will be */
+    struct store_txn own; /* the first one open at a time: reading one record back allocates nothing */
 };
 
 /* LMDB calls a short write EIO, whatever made it short: is there room for a few pages at the file's end? */
@@ -124,7 +125,9 @@ static enum status env_open(struct store *s, struct err *e)
     int rc = mdb_env_create(&s->env);
     if (rc != 0) return mdb_failed(e, s, "create", rc);
     rc = mdb_env_set_mapsize(s->env, first_map_bytes(path));
-    if (rc == 0) rc = mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_NOTLS | (s->read_only ? MDB_RDONLY : 0), 0644);
+    /* A learner reads single records: without reading ahead one that is not cached costs one page, not 32. */
+    const unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (s->read_only ? MDB_RDONLY : MDB_NORDAHEAD);
+    if (rc == 0) rc = mdb_env_open(s->env, path, flags, 0644);
     if (rc != 0) return mdb_failed(e, s, "open", rc);
     rc = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
     if (rc != 0) return mdb_failed(e, s, "open", rc);
@@ -270,24 +273,32 @@ uint64_t store_txnid(const struct store_txn *t)
     return t->txn != NULL ? mdb_txn_id(t->txn) : 0;
 }
 
+static void txn_free(struct store_txn *t)
+{
+    if (t == &t->store->own)
+        *t = (struct store_txn){0};
+    else
+        mem_free(t);
+}
+
 enum status store_begin(struct store_txn **out, struct store *s, bool write, struct err *e)
 {
     *out = NULL;
     if (write && s->read_only) return ERR_SET(e, STATUS_INVALID, "store %s: opened read only", s->dir);
     if (s->reopen) TRY(env_reopen(s, e));
     if (s->grow) TRY(grow_map(s, e));
-    struct store_txn *t = mem_calloc(1, sizeof *t);
+    struct store_txn *t = s->own.store == NULL ? &s->own : mem_calloc(1, sizeof *t);
     if (t == NULL) return ERR_SET(e, STATUS_OOM, "store %s: no memory for a transaction", s->dir);
+    t->store = s;
     int rc = mdb_txn_begin(s->env, NULL, write ? 0 : MDB_RDONLY, &t->txn);
     if (rc == MDB_MAP_RESIZED && s->n_open == 0) { /* the writer, another process, has grown it */
         rc = mdb_env_set_mapsize(s->env, 0);
         if (rc == 0) rc = mdb_txn_begin(s->env, NULL, write ? 0 : MDB_RDONLY, &t->txn);
     }
     if (rc != 0) {
-        mem_free(t);
+        txn_free(t);
         return mdb_failed(e, s, "begin", rc);
     }
-    t->store = s;
     t->write = write;
     s->n_open++;
     const enum status st = root_load(t, e);
@@ -339,7 +350,7 @@ static enum status commit(struct store_txn *t, struct err *e)
 enum status store_commit(struct store_txn *t, struct err *e)
 {
     const enum status st = commit(t, e);
-    mem_free(t);
+    txn_free(t);
     return st;
 }
 
@@ -347,7 +358,7 @@ void store_abort(struct store_txn *t)
 {
     if (t == NULL) return;
     drop(t);
-    mem_free(t);
+    txn_free(t);
 }
 
 /* The key as LMDB sees it, in caller's storage: the table's byte, then the bytes of key. */

@@ -3,7 +3,6 @@
  * An attribute is kept as the text that sentences show, and as a number where it is one; lists are joined by \x1f.
  */
 #include "base/hash.h"
-#include "base/mem.h"
 #include "featurize/catalogue.h"
 #include <float.h>
 #include <math.h>
@@ -26,9 +25,9 @@ static size_t joined_bytes(const struct event_attr *a)
     return n;
 }
 
-static char *joined(const struct event_attr *a, size_t n)
+static char *joined(struct arena *scratch, const struct event_attr *a, size_t n)
 {
-    char *text = mem_calloc(n + 1, 1);
+    char *text = record_part(scratch, n + 1, 1);
     size_t at = 0;
     for (uint32_t i = 0; text != NULL && i < a->n_list; i++) {
         if (i > 0) text[at++] = '\x1f';
@@ -66,23 +65,32 @@ static bool same_number(const struct record_attr *kept, const struct event_attr 
            isfinite(a->number) && kept->text.n > 0 && kept->text.p[0] != 't' && kept->text.p[0] != 'f';
 }
 
-static struct record_attr *find_or_append(struct record_attr **list, uint32_t *n, struct str name)
+static struct record_attr *find_or_append(struct arena *scratch, struct record_attr **list, uint32_t *n, struct str name)
 {
     for (uint32_t i = 0; i < *n; i++)
         if (str_eq((*list)[i].name, name)) return &(*list)[i];
-    char *copy = mem_strndup(name.p, name.n);
-    struct record_attr *grown = copy ? mem_realloc(*list, (size_t)*n + 1, sizeof *grown) : NULL;
+    const struct str copy = record_part_text(scratch, name);
+    struct record_attr *grown =
+        copy.p ? record_part_grow(scratch, *list, *n, (size_t)*n + 1, sizeof *grown) : NULL;
     if (grown == NULL) {
-        mem_free(copy);
+        record_part_drop(scratch, (void *)(uintptr_t)copy.p);
         return NULL;
     }
-    grown[*n] = (struct record_attr){.name = {copy, name.n}, .number = NAN};
+    grown[*n] = (struct record_attr){.name = copy, .number = NAN};
     *list = grown;
     return &grown[(*n)++];
 }
 
-enum status catalogue_set_attr(struct record_attr **list, uint32_t *n, const struct event_attr *attr, bool *changed,
-                               struct err *e)
+/* A list's text or a plain one, as a copy in the scratch. */
+static struct str kept_text(struct arena *scratch, const struct event_attr *attr, struct str plain)
+{
+    if (attr->kind != EVENT_ATTR_LIST) return record_part_text(scratch, plain.n ? plain : STR(""));
+    const size_t n = joined_bytes(attr);
+    return (struct str){joined(scratch, attr, n), n};
+}
+
+enum status catalogue_set_attr(struct arena *scratch, struct record_attr **list, uint32_t *n, const struct event_attr *attr,
+                               bool *changed, struct err *e)
 {
     char number[DESCRIBE_NUMBER_MAX];
     const bool is_list = attr->kind == EVENT_ATTR_LIST;
@@ -99,15 +107,14 @@ enum status catalogue_set_attr(struct record_attr **list, uint32_t *n, const str
     if (old != NULL && isnan(old->number) == isnan(value) &&
         (is_list ? same_list(old->text, attr) : str_eq(old->text, text)))
         return STATUS_OK;
-    const size_t bytes = is_list ? joined_bytes(attr) : text.n;
-    char *copy = is_list ? joined(attr, bytes) : mem_strndup(text.n ? text.p : "", text.n);
-    struct record_attr *a = copy ? find_or_append(list, n, attr->name) : NULL;
+    const struct str copy = kept_text(scratch, attr, text);
+    struct record_attr *a = copy.p ? find_or_append(scratch, list, n, attr->name) : NULL;
     if (a == NULL) {
-        mem_free(copy);
+        record_part_drop(scratch, (void *)(uintptr_t)copy.p);
         return ERR_SET(e, STATUS_OOM, "catalogue: out of memory for attribute '" STR_FMT "'", STR_ARG(attr->name));
     }
-    mem_free((void *)a->text.p);
-    a->text = (struct str){copy, bytes};
+    record_part_drop(scratch, (void *)(uintptr_t)a->text.p);
+    a->text = copy;
     a->number = value;
     *changed = true;
     return STATUS_OK;
@@ -135,7 +142,7 @@ enum status catalogue_set_attrs(struct record_item *i, const struct describe *d,
     for (uint32_t a = 0; a < n && st == STATUS_OK; a++) {
         bool differs = false;
         if (behaviour && !behaviour_tells(d, &attrs[a])) continue;
-        st = catalogue_set_attr(&i->attrs, &i->n_attrs, &attrs[a], &differs, e);
+        st = catalogue_set_attr(i->scratch, &i->attrs, &i->n_attrs, &attrs[a], &differs, e);
         if (!differs) continue;
         *changed |= CATALOGUE_ATTRS;
         if (describe_item_uses(d, attrs[a].name)) *changed |= CATALOGUE_SENTENCE;

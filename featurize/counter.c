@@ -1,6 +1,5 @@
 /* counter.c - decay and look-up of tallies.  Records hold few types, so look-up is a walk. */
 #include "featurize/counter.h"
-#include "base/mem.h"
 #include <math.h>
 
 #define MS_PER_HOUR 3600000.0
@@ -58,15 +57,15 @@ const struct record_tally *counter_find(const struct record_tally *tallies, uint
     return NULL;
 }
 
-enum status counter_tally(struct record_tally **out, struct record_tally **tallies, uint32_t *n, uint8_t type,
-                          int64_t time_ms, struct err *e)
+enum status counter_tally(struct record_tally **out, struct arena *scratch, struct record_tally **tallies, uint32_t *n,
+                          uint8_t type, int64_t time_ms, struct err *e)
 {
     for (uint32_t i = 0; i < *n; i++) {
         if ((*tallies)[i].type != type) continue;
         *out = &(*tallies)[i];
         return STATUS_OK;
     }
-    struct record_tally *grown = mem_realloc(*tallies, (size_t)*n + 1, sizeof *grown);
+    struct record_tally *grown = record_part_grow(scratch, *tallies, *n, (size_t)*n + 1, sizeof *grown);
     if (grown == NULL) return ERR_SET(e, STATUS_OOM, "counter: out of memory for %u counts", *n + 1);
     grown[*n] = (struct record_tally){.type = type, .time_ms = time_ms};
     *tallies = grown;

@@ -29,8 +29,8 @@ void counter_all_at(const struct record_tally *t, const struct counter_decay *d,
                     double out[RECORD_HALF_LIVES + 1]);
 
 const struct record_tally *counter_find(const struct record_tally *tallies, uint32_t n, uint8_t type); /* or NULL */
-/* Finds the tally of a type or appends an empty one as of time_ms. OOM. */
-enum status counter_tally(struct record_tally **out, struct record_tally **tallies, uint32_t *n, uint8_t type,
-                          int64_t time_ms, struct err *e) MUST_CHECK;
+/* Finds the tally of a type or appends an empty one as of time_ms, in the record's scratch (NULL: mem_*). OOM. */
+enum status counter_tally(struct record_tally **out, struct arena *scratch, struct record_tally **tallies, uint32_t *n,
+                          uint8_t type, int64_t time_ms, struct err *e) MUST_CHECK;
 int64_t counter_day(int64_t time_ms); /* UTC day since 1970, floored: also before it */
 #endif

@@ -141,14 +141,14 @@ enum status feat_item_from_attrs(struct feat *f, struct record_item *out, struct
 {
     enum status st = STATUS_OK;
     unsigned changed;
-    char *name = mem_strndup(id.n > 0 ? id.p : "", id.n);
-    *out = (struct record_item){.id = {name, id.n},
+    *out = (struct record_item){.scratch = out->scratch,
+                                .id = record_part_text(out->scratch, id.n > 0 ? id : STR("")),
                                 .hash = hash_str(id),
                                 .row = FEAT_ROW_NONE,
                                 .first_ms = time_ms,
                                 .last_ms = time_ms,
                                 .price = NAN};
-    if (name == NULL)
+    if (out->id.p == NULL)
         st = ERR_SET(e, STATUS_OOM, "feat: out of memory for an item");
     else
         st = catalogue_set_attrs(out, f->templates, false, attrs, n, &changed, e);

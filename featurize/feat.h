@@ -47,7 +47,8 @@ struct feat_candidate {
 enum status feat_fill(struct feat *f, struct slate *s, const struct record_user *user,
                       const struct feat_candidate *items, uint32_t n, const struct event_attr *context,
                       uint32_t n_context, struct err *e) MUST_CHECK;
-/* What a request brings inline: attributes become a stand-in item record (owned by the caller: record_item_fini). */
+/* What a request brings inline: attributes become a stand-in item record (owned by the caller: record_item_fini).  *out
+ * zeroed, its scratch may be set. */
 enum status feat_item_from_attrs(struct feat *f, struct record_item *out, struct str id, const struct event_attr *attrs,
                                  uint32_t n, int64_t time_ms, struct err *e) MUST_CHECK;
 /* Puts one event in front of a user record's history (what the learner does when it takes a behaviour, and the scorer with

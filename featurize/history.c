@@ -1,7 +1,6 @@
 /* history.c - events, pairs and counts of a user's record.  Memory is made first, then everything changes at once. */
 #include "featurize/history.h"
 #include "base/hash.h"
-#include "base/mem.h"
 #include <float.h>
 #include <math.h>
 
@@ -52,13 +51,13 @@ static enum status oom(struct err *e)
 }
 
 /* Room for one more, doubling up to limit. */
-static void *grown(void *p, uint32_t *cap, uint32_t n, uint32_t limit, size_t size)
+static void *grown(struct arena *scratch, void *p, uint32_t *cap, uint32_t n, uint32_t limit, size_t size)
 {
     if (n < *cap) return p;
     uint32_t want = *cap < 4 ? 4 : *cap * 2;
     if (want > limit) want = limit;
     if (want <= n) want = n + 1;
-    void *q = mem_realloc(p, want, size);
+    void *q = record_part_grow(scratch, p, n, want, size);
     if (q != NULL) *cap = want;
     return q;
 }
@@ -66,12 +65,12 @@ static void *grown(void *p, uint32_t *cap, uint32_t n, uint32_t limit, size_t si
 static enum status make_room(struct record_user *u, struct history_limits l, struct err *e)
 {
     if (l.events > 0 && u->n_events < l.events) {
-        void *p = grown(u->events, &u->cap_events, u->n_events, l.events, sizeof *u->events);
+        void *p = grown(u->scratch, u->events, &u->cap_events, u->n_events, l.events, sizeof *u->events);
         if (p == NULL) return oom(e);
         u->events = p;
     }
     if (l.pairs > 0 && u->n_pairs < l.pairs) {
-        void *p = grown(u->pairs, &u->cap_pairs, u->n_pairs, l.pairs, sizeof *u->pairs);
+        void *p = grown(u->scratch, u->pairs, &u->cap_pairs, u->n_pairs, l.pairs, sizeof *u->pairs);
         if (p == NULL) return oom(e);
         u->pairs = p;
     }
@@ -80,19 +79,19 @@ static enum status make_room(struct record_user *u, struct history_limits l, str
 
 /* ---- events ---- */
 
-static void free_event(struct record_event *ev)
+static void free_event(struct arena *scratch, struct record_event *ev)
 {
-    mem_free(ev->ids);
-    mem_free((void *)ev->words.p);
+    record_part_drop(scratch, ev->ids);
+    record_part_drop(scratch, (void *)(uintptr_t)ev->words.p);
     *ev = (struct record_event){0};
 }
 
 /* A copy of n bytes: in the leaving event's block when it fits, else in a new one. *old is then NULL. */
-static void *copy_into(void **old, size_t old_bytes, const void *p, size_t n)
+static void *copy_into(struct arena *scratch, void **old, size_t old_bytes, const void *p, size_t n)
 {
     void *block = *old;
     if (n > old_bytes || block == NULL) {
-        block = mem_calloc(n, 1);
+        block = record_part(scratch, n, 1);
         if (block == NULL) return NULL;
     } else {
         *old = NULL;
@@ -102,8 +101,8 @@ static void *copy_into(void **old, size_t old_bytes, const void *p, size_t n)
 }
 
 /* The event as the record keeps it. `old` is the one that leaves, whose blocks may be used; it stays whole on OOM. */
-static enum status keep_event(struct record_event *out, const struct history_event *ev, struct record_event *old,
-                              struct err *e)
+static enum status keep_event(struct arena *scratch, struct record_event *out, const struct history_event *ev,
+                              struct record_event *old, struct err *e)
 {
     void *old_ids = old ? old->ids : NULL, *old_words = old ? (void *)old->words.p : NULL;
     const size_t words = ev->n_tags * sizeof *ev->tags;
@@ -115,14 +114,16 @@ static enum status keep_event(struct record_event *out, const struct history_eve
                                  .brand = ev->brand,
                                  .n_ids = ev->n_ids};
     if (words > 0) {
-        out->words.p = copy_into(&old_words, old ? old->words.n : 0, ev->tags, words);
+        out->words.p = copy_into(scratch, &old_words, old ? old->words.n : 0, ev->tags, words);
         if (out->words.p == NULL) return oom(e);
         out->words.n = words;
     }
     if (ev->n_ids > 0) {
-        out->ids = copy_into(&old_ids, old ? old->n_ids * sizeof *ev->ids : 0, ev->ids, ev->n_ids * sizeof *ev->ids);
+        const size_t bytes = ev->n_ids * sizeof *ev->ids;
+        out->ids = copy_into(scratch, &old_ids, old ? old->n_ids * sizeof *ev->ids : 0, ev->ids, bytes);
         if (out->ids == NULL) {
-            if (old == NULL || out->words.p != old->words.p) mem_free((void *)out->words.p);
+            if (old == NULL || out->words.p != old->words.p)
+                record_part_drop(scratch, (void *)(uintptr_t)out->words.p);
             return oom(e);
         }
         out->sentence = hash_bytes(ev->ids, ev->n_ids * sizeof *ev->ids);
@@ -138,12 +139,12 @@ static enum status put_event(struct record_user *u, const struct history_event *
 {
     uint32_t at = 0;
     while (at < u->n_events && u->events[at].time_ms > ev->time_ms) at++;
-    while (u->n_events > limit) free_event(&u->events[--u->n_events]);
+    while (u->n_events > limit) free_event(u->scratch, &u->events[--u->n_events]);
     if (at >= limit) return STATUS_OK; /* older than all that are kept */
     struct record_event kept, *last = u->n_events == limit ? &u->events[limit - 1] : NULL;
-    TRY(keep_event(&kept, ev, last, e));
+    TRY(keep_event(u->scratch, &kept, ev, last, e));
     if (last != NULL) {
-        free_event(last);
+        free_event(u->scratch, last);
         u->n_events--;
     }
     memmove(u->events + at + 1, u->events + at, (u->n_events - at) * sizeof *u->events);
@@ -185,7 +186,7 @@ enum status history_take(struct record_user *u, const struct history_event *ev, 
 {
     struct record_tally *tally;
     TRY(make_room(u, limits, e));
-    TRY(counter_tally(&tally, &u->tallies, &u->n_tallies, ev->type, ev->time_ms, e));
+    TRY(counter_tally(&tally, u->scratch, &u->tallies, &u->n_tallies, ev->type, ev->time_ms, e));
     if (limits.events > 0) TRY(put_event(u, ev, limits.events, e));
     put_pair(u, ev, limits.pairs);
     counter_add(tally, decay, ev->time_ms, 1);

@@ -1,5 +1,6 @@
 /* world.c - making a world, and what lets events in: items, users, compounds, settled slates. */
 #include "featurize/world.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "featurize/world_private.h"
 #include <math.h>
@@ -45,13 +46,11 @@ void world_free(struct world *w)
     world_users_fini(w);
     catalogue_fini(&w->items);
     sample_fini(&w->sample);
-    for (size_t i = 0; i < w->n_stand_ins; i++) record_item_fini(&w->stand_ins[i]);
     mem_free(w->stand_ins);
     mem_free(w->candidates);
     mem_free(w->drawn);
-    mem_free(w->item_flags);
-    mem_free(w->item_bytes);
-    mem_free(w->item_stamps);
+    mem_free(w->ahead);
+    arena_fini(&w->scratch);
     mem_free(w->dirty_items.rows);
     mem_free(w->changed_items.rows);
     buf_fini(&w->buf);
@@ -66,6 +65,7 @@ enum status world_item(struct world *w, const struct event *ev, struct err *e)
     TRY(world_advance(w, ev->time_ms, e));
     if (ev->deleted) {
         if (i == NULL) return STATUS_OK;
+        TRY(catalogue_edit(&w->items, i, e));
         i->deleted = true;
     } else {
         TRY(world_item_get(w, ev->item, ev->time_ms, &i, e));
@@ -80,15 +80,13 @@ enum status world_item(struct world *w, const struct event *ev, struct err *e)
 }
 
 /* A deleted user's record is emptied at once; what is left is the id, so that store and Redis can be told. */
-static void forget_user(struct world *w, struct world_user *u)
+static enum status forget_user(struct world *w, struct world_user *u, struct err *e)
 {
-    const struct str id = u->record.id;
-    u->record.id = (struct str){NULL, 0};
-    record_user_fini(&u->record);
-    u->record.id = id;
+    const struct record_user empty = {.id = w->users.open.id};
+    TRY(world_user_take(w, u, &empty, e));
     u->gone = true;
     w->counts.users--;
-    world_user_touch(w, u);
+    return STATUS_OK;
 }
 
 enum status world_user(struct world *w, const struct event *ev, struct err *e)
@@ -97,15 +95,14 @@ enum status world_user(struct world *w, const struct event *ev, struct err *e)
     bool changed;
     if (ev->deleted) {
         TRY(world_user_find(w, ev->user, &u, e));
-        if (u != NULL) forget_user(w, u);
-        return STATUS_OK;
+        return u != NULL ? forget_user(w, u, e) : STATUS_OK;
     }
+    struct record_user *r = &w->users.open;
     TRY(world_user_get(w, ev->user, &u, e));
     for (uint32_t i = 0; i < ev->n_attrs; i++)
-        TRY(catalogue_set_attr(&u->record.attrs, &u->record.n_attrs, &ev->attrs[i], &changed, e));
-    if (u->record.first_ms == 0) u->record.first_ms = ev->time_ms;
-    world_user_touch(w, u);
-    return STATUS_OK;
+        TRY(catalogue_set_attr(r->scratch, &r->attrs, &r->n_attrs, &ev->attrs[i], &changed, e));
+    if (r->first_ms == 0) r->first_ms = ev->time_ms;
+    return world_user_touch(w, u, e);
 }
 
 /* ---- behaviours ---- */
@@ -120,7 +117,7 @@ static enum status count_purchase(struct world *w, uint8_t type, struct err *e)
 static enum status count_item(struct world *w, struct record_item *i, const struct event *ev, struct err *e)
 {
     struct record_tally *tally;
-    TRY(counter_tally(&tally, &i->tallies, &i->n_tallies, ev->type, ev->time_ms, e));
+    TRY(counter_tally(&tally, i->scratch, &i->tallies, &i->n_tallies, ev->type, ev->time_ms, e));
     counter_add(tally, &w->decay, ev->time_ms, 1);
     if (w->types[ev->type].label == CONF_LABEL_POSITIVE) {
         i->positives++;
@@ -133,13 +130,11 @@ static enum status count_item(struct world *w, struct record_item *i, const stru
 /* An item that no longer fits into the catalogue is told by what its event carries, for this once. */
 static enum status take_stranger(struct world *w, struct record_user *u, const struct event *ev, struct err *e)
 {
-    struct record_item i;
+    struct record_item i = {.scratch = &w->scratch};
     if (u == NULL) return STATUS_OK;
+    arena_reset(&w->scratch);
     TRY(feat_item_from_attrs(w->feat, &i, ev->item, ev->attrs, ev->n_attrs, ev->time_ms, e));
-    const enum status st =
-        feat_user_take(w->feat, u, &i, ev->item, ev->type, w->types[ev->type].name, ev->price, ev->time_ms, e);
-    record_item_fini(&i);
-    return st;
+    return feat_user_take(w->feat, u, &i, ev->item, ev->type, w->types[ev->type].name, ev->price, ev->time_ms, e);
 }
 
 /* One line of a compound; an item's later lines in the same one only bring attributes. */
@@ -149,8 +144,8 @@ static enum status take_line(struct world *w, struct record_user *u, const struc
     TRY(world_item_get(w, ev->item, ev->time_ms, &i, e));
     if (i == NULL) return take_stranger(w, u, ev, e);
     if (w->types[ev->type].label != CONF_LABEL_NEGATIVE) TRY(world_item_attrs(w, i, true, ev->attrs, ev->n_attrs, e));
-    if (w->item_stamps[i->row] != w->stamp) {
-        w->item_stamps[i->row] = w->stamp;
+    if (catalogue_of(i)->stamp != w->stamp) {
+        catalogue_of(i)->stamp = w->stamp;
         TRY(count_item(w, i, ev, e));
         if (u != NULL)
             TRY(feat_user_take(w->feat, u, i, ev->item, ev->type, w->types[ev->type].name, ev->price, ev->time_ms, e));
@@ -162,6 +157,9 @@ enum status world_take(struct world *w, const struct event *lines, uint32_t n, s
 {
     struct world_user *u = NULL;
     if (n == 0) return STATUS_OK;
+    TRY(world_ahead_room(w, n, e));
+    for (uint32_t i = 0; i < n; i++) w->ahead[i] = hash_str(lines[i].item);
+    world_ahead(w, lines[0].user, n);
     if (str_has(lines[0].user)) TRY(world_user_get(w, lines[0].user, &u, e));
     for (uint32_t i = 0; i < n; i++) TRY(world_advance(w, lines[i].time_ms, e));
     w->stamp++;
@@ -169,33 +167,39 @@ enum status world_take(struct world *w, const struct event *lines, uint32_t n, s
         if (lines[i].type >= w->n_types)
             return ERR_SET(e, STATUS_INVALID, "world: behaviour type %u, but the config knows %u", lines[i].type,
                            w->n_types);
-        if (str_has(lines[i].item)) TRY(take_line(w, u ? &u->record : NULL, &lines[i], e));
+        if (str_has(lines[i].item)) TRY(take_line(w, u ? &w->users.open : NULL, &lines[i], e));
     }
-    if (u != NULL) world_user_touch(w, u);
-    return STATUS_OK;
+    return u != NULL ? world_user_touch(w, u, e) : STATUS_OK;
 }
 
 /* ---- settled slates ---- */
 
-static enum status count_one(struct world *w, struct record_tally **tallies, uint32_t *n, uint8_t type, int64_t time_ms,
-                             double count, struct err *e)
+/* The tallies of an item or of the open user. */
+struct counted {
+    struct arena *scratch;
+    struct record_tally **tallies;
+    uint32_t *n;
+};
+
+static enum status count_one(struct world *w, const struct counted *c, uint8_t type, int64_t time_ms, double count,
+                             struct err *e)
 {
     struct record_tally *t;
-    TRY(counter_tally(&t, tallies, n, type, time_ms, e));
+    TRY(counter_tally(&t, c->scratch, c->tallies, c->n, type, time_ms, e));
     if (count > 0) counter_add(t, &w->decay, time_ms, count);
     return STATUS_OK;
 }
 
 /* What was shown and what of it was taken; and how all items stand now, the parent that this one's rate is shrunk to. */
-static enum status count_shown(struct world *w, struct record_tally **tallies, uint32_t *n, int64_t time_ms,
-                               double shown, double taken, struct err *e)
+static enum status count_shown(struct world *w, struct counted c, int64_t time_ms, double shown, double taken,
+                               struct err *e)
 {
     struct record_tally *t;
-    TRY(count_one(w, tallies, n, RECORD_SHOWN, time_ms, shown, e));
-    TRY(count_one(w, tallies, n, RECORD_TAKEN, time_ms, taken, e));
-    TRY(counter_tally(&t, tallies, n, RECORD_ALL_SHOWN, time_ms, e));
+    TRY(count_one(w, &c, RECORD_SHOWN, time_ms, shown, e));
+    TRY(count_one(w, &c, RECORD_TAKEN, time_ms, taken, e));
+    TRY(counter_tally(&t, c.scratch, c.tallies, c.n, RECORD_ALL_SHOWN, time_ms, e));
     *t = w->all_shown;
-    TRY(counter_tally(&t, tallies, n, RECORD_ALL_TAKEN, time_ms, e));
+    TRY(counter_tally(&t, c.scratch, c.tallies, c.n, RECORD_ALL_TAKEN, time_ms, e));
     *t = w->all_taken;
     return STATUS_OK;
 }
@@ -203,13 +207,17 @@ static enum status count_shown(struct world *w, struct record_tally **tallies, u
 static enum status settle_items(struct world *w, const struct slate *s, int64_t time_ms, double *taken, struct err *e)
 {
     *taken = 0;
+    TRY(world_ahead_room(w, s->n_items, e));
+    for (uint32_t k = 0; k < s->n_items; k++) w->ahead[k] = s->items[k].item;
+    world_ahead(w, s->user, s->n_items);
     for (uint32_t k = 0; k < s->n_items; k++) *taken += s->items[k].label > 0.5f;
     counter_add(&w->all_shown, &w->decay, time_ms, s->n_items);
     counter_add(&w->all_taken, &w->decay, time_ms, *taken);
     for (uint32_t k = 0; k < s->n_items; k++) {
-        struct record_item *i = catalogue_find(&w->items, s->items[k].id);
+        struct record_item *i = world_table_find(&w->items.table, s->items[k].id, s->items[k].item);
         if (i == NULL) continue;
-        TRY(count_shown(w, &i->tallies, &i->n_tallies, time_ms, 1, s->items[k].label > 0.5f, e));
+        TRY(catalogue_edit(&w->items, i, e));
+        TRY(count_shown(w, (struct counted){i->scratch, &i->tallies, &i->n_tallies}, time_ms, 1, s->items[k].label > 0.5f, e));
         TRY(world_item_touch(w, i, e));
     }
     return STATUS_OK;
@@ -223,12 +231,12 @@ enum status world_settled(struct world *w, const struct slate *s, struct err *e)
     if (s->source == SLATE_IMPRESSION) TRY(settle_items(w, s, time_ms, &taken, e));
     if (!str_has(s->user)) return STATUS_OK;
     TRY(world_user_get(w, s->user, &u, e));
-    if (u->record.n_slates < UINT32_MAX) u->record.n_slates++;
-    if (u->record.first_ms == 0) u->record.first_ms = s->time_ms;
+    struct record_user *r = &w->users.open;
+    if (r->n_slates < UINT32_MAX) r->n_slates++;
+    if (r->first_ms == 0) r->first_ms = s->time_ms;
     if (s->source == SLATE_IMPRESSION)
-        TRY(count_shown(w, &u->record.tallies, &u->record.n_tallies, time_ms, s->n_items, taken, e));
-    world_user_touch(w, u);
-    return STATUS_OK;
+        TRY(count_shown(w, (struct counted){r->scratch, &r->tallies, &r->n_tallies}, time_ms, s->n_items, taken, e));
+    return world_user_touch(w, u, e);
 }
 
 /* ---- questions ---- */
@@ -237,12 +245,14 @@ const struct record_user *world_find_user(struct world *w, struct str id)
 {
     struct world_user *u;
     struct err e;
-    return world_user_find(w, id, &u, &e) == STATUS_OK && u != NULL ? &u->record : NULL;
+    return world_user_find(w, id, &u, &e) == STATUS_OK && u != NULL ? &w->users.open : NULL;
 }
 
 const struct record_item *world_find_item(struct world *w, struct str id)
 {
-    return catalogue_find(&w->items, id);
+    struct record_item *i = catalogue_find(&w->items, id);
+    if (i != NULL) i->sample_weight = sample_weight(&w->sample, i->row);
+    return i;
 }
 
 const struct world_counts *world_counts(struct world *w)

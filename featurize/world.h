@@ -42,9 +42,10 @@ enum status world_take(struct world *w, const struct event *lines, uint32_t n, s
 enum status world_settled(struct world *w, const struct slate *s, struct err *e) MUST_CHECK;
 
 /* Records changed since the last call with the same `consumer` (0: Redis features): hands out each once, packed by the
- * caller.  Returning non-OK stops; the rest comes next time. */
+ * caller.  Returning non-OK stops; the rest comes next time.  OOM: a user's record can't be unfolded. */
 enum status world_each_changed(struct world *w, enum status (*user)(void *arg, const struct record_user *u),
-                               enum status (*item)(void *arg, const struct record_item *i), void *arg) MUST_CHECK;
+                               enum status (*item)(void *arg, const struct record_item *i), void *arg,
+                               struct err *e) MUST_CHECK;
 bool world_has_changed(const struct world *w); /* something waits for world_each_changed */
 void world_mark_all_changed(struct world *w); /* Redis lost everything: hand out all that is in memory again */
 /* Records out of a published version, into a world that has none of its own; one that comes twice takes the place of the one

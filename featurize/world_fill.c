@@ -20,7 +20,7 @@ static enum status fill(struct world *w, struct slate *s, struct str user, uint3
 {
     struct world_user *u;
     TRY(world_user_find(w, user, &u, e));
-    return feat_fill(w->feat, s, u ? &u->record : NULL, w->candidates, n, context, n_context, e);
+    return feat_fill(w->feat, s, u ? &w->users.open : NULL, w->candidates, n, context, n_context, e);
 }
 
 /* ---- shown lists ---- */
@@ -29,26 +29,26 @@ static enum status fill(struct world *w, struct slate *s, struct str user, uint3
 static enum status stand_in(struct world *w, const struct event_item *shown, int64_t time_ms, struct err *e)
 {
     const size_t n = w->n_stand_ins;
+    w->stand_ins[n] = (struct record_item){.scratch = &w->scratch};
     TRY(feat_item_from_attrs(w->feat, &w->stand_ins[n], shown->item, shown->attrs, shown->n_attrs, time_ms, e));
     w->n_stand_ins++;
     return STATUS_OK;
-}
-
-static void drop_stand_ins(struct world *w)
-{
-    for (size_t i = 0; i < w->n_stand_ins; i++) record_item_fini(&w->stand_ins[i]);
-    w->n_stand_ins = 0;
 }
 
 static enum status shown_candidates(struct world *w, const struct event *ev, struct err *e)
 {
     TRY(candidates_room(w, ev->n_items, e));
     if (mem_grow((void **)&w->stand_ins, &w->cap_stand_ins, ev->n_items, sizeof *w->stand_ins) != 0) return oom(e);
+    TRY(world_ahead_room(w, ev->n_items, e));
+    for (uint32_t k = 0; k < ev->n_items; k++) w->ahead[k] = hash_str(ev->items[k].item);
+    world_ahead(w, ev->user, ev->n_items);
+    arena_reset(&w->scratch);
+    w->n_stand_ins = 0;
     for (uint32_t k = 0; k < ev->n_items; k++) {
         const struct event_item *shown = &ev->items[k];
         struct feat_candidate *c = &w->candidates[k];
         *c = (struct feat_candidate){
-            .id = shown->item, .item = catalogue_find(&w->items, shown->item), .label = NAN, .weight = 1};
+            .id = shown->item, .item = world_table_find(&w->items.table, shown->item, w->ahead[k]), .label = NAN, .weight = 1};
         if (c->item != NULL || shown->n_attrs == 0) continue;
         TRY(stand_in(w, shown, ev->time_ms, e));
         c->item = &w->stand_ins[w->n_stand_ins - 1];
@@ -58,10 +58,8 @@ static enum status shown_candidates(struct world *w, const struct event *ev, str
 
 enum status world_fill_impression(struct world *w, struct slate *s, const struct event *ev, struct err *e)
 {
-    enum status st = shown_candidates(w, ev, e);
-    if (st == STATUS_OK) st = fill(w, s, ev->user, ev->n_items, ev->context, ev->n_context, e);
-    drop_stand_ins(w);
-    return st;
+    TRY(shown_candidates(w, ev, e));
+    return fill(w, s, ev->user, ev->n_items, ev->context, ev->n_context, e);
 }
 
 /* ---- orders ---- */
@@ -100,11 +98,14 @@ static enum status find_positives(struct order *o)
 {
     struct world *w = o->w;
     TRY(candidates_room(w, o->n_lines, o->e));
+    TRY(world_ahead_room(w, o->n_lines, o->e));
+    for (uint32_t l = 0; l < o->n_lines; l++) w->ahead[l] = hash_str(o->lines[l].item);
+    world_ahead(w, (struct str){0}, o->n_lines);
     w->stamp++;
     for (uint32_t l = 0; l < o->n_lines; l++) {
-        struct record_item *i = catalogue_find(&w->items, o->lines[l].item);
-        if (i == NULL || w->item_stamps[i->row] == w->stamp) continue;
-        w->item_stamps[i->row] = w->stamp;
+        struct record_item *i = world_table_find(&w->items.table, o->lines[l].item, w->ahead[l]);
+        if (i == NULL || catalogue_of(i)->stamp == w->stamp) continue;
+        catalogue_of(i)->stamp = w->stamp;
         TRY(sample_exclude(&w->sample, i->row, o->e));
         if (!o->lines[l].joined && !i->deleted && !taken_that_day(o, i->hash)) add_candidate(o, i, 1);
     }
@@ -147,6 +148,7 @@ static enum status draw_negatives(struct order *o, struct event_position at)
     if (mem_grow((void **)&w->drawn, &w->cap_drawn, want, sizeof *w->drawn) != 0) return oom(o->e);
     rand_init(&r, (struct rand_key){w->seed, at.topic, at.partition, at.offset, RAND_NEGATIVES});
     const size_t n = sample_draw(&w->sample, &r, want, w->drawn);
+    catalogue_ahead(&w->items, w->drawn, n);
     for (size_t i = 0; i < n; i++) add_candidate(o, w->items.rows[w->drawn[i]], 0);
     for (uint32_t k = 0; k < o->n; k++) {
         const double q = sample_q(&w->sample, w->candidates[k].item->row);
@@ -178,7 +180,7 @@ enum status world_fill_organic(struct world *w, struct slate *s, const struct ev
     struct order o = {.w = w,
                       .lines = lines,
                       .n_lines = n,
-                      .user = u ? &u->record : NULL,
+                      .user = u ? &w->users.open : NULL,
                       .time_ms = s->time_ms,
                       .type = lines[0].type,
                       .e = e};

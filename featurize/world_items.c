@@ -8,31 +8,18 @@ static enum status oom(struct err *e)
     return ERR_SET(e, STATUS_OOM, "world: out of memory for an item; lower catalogue.items");
 }
 
-enum status world_items_room(struct world *w, struct err *e)
+/* A list that was handed out in part gives its head back when it is the larger half. */
+static void move_up(struct world_rows *l)
 {
-    const size_t need = w->items.n_rows;
-    if (need <= w->cap_items) return STATUS_OK;
-    size_t cap = w->cap_items ? w->cap_items : 64;
-    while (cap < need) cap *= 2;
-    uint8_t *flags = mem_realloc(w->item_flags, cap, sizeof *flags);
-    if (flags == NULL) return oom(e);
-    w->item_flags = flags;
-    uint32_t *bytes = mem_realloc(w->item_bytes, cap, sizeof *bytes);
-    if (bytes == NULL) return oom(e);
-    w->item_bytes = bytes;
-    uint32_t *stamps = mem_realloc(w->item_stamps, cap, sizeof *stamps);
-    if (stamps == NULL) return oom(e);
-    w->item_stamps = stamps;
-    for (size_t i = w->cap_items; i < cap; i++) {
-        flags[i] = 0;
-        bytes[i] = stamps[i] = 0;
-    }
-    w->cap_items = cap;
-    return STATUS_OK;
+    if (l->n < l->cap || l->first <= l->n / 2) return;
+    memmove(l->rows, l->rows + l->first, (l->n - l->first) * sizeof *l->rows);
+    l->n -= l->first;
+    l->first = 0;
 }
 
 static enum status put_row(struct world_rows *l, uint32_t row, struct err *e)
 {
+    move_up(l);
     if (mem_grow((void **)&l->rows, &l->cap, l->n + 1, sizeof *l->rows) != 0) return oom(e);
     l->rows[l->n++] = row;
     return STATUS_OK;
@@ -40,39 +27,46 @@ static enum status put_row(struct world_rows *l, uint32_t row, struct err *e)
 
 enum status world_item_mark(struct world *w, struct record_item *i, unsigned flags, struct err *e)
 {
-    uint8_t *has = &w->item_flags[i->row];
-    if ((flags & WORLD_ITEM_DIRTY) && !(*has & WORLD_ITEM_DIRTY)) {
+    struct catalogue_item *in = catalogue_of(i);
+    if ((flags & WORLD_ITEM_DIRTY) && !(in->flags & WORLD_ITEM_DIRTY)) {
         TRY(put_row(&w->dirty_items, i->row, e));
-        *has |= WORLD_ITEM_DIRTY;
-        w->counts.dirty_bytes += w->item_bytes[i->row];
+        in->flags |= WORLD_ITEM_DIRTY;
+        w->counts.dirty_bytes += in->counted;
     }
-    if ((flags & WORLD_ITEM_CHANGED) && !(*has & WORLD_ITEM_CHANGED)) {
+    if ((flags & WORLD_ITEM_CHANGED) && !(in->flags & WORLD_ITEM_CHANGED)) {
         TRY(put_row(&w->changed_items, i->row, e));
-        *has |= WORLD_ITEM_CHANGED;
+        in->flags |= WORLD_ITEM_CHANGED;
     }
+    return STATUS_OK;
+}
+
+enum status world_item_close(struct world *w, struct record_item *i, struct err *e)
+{
+    struct catalogue_item *in = catalogue_of(i);
+    TRY(catalogue_close(&w->items, e));
+    const size_t bytes = catalogue_bytes(i), grown = bytes - in->counted; /* may wrap */
+    w->counts.bytes += grown;
+    w->all_item_bytes += grown;
+    if (in->flags & WORLD_ITEM_DIRTY) w->counts.dirty_bytes += grown;
+    in->counted = (uint32_t)bytes;
     return STATUS_OK;
 }
 
 enum status world_item_touch(struct world *w, struct record_item *i, struct err *e)
 {
-    const uint32_t bytes = (uint32_t)catalogue_bytes(i), before = w->item_bytes[i->row];
-    w->counts.bytes += (size_t)bytes - before;
-    w->all_item_bytes += (size_t)bytes - before;
-    if (w->item_flags[i->row] & WORLD_ITEM_DIRTY) w->counts.dirty_bytes += (size_t)bytes - before;
-    w->item_bytes[i->row] = bytes;
+    TRY(world_item_close(w, i, e));
     return world_item_mark(w, i, WORLD_ITEM_DIRTY | WORLD_ITEM_CHANGED, e);
 }
 
 enum status world_item_get(struct world *w, struct str id, int64_t time_ms, struct record_item **out, struct err *e)
 {
     *out = catalogue_find(&w->items, id);
-    if (*out != NULL) return STATUS_OK;
+    if (*out != NULL) return catalogue_edit(&w->items, *out, e);
     if (w->items.n_rows >= w->items.limit || w->all_item_bytes >= w->max_item_bytes) {
         w->counts.refused_items++;
         return STATUS_OK;
     }
     TRY(catalogue_add(&w->items, id, time_ms, out, e));
-    TRY(world_items_room(w, e));
     w->counts.items++;
     return world_item_sentence(w, *out, e);
 }
@@ -82,13 +76,10 @@ enum status world_item_sentence(struct world *w, struct record_item *i, struct e
     const int32_t *ids;
     uint32_t n;
     TRY(feat_item_sentence(w->feat, i->attrs, i->n_attrs, &ids, &n, e));
-    int32_t *copy = NULL;
-    if (n > 0) {
-        copy = mem_calloc(n, sizeof *copy);
-        if (copy == NULL) return oom(e);
-        memcpy(copy, ids, n * sizeof *copy);
-    }
-    mem_free(i->ids);
+    int32_t *copy = n > 0 ? record_part(i->scratch, n, sizeof *copy) : NULL;
+    if (n > 0 && copy == NULL) return oom(e);
+    if (n > 0) memcpy(copy, ids, n * sizeof *copy);
+    record_part_drop(i->scratch, i->ids);
     i->ids = copy;
     i->n_ids = (uint16_t)n;
     i->sentence = n > 0 ? hash_bytes(copy, n * sizeof *copy) : 0;
@@ -119,6 +110,7 @@ double world_item_takes(const struct world *w, const struct record_item *i)
 
 enum status world_resample(struct world *w, struct err *e)
 {
+    w->unweighed = false;
     for (size_t i = 0; i < w->items.n_rows; i++)
         TRY(sample_set(&w->sample, w->items.rows[i], world_item_takes(w, w->items.rows[i]), e));
     return STATUS_OK;
@@ -128,5 +120,5 @@ enum status world_advance(struct world *w, int64_t time_ms, struct err *e)
 {
     if (time_ms <= w->now_ms) return STATUS_OK;
     w->now_ms = time_ms;
-    return sample_move(&w->sample, time_ms) ? world_resample(w, e) : STATUS_OK;
+    return sample_move(&w->sample, time_ms) && w->unweighed ? world_resample(w, e) : STATUS_OK;
 }

@@ -1,8 +1,9 @@
 /* world_private.h - the inside of struct world, shared by world*.c only.
  *
- * Users: a table of entries in a list by last activity; clean ones beyond the bound leave to the store.  Items: the
- * catalogue, with flags by row.  Both have a list of dirty records (for world_save) and one of changed records (for
- * world_each_changed); a record is on each list at most once.
+ * Users: a table of entries in a list by last activity; clean ones beyond the bound leave to the store.  In memory a user is an
+ * entry and one packed block; the one user that is being looked at is open, unfolded in w->users.open.  Items: the catalogue.
+ * Both have a list of dirty records (for world_save) and one of changed records (for world_each_changed); a record is on each
+ * list at most once.
  */
 #ifndef FEATURIZE_WORLD_PRIVATE_H
 #define FEATURIZE_WORLD_PRIVATE_H
@@ -18,23 +19,29 @@ struct world_link {
     struct world_user *prev, *next;
 };
 struct world_user {
-    struct record_user record; /* first: the table reads its id */
+    struct str id; /* first: the table reads it; lies in rest */
     uint64_t hash;
-    struct world_link links[WORLD_LISTS];
+    void *rest; /* record_user_rest: all there is of the record */
+    uint32_t cap_rest;
     bool on[WORLD_LISTS];
     bool gone; /* deleted: reads as unknown, leaves the store at the next save */
-    size_t bytes;
+    struct world_link links[WORLD_LISTS];
 };
 struct world_users {
     struct world_table table;
     struct world_user *first[WORLD_LISTS], *last[WORLD_LISTS]; /* RECENT: newest first; others: oldest change first */
     size_t limit, bytes, max_bytes;
     bool stored_elsewhere; /* the store may hold users that are not in memory */
+    struct world_user *opened; /* whose record `open` is; NULL: nobody's */
+    struct record_user open;   /* parts in scratch or in opened->rest */
+    struct arena scratch;
+    void *pack; /* (cap_pack) a record on its way to rest */
+    size_t cap_pack;
 };
 enum world_item_flag { WORLD_ITEM_DIRTY = 1, WORLD_ITEM_CHANGED = 2 };
 struct world_rows { /* of items, in order of change */
     uint32_t *rows;
-    size_t n, cap;
+    size_t first, n, cap; /* those from first to n - 1 are on the list */
 };
 struct world {
     struct feat *feat;
@@ -49,11 +56,9 @@ struct world {
     struct world_users users;
     struct catalogue items;
     struct sample sample;
-    uint8_t *item_flags;   /* (cap_item_flags) by row */
-    uint32_t *item_bytes;  /* as last accounted */
-    uint32_t *item_stamps; /* which call met the row last */
-    size_t cap_items, all_item_bytes, max_item_bytes;
-    uint32_t stamp;
+    bool unweighed; /* the sampler has not been told of all items */
+    size_t all_item_bytes, max_item_bytes;
+    uint32_t stamp; /* of the call under way: catalogue_item.stamp */
     struct world_rows dirty_items, changed_items;
     struct record_tally all_shown, all_taken; /* settled impressions */
     uint64_t purchases;                       /* purchases taken so far */
@@ -68,31 +73,46 @@ struct world {
     size_t n_stand_ins, cap_candidates, cap_stand_ins;
     uint32_t *drawn;
     size_t cap_drawn;
+    struct arena scratch; /* parts of stand-ins */
+    uint64_t *ahead;      /* hashes of items that are read next */
+    size_t cap_ahead;
 };
 
 /* ---- world_users.c ---- */
 void world_users_fini(struct world *w);
-/* The user in memory, read back from the store if need be; *out NULL: unknown.  Deleted ones read as unknown. */
+/* The user, read back from the store if need be, and its record in w->users.open; *out NULL: unknown.  Deleted ones read as
+ * unknown. */
 enum status world_user_find(struct world *w, struct str id, struct world_user **out, struct err *e) MUST_CHECK;
 enum status world_user_get(struct world *w, struct str id, struct world_user **out,
-                           struct err *e) MUST_CHECK;         /* or new */
-void world_user_touch(struct world *w, struct world_user *u); /* active now, dirty, changed, accounted */
+                           struct err *e) MUST_CHECK; /* or new */
+enum status world_user_open(struct world *w, struct world_user *u, struct err *e) MUST_CHECK; /* its record in w->users.open */
+/* u is as w->users.open has it: put to rest, active now, dirty, changed, accounted. */
+enum status world_user_touch(struct world *w, struct world_user *u, struct err *e) MUST_CHECK;
+/* The same with another record (its id u's own), which stays the caller's. */
+enum status world_user_take(struct world *w, struct world_user *u, const struct record_user *record,
+                            struct err *e) MUST_CHECK;
+size_t world_user_bytes(const struct world_user *u);
 void world_user_remove(struct world *w, struct world_user *u, enum world_list list);
 void world_user_mark(struct world *w, struct world_user *u, enum world_list list);
 void world_users_evict(struct world *w); /* clean ones beyond the bound */
 
 /* ---- world_items.c ---- */
-enum status world_items_room(struct world *w, struct err *e) MUST_CHECK; /* flags for every row there is */
-/* The item or a new one with this time; *out NULL when the catalogue is full (counted). */
+/* The item, to be changed, or a new one with this time; *out NULL when the catalogue is full (counted). */
 enum status world_item_get(struct world *w, struct str id, int64_t time_ms, struct record_item **out,
                            struct err *e) MUST_CHECK;
 enum status world_item_attrs(struct world *w, struct record_item *i, bool behaviour, const struct event_attr *attrs,
                              uint32_t n, struct err *e) MUST_CHECK;
 enum status world_item_sentence(struct world *w, struct record_item *i, struct err *e) MUST_CHECK; /* made anew */
 enum status world_item_mark(struct world *w, struct record_item *i, unsigned flags, struct err *e) MUST_CHECK;
-enum status world_item_touch(struct world *w, struct record_item *i,
-                             struct err *e) MUST_CHECK;                                /* dirty, changed, accounted */
+/* After the changes that world_item_get or catalogue_edit began: packed and accounted; touch: dirty and changed, too. */
+enum status world_item_close(struct world *w, struct record_item *i, struct err *e) MUST_CHECK;
+enum status world_item_touch(struct world *w, struct record_item *i, struct err *e) MUST_CHECK;
 double world_item_takes(const struct world *w, const struct record_item *i);           /* what the sampler weighs */
 enum status world_resample(struct world *w, struct err *e) MUST_CHECK;                 /* sample_set for every row */
 enum status world_advance(struct world *w, int64_t time_ms, struct err *e) MUST_CHECK; /* event time moves on */
+
+/* ---- world_ahead.c: what is read next is fetched all at once, so that memory's latency is paid once ---- */
+/* Room for n hashes in w->ahead. */
+enum status world_ahead_room(struct world *w, size_t n, struct err *e) MUST_CHECK;
+void world_ahead(const struct world *w, struct str user, size_t n); /* the items of w->ahead[0 … n-1], and a user (or none) */
 #endif

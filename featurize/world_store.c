@@ -50,17 +50,19 @@ static enum status save_meta(struct world *w, struct store_txn *t, struct err *e
     return store_put(t, STORE_META, META_KEY, bytes_of(b), e);
 }
 
-static enum status save_user(struct world *w, const struct world_user *u, struct store_txn *t, struct err *e)
+static enum status save_user(struct world *w, struct world_user *u, struct store_txn *t, struct err *e)
 {
-    if (u->gone) return store_delete(t, STORE_USER, u->record.id, e);
+    if (u->gone) return store_delete(t, STORE_USER, u->id, e);
+    TRY(world_user_open(w, u, e));
     buf_clear(&w->buf);
-    record_user_encode(&w->buf, &u->record);
+    record_user_encode(&w->buf, &w->users.open);
     TRY(buf_status(&w->buf, e));
-    return store_put(t, STORE_USER, u->record.id, bytes_of(&w->buf), e);
+    return store_put(t, STORE_USER, u->id, bytes_of(&w->buf), e);
 }
 
-static enum status save_item(struct world *w, const struct record_item *i, struct store_txn *t, struct err *e)
+static enum status save_item(struct world *w, struct record_item *i, struct store_txn *t, struct err *e)
 {
+    i->sample_weight = sample_weight(&w->sample, i->row);
     buf_clear(&w->buf);
     record_item_encode(&w->buf, i);
     TRY(buf_status(&w->buf, e));
@@ -69,7 +71,7 @@ static enum status save_item(struct world *w, const struct record_item *i, struc
 
 enum status world_save(struct world *w, struct store_txn *t, struct err *e)
 {
-    for (const struct world_user *u = w->users.first[WORLD_DIRTY]; u != NULL; u = u->links[WORLD_DIRTY].next)
+    for (struct world_user *u = w->users.first[WORLD_DIRTY]; u != NULL; u = u->links[WORLD_DIRTY].next)
         TRY(save_user(w, u, t, e));
     for (size_t i = 0; i < w->dirty_items.n; i++) TRY(save_item(w, w->items.rows[w->dirty_items.rows[i]], t, e));
     TRY(save_meta(w, t, e));
@@ -82,7 +84,8 @@ void world_saved(struct world *w)
     if (!w->saving) return;
     w->saving = false;
     while (w->users.first[WORLD_DIRTY] != NULL) world_user_remove(w, w->users.first[WORLD_DIRTY], WORLD_DIRTY);
-    for (size_t i = 0; i < w->dirty_items.n; i++) w->item_flags[w->dirty_items.rows[i]] &= (uint8_t)~WORLD_ITEM_DIRTY;
+    for (size_t i = 0; i < w->dirty_items.n; i++)
+        catalogue_of(w->items.rows[w->dirty_items.rows[i]])->flags &= (uint8_t)~WORLD_ITEM_DIRTY;
     w->dirty_items.n = 0;
     w->counts.dirty_bytes = 0;
     world_users_evict(w);
@@ -119,18 +122,21 @@ static enum status load_meta(struct world *w, struct str value, bool *remake, st
 static enum status load_item(void *user, struct str key, struct str value, struct err *e)
 {
     struct loading *l = user;
-    struct record_item i = {0};
+    struct world *w = l->w;
+    struct record_item i = {.scratch = &w->scratch};
     struct buf_reader r = buf_reader(value.p, value.n);
+    arena_reset(&w->scratch);
     TRY(record_item_decode(&i, &r, e));
     const uint32_t row = i.row;
-    enum status st = STATUS_OK;
     if (!str_eq(i.id, key))
-        st = ERR_SET(e, STATUS_CORRUPT, "world: item '" STR_FMT "' is stored under another id", STR_ARG(i.id));
-    if (st == STATUS_OK) st = catalogue_put(&l->w->items, &i, e);
-    record_item_fini(&i);
-    if (st != STATUS_OK) return st;
-    struct record_item *in = l->w->items.rows[row];
-    return l->remake || in->n_ids == 0 ? world_item_sentence(l->w, in, e) : STATUS_OK;
+        return ERR_SET(e, STATUS_CORRUPT, "world: item '" STR_FMT "' is stored under another id", STR_ARG(i.id));
+    TRY(catalogue_put(&w->items, &i, e));
+    struct record_item *in = w->items.rows[row];
+    if (l->remake || in->n_ids == 0) {
+        TRY(catalogue_edit(&w->items, in, e));
+        TRY(world_item_sentence(w, in, e));
+    }
+    return world_item_close(w, in, e);
 }
 
 enum status world_load(struct world *w, struct store_txn *t, struct err *e)
@@ -146,12 +152,6 @@ enum status world_load(struct world *w, struct store_txn *t, struct err *e)
     if (w->items.n_rows != w->counts.items)
         return ERR_SET(e, STATUS_CORRUPT, "world: %zu items are stored, %llu were saved", w->items.n_rows,
                        (unsigned long long)w->counts.items);
-    TRY(world_items_room(w, e));
-    for (size_t i = 0; i < w->items.n_rows; i++) {
-        w->item_bytes[i] = (uint32_t)catalogue_bytes(w->items.rows[i]);
-        w->counts.bytes += w->item_bytes[i];
-        w->all_item_bytes += w->item_bytes[i];
-    }
     return w->items.n_rows > 0 && w->sample.day != INT64_MIN ? world_resample(w, e) : STATUS_OK;
 }
 
@@ -159,31 +159,32 @@ enum status world_load(struct world *w, struct store_txn *t, struct err *e)
 
 bool world_has_changed(const struct world *w)
 {
-    return w->users.first[WORLD_CHANGED] != NULL || w->changed_items.n > 0;
+    return w->users.first[WORLD_CHANGED] != NULL || w->changed_items.n > w->changed_items.first;
 }
 
 static enum status each_item(struct world *w, enum status (*item)(void *arg, const struct record_item *i), void *arg)
 {
     struct world_rows *l = &w->changed_items;
-    enum status st = STATUS_OK;
-    size_t done = 0;
-    for (; done < l->n; done++) {
-        st = item(arg, w->items.rows[l->rows[done]]);
-        if (st != STATUS_OK) break;
-        w->item_flags[l->rows[done]] &= (uint8_t)~WORLD_ITEM_CHANGED;
+    for (; l->first < l->n; l->first++) {
+        const uint32_t row = l->rows[l->first];
+        w->items.rows[row]->sample_weight = sample_weight(&w->sample, row);
+        const enum status st = item(arg, w->items.rows[row]);
+        if (st != STATUS_OK) return st;
+        catalogue_of(w->items.rows[row])->flags &= (uint8_t)~WORLD_ITEM_CHANGED;
     }
-    l->n -= done;
-    if (done > 0) memmove(l->rows, l->rows + done, l->n * sizeof *l->rows);
-    return st;
+    l->first = l->n = 0;
+    return STATUS_OK;
 }
 
 enum status world_each_changed(struct world *w, enum status (*user)(void *arg, const struct record_user *u),
-                               enum status (*item)(void *arg, const struct record_item *i), void *arg)
+                               enum status (*item)(void *arg, const struct record_item *i), void *arg,
+                               struct err *e)
 {
     w->consumed = true;
     TRY(each_item(w, item, arg));
     for (struct world_user *u = w->users.first[WORLD_CHANGED]; u != NULL; u = w->users.first[WORLD_CHANGED]) {
-        TRY(user(arg, &u->record));
+        TRY(world_user_open(w, u, e));
+        TRY(user(arg, &w->users.open));
         world_user_remove(w, u, WORLD_CHANGED);
     }
     return STATUS_OK;

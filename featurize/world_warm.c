@@ -3,7 +3,6 @@
  * They are changed, so the next world_save makes all of them durable; nobody else need be told of them.
  */
 #include "base/hash.h"
-#include "base/mem.h"
 #include "featurize/world_private.h"
 #include <string.h>
 
@@ -11,12 +10,9 @@ enum status world_put_user(struct world *w, struct record_user *take_u, struct e
 {
     struct world_user *u = NULL;
     if (!str_has(take_u->id)) return ERR_SET(e, STATUS_CORRUPT, "world: a user without an id");
-    const enum status st = world_user_get(w, take_u->id, &u, e);
-    if (st != STATUS_OK) return st;
-    record_user_fini(&u->record);
-    u->record = *take_u;
-    *take_u = (struct record_user){0};
-    world_user_touch(w, u);
+    TRY(world_user_get(w, take_u->id, &u, e));
+    TRY(world_user_take(w, u, take_u, e));
+    record_user_fini(take_u);
     world_user_remove(w, u, WORLD_CHANGED);
     return STATUS_OK;
 }
@@ -39,16 +35,10 @@ enum status world_put_item(struct world *w, struct record_item *take_i, struct e
     const bool known = catalogue_find(&w->items, take_i->id) != NULL;
     TRY(world_item_get(w, take_i->id, take_i->first_ms, &i, e));
     if (i == NULL) return STATUS_OK; /* beyond catalogue.items: counted */
-    const struct str id = i->id;
-    const uint32_t row = i->row; /* rows are this catalogue's own */
-    i->id = (struct str){0};
-    record_item_fini(i);
-    mem_free((void *)(uintptr_t)take_i->id.p);
-    *i = *take_i;
-    *take_i = (struct record_item){0};
-    i->id = id;
-    i->row = row;
-    i->hash = hash_str(id);
+    take_i->row = i->row;            /* rows are this catalogue's own */
+    TRY(catalogue_replace(&w->items, i, take_i, e));
+    i->hash = hash_str(i->id);
+    w->unweighed = true;
     if (!known) take_totals(w, i);
     TRY(world_item_sentence(w, i, e));
     return world_item_touch(w, i, e);
@@ -56,8 +46,8 @@ enum status world_put_item(struct world *w, struct record_item *take_i, struct e
 
 enum status world_warmed(struct world *w, int64_t time_ms, struct err *e)
 {
-    w->changed_items.n = 0;
-    for (size_t i = 0; i < w->items.n_rows; i++) w->item_flags[i] &= (uint8_t)~WORLD_ITEM_CHANGED;
+    w->changed_items.first = w->changed_items.n = 0;
+    for (size_t i = 0; i < w->items.n_rows; i++) catalogue_of(w->items.rows[i])->flags &= (uint8_t)~WORLD_ITEM_CHANGED;
     if (time_ms == INT64_MIN || w->items.n_rows == 0) return STATUS_OK;
     TRY(world_advance(w, time_ms, e));
     return world_resample(w, e);

@@ -11,7 +11,9 @@ enum {
     MIB = 1 << 20,
     PROCESS_MIB = 64, /* code, libraries, stacks, the allocator's own */
     KAFKA_MIB = 96, /* queued.max.messages.kbytes and fetch.max.bytes as the source sets them, and a producer's queue */
-    TABLE_BYTES = 96,    /* per item: row, table places, flags, the sampler's trees */
+    TABLE_BYTES = 112,   /* per item: row, table places (of two sizes while it grows), lists, the sampler's arrays */
+    USER_TABLE_BYTES = 72, /* per user: table places */
+    USER_LEAST = 256,
     DEDUPE_BYTES = 64,   /* per id: ring and a table at most half full */
     OPEN_BYTES = 224,    /* per open slate: the joiner's entry, heap and tables */
     MESSAGE_COPIES = 4,  /* of the longest message: raw, parsed, on the way */
@@ -50,7 +52,8 @@ static size_t item_most(const struct conf *c)
 static size_t users(const struct conf *c)
 {
     const size_t n = least((size_t)c->history_max_bytes, (size_t)c->history_users * user_most(c));
-    return n + n / 4 + (size_t)c->state_dirty_bytes;
+    return n + n / 4 + (size_t)c->state_dirty_bytes +
+           least((size_t)c->history_users, n / USER_LEAST) * USER_TABLE_BYTES;
 }
 
 static size_t items(const struct conf *c)

@@ -146,7 +146,7 @@ static enum status hand_out(struct job *j, int64_t until_us, struct err *e)
     enum status st = publish_features_begin(j->publish, &f.batch, e);
     if (st == STATUS_AGAIN) return STATUS_OK;
     TRY(st);
-    st = world_each_changed(learner_world(j->learner), put_user, put_item, &f);
+    st = world_each_changed(learner_world(j->learner), put_user, put_item, &f, e);
     publish_features_end(j->publish, f.batch);
     buf_fini(&f.pack);
     if (st == STATUS_OK) j->refill.memory = false;

@@ -8,6 +8,29 @@
 #include "base/mem.h"
 #include <string.h>
 
+void *record_part(struct arena *scratch, size_t n, size_t size)
+{
+    return scratch != NULL ? arena_alloc(scratch, n, size) : mem_calloc(n, size);
+}
+
+void *record_part_grow(struct arena *scratch, void *p, size_t n_old, size_t n, size_t size)
+{
+    if (scratch == NULL) return mem_realloc(p, n, size);
+    void *q = arena_alloc(scratch, n, size);
+    if (q != NULL && n_old > 0) memcpy(q, p, n_old * size);
+    return q;
+}
+
+void record_part_drop(struct arena *scratch, void *p)
+{
+    if (scratch == NULL) mem_free(p);
+}
+
+struct str record_part_text(struct arena *scratch, struct str s)
+{
+    return scratch != NULL ? arena_str(scratch, s) : (struct str){mem_strndup(s.p, s.n), s.n};
+}
+
 static void str_free(struct str *s)
 {
     mem_free((void *)s->p);
@@ -25,6 +48,10 @@ static void attrs_free(struct record_attr *attrs, uint32_t n)
 
 void record_user_fini(struct record_user *u)
 {
+    if (u->scratch != NULL) {
+        *u = (struct record_user){.scratch = u->scratch};
+        return;
+    }
     str_free(&u->id);
     attrs_free(u->attrs, u->n_attrs);
     mem_free(u->tallies);
@@ -39,6 +66,10 @@ void record_user_fini(struct record_user *u)
 
 void record_item_fini(struct record_item *i)
 {
+    if (i->scratch != NULL) {
+        *i = (struct record_item){.scratch = i->scratch};
+        return;
+    }
     str_free(&i->id);
     attrs_free(i->attrs, i->n_attrs);
     mem_free(i->tallies);

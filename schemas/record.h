@@ -6,6 +6,7 @@
  */
 #ifndef SCHEMAS_RECORD_H
 #define SCHEMAS_RECORD_H
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/status.h"
 #include "base/str.h"
@@ -61,6 +62,8 @@ struct record_user {
     struct record_tally *tallies; uint32_t n_tallies;
     struct record_event *events; uint32_t n_events, cap_events; /* newest first, bounded by history.events */
     struct record_pair *pairs; uint32_t n_pairs, cap_pairs;     /* sorted by (item, type), bounded by history.pairs */
+    struct arena *scratch; /* NULL: every part lies in a mem_* block of its own.  Else parts are made in this arena (or lie in
+                            * memory that somebody else frees) and fini frees none of them */
 };
 struct record_item {
     struct str id;
@@ -72,20 +75,34 @@ struct record_item {
     struct record_attr *attrs; uint32_t n_attrs; /* title, category, brand, tags, price, ... */
     struct record_tally *tallies; uint32_t n_tallies;
     uint64_t positives;     /* positive labels so far: "cold" below 4 */
-    uint32_t sample_weight; /* fixed-point weight in the sampler's tree */
+    uint32_t sample_weight; /* fixed-point weight in the sampler's tree, as of when the record was handed out */
     int32_t *ids; uint16_t n_ids; uint64_t sentence; /* the item's own sentence, made from attrs; n_ids 0: not made yet */
     uint64_t category, brand; /* hashes; 0: none */
     float price;              /* NaN: unknown */
+    struct arena *scratch;    /* as in a user's record */
 };
-/* Everything a record holds lies in mem_* blocks of its own. init zeroes; fini frees; both records may be reused. */
+/* fini frees what the record owns and zeroes it, but for `scratch`; both records may be reused. */
 void record_user_fini(struct record_user *u);
 void record_item_fini(struct record_item *i);
 void record_user_encode(struct buf *b, const struct record_user *u);
 void record_item_encode(struct buf *b, const struct record_item *i);
-/* Decode into a zeroed (or fini'd) record.  CORRUPT with the reason, OOM; the record is then empty. */
+/* Memory for a part of a record with this scratch (NULL: mem_*): zeroed; a larger copy of what is there, p gone; freed. */
+void *record_part(struct arena *scratch, size_t n, size_t size);
+void *record_part_grow(struct arena *scratch, void *p, size_t n_old, size_t n, size_t size);
+void record_part_drop(struct arena *scratch, void *p);
+struct str record_part_text(struct arena *scratch, struct str s); /* a copy, NUL after it; .p NULL: out of memory */
+/* Decode into a zeroed (or fini'd) record, whose scratch may be set.  CORRUPT with the reason, OOM; the record is then empty. */
 enum status record_user_decode(struct record_user *u, struct buf_reader *r, struct err *e) MUST_CHECK;
 enum status record_item_decode(struct record_item *i, struct buf_reader *r, struct err *e) MUST_CHECK;
 const struct record_attr *record_attr(const struct record_attr *attrs, uint32_t n, const char *name); /* or NULL */
+
+/* A user's record at rest in memory: one block of so many bytes (8-aligned), written by record_user_rest, which returns them
+ * too.  record_user_open unfolds it into u's scratch, which must be set: id, texts, counts and pairs then lie in the block
+ * itself and may be changed there.  False: out of memory, u as before. */
+size_t record_user_rest_bytes(const struct record_user *u);
+size_t record_user_rest(void *block, const struct record_user *u);
+struct str record_user_rest_id(void *block);
+bool record_user_open(struct record_user *u, void *block) MUST_CHECK;
 
 /* A sentence's frozen states as the scorer fetches them: bf16, C each; tokens (n, C) only for the `tokens` view. */
 struct record_state {

@@ -4,7 +4,6 @@
  * numbers must be finite where the header allows no NaN, and whatever was built is freed again on any failure.
  */
 #include "base/hash.h"
-#include "base/mem.h"
 #include "schemas/event.h"
 #include "schemas/record.h"
 #include <math.h>
@@ -17,12 +16,13 @@ struct taking {
     struct err *e;
     const char *what; /* "user record" */
     const unsigned char *start;
+    struct arena *scratch;
     uint8_t format;
 };
 
-static struct taking begin(struct buf_reader *r, struct err *e, const char *what)
+static struct taking begin(struct buf_reader *r, struct arena *scratch, struct err *e, const char *what)
 {
-    return (struct taking){.r = r, .e = e, .what = what, .start = r->p};
+    return (struct taking){.r = r, .e = e, .what = what, .start = r->p, .scratch = scratch};
 }
 
 static enum status corrupt(const struct taking *t, const char *why)
@@ -40,9 +40,9 @@ static enum status get_text(const struct taking *t, size_t max, struct str *out)
     const struct str s = buf_get_str(t->r);
     if (t->r->bad || s.n > max) return corrupt(t, "a string is cut off or too long");
     if (s.p == NULL) return STATUS_OK;
-    out->p = mem_strndup(s.p, s.n);
-    if (out->p == NULL) return oom(t);
-    out->n = s.n;
+    const struct str copy = record_part_text(t->scratch, s);
+    if (copy.p == NULL) return oom(t);
+    *out = copy;
     return STATUS_OK;
 }
 
@@ -82,7 +82,7 @@ static enum status get_attrs(const struct taking *t, struct record_attr **attrs,
     size_t n;
     TRY(get_count(t, 10, EVENT_ATTRS_MAX, "attributes", &n));
     if (n == 0) return STATUS_OK;
-    *attrs = mem_calloc(n, sizeof **attrs);
+    *attrs = record_part(t->scratch, n, sizeof **attrs);
     if (*attrs == NULL) return oom(t);
     *n_attrs = (uint32_t)n;
     for (size_t i = 0; i < n; i++) {
@@ -118,7 +118,7 @@ static enum status get_tallies(const struct taking *t, struct record_tally **tal
     uint64_t seen = 0;
     TRY(get_count(t, 17 + 8 * RECORD_HALF_LIVES, RECORD_TALLY_TYPES, "counts", &n));
     if (n == 0) return STATUS_OK;
-    *tallies = mem_calloc(n, sizeof **tallies);
+    *tallies = record_part(t->scratch, n, sizeof **tallies);
     if (*tallies == NULL) return oom(t);
     *n_tallies = (uint32_t)n;
     for (size_t i = 0; i < n; i++) TRY(get_tally(t, &(*tallies)[i], &seen));
@@ -130,7 +130,7 @@ static enum status get_ids(const struct taking *t, int32_t **ids, uint16_t *n_id
     size_t n;
     TRY(get_count(t, 1, UINT16_MAX, "token ids", &n));
     if (n == 0) return STATUS_OK;
-    *ids = mem_calloc(n, sizeof **ids);
+    *ids = record_part(t->scratch, n, sizeof **ids);
     if (*ids == NULL) return oom(t);
     for (size_t i = 0; i < n; i++) {
         const uint64_t id = buf_get_varint(t->r);
@@ -161,7 +161,7 @@ static enum status get_events(const struct taking *t, struct record_user *u)
     size_t n;
     TRY(get_count(t, 39, UINT32_MAX / 2, "events", &n));
     if (n == 0) return STATUS_OK;
-    u->events = mem_calloc(n, sizeof *u->events);
+    u->events = record_part(t->scratch, n, sizeof *u->events);
     if (u->events == NULL) return oom(t);
     u->n_events = u->cap_events = (uint32_t)n;
     for (size_t i = 0; i < n; i++) TRY(get_event(t, &u->events[i]));
@@ -178,7 +178,7 @@ static enum status get_pairs(const struct taking *t, struct record_user *u)
     size_t n;
     TRY(get_count(t, 18, UINT32_MAX / 2, "pairs", &n));
     if (n == 0) return STATUS_OK;
-    u->pairs = mem_calloc(n, sizeof *u->pairs);
+    u->pairs = record_part(t->scratch, n, sizeof *u->pairs);
     if (u->pairs == NULL) return oom(t);
     u->n_pairs = u->cap_pairs = (uint32_t)n;
     for (size_t i = 0; i < n; i++) {
@@ -214,7 +214,7 @@ static enum status get_user(struct taking *t, struct record_user *u)
 
 enum status record_user_decode(struct record_user *u, struct buf_reader *r, struct err *e)
 {
-    struct taking t = begin(r, e, "user record");
+    struct taking t = begin(r, u->scratch, e, "user record");
     enum status st = get_user(&t, u);
     if (st == STATUS_OK) st = get_check(&t);
     if (st != STATUS_OK) record_user_fini(u);
@@ -249,7 +249,7 @@ static enum status get_item(struct taking *t, struct record_item *i)
 
 enum status record_item_decode(struct record_item *i, struct buf_reader *r, struct err *e)
 {
-    struct taking t = begin(r, e, "item record");
+    struct taking t = begin(r, i->scratch, e, "item record");
     enum status st = get_item(&t, i);
     if (st == STATUS_OK) st = get_check(&t);
     if (st != STATUS_OK) record_item_fini(i);
@@ -258,7 +258,7 @@ enum status record_item_decode(struct record_item *i, struct buf_reader *r, stru
 
 enum status record_state_decode(struct record_state *s, struct buf_reader *r, struct err *e)
 {
-    struct taking t = begin(r, e, "sentence state");
+    struct taking t = begin(r, NULL, e, "sentence state");
     *s = (struct record_state){0};
     TRY(get_format(&t));
     const uint8_t zero = buf_get_u8(r);

@@ -115,7 +115,7 @@ static enum status lay_user(struct score_hand *h, const struct score_found *f, i
         TRY(record_user_decode(&h->user, &r, e));
     }
     for (uint32_t i = 0; i < q->n_attributes; i++)
-        TRY(catalogue_set_attr(&h->user.attrs, &h->user.n_attrs, &q->attributes[i], &changed, e));
+        TRY(catalogue_set_attr(NULL, &h->user.attrs, &h->user.n_attrs, &q->attributes[i], &changed, e));
     for (uint32_t i = 0; i < q->n_history; i++) {
         const struct score_past *p = &q->history[i];
         const struct record_item *item;

@@ -197,7 +197,7 @@ void serving_world_features(struct serving_world *w)
     struct handing h = {.w = w};
     struct err e = {0};
     assert_ok(publish_features_begin(w->publish, &h.batch, &e), &e);
-    assert_int_equal(world_each_changed(w->shop.world, put_user, put_item, &h), STATUS_OK);
+    assert_int_equal(world_each_changed(w->shop.world, put_user, put_item, &h, &e), STATUS_OK);
     publish_features_end(w->publish, h.batch);
     assert_ok(publish_flush(w->publish, 20000, &e), &e);
     buf_fini(&h.pack);

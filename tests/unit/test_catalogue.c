@@ -82,6 +82,35 @@ static void test_the_table_keeps_what_was_not_removed(void **state)
     world_table_fini(&t);
 }
 
+/* While the table's old size is being moved, both are searched, and what leaves the old one does not hide the rest. */
+static void test_a_growing_table_finds_and_removes(void **state)
+{
+    (void)state;
+    enum { N = 3000 };
+    struct named {
+        struct str id;
+        char text[16];
+    } *entries = mem_calloc(N, sizeof *entries);
+    struct world_table t = {0};
+    size_t moving = 0;
+    assert_non_null(entries);
+    for (int i = 0; i < N; i++) {
+        entries[i].id = (struct str){entries[i].text, (size_t)snprintf(entries[i].text, 16, "k%d", i)};
+        assert_int_equal(world_table_reserve(&t, t.n + 1), 0);
+        world_table_add(&t, &entries[i], (uint64_t)i % 700);
+        moving += t.old != NULL;
+        if (i % 5 == 4) world_table_remove(&t, &entries[i - 2], (uint64_t)(i - 2) % 700);
+        if (i % 97 != 0) continue;
+        for (int k = 0; k <= i; k++)
+            assert_ptr_equal(world_table_find(&t, entries[k].id, (uint64_t)k % 700),
+                             k % 5 == 2 && k + 2 <= i ? NULL : &entries[k]);
+    }
+    assert_true(moving > 100 && moving < N / 2);
+    assert_int_equal(t.n, N - N / 5);
+    world_table_fini(&t);
+    mem_free(entries);
+}
+
 static struct event_attr text_attr(const char *name, const char *text)
 {
     return (struct event_attr){.name = str_from(name), .kind = EVENT_ATTR_TEXT, .text = str_from(text), .number = NAN};
@@ -106,6 +135,27 @@ static const char *text_of(const struct record_item *i, const char *name)
     if (a == NULL) return "(none)";
     (void)snprintf(out, sizeof out, STR_FMT, STR_ARG(a->text));
     return out;
+}
+
+static void test_parts_move_into_one_block_that_is_used_again(void **state)
+{
+    (void)state;
+    struct record_item *a = add("a"), *b;
+    static const char *const titles[] = {"a red lantern", "blue", "a green candle holder"};
+    (void)set(a, false, text_attr("title", titles[0]));
+    b = add("b"); /* closes a */
+    assert_true(catalogue_bytes(a) > sizeof(struct catalogue_item));
+    assert_string_equal(text_of(a, "title"), titles[0]);
+    long warm = 0;
+    for (int i = 0; i < 30; i++) {
+        if (i == 6) warm = mem_total();
+        assert_ok(catalogue_edit(&cat, a, &e), &e);
+        (void)set(a, false, text_attr("title", titles[i % 3]));
+        assert_ok(catalogue_edit(&cat, b, &e), &e);
+        assert_string_equal(text_of(a, "title"), titles[i % 3]);
+        assert_ptr_equal(catalogue_find(&cat, STR("a")), a);
+    }
+    assert_int_equal(mem_total(), warm);
 }
 
 static void test_the_last_word_counts_and_says_what_it_changed(void **state)
@@ -239,6 +289,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_items_are_found_by_id_in_stable_rows),
         T(test_the_table_keeps_what_was_not_removed),
+        T(test_a_growing_table_finds_and_removes),
+        T(test_parts_move_into_one_block_that_is_used_again),
         T(test_the_last_word_counts_and_says_what_it_changed),
         T(test_behaviours_tell_only_what_is_the_items),
         T(test_lists_and_booleans_become_text),

@@ -96,8 +96,8 @@ static void test_tallies_are_found_or_appended(void **state)
     struct record_tally *list = NULL, *t = NULL;
     uint32_t n = 0;
     assert_null(counter_find(NULL, 0, 3));
-    for (uint8_t type = 0; type < 5; type++) assert_ok(counter_tally(&t, &list, &n, type, 7, &e), &e);
-    assert_ok(counter_tally(&t, &list, &n, 2, 9, &e), &e);
+    for (uint8_t type = 0; type < 5; type++) assert_ok(counter_tally(&t, NULL, &list, &n, type, 7, &e), &e);
+    assert_ok(counter_tally(&t, NULL, &list, &n, 2, 9, &e), &e);
     assert_int_equal(n, 5);
     assert_ptr_equal(t, &list[2]);
     assert_true(t->time_ms == 7);
@@ -105,7 +105,7 @@ static void test_tallies_are_found_or_appended(void **state)
     assert_null(counter_find(list, n, 9));
     assert_true(counter_at(NULL, &decay, 0, 1) == 0);
     mem_fail_after(0);
-    assert_int_equal(counter_tally(&t, &list, &n, 9, 0, &e), STATUS_OOM);
+    assert_int_equal(counter_tally(&t, NULL, &list, &n, 9, 0, &e), STATUS_OOM);
     mem_fail_after(-1);
     assert_int_equal(n, 5);
     mem_free(list);

@@ -222,7 +222,7 @@ static void test_an_empty_request_is_a_slate_of_nothing(void **state)
 static void test_inline_records_equal_the_learners(void **state)
 {
     (void)state;
-    struct record_item stand_in;
+    struct record_item stand_in = {0};
     struct record_user inline_user = {0};
     goods("a", "red scarf", "wool", "x,y", 7, 0);
     struct event carrier = shop_behaviour(&shop, EVENT_PURCHASE, "ann", "a", at(1, 0));

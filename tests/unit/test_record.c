@@ -183,6 +183,46 @@ static void test_random_users_round_trip(void **state)
     assert_int_equal(mem_live(), 0);
 }
 
+/* A record at rest opens as it was, byte for byte when packed; token ids beyond two bytes, too. */
+static void test_users_at_rest_open_as_they_were(void **state)
+{
+    (void)state;
+    struct buf b = {0}, again = {0};
+    struct arena scratch;
+    arena_init(&scratch, 0);
+    for (uint64_t n = 0; n < 300; n++) {
+        struct record_user u, open = {.scratch = &scratch};
+        random_user(&u, n);
+        if (n % 3 == 0 && u.n_events > 0 && u.events[0].n_ids > 0) {
+            u.events[0].ids[0] = 250000;
+            u.events[0].sentence = hash_bytes(u.events[0].ids, u.events[0].n_ids * sizeof *u.events[0].ids);
+        }
+        const size_t bytes = record_user_rest_bytes(&u);
+        void *block = mem_calloc(bytes, 1);
+        assert_non_null(block);
+        assert_int_equal(record_user_rest(block, &u), bytes);
+        assert_true(str_eq(record_user_rest_id(block), u.id));
+        arena_reset(&scratch);
+        assert_true(record_user_open(&open, block));
+        same_user(&u, &open);
+        buf_clear(&b);
+        buf_clear(&again);
+        record_user_encode(&b, &u);
+        record_user_encode(&again, &open);
+        assert_int_equal(b.n, again.n);
+        assert_memory_equal(b.p, again.p, b.n);
+        assert_true(b.n < 100 || bytes < 2 * b.n);
+        record_user_fini(&open);
+        assert_ptr_equal(open.scratch, &scratch);
+        mem_free(block);
+        record_user_fini(&u);
+    }
+    buf_fini(&b);
+    buf_fini(&again);
+    arena_fini(&scratch);
+    assert_int_equal(mem_live(), 0);
+}
+
 static void test_random_items_round_trip(void **state)
 {
     (void)state;
@@ -417,6 +457,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_users_round_trip),
+        cmocka_unit_test(test_users_at_rest_open_as_they_were),
         cmocka_unit_test(test_random_items_round_trip),
         cmocka_unit_test(test_cut_and_flipped_records_are_refused),
         cmocka_unit_test(test_records_without_a_check_are_read),

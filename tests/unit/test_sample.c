@@ -99,7 +99,7 @@ static void test_weights_are_takes_per_active_day(void **state)
     for (uint32_t i = 0; i < N; i++) {
         const double want = pow(takes[i] / 16, 0.75) * 65536;
         assert_true(fabs((double)sample.weights[i] - want) <= 0.5 + 1e-6 * want);
-        assert_int_equal(items[i].sample_weight, sample.weights[i]);
+        assert_int_equal(sample_weight(&sample, i), sample.weights[i]);
     }
     assert_false(sample_move(&sample, day(116) + 1000));
     assert_false(sample_move(&sample, day(115)));
@@ -204,16 +204,49 @@ static void test_draws_follow_from_the_records_alone(void **state)
     sample_fini(&other);
 }
 
+/* A day that begins weighs all rows as setting each of them would; rows of many blocks are found where they are. */
+static void test_a_new_day_weighs_all_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 1000 };
+    struct sample other;
+    static uint32_t a[ROWS], b[ROWS];
+    sample_init(&other, conf);
+    (void)sample_move(&sample, day(101));
+    (void)sample_move(&other, day(120));
+    for (uint32_t i = 0; i < ROWS; i++) {
+        const struct record_item it = {.row = i, .first_ms = day(90 + (int)i % 10), .last_ms = day(80 + (int)i % 40)};
+        assert_ok(sample_set(&sample, &it, i % 7, &e), &e);
+        assert_ok(sample_set(&other, &it, i % 7, &e), &e);
+    }
+    assert_true(sample_move(&sample, day(120)));
+    assert_int_equal(sample.total, other.total);
+    assert_int_equal(sample.n_active, other.n_active);
+    assert_memory_equal(sample.weights, other.weights, ROWS * sizeof *sample.weights);
+    for (uint64_t k = 0; k < 50; k++) {
+        struct rand r = stream(k), q = stream(k);
+        assert_int_equal(sample_draw(&sample, &r, 30, a), 30);
+        assert_int_equal(sample_draw(&other, &q, 30, b), 30);
+        assert_memory_equal(a, b, 30 * sizeof *a);
+        for (int i = 0; i < 30; i++) assert_true(sample.active[a[i]]);
+    }
+    struct rand r = stream(1);
+    const size_t n = sample_draw(&sample, &r, ROWS, a);
+    assert_int_equal(n, sample.n_active);
+    for (size_t i = 1; i < n; i++) assert_true(a[i] > a[i - 1] && sample.active[a[i]]);
+    sample_fini(&other);
+}
+
 static void test_setting_survives_each_failing_allocation(void **state)
 {
     (void)state;
     long met;
     (void)sample_move(&sample, day(101));
     FAIL_EACH_ALLOCATION(met, sample_set(&sample, &items[3], 1, &e));
-    assert_int_equal(met, 5);
+    assert_int_equal(met, 6);
     items[5].row = 1000;
     FAIL_EACH_ALLOCATION(met, sample_set(&sample, &items[5], 1, &e));
-    assert_int_equal(met, 5);
+    assert_int_equal(met, 6);
     assert_int_equal(sample.n_active, 2);
     FAIL_EACH_ALLOCATION(met, sample_exclude(&sample, 3, &e));
     assert_int_equal(met, 1);
@@ -230,6 +263,7 @@ int main(void)
         T(test_only_active_rows_are_drawn),
         T(test_without_takes_all_is_uniform),
         T(test_draws_follow_from_the_records_alone),
+        T(test_a_new_day_weighs_all_rows),
         T(test_setting_survives_each_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -565,18 +565,18 @@ static void test_each_changed_record_is_handed_out_once(void **state)
     for (int i = 0; i < 3; i++) shop_take(&shop, EVENT_PURCHASE, "ann", "i1", at(1, i));
     shop_take(&shop, EVENT_PURCHASE, "bob", "i2", at(1, 5));
     assert_true(world_has_changed(shop.world));
-    assert_int_equal(world_each_changed(shop.world, one_user, one_item, &h), STATUS_OK);
+    assert_int_equal(world_each_changed(shop.world, one_user, one_item, &h, &e), STATUS_OK);
     assert_int_equal(h.items, 7);
     assert_int_equal(h.users, 2);
     assert_false(world_has_changed(shop.world));
     shop_take(&shop, EVENT_PURCHASE, "bob", "i2", at(1, 6));
-    assert_int_equal(world_each_changed(shop.world, one_user, one_item, &h), STATUS_OK);
+    assert_int_equal(world_each_changed(shop.world, one_user, one_item, &h, &e), STATUS_OK);
     assert_int_equal(h.items, 8);
     assert_int_equal(h.users, 3);
     world_mark_all_changed(shop.world);
     h = (struct handed){.budget = 3};
     for (unsigned call = 0; call < 3; call++) { /* a full queue: the rest comes next time */
-        const enum status st = world_each_changed(shop.world, one_user, one_item, &h);
+        const enum status st = world_each_changed(shop.world, one_user, one_item, &h, &e);
         assert_int_equal(st, call < 2 ? STATUS_FULL : STATUS_OK);
         h.budget = 3;
     }

@@ -65,7 +65,7 @@ static void test_records_make_the_same_world(void **state)
     shop_open(&from, "uncased", NULL, NULL);
     fill(&from);
     shop_open(&to, "uncased", NULL, NULL);
-    assert_ok(world_each_changed(from.world, give_user, give_item, NULL), &e);
+    assert_ok(world_each_changed(from.world, give_user, give_item, NULL, &e), &e);
     assert_ok(world_warmed(to.world, at(2, 0), &e), &e);
     assert_int_equal(world_counts(to.world)->items, 40);
     assert_int_equal(world_counts(to.world)->users, 2);

@@ -68,12 +68,13 @@ static void put_shop(void)
 {
     struct shop s = {0};
     struct buf b = {0};
+    struct err e = {0};
     shop_open(&s, "uncased", NULL, NULL);
     shop_announce(&s, "i1", "red lantern", SHOP_START_MS);
     shop_announce(&s, "i2", "blue cup", SHOP_START_MS);
     for (int i = 0; i < 6; i++)
         shop_take(&s, i % 2 ? EVENT_CLICK : EVENT_PURCHASE, "u1", i % 3 ? "i1" : "i2", SHOP_START_MS + i * 1000);
-    FUZZ_CHECK(world_each_changed(s.world, put_user, put_item, NULL) == STATUS_OK);
+    FUZZ_CHECK(world_each_changed(s.world, put_user, put_item, NULL, &e) == STATUS_OK);
     shop_show(&s, "u1", "i1,i2,new", SHOP_START_MS + SHOP_DAY_MS);
     s.slate->id = 1; /* the key under which the target puts it */
     slate_encode(&b, s.slate);
