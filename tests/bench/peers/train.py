@@ -90,7 +90,8 @@ evaluation in it too, only its start is left out. PyTorch has no such work to do
 pass serves for scoring and learning. "People's code" tokenizes, pads to 128 and trains BertForSequenceClassification with AdamW, whole or from the last layer up.""")
     f32, f32_measure, check = best(world, dump, prefix.initial(), slates, False)
     bf16, bf16_measure, _ = best(world, dump, f"{world.folder}/initial", slates, True)
-    contenders = [*ours(world, prefix, report["examples"], "f32"), *ours(world, prefix, report["examples"], "bf16"),
+    precisions = ("bf16",) if world.quick else ("f32", "bf16")
+    contenders = [*(pair for precision in precisions for pair in ours(world, prefix, report["examples"], precision)),
                   (Figure("freshet bench train (synthetic slates, as it says)", UNIT), lambda: our_case(world, "train")),
                   (f32, f32_measure), (bf16, bf16_measure), people(world, dump, slates, False), people(world, dump, slates, True)]
     figures = alternate(contenders, world.rounds, world.log)
