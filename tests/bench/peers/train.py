@@ -91,8 +91,9 @@ pass serves for scoring and learning. "People's code" tokenizes, pads to 128 and
     f32, f32_measure, check = best(world, dump, prefix.initial(), slates, False)
     bf16, bf16_measure, _ = best(world, dump, f"{world.folder}/initial", slates, True)
     precisions = ("bf16",) if world.quick else ("f32", "bf16")
+    bench = Figure("freshet bench train, synthetic slates", UNIT)
     contenders = [*(pair for precision in precisions for pair in ours(world, prefix, report["examples"], precision)),
-                  (Figure("freshet bench train (synthetic slates, as it says)", UNIT), lambda: our_case(world, "train")),
+                  (bench, lambda: our_case(world, "train", bench)),
                   (f32, f32_measure), (bf16, bf16_measure), people(world, dump, slates, False), people(world, dump, slates, True)]
     figures = alternate(contenders, world.rounds, world.log)
     section.tables.append(table(figures))
