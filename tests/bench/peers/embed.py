@@ -36,6 +36,8 @@ class OurEmbed:
 
     def rate(self, _):
         one, two = (self.freshet.embed_seconds(path, self.setting) for path in self.paths)
+        if two <= one:
+            raise RuntimeError("not measured: the machine is too busy for a difference of two runs")
         return self.count / (two - one)
 
     def vectors(self):
