@@ -45,15 +45,21 @@ def missing_functions(objects):
     return {name: version for name, version in wanted.items() if name not in there}
 
 
+def stub(name):
+    if name.endswith(("GetErrorString", "GetErrorName")):
+        return f'const char *{name}(void) {{ return "no device"; }}\n'
+    return f"long {name}(void) {{ return 100; }}\n"
+
+
 def build(path, library, names):
-    """names: {function: version}"""
+    """names: {function: version it is asked for}"""
     nodes = {version: [n for n, v in names.items() if v == version] for version in {*names.values()} - {""}}
     with tempfile.NamedTemporaryFile("w", suffix=".map") as script:
         script.write("".join(f"{version} {{ global: {'; '.join(some)}; }};\n" for version, some in nodes.items()))
         script.flush()
         subprocess.run(["cc", "-shared", "-fPIC", "-w", f"-Wl,-soname,{library}", *([f"-Wl,--version-script={script.name}"] if nodes else []),
                         "-o", path, "-x", "c", "-"],
-                       input="".join(f"long {name}(void) {{ return 100; }}\n" for name in names), text=True, check=True)
+                       input="".join(stub(name) for name in names), text=True, check=True)
 
 
 def main():

@@ -36,6 +36,8 @@ class OurEmbed:
 
     def rate(self, _):
         one, two = (self.freshet.embed_seconds(path, self.setting) for path in self.paths)
+        if two <= one:
+            raise RuntimeError("not measured: the machine is too busy for a difference of two runs")
         return self.count / (two - one)
 
     def vectors(self):
@@ -122,7 +124,7 @@ def table(length, figures, near):
             continue
         ratios = [spread(o.ratio_to(f)) if o is not f else "" for o in ours]
         rows.append([f.name + (f" ({f.note})" if f.note else ""), format_value(f.median, ""), "{:.5f} / {:.5f}".format(*near[f.name]), *ratios])
-    return Table(f"{length} tokens", ["contender", "sentences/s", "cosine to f32, mean / least", *[f"{o.name} ÷ it" for o in ours]], rows)
+    return Table(f"{length} tokens", ["contender", "sentences/s", "cosine to f32, mean / least", *[f"times faster: {o.name}" for o in ours]], rows)
 
 
 def claims(length, figures):
@@ -132,11 +134,11 @@ def claims(length, figures):
     peer = max((f for n, f in by.items() if not n.startswith("freshet")), key=lambda f: f.median, default=None)
     out = []
     if "freshet bf16" in by and bf16:
-        out.append((f"encode {length} tokens: freshet bf16 ÷ PyTorch bf16 (the faster of eager and compiled)", by["freshet bf16"].ratio_to(bf16)))
+        out.append((f"encode {length} tokens: freshet bf16 against PyTorch bf16 (the faster of eager and compiled)", by["freshet bf16"].ratio_to(bf16)))
     if "freshet int8" in by and peer:
-        out.append((f"encode {length} tokens: freshet int8 ÷ best peer ({peer.name})", by["freshet int8"].ratio_to(peer)))
+        out.append((f"encode {length} tokens: freshet int8 against best peer ({peer.name})", by["freshet int8"].ratio_to(peer)))
     if "freshet f32" in by and "PyTorch f32" in by:
-        out.append((f"encode {length} tokens: freshet f32 ÷ PyTorch f32", by["freshet f32"].ratio_to(by["PyTorch f32"])))
+        out.append((f"encode {length} tokens: freshet f32 against PyTorch f32", by["freshet f32"].ratio_to(by["PyTorch f32"])))
     return out
 
 

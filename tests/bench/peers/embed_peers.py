@@ -32,7 +32,12 @@ class Embedder:
         return len(some)
 
     def vectors(self, path, count):
-        np.save(path, np.concatenate([np.asarray(self.encode([text]), dtype=np.float32) for text in self.texts[:count]]))
+        """Of the first sentences, and again from the start if there are fewer; in batches as timed (another size is compiled anew)."""
+        out = []
+        while len(out) < count:
+            at = len(out) % len(self.texts)
+            out.extend(np.asarray(self.encode(self.texts[at:at + self.batch]), dtype=np.float32))
+        np.save(path, np.array(out[:count]))
         return path
 
 

@@ -52,8 +52,14 @@ class OurReplay:
     def seconds(self, *arguments, path=None):
         return self.prefix.replay(*arguments, path=path, settings=self.settings)[0]
 
+    def rate(self, less):
+        spent = self.seconds() - less
+        if spent <= 0:
+            raise RuntimeError("not measured: the machine is too busy for a difference of two runs")
+        return self.examples / spent
+
     def whole(self):
-        return self.examples / (self.seconds() - self.seconds(path=self.prefix.first))
+        return self.rate(self.seconds(path=self.prefix.first))
 
     def learning(self):
-        return self.examples / (self.seconds() - self.seconds("--no-learn"))
+        return self.rate(self.seconds("--no-learn"))

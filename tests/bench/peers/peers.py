@@ -24,7 +24,7 @@ class World:
         self.freshet = Freshet(os.environ.get("FRESHET", "build/release/freshet"), self.model, self.threads, self.folder)
         self.versions, self.peaks = {}, ""
         self.arguments = f" ARGS=\"{' '.join(sys.argv[1:])}\"" if sys.argv[1:] else ""
-        self.started = time.time()
+        self.started, self.load = time.time(), os.getloadavg()[0]
 
     def log(self, text):
         print(f"{time.time() - self.started:6.0f} s  {text}", file=sys.stderr, flush=True)

@@ -6,6 +6,9 @@ import re
 import subprocess
 
 
+BUSY = 0.5  # load of a core before the run starts
+
+
 class Table:
     def __init__(self, title, head, rows):
         self.title, self.head, self.rows = title, head, rows
@@ -55,6 +58,8 @@ def processor():
 def machine(world):
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield f"- {processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; {world.threads} threads for everybody; Linux {platform.release().split('-')[0]}"
+    if world.load > BUSY * os.cpu_count():
+        yield f"- **others used the machine** (load {world.load:.1f} on {os.cpu_count()} cores as the run began): these figures are no measure of anybody; repeat it alone"
     if world.peaks:
         yield f"- measured by `freshet bench` in the same run, one core: {world.peaks}"
 

@@ -81,7 +81,7 @@ def run(world):
     section = Section("Linear model", f"""The first {lines:,} lines of Online Retail: {examples:,} examples. Vowpal Wabbit (`{vowpal.arguments.replace(path, 'FILE')}`, one core, one
 pass) gets the same numeric features and the same crosses as text; ours makes them from the log ("whole replay": parsing, counters, features, scoring, learning; only
 its start is left out) or, for "learning", is the difference to `--no-learn`.""")
-    section.tables.append(Table("Linear model", ["contender", "median", "progressive log-loss", "ours ÷ VW"], rows))
+    section.tables.append(Table("Linear model", ["contender", "median", "progressive log-loss", "times faster than VW"], rows))
     if peer.values:
-        section.claims += [(f"linear model, {f.name.removeprefix('freshet numeric,hashed, ')} ÷ Vowpal Wabbit", f.ratio_to(peer)) for f in mine if f.values]
+        section.claims += [(f"linear model, {f.name.removeprefix('freshet numeric,hashed, ')} against Vowpal Wabbit", f.ratio_to(peer)) for f in mine if f.values]
     return section
