@@ -37,10 +37,10 @@ static void linear_dx(struct kern *k, float *dx, const float *dy, const struct k
 }
 
 static void linear_dw(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
-                      size_t I, enum kern_precision prec)
+                      size_t I, enum kern_precision prec, bool add)
 {
     begin(2.0 * (double)(N * O * I));
-    under->linear_dw(k, dw, db, dy, x, N, O, I, prec);
+    under->linear_dw(k, dw, db, dy, x, N, O, I, prec, add);
     end();
 }
 

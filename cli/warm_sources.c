@@ -93,7 +93,7 @@ static enum status read_logs(struct logs *l, struct err *e)
     }
     if (st != STATUS_END) return st;
     l->w->done_frac = -1.0;
-    return world_each_changed(l->world, no_user, each_item, l);
+    return world_each_changed(l->world, no_user, each_item, l, e);
 }
 
 enum status cmd_warm_logs(struct cmd_warm *w, const char *const *paths, size_t n, struct err *e)
