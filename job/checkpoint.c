@@ -210,21 +210,40 @@ static void meaning_of(struct buf *b, const struct checkpoint *cp, uint64_t mode
     buf_printf(b, "base+parts=%016llx\n", (unsigned long long)model);
 }
 
+/* Keys that folders of earlier versions say nothing of, and what those versions did. */
+static const char *const once[] = {"kernels.train_precision=f32"};
+
+/* Whether text has this line. */
+static bool has_line(struct str text, struct str line)
+{
+    const char *at = memmem(text.p, text.n, line.p, line.n);
+    return at != NULL && (at == text.p || at[-1] == '\n') && (at + line.n == text.p + text.n || at[line.n] == '\n');
+}
+
+/* Nothing is said of the line's key, and what was done then is what the line says. */
+static bool meant_once(struct str then, struct str line)
+{
+    const char *eq = memchr(line.p, '=', line.n);
+    if (eq == NULL || memmem(then.p, then.n, line.p, (size_t)(eq - line.p) + 1) != NULL) return false;
+    for (size_t i = 0; i < sizeof once / sizeof *once; i++)
+        if (str_eq(line, str_from(once[i]))) return true;
+    return false;
+}
+
 /* Names the first line of `now` that `then` does not have. */
 static enum status same_meaning(struct str then, struct str now, const char *dir, struct err *e)
 {
     for (const char *p = now.p, *end = now.p + now.n; p < end;) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
-        const size_t n = (size_t)((nl != NULL ? nl : end) - p);
-        const char *at = memmem(then.p, then.n, p, n);
-        const char *eq = memchr(p, '=', n);
-        if (at == NULL || (at != then.p && at[-1] != '\n') || (at + n < then.p + then.n && at[n] != '\n'))
+        const struct str line = {p, (size_t)((nl != NULL ? nl : end) - p)};
+        const char *eq = memchr(p, '=', line.n);
+        if (!has_line(then, line) && !meant_once(then, line))
             return ERR_SET(
                 e, STATUS_CONFLICT,
                 "state folder %s was made with another %.*s: it would no longer mean the same; put the old value "
                 "back, or use a new state.dir",
-                dir, (int)(eq != NULL ? eq - p : (long)n), p);
-        p += n + 1;
+                dir, (int)(eq != NULL ? eq - p : (long)line.n), p);
+        p += line.n + 1;
     }
     return STATUS_OK;
 }
