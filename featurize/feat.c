@@ -39,7 +39,8 @@ enum status feat_new(struct feat **out, const struct conf *c, const struct token
     f->rate_window = counter_nearest(&f->decay, RATE_HOURS);
     TRY_OUT(st, feat_numeric_init(f, c, e));
     f->ids = mem_calloc(f->max_tokens, sizeof *f->ids);
-    if (f->ids == NULL) st = ERR_SET(e, STATUS_OOM, "feat: out of memory");
+    f->kept = feat_sentences_new();
+    if (f->ids == NULL || f->kept == NULL) st = ERR_SET(e, STATUS_OOM, "feat: out of memory");
 out:
     if (st == STATUS_OK)
         *out = f;
@@ -51,6 +52,7 @@ out:
 void feat_free(struct feat *f)
 {
     if (f == NULL) return;
+    feat_sentences_free(f->kept);
     mem_free(f->ids);
     mem_free(f->hashed_idx);
     mem_free(f->hashed_val);
@@ -94,19 +96,32 @@ double feat_days(int64_t from_ms, int64_t to_ms)
 
 /* ---- sentences ---- */
 
+/* text's ids into f->ids: from what was cut before, or cut now. */
+static enum status tokens(struct feat *f, struct str text, uint32_t *n, struct err *e)
+{
+    size_t made = 0;
+    const int32_t *kept = feat_sentences_get(f->kept, text, n);
+    if (kept != NULL) {
+        memcpy(f->ids, kept, *n * sizeof *kept);
+        return STATUS_OK;
+    }
+    const struct token_opts o = {.special_in_text = false, .add_special = true, .max_length = f->max_tokens};
+    TRY(token_encode(f->vocab, text, o, f->ids, f->max_tokens, &made, e));
+    *n = (uint32_t)made;
+    feat_sentences_put(f->kept, text, f->ids, *n);
+    return STATUS_OK;
+}
+
 static enum status sentence(struct feat *f, uint8_t type, const char *type_name, const struct record_attr *attrs,
                             uint32_t n_attrs, const int32_t **ids, uint32_t *n, struct err *e)
 {
-    size_t made = 0;
     *ids = f->ids;
     *n = 0;
     if (f->vocab == NULL) return STATUS_OK;
     const size_t bytes = describe_render(f->templates, type, type_name, attrs, n_attrs, f->text, sizeof f->text);
-    const struct token_opts o = {.special_in_text = false, .add_special = true, .max_length = f->max_tokens};
-    TRY(token_encode(f->vocab, (struct str){f->text, bytes}, o, f->ids, f->max_tokens, &made, e));
-    f->tokens_seen += made;
-    f->tokens_unknown += token_count_unknown(f->vocab, f->ids, made);
-    *n = (uint32_t)made;
+    TRY(tokens(f, (struct str){f->text, bytes}, n, e));
+    f->tokens_seen += *n;
+    f->tokens_unknown += token_count_unknown(f->vocab, f->ids, *n);
     return STATUS_OK;
 }
 

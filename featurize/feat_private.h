@@ -6,6 +6,7 @@
 #include "featurize/catalogue.h"
 #include "featurize/counter.h"
 #include "featurize/feat.h"
+#include "featurize/feat_sentences.h"
 #include "featurize/history.h"
 
 #define FEAT_NAME_MAX 64
@@ -30,6 +31,7 @@ struct feat {
     struct feat_numeric numeric[FEAT_NUMERIC_MAX];
     uint32_t n_numeric;
     /* scratch */
+    struct feat_sentences *kept;
     float user_values[FEAT_NUMERIC_MAX]; /* of the slate under way; where the feature is the user's */
     int32_t *ids;                        /* (max_tokens) */
     char text[DESCRIBE_BYTES_MAX];

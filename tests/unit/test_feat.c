@@ -337,7 +337,7 @@ static void test_new_survives_each_failing_allocation(void **state)
     struct feat *f = NULL;
     long met;
     FAIL_EACH_ALLOCATION(met, feat_new(&f, shop.conf, shop.vocab, shop.templates, &e));
-    assert_int_equal(met, 2);
+    assert_int_equal(met, 3);
     feat_free(f);
 }
 
