@@ -26,6 +26,7 @@ struct state_file_kind state_file_kind(const struct state_cache *c)
                                     .base = encoder_fingerprint(c->m),
                                     .width = (uint32_t)c->C,
                                     .mid = (uint32_t)c->mid,
+                                    .precision = encoder_layer(c->m, 0)->qkv.prec,
                                     .tokens = c->keep_tokens};
 }
 
@@ -72,6 +73,11 @@ static enum status check_head(const struct state_file *f, const char *path, stru
 static enum status check_kind(const struct state_file_head *h, const struct state_file_kind *want, const char *path,
                               struct err *e)
 {
+    static const char *const precisions[] = {[KERN_F32] = "f32", [KERN_BF16] = "bf16", [KERN_INT8] = "int8"};
+    if (h->precision != want->precision)
+        return ERR_SET(e, STATUS_CONFLICT, "%s: states in %s, kernels.precision is %s", path,
+                       h->precision <= KERN_INT8 ? precisions[h->precision] : "another precision",
+                       precisions[want->precision]);
     if (h->base != want->base)
         return ERR_SET(e, STATUS_CONFLICT, "%s: of base model %016" PRIx64 ", model.base is %016" PRIx64, path, h->base,
                        want->base);
@@ -82,7 +88,8 @@ static enum status check_kind(const struct state_file_head *h, const struct stat
     if ((h->tokens != 0) != want->tokens)
         return ERR_SET(e, STATUS_CONFLICT, "%s: %s token states, model.user_view and model.item_view want them %s",
                        path, h->tokens ? "with" : "without", want->tokens ? "too" : "left out");
-    if (h->key != want->key) return ERR_SET(e, STATUS_CONFLICT, "%s: of another kernels.precision than here", path);
+    if (h->key != want->key)
+        return ERR_SET(e, STATUS_CONFLICT, "%s: of key %016" PRIx64 ", wanted is %016" PRIx64, path, h->key, want->key);
     return STATUS_OK;
 }
 

@@ -4,7 +4,7 @@
  * all of that is in the key, so files of several models lie side by side.  A cache that has one attached reads a missing
  * sentence from it before it computes.  Format (little-endian, version STATE_FILE_FORMAT):
  *
- *   header   "FRST", format, key, base, width, mid, tokens, 0, probe, records, place of the index, its XXH3, XXH3 of all this
+ *   header   "FRST", format, key, base, width, mid, tokens, precision, probe, records, place of the index, its XXH3, XXH3 of all this
  *   records  hash, n_tokens, 0, bf16 pooled (C), final (C), tokens (n_tokens, C), XXH3 of it all
  *   index    hash, place of the record; by ascending hash
  *
@@ -28,8 +28,9 @@
 /* What the numbers of an entry follow from, beside its sentence. */
 struct state_file_kind {
     uint64_t key;  /* state_key(c, 0): frozen weights, layer, precision, token states or not */
-    uint64_t base; /* encoder_fingerprint */
+    uint64_t base; /* encoder_fingerprint: weights and precision */
     uint32_t width, mid;
+    enum kern_precision precision; /* of the frozen layers */
     bool tokens;
 };
 struct state_file_kind state_file_kind(const struct state_cache *c);

@@ -13,7 +13,7 @@ struct state_file_head {
     char magic[4];
     uint32_t format;
     uint64_t key, base;
-    uint32_t width, mid, tokens, zero;
+    uint32_t width, mid, tokens, precision; /* precision: enum kern_precision */
     uint64_t probe;
     uint64_t n, index_at, index_check; /* records; place and XXH3 of the index, which ends the file */
     uint64_t check;                    /* XXH3 of all before */

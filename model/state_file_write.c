@@ -93,6 +93,7 @@ enum status state_file_create(struct state_file_writer **out, const char *dir, c
                                        .width = k->width,
                                        .mid = k->mid,
                                        .tokens = k->tokens,
+                                       .precision = k->precision,
                                        .probe = probe};
     w->at = sizeof w->head;
     state_file_name(w->name, k);

@@ -131,6 +131,13 @@ learn tokens.json tokens_state -o model.item_view=tokens
 learn warm_tokens.json warm_tokens_state -o model.item_view=tokens -o kernels.states_dir="$dir/states"
 [ "$(jq .model.sha256 tokens.json)" = "$(jq .model.sha256 warm_tokens.json)" ] || fail "token states change what is learnt"
 
+warm 0 $options --out states -o kernels.precision=bf16 log
+[ "$(ls states | wc -l)" -eq 3 ] || fail "precisions share a file: $(ls states)"
+learn bf16.json bf16_state -o kernels.precision=bf16
+learn warm_bf16.json warm_bf16_state -o kernels.precision=bf16 -o kernels.states_dir="$dir/states"
+[ "$(jq .model.sha256 bf16.json)" = "$(jq .model.sha256 warm_bf16.json)" ] || fail "states in bf16 change what is learnt"
+[ "$(jq .model.sha256 bf16.json)" != "$(jq .model.sha256 plain.json)" ] || fail "bf16 is f32"
+
 # --- a scorer, when Redis has no states: none is computed, and the answers are the same to the last digit
 redis-cli -s redis --scan --pattern 'fr:default:state:*' | xargs redis-cli -s redis del >tried
 serve() { # more options
@@ -169,7 +176,7 @@ stop
 
 # --- a damaged record is computed, and said; a damaged file is left alone, and said
 tokens=$(ls -S states/*.states | head -n 1)
-plain=$(ls -S states/*.states | tail -n 1)
+plain=$file
 printf '\377' | dd of="$plain" bs=1 seek=100 conv=notrunc 2>/dev/null
 serve -o kernels.states_dir="$dir/states"
 ask_all damaged

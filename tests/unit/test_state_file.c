@@ -391,8 +391,10 @@ static void test_another_kind_is_refused_by_name(void **state)
     assert_refused(c, &other, STATUS_CONFLICT, "after layer 2");
     other = k, other.tokens = true;
     assert_refused(c, &other, STATUS_CONFLICT, "token states");
+    other = k, other.precision = KERN_INT8;
+    assert_refused(c, &other, STATUS_CONFLICT, "states in f32, kernels.precision is int8");
     other = k, other.key++;
-    assert_refused(c, &other, STATUS_CONFLICT, "kernels.precision");
+    assert_refused(c, &other, STATUS_CONFLICT, "wanted is");
     state_cache_free(c);
 }
 
