@@ -280,9 +280,8 @@ static enum status fill_candidate(struct feat_view *v, struct slate *s, const st
         TRY(feat_item_sentence(v->f, c->item ? c->item->attrs : NULL, c->item ? c->item->n_attrs : 0, &v->ids,
                                &v->n_ids, e));
     }
-    *out = (struct slate_item){.id = arena_str(s->arena, c->id),
-                               .item = v->item_hash,
-                               .sentence = slate_add_sentence(s, v->ids, v->n_ids)};
+    *out = (struct slate_item){
+        .id = arena_str(s->arena, c->id), .item = v->item_hash, .sentence = slate_add_sentence(s, v->ids, v->n_ids)};
     if (out->id.p == NULL || out->sentence == UINT32_MAX) return oom(s, e);
     fill_item(v, c, out);
     feat_numeric_fill(v, s->numeric + (size_t)k * s->n_numeric);

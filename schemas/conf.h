@@ -95,8 +95,8 @@
     X(serving_max_items,      "serving.max_items",          INT,  10000,          1,    10000,     "items", "L", "candidates of one request") \
     X(serving_max_body,       "serving.max_body_bytes",     INT,  4194304,        1024, 67108864,  "bytes", "L", "longest request body") \
     X(serving_connections,    "serving.max_connections",    INT,  256,            1,    65536,     "", "", "open connections") \
-    X(serving_threads,        "serving.threads",            INT,  2,              1,    256,       "threads", "", "request threads; kernels.threads of them score at a time, who comes meanwhile is scored together") \
-    X(serving_batch_wait_us,  "serving.batch_wait_us",      INT,  0,              0,    100000,    "us", "L", "how long a pass over the model waits for requests that are on their way when no other pass is free; 0: not at all") \
+    X(serving_threads,        "serving.threads",            INT,  8,              1,    256,       "threads", "", "request threads; kernels.threads of them score at a time, who comes meanwhile is scored together") \
+    X(serving_batch_wait_us,  "serving.batch_wait_us",      INT,  0,              0,    100000,    "us", "L", "how long a pass over the model waits for requests that are on their way when no other pass is free; 0: not at all (on two cores waiting gained nothing)") \
     X(serving_poll_ms,        "serving.poll_ms",            INT,  100,            1,    60000,     "ms", "L", "how often the scorer looks for a new version") \
     X(serving_drain_ms,       "serving.drain_ms",           INT,  3000,           0,    600000,    "ms", "L", "longest that a scorer that is told to stop takes to answer what is under way") \
     X(serving_served_max,     "serving.served_max",         INT,  10000,          0,    1e8,       "entries", "L", "length of the stream of served answers; 0: none") \

@@ -215,7 +215,8 @@ static void write_scorer(const struct metric *m, struct buf *b)
     for (int i = 0; i < METRIC_FETCH_COUNT; i++)
         buf_printf(b, "freshet_fetch_failures_total{reason=\"%s\"} %llu\n", fetches[i],
                    (unsigned long long)atomic_load_explicit(&m->fetch_failures[i], memory_order_relaxed));
-    write_head(b, "hand_wait_seconds", "histogram", "time that requests waited for a free pass over the model, swaps included");
+    write_head(b, "hand_wait_seconds", "histogram",
+               "time that requests waited for a free pass over the model, swaps included");
     write_times(&m->hand_wait, "hand_wait_seconds", NULL, b);
 }
 
@@ -282,7 +283,8 @@ void metric_write_document(struct buf *b)
     buf_printf(
         b,
         "| `freshet_fetch_failures_total{reason}` | counter | tries | versions that could not be had, by reason |\n"
-        "| `freshet_hand_wait_seconds` | histogram | s | time that requests waited for a free pass over the model, swaps included |\n"
+        "| `freshet_hand_wait_seconds` | histogram | s | time that requests waited for a free pass over the model, "
+        "swaps included |\n"
         "| `freshet_http_requests_total{route,code}` | counter | requests | requests answered, by route and status |\n"
         "| `freshet_http_request_seconds{route}` | histogram | s | time from a request's last byte to its answer |\n");
 }
