@@ -160,7 +160,7 @@ struct cmd_bench_topic {
 extern const struct cmd_bench_topic *const cmd_bench_topics[];
 extern const size_t cmd_bench_n_topics;
 extern const struct cmd_bench_topic cmd_bench_gemm, cmd_bench_encode, cmd_bench_ingest, cmd_bench_train,
-    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_live, cmd_bench_state;
+    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_live, cmd_bench_state, cmd_bench_memory;
 void cmd_bench_case_end(struct cmd_bench *b);
 #define CMD_BENCH_CASES(LIST) .cases = LIST, .n = sizeof LIST / sizeof *LIST
 
@@ -193,6 +193,9 @@ void cmd_bench_put_figure(struct buf *b, const struct cmd_bench_figure *f);
 void cmd_bench_unit(char out[32], const struct cmd_bench_case *c);
 bool cmd_bench_more(const struct cmd_bench_case *c);
 bool cmd_bench_is_latency(const struct cmd_bench_case *c); /* shown by its quantiles, the rest by its spread */
-/* bench_json.c.  IO, OOM. */
+void cmd_bench_put_svg(struct buf *b, const struct cmd_bench_report *r); /* bench_svg.c */
+/* bench_html.c, bench_json.c.  IO, OOM. */
+enum status cmd_bench_write_html(const struct cmd_bench_report *r, const char *path, struct err *e) MUST_CHECK;
+enum status cmd_bench_write_svg(const struct cmd_bench_report *r, const char *path, struct err *e) MUST_CHECK;
 enum status cmd_bench_write_json(const struct cmd_bench_report *r, const char *path, struct err *e) MUST_CHECK;
 #endif

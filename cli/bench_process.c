@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,12 +83,14 @@ enum status cmd_bench_alive(struct cmd_bench_process *p, struct err *e)
 enum status cmd_bench_wait(struct cmd_bench_process *p, double timeout_s, struct err *e)
 {
     int status = 0;
+    struct rusage used = {0};
     const double end = cmd_bench_now_s() + timeout_s;
-    while (waitpid(p->pid, &status, WNOHANG) == 0) {
+    while (wait4(p->pid, &status, WNOHANG, &used) == 0) {
         if (cmd_bench_now_s() > end) return ERR_SET(e, STATUS_AGAIN, "%s took longer than %.0f s", p->name, timeout_s);
         cmd_bench_nap(0.005);
     }
     p->pid = 0;
+    p->rss_bytes = (double)used.ru_maxrss * 1024.0;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? STATUS_OK : quote(p, status, e);
 }
 

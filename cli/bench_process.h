@@ -14,6 +14,7 @@
 struct cmd_bench_process {
     pid_t pid;        /* 0: none */
     const char *name; /* in messages */
+    double rss_bytes; /* the largest, once cmd_bench_wait saw its end */
     char log[640];    /* path of its stderr */
     int in, out;      /* what it reads and writes instead of nothing, taken over; 0: nothing */
 };

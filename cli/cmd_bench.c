@@ -21,7 +21,7 @@ struct bench {
     struct cmd_bench world;
     struct cmd_bench_report report;
     double *samples;
-    const char *only, *json;
+    const char *only, *json, *html, *svg;
     bool quick, list;
 };
 
@@ -199,7 +199,9 @@ static enum status bench(struct bench *x, struct conf *c, struct buf *line, stru
     cmd_bench_put_machine(line, &x->report);
     for (size_t t = 0; t < cmd_bench_n_topics; t++) TRY(run_topic(x, cmd_bench_topics[t], line, e));
     warn_busy(x);
-    return x->json != NULL ? cmd_bench_write_json(&x->report, x->json, e) : STATUS_OK;
+    if (x->json != NULL) TRY(cmd_bench_write_json(&x->report, x->json, e));
+    if (x->svg != NULL) TRY(cmd_bench_write_svg(&x->report, x->svg, e));
+    return x->html != NULL ? cmd_bench_write_html(&x->report, x->html, e) : STATUS_OK;
 }
 
 static enum status list(const struct bench *x, struct buf *line, struct err *e)
@@ -233,6 +235,8 @@ int cmd_bench(int argc, char **argv)
     struct cmd_line line;
     const struct cmd_option options[] = {
         {"json", "FILE", CMD_TEXT, &x.json, NULL, "the figures as JSON too"},
+        {"report", "FILE", CMD_TEXT, &x.html, NULL, "an HTML page with picture and table"},
+        {"svg", "FILE", CMD_TEXT, &x.svg, NULL, "the picture alone"},
         {"quick", NULL, CMD_FLAG, &x.quick, NULL, "fewer and shorter rounds"},
         {"only", "NAME", CMD_TEXT, &x.only, NULL, "cases whose name begins with NAME"},
         {"list", NULL, CMD_FLAG, &x.list, NULL, "what cases there are, and no more"},
