@@ -4,9 +4,16 @@
 #include "base/mem.h"
 #include <string.h>
 
+#define SPARES 32
+#define BLOCK_STEP 1024 /* blocks are so many bytes, or a multiple */
+
+struct block {
+    unsigned char *bytes;
+    size_t cap;
+};
 struct entry {
     uint64_t id; /* 0: free */
-    unsigned char *bytes;
+    struct block at;
     size_t n;
     bool saved; /* already in the store */
 };
@@ -17,6 +24,8 @@ struct open_slates {
     uint64_t *gone; /* in the store, settled since */
     size_t n_gone, cap_gone;
     struct buf pack;
+    struct block spare[SPARES]; /* of settled slates, for the next: in the steady state none is made */
+    size_t n_spare;
 };
 
 static const size_t first_cap = 256;
@@ -40,7 +49,8 @@ enum status open_new(struct open_slates **out, size_t n_parts, struct err *e)
 void open_free(struct open_slates *o)
 {
     if (o == NULL) return;
-    for (size_t i = 0; o->entries != NULL && i < o->cap; i++) mem_free(o->entries[i].bytes);
+    for (size_t i = 0; o->entries != NULL && i < o->cap; i++) mem_free(o->entries[i].at.bytes);
+    while (o->n_spare > 0) mem_free(o->spare[--o->n_spare].bytes);
     mem_free(o->entries);
     mem_free(o->gone);
     buf_fini(&o->pack);
@@ -83,15 +93,36 @@ static void remove_entry(struct open_slates *o, struct entry *gone)
     o->count--;
 }
 
+/* The newest spare that fits and is not an eighth too large, or a new one; bytes NULL: out of memory. */
+static struct block take_block(struct open_slates *o, size_t n)
+{
+    const size_t cap = (n + BLOCK_STEP - 1) / BLOCK_STEP * BLOCK_STEP;
+    for (size_t i = o->n_spare; i-- > 0;) {
+        const struct block b = o->spare[i];
+        if (b.cap < n || b.cap > cap + cap / 8 + BLOCK_STEP) continue;
+        o->spare[i] = o->spare[--o->n_spare];
+        return b;
+    }
+    return (struct block){mem_calloc(cap, 1), cap};
+}
+
+static void give_block(struct open_slates *o, struct block b)
+{
+    if (o->n_spare == SPARES)
+        mem_free(b.bytes);
+    else
+        o->spare[o->n_spare++] = b;
+}
+
 static enum status put_bytes(struct open_slates *o, uint64_t id, const void *p, size_t n, bool saved, struct err *e)
 {
     TRY(make_room(o, e));
     struct entry *en = slot_of(o->entries, o->cap, id);
     if (en->id != 0) return ERR_SET(e, STATUS_CORRUPT, "slate %llu is open twice", (unsigned long long)id);
-    unsigned char *copy = mem_calloc(n, 1);
-    if (copy == NULL) return ERR_SET(e, STATUS_OOM, "open slate %llu: %zu bytes", (unsigned long long)id, n);
-    memcpy(copy, p, n);
-    *en = (struct entry){.id = id, .bytes = copy, .n = n, .saved = saved};
+    const struct block at = take_block(o, n);
+    if (at.bytes == NULL) return ERR_SET(e, STATUS_OOM, "open slate %llu: %zu bytes", (unsigned long long)id, n);
+    memcpy(at.bytes, p, n);
+    *en = (struct entry){.id = id, .at = at, .n = n, .saved = saved};
     o->count++;
     o->bytes += n;
     if (!saved) o->unsaved += n;
@@ -112,7 +143,7 @@ enum status open_put(struct open_slates *o, const struct slate *s, const struct 
 
 static enum status unpack(const struct entry *en, struct slate *s, struct open_predictions *p, struct err *e)
 {
-    struct buf_reader r = buf_reader(en->bytes, en->n);
+    struct buf_reader r = buf_reader(en->at.bytes, en->n);
     TRY(slate_decode(s, &r, e));
     if (s->id != en->id)
         return ERR_SET(e, STATUS_CORRUPT, "open slate %llu says that it is %llu", (unsigned long long)en->id,
@@ -143,7 +174,7 @@ enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struc
     }
     o->bytes -= en->n;
     if (!en->saved) o->unsaved -= en->n;
-    mem_free(en->bytes);
+    give_block(o, en->at);
     remove_entry(o, en);
     return STATUS_OK;
 }
@@ -176,7 +207,7 @@ enum status open_save(struct open_slates *o, struct store_txn *t, struct err *e)
     for (size_t i = 0; i < o->cap; i++) {
         const struct entry *en = &o->entries[i];
         if (en->id == 0 || en->saved) continue;
-        TRY(store_put(t, STORE_SLATE, key_of(en->id, key), (struct str){(const char *)en->bytes, en->n}, e));
+        TRY(store_put(t, STORE_SLATE, key_of(en->id, key), (struct str){(const char *)en->at.bytes, en->n}, e));
     }
     return STATUS_OK;
 }
