@@ -11,12 +11,12 @@ command -v jq >/dev/null || { echo "flat: skipped, no jq"; exit 77; }
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir"
-# The same shop: users whose histories are full early, items that are there from the first, lists that wait a minute.
+# The same shop: users whose histories are full early, items that are there from the first, lists that wait ten seconds.
 peak() {
-    "$freshet" simulate --users 300 --items 200 --events "$1" --seed 6 --rate 70 --delay-ms 5000 --window-ms 60000 \
+    "$freshet" simulate --users 300 --items 200 --events "$1" --seed 6 --rate 70 --delay-ms 1000 --window-ms 10000 \
         --new-items 0 --no-best 2>err |
         "$freshet" replay --quiet --report "$1.json" -o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=12 \
-            -o model.parts=numeric,hashed -o kernels.threads=1 -o join.window_ms=60000 -o history.pairs=200 \
+            -o model.parts=numeric,hashed -o kernels.threads=1 -o join.window_ms=10000 -o history.pairs=20 -o history.events=20 \
             -o ingest.dedupe_ids=10000 -o ingest.queue=2 - 2>err || { echo "flat: replay"; cat err; exit 1; }
     jq .peak_rss_bytes "$1.json"
 }
