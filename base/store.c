@@ -22,7 +22,7 @@ enum { PROBE_BYTES = 1 << 16, LOCK_FILE_BYTES = 8192 /* of 126 readers, as LMDB 
 
 struct store_txn {
     struct store *store; /* NULL: free, where it is a store's own */
-    MDB_txn *txn; /* NULL once the map was full */
+    MDB_txn *txn;        /* NULL once the map was full */
     bool write, changed;
     struct store_root root; /* as it will be */
 };

@@ -65,13 +65,13 @@ static bool same_number(const struct record_attr *kept, const struct event_attr 
            isfinite(a->number) && kept->text.n > 0 && kept->text.p[0] != 't' && kept->text.p[0] != 'f';
 }
 
-static struct record_attr *find_or_append(struct arena *scratch, struct record_attr **list, uint32_t *n, struct str name)
+static struct record_attr *find_or_append(struct arena *scratch, struct record_attr **list, uint32_t *n,
+                                          struct str name)
 {
     for (uint32_t i = 0; i < *n; i++)
         if (str_eq((*list)[i].name, name)) return &(*list)[i];
     const struct str copy = record_part_text(scratch, name);
-    struct record_attr *grown =
-        copy.p ? record_part_grow(scratch, *list, *n, (size_t)*n + 1, sizeof *grown) : NULL;
+    struct record_attr *grown = copy.p ? record_part_grow(scratch, *list, *n, (size_t)*n + 1, sizeof *grown) : NULL;
     if (grown == NULL) {
         record_part_drop(scratch, (void *)(uintptr_t)copy.p);
         return NULL;
@@ -89,8 +89,8 @@ static struct str kept_text(struct arena *scratch, const struct event_attr *attr
     return (struct str){joined(scratch, attr, n), n};
 }
 
-enum status catalogue_set_attr(struct arena *scratch, struct record_attr **list, uint32_t *n, const struct event_attr *attr,
-                               bool *changed, struct err *e)
+enum status catalogue_set_attr(struct arena *scratch, struct record_attr **list, uint32_t *n,
+                               const struct event_attr *attr, bool *changed, struct err *e)
 {
     char number[DESCRIBE_NUMBER_MAX];
     const bool is_list = attr->kind == EVENT_ATTR_LIST;

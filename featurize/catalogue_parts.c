@@ -4,7 +4,8 @@
 #include <string.h>
 
 #define STEP 64 /* blocks are so many bytes, or a multiple */
-#define TALLIES 5 /* room from the first: a list that is settled brings four, a click one, and a block that grows leaves a hole */
+#define TALLIES                                                                                                        \
+    5 /* room from the first: a list that is settled brings four, a click one, and a block that grows leaves a hole */
 #define LINE 64
 #define LINES_AHEAD 12 /* of a block; more come by themselves */
 
@@ -87,7 +88,8 @@ void catalogue_parts_ahead(const struct catalogue_item *i)
 {
     const char *p = i->parts;
     for (size_t n = 0; n < LINES_AHEAD && n * LINE < i->cap_parts; n++) __builtin_prefetch(p + n * LINE);
-    if (i->cap_parts > 0) __builtin_prefetch(p + i->cap_parts - 1); /* where the block ends is in a line of its own, mostly */
+    if (i->cap_parts > 0)
+        __builtin_prefetch(p + i->cap_parts - 1); /* where the block ends is in a line of its own, mostly */
 }
 
 void catalogue_ahead(const struct catalogue *c, const uint32_t *rows, size_t n)

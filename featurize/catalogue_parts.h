@@ -1,4 +1,8 @@
-/* catalogue_parts.h - what an item's record points to, in one block: texts, tallies, token ids.  Only for catalogue.c. */
+/* catalogue_parts.h - what an item's record points to, in one block: texts, tallies, token ids.
+ *
+ * For catalogue.c, which says when a record is open for changes, and for whoever fetches records ahead.  Blocks are rounded up
+ * and used again, so an item whose texts come and go allocates nothing.
+ */
 #ifndef FEATURIZE_CATALOGUE_PARTS_H
 #define FEATURIZE_CATALOGUE_PARTS_H
 #include "featurize/catalogue.h"

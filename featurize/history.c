@@ -122,8 +122,7 @@ static enum status keep_event(struct arena *scratch, struct record_event *out, c
         const size_t bytes = ev->n_ids * sizeof *ev->ids;
         out->ids = copy_into(scratch, &old_ids, old ? old->n_ids * sizeof *ev->ids : 0, ev->ids, bytes);
         if (out->ids == NULL) {
-            if (old == NULL || out->words.p != old->words.p)
-                record_part_drop(scratch, (void *)(uintptr_t)out->words.p);
+            if (old == NULL || out->words.p != old->words.p) record_part_drop(scratch, (void *)(uintptr_t)out->words.p);
             return oom(e);
         }
         out->sentence = hash_bytes(ev->ids, ev->n_ids * sizeof *ev->ids);

@@ -217,7 +217,8 @@ static enum status settle_items(struct world *w, const struct slate *s, int64_t 
         struct record_item *i = world_table_find(&w->items.table, s->items[k].id, s->items[k].item);
         if (i == NULL) continue;
         TRY(catalogue_edit(&w->items, i, e));
-        TRY(count_shown(w, (struct counted){i->scratch, &i->tallies, &i->n_tallies}, time_ms, 1, s->items[k].label > 0.5f, e));
+        TRY(count_shown(w, (struct counted){i->scratch, &i->tallies, &i->n_tallies}, time_ms, 1,
+                        s->items[k].label > 0.5f, e));
         TRY(world_item_touch(w, i, e));
     }
     return STATUS_OK;

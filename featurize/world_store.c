@@ -177,8 +177,7 @@ static enum status each_item(struct world *w, enum status (*item)(void *arg, con
 }
 
 enum status world_each_changed(struct world *w, enum status (*user)(void *arg, const struct record_user *u),
-                               enum status (*item)(void *arg, const struct record_item *i), void *arg,
-                               struct err *e)
+                               enum status (*item)(void *arg, const struct record_item *i), void *arg, struct err *e)
 {
     w->consumed = true;
     TRY(each_item(w, item, arg));

@@ -16,14 +16,15 @@ struct world_slot {
 };
 struct world_table {
     struct world_slot *slots;
-    size_t mask, n; /* mask + 1 slots when slots is not NULL */
+    size_t mask, n;         /* mask + 1 slots when slots is not NULL */
     struct world_slot *old; /* the size before, while it is being moved; NULL: all is in slots */
     size_t old_mask, moved; /* old slots below this one are empty */
 };
 void world_table_fini(struct world_table *t);
 void *world_table_find(const struct world_table *t, struct str id, uint64_t hash); /* hash = hash_str(id); or NULL */
 void *world_table_find_hash(const struct world_table *t, uint64_t hash);           /* by the id's hash alone; or NULL */
-void world_table_ahead(const struct world_table *t, uint64_t hash); /* that hash will be looked for soon: fetch its slot */
+void world_table_ahead(const struct world_table *t,
+                       uint64_t hash);                    /* that hash will be looked for soon: fetch its slot */
 int world_table_reserve(struct world_table *t, size_t n); /* room for n entries; -1: out of memory, nothing changed */
 /* Adds an entry whose id is not there yet; room must have been reserved. */
 void world_table_add(struct world_table *t, void *entry, uint64_t hash);

@@ -49,8 +49,8 @@ static struct rest_parts parts_of(void *block, const struct rest_head *h)
 
 static struct rest_head head_of(const struct record_user *u, size_t *text_bytes)
 {
-    struct rest_head h = {u->first_ms, u->last_ms, u->price_sum, u->price_n, u->n_slates, u->n_events, u->n_pairs,
-                          0, u->n_attrs, u->n_tallies, (uint32_t)u->id.n, 0};
+    struct rest_head h = {u->first_ms, u->last_ms, u->price_sum, u->price_n,   u->n_slates,       u->n_events,
+                          u->n_pairs,  0,          u->n_attrs,   u->n_tallies, (uint32_t)u->id.n, 0};
     uint32_t high = 0;
     *text_bytes = u->id.n + 1;
     for (uint32_t i = 0; i < u->n_events; i++) {
@@ -100,7 +100,7 @@ static void put_events(struct rest_parts *p, const struct record_user *u, bool w
 {
     for (uint32_t i = 0; i < u->n_events; i++) {
         const struct record_event *ev = &u->events[i];
-        p->events[i] = (struct rest_event){ev->item,  ev->sentence, ev->category, ev->brand,           ev->time_ms,
+        p->events[i] = (struct rest_event){ev->item,  ev->sentence, ev->category, ev->brand,          ev->time_ms,
                                            ev->price, ev->n_ids,    ev->type,     ev->words.p != NULL};
         p->ids = put_ids(p->ids, ev, wide);
         if (ev->words.p == NULL) continue;

@@ -192,12 +192,20 @@ static void bring(struct growth *g, uint64_t user, uint32_t n)
     char id[24];
     for (int32_t t = 0; t < TOKENS; t++) ids[t] = 100 + t;
     for (uint32_t i = 0; i < n; i++) {
-        events[i] = (struct record_event){.item = i, .time_ms = start_ms, .ids = ids, .n_ids = TOKENS, .type = EVENT_CLICK};
+        events[i] =
+            (struct record_event){.item = i, .time_ms = start_ms, .ids = ids, .n_ids = TOKENS, .type = EVENT_CLICK};
         pairs[i] = (struct record_pair){.item = i, .last_ms = start_ms, .count = 1, .type = EVENT_CLICK};
     }
-    struct record_user u = {.scratch = &nothing, .id = name(id, sizeof id, 'u', user), .first_ms = start_ms,
-                            .last_ms = start_ms, .tallies = tallies, .n_tallies = 2, .events = events, .n_events = n,
-                            .pairs = pairs, .n_pairs = n};
+    struct record_user u = {.scratch = &nothing,
+                            .id = name(id, sizeof id, 'u', user),
+                            .first_ms = start_ms,
+                            .last_ms = start_ms,
+                            .tallies = tallies,
+                            .n_tallies = 2,
+                            .events = events,
+                            .n_events = n,
+                            .pairs = pairs,
+                            .n_pairs = n};
     check(world_put_user(g->world, &u, &e), &e);
 }
 
