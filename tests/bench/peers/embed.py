@@ -155,7 +155,4 @@ start is left out and its writing of JSON is not. A ratio is the median over the
         figures = alternate(pairs, world.rounds, world.log)
         section.tables.append(table(length, figures, cosines(vectors)))
         section.claims += claims(length, figures)
-    for worker in started.values():
-        if not isinstance(worker, str):
-            worker.close()
     return section

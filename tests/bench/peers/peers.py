@@ -7,6 +7,7 @@ import time
 
 import report
 from freshet import Freshet
+from worker import Worker
 
 TOPICS = ("embed", "cross", "train", "quality", "vw")
 
@@ -60,6 +61,7 @@ def main():
     for topic in TOPICS:
         if topic in given.only.split(","):
             sections.append(importlib.import_module(topic).run(world))
+            Worker.close_all()
             report.write(world, sections, given.report)
     world.log(f"written: {given.report}")
 

@@ -35,7 +35,6 @@ def people(world, dump, slates, whole, seconds):
     try:
         worker = Worker("train_peers:People", world.threads, model=world.model, dump=dump, slates=len(slates), whole=whole)
         answer = worker.call("progress", seconds=seconds)
-        worker.close()
         return name, answer
     except Exception as problem:
         return name, f"not measured: {problem}"[:160]

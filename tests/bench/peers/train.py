@@ -83,7 +83,8 @@ def run(world):
     lines, slates = (3000, 100) if world.quick else (12000, 300)
     world.log(f"train: the slates of the log's first {lines} lines")
     prefix = Prefix(world, lines)
-    dump, report = prefix.dump("train")
+    exact = "kernels.train_precision=f32"  # of the logits that PyTorch's are compared with
+    dump, report = prefix.dump("train", *([] if world.refused(exact) else [exact]))
     section = Section("Learning", f"""The first {lines:,} lines of Online Retail: {report['slates']} slates, {report['examples']:,} examples, 2 slates a step. "learning" is what learning adds to our replay of exactly these
 slates (a replay minus one with `--no-learn`, which scores, counts and evaluates the same); "whole replay" has parsing, sentences, counters, frozen states, scoring and
 evaluation in it too, only its start is left out. PyTorch has no such work to do: tensors of the first {slates} slates lie ready, frozen states are cached, and one forward

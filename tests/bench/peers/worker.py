@@ -14,12 +14,15 @@ import time
 
 
 class Worker:
+    alive = []
+
     def __init__(self, what, threads, **settings):
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         settings["threads"] = threads
         with open("build/peers/workers.log", "a") as log:
             self.process = subprocess.Popen([sys.executable, __file__, what, json.dumps(settings)], env=environment, text=True,
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        Worker.alive.append(self)
         self.facts = self.answer()["ready"]
 
     def answer(self):
@@ -44,9 +47,12 @@ class Worker:
     def call(self, name, **arguments):
         return self.ask(call=name, **{"with": arguments})["result"]
 
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+    @classmethod
+    def close_all(cls):
+        for worker in cls.alive:
+            worker.process.stdin.close()
+            worker.process.wait()
+        cls.alive.clear()
 
 
 def timed(contender, seconds):
