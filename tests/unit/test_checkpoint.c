@@ -151,6 +151,51 @@ static void test_another_meaning_is_refused_by_name(void **state)
     tmpdir_remove(&dir);
 }
 
+/* Takes the line that begins with `key` out of what the folder says it means, as a version before that key wrote it. */
+static void forget_key(struct checkpoint *cp, const char *key)
+{
+    struct err e;
+    struct str v;
+    struct buf b = {0};
+    struct store_txn *t = NULL;
+    assert_ok(store_begin(&t, checkpoint_store(cp), true, &e), &e);
+    assert_ok(store_get(t, STORE_META, STR("meaning"), &v, &e), &e);
+    const char *at = memmem(v.p, v.n, key, strlen(key));
+    assert_non_null(at);
+    const char *end = memchr(at, '\n', v.n - (size_t)(at - v.p));
+    buf_put(&b, v.p, (size_t)(at - v.p));
+    buf_put(&b, end + 1, v.n - (size_t)(end + 1 - v.p));
+    assert_ok(store_put(t, STORE_META, STR("meaning"), (struct str){(const char *)b.p, b.n}, &e), &e);
+    assert_ok(store_commit(t, &e), &e);
+    buf_fini(&b);
+}
+
+/* A folder from before kernels.train_precision was learnt in f32: with that it goes on, with bf16 it is refused by name. */
+static void test_a_folder_from_before_a_key_means_what_was_done_then(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    struct err e;
+    assert_ok(conf_set_option(world.conf, "kernels.train_precision=f32", &e), &e);
+    struct checkpoint *cp = open_folder(&dir);
+    struct learner *l = new_learner(cp);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, 100);
+    assert_ok(checkpoint_write(cp, l, &e), &e);
+    forget_key(cp, "kernels.train_precision=");
+    learner_free(l);
+    l = new_learner(cp);
+    assert_ok(checkpoint_restore(cp, l, &e), &e);
+    learner_free(l);
+    assert_ok(conf_set_option(world.conf, "kernels.train_precision=bf16", &e), &e);
+    l = new_learner(cp);
+    assert_int_equal(checkpoint_restore(cp, l, &e), STATUS_CONFLICT);
+    assert_non_null(strstr(e.text, "kernels.train_precision"));
+    learner_free(l);
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
 /* Which logs are read, from which ordinal on. */
 static void check_logs(struct checkpoint *cp, const char *const *paths, size_t n, uint64_t next, const char *use_want,
                        uint64_t base_want, uint64_t skip_want)
@@ -248,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_only_named_weight_files_stay),
         cmocka_unit_test(test_damaged_weight_file_is_named),
         cmocka_unit_test(test_another_meaning_is_refused_by_name),
+        cmocka_unit_test(test_a_folder_from_before_a_key_means_what_was_done_then),
         cmocka_unit_test(test_logs_are_learnt_once),
         cmocka_unit_test(test_logs_that_begin_alike_are_told_apart),
         cmocka_unit_test(test_open_survives_each_failed_allocation),
