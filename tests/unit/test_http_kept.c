@@ -142,6 +142,7 @@ static void test_each_request_asks_redis_once(void **state)
     for (int i = 0; i < 100; i++) (void)ask(body_of(i));
     assert_int_equal(number("commandstats", "cmdstat_mget:calls=") - mget, 100);
     assert_int_equal(number("stats", "total_commands_processed:") - warm, 100 + 3); /* INFO is one too */
+    assert_int_equal(number("stats", "total_error_replies:"), 0); /* nor anything that Redis refused */
 }
 
 /* The most that a request may ask for: all are ranked, those that the text part saw first. */
