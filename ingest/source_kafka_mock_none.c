@@ -1,5 +1,6 @@
 /* source_kafka_mock_none.c - stands in for the mock cluster when freshet is built without Kafka: opening says so. */
 #include "ingest/source_kafka_mock.h"
+#include <stddef.h>
 
 enum status source_mock_open(struct source_mock **out, const char *topic, int partitions, struct err *e)
 {
