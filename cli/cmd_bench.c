@@ -21,7 +21,7 @@ struct bench {
     struct cmd_bench world;
     struct cmd_bench_report report;
     double *samples;
-    const char *only, *json, *html, *svg;
+    const char *only, *json, *html, *svg, *against;
     bool quick, list;
 };
 
@@ -199,6 +199,10 @@ static enum status bench(struct bench *x, struct conf *c, struct buf *line, stru
     cmd_bench_put_machine(line, &x->report);
     for (size_t t = 0; t < cmd_bench_n_topics; t++) TRY(run_topic(x, cmd_bench_topics[t], line, e));
     warn_busy(x);
+    if (x->against != NULL) {
+        TRY(cmd_bench_put_against(line, &x->report, x->against, e));
+        TRY(show(line, e));
+    }
     if (x->json != NULL) TRY(cmd_bench_write_json(&x->report, x->json, e));
     if (x->svg != NULL) TRY(cmd_bench_write_svg(&x->report, x->svg, e));
     return x->html != NULL ? cmd_bench_write_html(&x->report, x->html, e) : STATUS_OK;
@@ -237,6 +241,7 @@ int cmd_bench(int argc, char **argv)
         {"json", "FILE", CMD_TEXT, &x.json, NULL, "the figures as JSON too"},
         {"report", "FILE", CMD_TEXT, &x.html, NULL, "an HTML page with picture and table"},
         {"svg", "FILE", CMD_TEXT, &x.svg, NULL, "the picture alone"},
+        {"against", "FILE", CMD_TEXT, &x.against, NULL, "ratios to the JSON of an earlier run"},
         {"quick", NULL, CMD_FLAG, &x.quick, NULL, "fewer and shorter rounds"},
         {"only", "NAME", CMD_TEXT, &x.only, NULL, "cases whose name begins with NAME"},
         {"list", NULL, CMD_FLAG, &x.list, NULL, "what cases there are, and no more"},
