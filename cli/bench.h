@@ -47,6 +47,8 @@ struct cmd_bench_machine {
 };
 /* dir: where the disk is measured.  seconds: about how long each of the nine takes.  OOM, IO. */
 enum status cmd_bench_measure(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e) MUST_CHECK;
+/* The peaks of all cores once more, for a moment: they count if they are higher, as others may have been busy before. */
+enum status cmd_bench_measure_again(struct cmd_bench_machine *m, struct err *e) MUST_CHECK;
 
 struct cmd_bench_peak {
     double (*loop)(void); /* some microseconds of work; the operations done */
