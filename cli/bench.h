@@ -47,6 +47,8 @@ struct cmd_bench_machine {
 };
 /* dir: where the disk is measured.  seconds: about how long each of the nine takes.  OOM, IO. */
 enum status cmd_bench_measure(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e) MUST_CHECK;
+/* The peaks of all cores once more, for a moment: they count if they are higher, as others may have been busy before. */
+enum status cmd_bench_measure_again(struct cmd_bench_machine *m, struct err *e) MUST_CHECK;
 
 struct cmd_bench_peak {
     double (*loop)(void); /* some microseconds of work; the operations done */
@@ -88,6 +90,7 @@ struct cmd_bench {
     struct event_item shown[CMD_BENCH_CANDIDATES];
     char names[CMD_BENCH_CANDIDATES][16];
     struct cmd_bench_site *site; /* bench_site.h */
+    float *ref_states;           /* bench_encode.c: of its check, once made */
     /* the running case's own */
     struct model_run *model;
     struct param_set *params;
@@ -193,6 +196,9 @@ void cmd_bench_put_figure(struct buf *b, const struct cmd_bench_figure *f);
 void cmd_bench_unit(char out[32], const struct cmd_bench_case *c);
 bool cmd_bench_more(const struct cmd_bench_case *c);
 bool cmd_bench_is_latency(const struct cmd_bench_case *c); /* shown by its quantiles, the rest by its spread */
+/* bench_against.c: beside the JSON of an earlier run.  INVALID: it is none. */
+enum status cmd_bench_put_against(struct buf *b, const struct cmd_bench_report *r, const char *path,
+                                  struct err *e) MUST_CHECK;
 void cmd_bench_put_svg(struct buf *b, const struct cmd_bench_report *r); /* bench_svg.c */
 /* bench_html.c, bench_json.c.  IO, OOM. */
 enum status cmd_bench_write_html(const struct cmd_bench_report *r, const char *path, struct err *e) MUST_CHECK;

@@ -15,6 +15,7 @@
 #define TRIAD_PIECE ((size_t)1 << 19)
 #define ONE_S 0.001 /* of a try on one core: a time slice taken by others spoils only one */
 #define ALL_S 0.020 /* of a try on all: long beside the making of threads */
+#define AGAIN_S 0.05
 #define DISK_BYTES ((size_t)16 << 20)
 
 const struct cmd_bench_limit_name cmd_bench_limit_names[CMD_BENCH_LIMITS] = {
@@ -140,6 +141,11 @@ static enum status measure_disk(struct cmd_bench_machine *m, const char *dir, do
     m->limit[CMD_BENCH_ALL][CMD_BENCH_DISK] = m->limit[CMD_BENCH_ONE][CMD_BENCH_DISK];
     mem_free(p);
     return st;
+}
+
+enum status cmd_bench_measure_again(struct cmd_bench_machine *m, struct err *e)
+{
+    return measure_peaks(m, CMD_BENCH_ALL, AGAIN_S, e);
 }
 
 enum status cmd_bench_measure(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e)

@@ -202,6 +202,7 @@ void cmd_bench_close(struct cmd_bench *b)
 {
     cmd_bench_case_end(b);
     cmd_bench_site_free(b->site);
+    mem_free(b->ref_states);
     slate_free(b->request);
     for (size_t i = 0; i < b->n_slates; i++) slate_free(b->slates[i]);
     parse_free(b->parse);

@@ -55,6 +55,10 @@ if command -v jq >/dev/null; then
         length >= 11 and all' figures.json >/dev/null || fail "share"
 fi
 [ -z "$(find . -name 'freshet-bench-*')" ] || fail "the temporary folder stays"
+run 0 --quick --only tokenize --against figures.json -o model.base=base
+grep -qE '^  tokenize +[0-9.e+]+ +[0-9.e+]+  sentences/s +[0-9.]+x( \*)?$' out || fail "no ratio"
+echo '{}' >other.json
+run 1 --quick --only tokenize --against other.json -o model.base=base
 run 0 --quick --only tokenize -o model.base=base
 [ "$(grep -cE '^  [a-z0-9.]+ .*%' out)" -eq 1 ] || fail "--only shows others"
 run 0 --list --only encode
