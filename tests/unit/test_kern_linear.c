@@ -143,6 +143,25 @@ static void test_rows_and_threads_do_not_change_bits(void **state)
     pool_free(pool);
 }
 
+/* The same of products with what is not packed: candidates with a user's events. */
+static void test_rows_of_a_product_are_alone(void **state)
+{
+    (void)state;
+    enum { M = 40, N = 20, K = 384 };
+    struct kern *k;
+    for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
+        if (!k->ops->rows_alone) continue;
+        const float *a = kernels_random(M * K, 1), *b = kernels_random(N * K, 2);
+        float *many = kernels_zeros(M * N), *some = kernels_zeros(M * N);
+        k->ops->gemm_nt(k, many, N, a, K, b, K, M, N, K, 0.0f);
+        for (size_t n = 1; n <= M; n += 3) {
+            k->ops->gemm_nt(k, some, N, a, K, b, K, n, N, K, 0.0f);
+            assert_memory_equal(some, many, n * N * sizeof *some);
+        }
+        kernels_reset();
+    }
+}
+
 static void gradients_agree_in(enum kern_precision prec)
 {
     struct err e = {0};
@@ -234,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_int8_is_what_it_says),
         cmocka_unit_test(test_rows_and_threads_do_not_change_bits),
+        cmocka_unit_test(test_rows_of_a_product_are_alone),
         cmocka_unit_test(test_linear_gradients_agree),
         cmocka_unit_test(test_linear_gradients_are_slopes),
     };
