@@ -185,11 +185,13 @@ enum status score_look(struct score *s, struct err *e)
 
 /* --- what it says of itself --------------------------------------------------------------------------------------- */
 
+/* Bound, not only published to the slot: a request that comes now is answered. */
 bool score_ready(struct score *s)
 {
-    struct slot_version *v = slot_acquire(s->slot);
-    slot_release(s->slot, v);
-    return v != NULL;
+    (void)pthread_mutex_lock(&s->lock);
+    const bool ready = s->bound != NULL;
+    (void)pthread_mutex_unlock(&s->lock);
+    return ready;
 }
 
 static void copy_report(struct score *s, struct fetch_report *r)
