@@ -188,6 +188,7 @@ static enum status open_slates(struct model_run *r, const struct slate *const *s
 static void hand_out(const struct model_run *r, const struct scoring *s, float *logits, float *part_logits)
 {
     const size_t K = s->ps.slate->n_items;
+    if (K == 0) return;
     sum_parts(r->m, s->z, K, false, logits);
     if (part_logits != NULL) memcpy(part_logits, s->z + K, (r->m->n_parts - 1) * K * sizeof *s->z);
 }
