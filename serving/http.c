@@ -29,6 +29,7 @@
 #define HEADERS_BYTES 32768 /* of one connection */
 #define WAIT_MS 5
 #define TOKEN_MAX 4096
+#define ROOM_BYTES 4096                /* of a body or reply from the start */
 #define KEEP_BYTES ((size_t)512 << 10) /* larger buffers are not kept between requests */
 #define BEARER "Bearer "
 
@@ -50,13 +51,25 @@ struct http {
 
 /* --- exchanges ---------------------------------------------------------------------------------------------------- */
 
+/* With room for what is usual; NULL: no memory. */
+static struct exchange *exchange_new(void)
+{
+    struct exchange *x = mem_calloc(1, sizeof *x);
+    if (x == NULL) return NULL;
+    if (buf_room(&x->body, ROOM_BYTES) != NULL && buf_room(&x->reply, ROOM_BYTES) != NULL) return x;
+    buf_fini(&x->body);
+    buf_fini(&x->reply);
+    mem_free(x);
+    return NULL;
+}
+
 static struct exchange *exchange_get(struct http *h)
 {
     (void)pthread_mutex_lock(&h->lock);
     struct exchange *x = h->spare;
     if (x != NULL) h->spare = x->next;
     (void)pthread_mutex_unlock(&h->lock);
-    if (x == NULL) x = mem_calloc(1, sizeof *x);
+    if (x == NULL) x = exchange_new();
     if (x == NULL) return NULL;
     buf_clear(&x->body);
     buf_clear(&x->reply);
@@ -73,6 +86,17 @@ static void exchange_put(struct http *h, struct exchange *x)
     x->next = h->spare;
     h->spare = x;
     (void)pthread_mutex_unlock(&h->lock);
+}
+
+/* Two a thread: the next request may come before the last one's end is told. */
+static enum status make_exchanges(struct http *h, struct err *e)
+{
+    for (int64_t i = 0; i < 2 * h->shared.o.conf->serving_threads; i++) {
+        struct exchange *x = exchange_new();
+        if (x == NULL) return ERR_SET(e, STATUS_OOM, "http: no memory for %lld requests", (long long)i + 1);
+        exchange_put(h, x);
+    }
+    return STATUS_OK;
 }
 
 /* --- seats -------------------------------------------------------------------------------------------------------- */
@@ -281,6 +305,7 @@ static enum status start(struct http *h, int fd, struct err *e)
                                         .metric = h->shared.o.metric,
                                         .hand_over = hand_over,
                                         .user = h};
+    TRY(make_exchanges(h, e));
     TRY(http_door_new(&h->door, &o, e));
     h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
                                  on_request, h, MHD_OPTION_CONNECTION_LIMIT, most + threads * SPARE_CONNECTIONS,

@@ -30,6 +30,8 @@ enum status score_served_open(struct score *s, struct err *e)
             return ERR_SET(e, STATUS_OOM, "scorer: no memory for the log of answers");
         TRY(queue_push_for(s->spare, x, 0));
     }
+    if (buf_room(&s->served_text, 4 * PACK_BYTES) == NULL)
+        return ERR_SET(e, STATUS_OOM, "scorer: no memory for the log of answers");
     return redis_open(&s->served_redis, s->conf, s->clock, e);
 }
 
