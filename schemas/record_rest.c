@@ -68,8 +68,9 @@ size_t record_user_rest_bytes(const struct record_user *u)
 {
     size_t text;
     const struct rest_head h = head_of(u, &text);
-    const struct rest_parts p = parts_of(NULL, &h);
-    return (size_t)(p.text - (unsigned char *)NULL) + text;
+    return sizeof h + h.n_tallies * sizeof(struct record_tally) + h.n_pairs * sizeof(struct record_pair) +
+           h.n_events * sizeof(struct rest_event) + h.n_attrs * sizeof(struct rest_attr) +
+           (size_t)h.n_ids * (h.wide ? sizeof(int32_t) : sizeof(uint16_t)) + text;
 }
 
 static unsigned char *put_bytes(unsigned char *to, const void *p, size_t n)
