@@ -262,9 +262,10 @@ static double rate(const struct feat *f, const struct record_tally *tallies, uin
 
 static double pair_value(const struct feat_view *v, const struct feat_numeric *n)
 {
-    const struct record_pair *p = v->pairs, *end = p + v->n_pairs;
-    while (p < end && p->type != n->type) p++;
-    if (p == end) return 0;
+    uint32_t i = 0;
+    while (i < v->n_pairs && v->pairs[i].type != n->type) i++;
+    if (i == v->n_pairs) return 0;
+    const struct record_pair *p = &v->pairs[i];
     if (n->kind == PAIR_COUNT) return log1p((double)p->count);
     return n->kind == PAIR_HAD ? 1 : log_days(p->last_ms, v->s->time_ms);
 }
