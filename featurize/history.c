@@ -34,7 +34,7 @@ const struct record_pair *history_pairs(const struct record_user *u, uint64_t it
 {
     const size_t at = find_pair(u, item, 0);
     for (*n = 0; at + *n < u->n_pairs && u->pairs[at + *n].item == item;) ++*n;
-    return u->pairs + at;
+    return *n > 0 ? &u->pairs[at] : NULL;
 }
 
 uint32_t history_tags(const struct record_event *ev, uint32_t out[HISTORY_TAGS_MAX])
