@@ -14,23 +14,39 @@
 enum { ROUNDS = 7, ROUNDS_QUICK = 3 };
 static const double tolerance = 1e-4, rounded = 2e-2; /* of a norm against ref: f32, operands in bf16 */
 
+/* Examples of a step at least: two orders of the plain protocol, 8 bought and 32 others each. */
+#define STEP_EXAMPLES 80
+
 struct own {
     struct pool *pool;
+    size_t slates;     /* of a step: train.batch_slates, and as many as STEP_EXAMPLES take */
     double operations; /* of an example */
-    double *losses;    /* (train.batch_slates) */
+    double *losses;    /* (slates) */
 };
+
+static double mean_items(const struct cmd_bench *b)
+{
+    double items = 0.0;
+    for (size_t i = 0; i < b->n_slates; i++) items += (double)b->slates[i]->n_items;
+    return items / (double)b->n_slates;
+}
+
+static size_t slates_of_step(const struct cmd_bench *b)
+{
+    size_t n = (size_t)b->conf->train_batch_slates;
+    while ((double)n * mean_items(b) < STEP_EXAMPLES && n < b->n_slates) n++;
+    return n < b->n_slates ? n : b->n_slates;
+}
 
 /* AdamW, once a step, reads weight, gradient and two moments and writes three. */
 static void train_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
 {
     const struct own *o = b->own;
-    double items = 0.0;
     const size_t *first = model_table(learner_model(b->learner))->group_first;
     (void)c;
-    for (size_t i = 0; i < b->n_slates; i++) items += (double)b->slates[i]->n_items;
     cost[cmd_bench_trained(b)] = o->operations;
     cost[CMD_BENCH_MEMORY] = 7.0 * sizeof(float) * (double)(first[PARAM_ADAMW + 1] - first[PARAM_ADAMW]) /
-                             (items / (double)b->n_slates * (double)b->conf->train_batch_slates);
+                             (mean_items(b) * (double)o->slates);
 }
 
 /* Loss and all dense gradients of one slate against the reference backend, on the same frozen states. */
@@ -58,12 +74,11 @@ out:
     return st;
 }
 
-/* One step: train.batch_slates slates learnt, then the optimiser, as the learner does. */
+/* One step: its slates learnt, then the optimiser, as the learner does. */
 static enum status train_run(struct cmd_bench *b, uint64_t *units, struct err *e)
 {
     const struct own *o = b->own;
-    const size_t n =
-        (size_t)b->conf->train_batch_slates < b->n_slates ? (size_t)b->conf->train_batch_slates : b->n_slates;
+    const size_t n = o->slates;
     if (b->next + n > b->n_slates) b->next = 0;
     struct slate *const *batch = &b->slates[b->next];
     b->next += n;
@@ -90,7 +105,7 @@ static enum status tally_steps(struct cmd_bench *b, double seconds, struct cmd_b
         uint64_t units;
         st = train_run(b, &units, e);
         *examples += (double)units;
-        seen += (size_t)b->conf->train_batch_slates;
+        seen += ((const struct own *)b->own)->slates;
     }
     cmd_bench_tally_off(model_run_kern(b->model));
     return st;
@@ -103,7 +118,8 @@ static enum status train_setup(struct cmd_bench *b, const struct cmd_bench_case 
     struct cmd_bench_tally t;
     double examples;
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a case");
-    o->losses = mem_calloc((size_t)b->conf->train_batch_slates, sizeof *o->losses);
+    o->slates = slates_of_step(b);
+    o->losses = mem_calloc(o->slates, sizeof *o->losses);
     if (o->losses == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a batch");
     TRY(cmd_bench_copy_params(b, e));
     TRY(optim_new(&b->optim, model_table(m), b->conf, e));
@@ -152,7 +168,7 @@ static void end(struct cmd_bench *b)
 
 /* clang-format off */
 static const struct cmd_bench_case cases[] = {
-    {.name = "train", .what = "steps on synthetic slates, all parts, one core", .unit = "examples",
+    {.name = "train", .what = "steps of 80 synthetic examples, all parts, one core", .unit = "examples",
      .setup = train_setup, .run = train_run, .cost = train_cost},
     {.name = "train.dense", .what = "of them products, attention, GELU and LayerNorm, both ways", .kind = CMD_BENCH_SAMPLES,
      .unit = "GFLOP/s", .setup = train_setup, .sample = sample_dense, .cost = dense_cost},
