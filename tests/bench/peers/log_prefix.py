@@ -31,6 +31,13 @@ class Prefix:
         with open(report) as read:
             return examples, json.load(read)
 
+    def states(self):
+        """A folder with the frozen states of all its sentences, as `freshet model warm` makes it."""
+        world, folder = self.world, f"{self.world.folder}/states"
+        world.freshet.run("model", "warm", "--quiet", "--schema", "csv", "--map", "deploy/maps/online-retail.ini", "--out", folder,
+                          *world.freshet.settings(), self.path)
+        return folder
+
     def initial(self):
         """A Hugging Face folder and freshet.safetensors with the weights before the first step."""
         world = self.world
@@ -43,8 +50,8 @@ class Prefix:
 
 
 class OurReplay:
-    """Examples a second of a replay.  Start-up (a log of one line) is left out.  learning: only what learning adds to a replay that
-    scores, counts and evaluates the same slates without it."""
+    """Examples a second of a replay.  Start-up (a log of one line) is left out.  learning: only what the model adds to a replay that
+    parses, counts, samples and evaluates the same slates without asking it (--no-learn): scoring each slate, then learning from it."""
 
     def __init__(self, prefix, examples, settings=()):
         self.prefix, self.examples, self.settings = prefix, examples, settings
