@@ -65,7 +65,7 @@ struct job {
     bool letters_full;  /* the dead letters' disk is full: their rest waits in memory */
     struct dump *dump;
     struct progress progress;
-    uint64_t published_version, checkpoint_events, publish_mark;
+    uint64_t published_version, checkpoint_events, checkpoint_slates, publish_mark;
     int64_t checkpoint_wall_ms, settled_wall_ms; /* settled: when the newest label was settled, by the wall clock */
     int64_t batch_wall_ms;                       /* when the batch under way was taken */
     int64_t consumed_wall_ms, learnt_wall_ms;    /* … of the event that settled, and when it had been learnt from */
