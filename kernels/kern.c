@@ -1,5 +1,4 @@
-/* kern.c - makes and frees backends by name, and the two things that all of them share: bfloat16 and probability
- * sizes. */
+/* kern.c - makes and frees backends by name, and what all of them share. */
 #include "kernels/kern.h"
 #include "base/mem.h"
 #include "kernels/kern_backend.h"
@@ -79,21 +78,4 @@ size_t kern_attention_probs(const struct kern_segments *seg, size_t H)
         n += queries * H * (seg->prefix + own);
     }
     return n;
-}
-
-/* Round to nearest, ties to even: adds 0x7fff, and one more when the kept part is odd.  NaN stays NaN (made quiet). */
-uint16_t kern_bf16_from(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((u >> 16) | 0x0040u);
-    return (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
-}
-
-float kern_bf16_to(uint16_t h)
-{
-    const uint32_t u = (uint32_t)h << 16;
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
 }

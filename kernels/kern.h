@@ -191,8 +191,4 @@ void kern_name(const struct conf *c, char out[KERN_NAME_MAX]);
 enum kern_precision kern_precision_of(const char *word);                /* "f32", "bf16", "int8" */
 size_t kern_attention_probs(const struct kern_segments *seg, size_t H); /* floats; reads the offsets (host memory) */
 const char *kern_describe(const struct kern *k);                        /* "cpu (avx512, register tiles)" */
-
-/* Rounds to bfloat16 (round to nearest even) and back: the one rounding of frozen states. */
-uint16_t kern_bf16_from(float x);
-float kern_bf16_to(uint16_t h);
 #endif

@@ -1,5 +1,6 @@
 /* part.c - what parts share: tensors as values, frozen states of a slate, sparse gradients by row. */
 #include "model/part.h"
+#include "base/bf16.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -87,10 +88,7 @@ void part_states_release(struct part_slate *s)
 
 void part_widen(float *out, const uint16_t *bf16, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t bits = (uint32_t)bf16[i] << 16;
-        memcpy(&out[i], &bits, sizeof bits);
-    }
+    for (size_t i = 0; i < n; i++) out[i] = bf16_to(bf16[i]);
 }
 
 /* bf16 numbers into backend memory: at once where the host sees it. */
@@ -138,7 +136,7 @@ void part_taste(const struct part_slate *s, float *out, size_t C)
     for (size_t i = 0; i < s->n_events; i++) {
         const struct state_entry *q = s->entries[s->slate->events[i].sentence];
         const float weight = exp2f(-(float)i / 10.0f);
-        for (size_t c = 0; c < C; c++) out[c] += weight * kern_bf16_to(q->final[c]);
+        for (size_t c = 0; c < C; c++) out[c] += weight * bf16_to(q->final[c]);
     }
     double norm = 0;
     for (size_t c = 0; c < C; c++) norm += (double)out[c] * out[c];

@@ -1,4 +1,5 @@
 /* state_encode.c - the arithmetic of an entry: encode, pool, rescale, round to bf16. */
+#include "base/bf16.h"
 #include "base/mem.h"
 #include "model/state_cache.h"
 #include <math.h>
@@ -52,7 +53,7 @@ static bool round_to_length(uint16_t *out, const float *x, size_t C, double leng
     const double norm = norm_of(x, C);
     if (!isfinite(norm)) return false;
     const double f = length / fmax(norm, 1e-12);
-    for (size_t c = 0; c < C; c++) out[c] = kern_bf16_from((float)(x[c] * f));
+    for (size_t c = 0; c < C; c++) out[c] = bf16_from((float)(x[c] * f));
     return true;
 }
 
@@ -69,7 +70,7 @@ static enum status fill(struct state_worker *w, struct state_slot *s, const floa
     ok = round_to_length(whole, w->vector, C, 1.0) && ok;
     if (!ok)
         return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %zu tokens has states that are not finite", n);
-    for (size_t i = 0; i < (size_t)s->entry.n_tokens * C; i++) tokens[i] = kern_bf16_from(mid[i]);
+    for (size_t i = 0; i < (size_t)s->entry.n_tokens * C; i++) tokens[i] = bf16_from(mid[i]);
     return STATUS_OK;
 }
 

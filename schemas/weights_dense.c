@@ -1,5 +1,6 @@
 /* weights_dense.c - see weights_dense.h. */
 #include "schemas/weights_dense.h"
+#include "base/bf16.h"
 #include "schemas/weights_table.h"
 #include <assert.h>
 #include <math.h>
@@ -7,29 +8,12 @@
 
 #define HEAD_BYTES 44 /* up to the table */
 
-/* To nearest, ties to even; not finite stays so. */
-static uint16_t short_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
-static float float_of(uint16_t x)
-{
-    const uint32_t bits = (uint32_t)x << 16;
-    float out;
-    memcpy(&out, &bits, sizeof out);
-    return out;
-}
-
 static void put_shorts(struct buf *b, const float *x, size_t n)
 {
     assert(b->n % sizeof(uint16_t) == 0);
     uint16_t *out = buf_room(b, n * sizeof *out);
     if (out == NULL) return;
-    for (size_t i = 0; i < n; i++) out[i] = short_of(x[i]);
+    for (size_t i = 0; i < n; i++) out[i] = bf16_from(x[i]);
 }
 
 enum status weights_dense_encode(struct buf *b, const struct weights_view *w, uint64_t n_dense, uint64_t n_short,
@@ -98,7 +82,7 @@ static size_t take_shorts(const unsigned char *from, size_t n, float *to)
     for (size_t i = 0; i < n; i++) {
         uint16_t x;
         memcpy(&x, from + 2 * i, sizeof x);
-        to[i] = float_of(x);
+        to[i] = bf16_to(x);
     }
     return n;
 }

@@ -1,4 +1,5 @@
 /* ref_linear.c - linear layers by the definition of each precision (kern.h, enum kern_precision). */
+#include "base/bf16.h"
 #include "kernels/ref/ref.h"
 #include <math.h>
 
@@ -25,7 +26,7 @@ static double value(const struct row *r, size_t i)
 {
     const float x = r->x[i * r->step];
     if (r->prec == KERN_INT8) return (double)nearbyintf(x * r->up);
-    return r->prec == KERN_BF16 ? (double)kern_bf16_to(kern_bf16_from(x)) : (double)x;
+    return r->prec == KERN_BF16 ? (double)bf16_to(bf16_from(x)) : (double)x;
 }
 
 static double dot_f32(const float *a, const float *b, size_t n, double start)

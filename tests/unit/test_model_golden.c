@@ -2,6 +2,7 @@
  * gradient, and ten losses, for each view and depth, on both backends.
  * timeout: 120
  */
+#include "base/bf16.h"
 #include "model/model.h"
 #include "tests/support/check.h"
 #include "tests/support/model_world.h"
@@ -59,7 +60,7 @@ static void put_state(struct model_world *w, const char *at, uint32_t index)
         (void)snprintf(what, sizeof what, "state.%u.%s", index, kinds[k]);
         name_of(name, at, what);
         const float *x = model_world_numbers(w, name, &n);
-        for (size_t i = 0; i < n; i++) bits[k][i] = kern_bf16_from(x[i]);
+        for (size_t i = 0; i < n; i++) bits[k][i] = bf16_from(x[i]);
         if (k == 2) r.n_tokens = (uint32_t)n / 8;
     }
     assert_ok(state_put(w->states, w->slates[0]->sentences[index].hash, &r, &e), &e);

@@ -1,4 +1,5 @@
 /* test_part.c - what parts share: sparse gradients by row, age buckets, widening of bf16. */
+#include "base/bf16.h"
 #include "model/part.h"
 #include "tests/support/check.h"
 #include <math.h>
@@ -85,10 +86,10 @@ static void test_widening_is_that_of_the_kernels(void **state)
     (void)state;
     const float x[] = {0.0f, -1.5f, 3.14159f, 1e-20f, -7e30f};
     for (size_t i = 0; i < 5; i++) {
-        const uint16_t h = kern_bf16_from(x[i]);
+        const uint16_t h = bf16_from(x[i]);
         float y;
         part_widen(&y, &h, 1);
-        assert_float_equal(y, kern_bf16_to(h), 0.0f);
+        assert_float_equal(y, bf16_to(h), 0.0f);
     }
 }
 

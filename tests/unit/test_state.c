@@ -3,6 +3,7 @@
  * labels: quick threads
  */
 #include "base/arena.h"
+#include "base/bf16.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -123,15 +124,15 @@ static void test_numbers_are_what_they_say(void **state)
     }
     encoder_pool(model, final, req[5].n, vector);
     for (size_t i = 0; i < C; i++) {
-        const double want = mean[i] * state_scale(c) / sqrt(length), got = kern_bf16_to(s->pooled[i]);
+        const double want = mean[i] * state_scale(c) / sqrt(length), got = bf16_to(s->pooled[i]);
         assert_true(fabs(got - want) <= fabs(want) / 250.0); /* bf16: 8 bits */
-        assert_true(fabs(kern_bf16_to(s->final[i]) - vector[i]) <= fabs((double)vector[i]) / 250.0);
+        assert_true(fabs(bf16_to(s->final[i]) - vector[i]) <= fabs((double)vector[i]) / 250.0);
         got_length += got * got;
-        final_length += (double)kern_bf16_to(s->final[i]) * kern_bf16_to(s->final[i]);
+        final_length += (double)bf16_to(s->final[i]) * bf16_to(s->final[i]);
     }
     assert_true(fabs(sqrt(got_length) - state_scale(c)) < 0.01 * state_scale(c));
     assert_true(fabs(final_length - 1.0) < 0.01);
-    for (size_t i = 0; i < req[5].n * C; i++) assert_int_equal(s->tokens[i], kern_bf16_from(mid[i]));
+    for (size_t i = 0; i < req[5].n * C; i++) assert_int_equal(s->tokens[i], bf16_from(mid[i]));
     state_release(c, &s, 1);
     encoder_run_free(run);
     state_cache_free(c);
