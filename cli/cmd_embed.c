@@ -100,9 +100,11 @@ static enum status open_workers(struct embed *w, const struct conf *c, struct er
     char backend[KERN_NAME_MAX];
     kern_name(c, backend);
     w->room = w->length > ENCODER_CHUNK ? w->length : ENCODER_CHUNK + w->length;
-    w->workers = mem_calloc((size_t)c->kernels_threads, sizeof *w->workers);
-    if (w->workers == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %lld workers", (long long)c->kernels_threads);
-    for (; w->n_workers < (size_t)c->kernels_threads; w->n_workers++) {
+    TRY(pool_new(&w->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
+    const size_t threads = pool_threads(w->pool);
+    w->workers = mem_calloc(threads, sizeof *w->workers);
+    if (w->workers == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu workers", threads);
+    for (; w->n_workers < threads; w->n_workers++) {
         struct embedder *x = &w->workers[w->n_workers];
         TRY(encoder_run_new(&x->run, w->model, backend, e));
         x->ids = mem_calloc(w->room, sizeof *x->ids);
@@ -113,7 +115,7 @@ static enum status open_workers(struct embed *w, const struct conf *c, struct er
             return ERR_SET(e, STATUS_OOM, "no memory for sentences of %zu tokens", w->length);
         }
     }
-    return pool_new(&w->pool, (unsigned)c->kernels_threads, c->kernels_pin, e);
+    return STATUS_OK;
 }
 
 static enum status embed_open(struct embed *w, const struct conf *c, struct err *e)
