@@ -5,39 +5,23 @@
 #include "schemas/key.h"
 #include "serving/fetch_warm.h"
 #include "tests/support/check.h"
-#include "tests/support/serving_world.h"
+#include "tests/support/fetching.h"
 #include <stdio.h>
 #include <string.h>
 
 static struct serving_world w;
 static struct redis *redis;
 
-static struct str get(const char *key)
-{
-    struct err e = {0};
-    const struct redis_reply *p;
-    assert_ok(redis_call(redis, &e, &p, REDIS_ARGS(STR("GET"), str_from(key))), &e);
-    assert_int_equal(p->kind, REDIS_TEXT);
-    return p->text;
-}
-
-static void set(const char *key, const void *bytes, size_t n)
-{
-    struct err e = {0};
-    const struct redis_reply *p;
-    assert_ok(redis_call(redis, &e, &p, REDIS_ARGS(STR("SET"), str_from(key), ((struct str){bytes, n}))), &e);
-}
-
 /* One bit of the value of a key, and back again when called twice. */
 static void flip(const char *key, size_t bit)
 {
     static unsigned char bytes[PUBLISH_CHUNK_BYTES];
-    const struct str value = get(key);
+    const struct str value = fetching_get(redis, key);
     const size_t n = value.n;
     assert_true(n <= sizeof bytes && bit / 8 < n);
     memcpy(bytes, value.p, n);
     bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
-    set(key, bytes, n);
+    fetching_set(redis, key, bytes, n);
 }
 
 static struct fetch_warm *open_warm(void)
@@ -149,7 +133,7 @@ struct seen {
 
 static void compare(const char *key, const struct buf *b)
 {
-    const struct str lies = get(key);
+    const struct str lies = fetching_get(redis, key);
     assert_int_equal(lies.n, b->n);
     assert_memory_equal(lies.p, b->p, b->n);
 }
@@ -230,12 +214,12 @@ static void test_damaged_records_are_counted_and_passed_over(void **state)
     serving_world_features(&w);
     flip("fr:default:user:u1", 8 * 40 + 3);
     flip("fr:default:item:i3", 0);
-    const struct str other = get("fr:default:item:i4");
+    const struct str other = fetching_get(redis, "fr:default:item:i4");
     const size_t n_other = other.n;
     char *copy = mem_strndup(other.p, n_other);
-    set("fr:default:item:i5", copy, n_other); /* whole, but of another */
+    fetching_set(redis, "fr:default:item:i5", copy, n_other); /* whole, but of another */
     mem_free(copy);
-    set("fr:default:user:u2", "", 0);
+    fetching_set(redis, "fr:default:user:u2", "", 0);
     struct fetch_warm *f = open_warm();
     assert_int_equal(read_all(f, &s, &slices), STATUS_END);
     fetch_warm_counts(f, &n);
