@@ -45,6 +45,11 @@ enum status kern_new(struct kern **out, const char *name, struct err *e)
     return STATUS_OK;
 }
 
+void kern_use_pool(struct kern *k, struct pool *p)
+{
+    k->pool = p;
+}
+
 void kern_name(const struct conf *c, char out[KERN_NAME_MAX])
 {
     const bool chosen = strcmp(c->kernels_backend, "cpu") == 0 && strcmp(c->kernels_cpu, "auto") != 0;

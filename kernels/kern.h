@@ -171,9 +171,11 @@ struct kern_match {
     size_t K, E, T;
 };
 
+struct pool;
 struct kern {
     const struct kern_ops *ops;
-    void *state; /* the backend's */
+    void *state;       /* the backend's */
+    struct pool *pool; /* kern_use_pool; NULL: alone */
 };
 /* name: "ref", "cpu"; "cuda" loads the plug-in (UNSUPPORTED with the reason where it is absent).  "cpu" takes the best
  * instruction set there is; "cpu-avx512bf16" (with VNNI), "cpu-avx512", "cpu-avx2" and "cpu-base" take that one (UNSUPPORTED
@@ -182,7 +184,6 @@ enum status kern_new(struct kern **out, const char *name, struct err *e) MUST_CH
 void kern_free(struct kern *k);
 /* Large operations are cut into tasks for p's threads from now on, with the same bits (p borrowed; NULL: alone again).  A
  * backend that has no use for it ignores it. */
-struct pool;
 void kern_use_pool(struct kern *k, struct pool *p);
 #define KERN_NAME_MAX 72
 /* kernels.backend and kernels.cpu as one name for kern_new. */

@@ -55,23 +55,12 @@ const struct kern_ops *kern_cpu_ops(const char *isa)
 
 struct kern_cpu {
     struct kern_state head;
-    struct pool *pool;
     void *scratch;
 };
-
-struct pool *kern_cpu_pool(const struct kern *k)
-{
-    return ((const struct kern_cpu *)k->state)->pool;
-}
 
 void *kern_cpu_scratch(const struct kern *k)
 {
     return ((const struct kern_cpu *)k->state)->scratch;
-}
-
-void kern_use_pool(struct kern *k, struct pool *p)
-{
-    if (strcmp(k->ops->name, "cpu") == 0) ((struct kern_cpu *)k->state)->pool = p;
 }
 
 enum status kern_cpu_open(struct kern *k, const char *isa, bool tiles, struct err *e)

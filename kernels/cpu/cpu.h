@@ -14,6 +14,5 @@ extern const struct kern_ops kern_cpu_ops_avx512bf16, kern_cpu_ops_avx512, kern_
 
 enum status kern_cpu_open(struct kern *k, const char *isa, bool tiles, struct err *e); /* tiles: products are our own */
 void kern_cpu_close(struct kern *k);
-struct pool *kern_cpu_pool(const struct kern *k); /* NULL: alone */
 void *kern_cpu_scratch(const struct kern *k); /* KERN_CPU_SCRATCH bytes, 64-byte aligned, of the operation under way */
 #endif
