@@ -56,6 +56,7 @@ struct cmd_bench_peak {
 };
 struct cmd_bench_peak cmd_bench_peak(enum cmd_bench_limit limit); /* one of the first three */
 double cmd_bench_now_s(void);                                     /* monotonic */
+void cmd_bench_sort(double *x, size_t n);                         /* ascending */
 int cmd_bench_cores(void);
 
 /* work(user, i) on each of n threads at once, i in 0 … n-1; returns when all have ended, with the first failure.  OOM when no

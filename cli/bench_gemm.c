@@ -91,12 +91,6 @@ static double time_shape(struct cmd_bench *b, int i, size_t N)
     return 2e-9 * calls * (double)(N * o->m[i].out * o->m[i].in) / spent;
 }
 
-static int by_size(const void *p, const void *q)
-{
-    const double a = *(const double *)p, b = *(const double *)q;
-    return a < b ? -1 : a > b ? 1 : 0;
-}
-
 /* Rounds go over all shapes, so that a disturbance falls on many of them once. */
 static enum status sample(struct cmd_bench *b, const struct cmd_bench_case *c, double *out, size_t max, size_t *n,
                           struct err *e)
@@ -109,7 +103,7 @@ static enum status sample(struct cmd_bench *b, const struct cmd_bench_case *c, d
     for (int r = 0; r < rounds; r++)
         for (int s = 0; s < SHAPES; s++) rate[s][r] = time_shape(b, s / N_ROWS, rows[s % N_ROWS]);
     for (int s = 0; s < SHAPES; s++) {
-        qsort(rate[s], (size_t)rounds, sizeof **rate, by_size);
+        cmd_bench_sort(rate[s], (size_t)rounds);
         out[s] = rate[s][rounds / 2];
     }
     *n = SHAPES;

@@ -38,6 +38,11 @@ static int by_size(const void *p, const void *q)
     return a < b ? -1 : a > b ? 1 : 0;
 }
 
+void cmd_bench_sort(double *x, size_t n)
+{
+    qsort(x, n, sizeof *x, by_size);
+}
+
 /* Nearest rank. */
 static double quantile(const double *sorted, size_t n, double q)
 {
@@ -95,7 +100,7 @@ static void find_share(struct cmd_bench_figure *f, const struct cmd_bench_machin
 
 static void summarise(struct bench *x, struct cmd_bench_figure *f)
 {
-    qsort(x->samples, f->n, sizeof *x->samples, by_size);
+    cmd_bench_sort(x->samples, f->n);
     f->least = x->samples[0];
     f->median = quantile(x->samples, f->n, 0.5);
     f->p99 = quantile(x->samples, f->n, 0.99);
