@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "cli/bench.h"
 #include "model/encoder.h"
-#include <stdlib.h>
 
 #define ROWS_MAX 256
 static const size_t rows[] = {32, 64, 100, 128, 256}; /* 100: what is left over when tiles don't fit */
