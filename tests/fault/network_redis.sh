@@ -39,9 +39,11 @@ produce() { # events
     produced=$((produced + $1))
 }
 settled() { # all is learnt, published and shown
+    local version
     kill -0 $learner || fail "the learner ended"
-    [[ $(metric events_total) == "$produced" && $(redis hget fr:default:info sha256) == "$(redis get 'fr:{default}:current' |
-        xargs -I V redis-cli -s "$dir/redis" get 'fr:{default}:manifest:V' | jq -r .sha256)" ]]
+    version=$(redis get 'fr:{default}:current')
+    [[ $(metric events_total) == "$produced" &&
+        $(redis hget fr:default:info sha256) == "$(redis get "fr:{default}:manifest:$version" | jq -r .sha256)" ]]
 }
 produce 1200
 stream_wait 30 "first events" settled
