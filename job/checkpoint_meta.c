@@ -115,7 +115,7 @@ enum status checkpoint_meta_put(struct store_txn *t, const struct learner *l, ui
 {
     char key[40];
     struct buf b = {0};
-    const struct learner_counts *c = learner_counts(l);
+    const struct line_counts *c = learner_learnt(l);
     buf_u64(&b, c->learnt_examples);
     buf_u64(&b, c->learnt_slates);
     buf_u64(&b, c->steps);

@@ -44,7 +44,7 @@ static void pace(struct job *j, int64_t event_ms)
 
 static enum status steps_done(struct job *j, struct err *e)
 {
-    const uint64_t every = j->options->publish_every, steps = learner_counts(j->learner)->steps;
+    const uint64_t every = j->options->publish_every, steps = learner_learnt(j->learner)->steps;
     if (every == 0 || steps < j->publish_mark + every) return STATUS_OK;
     j->publish_mark = steps - steps % every;
     return job_checkpoint(j, "steps", e);
@@ -201,7 +201,7 @@ static enum status start(struct job *j, struct err *e)
     j->started_us = job_now_us(j);
     j->next_checkpoint_us = j->started_us + j->conf->state_checkpoint_ms * 1000;
     j->next_backup_us = j->started_us + j->conf->state_backup_ms * 1000;
-    j->publish_mark = learner_counts(j->learner)->steps;
+    j->publish_mark = learner_learnt(j->learner)->steps;
     progress_init(&j->progress, j->options->quiet, j->started_us);
     if (j->warm) TRY(job_checkpoint(j, "warm", e)); /* the folder holds it from now on */
     TRY(job_poll_start(j, e));

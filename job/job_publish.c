@@ -29,7 +29,7 @@ static void fill_version(struct job *j, const char *reason, struct publish_versi
     *v = (struct publish_version){.version = p->version,
                                   .parent = j->published_version,
                                   .reason = reason,
-                                  .examples = learner_counts(j->learner)->learnt_examples,
+                                  .examples = learner_learnt(j->learner)->learnt_examples,
                                   .watermark_ms = learner_watermark(j->learner),
                                   .settled_ms = learner_settled_ms(j->learner),
                                   .settled_wall_ms = j->settled_wall_ms,

@@ -1,27 +1,8 @@
 /* learner.c - building the learner and reading it from outside; what it does is in learner_event.c. */
 #include "base/hash.h"
 #include "base/mem.h"
-#include "base/pool.h"
 #include "job/learner_private.h"
-#include "model/state_file.h"
 #include <string.h>
-
-static enum status open_model(struct learner *l, const struct learner_parts_in *in, struct err *e)
-{
-    const struct conf *c = in->conf;
-    TRY(model_new(&l->model, c, in->encoder, feat_count(l->feat), e));
-    if (model_wants_states(l->model))
-        TRY(state_cache_open(&l->states, in->encoder, model_frozen_layers(l->model), model_wants_tokens(l->model), c,
-                             e));
-    if (l->states != NULL) TRY(state_file_attach(l->states, c->kernels_states_dir, true, e));
-    TRY(param_set_new(&l->params, model_table(l->model), e));
-    TRY(model_init_params(l->model, (uint64_t)c->train_seed, l->params, e));
-    TRY(optim_new(&l->optim, model_table(l->model), c, e));
-    TRY(model_run_new(&l->run, l->model, l->states, true, e));
-    TRY(pool_new(&l->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
-    kern_use_pool(model_run_kern(l->run), l->pool);
-    return model_bind(l->run, l->params, e);
-}
 
 static enum status open_stream(struct learner *l, const struct learner_parts_in *in, struct err *e)
 {
@@ -34,20 +15,11 @@ static enum status open_stream(struct learner *l, const struct learner_parts_in 
     return join_new(&l->join, c, e);
 }
 
-static enum status open_batch(struct learner *l, size_t n, struct err *e)
-{
-    l->pending = mem_calloc(n, sizeof(struct slate *));
-    l->losses = mem_calloc(n, sizeof *l->losses);
-    if (l->pending == NULL || l->losses == NULL) return ERR_SET(e, STATUS_OOM, "batch of %zu slates", n);
-    for (size_t i = 0; i < n; i++) TRY(slate_new(&l->pending[i], e));
-    return STATUS_OK;
-}
-
 /* A sentence that new histories hold will be scored with soon. */
 static void want_state(void *learner, const int32_t *ids, uint32_t n)
 {
     struct learner *l = learner;
-    state_want(l->states, hash_bytes(ids, n * sizeof *ids), ids, n);
+    state_want(l->line->states, hash_bytes(ids, n * sizeof *ids), ids, n);
 }
 
 enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o,
@@ -62,12 +34,10 @@ enum status learner_new(struct learner **out, const struct learner_parts_in *in,
     l->next_slate = 1;
     l->first_ms = INT64_MIN;
     TRY_OUT(st, open_stream(l, in, e));
-    TRY_OUT(st, open_model(l, in, e));
-    if (l->states != NULL && o.learn) feat_on_sentence(l->feat, want_state, l);
-    TRY_OUT(st, open_new(&l->open, model_n_parts(l->model), e));
-    TRY_OUT(st, eval_new(&l->eval, model_n_parts(l->model), o.warmup, e));
+    TRY_OUT(st, line_new(&l->line, in->conf, in->encoder, feat_count(l->feat), o.learn, o.warmup, e));
+    if (l->line->states != NULL && o.learn) feat_on_sentence(l->feat, want_state, l);
+    TRY_OUT(st, open_new(&l->open, model_n_parts(l->line->model), e));
     TRY_OUT(st, slate_new(&l->slate, e));
-    TRY_OUT(st, open_batch(l, (size_t)in->conf->train_batch_slates, e));
     *out = l;
     l = NULL;
 out:
@@ -78,18 +48,9 @@ out:
 void learner_free(struct learner *l)
 {
     if (l == NULL) return;
-    for (int64_t i = 0; l->pending != NULL && i < l->conf->train_batch_slates; i++) slate_free(l->pending[i]);
-    mem_free(l->pending);
-    mem_free(l->losses);
     slate_free(l->slate);
-    eval_free(l->eval);
     open_free(l->open);
-    model_run_free(l->run);
-    pool_free(l->pool);
-    optim_free(l->optim);
-    param_set_release(l->params);
-    state_cache_free(l->states);
-    model_free(l->model);
+    line_free(l->line);
     join_free(l->join);
     order_free(l->order);
     watermark_free(l->watermark);
@@ -98,9 +59,6 @@ void learner_free(struct learner *l)
     world_free(l->world);
     feat_free(l->feat);
     mem_free(l->lines);
-    mem_free(l->predictions.logits);
-    mem_free(l->predictions.part_logits);
-    mem_free(l->predictions.frozen);
     mem_free(l->offsets);
     mem_free(l);
 }
@@ -125,7 +83,7 @@ enum status learner_begin_at(struct learner *l, const struct source_offset *offs
     if (n > 0) memcpy(l->offsets, offsets, n * sizeof *offsets);
     l->n_offsets = n;
     l->settled_ms = settled_ms;
-    l->counts.learnt_examples = examples;
+    l->line->counts.learnt_examples = examples;
     return STATUS_OK;
 }
 
@@ -136,17 +94,17 @@ size_t learner_dirty_bytes(const struct learner *l)
 
 struct param_set *learner_params(struct learner *l)
 {
-    return l->params;
+    return l->line->params;
 }
 
 struct optim *learner_optim(struct learner *l)
 {
-    return l->optim;
+    return l->line->optim;
 }
 
 const struct model *learner_model(const struct learner *l)
 {
-    return l->model;
+    return l->line->model;
 }
 
 struct world *learner_world(struct learner *l)
@@ -156,12 +114,12 @@ struct world *learner_world(struct learner *l)
 
 struct state_cache *learner_states(struct learner *l)
 {
-    return l->states;
+    return l->line->states;
 }
 
 struct eval *learner_eval(struct learner *l)
 {
-    return l->eval;
+    return l->line->eval;
 }
 
 struct feat *learner_feat(struct learner *l)
@@ -172,6 +130,11 @@ struct feat *learner_feat(struct learner *l)
 const struct learner_counts *learner_counts(const struct learner *l)
 {
     return &l->counts;
+}
+
+const struct line_counts *learner_learnt(const struct learner *l)
+{
+    return &l->line->counts;
 }
 
 const struct join_counts *learner_join_counts(const struct learner *l)
@@ -214,9 +177,9 @@ void learner_report(const struct learner *l, struct report *out)
 {
     const struct learner_counts *c = &l->counts;
     const char *names[MODEL_PARTS_MAX];
-    for (size_t i = 0; i < model_n_parts(l->model); i++) names[i] = model_part_name(l->model, i);
+    for (size_t i = 0; i < model_n_parts(l->line->model); i++) names[i] = model_part_name(l->line->model, i);
     memset(out, 0, sizeof *out);
-    eval_report(l->eval, names, out);
+    eval_report(l->line->eval, names, out);
     out->events = c->events;
     out->skipped = c->skipped;
     out->duplicates = c->duplicates;

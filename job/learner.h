@@ -13,19 +13,17 @@
 #include "ingest/order.h"
 #include "ingest/source.h"
 #include "ingest/watermark.h"
-#include "job/open.h"
-#include "model/model.h"
+#include "job/line.h"
 #include "schemas/report.h"
-#include "trainer/eval.h"
-#include "trainer/optim.h"
 
 struct learner_counts {
-    uint64_t events, accepted, rejected, skipped, duplicates, slates, examples, learnt_slates, learnt_examples, steps;
+    uint64_t events, accepted, rejected, skipped, duplicates, slates, examples;
 };
 struct learner_options {
     bool learn;
-    bool kafka;   /* positions are Kafka's; a replay's ordinals are remembered apart */
-    bool letters; /* dead letters are tried again: what is accepted is remembered by its place, and not accepted twice */
+    bool kafka; /* positions are Kafka's; a replay's ordinals are remembered apart */
+    bool
+        letters; /* dead letters are tried again: what is accepted is remembered by its place, and not accepted twice */
     struct eval_warmup warmup;
 };
 struct learner;
@@ -78,6 +76,7 @@ struct state_cache *learner_states(struct learner *l); /* NULL when no part want
 struct eval *learner_eval(struct learner *l);
 struct feat *learner_feat(struct learner *l);
 const struct learner_counts *learner_counts(const struct learner *l);
+const struct line_counts *learner_learnt(const struct learner *l);
 const struct join_counts *learner_join_counts(const struct learner *l);
 uint64_t learner_open_slates(const struct learner *l);
 int64_t learner_watermark(const struct learner *l);  /* INT64_MIN before the first event */

@@ -2,75 +2,8 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "job/learner_private.h"
+#include <float.h>
 #include <math.h>
-
-static enum status room_for(struct learner *l, size_t k, struct err *e)
-{
-    struct open_predictions *p = &l->predictions;
-    if (k <= l->cap_items) return STATUS_OK;
-    mem_free(p->logits);
-    mem_free(p->part_logits);
-    mem_free(p->frozen);
-    l->cap_items = 0;
-    p->n_parts = model_n_parts(l->model);
-    p->logits = mem_calloc(k, sizeof(float));
-    p->part_logits = mem_calloc(k * p->n_parts, sizeof(float));
-    p->frozen = mem_calloc(k, sizeof(float));
-    if (p->logits == NULL || p->part_logits == NULL || p->frozen == NULL)
-        return ERR_SET(e, STATUS_OOM, "slate of %zu candidates", k);
-    l->cap_items = k;
-    return STATUS_OK;
-}
-
-/* A replay with --no-learn over a state that has learnt nothing: a fresh model's logits are 0 whatever it is shown, so it is
- * not asked (nor the frozen encoder for its baseline), unless somebody looks at what each part says. */
-static bool knows_nothing(const struct learner *l)
-{
-    return !l->options.learn && l->counts.learnt_examples == 0 && l->seen == NULL;
-}
-
-static enum status score_slate(struct learner *l, struct err *e)
-{
-    TRY(room_for(l, l->slate->n_items, e));
-    if (knows_nothing(l)) return STATUS_OK; /* room_for's zeroes */
-    TRY(model_bind(l->run, l->params, e));
-    TRY(model_score(l->run, l->slate, 0, l->predictions.logits, l->predictions.part_logits, e));
-    return model_frozen_cosine(l->run, l->slate, l->predictions.frozen, e);
-}
-
-/* The pending slates are one batch: learn each, then one step.  A slate whose numbers are not finite is skipped (nothing
- * of it was added) and the stream goes on. */
-enum status learner_step(struct learner *l, struct err *e)
-{
-    uint64_t examples = 0;
-    TRY(model_bind(l->run, l->params, e));
-    TRY(model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
-                         l->losses, e));
-    for (uint32_t i = 0; i < l->n_pending; i++) {
-        if (isnan(l->losses[i])) continue;
-        l->counts.learnt_slates++;
-        examples += l->pending[i]->n_items;
-    }
-    l->n_pending = 0;
-    if (examples == 0) return STATUS_OK;
-    TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
-    model_apply_stats(l->run, l->params);
-    TRY(model_stepped(l->run, l->params, e));
-    model_grads_clear(l->run);
-    l->counts.learnt_examples += examples;
-    l->counts.steps++;
-    return STATUS_OK;
-}
-
-/* The scratch slate joins the batch (and a used one takes its place). */
-static enum status learn_slate(struct learner *l, struct err *e)
-{
-    if (!l->options.learn) return STATUS_OK;
-    struct slate *s = l->slate;
-    l->slate = l->pending[l->n_pending];
-    l->pending[l->n_pending++] = s;
-    return l->n_pending == (uint32_t)l->conf->train_batch_slates ? learner_step(l, e) : STATUS_OK;
-}
 
 /* l->slate has its labels: evaluate with what was predicted at its opening, then learn. */
 static enum status settle_slate(struct learner *l, const struct open_predictions *p, struct err *e)
@@ -79,11 +12,11 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     const struct learner_seen seen = {s, p->logits, p->part_logits, p->n_parts};
     l->counts.slates++;
     l->counts.examples += s->n_items;
-    TRY(eval_slate(l->eval, s, p->logits, p->part_logits, p->frozen, l->first_ms, e));
+    TRY(line_evaluate(l->line, s, p, l->first_ms, e));
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
     TRY(world_settled(l->world, s, e));
-    return learn_slate(l, e);
+    return line_learn(l->line, &l->slate, e);
 }
 
 static enum status settle_due(struct learner *l, int64_t watermark, struct err *e)
@@ -123,13 +56,25 @@ static void begin_slate(struct learner *l, enum slate_source source, const struc
     s->request = arena_str(s->arena, source == SLATE_ORGANIC ? ev->order : str_has(ev->request) ? ev->request : ev->id);
 }
 
+/* What a recorded list says of itself. */
+static void note_list(struct slate *s, const struct event *ev)
+{
+    s->version = arena_str(s->arena, ev->version);
+    s->variant = arena_str(s->arena, ev->variant);
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        s->items[i].position = i + 1;
+        if (ev->propensity != NULL) s->items[i].propensity = fmaxf((float)ev->propensity[i], FLT_MIN);
+    }
+}
+
 static enum status take_impression(struct learner *l, const struct event *ev, struct err *e)
 {
     begin_slate(l, SLATE_IMPRESSION, ev, ev->at, ev->time_ms);
     TRY(world_fill_impression(l->world, l->slate, ev, e));
     if (l->slate->n_items == 0) return STATUS_OK;
-    TRY(score_slate(l, e));
-    TRY(open_put(l->open, l->slate, &l->predictions, e));
+    note_list(l->slate, ev);
+    TRY(line_score(l->line, l->slate, l->seen != NULL, e));
+    TRY(open_put(l->open, l->slate, &l->line->predictions, e));
     l->next_slate++;
     TRY(join_open(l->join, l->slate->id, ev, e));
     if (open_bytes(l->open) > (size_t)l->conf->join_max_bytes) join_hurry(l->join);
@@ -145,8 +90,8 @@ static enum status learn_organic(struct learner *l, const struct order_compound 
     TRY(st);
     l->next_slate++;
     l->slate->settled_ms = c->time_ms;
-    TRY(score_slate(l, e));
-    return settle_slate(l, &l->predictions, e);
+    TRY(line_score(l->line, l->slate, l->seen != NULL, e));
+    return settle_slate(l, &l->line->predictions, e);
 }
 
 /* A list claims a line that marks it, and one that came too late for its own list: neither is an order without one. */
@@ -339,5 +284,5 @@ enum status learner_flush(struct learner *l, struct err *e)
     TRY(order_flush(l->order, e));
     TRY(take_ready(l, e));
     TRY(settle_due(l, INT64_MAX, e));
-    return learner_step(l, e);
+    return line_step(l->line, e);
 }

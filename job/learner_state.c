@@ -30,20 +30,24 @@ static void offsets_encode(struct buf *b, const struct learner *l)
 
 /* All counters in declaration order: they are all u64. */
 #define COUNTS_WORDS (sizeof(struct learner_counts) / sizeof(uint64_t))
+#define LEARNT_WORDS 3
 
 static void stream_encode(struct buf *b, const struct learner *l)
 {
     const uint64_t *counts = (const uint64_t *)(const void *)&l->counts;
+    const struct line_counts *learnt = &l->line->counts;
     buf_u64(b, l->next_slate);
     buf_i64(b, l->first_ms);
     buf_i64(b, l->settled_ms);
     offset_encode(b, &l->file);
-    buf_varint(b, COUNTS_WORDS);
+    buf_varint(b, COUNTS_WORDS + LEARNT_WORDS);
     for (size_t i = 0; i < COUNTS_WORDS; i++) buf_varint(b, counts[i]);
+    buf_varint(b, learnt->learnt_slates);
+    buf_varint(b, learnt->learnt_examples);
+    buf_varint(b, learnt->steps);
     reject_tally_encode(b, &l->tally);
     offsets_encode(b, l);
-    buf_varint(b, l->n_pending);
-    for (uint32_t i = 0; i < l->n_pending; i++) slate_encode(b, l->pending[i]);
+    line_batch_encode(b, l->line);
 }
 
 static enum status offsets_decode(struct learner *l, struct buf_reader *r, struct err *e)
@@ -63,20 +67,21 @@ static enum status offsets_decode(struct learner *l, struct buf_reader *r, struc
 static enum status stream_decode(struct learner *l, struct buf_reader *r, struct err *e)
 {
     uint64_t *counts = (uint64_t *)(void *)&l->counts;
+    struct line_counts *learnt = &l->line->counts;
     l->next_slate = buf_get_u64(r);
     l->first_ms = buf_get_i64(r);
     l->settled_ms = buf_get_i64(r);
     offset_decode(&l->file, r);
-    if (buf_get_varint(r) != COUNTS_WORDS)
+    if (buf_get_varint(r) != COUNTS_WORDS + LEARNT_WORDS)
         return ERR_SET(e, STATUS_UNSUPPORTED,
                        "the state folder was written by another version of freshet (counters differ)");
     for (size_t i = 0; i < COUNTS_WORDS; i++) counts[i] = buf_get_varint(r);
+    learnt->learnt_slates = buf_get_varint(r);
+    learnt->learnt_examples = buf_get_varint(r);
+    learnt->steps = buf_get_varint(r);
     TRY(reject_tally_decode(&l->tally, r, e));
     TRY(offsets_decode(l, r, e));
-    const size_t n = (size_t)buf_get_varint(r);
-    if (n >= (size_t)l->conf->train_batch_slates)
-        return ERR_SET(e, STATUS_CORRUPT, "%zu pending slates in the state", n);
-    for (l->n_pending = 0; l->n_pending < n; l->n_pending++) TRY(slate_decode(l->pending[l->n_pending], r, e));
+    TRY(line_batch_decode(l->line, r, e));
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "stream state is cut short") : STATUS_OK;
 }
 
@@ -102,8 +107,8 @@ static void piece_encode(struct buf *b, const struct learner *l, enum piece whic
     case PIECE_WATERMARK: watermark_encode(b, l->watermark); break;
     case PIECE_ORDER: order_encode(b, l->order); break;
     case PIECE_JOIN: join_encode(b, l->join); break;
-    case PIECE_EVAL: eval_encode(b, l->eval); break;
-    case PIECE_MODEL: model_run_encode(b, l->run); break;
+    case PIECE_EVAL: eval_encode(b, l->line->eval); break;
+    case PIECE_MODEL: model_run_encode(b, l->line->run); break;
     case PIECE_RETRIED: reject_places_encode(b, &l->retried); break;
     case PIECES: break;
     }
@@ -117,8 +122,8 @@ static enum status piece_decode(struct learner *l, enum piece which, struct buf_
     case PIECE_WATERMARK: return watermark_decode(l->watermark, r, e);
     case PIECE_ORDER: return order_decode(l->order, r, e);
     case PIECE_JOIN: return join_decode(l->join, r, e);
-    case PIECE_EVAL: return eval_decode(l->eval, r, e);
-    case PIECE_MODEL: return model_run_decode(l->run, r, e);
+    case PIECE_EVAL: return eval_decode(l->line->eval, r, e);
+    case PIECE_MODEL: return model_run_decode(l->line->run, r, e);
     case PIECE_RETRIED: return reject_places_decode(&l->retried, r, e);
     case PIECES: break;
     }
@@ -145,14 +150,14 @@ enum status learner_save(struct learner *l, struct store_txn *t, struct err *e)
     TRY(save_pieces(l, t, e));
     TRY(world_save(l->world, t, e));
     TRY(open_save(l->open, t, e));
-    return optim_sparse_save(l->optim, l->params, t, e);
+    return optim_sparse_save(l->line->optim, l->line->params, t, e);
 }
 
 void learner_saved(struct learner *l)
 {
     world_saved(l->world);
     open_saved(l->open);
-    optim_sparse_saved(l->optim);
+    optim_sparse_saved(l->line->optim);
 }
 
 enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
@@ -169,5 +174,5 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
     watermark_leave_all(l->watermark); /* nothing is read yet */
     TRY(world_load(l->world, t, e));
     TRY(open_load(l->open, t, e));
-    return optim_sparse_load(l->optim, l->params, t, e);
+    return optim_sparse_load(l->line->optim, l->line->params, t, e);
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define SLATE_FORMAT 1
+#define SLATE_FORMAT 2 /* 1 ended an item at age_days and had no version and variant; it is still read */
 #define SLATE_ARENA_BYTES 65536
 #define NO_INDEX UINT32_MAX
 
@@ -144,6 +144,11 @@ static void put_item(struct buf *b, const struct slate_item *i)
     buf_f32(b, i->popularity);
     buf_f32(b, i->repeat);
     buf_f32(b, i->age_days);
+    buf_f32(b, i->cooccur[0]);
+    buf_f32(b, i->cooccur[1]);
+    buf_f32(b, i->propensity);
+    buf_varint(b, i->position);
+    buf_varint(b, i->tasks);
 }
 
 static void put_events(struct buf *b, const struct slate *s)
@@ -186,6 +191,8 @@ void slate_encode(struct buf *b, const struct slate *s)
     buf_i64(b, s->settled_ms);
     buf_str(b, s->user);
     buf_str(b, s->request);
+    buf_str(b, s->version);
+    buf_str(b, s->variant);
     buf_u8(b, s->cold_user);
     buf_varint(b, s->n_sentences);
     for (uint32_t i = 0; i < s->n_sentences; i++) {
@@ -222,9 +229,10 @@ static enum status get_id(struct slate *s, struct buf_reader *r, struct str *out
     return out->p != NULL ? STATUS_OK : oom(s, e);
 }
 
-static enum status get_head(struct slate *s, struct buf_reader *r, struct err *e)
+static enum status get_head(struct slate *s, struct buf_reader *r, uint8_t *format, struct err *e)
 {
-    if (buf_get_u8(r) != SLATE_FORMAT) return corrupt(s, e, "not a slate of format 1");
+    *format = buf_get_u8(r);
+    if (*format < 1 || *format > SLATE_FORMAT) return corrupt(s, e, "not a slate of format 1 or 2");
     s->id = buf_get_varint(r);
     const uint8_t source = buf_get_u8(r);
     const uint64_t topic = buf_get_varint(r), partition = buf_get_varint(r);
@@ -238,6 +246,8 @@ static enum status get_head(struct slate *s, struct buf_reader *r, struct err *e
     s->at.partition = (uint32_t)partition;
     TRY(get_id(s, r, &s->user, e));
     TRY(get_id(s, r, &s->request, e));
+    if (*format >= 2) TRY(get_id(s, r, &s->version, e));
+    if (*format >= 2) TRY(get_id(s, r, &s->variant, e));
     const uint8_t cold = buf_get_u8(r);
     if (r->bad || cold > 1) return corrupt(s, e, "its head is cut off or out of range");
     s->cold_user = cold != 0;
@@ -299,11 +309,22 @@ static bool item_valid(const struct slate_item *i)
 {
     const bool label = isnan(i->label) || i->label == 0.0f || i->label == 1.0f;
     const bool numbers = isfinite(i->weight) && isfinite(i->log_kq) && isfinite(i->popularity) && isfinite(i->repeat) &&
-                         isfinite(i->age_days);
-    return label && numbers && i->weight >= 0 && i->id.p != NULL;
+                         isfinite(i->age_days) && isfinite(i->cooccur[0]) && isfinite(i->cooccur[1]);
+    const bool propensity = i->propensity >= 0 && i->propensity <= 1;
+    return label && numbers && propensity && i->weight >= 0 && i->id.p != NULL;
 }
 
-static enum status get_item(struct slate *s, struct buf_reader *r, struct slate_item *i, struct err *e)
+/* What format 2 added. */
+static void get_item_rest(struct buf_reader *r, struct slate_item *i)
+{
+    i->cooccur[0] = buf_get_f32(r);
+    i->cooccur[1] = buf_get_f32(r);
+    i->propensity = buf_get_f32(r);
+    i->position = (uint32_t)buf_get_varint(r);
+    i->tasks = (uint32_t)buf_get_varint(r);
+}
+
+static enum status get_item(struct slate *s, struct buf_reader *r, uint8_t format, struct slate_item *i, struct err *e)
 {
     const uint32_t known = SLATE_ITEM_KNOWN | SLATE_ITEM_COLD | SLATE_ITEM_FIRST_TIME | SLATE_ITEM_SAMPLED;
     TRY(get_id(s, r, &i->id, e));
@@ -316,6 +337,7 @@ static enum status get_item(struct slate *s, struct buf_reader *r, struct slate_
     i->popularity = buf_get_f32(r);
     i->repeat = buf_get_f32(r);
     i->age_days = buf_get_f32(r);
+    if (format >= 2) get_item_rest(r, i);
     if (r->bad || sentence >= s->n_sentences || flags > known || !item_valid(i))
         return corrupt(s, e, "an item is cut off or out of range");
     i->sentence = (uint32_t)sentence;
@@ -323,13 +345,13 @@ static enum status get_item(struct slate *s, struct buf_reader *r, struct slate_
     return STATUS_OK;
 }
 
-static enum status get_items(struct slate *s, struct buf_reader *r, struct err *e)
+static enum status get_items(struct slate *s, struct buf_reader *r, uint8_t format, struct err *e)
 {
     const size_t n = buf_get_count(r, 28);
     if (r->bad || n >= UINT32_MAX) return corrupt(s, e, "its items are cut off");
     s->items = arena_alloc(s->arena, n, sizeof *s->items);
     if (s->items == NULL) return oom(s, e);
-    for (size_t i = 0; i < n; i++) TRY(get_item(s, r, &s->items[i], e));
+    for (size_t i = 0; i < n; i++) TRY(get_item(s, r, format, &s->items[i], e));
     s->n_items = (uint32_t)n;
     return STATUS_OK;
 }
@@ -379,11 +401,12 @@ static enum status get_hashed(struct slate *s, struct buf_reader *r, struct err 
 enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e)
 {
     enum status st;
+    uint8_t format;
     slate_reset(s);
-    TRY_OUT(st, get_head(s, r, e));
+    TRY_OUT(st, get_head(s, r, &format, e));
     TRY_OUT(st, get_sentences(s, r, e));
     TRY_OUT(st, get_events(s, r, e));
-    TRY_OUT(st, get_items(s, r, e));
+    TRY_OUT(st, get_items(s, r, format, e));
     TRY_OUT(st, get_numeric(s, r, e));
     TRY_OUT(st, get_hashed(s, r, e));
 out:

@@ -28,7 +28,7 @@ struct slate_event {
 enum slate_flag { SLATE_ITEM_KNOWN = 1, SLATE_ITEM_COLD = 2, SLATE_ITEM_FIRST_TIME = 4, SLATE_ITEM_SAMPLED = 8 };
 struct slate_item {
     struct str id;
-    uint64_t item;     /* hash_str(id) */
+    uint64_t item; /* hash_str(id) */
     uint32_t sentence;
     float label;       /* 0, 1; NaN while open or in a request */
     float weight;      /* of the example in the loss; 1 by default */
@@ -37,14 +37,19 @@ struct slate_item {
     float popularity;  /* baseline scores, higher is better: decayed sales of the item ... */
     float repeat;      /* ... and times this user took the item */
     float age_days;    /* of the item; for the self-check by age */
+    float cooccur[2];  /* counts with the user's events' items: mean and largest, as features; 0 without */
+    float propensity;  /* of being shown at its place, as the list echoed it: in (0, 1]; 0: not said */
+    uint32_t position; /* place in the recorded list, from 1; 0: not from one */
+    uint32_t tasks;    /* bit t: task t's behaviour marked the item before the slate was settled */
 };
 struct slate {
     uint64_t id; /* ordinal of opening within the state folder, from 1 */
     enum slate_source source;
     struct event_position at; /* of the event that opened it */
     int64_t time_ms;
-    int64_t settled_ms;       /* event time at which its labels were settled; 0 while open */
-    struct str user, request; /* request: impression's or order's id */
+    int64_t settled_ms;          /* event time at which its labels were settled; 0 while open */
+    struct str user, request;    /* request: impression's or order's id */
+    struct str version, variant; /* that made the list, as it echoed them; absent: not said */
     bool cold_user;
     struct slate_sentence *sentences;
     uint32_t n_sentences;
@@ -53,9 +58,9 @@ struct slate {
     struct slate_event *events;
     uint32_t n_events; /* E */
     struct slate_item *items;
-    uint32_t n_items;  /* K */
-    float *numeric;    /* (K, F) raw, not standardised */
-    uint32_t n_numeric; /* F */
+    uint32_t n_items;     /* K */
+    float *numeric;       /* (K, F) raw, not standardised */
+    uint32_t n_numeric;   /* F */
     uint32_t *hashed_off; /* K+1 */
     uint32_t *hashed_idx; /* full 32-bit hashes; the part masks them to its table */
     float *hashed_val;

@@ -39,7 +39,7 @@ static void test_every_event_is_counted_and_labels_settle(void **state)
     assert_true(learner_open_slates(l) > 0); /* the end of a file settles nothing */
     assert_ok(learner_flush(l, &e), &e);
     assert_int_equal(learner_open_slates(l), 0);
-    assert_int_equal(learner_counts(l)->learnt_slates, learner_counts(l)->slates);
+    assert_int_equal(learner_learnt(l)->learnt_slates, learner_counts(l)->slates);
     learner_report(l, &r);
     assert_true(r.progressive.gauc > 0.5 && r.progressive.gauc < 1.0);
     assert_int_equal(r.n_parts, 4);
@@ -56,7 +56,7 @@ static void test_without_learning_weights_stay(void **state)
     hash_of(l, after);
     assert_string_equal(before, after);
     assert_true(learner_counts(l)->slates > 100);
-    assert_int_equal(learner_counts(l)->steps, 0);
+    assert_int_equal(learner_learnt(l)->steps, 0);
     learner_free(l);
 }
 
@@ -127,9 +127,9 @@ static void test_live_blocks_stay_flat_in_the_steady_state(void **state)
     struct learner *l = begin(true);
     (void)learner_world_feed(&world, l, 2500);
     const long live = mem_live() - (long)learner_open_slates(l);
-    const uint64_t steps = learner_counts(l)->steps;
+    const uint64_t steps = learner_learnt(l)->steps;
     (void)learner_world_feed(&world, l, 1000);
-    assert_true(learner_counts(l)->steps > steps + 50);
+    assert_true(learner_learnt(l)->steps > steps + 50);
     const long grown = mem_live() - (long)learner_open_slates(l) - live;
     assert_in_range(grown + 60, 0, 120); /* orders under assembly differ from moment to moment */
     learner_free(l);

@@ -56,6 +56,8 @@ static void random_slate(struct slate *s, struct rand *r)
     s->settled_ms = (int64_t)rand_u64(r);
     s->user = random_id(s->arena, r);
     if (rand_below(r, 2) == 0) s->request = random_id(s->arena, r);
+    if (rand_below(r, 2) == 0) s->version = random_id(s->arena, r);
+    if (rand_below(r, 2) == 0) s->variant = random_id(s->arena, r);
     s->cold_user = rand_below(r, 2) != 0;
     s->n_events = (uint32_t)rand_below(r, 10);
     s->events = arena_alloc(s->arena, s->n_events, sizeof *s->events);
@@ -78,7 +80,11 @@ static void random_slate(struct slate *s, struct rand *r)
                                   .flags = (uint32_t)rand_below(r, 16),
                                   .popularity = unit(r),
                                   .repeat = unit(r),
-                                  .age_days = unit(r)};
+                                  .age_days = unit(r),
+                                  .cooccur = {unit(r), unit(r)},
+                                  .propensity = rand_below(r, 2) == 0 ? 0.0f : 0.25f,
+                                  .position = (uint32_t)rand_below(r, 1000),
+                                  .tasks = rand_u32(r)};
         it->item = hash_str(it->id);
     }
     random_features(s, r);
@@ -89,10 +95,11 @@ static void same_items(const struct slate *a, const struct slate *b)
     for (uint32_t i = 0; i < a->n_items; i++) {
         const struct slate_item *x = &a->items[i], *y = &b->items[i];
         assert_true(str_eq(x->id, y->id) && x->item == y->item && x->sentence == y->sentence && x->flags == y->flags);
-        const float fx[] = {x->weight, x->log_kq, x->popularity, x->repeat, x->age_days};
-        const float fy[] = {y->weight, y->log_kq, y->popularity, y->repeat, y->age_days};
+        const float fx[] = {x->weight, x->log_kq, x->popularity, x->repeat, x->age_days, x->cooccur[0], x->cooccur[1]};
+        const float fy[] = {y->weight, y->log_kq, y->popularity, y->repeat, y->age_days, y->cooccur[0], y->cooccur[1]};
         assert_memory_equal(fx, fy, sizeof fx);
         assert_true(isnan(x->label) ? isnan(y->label) : x->label == y->label);
+        assert_true(x->propensity == y->propensity && x->position == y->position && x->tasks == y->tasks);
     }
 }
 
@@ -126,6 +133,7 @@ static void same(const struct slate *a, const struct slate *b)
     assert_true(a->id == b->id && a->source == b->source && a->time_ms == b->time_ms && a->settled_ms == b->settled_ms);
     assert_memory_equal(&a->at, &b->at, sizeof a->at);
     assert_true(str_eq(a->user, b->user) && str_eq(a->request, b->request) && a->cold_user == b->cold_user);
+    assert_true(str_eq(a->version, b->version) && str_eq(a->variant, b->variant));
     assert_true((a->request.p == NULL) == (b->request.p == NULL));
     assert_true(a->n_events == b->n_events && a->n_items == b->n_items && a->n_numeric == b->n_numeric);
     same_items(a, b);
@@ -167,6 +175,47 @@ static void test_random_slates_round_trip(void **state)
     buf_fini(&buf);
     buf_fini(&again);
     assert_int_equal(mem_live(), 0);
+}
+
+/* A record as the version before format 2 wrote it. */
+static void test_format_1_is_still_read(void **state)
+{
+    (void)state;
+    static const float numbers[] = {1, 1, 0.5f}; /* label, weight, log_kq */
+    struct err e = {0};
+    struct slate *s = NULL;
+    struct buf b = {0};
+    assert_ok(slate_new(&s, &e), &e);
+    buf_u8(&b, 1);
+    buf_varint(&b, 7); /* id */
+    buf_u8(&b, SLATE_ORGANIC);
+    for (int i = 0; i < 3; i++) buf_varint(&b, 0); /* position */
+    buf_i64(&b, 1000);
+    buf_i64(&b, 2000);
+    buf_str(&b, STR("u"));
+    buf_str(&b, STR("o"));
+    buf_u8(&b, 1); /* cold user */
+    buf_varint(&b, 1);
+    buf_varint(&b, 1); /* a sentence of one token */
+    buf_varint(&b, 101);
+    buf_varint(&b, 0); /* events */
+    buf_varint(&b, 1);
+    buf_str(&b, STR("i"));
+    buf_varint(&b, 0);
+    for (int i = 0; i < 3; i++) buf_f32(&b, numbers[i]);
+    buf_varint(&b, SLATE_ITEM_COLD);
+    for (int i = 0; i < 3; i++) buf_f32(&b, 2); /* popularity, repeat, age */
+    buf_varint(&b, 0);                          /* numeric features */
+    buf_u8(&b, 0);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_ok(slate_decode(s, &r, &e), &e);
+    assert_int_equal(buf_left(&r), 0);
+    assert_true(s->id == 7 && s->cold_user && s->settled_ms == 2000 && !str_has(s->variant) && !str_has(s->version));
+    const struct slate_item *i = &s->items[0];
+    assert_true(i->label == 1 && i->log_kq == 0.5f && i->age_days == 2 && i->flags == SLATE_ITEM_COLD);
+    assert_true(i->cooccur[0] == 0 && i->cooccur[1] == 0 && i->propensity == 0 && i->position == 0 && i->tasks == 0);
+    slate_free(s);
+    buf_fini(&b);
 }
 
 static void test_every_truncation_is_corrupt(void **state)
@@ -394,6 +443,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_slates_round_trip),
+        cmocka_unit_test(test_format_1_is_still_read),
         cmocka_unit_test(test_every_truncation_is_corrupt),
         cmocka_unit_test(test_flipped_bits_never_break_the_invariants),
         cmocka_unit_test(test_wrong_values_are_refused),

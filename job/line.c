@@ -1,0 +1,160 @@
+/* line.c - see line.h. */
+#include "job/line.h"
+#include "base/mem.h"
+#include "model/state_file.h"
+#include <math.h>
+
+static enum status open_model(struct line *l, const struct encoder *enc, uint32_t n_numeric, struct err *e)
+{
+    const struct conf *c = l->conf;
+    TRY(model_new(&l->model, c, enc, n_numeric, e));
+    if (model_wants_states(l->model))
+        TRY(state_cache_open(&l->states, enc, model_frozen_layers(l->model), model_wants_tokens(l->model), c, e));
+    if (l->states != NULL) TRY(state_file_attach(l->states, c->kernels_states_dir, true, e));
+    TRY(param_set_new(&l->params, model_table(l->model), e));
+    TRY(model_init_params(l->model, (uint64_t)c->train_seed, l->params, e));
+    TRY(optim_new(&l->optim, model_table(l->model), c, e));
+    TRY(model_run_new(&l->run, l->model, l->states, true, e));
+    TRY(pool_new(&l->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
+    kern_use_pool(model_run_kern(l->run), l->pool);
+    l->predictions.n_parts = model_n_parts(l->model);
+    return model_bind(l->run, l->params, e);
+}
+
+static enum status open_batch(struct line *l, size_t n, struct err *e)
+{
+    l->pending = mem_calloc(n, sizeof(struct slate *));
+    l->losses = mem_calloc(n, sizeof *l->losses);
+    if (l->pending == NULL || l->losses == NULL) return ERR_SET(e, STATUS_OOM, "batch of %zu slates", n);
+    for (size_t i = 0; i < n; i++) TRY(slate_new(&l->pending[i], e));
+    return STATUS_OK;
+}
+
+enum status line_new(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, bool learn,
+                     struct eval_warmup warmup, struct err *e)
+{
+    enum status st;
+    *out = NULL;
+    struct line *l = mem_calloc(1, sizeof *l);
+    if (l == NULL) return ERR_SET(e, STATUS_OOM, "line: %zu bytes", sizeof *l);
+    l->conf = c;
+    l->learn = learn;
+    TRY_OUT(st, open_model(l, enc, n_numeric, e));
+    TRY_OUT(st, eval_new(&l->eval, model_n_parts(l->model), warmup, e));
+    TRY_OUT(st, open_batch(l, (size_t)c->train_batch_slates, e));
+    *out = l;
+    l = NULL;
+out:
+    line_free(l);
+    return st;
+}
+
+void line_free(struct line *l)
+{
+    if (l == NULL) return;
+    for (int64_t i = 0; l->pending != NULL && i < l->conf->train_batch_slates; i++) slate_free(l->pending[i]);
+    mem_free(l->pending);
+    mem_free(l->losses);
+    eval_free(l->eval);
+    model_run_free(l->run);
+    pool_free(l->pool);
+    optim_free(l->optim);
+    param_set_release(l->params);
+    state_cache_free(l->states);
+    model_free(l->model);
+    mem_free(l->predictions.logits);
+    mem_free(l->predictions.part_logits);
+    mem_free(l->predictions.frozen);
+    mem_free(l);
+}
+
+/* ---- scoring ---- */
+
+static enum status room_for(struct line *l, size_t k, struct err *e)
+{
+    struct open_predictions *p = &l->predictions;
+    if (k <= l->cap_items) return STATUS_OK;
+    mem_free(p->logits);
+    mem_free(p->part_logits);
+    mem_free(p->frozen);
+    l->cap_items = 0;
+    p->logits = mem_calloc(k, sizeof(float));
+    p->part_logits = mem_calloc(k * p->n_parts, sizeof(float));
+    p->frozen = mem_calloc(k, sizeof(float));
+    if (p->logits == NULL || p->part_logits == NULL || p->frozen == NULL)
+        return ERR_SET(e, STATUS_OOM, "slate of %zu candidates", k);
+    l->cap_items = k;
+    return STATUS_OK;
+}
+
+/* A replay with --no-learn over a state that has learnt nothing: a fresh model's logits are 0 whatever it is shown, so it is
+ * not asked (nor the frozen encoder for its baseline), unless somebody looks at what each part says. */
+static bool knows_nothing(const struct line *l, bool whole)
+{
+    return !l->learn && l->counts.learnt_examples == 0 && !whole;
+}
+
+enum status line_score(struct line *l, const struct slate *s, bool whole, struct err *e)
+{
+    TRY(room_for(l, s->n_items, e));
+    if (knows_nothing(l, whole)) return STATUS_OK; /* room_for's zeroes */
+    TRY(model_bind(l->run, l->params, e));
+    TRY(model_score(l->run, s, 0, l->predictions.logits, l->predictions.part_logits, e));
+    return model_frozen_cosine(l->run, s, l->predictions.frozen, e);
+}
+
+/* ---- settling ---- */
+
+enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
+                          struct err *e)
+{
+    return eval_slate(l->eval, s, p->logits, p->part_logits, p->frozen, first_ms, e);
+}
+
+enum status line_learn(struct line *l, struct slate **s, struct err *e)
+{
+    if (!l->learn) return STATUS_OK;
+    struct slate *used = l->pending[l->n_pending];
+    l->pending[l->n_pending++] = *s;
+    *s = used;
+    return l->n_pending == (uint32_t)l->conf->train_batch_slates ? line_step(l, e) : STATUS_OK;
+}
+
+enum status line_step(struct line *l, struct err *e)
+{
+    uint64_t examples = 0;
+    TRY(model_bind(l->run, l->params, e));
+    TRY(model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
+                         l->losses, e));
+    for (uint32_t i = 0; i < l->n_pending; i++) {
+        if (isnan(l->losses[i])) continue;
+        l->counts.learnt_slates++;
+        examples += l->pending[i]->n_items;
+    }
+    l->n_pending = 0;
+    if (examples == 0) return STATUS_OK;
+    TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
+    model_apply_stats(l->run, l->params);
+    TRY(model_stepped(l->run, l->params, e));
+    model_grads_clear(l->run);
+    l->counts.learnt_examples += examples;
+    l->counts.steps++;
+    return STATUS_OK;
+}
+
+/* ---- the state ---- */
+
+void line_batch_encode(struct buf *b, const struct line *l)
+{
+    buf_varint(b, l->n_pending);
+    for (uint32_t i = 0; i < l->n_pending; i++) slate_encode(b, l->pending[i]);
+}
+
+enum status line_batch_decode(struct line *l, struct buf_reader *r, struct err *e)
+{
+    const size_t n = (size_t)buf_get_varint(r);
+    if (n >= (size_t)l->conf->train_batch_slates)
+        return ERR_SET(e, STATUS_CORRUPT, "%zu pending slates in the state", n);
+    for (l->n_pending = 0; l->n_pending < n; l->n_pending++) TRY(slate_decode(l->pending[l->n_pending], r, e));
+    return STATUS_OK;
+}

@@ -1,0 +1,53 @@
+/* line.h - what learns: one model with its parameters, optimiser, evaluator and the batch under way.
+ *
+ * The world (histories, catalogue, counters, open slates) is shared and belongs to the learner; a line sees only slates: it
+ * scores them when they open, and evaluates and learns them when they are settled.  Fields are read from outside and
+ * changed by line.c alone.  Thread: the learner's.
+ */
+#ifndef JOB_LINE_H
+#define JOB_LINE_H
+#include "base/pool.h"
+#include "job/open.h"
+#include "model/model.h"
+#include "trainer/eval.h"
+#include "trainer/optim.h"
+
+struct line_counts {
+    uint64_t learnt_slates, learnt_examples, steps;
+};
+struct line {
+    const struct conf *conf;
+    bool learn;
+    struct model *model;
+    struct state_cache *states; /* NULL when no part wants states */
+    struct param_set *params;
+    struct optim *optim;
+    struct model_run *run;
+    struct pool *pool; /* shares the run's products */
+    struct eval *eval;
+    struct slate **pending; /* train.batch_slates of them: settled, not yet learnt (part of the state) */
+    uint32_t n_pending;
+    double *losses;                      /* of the slates of a step */
+    struct open_predictions predictions; /* scratch for cap_items candidates: what line_score said last */
+    size_t cap_items;
+    struct line_counts counts;
+};
+/* conf and enc (NULL when no part needs it) are borrowed.  n_numeric: features of a candidate.  learn false: line_settle only
+ * evaluates. */
+enum status line_new(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, bool learn,
+                     struct eval_warmup warmup, struct err *e) MUST_CHECK;
+void line_free(struct line *l);
+/* Into l->predictions, which stay until the next call.  whole: part logits are looked at even where nothing was learnt. */
+enum status line_score(struct line *l, const struct slate *s, bool whole, struct err *e) MUST_CHECK;
+/* The slate has its labels; p is what was predicted when it opened: evaluate. */
+enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
+                          struct err *e) MUST_CHECK;
+/* The slate joins the batch, and a used one takes its place in *s; a full batch is learnt. */
+enum status line_learn(struct line *l, struct slate **s, struct err *e) MUST_CHECK;
+/* Learns the pending slates as one batch, full or not: one optimiser step.  A slate whose numbers are not finite is skipped
+ * (nothing of it was added). */
+enum status line_step(struct line *l, struct err *e) MUST_CHECK;
+/* The batch under way, for the state; CORRUPT: more of it than a batch holds. */
+void line_batch_encode(struct buf *b, const struct line *l);
+enum status line_batch_decode(struct line *l, struct buf_reader *r, struct err *e) MUST_CHECK;
+#endif
