@@ -3,8 +3,9 @@
 #   make build   build/release/freshet                    make bench   what this machine reaches
 #   make demo    the whole thing, live (ARGS=--stay keeps it up)
 #   make bench-peers   the same work by other engines (writes BENCHMARKS.md; ARGS=--quick)
+#   make quality       what the model learns beside other learners (writes QUALITY.md; ARGS=--quick)
 #   make fuzz    fuzz targets, 60 seconds each (ARGS="600 fuzz_event": seconds, and which)
-.PHONY: all setup build dev test fuzz demo bench bench-peers docs mutants check-style format clean
+.PHONY: all setup build dev test fuzz demo bench bench-peers quality docs mutants check-style format clean
 JOBS ?= 2
 # Tests wait for brokers and clocks more than they compute.
 TEST_JOBS ?= 3
@@ -46,6 +47,10 @@ demo:
 
 bench: build
 	@build/release/freshet bench $(ARGS)
+
+# What the model learns, beside other learners on the same examples.
+quality: build
+	@tests/quality/run.sh $(ARGS)
 
 bench-peers: build
 	@tests/bench/peers/run.sh $(ARGS)

@@ -42,7 +42,8 @@ struct record_item *catalogue_find(const struct catalogue *c, struct str id); /*
 void catalogue_ahead(const struct catalogue *c, const uint32_t *rows, size_t n);
 /* From here on i's parts may change (in its scratch), until the next catalogue_close, _edit or _add.  OOM: of the close before. */
 enum status catalogue_edit(struct catalogue *c, struct record_item *i, struct err *e) MUST_CHECK;
-enum status catalogue_close(struct catalogue *c, struct err *e) MUST_CHECK; /* packs what was being changed.  OOM: it stays open */
+enum status catalogue_close(struct catalogue *c,
+                            struct err *e) MUST_CHECK; /* packs what was being changed.  OOM: it stays open */
 /* A new item with the next row, open for changes. FULL at the limit, OOM; *out is the catalogue's, NULL on failure. */
 enum status catalogue_add(struct catalogue *c, struct str id, int64_t time_ms, struct record_item **out,
                           struct err *e) MUST_CHECK;
@@ -63,8 +64,8 @@ enum status catalogue_set_attrs(struct record_item *i, const struct describe *d,
                                 const struct event_attr *attrs, uint32_t n, unsigned *changed,
                                 struct err *e) MUST_CHECK;
 /* The same for any list of attributes (users); scratch: the record's. */
-enum status catalogue_set_attr(struct arena *scratch, struct record_attr **list, uint32_t *n, const struct event_attr *attr,
-                               bool *changed, struct err *e) MUST_CHECK;
+enum status catalogue_set_attr(struct arena *scratch, struct record_attr **list, uint32_t *n,
+                               const struct event_attr *attr, bool *changed, struct err *e) MUST_CHECK;
 /* Hashes of the values of `tags` (parted by list or comma), at most HISTORY_TAGS_MAX. */
 uint32_t catalogue_tags(const struct record_item *i, uint32_t out[HISTORY_TAGS_MAX]);
 size_t catalogue_bytes(const struct record_item *i); /* of an item in a catalogue: what it holds on the heap */

@@ -11,7 +11,10 @@
 
 void sample_init(struct sample *s, const struct conf *c)
 {
-    *s = (struct sample){.uniform_frac = c->join_negatives_uniform, .days = c->join_negatives_days, .day = INT64_MIN};
+    *s = (struct sample){.uniform_frac = c->join_negatives_uniform,
+                         .days = c->join_negatives_days,
+                         .day = INT64_MIN,
+                         .max_age = c->join_max_item_age};
 }
 
 static void free_rows(struct sample *s)
@@ -125,7 +128,13 @@ static uint32_t weight_of(const struct sample *s, const struct sample_row *r)
 
 static bool is_active(const struct sample *s, const struct sample_row *r)
 {
-    return r->last_day != INT32_MIN && r->last_day > s->day - s->days;
+    const bool young = s->max_age == 0 || r->first_day > s->day - s->max_age;
+    return r->last_day != INT32_MIN && r->last_day > s->day - s->days && young;
+}
+
+bool sample_young(const struct sample *s, int64_t first_ms)
+{
+    return s->max_age == 0 || counter_day(first_ms) > s->day - s->max_age;
 }
 
 static void weigh_all(struct sample *s)

@@ -22,14 +22,15 @@ struct sample_row { /* what a weight follows from, beside the day */
 };
 struct sample {
     double uniform_frac;
-    int64_t days, day;     /* window; the event day that weights are as of */
-    size_t n, cap;         /* rows */
-    uint8_t *active;       /* (cap) */
-    uint8_t *excluded;     /* (cap) */
-    uint32_t *weights;     /* (cap) 0 unless active */
+    int64_t days, day;       /* window; the event day that weights are as of */
+    int64_t max_age;         /* days since its first one after which an item is no candidate; 0: never */
+    size_t n, cap;           /* rows */
+    uint8_t *active;         /* (cap) */
+    uint8_t *excluded;       /* (cap) */
+    uint32_t *weights;       /* (cap) 0 unless active */
     struct sample_row *rows; /* (cap) */
-    size_t n_blocks;       /* a power of two */
-    uint64_t *ones, *sums; /* (n_blocks + 1) Fenwick trees, from 1 */
+    size_t n_blocks;         /* a power of two */
+    uint64_t *ones, *sums;   /* (n_blocks + 1) Fenwick trees, from 1 */
     uint64_t n_active, total;
     uint32_t *excluded_rows; /* those set in excluded */
     size_t n_excluded, cap_excluded;
@@ -43,6 +44,8 @@ void sample_fini(struct sample *s);
 bool sample_move(struct sample *s, int64_t time_ms);
 /* Activity and weight of an item's row, from its record and its takes so far.  OOM. */
 enum status sample_set(struct sample *s, const struct record_item *i, double takes, struct err *e) MUST_CHECK;
+/* Is an item first seen then young enough for join.max_item_age_days, as of the day? */
+bool sample_young(const struct sample *s, int64_t first_ms);
 uint32_t sample_weight(const struct sample *s, uint32_t row); /* 0 unless active */
 
 /* Rows that must not be drawn now (unknown rows are ignored); sample_allow_all ends it.  OOM. */

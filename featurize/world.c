@@ -13,6 +13,7 @@ static void take_conf(struct world *w, const struct conf *c)
     w->organic = c->join_organic;
     w->negatives = (uint32_t)c->join_negatives;
     w->max_positives = (uint32_t)c->join_max_positives;
+    w->basket = c->join_basket;
     w->users.limit = (size_t)c->history_users;
     w->users.max_bytes = (size_t)c->history_max_bytes;
     w->max_item_bytes = (size_t)c->catalogue_max_bytes;

@@ -16,18 +16,21 @@
 struct world;
 struct world_counts {
     uint64_t users, items, users_in_memory, evicted, refused_items;
-    uint64_t unconsumed; /* evicted before world_each_changed handed them out: they are in the store alone */
+    uint64_t unconsumed;       /* evicted before world_each_changed handed them out: they are in the store alone */
     size_t bytes, dirty_bytes; /* estimates: of all records in memory, of changed ones */
 };
 /* f and store are borrowed; store may be NULL (nothing leaves memory, nothing is read back). */
-enum status world_new(struct world **out, const struct conf *c, struct feat *f, struct store *store, struct err *e) MUST_CHECK;
+enum status world_new(struct world **out, const struct conf *c, struct feat *f, struct store *store,
+                      struct err *e) MUST_CHECK;
 void world_free(struct world *w);
-enum status world_load(struct world *w, struct store_txn *t, struct err *e) MUST_CHECK; /* items, sampler; users on demand */
+enum status world_load(struct world *w, struct store_txn *t,
+                       struct err *e) MUST_CHECK; /* items, sampler; users on demand */
 /* Puts changed records into t.  After the caller's commit succeeded: world_saved. */
 enum status world_save(struct world *w, struct store_txn *t, struct err *e) MUST_CHECK;
 void world_saved(struct world *w);
 
-enum status world_item(struct world *w, const struct event *ev, struct err *e) MUST_CHECK; /* an `item` event: new, changed, deleted */
+enum status world_item(struct world *w, const struct event *ev,
+                       struct err *e) MUST_CHECK; /* an `item` event: new, changed, deleted */
 enum status world_user(struct world *w, const struct event *ev, struct err *e) MUST_CHECK; /* a `user` event */
 /* Fills s (reset, id set by the caller) for a shown list.  Unknown items get stand-ins from the impression's fields. */
 enum status world_fill_impression(struct world *w, struct slate *s, const struct event *ev, struct err *e) MUST_CHECK;
@@ -47,14 +50,15 @@ enum status world_each_changed(struct world *w, enum status (*user)(void *arg, c
                                enum status (*item)(void *arg, const struct record_item *i), void *arg,
                                struct err *e) MUST_CHECK;
 bool world_has_changed(const struct world *w); /* something waits for world_each_changed */
-void world_mark_all_changed(struct world *w); /* Redis lost everything: hand out all that is in memory again */
+void world_mark_all_changed(struct world *w);  /* Redis lost everything: hand out all that is in memory again */
 /* Records out of a published version, into a world that has none of its own; one that comes twice takes the place of the one
  * before.  The record is taken over and zeroed.  Items get rows of this catalogue; beyond catalogue.items they are counted in
  * refused_items.  world_warmed ends it: event time had come to time_ms (INT64_MIN: unknown).  CORRUPT: no id; OOM. */
 enum status world_put_user(struct world *w, struct record_user *take_u, struct err *e) MUST_CHECK;
 enum status world_put_item(struct world *w, struct record_item *take_i, struct err *e) MUST_CHECK;
 enum status world_warmed(struct world *w, int64_t time_ms, struct err *e) MUST_CHECK;
-const struct record_user *world_find_user(struct world *w, struct str id); /* NULL: unknown; valid until the next call */
+const struct record_user *world_find_user(struct world *w,
+                                          struct str id); /* NULL: unknown; valid until the next call */
 const struct record_item *world_find_item(struct world *w, struct str id);
 const struct world_counts *world_counts(struct world *w);
 #endif

@@ -4,6 +4,8 @@
 #include "featurize/world_private.h"
 #include <math.h>
 
+#define BASKET_LEAST 4 /* distinct items of an order that join.basket splits */
+
 static enum status oom(struct err *e)
 {
     return ERR_SET(e, STATUS_OOM, "world: out of memory for a slate's candidates");
@@ -69,7 +71,7 @@ enum status world_fill_impression(struct world *w, struct slate *s, const struct
 struct order {
     struct world *w;
     const struct event *lines;
-    uint32_t n_lines;
+    uint32_t n_lines, given;        /* the first `given` lines are history already (join.basket) */
     const struct record_user *user; /* NULL: unknown */
     int64_t time_ms;
     uint8_t type;
@@ -109,7 +111,8 @@ static enum status find_positives(struct order *o)
         if (i == NULL || catalogue_of(i)->stamp == w->stamp) continue;
         catalogue_of(i)->stamp = w->stamp;
         TRY(sample_exclude(&w->sample, i->row, o->e));
-        if (!o->lines[l].joined && !i->deleted && !taken_that_day(o, i->hash)) add_candidate(o, i, 1);
+        const bool open = l >= o->given && !o->lines[l].joined && !i->deleted;
+        if (open && sample_young(&w->sample, i->first_ms) && !taken_that_day(o, i->hash)) add_candidate(o, i, 1);
     }
     return STATUS_OK;
 }
@@ -159,6 +162,49 @@ static enum status draw_negatives(struct order *o, struct event_position at)
     return STATUS_OK;
 }
 
+/* How many lines bring the first half of the order's distinct items; 0: fewer than BASKET_LEAST of them. */
+static enum status half_of(const struct order *o, uint32_t *given)
+{
+    uint32_t distinct = 0, seen = 0;
+    *given = 0;
+    TRY(world_ahead_room(o->w, o->n_lines, o->e));
+    uint64_t *items = o->w->ahead; /* distinct ones; orders are short */
+    for (uint32_t l = 0; l < o->n_lines; l++) {
+        items[distinct] = hash_str(o->lines[l].item);
+        for (seen = 0; items[seen] != items[distinct];) seen++;
+        distinct += seen == distinct;
+    }
+    if (distinct < BASKET_LEAST) return STATUS_OK;
+    for (uint32_t l = 0; *given == 0; l++)
+        if (hash_str(o->lines[l].item) == items[distinct / 2]) *given = l;
+    return STATUS_OK;
+}
+
+/* The first half of a basket goes into the open record of its user, which is thrown away afterwards.  Nothing else counts it
+ * before the whole order is taken. */
+static enum status give_half(struct order *o)
+{
+    struct world *w = o->w;
+    TRY(half_of(o, &o->given));
+    if (o->given == 0) return STATUS_NOT_FOUND;
+    if (o->user == NULL) {
+        arena_reset(&w->users.scratch);
+        w->users.open = (struct record_user){.scratch = &w->users.scratch, .id = o->lines[0].user};
+        o->user = &w->users.open;
+    }
+    w->users.opened = NULL;
+    w->stamp++;
+    for (uint32_t l = 0; l < o->given; l++) {
+        const struct event *ev = &o->lines[l];
+        struct record_item *i = world_table_find(&w->items.table, ev->item, hash_str(ev->item));
+        if (i != NULL && catalogue_of(i)->stamp == w->stamp) continue;
+        if (i != NULL) catalogue_of(i)->stamp = w->stamp;
+        TRY(feat_user_take(w->feat, &w->users.open, i, ev->item, ev->type, w->types[ev->type].name, ev->price,
+                           ev->time_ms, o->e));
+    }
+    return STATUS_OK;
+}
+
 static enum status choose(struct order *o, struct event_position at)
 {
     TRY(find_positives(o));
@@ -186,7 +232,8 @@ enum status world_fill_organic(struct world *w, struct slate *s, const struct ev
                       .time_ms = s->time_ms,
                       .type = lines[0].type,
                       .e = e};
-    enum status st = choose(&o, at);
+    enum status st = w->basket ? give_half(&o) : STATUS_OK;
+    if (st == STATUS_OK) st = choose(&o, at);
     sample_allow_all(&w->sample);
     if (st == STATUS_OK) st = feat_fill(w->feat, s, o.user, w->candidates, o.n, NULL, 0, e);
     return st;

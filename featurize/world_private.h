@@ -31,7 +31,7 @@ struct world_users {
     struct world_table table;
     struct world_user *first[WORLD_LISTS], *last[WORLD_LISTS]; /* RECENT: newest first; others: oldest change first */
     size_t limit, bytes, max_bytes;
-    bool stored_elsewhere; /* the store may hold users that are not in memory */
+    bool stored_elsewhere;     /* the store may hold users that are not in memory */
     struct world_user *opened; /* whose record `open` is; NULL: nobody's */
     struct record_user open;   /* parts in scratch or in opened->rest */
     struct arena scratch;
@@ -53,6 +53,7 @@ struct world {
     uint64_t seed;
     bool organic;
     uint32_t negatives, max_positives;
+    bool basket;
     struct world_users users;
     struct catalogue items;
     struct sample sample;
@@ -85,7 +86,8 @@ void world_users_fini(struct world *w);
 enum status world_user_find(struct world *w, struct str id, struct world_user **out, struct err *e) MUST_CHECK;
 enum status world_user_get(struct world *w, struct str id, struct world_user **out,
                            struct err *e) MUST_CHECK; /* or new */
-enum status world_user_open(struct world *w, struct world_user *u, struct err *e) MUST_CHECK; /* its record in w->users.open */
+enum status world_user_open(struct world *w, struct world_user *u,
+                            struct err *e) MUST_CHECK; /* its record in w->users.open */
 /* u is as w->users.open has it: put to rest, active now, dirty, changed, accounted. */
 enum status world_user_touch(struct world *w, struct world_user *u, struct err *e) MUST_CHECK;
 /* The same with another record (its id u's own), which stays the caller's. */
@@ -114,5 +116,6 @@ enum status world_advance(struct world *w, int64_t time_ms, struct err *e) MUST_
 /* ---- world_ahead.c: what is read next is fetched all at once, so that memory's latency is paid once ---- */
 /* Room for n hashes in w->ahead. */
 enum status world_ahead_room(struct world *w, size_t n, struct err *e) MUST_CHECK;
-void world_ahead(const struct world *w, struct str user, size_t n); /* the items of w->ahead[0 … n-1], and a user (or none) */
+void world_ahead(const struct world *w, struct str user,
+                 size_t n); /* the items of w->ahead[0 … n-1], and a user (or none) */
 #endif

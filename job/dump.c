@@ -133,6 +133,8 @@ static void put_example(struct dump *d, const struct learner_seen *seen, uint32_
     put_number(b, "log_kq", (double)it->log_kq);
     put_number(b, "popularity", (double)it->popularity);
     put_number(b, "repeat", (double)it->repeat);
+    put_number(b, "cosine", (double)seen->cosine[i]);
+    buf_printf(b, ",\"cooccur\":[%.9g,%.9g]", (double)it->cooccur[0], (double)it->cooccur[1]);
     put_named(b, "parts", seen->n_parts, part_name, d, seen->part_logits + i, s->n_items);
     put_named(b, "numeric", s->n_numeric, feature_name, d, s->numeric + (size_t)i * s->n_numeric, 1);
     buf_printf(b, ",\"sentence\":");

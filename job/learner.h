@@ -30,7 +30,7 @@ struct learner;
 /* Called for every slate whose labels are settled, with what was predicted when it was opened (for --dump-examples). */
 struct learner_seen {
     const struct slate *slate;
-    const float *logits, *part_logits; /* (K), (parts, K) */
+    const float *logits, *part_logits, *cosine; /* (K), (parts, K), (K): frozen cosine with the user's taste */
     size_t n_parts;
 };
 typedef enum status learner_seen_fn(void *user, const struct learner_seen *seen, struct err *e);

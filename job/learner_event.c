@@ -9,7 +9,7 @@
 static enum status settle_slate(struct learner *l, const struct open_predictions *p, struct err *e)
 {
     struct slate *s = l->slate;
-    const struct learner_seen seen = {s, p->logits, p->part_logits, p->n_parts};
+    const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, p->n_parts};
     l->counts.slates++;
     l->counts.examples += s->n_items;
     TRY(line_evaluate(l->line, s, p, l->first_ms, e));

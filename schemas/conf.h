@@ -62,6 +62,8 @@
     X(join_loss,              "join.loss",                  WORD, "wait",         0,    0,         "wait", "S", "when delayed labels are learnt") \
     X(join_idle_ms,           "join.idle_ms",               INT,  500,            0,    1e9,       "ms", "", "a partition at its end this long no longer holds the watermark back") \
     X(join_organic,           "join.organic",               BOOL, true,           0,    1,         "", "S", "positive behaviours without an impression become slates with sampled negatives") \
+    X(join_max_item_age,      "join.max_item_age_days",     INT,  0,              0,    36500,     "days", "S", "orders: only items announced or first taken so recently are candidates, taken or not; 0: all (measures the cold start of items)") \
+    X(join_basket,            "join.basket",                BOOL, false,          0,    1,         "", "S", "orders: the first half of the distinct items is history already, the second half is predicted; orders of fewer than four are not scored (completes baskets)") \
     X(join_seed,              "join.seed",                  INT,  1,              0,    4294967295, "", "S", "seed of sampled positives and negatives") \
     X(join_open_slates,       "join.open_slates",           INT,  1000000,        1,    1e9,       "slates", "S", "open slates; the oldest is settled early beyond it") \
     X(join_max_bytes,         "join.max_bytes",             INT,  4294967296,     1048576, 1e15,   "bytes", "", "open slates in memory, in bytes; the oldest is settled early beyond it") \

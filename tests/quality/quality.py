@@ -1,0 +1,284 @@
+"""QUALITY.md: topics in order, each a section with tables.  README.md beside this file says what is measured and how."""
+import argparse
+import datetime
+import itertools
+import json
+import lzma
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+import numpy as np
+
+import baselines
+from compare import LATE, WARMUP, Slates, bootstrap, calibration, show, show_difference, sigmoid
+from replay import SLICES, Replay
+from titles import permute
+
+FIRST_MS = 1291191960000  # 2010-12-01 08:26 UTC, the log's first line
+
+
+class World:
+    """What the topics share."""
+
+    def __init__(self, options):
+        self.options = options
+        self.quick = options.quick
+        self.seeds = range(1, (1 if options.quick else options.seeds) + 1)
+        self.folder = tempfile.mkdtemp(prefix="freshet-quality-")
+        self.binary = os.environ.get("FRESHET", "build/release/freshet")
+        self.model = os.environ.get("FRESHET_MODEL", "models/all-MiniLM-L6-v2")
+        self.log = os.path.join(os.environ.get("FRESHET_DATA", "../shared/data"), "online-retail/online_retail.csv.xz")
+        self.replay = Replay(self.binary, self.model, self.part() if options.quick else self.log, self.folder)
+        self.parts = options.parts or self.default_parts()
+
+    def default_parts(self):
+        text = subprocess.run([self.binary, "replay", "--help"], capture_output=True, text=True).stdout
+        line = next((line for line in text.splitlines() if line.strip().startswith("model.parts")), "")
+        return line.rsplit("[", 1)[1].rstrip("]") if "[" in line else "text,match,numeric,hashed"
+
+    def part(self):
+        """The first quarter of the log, compressed as the whole is."""
+        path = os.path.join(self.folder, "part.csv.xz")
+        with lzma.open(self.log, "rt", encoding="utf-8") as whole, lzma.open(path, "wt", encoding="utf-8", preset=0) as out:
+            out.writelines(itertools.islice(whole, 135_000))
+        return path
+
+    def say(self, text):
+        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def table(head, rows):
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(str(x) for x in row) + " |" for row in rows), ""]
+
+
+def versus(world, title, settings):
+    """One protocol: the whole model, each learner beside it on the same slates, paired differences."""
+    world.say(f"{title}: the whole model, examples dumped")
+    examples, report = world.replay.examples([f"model.parts={world.parts}", *settings], first_ms=FIRST_MS)
+    slates = Slates(examples)
+    ours = slates.auc(examples.logit)
+    every = 7 if world.quick else 1
+    learners = {
+        "popularity": lambda: examples.popularity,
+        "repeat": lambda: examples.repeat,
+        "frozen cosine": lambda: examples.cosine,
+        "item-kNN": lambda: baselines.item_knn(examples, world.replay.log),
+        "Vowpal Wabbit, online, hashed crosses and all features": lambda: baselines.vowpal(examples),
+        "logistic regression, all features, retrained daily": lambda: baselines.logistic_daily(examples, WARMUP, every),
+        "LightGBM, all features, retrained daily": lambda: baselines.lightgbm_daily(examples, WARMUP, every),
+    }
+    rows = [["**freshet, all parts**", show(bootstrap(ours, slates.user)), show(bootstrap(ours[slates.late], slates.user[slates.late])), ""]]
+    for name, score in learners.items():
+        world.say(f"{title}: {name}")
+        try:
+            theirs = slates.auc(score().astype(np.float64))
+            rows.append([name, show(bootstrap(theirs, slates.user)), show(bootstrap(theirs[slates.late], slates.user[slates.late])) if slates.late.any() else "",
+                         show_difference(bootstrap(ours - theirs, slates.user))])
+        except Exception as problem:
+            rows.append([name, f"not measured: {problem}"[:120], "", ""])
+    lines = [f"{len(examples):,} scored examples, {len(slates.rows):,} slates counted; {report['seconds']:.0f} s without the dump's cost excluded.", ""]
+    lines += table(["learner", "GAUC (95 %)", f"days ≥ {LATE}", "ours − theirs, paired"], rows)
+    return examples, report, slates, lines
+
+
+def calibrations(examples):
+    p, late = sigmoid(examples.logit), examples.day >= LATE
+    masks = {"all": late, **{name: late & getattr(examples, name) for name in SLICES}, "warm item": late & ~examples.cold_item, "seen before": late & ~examples.first_time}
+    rows = []
+    for name, mask in masks.items():
+        ratio, loss, n = calibration(examples, p, mask)
+        rows.append([name, f"{n:,}", f"{ratio:.3f}", f"{loss:.4f}"])
+    return table([f"slice, days ≥ {LATE}", "examples", "predicted / observed", "log-loss"], rows)
+
+
+def curve(examples, slates):
+    """GAUC by months of the log."""
+    ours, pop = slates.auc(examples.logit), slates.auc(examples.popularity)
+    month = np.array([examples.day[a] for a, _ in slates.rows]) // 30
+    return table(["days", *(f"{30 * m}–{30 * m + 29}" for m in np.unique(month))],
+                 [[name, *(f"{values[month == m].mean():.4f}" for m in np.unique(month))] for name, values in (("freshet", ours), ("popularity", pop))])
+
+
+def plain(world):
+    examples, _, slates, lines = versus(world, "plain", [])
+    lines += ["Calibration:", "", *calibrations(examples), "Over time (GAUC by 30 days):", "", *curve(examples, slates)]
+    return lines
+
+
+def basket(world):
+    return versus(world, "basket", ["join.basket=true"])[3]
+
+
+def cold(world):
+    return versus(world, "cold", ["join.max_item_age_days=60"])[3]
+
+
+def without(parts, part):
+    return ",".join(p for p in parts.split(",") if p != part)
+
+
+def parts(world):
+    """Each part left out and the model learnt anew without it, all seeds."""
+    rows, gauc, core = [], {}, {}
+    for name in ["", *world.parts.split(",")]:
+        chosen = without(world.parts, name)
+        world.say(f"parts: {chosen}")
+        reports = [world.replay.report([f"model.parts={chosen}"], seed) for seed in world.seeds]
+        gauc[name] = np.array([r["progressive"]["gauc"] for r in reports])
+        core[name] = np.mean([r["core_seconds"] for r in reports])
+    for name in world.parts.split(","):
+        gain = gauc[""] - gauc[name]
+        rows.append([f"without `{name}`", f"{gauc[name].mean():.4f}", f"{gain.mean():+.4f} ({gain.min():+.4f} – {gain.max():+.4f})", f"{core[''] - core[name]:.0f}"])
+    head = ["all parts", f"{gauc[''].mean():.4f} ({gauc[''].min():.4f} – {gauc[''].max():.4f})", "", f"{core['']:.0f} in all"]
+    return [f"Learnt anew without each part; {len(gauc[''])} seeds: mean (least – greatest).", "",
+            *table(["parts", "GAUC", "what the part adds", "its core-seconds"], [head, *rows])]
+
+
+def text(world):
+    """The text part alone, beside frozen cosine and popularity; pooled, tokens; with titles permuted."""
+    rows = []
+    runs = {"`text` alone (pooled)": ["model.parts=text"], "`text` alone (tokens)": ["model.parts=text", "model.item_view=tokens"]}
+    for name, settings in runs.items():
+        world.say(f"text: {name}")
+        r = world.replay.report(settings)
+        rows.append([name, f"{r['progressive']['gauc']:.4f}", f"{r['baselines']['frozen']['gauc']:.4f}", f"{r['baselines']['popularity']['gauc']:.4f}", f"{r['core_seconds']:.0f}"])
+    return table(["parts", "GAUC", "frozen cosine", "popularity", "core-seconds"], rows)
+
+
+def titles(world):
+    """Titles permuted among items: what survives is identity, not language."""
+    other = permute(world.replay.log, os.path.join(world.folder, "permuted.csv"))
+    rows = []
+    for name, settings in (("all parts", [f"model.parts={world.parts}"]), ("`text` alone", ["model.parts=text"]), ("`match` alone", ["model.parts=match"])):
+        world.say(f"titles: {name}")
+        mine, theirs = world.replay.report(settings), world.replay.report(settings, log=other)
+        a, b = mine["progressive"]["gauc"], theirs["progressive"]["gauc"]
+        rows.append([name, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", f"{mine['baselines']['frozen']['gauc']:.4f}", f"{theirs['baselines']['frozen']['gauc']:.4f}"])
+    return table(["parts", "GAUC", "titles permuted", "language brings", "frozen cosine", "permuted"], rows)
+
+
+def concat(world):
+    """`concat`, what people write by hand, on a beginning of the log that it can afford."""
+    path = os.path.join(world.folder, "begin.csv")
+    with lzma.open(world.log, "rt", encoding="utf-8") as whole, open(path, "w", encoding="utf-8") as out:
+        out.writelines(itertools.islice(whole, 3_001 if world.quick else 12_001))
+    rows = []
+    for name, settings in (("text, pooled", []), ("text, tokens", ["model.item_view=tokens"]), ("text, concat, top layer", ["model.user_view=concat", "model.item_view=concat"])):
+        world.say(f"concat: {name}")
+        r = world.replay.report(["model.parts=text", *settings], warmup="0", log=path)
+        rows.append([name, f"{r['progressive']['gauc']:.4f}", f"{r['progressive']['logloss']:.4f}", f"{r['examples']:,}", f"{r['core_seconds']:.0f}"])
+    return table(["view", "GAUC", "log-loss", "examples", "core-seconds"], rows)
+
+
+def still(world):
+    """No online learning: the model as it was after the warm-up, against the one that goes on."""
+    state = os.path.join(world.folder, "still")
+    begin, rest = os.path.join(world.folder, "begin.csv"), os.path.join(world.folder, "rest.csv")
+    with lzma.open(world.replay.log, "rt", encoding="utf-8") as whole, open(begin, "w", encoding="utf-8") as first, open(rest, "w", encoding="utf-8") as second:
+        header = whole.readline()
+        first.write(header)
+        second.write(header)
+        for line in whole:
+            (first if line.split(",")[-4] < "2011-02-01" else second).write(line)
+    rows = []
+    world.say("still: frozen after 62 days")
+    world.replay.report([f"model.parts={world.parts}", f"state.dir={state}"], log=begin)
+    os.system(f"cp -r '{state}' '{state}.live'")
+    command, _ = world.replay.arguments([f"model.parts={world.parts}", f"state.dir={state}"], 1, "0", rest)
+    for name, folder, more in (("frozen after 62 days", state, ["--no-learn"]), ("learning on", f"{state}.live", [])):
+        path = os.path.join(world.folder, "report.json")
+        subprocess.run([*(part.replace(f"state.dir={state}", f"state.dir={folder}") for part in command), *more, "--report", path, rest], check=True)
+        with open(path) as read:
+            r = json.load(read)
+        rows.append([name, f"{r['progressive']['gauc']:.4f}", f"{r['progressive']['logloss']:.4f}", f"{r['progressive']['calibration']:.3f}"])
+    return ["Counters and histories go on in both; only parameters stand still in the first.", "",
+            *table(["model", "GAUC", "log-loss", "calibration"], rows)]
+
+
+def best(world):
+    """Simulated shop with known truth: how near the best reachable AUC the last quarter comes."""
+    events, rows = 100_000 if world.quick else 400_000, []
+    log, truth = os.path.join(world.folder, "shop.jsonl"), os.path.join(world.folder, "truth.json")
+    with open(log, "w") as out:
+        subprocess.run([world.binary, "simulate", "--events", str(events), "--truth", truth], stdout=out, stderr=subprocess.DEVNULL, check=True)
+    with open(truth) as read:
+        reachable = json.load(read)
+    report = os.path.join(world.folder, "report.json")
+    subprocess.run([world.binary, "replay", "--quiet", "-o", f"model.base={world.model}", "-o", f"model.parts={world.parts}", "--dump-examples",
+                    os.path.join(world.folder, "shop.examples"), "--report", report, log], check=True)
+    labels, logits = [], []
+    with open(os.path.join(world.folder, "shop.examples")) as lines:
+        for line in lines:
+            e = json.loads(line)
+            labels.append(e["label"])
+            logits.append(e["logit"])
+    y, z = np.array(labels[3 * len(labels) // 4:]), np.array(logits[3 * len(logits) // 4:])
+    order = np.argsort(np.concatenate((z[y > 0], z[y == 0])), kind="stable")
+    rank = np.empty(len(order))
+    rank[order] = np.arange(1, len(order) + 1)
+    n, m = int((y > 0).sum()), int((y == 0).sum())
+    auc = (rank[:n].sum() - n * (n + 1) / 2) / (n * m)
+    with open(report) as read:
+        whole = json.load(read)["progressive"]["auc"]
+    rows.append([f"{events:,}", f"{whole:.4f}", f"{auc:.4f}", f"{reachable.get('best_auc_last_quarter', reachable['best_auc']):.4f}"])
+    return table(["events", "AUC, all", "AUC, last quarter", "best reachable"], rows)
+
+
+TOPICS = {
+    "plain": ("Plain protocol", plain), "basket": ("Baskets", basket), "cold": ("Cold items", cold), "parts": ("What each part brings", parts),
+    "text": ("Text alone", text), "titles": ("Permuted titles", titles), "concat": ("Views of text", concat), "still": ("Without online learning", still),
+    "best": ("Simulated shop", best),
+}
+
+
+def machine():
+    with open("/proc/cpuinfo") as info:
+        name = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine())
+    return f"{name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
+
+
+def version():
+    done = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude", "*"], capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def main():
+    ask = argparse.ArgumentParser(description="What the model learns beside other learners; writes QUALITY.md.")
+    ask.add_argument("--quick", action="store_true", help="one seed, first quarter of the log, peers retrained weekly")
+    ask.add_argument("--only", default=",".join(TOPICS), help="topics, comma-separated: " + " ".join(TOPICS))
+    ask.add_argument("--seeds", type=int, default=3, help="seeds of the ablations (3)")
+    ask.add_argument("--parts", help="model.parts of the whole model (the default of the configuration)")
+    ask.add_argument("--report", default="QUALITY.md", help="file to write")
+    options = ask.parse_args()
+    chosen = options.only.split(",")
+    for name in chosen:
+        if name not in TOPICS:
+            ask.error(f"no topic '{name}'; there are {' '.join(TOPICS)}")
+    world = World(options)
+    if not os.path.exists(world.log):
+        print(f"quality: skipped, {world.log} is not there (set FRESHET_DATA)", file=sys.stderr)
+        return 77
+    command = "make quality" + (f' ARGS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else "")
+    lines = ["# What the model learns", "", "Written by `make quality`; do not edit.  How it is measured: [tests/quality/README.md](tests/quality/README.md).", "",
+             f"- {datetime.date.today()}, freshet {version()}; command: `{command}`; parts `{world.parts}`; seeds {', '.join(map(str, world.seeds))}", f"- {machine()}", ""]
+    for name in chosen:
+        title, run = TOPICS[name]
+        start = time.perf_counter()
+        try:
+            section = run(world)
+        except Exception as problem:
+            traceback.print_exc()
+            section = [f"not measured: {problem}", ""]
+        lines += [f"## {title}", "", *section, f"({time.perf_counter() - start:.0f} s: `make quality ARGS=\"--only {name}\"`)", ""]
+        with open(options.report, "w") as out:
+            out.write("\n".join(lines))
+    subprocess.run(["rm", "-rf", world.folder])
+    return 0
+
+
+sys.exit(main())
