@@ -16,6 +16,7 @@ enum rand_purpose {
     RAND_SIMULATE,
     RAND_REQUEST,
     RAND_TEST,
+    RAND_SWEEP, /* which settings are tried */
 };
 struct rand_key {
     uint64_t seed;

@@ -1,5 +1,5 @@
-/* bench_client.c - see bench_process.h: one connection to a scorer, one request at a time. */
-#include "cli/bench_process.h"
+/* bench_client.c - see process.h: one connection to a scorer, one request at a time. */
+#include "cli/process.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,7 +1,7 @@
 /* bench_html.c - the report of `freshet bench`: one HTML file that needs nothing beside it, with the picture and the table. */
 #include "base/clock.h"
 #include "cli/bench.h"
-#include "cli/bench_process.h"
+#include "cli/process.h"
 
 #ifndef FRESHET_VERSION
 #define FRESHET_VERSION "unknown"
@@ -120,7 +120,7 @@ enum status cmd_bench_write_html(const struct cmd_bench_report *r, const char *p
     cmd_bench_put_svg(&b, r);
     put_table(&b, r);
     buf_printf(&b, "</body></html>\n");
-    const enum status st = cmd_bench_write(path, &b, e);
+    const enum status st = cmd_file_write(path, &b, e);
     buf_fini(&b);
     return st;
 }
@@ -129,7 +129,7 @@ enum status cmd_bench_write_svg(const struct cmd_bench_report *r, const char *pa
 {
     struct buf b = {0};
     cmd_bench_put_svg(&b, r);
-    const enum status st = cmd_bench_write(path, &b, e);
+    const enum status st = cmd_file_write(path, &b, e);
     buf_fini(&b);
     return st;
 }

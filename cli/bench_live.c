@@ -40,7 +40,7 @@ struct run {
     struct cmd_bench_live *live;
     struct source_mock *kafka;
     struct source_producer *producer;
-    struct cmd_bench_process learner;
+    struct cmd_process learner;
     uint64_t sent;
     int64_t from_ms;            /* wall clock: figures count from here, the answer with the second version */
     atomic_int_fast64_t end_ms; /* the last event */
@@ -65,7 +65,7 @@ static enum status send_line(void *user, int64_t time_ms, struct str text)
     struct str key = {0};
     if (time_ms > atomic_load(&r->end_ms)) return STATUS_END;
     if (who != NULL) key = (struct str){who + 8, (size_t)((const char *)memchr(who + 8, '"', 20) - who - 8)};
-    for (int64_t now = wall_ms(); now < time_ms; now = wall_ms()) cmd_bench_nap((double)(time_ms - now) * 1e-3);
+    for (int64_t now = wall_ms(); now < time_ms; now = wall_ms()) cmd_process_nap((double)(time_ms - now) * 1e-3);
     r->sent++;
     return source_producer_send(r->producer, key, (struct str){text.p, text.n - 1}, NULL, 0, NULL);
 }
@@ -121,7 +121,7 @@ static enum status ask_on(struct run *r, struct err *e)
     while (!atomic_load(&r->over) || wall_ms() < atomic_load(&r->end_ms) + WINDOW_MS) {
         TRY_OUT(st, cmd_bench_ask(fd, &request, &reply, &at, e));
         note_version(r, &reply, at);
-        cmd_bench_nap(ASK_EVERY_S);
+        cmd_process_nap(ASK_EVERY_S);
     }
 out:
     if (fd >= 0) (void)close(fd);
@@ -152,7 +152,7 @@ static enum status check_taken(const struct run *r, struct redis *redis, struct 
     char key[KEY_MAX];
     double taken = 0.0, refused = 0.0;
     (void)key_metrics(key, MODEL);
-    for (const double end = cmd_bench_now_s() + SETTLE_S; cmd_bench_now_s() < end; cmd_bench_nap(0.1)) {
+    for (const double end = cmd_bench_now_s() + SETTLE_S; cmd_bench_now_s() < end; cmd_process_nap(0.1)) {
         TRY(redis_call(redis, e, &reply, REDIS_ARGS(STR("HGETALL"), str_from(key))));
         taken = field(reply, "events_total");
         refused = field(reply, "rejected_total");
@@ -250,7 +250,7 @@ static enum status start_learner(struct run *r, struct err *e)
     (void)snprintf(window, sizeof window, "join.window_ms=%d", WINDOW_MS);
     r->learner.name = "freshet run";
     (void)snprintf(r->learner.log, sizeof r->learner.log, "%s/live.log", r->site->dir);
-    return cmd_bench_start(&r->learner, argv, e);
+    return cmd_process_start(&r->learner, argv, e);
 }
 
 static enum status open_producer(struct run *r, struct err *e)
@@ -285,8 +285,8 @@ static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, st
         l = r.live = r.site->live = mem_calloc(1, sizeof *l);
         if (l == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a live run");
         l->status = measure(&r, &l->failure);
-        cmd_bench_stop(&r.site->other.process);
-        cmd_bench_stop(&r.learner);
+        cmd_process_stop(&r.site->other.process);
+        cmd_process_stop(&r.learner);
         source_producer_close(r.producer);
         source_mock_close(r.kafka);
     }

@@ -130,7 +130,7 @@ static enum status sample_scorer(struct cmd_bench *b, const struct cmd_bench_cas
     (void)c;
     (void)max;
     (void)snprintf(path, sizeof path, "/proc/%d/status", (int)b->site->scorer.process.pid);
-    enum status st = cmd_bench_read(&text, path, e);
+    enum status st = cmd_file_read(&text, path, e);
     const char *rss = st == STATUS_OK ? strstr((const char *)text.p, "VmRSS:") : NULL;
     if (st == STATUS_OK && rss == NULL) st = ERR_SET(e, STATUS_IO, "%s has no VmRSS", path);
     out[0] = rss != NULL ? strtod(rss + 6, NULL) / 1024.0 : 0.0;

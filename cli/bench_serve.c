@@ -159,7 +159,7 @@ static enum status check(struct cmd_bench *b, struct err *e)
     if (st == STATUS_OK) st = ask(o, s->other.port, CHECKED, &by_ref, e);
     if (st == STATUS_OK)
         st = check_same(all, by_ref, cmd_bench_trained(b) == CMD_BENCH_F32 ? tolerance : rounded, "by ref", e);
-    cmd_bench_stop(&s->other.process);
+    cmd_process_stop(&s->other.process);
     json_decref(by_ref);
     json_decref(few);
     json_decref(all);
@@ -244,7 +244,7 @@ static enum status ask_cold(struct cmd_bench *b, double *out, size_t max, size_t
     }
     (void)close(h->fd);
     h->fd = 0;
-    cmd_bench_stop(&o->site->other.process);
+    cmd_process_stop(&o->site->other.process);
     return STATUS_OK;
 }
 
@@ -316,7 +316,7 @@ static void end(struct cmd_bench *b)
         if (o->hands[i].fd > 0) (void)close(o->hands[i].fd);
         buf_fini(&o->hands[i].reply);
     }
-    cmd_bench_stop(&o->site->other.process);
+    cmd_process_stop(&o->site->other.process);
     mem_free(o);
     b->own = NULL;
 }

@@ -35,7 +35,7 @@ static enum status write_log(const struct cmd_bench *b, struct cmd_bench_site *s
     o.delay_ms = 2000.0;
     o.window_ms = 10000;
     TRY(stream_run(&o, false, keep_line, s, &truth, e));
-    const enum status st = cmd_bench_write(path, &s->log, e);
+    const enum status st = cmd_file_write(path, &s->log, e);
     buf_fini(&s->log);
     return st;
 }
@@ -45,7 +45,7 @@ static enum status write_conf(const struct cmd_bench *b, struct cmd_bench_site *
 {
     struct buf text = {0};
     conf_dump(b->conf, &text);
-    const enum status st = cmd_bench_write(s->conf, &text, e);
+    const enum status st = cmd_file_write(s->conf, &text, e);
     buf_fini(&text);
     return st;
 }
@@ -77,14 +77,14 @@ static enum status start_redis(struct cmd_bench_site *s, struct err *e)
     const char *const argv[] = {"redis-server", "--port", "0",     "--unixsocket", socket, "--save", "",
                                 "--appendonly", "no",     "--dir", s->dir,         NULL};
     s->redis.name = "redis-server";
-    TRY(cmd_bench_start(&s->redis, argv, e));
+    TRY(cmd_process_start(&s->redis, argv, e));
     const double end = cmd_bench_now_s() + READY_S;
     for (;;) {
         const enum status st = answers(s, e);
         if (st == STATUS_OK || st == STATUS_UNSUPPORTED) return st;
-        TRY(cmd_bench_alive(&s->redis, e));
+        TRY(cmd_process_alive(&s->redis, e));
         if (cmd_bench_now_s() > end) return st;
-        cmd_bench_nap(0.01);
+        cmd_process_nap(0.01);
     }
 }
 
@@ -97,8 +97,8 @@ static enum status learn_log(const struct cmd_bench *b, struct cmd_bench_site *s
     TRY(write_log(b, s, log, e));
     const char *const argv[] = {NULL, "replay", "--quiet", "--config", s->conf, "-o", state, "-o", url, log, NULL};
     s->learner.name = "freshet replay";
-    TRY(cmd_bench_start(&s->learner, argv, e));
-    return cmd_bench_wait(&s->learner, LEARN_S, e);
+    TRY(cmd_process_start(&s->learner, argv, e));
+    return cmd_process_wait(&s->learner, LEARN_S, e);
 }
 
 /* The port that it says it listens on. */
@@ -108,14 +108,14 @@ static enum status find_port(struct cmd_bench_scorer *x, double end, struct err 
     enum status st = STATUS_OK;
     for (x->port = 0; x->port == 0 && st == STATUS_OK;) {
         buf_clear(&log);
-        if (cmd_bench_read(&log, x->process.log, NULL) == STATUS_OK) {
+        if (cmd_file_read(&log, x->process.log, NULL) == STATUS_OK) {
             const char *port = strstr((const char *)log.p, " port=");
             if (port != NULL) x->port = (int)strtol(port + 6, NULL, 10);
         }
-        st = cmd_bench_alive(&x->process, e);
+        st = cmd_process_alive(&x->process, e);
         if (st == STATUS_OK && x->port == 0 && cmd_bench_now_s() > end)
             st = ERR_SET(e, STATUS_CORRUPT, "%s does not listen after %d s", x->process.name, READY_S);
-        cmd_bench_nap(0.005);
+        cmd_process_nap(0.005);
     }
     buf_fini(&log);
     return st;
@@ -131,14 +131,14 @@ static enum status wait_ready(struct cmd_bench_scorer *x, double end, struct err
     cmd_bench_put_request(&request, "/v1/rerank", &one);
     do {
         int fd;
-        st = cmd_bench_alive(&x->process, e);
+        st = cmd_process_alive(&x->process, e);
         if (st != STATUS_OK) break;
         st = cmd_bench_connect(&fd, x->port, e);
         if (st == STATUS_OK) {
             st = cmd_bench_ask(fd, &request, &reply, &body, e);
             (void)close(fd);
         }
-        if (st != STATUS_OK) cmd_bench_nap(0.02);
+        if (st != STATUS_OK) cmd_process_nap(0.02);
     } while (st != STATUS_OK && cmd_bench_now_s() < end);
     buf_fini(&request);
     buf_fini(&reply);
@@ -150,11 +150,11 @@ enum status cmd_bench_serve_start(struct cmd_bench_site *s, struct cmd_bench_sco
                                   const char *const *options, struct err *e)
 {
     char url[CMD_BENCH_SITE_PATH + 16];
-    const char *argv[CMD_BENCH_ARGS_MAX] = {
+    const char *argv[CMD_PROCESS_ARGS_MAX] = {
         NULL, "serve", "--config", s->conf, "-o", url, "-o", "serving.listen=127.0.0.1:0", "-o", "serving.token_file="};
     size_t n = 10;
     (void)snprintf(url, sizeof url, "redis.url=%s", s->url);
-    for (; options != NULL && *options != NULL && n + 3 < CMD_BENCH_ARGS_MAX; options++) {
+    for (; options != NULL && *options != NULL && n + 3 < CMD_PROCESS_ARGS_MAX; options++) {
         argv[n++] = "-o";
         argv[n++] = *options;
     }
@@ -162,7 +162,7 @@ enum status cmd_bench_serve_start(struct cmd_bench_site *s, struct cmd_bench_sco
     *out = (struct cmd_bench_scorer){.process.name = "freshet serve"};
     (void)snprintf(out->process.log, sizeof out->process.log, "%s/%s.log", s->dir, name);
     (void)unlink(out->process.log);
-    return cmd_bench_start(&out->process, argv, e);
+    return cmd_process_start(&out->process, argv, e);
 }
 
 enum status cmd_bench_serve_ready(struct cmd_bench_scorer *x, struct err *e)
@@ -216,10 +216,10 @@ enum status cmd_bench_site(struct cmd_bench *b, struct cmd_bench_site **out, str
 void cmd_bench_site_free(struct cmd_bench_site *s)
 {
     if (s == NULL) return;
-    cmd_bench_stop(&s->other.process);
-    cmd_bench_stop(&s->scorer.process);
-    cmd_bench_stop(&s->learner);
-    cmd_bench_stop(&s->redis);
+    cmd_process_stop(&s->other.process);
+    cmd_process_stop(&s->scorer.process);
+    cmd_process_stop(&s->learner);
+    cmd_process_stop(&s->redis);
     buf_fini(&s->log);
     mem_free(s->live);
     mem_free(s);

@@ -7,19 +7,19 @@
 #ifndef CLI_BENCH_SITE_H
 #define CLI_BENCH_SITE_H
 #include "cli/bench.h"
-#include "cli/bench_process.h"
+#include "cli/process.h"
 
 #define CMD_BENCH_SITE_ITEMS 3000
 #define CMD_BENCH_SITE_USERS 40
 #define CMD_BENCH_SITE_PATH 640
 
 struct cmd_bench_scorer {
-    struct cmd_bench_process process;
+    struct cmd_process process;
     int port;
 };
 struct cmd_bench_site {
     char dir[CMD_BENCH_PATH + 8], conf[CMD_BENCH_SITE_PATH], url[CMD_BENCH_SITE_PATH]; /* conf: path; url: of Redis */
-    struct cmd_bench_process redis, learner;
+    struct cmd_process redis, learner;
     struct cmd_bench_scorer scorer, other;     /* the usual one; one of a case's own */
     uint32_t behaviours[CMD_BENCH_SITE_USERS]; /* of each user in the log */
     struct buf log;

@@ -13,7 +13,7 @@ static const char *const keys[] = {"ingest.schema", "ingest.map", "ingest.dead_l
                                    "redis.url", "publish.every_ms", NULL};
 
 struct replay_args {
-    const char *report, *dump, *warmup, *speed;
+    const char *report, *dump, *warmup, *until, *speed;
     uint64_t publish_every;
     bool no_learn, flush, dead_letters, quiet;
 };
@@ -56,6 +56,8 @@ static int run_replay(struct cmd_line *line, const struct replay_args *a)
                             .dump_path = a->dump, .dead_letters_in = a->dead_letters, .quiet = a->quiet, .read_again = cmd_line_reread,
                             .read_again_user = line};
     if (!parse_warmup(a->warmup, &o.warmup)) return usage_error("--warmup", a->warmup, "a number of slates, or of days as in 62d");
+    if (a->until != NULL && (conf_duration_ms(a->until, &o.until_ms, NULL) != STATUS_OK || o.until_ms <= 0))
+        return usage_error("--until", a->until, "a duration as in 190d or 12h");
     if (!parse_speed(a->speed, &o.speed)) return usage_error("--speed", a->speed, "a factor above 0 as in 1x or 60x");
     cmd_stop_on_signals(job_stop);
     cmd_reload_on_signal(job_reload);
@@ -72,6 +74,7 @@ int cmd_replay(int argc, char **argv)
         {"report", "FILE", CMD_TEXT, &a.report, NULL, "write the figures as JSON (- for stdout)"},
         {"dump-examples", "FILE", CMD_TEXT, &a.dump, NULL, "write every scored example as a JSON line"},
         {"warmup", "N|Nd", CMD_TEXT, &a.warmup, NULL, "leave the first N slates or days out of the figures (not out of learning)"},
+        {"until", "Nd", CMD_TEXT, &a.until, NULL, "end so long (event time) after the stream's first event; a later replay goes on from there"},
         {"no-learn", NULL, CMD_FLAG, &a.no_learn, NULL,
          "score with the weights as they are; where none were learnt, all but the model runs"},
         {"flush", NULL, CMD_FLAG, &a.flush, NULL, "at the end, settle slates and orders that are still open"},

@@ -63,12 +63,21 @@ static enum status take_record(struct job *j, const struct source_record *rec, s
     return steps_done(j, e);
 }
 
+/* --until */
+static bool is_beyond(const struct job *j, const struct source_record *rec)
+{
+    const int64_t first = learner_first_ms(j->learner), until = j->options->until_ms;
+    return until > 0 && rec->kind == SOURCE_EVENT && first != INT64_MIN && rec->event.time_ms - first >= until;
+}
+
 static enum status take_batch(struct job *j, struct source_batch *b, struct err *e)
 {
     j->lag_events = b->lag_events;
     j->batch_wall_ms = j->clock->wall_ms(j->clock);
     for (uint32_t i = 0; i < b->n; i++) {
-        if (atomic_load(&job_stopping)) return STATUS_OK; /* what is left has no offset yet: it is read again */
+        j->reached = j->reached || is_beyond(j, &b->records[i]);
+        if (j->reached || atomic_load(&job_stopping))
+            return STATUS_OK; /* what is left has no offset yet: it is read again */
         TRY(take_record(j, &b->records[i], e));
         if (j->letters_full) TRY(job_checkpoint(j, NULL, e)); /* which waits until there is room */
     }
@@ -127,7 +136,7 @@ static enum status tick(struct job *j, struct err *e)
 
 static enum status loop(struct job *j, struct err *e)
 {
-    while (!atomic_load(&job_stopping)) {
+    while (!atomic_load(&job_stopping) && !j->reached) {
         void *p;
         const enum status st = queue_pop_for(j->full, &p, POP_MS);
         if (st == STATUS_END) break;
@@ -157,7 +166,7 @@ static enum status finish(struct job *j, struct err *e)
     const bool ended = !atomic_load(&job_stopping);
     j->stop_us = job_now_us(j);
     job_notify("STOPPING=1\nSTATUS=stopping");
-    if (ended && j->options->replay) checkpoint_logs_done(j->checkpoint);
+    if (ended && j->options->replay && !j->reached) checkpoint_logs_done(j->checkpoint);
     if (ended && j->options->flush) TRY(learner_flush(j->learner, e));
     TRY(job_checkpoint(j, "final", e));
     TRY(job_publish_last(j, e));

@@ -22,6 +22,7 @@ struct job_options {
     bool learn, flush;
     struct eval_warmup warmup;
     uint64_t publish_every;              /* steps; 0: by publish.every_ms (run) or only at the end (replay) */
+    int64_t until_ms;                    /* ends at the first event so long after the stream's first; 0: at the logs' end */
     double speed;                        /* event time over wall time; 0: as fast as the machine goes */
     const char *report_path, *dump_path; /* NULL: none; "-" is stdout */
     bool dead_letters_in;                /* paths are dead-letter files: their messages are tried again */

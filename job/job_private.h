@@ -73,6 +73,7 @@ struct job {
     int64_t started_us, stop_us, next_backup_us, next_status_us, backup_wall_ms;
     int64_t next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;
     int64_t pace_wall_us, pace_event_ms;     /* --speed */
+    bool reached;                            /* --until: what comes now is not taken */
     uint64_t events_before, examples_before; /* of earlier runs on this folder */
     uint64_t metrics_events, metrics_examples;
     int64_t metrics_us;

@@ -147,6 +147,11 @@ uint64_t learner_open_slates(const struct learner *l)
     return open_count(l->open);
 }
 
+int64_t learner_first_ms(const struct learner *l)
+{
+    return l->first_ms;
+}
+
 int64_t learner_watermark(const struct learner *l)
 {
     return watermark_ms(l->watermark);

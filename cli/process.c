@@ -1,5 +1,5 @@
-/* bench_process.c - see bench_process.h: children of the benchmark, and small files. */
-#include "cli/bench_process.h"
+/* process.c - see process.h: children of a command, and small files. */
+#include "cli/process.h"
 #include "cli/bench.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #define NO_PROGRAM 127
 #define TAIL 300 /* bytes of a log that are quoted */
 
-void cmd_bench_nap(double seconds)
+void cmd_process_nap(double seconds)
 {
     const time_t whole = (time_t)seconds;
     (void)nanosleep(&(struct timespec){whole, (long)((seconds - (double)whole) * 1e9)}, NULL);
@@ -24,14 +24,14 @@ void cmd_bench_nap(double seconds)
 
 static char self[] = "freshet";
 
-static void become(const struct cmd_bench_process *p, const char *const *argv)
+static void become(const struct cmd_process *p, const char *const *argv)
 {
     const int log = open(p->log, O_CREAT | O_APPEND | O_WRONLY, 0600), none = open("/dev/null", O_RDWR);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)dup2(p->in > 0 ? p->in : none, STDIN_FILENO);
     (void)dup2(p->out > 0 ? p->out : none, STDOUT_FILENO);
     (void)dup2(log >= 0 ? log : none, STDERR_FILENO);
-    char *list[CMD_BENCH_ARGS_MAX + 1];
+    char *list[CMD_PROCESS_ARGS_MAX + 1];
     memcpy(list, argv, sizeof list);
     const char *program = argv[0] != NULL ? argv[0] : "/proc/self/exe";
     if (list[0] == NULL) list[0] = self;
@@ -39,11 +39,11 @@ static void become(const struct cmd_bench_process *p, const char *const *argv)
     _exit(NO_PROGRAM);
 }
 
-enum status cmd_bench_start(struct cmd_bench_process *p, const char *const *argv, struct err *e)
+enum status cmd_process_start(struct cmd_process *p, const char *const *argv, struct err *e)
 {
-    const char *list[CMD_BENCH_ARGS_MAX + 1] = {argv[0]};
+    const char *list[CMD_PROCESS_ARGS_MAX + 1] = {argv[0]};
     for (size_t i = 1; argv[i] != NULL; i++) {
-        if (i == CMD_BENCH_ARGS_MAX) return ERR_SET(e, STATUS_INVALID, "%s: too many arguments", p->name);
+        if (i == CMD_PROCESS_ARGS_MAX) return ERR_SET(e, STATUS_INVALID, "%s: too many arguments", p->name);
         list[i] = argv[i];
     }
     p->pid = fork();
@@ -56,12 +56,12 @@ enum status cmd_bench_start(struct cmd_bench_process *p, const char *const *argv
     return ERR_SET(e, STATUS_OOM, "%s can't be started: %s", p->name, strerror(errno));
 }
 
-static enum status quote(const struct cmd_bench_process *p, int status, struct err *e)
+static enum status quote(const struct cmd_process *p, int status, struct err *e)
 {
     struct buf b = {0};
     if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PROGRAM)
         return ERR_SET(e, STATUS_UNSUPPORTED, "%s is not installed", p->name);
-    if (cmd_bench_read(&b, p->log, NULL) != STATUS_OK) buf_clear(&b);
+    if (cmd_file_read(&b, p->log, NULL) != STATUS_OK) buf_clear(&b);
     const size_t from = b.n > TAIL ? b.n - TAIL : 0;
     const enum status st =
         ERR_SET(e, STATUS_CORRUPT, "%s ended (%s %d): ...%.*s", p->name, WIFEXITED(status) ? "exit" : "signal",
@@ -71,7 +71,7 @@ static enum status quote(const struct cmd_bench_process *p, int status, struct e
     return st;
 }
 
-enum status cmd_bench_alive(struct cmd_bench_process *p, struct err *e)
+enum status cmd_process_alive(struct cmd_process *p, struct err *e)
 {
     int status;
     if (p->pid > 0 && waitpid(p->pid, &status, WNOHANG) == 0) return STATUS_OK;
@@ -80,31 +80,31 @@ enum status cmd_bench_alive(struct cmd_bench_process *p, struct err *e)
     return quote(p, status, e);
 }
 
-enum status cmd_bench_wait(struct cmd_bench_process *p, double timeout_s, struct err *e)
+enum status cmd_process_wait(struct cmd_process *p, double timeout_s, struct err *e)
 {
     int status = 0;
     struct rusage used = {0};
     const double end = cmd_bench_now_s() + timeout_s;
     while (wait4(p->pid, &status, WNOHANG, &used) == 0) {
         if (cmd_bench_now_s() > end) return ERR_SET(e, STATUS_AGAIN, "%s took longer than %.0f s", p->name, timeout_s);
-        cmd_bench_nap(0.005);
+        cmd_process_nap(0.005);
     }
     p->pid = 0;
     p->rss_bytes = (double)used.ru_maxrss * 1024.0;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? STATUS_OK : quote(p, status, e);
 }
 
-void cmd_bench_stop(struct cmd_bench_process *p)
+void cmd_process_stop(struct cmd_process *p)
 {
     if (p->pid <= 0) return;
     (void)kill(p->pid, SIGTERM);
-    if (cmd_bench_wait(p, STOP_S, NULL) != STATUS_AGAIN) return;
+    if (cmd_process_wait(p, STOP_S, NULL) != STATUS_AGAIN) return;
     (void)kill(p->pid, SIGKILL);
     (void)waitpid(p->pid, NULL, 0);
     p->pid = 0;
 }
 
-enum status cmd_bench_read(struct buf *out, const char *path, struct err *e)
+enum status cmd_file_read(struct buf *out, const char *path, struct err *e)
 {
     char piece[4096];
     size_t n;
@@ -119,7 +119,7 @@ enum status cmd_bench_read(struct buf *out, const char *path, struct err *e)
     return failed ? ERR_SET(e, STATUS_IO, "%s can't be read", path) : STATUS_OK;
 }
 
-enum status cmd_bench_write(const char *path, const struct buf *b, struct err *e)
+enum status cmd_file_write(const char *path, const struct buf *b, struct err *e)
 {
     TRY(buf_status(b, e));
     FILE *f = fopen(path, "w");

@@ -1,34 +1,34 @@
-/* bench_process.h - what the benchmark has beside itself: other processes, and one connection to a scorer.
+/* process.h - what a command has beside itself: other processes, whole files, and one connection to a scorer.
  *
- * A child dies with the benchmark.  Its stderr goes to a file, of which the end is quoted when it fails.  Thread: the one that
+ * A child dies with its parent.  Its stderr goes to a file, of which the end is quoted when it fails.  Thread: the one that
  * began it.
  */
-#ifndef CLI_BENCH_PROCESS_H
-#define CLI_BENCH_PROCESS_H
+#ifndef CLI_PROCESS_H
+#define CLI_PROCESS_H
 #include "base/buf.h"
 #include "base/status.h"
 #include <sys/types.h>
 
-#define CMD_BENCH_ARGS_MAX 40
+#define CMD_PROCESS_ARGS_MAX 40
 
-struct cmd_bench_process {
+struct cmd_process {
     pid_t pid;        /* 0: none */
     const char *name; /* in messages */
-    double rss_bytes; /* the largest, once cmd_bench_wait saw its end */
+    double rss_bytes; /* the largest, once cmd_process_wait saw its end */
     char log[640];    /* path of its stderr */
     int in, out;      /* what it reads and writes instead of nothing, taken over; 0: nothing */
 };
 /* argv ends with NULL; argv[0] NULL is this program itself.  p->name, log, in and out are set by the caller. */
-enum status cmd_bench_start(struct cmd_bench_process *p, const char *const *argv, struct err *e) MUST_CHECK;
+enum status cmd_process_start(struct cmd_process *p, const char *const *argv, struct err *e) MUST_CHECK;
 /* Waits for its end: OK when that was exit 0; CORRUPT quotes its log; AGAIN after timeout_s, and it goes on. */
-enum status cmd_bench_wait(struct cmd_bench_process *p, double timeout_s, struct err *e) MUST_CHECK;
+enum status cmd_process_wait(struct cmd_process *p, double timeout_s, struct err *e) MUST_CHECK;
 /* CORRUPT, quoting its log, when it has ended; UNSUPPORTED when the program is not installed. */
-enum status cmd_bench_alive(struct cmd_bench_process *p, struct err *e) MUST_CHECK;
-void cmd_bench_stop(struct cmd_bench_process *p); /* SIGTERM, then SIGKILL; none running is fine */
-void cmd_bench_nap(double seconds);
+enum status cmd_process_alive(struct cmd_process *p, struct err *e) MUST_CHECK;
+void cmd_process_stop(struct cmd_process *p); /* SIGTERM, then SIGKILL; none running is fine */
+void cmd_process_nap(double seconds);
 /* The whole file, NUL after it (not counted).  IO, OOM. */
-enum status cmd_bench_read(struct buf *out, const char *path, struct err *e) MUST_CHECK;
-enum status cmd_bench_write(const char *path, const struct buf *b, struct err *e) MUST_CHECK;
+enum status cmd_file_read(struct buf *out, const char *path, struct err *e) MUST_CHECK;
+enum status cmd_file_write(const char *path, const struct buf *b, struct err *e) MUST_CHECK;
 
 /* One kept-alive connection over loopback.  Answers of up to 64 MiB with a Content-Length.  IO says what went wrong. */
 enum status cmd_bench_connect(int *fd, int port, struct err *e) MUST_CHECK;

@@ -1,0 +1,178 @@
+/* sweep_run.c - the rounds of a sweep: replays in processes of their own, a few at a time. */
+#include "base/mem.h"
+#include "cli/process.h"
+#include "cli/sweep.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct replay {
+    struct cmd_process process;
+    size_t trial;
+    struct cmd_sweep_figures *out;
+    char report[640], settings[CMD_SWEEP_KEYS][192], until[32], warmup[32];
+};
+
+static enum status begin(const struct cmd_sweep *s, struct replay *p, double days, double warmup, struct err *e)
+{
+    const char *argv[CMD_PROCESS_ARGS_MAX + 1] = {NULL,      "replay",   "--quiet", "--report",
+                                                  p->report, "--warmup", p->warmup};
+    char config[640];
+    size_t n = 7;
+    (void)snprintf(config, sizeof config, "%s/config.ini", s->dir);
+    (void)snprintf(p->report, sizeof p->report, "%s/%zu.json", s->dir, p->trial);
+    (void)snprintf(p->process.log, sizeof p->process.log, "%s/%zu.log", s->dir, p->trial);
+    (void)snprintf(p->warmup, sizeof p->warmup, "%.0fd", warmup);
+    (void)snprintf(p->until, sizeof p->until, "%.0fm", days * 1440.0);
+    (void)unlink(p->report);
+    (void)unlink(p->process.log);
+    p->process.name = "a trial's replay";
+    if (days > 0) argv[n++] = "--until", argv[n++] = p->until;
+    argv[n++] = "--config", argv[n++] = config;
+    argv[n++] = "-o", argv[n++] = "state.dir="; /* nobody goes on from another, nobody publishes */
+    argv[n++] = "-o", argv[n++] = "redis.url=";
+    for (size_t k = 0; k < s->n_keys && p->trial > 0; k++) {
+        (void)snprintf(p->settings[k], sizeof p->settings[k], "%s=%s", s->keys[k].name,
+                       s->keys[k].values[s->trials[p->trial].value[k]]);
+        argv[n++] = "-o", argv[n++] = p->settings[k];
+    }
+    for (size_t i = 0; i < s->n_logs; i++) {
+        if (n == CMD_PROCESS_ARGS_MAX) return ERR_SET(e, STATUS_INVALID, "too many logs for a sweep: %zu", s->n_logs);
+        argv[n++] = s->logs[i];
+    }
+    p->out->days = days;
+    return cmd_process_start(&p->process, argv, e);
+}
+
+static double number(const json_t *j, const char *key)
+{
+    const json_t *x = json_object_get(j, key);
+    return json_is_number(x) ? json_number_value(x) : NAN;
+}
+
+static enum status read_figures(const struct replay *p, struct err *e)
+{
+    json_error_t why;
+    json_t *j = json_load_file(p->report, 0, &why);
+    const json_t *progressive = json_object_get(j, "progressive");
+    p->out->gauc = number(progressive, "gauc");
+    p->out->logloss = number(progressive, "logloss");
+    p->out->calibration = number(progressive, "calibration");
+    p->out->seconds = number(j, "seconds");
+    const bool whole = j != NULL && isfinite(p->out->logloss);
+    json_decref(j);
+    return whole ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "no example was counted; are there days after the warm-up?");
+}
+
+static void finish(struct cmd_sweep *s, struct replay *p, enum status st, struct err *e)
+{
+    struct cmd_sweep_trial *t = &s->trials[p->trial];
+    struct buf name = {0};
+    if (st == STATUS_OK) st = read_figures(p, e);
+    cmd_sweep_name(&name, s, p->trial);
+    if (st == STATUS_OK)
+        (void)fprintf(stderr, "  %-60.*s GAUC %.4f  log-loss %.4f  %.1f s\n", (int)name.n, (const char *)name.p,
+                      p->out->gauc, p->out->logloss, p->out->seconds);
+    else
+        (void)fprintf(stderr, "  %-60.*s failed: %s\n", (int)name.n, (const char *)name.p, e->text);
+    if (st != STATUS_OK) (void)snprintf(t->failed, sizeof t->failed, "%.200s", e->text);
+    buf_fini(&name);
+}
+
+/* Replays of the trials in `which`, s->jobs at a time.  late: figures go to the trial's late ones. */
+static enum status replay_all(struct cmd_sweep *s, const size_t *which, size_t n, size_t round, bool late,
+                              struct err *e)
+{
+    enum status st = STATUS_OK;
+    struct replay *p = mem_calloc(s->jobs, sizeof *p);
+    size_t next = 0, running = 0;
+    if (p == NULL) return ERR_SET(e, STATUS_OOM, "sweep: %u processes", s->jobs);
+    while (st == STATUS_OK && (next < n || running > 0)) {
+        for (unsigned i = 0; i < s->jobs && st == STATUS_OK; i++) {
+            struct err why = {0};
+            if (p[i].process.pid > 0) {
+                const enum status done = cmd_process_wait(&p[i].process, 0.02, &why);
+                if (done == STATUS_AGAIN) continue;
+                running--;
+                finish(s, &p[i], done, &why);
+            }
+            if (next == n) continue;
+            struct cmd_sweep_trial *t = &s->trials[which[next]];
+            p[i] = (struct replay){.trial = which[next++], .out = late ? &t->late : &t->round[round]};
+            if (!late) t->rounds = round + 1;
+            st = begin(s, &p[i], late ? 0 : s->days[round], late ? s->choose_days : s->warmup_days, e);
+            running += st == STATUS_OK;
+        }
+    }
+    for (unsigned i = 0; i < s->jobs; i++) cmd_process_stop(&p[i].process);
+    mem_free(p);
+    return st;
+}
+
+bool cmd_sweep_better(const struct cmd_sweep *s, const struct cmd_sweep_figures *a, const struct cmd_sweep_figures *b)
+{
+    if (s->by_logloss || isnan(a->gauc) || isnan(b->gauc)) return a->logloss < b->logloss;
+    return a->gauc > b->gauc;
+}
+
+static bool ahead(const struct cmd_sweep *s, size_t a, size_t b)
+{
+    const struct cmd_sweep_trial *x = &s->trials[a], *y = &s->trials[b];
+    if ((x->failed[0] == 0) != (y->failed[0] == 0)) return x->failed[0] == 0;
+    if (x->rounds != y->rounds) return x->rounds > y->rounds;
+    return x->rounds > 0 && cmd_sweep_better(s, &x->round[x->rounds - 1], &y->round[x->rounds - 1]);
+}
+
+void cmd_sweep_order(const struct cmd_sweep *s, size_t order[CMD_SWEEP_TRIALS])
+{
+    for (size_t i = 0; i < s->n_trials; i++) {
+        size_t at = i;
+        for (; at > 0 && ahead(s, i, order[at - 1]); at--) order[at] = order[at - 1];
+        order[at] = i;
+    }
+}
+
+/* The best of a round, 1/eta of them and at least one; trial 0 always goes on, as what the others are measured against. */
+static size_t promote(const struct cmd_sweep *s, size_t *left, size_t n)
+{
+    size_t order[CMD_SWEEP_TRIALS], kept = 0;
+    const size_t want = n / s->eta > 1 ? n / s->eta : 1;
+    cmd_sweep_order(s, order);
+    for (size_t i = 0; i < s->n_trials && kept < want; i++)
+        if (order[i] != 0 && s->trials[order[i]].failed[0] == 0) left[kept++] = order[i];
+    if (s->trials[0].failed[0] == 0) left[kept++] = 0;
+    return kept;
+}
+
+static enum status write_config(const struct cmd_sweep *s, struct err *e)
+{
+    char path[640];
+    struct buf b = {0};
+    (void)snprintf(path, sizeof path, "%s/config.ini", s->dir);
+    conf_dump(s->conf, &b);
+    const enum status st = cmd_file_write(path, &b, e);
+    buf_fini(&b);
+    return st;
+}
+
+enum status cmd_sweep_run(struct cmd_sweep *s, struct err *e)
+{
+    size_t left[CMD_SWEEP_TRIALS], n = s->n_trials;
+    TRY(write_config(s, e));
+    for (size_t i = 0; i < n; i++) left[i] = i;
+    for (size_t round = 0; round < s->n_rounds && n > 0; round++) {
+        (void)fprintf(stderr, "round %zu of %zu: %zu trials, the log's first %.0f days\n", round + 1, s->n_rounds, n,
+                      s->days[round]);
+        TRY(replay_all(s, left, n, round, false, e));
+        n = promote(s, left, n);
+    }
+    size_t order[CMD_SWEEP_TRIALS], last[2] = {0, 0};
+    cmd_sweep_order(s, order);
+    last[0] = order[0];
+    if (s->trials[last[0]].failed[0] != 0)
+        return ERR_SET(e, STATUS_CORRUPT, "every trial failed: %s", s->trials[0].failed);
+    (void)fprintf(stderr, "late days: from day %.0f on\n", s->choose_days);
+    return replay_all(s, last, last[0] == 0 ? 1 : 2, 0, true, e);
+}
