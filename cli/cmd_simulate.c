@@ -8,6 +8,7 @@
 #include "cli/cmd.h"
 #include "cli/cmd_signals.h"
 #include "cli/options.h"
+#include "simulate/parade.h"
 #include "simulate/stream.h"
 #include <errno.h>
 #include <math.h>
@@ -30,6 +31,8 @@ static const char *const keys[] = {"join.window_ms", "describe.language", NULL};
 
 struct simulate {
     struct shop_options shop;
+    struct parade_options parade;
+    bool is_parade;
     const char *truth;
     double speed; /* 0: as fast as it goes */
     bool best;
@@ -62,11 +65,14 @@ static const struct row {
     ROW("window-ms", KIND_I64, shop.window_ms, 1, 1e11, "a click later than this counts for nobody; join.window_ms"),
     ROW("new-items", KIND_NUM, shop.new_items, 0, 0.99,
         "share of the catalogue that arrives later, evenly over the log"),
+    ROW("split", KIND_NUM, parade.split, 0, 1, "parade: share of the log after which other words say the same"),
+    ROW("flip", KIND_NUM, parade.flip, 0, 1,
+        "parade: share of the log after which every preference has the other sign"),
     ROW("speed", KIND_NUM, speed, 0, 1e6,
         "paces the log against the wall clock, 1 = real time, each line flushed; 0: no pacing"),
 #undef ROW
 };
-enum { N_ROWS = sizeof rows / sizeof *rows };
+enum { N_ROWS = sizeof rows / sizeof *rows, N_OPTIONS = N_ROWS + 5 };
 
 static double row_value(const struct simulate *s, const struct row *r)
 {
@@ -157,12 +163,12 @@ static enum status check(const struct simulate *s, struct err *e)
 
 /* The command line's words for each option of the table, and their help: "text (range; default)". */
 struct words {
-    const char *given[N_ROWS], *language, *start;
+    const char *given[N_ROWS], *language, *start, *scenario;
     char help[N_ROWS][160];
     bool no_best;
 };
 
-static void list_options(struct words *w, struct simulate *s, struct cmd_option out[N_ROWS + 4])
+static void list_options(struct words *w, struct simulate *s, struct cmd_option out[N_OPTIONS])
 {
     for (int i = 0; i < N_ROWS; i++) {
         (void)snprintf(w->help[i], sizeof w->help[i], "%s (%.15g to %.15g; %.15g)", rows[i].text, rows[i].least,
@@ -179,6 +185,40 @@ static void list_options(struct words *w, struct simulate *s, struct cmd_option 
         &s->truth, NULL,   "JSON: best_auc, best_gauc, oracle_auc (with the tastes themselves), counts"};
     out[N_ROWS + 3] = (struct cmd_option){"no-best",   NULL, CMD_FLAG,
                                           &w->no_best, NULL, "leaves out the best reachable AUC: faster, less memory"};
+    out[N_ROWS + 4] = (struct cmd_option){"scenario",
+                                          "shop|parade",
+                                          CMD_TEXT,
+                                          &w->scenario,
+                                          NULL,
+                                          "parade: items that live for 5 to 50 impressions, wishes that no sum over "
+                                          "words can say (500 users, 200 items at a time)"};
+}
+
+static bool is_given(const struct words *w, const char *name)
+{
+    for (int i = 0; i < N_ROWS; i++)
+        if (strcmp(rows[i].name, name) == 0) return w->given[i] != NULL;
+    return false;
+}
+
+/* The parade has users, items, list, seed and rate as the shop has them, with defaults of its own. */
+static enum status set_scenario(struct simulate *s, const struct words *w, struct err *e)
+{
+    struct parade_options *p = &s->parade;
+    if (w->scenario == NULL || strcmp(w->scenario, "shop") == 0) return STATUS_OK;
+    if (strcmp(w->scenario, "parade") != 0)
+        return ERR_SET(e, STATUS_INVALID, "--scenario: '%s' is not shop or parade", w->scenario);
+    s->is_parade = true;
+    if (is_given(w, "users")) p->users = s->shop.users;
+    if (is_given(w, "items")) p->items = s->shop.items;
+    p->slate = s->shop.slate;
+    p->events = s->shop.events;
+    p->seed = s->shop.seed;
+    p->lists_per_s = s->shop.lists_per_s;
+    p->start_ms = s->shop.start_ms;
+    if (p->items >= p->slate) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID, "--slate %u: a list can't be longer than the %u --items on sale at a time",
+                   p->slate, p->items);
 }
 
 static enum status take_words(struct simulate *s, const struct words *w, const struct conf *c, struct err *e)
@@ -189,6 +229,7 @@ static enum status take_words(struct simulate *s, const struct words *w, const s
         if (w->given[i] != NULL) TRY(set_row(s, &rows[i], w->given[i], e));
     if (w->language != NULL) TRY(set_language(s, w->language, e));
     if (w->start != NULL) TRY(set_start(s, w->start, e));
+    TRY(set_scenario(s, w, e));
     s->best = !w->no_best;
     return check(s, e);
 }
@@ -226,18 +267,15 @@ static enum status put_line(void *user, int64_t time_ms, struct str text)
     return STATUS_OK;
 }
 
-static enum status write_truth(const struct simulate *s, const struct stream_truth *t, struct err *e)
+static enum status write_truth(const struct simulate *s, const struct buf *b, struct err *e)
 {
-    struct buf b = {0};
-    stream_write_truth(&b, &s->shop, t);
-    enum status st = buf_status(&b, e);
+    enum status st = buf_status(b, e);
     FILE *f = st == STATUS_OK ? fopen(s->truth, "w") : NULL;
     if (st == STATUS_OK && f == NULL) st = ERR_SET(e, STATUS_IO, "cannot write %s: %s", s->truth, strerror(errno));
     if (f != NULL) {
-        const bool written = fwrite(b.p, 1, b.n, f) == b.n;
+        const bool written = fwrite(b->p, 1, b->n, f) == b->n;
         if (fclose(f) != 0 || !written) st = ERR_SET(e, STATUS_IO, "cannot write %s: %s", s->truth, strerror(errno));
     }
-    buf_fini(&b);
     return st;
 }
 
@@ -260,26 +298,51 @@ static void put_summary(const struct simulate *s, const struct stream_truth *t)
     buf_fini(&b);
 }
 
+/* Writes the log; the truth of it as JSON, and a summary on stderr. */
+static enum status shop(struct simulate *s, struct buf *truth, struct err *e)
+{
+    struct stream_truth t;
+    const enum status st = stream_run(&s->shop, s->best, put_line, s, &t, e);
+    if (st != STATUS_OK && st != STATUS_END) return st;
+    put_summary(s, &t);
+    stream_write_truth(truth, &s->shop, &t);
+    return st;
+}
+
+static enum status parade(struct simulate *s, struct buf *truth, struct err *e)
+{
+    struct parade_truth t;
+    const enum status st = parade_run(&s->parade, put_line, s, &t, e);
+    if (st != STATUS_OK && st != STATUS_END) return st;
+    log_info("simulate", "lines=%llu lists=%llu clicks=%llu items=%llu oracle_gauc=%.4f", (unsigned long long)s->lines,
+             (unsigned long long)t.lists, (unsigned long long)t.clicks, (unsigned long long)t.items, t.gauc[0]);
+    parade_write_truth(truth, &s->parade, &t);
+    return st;
+}
+
 static enum status simulate(struct simulate *s, struct err *e)
 {
-    struct stream_truth truth;
+    struct buf truth = {0};
     cmd_stop_on_signals(stop);
-    const enum status st = stream_run(&s->shop, s->best, put_line, s, &truth, e);
-    if (st != STATUS_OK && st != STATUS_END) return st;
+    enum status st = s->is_parade ? parade(s, &truth, e) : shop(s, &truth, e);
+    if (st == STATUS_END) st = STATUS_OK;
     if (s->gone == 0 && fflush(stdout) != 0) s->gone = errno;
-    if (s->gone != 0 && s->gone != EPIPE) return ERR_SET(e, STATUS_IO, "cannot write to stdout: %s", strerror(s->gone));
-    put_summary(s, &truth);
-    return s->truth != NULL ? write_truth(s, &truth, e) : STATUS_OK;
+    if (st == STATUS_OK && s->gone != 0 && s->gone != EPIPE)
+        st = ERR_SET(e, STATUS_IO, "cannot write to stdout: %s", strerror(s->gone));
+    if (st == STATUS_OK && s->truth != NULL) st = write_truth(s, &truth, e);
+    buf_fini(&truth);
+    return st;
 }
 
 int cmd_simulate(int argc, char **argv)
 {
     struct simulate s = {0};
     struct words w = {0};
-    struct cmd_option options[N_ROWS + 4];
+    struct cmd_option options[N_OPTIONS];
     struct cmd_line line;
     struct err e = {0};
     shop_defaults(&s.shop);
+    parade_defaults(&s.parade);
     list_options(&w, &s, options);
     int rc = cmd_line_parse(&line,
                             &(struct cmd_usage){.command = "simulate",
@@ -287,7 +350,7 @@ int cmd_simulate(int argc, char **argv)
                                                 .about = about,
                                                 .options = options,
                                                 .keys = keys,
-                                                .n_options = N_ROWS + 4},
+                                                .n_options = N_OPTIONS},
                             argc, argv);
     if (rc == CMD_GO_ON) {
         rc = 0;

@@ -211,7 +211,7 @@ static void meaning_of(struct buf *b, const struct checkpoint *cp, uint64_t mode
 }
 
 /* Keys that folders of earlier versions say nothing of, and what those versions did. */
-static const char *const once[] = {"kernels.train_precision=f32"};
+static const char *const once[] = {"kernels.train_precision=f32", "join.basket=false", "join.max_item_age_days=0"};
 
 /* Whether text has this line. */
 static bool has_line(struct str text, struct str line)

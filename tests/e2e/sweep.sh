@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# sweep.sh - settings by successive halving: a good one wins over bad ones, is reported on later days, and wrong usage is told.
+# labels: quick
+# timeout: 120
+set -euo pipefail
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+build=${FRESHET_BUILD:-$source/build/release}
+freshet=${FRESHET:-$build/freshet}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+fail() { echo "sweep: $*"; cat err 2>/dev/null | tail -n 20; exit 1; }
+
+"$freshet" simulate --events 12000 --users 60 --items 80 --rate 0.01 --delay-ms 1000 --no-best >log 2>err # a week has 6,048 lists
+options=(-o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed -o model.hashed_bits=12 -o join.organic=false
+    -o join.window_ms=60000 -o kernels.threads=1)
+"$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|0|9; train.hashed_rate=0.05|0' --warmup 1 --choose-before 5 --rounds 2 \
+    --report sweep.json --svg sweep.svg log >table 2>err || fail "sweep"
+jq -e '.trials | length == 7' sweep.json >/dev/null || fail "six combinations and the configuration itself: $(jq '.trials | length' sweep.json)"
+jq -e '.trials[0] | .rounds | length == 2' sweep.json >/dev/null || fail "the best went through both rounds"
+jq -e '[.trials[] | select(.rounds | length == 2)] | length <= 3' sweep.json >/dev/null || fail "a third goes on, and the configuration"
+jq -e '.trials[0].late.gauc > 0.5' sweep.json >/dev/null || fail "late days"
+jq -e '[.trials[] | select(.settings["train.linear_rate"] == "0" and .settings["train.hashed_rate"] == "0")][0].rounds | length == 1' sweep.json \
+    >/dev/null || fail "what learns nothing goes no further"
+jq -e '.trials[0].settings["train.linear_rate"] != "0"' sweep.json >/dev/null || fail "the best learns"
+grep -q '^chosen on days before 5 by GAUC: ' table || fail "the choice is said"
+grep -q '<polyline class="b"\|<polyline class="c"' sweep.svg || fail "the picture"
+
+# The same log again gives the same figures; --until ends a replay early and a later one goes on.
+"$freshet" replay --quiet "${options[@]}" -o state.dir=state --until 3d --report first.json log 2>err || fail "replay --until"
+"$freshet" replay --quiet "${options[@]}" -o state.dir=state --report rest.json log 2>err || fail "the rest"
+"$freshet" replay --quiet "${options[@]}" --report whole.json log 2>err || fail "the whole"
+[[ $(jq .events first.json) -lt $(jq .events whole.json) ]] || fail "--until read all"
+[[ $(jq .model.sha256 rest.json) == "$(jq .model.sha256 whole.json)" ]] || fail "in two parts it is not the same"
+
+refused() { # TEXT ARGUMENT...
+    local rc=0 text=$1
+    shift
+    "$freshet" sweep "$@" log >table 2>err || rc=$?
+    ((rc == 2)) && grep -q "$text" err || fail "sweep $* ended with $rc and did not say '$text'"
+}
+refused "no key" --try ';'
+refused "train.linear_rat" --try 'train.linear_rat=1|2'
+refused "train.seed" --try 'train.seed=a'
+refused "choose-before" --try 'train.seed=1|2' --warmup 10 --choose-before 5
+refused "says what is tried"
+rc=0
+"$freshet" replay --until 3x log >table 2>err || rc=$?
+((rc == 2)) || fail "--until 3x ended with $rc"
+echo "sweep: ok"
