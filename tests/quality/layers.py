@@ -1,0 +1,200 @@
+"""Where the top layers pay: a simulated shop of short-lived items (`freshet simulate --scenario parade`), the same lists for every arm."""
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+
+import numpy as np
+
+from compare import bootstrap
+
+PHASES = (("first words", 0.15, 0.5), ("second words", 0.5, 0.75), ("flipped", 0.75, 1.0))
+
+
+class Arm:
+    """Scored examples of one run: by slate, in order.  Slates are the same in every arm."""
+
+    def __init__(self, lines, keep_text=False):
+        slate, label, logit, user, self.item, self.history = [], [], [], [], [], []
+        for line in lines:
+            e = json.loads(line)
+            slate.append(e["slate"])
+            label.append(e["label"])
+            logit.append(e["logit"])
+            user.append(int(e["user"][1:]))
+            if keep_text:
+                self.item.append(e["sentence"])
+                self.history.append(tuple(e["history"]))
+        self.slate, self.label, self.logit, self.user = np.array(slate), np.array(label), np.array(logit, np.float64), np.array(user)
+        edge = np.flatnonzero(np.diff(self.slate)) + 1
+        self.bounds = list(zip([0, *edge], [*edge, len(self.slate)]))
+
+
+def auc_by_slate(arm, score):
+    """(auc, user, place in the log from 0 to 1) of slates with both labels."""
+    out, users, place = [], [], []
+    for at, (a, b) in enumerate(arm.bounds):
+        y, z = arm.label[a:b] > 0, score[a:b]
+        if y.all() or not y.any():
+            continue
+        apart = z[y][:, None] - z[~y][None, :]
+        out.append((apart > 0).mean() + 0.5 * (apart == 0).mean())
+        users.append(arm.user[a])
+        place.append(at / len(arm.bounds))
+    return np.array(out), np.array(users), np.array(place)
+
+
+def random_model(model, folder):
+    """The same architecture with normal numbers of deviation 0.02 (norms 1, biases 0), as BERT is initialised."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(model, folder, symlinks=False)
+    path = os.path.join(folder, "model.safetensors")
+    with open(path, "rb") as read:
+        size = struct.unpack("<Q", read.read(8))[0]
+        header = json.loads(read.read(size))
+        data = bytearray(read.read())
+    rng = np.random.default_rng(1)
+    types = {"F32": np.float32, "F16": np.float16}
+    for name, tensor in header.items():
+        if name == "__metadata__" or tensor["dtype"] not in types:
+            continue
+        a, b = tensor["data_offsets"]
+        shape, kind = tensor["shape"], types[tensor["dtype"]]
+        if name.endswith("LayerNorm.weight"):
+            values = np.ones(shape, kind)
+        elif name.endswith("bias"):
+            values = np.zeros(shape, kind)
+        else:
+            values = (0.02 * rng.standard_normal(shape)).astype(kind)
+        data[a:b] = values.tobytes()
+    os.chmod(path, 0o644)
+    with open(path, "wb") as out:
+        head = json.dumps(header).encode()
+        head += b" " * (-len(head) % 8)
+        out.write(struct.pack("<Q", len(head)) + head + data)
+    return folder
+
+
+def permuted(log, out, block=400):
+    """Titles exchanged among items announced near each other: the words of a phase stay in it."""
+    with open(log) as lines:
+        events = [json.loads(line) for line in lines]
+    items = [e for e in events if e["type"] == "item"]
+    dice = random.Random(1)
+    for first in range(0, len(items), block):
+        titles = [e["title"] for e in items[first:first + block]]
+        dice.shuffle(titles)
+        for e, title in zip(items[first:first + block], titles):
+            e["title"] = title
+    with open(out, "w") as to:
+        to.writelines(json.dumps(e, separators=(",", ":")) + "\n" for e in events)
+    return out
+
+
+def frozen_vectors(binary, model, sentences):
+    done = subprocess.run([binary, "embed", "--plain", "--model", model], input="\n".join(sentences) + "\n", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          check=True)
+    return np.array([json.loads(line)["embedding"] for line in done.stdout.splitlines()], np.float32)
+
+
+def network(arm, base, vectors, index, hidden=64, rate=1e-3, recent=10):
+    """A small network on frozen pooled states beside the cheap parts: [user; item; user*item] → 64 → 1, Adam, one pass, each slate scored
+    before it is learnt.  Returns its logits added to base."""
+    rng = np.random.default_rng(1)
+    n = vectors.shape[1]
+    w = [rng.standard_normal((3 * n, hidden)).astype(np.float32) * np.sqrt(2 / (3 * n)), np.zeros(hidden, np.float32), np.zeros(hidden, np.float32), np.zeros(1, np.float32)]
+    m, v, step = [np.zeros_like(x) for x in w], [np.zeros_like(x) for x in w], 0
+    out = base.copy()
+    for a, b in arm.bounds:
+        history = [index[s] for s in arm.history[a][:recent]]
+        user = vectors[history].mean(0) if history else np.zeros(n, np.float32)
+        item = vectors[[index[s] for s in arm.item[a:b]]]
+        x = np.concatenate([np.broadcast_to(user, item.shape), item, item * user * np.sqrt(n)], 1)
+        h = np.maximum(x @ w[0] + w[1], 0)
+        z = base[a:b] + h @ w[2] + w[3]
+        out[a:b] = z
+        d = ((1 / (1 + np.exp(-np.clip(z, -30, 30)))) - arm.label[a:b]).astype(np.float32) / (b - a)
+        dh = np.outer(d, w[2]) * (h > 0)
+        step += 1
+        for k, g in enumerate((x.T @ dh, dh.sum(0), h.T @ d, np.array([d.sum()], np.float32))):
+            m[k] += 0.1 * (g - m[k])
+            v[k] += 0.001 * (g * g - v[k])
+            w[k] -= rate * (m[k] / (1 - 0.9**step)) / (np.sqrt(v[k] / (1 - 0.999**step)) + 1e-8)
+    return out
+
+
+class Layers:
+    def __init__(self, world, events):
+        self.world, self.folder = world, os.path.join(world.folder, "parade")
+        os.makedirs(self.folder, exist_ok=True)
+        self.log = os.path.join(self.folder, "log")
+        truth = os.path.join(self.folder, "truth.json")
+        with open(self.log, "w") as out:
+            subprocess.run([world.binary, "simulate", "--scenario", "parade", "--events", str(events), "--flip", "0.75", "--truth", truth], stdout=out,
+                           stderr=subprocess.DEVNULL, check=True)
+        with open(truth) as read:
+            self.truth = json.load(read)
+
+    def run(self, settings, model=None, log=None, keep_text=False):
+        """(Arm, core-seconds)"""
+        keys = [f"model.base={model or self.world.model}", "join.organic=false", "join.window_ms=60000", *settings]
+        before = os.times()
+        with subprocess.Popen([self.world.binary, "replay", "--quiet", "--flush", "--dump-examples", "-", *(p for key in keys for p in ("-o", key)), log or self.log],
+                              stdout=subprocess.PIPE, text=True) as run:
+            arm = Arm(run.stdout, keep_text)
+        after = os.times()
+        if run.returncode != 0:
+            raise RuntimeError(f"freshet replay ended with {run.returncode}")
+        return arm, after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def row(name, arm, score, other, core, best=None):
+    """GAUC in each phase, and the paired difference to `other` in the second half."""
+    auc, user, place = auc_by_slate(arm, score)
+    cells = [f"{auc[(place >= a) & (place < b)].mean():.4f}" for _, a, b in PHASES]
+    difference = ""
+    if other is not None:
+        chosen = (place >= 0.15) & (place < 0.75)
+        mean, low, high = bootstrap(auc[chosen] - other[chosen], user[chosen])
+        difference = f"{mean:+.4f} ({low:+.4f} – {high:+.4f})"
+    return auc, [name, *cells, difference, f"{core:.0f}" if core else ""]
+
+
+def layers(world, table):
+    """The whole topic: lines of Markdown."""
+    events, concat_events = (20_000, 4_000) if world.quick else (100_000, 12_000)
+    l = Layers(world, events)
+    cheap_parts = ",".join(p for p in world.parts.split(",") if p not in ("text", "match"))
+    world.say("layers: cheap parts")
+    cheap, core = l.run([f"model.parts={cheap_parts}"], keep_text=True)
+    rows = [["utilities themselves (nobody can do better)", *(f"{l.truth['oracle_gauc'][k] or float('nan'):.4f}" for k in ("first_words", "second_words", "flipped")), "", ""]]
+    base, cells = row(f"cheap parts ({cheap_parts})", cheap, cheap.logit, None, core)
+    rows.append(cells)
+    sentences = sorted({*cheap.item, *(s for h in set(cheap.history) for s in h)})
+    index = {s: i for i, s in enumerate(sentences)}
+    world.say(f"layers: small network on {len(sentences)} frozen states")
+    net, cells = row("+ small network on frozen states", cheap, network(cheap, cheap.logit, frozen_vectors(world.binary, world.model, sentences), index), None, 0)
+    rows.append(cells)
+    other = permuted(l.log, os.path.join(l.folder, "permuted"))
+    noise = random_model(world.model, os.path.join(l.folder, "random"))
+    for name, settings in (("+ match", [f"model.parts=match,{cheap_parts}"]), ("+ text, pooled", [f"model.parts=text,{cheap_parts}"]),
+                           ("+ text, tokens", [f"model.parts=text,{cheap_parts}", "model.item_view=tokens"]), ("+ text and match", [f"model.parts=text,match,{cheap_parts}"])):
+        for kind, model, log in (("pretrained", None, None), ("random", noise, None), ("titles permuted", None, other)):
+            if world.quick and kind != "pretrained":
+                continue
+            world.say(f"layers: {name}, {kind}")
+            arm, core = l.run(settings, model, log)
+            rows.append(row(f"{name}, {kind}", arm, arm.logit, net, core)[1])
+    lines = [f"{events:,} lines: {l.truth['lists']:,} lists of 10, {l.truth['items']:,} items of 5 to 50 impressions each. Differences are to the small network, on the "
+             "lists from 15 % to 75 % of the log, clustered by user.", "",
+             *table(["arm", *(name for name, _, _ in PHASES), "− network", "core-seconds"], rows)]
+    short = Layers(world, concat_events)
+    rows = []
+    for name, settings in (("text, pooled", []), ("text, tokens", ["model.item_view=tokens"]), ("text, concat", ["model.user_view=concat", "model.item_view=concat"])):
+        world.say(f"layers: {name}, {concat_events:,} lines")
+        arm, core = short.run([f"model.parts=text,{cheap_parts}", *settings])
+        auc, _, place = auc_by_slate(arm, arm.logit)
+        rows.append([f"+ {name}", f"{auc[(place >= 0.15) & (place < 0.5)].mean():.4f}", f"{auc[(place >= 0.5) & (place < 0.75)].mean():.4f}", f"{core:.0f}"])
+    return lines + [f"The first {concat_events:,} lines of such a log, which `concat` can afford:", "", *table(["arm", "first words", "second words", "core-seconds"], rows)]
