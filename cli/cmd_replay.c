@@ -74,7 +74,7 @@ int cmd_replay(int argc, char **argv)
         {"report", "FILE", CMD_TEXT, &a.report, NULL, "write the figures as JSON (- for stdout)"},
         {"dump-examples", "FILE", CMD_TEXT, &a.dump, NULL, "write every scored example as a JSON line"},
         {"warmup", "N|Nd", CMD_TEXT, &a.warmup, NULL, "leave the first N slates or days out of the figures (not out of learning)"},
-        {"until", "Nd", CMD_TEXT, &a.until, NULL, "end so long (event time) after the stream's first event; a later replay goes on from there"},
+        {"until", "Nd", CMD_TEXT, &a.until, NULL, "end so long (event time) after the first event; a later replay goes on from there"},
         {"no-learn", NULL, CMD_FLAG, &a.no_learn, NULL,
          "score with the weights as they are; where none were learnt, all but the model runs"},
         {"flush", NULL, CMD_FLAG, &a.flush, NULL, "at the end, settle slates and orders that are still open"},

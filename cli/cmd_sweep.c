@@ -33,8 +33,9 @@ static enum status set_up(struct cmd_sweep *s, const struct sweep_args *a, struc
     s->jobs = (unsigned)a->jobs;
     s->seed = a->seed;
     s->n_rounds = (size_t)a->rounds;
+    const double counted = s->choose_days - s->warmup_days;
     for (size_t r = 0; r < s->n_rounds; r++) /* counted days grow eta-fold; the warm-up is everybody's */
-        s->days[r] = s->warmup_days + fmax(1, round((s->choose_days - s->warmup_days) / pow((double)s->eta, (double)(s->n_rounds - 1 - r))));
+        s->days[r] = s->warmup_days + fmax(1, round(counted / pow((double)s->eta, (double)(s->n_rounds - 1 - r))));
     TRY(cmd_sweep_parse(s, a->what, e));
     cmd_sweep_draw(s, (size_t)a->trials);
     return STATUS_OK;

@@ -11,7 +11,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 fail() { echo "sweep: $*"; cat err 2>/dev/null | tail -n 20; exit 1; }
 
-"$freshet" simulate --events 12000 --users 60 --items 80 --rate 0.01 --delay-ms 1000 --no-best >log 2>err # a week has 6,048 lists
+"$freshet" simulate --events 12000 --users 60 --items 80 --rate 0.005 --delay-ms 1000 --no-best >log 2>err # a day has 432 lists
 options=(-o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed -o model.hashed_bits=12 -o join.organic=false
     -o join.window_ms=60000 -o kernels.threads=1)
 "$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|0|9; train.hashed_rate=0.05|0' --warmup 1 --choose-before 5 --rounds 2 \

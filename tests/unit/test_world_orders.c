@@ -45,7 +45,7 @@ static void test_half_of_a_basket_is_history(void **state)
     assert_true(shop_feature(&shop, 0, "item.purchase.all") == 0);
     const struct record_user *u = world_find_user(shop.world, STR("ann"));
     assert_int_equal(u->n_events, 10);
-    assert_int_equal(u->n_slates, 3);
+    assert_int_equal(u->n_slates, 1);
     assert_int_equal(world_find_item(shop.world, STR("i10"))->positives, 1);
     shop_close(&shop);
 }
