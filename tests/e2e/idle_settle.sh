@@ -21,8 +21,8 @@ for i in $(seq 40); do
     printf '{"type":"click","time":%d,"user":"u%d","request":"r%d","item":"a"}\n' $((1000000000100 + i)) "$i" "$i"
 done >lists
 printf '{"type":"item","time":1000000100000,"item":"z","title":"later"}\n' >later
-kcat -P -b "$servers" -t events -p 0 lists 2>tool.err || fail kcat
-kcat -P -b "$servers" -t events -p 1 later 2>tool.err || fail kcat
+kcat -P -b "$servers" -t events -p 0 <lists 2>tool.err || fail kcat
+kcat -P -b "$servers" -t events -p 1 <later 2>tool.err || fail kcat
 
 "$freshet" run --quiet --report run.json -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed -o model.hashed_bits=12 \
     -o join.window_ms=10000 -o join.order_gap_ms=1000 -o join.idle_ms=3000 -o kernels.threads=1 -o redis.url="unix:$dir/redis" \
@@ -35,7 +35,7 @@ read_all() { [[ $(metric events_total) == 81 ]]; }
 current() { redis get 'fr:{default}:current'; }
 published() { read_all && [[ -n $(current) ]]; }
 settled() { [[ $(metric slates_total) == 40 && $(metric steps_total) -gt 0 ]]; }
-stream_wait 20 "a version before the lists are settled" published
+stream_wait 20 "version before the lists are settled" published
 if settled; then fail "the lists were settled before partition 0 was idle"; fi
 before=$(current)
 stream_wait 20 "settled lists" settled
