@@ -226,6 +226,11 @@ size_t optim_dirty_count(const struct optim *o)
     return o->n_dirty;
 }
 
+void optim_page_touch(struct optim *o, size_t page)
+{
+    mark_dirty(o, page);
+}
+
 void optim_sparse_saved(struct optim *o)
 {
     memset(o->dirty, 0, (optim_pages(o) / 64 + 1) * sizeof *o->dirty);

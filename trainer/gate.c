@@ -1,0 +1,165 @@
+/* gate.c - see gate.h. */
+#include "trainer/gate.h"
+#include <math.h>
+#include <string.h>
+
+#define DAY_MS 86400000.0
+#define FORMAT 1
+#define WEALTH_MAX 1e3 /* more proof than is asked for is thrown away, so that what comes later is seen */
+
+/* Shares of the largest bet that can't lose everything: from sure and large harm to small harm among much noise. */
+static const double bets[GATE_BETS] = {0.9, 0.36, 0.14, 0.06, 0.02};
+
+void gate_judge_init(struct gate_judge *j, const struct gate_rules *rules)
+{
+    memset(j, 0, sizeof *j);
+    j->rules = *rules;
+    j->last_ms = INT64_MIN;
+    gate_judge_probation(j);
+}
+
+void gate_judge_begin(struct gate_judge *j)
+{
+    memset(j->worse, 0, sizeof j->worse);
+    memset(j->harm_sum, 0, sizeof j->harm_sum);
+    memset(j->harm_n, 0, sizeof j->harm_n);
+    gate_judge_probation(j);
+}
+
+void gate_judge_probation(struct gate_judge *j)
+{
+    for (int f = 0; f < GATE_FIGURES; f++)
+        for (int i = 0; i < GATE_BETS; i++) j->fine[f][i] = 1.0 / GATE_BETS;
+    j->probed = 0;
+}
+
+/* 1, 1/2, 1/3 …: known before the slate's figures are. */
+static double weight_of(struct gate_judge *j, uint64_t user)
+{
+    if (j->in_window++ == GATE_WINDOW) {
+        memset(j->crowd, 0, sizeof j->crowd);
+        j->in_window = 1;
+    }
+    return 1.0 / ++j->crowd[user % GATE_CROWD];
+}
+
+/* What this slate may spend, for one of the sums. */
+static double budget_of(struct gate_judge *j, int64_t time_ms)
+{
+    double a = GATE_BUDGET_SLATE;
+    if (j->last_ms == INT64_MIN || time_ms < j->last_ms) time_ms = j->last_ms == INT64_MIN ? time_ms : j->last_ms;
+    if (j->last_ms != INT64_MIN)
+        a = fmin(a, ((double)time_ms - (double)j->last_ms) / DAY_MS * j->rules.budget_per_day);
+    j->last_ms = time_ms;
+    return a / (GATE_FIGURES * GATE_BETS);
+}
+
+static double clip(double x)
+{
+    return x > 1.0 ? 1.0 : x < -1.0 ? -1.0 : x;
+}
+
+static void bet_on(struct gate_judge *j, int f, double harm, double weight)
+{
+    const double over = clip(harm) - j->rules.margin[f], most = 1.0 / (1.0 + j->rules.margin[f]);
+    for (int i = 0; i < GATE_BETS; i++) {
+        const double stake = bets[i] * most * weight * over;
+        j->worse[f][i] *= 1.0 + stake;
+        j->fine[f][i] = fmin(j->fine[f][i] * (1.0 - stake), WEALTH_MAX);
+    }
+    j->harm_sum[f] += harm;
+    j->harm_n[f]++;
+}
+
+bool gate_judge_add(struct gate_judge *j, const struct gate_evidence *e)
+{
+    const double weight = weight_of(j, e->user), a = budget_of(j, e->time_ms);
+    j->probed++;
+    for (int f = 0; f < GATE_FIGURES; f++) {
+        for (int i = 0; i < GATE_BETS; i++) j->worse[f][i] += a;
+        if (!isnan(e->harm[f])) bet_on(j, f, e->harm[f], weight);
+    }
+    return gate_judge_worse(j) >= 1.0;
+}
+
+double gate_judge_worse(const struct gate_judge *j)
+{
+    double sum = 0.0;
+    for (int f = 0; f < GATE_FIGURES; f++)
+        for (int i = 0; i < GATE_BETS; i++) sum += j->worse[f][i];
+    return sum;
+}
+
+/* A figure that no slate had says nothing against the line. */
+bool gate_judge_fine(const struct gate_judge *j)
+{
+    for (int f = 0; f < GATE_FIGURES; f++) {
+        double wealth = 0.0;
+        for (int i = 0; i < GATE_BETS; i++) wealth += j->fine[f][i];
+        if (j->harm_n[f] > 0 && wealth < 1.0 / GATE_FINE_LEVEL) return false;
+    }
+    return j->harm_n[GATE_LOSS] > 0;
+}
+
+double gate_judge_mean(const struct gate_judge *j, enum gate_figure f)
+{
+    return j->harm_n[f] > 0 ? j->harm_sum[f] / (double)j->harm_n[f] : NAN;
+}
+
+double gate_loss(const float *logits, const float *labels, uint32_t n)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < n; i++) {
+        const double z = (double)logits[i], s = labels[i] >= 0.5f ? -z : z;
+        const double loss = (s > 0.0 ? s : 0.0) + log1p(exp(-fabs(z)));
+        sum += loss < GATE_LOSS_MAX ? loss : GATE_LOSS_MAX; /* NaN too is the most there is */
+    }
+    return sum / n;
+}
+
+void gate_judge_encode(struct buf *b, const struct gate_judge *j)
+{
+    buf_u32(b, FORMAT);
+    for (int f = 0; f < GATE_FIGURES; f++) {
+        for (int i = 0; i < GATE_BETS; i++) {
+            buf_f64(b, j->worse[f][i]);
+            buf_f64(b, j->fine[f][i]);
+        }
+        buf_f64(b, j->harm_sum[f]);
+        buf_u64(b, j->harm_n[f]);
+    }
+    buf_u64(b, j->probed);
+    buf_i64(b, j->last_ms);
+    buf_u32(b, j->in_window);
+    for (int i = 0; i < GATE_CROWD; i++) buf_varint(b, j->crowd[i]);
+}
+
+static bool is_sum(double x)
+{
+    return isfinite(x) && x >= 0.0;
+}
+
+enum status gate_judge_decode(struct gate_judge *j, struct buf_reader *r, struct err *e)
+{
+    bool sound = buf_get_u32(r) == FORMAT;
+    for (int f = 0; f < GATE_FIGURES; f++) {
+        for (int i = 0; i < GATE_BETS; i++) {
+            j->worse[f][i] = buf_get_f64(r);
+            j->fine[f][i] = buf_get_f64(r);
+            sound = sound && is_sum(j->worse[f][i]) && is_sum(j->fine[f][i]);
+        }
+        j->harm_sum[f] = buf_get_f64(r);
+        j->harm_n[f] = buf_get_u64(r);
+        sound = sound && isfinite(j->harm_sum[f]);
+    }
+    j->probed = buf_get_u64(r);
+    j->last_ms = buf_get_i64(r);
+    j->in_window = buf_get_u32(r);
+    for (int i = 0; i < GATE_CROWD; i++) {
+        const uint64_t k = buf_get_varint(r);
+        sound = sound && k <= GATE_WINDOW;
+        j->crowd[i] = (uint16_t)k;
+    }
+    return sound && !r->bad && j->in_window <= GATE_WINDOW ? STATUS_OK
+                                                           : ERR_SET(e, STATUS_CORRUPT, "the gate's judge is damaged");
+}
