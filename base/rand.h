@@ -17,6 +17,7 @@ enum rand_purpose {
     RAND_REQUEST,
     RAND_TEST,
     RAND_SWEEP, /* which settings are tried */
+    RAND_GATE = 32, /* slates that the blessed version scores too */
 };
 struct rand_key {
     uint64_t seed;

@@ -211,7 +211,8 @@ static void meaning_of(struct buf *b, const struct checkpoint *cp, uint64_t mode
 }
 
 /* Keys that folders of earlier versions say nothing of, and what those versions did. */
-static const char *const once[] = {"kernels.train_precision=f32", "join.basket=false", "join.max_item_age_days=0"};
+static const char *const once[] = {"kernels.train_precision=f32", "join.basket=false", "join.max_item_age_days=0",
+                                   "gate.holdout_frac=0"};
 
 /* Whether text has this line. */
 static bool has_line(struct str text, struct str line)
@@ -285,6 +286,7 @@ enum status checkpoint_restore(struct checkpoint *cp, struct learner *l, struct 
     TRY_OUT(st, same_meaning(then, (struct str){(const char *)now.p, now.n}, cp->dir, e));
     TRY_OUT(st, load_weights(cp, l, e));
     st = learner_load(l, t, e);
+    if (st == STATUS_OK) learner_numbered(l, cp->version);
 out:
     store_abort(t);
     buf_fini(&now);
@@ -376,6 +378,7 @@ enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct er
     TRY(checkpoint_fenced(cp, e)); /* whatever the fault was, this names its reason */
     TRY(st);
     learner_saved(l);
+    learner_numbered(l, version);
     cp->version = version;
     (void)snprintf(cp->sha256, sizeof cp->sha256, "%s", learner_params(l)->sha256);
     learner_params(l)->version = version;

@@ -50,6 +50,14 @@ static enum status steps_done(struct job *j, struct err *e)
     return job_checkpoint(j, "steps", e);
 }
 
+/* A verdict is durable, and published, before anything else happens. */
+static enum status verdict_due(struct job *j, struct err *e)
+{
+    const char *reason = learner_due(j->learner);
+    if (reason == NULL || (j->temporary && j->publish == NULL)) return STATUS_OK;
+    return job_checkpoint(j, reason, e);
+}
+
 static enum status take_record(struct job *j, const struct source_record *rec, struct err *e)
 {
     const int64_t settled = learner_settled_ms(j->learner);
@@ -60,6 +68,7 @@ static enum status take_record(struct job *j, const struct source_record *rec, s
         j->consumed_wall_ms = j->batch_wall_ms;
         j->settled_wall_ms = j->options->replay ? j->learnt_wall_ms : learner_settled_ms(j->learner);
     }
+    TRY(verdict_due(j, e));
     return steps_done(j, e);
 }
 
@@ -126,6 +135,7 @@ static void show_progress(struct job *j, int64_t now, bool last)
 static enum status tick(struct job *j, struct err *e)
 {
     const int64_t now = job_now_us(j);
+    TRY(verdict_due(j, e));
     if (atomic_exchange(&job_reloading, false)) job_reload_tick(j);
     show_progress(j, now, false);
     TRY(job_publish_tick(j, now, e));

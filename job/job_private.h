@@ -115,6 +115,10 @@ enum status job_publish_views(struct job *j, int64_t now_us, struct err *e) MUST
 void job_reload_tick(struct job *j);                      /* job_reload.c */
 void job_alive(struct job *j, int64_t now_us, bool took); /* job_alive.c: signs of life to systemd and to the lease */
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
+/* job_gate.c.  Before a checkpoint: parameters that are not finite never become durable (the line goes back, or CORRUPT).
+ * Before a publish: *held is true when the version is refused, and why is in the log. */
+enum status job_gate_durable(struct job *j, struct err *e) MUST_CHECK;
+enum status job_gate_version(struct job *j, bool *held, struct err *e) MUST_CHECK;
 /* job_features.c: what changed since the last call; while Redis is refilled, a slice of some milliseconds. */
 enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;
 void job_refill(struct job *j); /* all records are to go out again */

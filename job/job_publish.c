@@ -55,6 +55,9 @@ static enum status publish_version_now(struct job *j, const char *reason, struct
     struct arena a = {0};
     struct buf dense = {0};
     enum status st;
+    bool held;
+    TRY(job_gate_version(j, &held, e));
+    if (held) return STATUS_OK;
     const struct model *m = learner_model(j->learner);
     const struct param_set *p = learner_params(j->learner);
     const size_t *first = model_table(m)->group_first;
@@ -99,6 +102,7 @@ static enum status make_durable(struct job *j, struct err *e)
     TRY(reject_sink_sync(j->sink, &length, e));
     j->letters_full = false;
     checkpoint_set_dead_letters(j->checkpoint, length);
+    TRY(job_gate_durable(j, e));
     touch_rows(j);
     TRY(checkpoint_write(j->checkpoint, j->learner, e));
     j->checkpoint_events = learner_counts(j->learner)->events;

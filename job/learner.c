@@ -58,6 +58,7 @@ void learner_free(struct learner *l)
     reject_places_fini(&l->retried);
     world_free(l->world);
     feat_free(l->feat);
+    learner_gate_fini(l);
     mem_free(l->lines);
     mem_free(l->offsets);
     mem_free(l);
@@ -185,6 +186,8 @@ void learner_report(const struct learner *l, struct report *out)
     for (size_t i = 0; i < model_n_parts(l->line->model); i++) names[i] = model_part_name(l->line->model, i);
     memset(out, 0, sizeof *out);
     eval_report(l->line->eval, names, out);
+    line_gate_report(l->line->gate, &out->gate);
+    out->gate.pinned = l->said.pinned;
     out->events = c->events;
     out->skipped = c->skipped;
     out->duplicates = c->duplicates;

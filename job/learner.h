@@ -66,6 +66,21 @@ enum status learner_flush(struct learner *l, struct err *e) MUST_CHECK;
 enum status learner_save(struct learner *l, struct store_txn *t, struct err *e) MUST_CHECK;
 void learner_saved(struct learner *l); /* the commit succeeded */
 enum status learner_load(struct learner *l, struct store_txn *t, struct err *e) MUST_CHECK;
+/* What was saved or loaded last has this number: snapshots that are the same are known by it. */
+void learner_numbered(struct learner *l, uint64_t version);
+/* Why a checkpoint is wanted at once, and published ("rollback", "marked"); NULL: none is.  Asked once. */
+const char *learner_due(struct learner *l);
+/* Is the line fit to be published?  why: "" or what is wrong (line_gate_check).  refuse: counted, and in the version log when
+ * the one before was let through; let: it is fit. */
+enum status learner_check(struct learner *l, char why[LINE_WHY], struct err *e) MUST_CHECK;
+enum status learner_refuse(struct learner *l, uint64_t version, const char *why, struct err *e) MUST_CHECK;
+void learner_let(struct learner *l);
+/* Back to the blessed version, by order or because a version is refused.  NOT_FOUND: nothing is blessed. */
+enum status learner_rollback(struct learner *l, const char *who, const char *why, int64_t wall_ms,
+                             struct err *e) MUST_CHECK;
+struct verdict_log;
+const struct verdict_log *learner_verdicts(const struct learner *l);
+uint64_t learner_pinned(const struct learner *l); /* version that stays published while learning goes on; 0: none */
 size_t learner_dirty_bytes(const struct learner *l);
 
 struct param_set *learner_params(struct learner *l);

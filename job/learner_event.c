@@ -16,6 +16,7 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
     TRY(world_settled(l->world, s, e));
+    TRY(learner_judge(l, s, p, e));
     return line_learn(l->line, &l->slate, e);
 }
 
@@ -255,7 +256,7 @@ static enum status take_joined(struct learner *l, struct event_position at, stru
     return watermark_expect(l->watermark, at, e);
 }
 
-enum status learner_record(struct learner *l, const struct source_record *rec, struct err *e)
+static enum status take_record(struct learner *l, const struct source_record *rec, struct err *e)
 {
     if (rec->kind == SOURCE_IDLE || rec->kind == SOURCE_LEFT) {
         TRY((rec->kind == SOURCE_IDLE ? watermark_idle : watermark_leave)(l->watermark, rec->at, e));
@@ -275,6 +276,12 @@ enum status learner_record(struct learner *l, const struct source_record *rec, s
     return STATUS_OK;
 }
 
+enum status learner_record(struct learner *l, const struct source_record *rec, struct err *e)
+{
+    TRY(take_record(l, rec, e));
+    return learner_settle_gate(l, e);
+}
+
 enum status learner_flush(struct learner *l, struct err *e)
 {
     while (watermark_held(l->watermark) > 0) {
@@ -284,5 +291,6 @@ enum status learner_flush(struct learner *l, struct err *e)
     TRY(order_flush(l->order, e));
     TRY(take_ready(l, e));
     TRY(settle_due(l, INT64_MAX, e));
-    return line_step(l->line, e);
+    TRY(line_step(l->line, e));
+    return learner_settle_gate(l, e);
 }

@@ -94,10 +94,11 @@ enum piece {
     PIECE_EVAL,
     PIECE_MODEL,
     PIECE_RETRIED,
+    PIECE_GATE,
     PIECES
 };
-static const char *const piece_names[PIECES] = {"stream", "dedupe", "watermark", "order",
-                                                "join",   "eval",   "model",     "retried"};
+static const char *const piece_names[PIECES] = {"stream", "dedupe", "watermark", "order", "join",
+                                                "eval",   "model",  "retried",   "gate"};
 
 static void piece_encode(struct buf *b, const struct learner *l, enum piece which)
 {
@@ -110,6 +111,7 @@ static void piece_encode(struct buf *b, const struct learner *l, enum piece whic
     case PIECE_EVAL: eval_encode(b, l->line->eval); break;
     case PIECE_MODEL: model_run_encode(b, l->line->run); break;
     case PIECE_RETRIED: reject_places_encode(b, &l->retried); break;
+    case PIECE_GATE: learner_gate_encode(b, l); break;
     case PIECES: break;
     }
 }
@@ -125,6 +127,7 @@ static enum status piece_decode(struct learner *l, enum piece which, struct buf_
     case PIECE_EVAL: return eval_decode(l->line->eval, r, e);
     case PIECE_MODEL: return model_run_decode(l->line->run, r, e);
     case PIECE_RETRIED: return reject_places_decode(&l->retried, r, e);
+    case PIECE_GATE: return learner_gate_decode(l, r, e);
     case PIECES: break;
     }
     return STATUS_OK;
@@ -150,6 +153,7 @@ enum status learner_save(struct learner *l, struct store_txn *t, struct err *e)
     TRY(save_pieces(l, t, e));
     TRY(world_save(l->world, t, e));
     TRY(open_save(l->open, t, e));
+    TRY(line_gate_save(l->line, t, e));
     return optim_sparse_save(l->line->optim, l->line->params, t, e);
 }
 
@@ -157,6 +161,7 @@ void learner_saved(struct learner *l)
 {
     world_saved(l->world);
     open_saved(l->open);
+    line_gate_saved(l->line);
     optim_sparse_saved(l->line->optim);
 }
 
@@ -165,7 +170,7 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
     for (int i = 0; i < PIECES; i++) {
         struct str value;
         const enum status got = store_get(t, STORE_LEARNER, str_from(piece_names[i]), &value, e);
-        if (got == STATUS_NOT_FOUND && i == PIECE_RETRIED) continue; /* written by an earlier version */
+        if (got == STATUS_NOT_FOUND && i >= PIECE_RETRIED) continue; /* written by an earlier version */
         TRY(got);
         struct buf_reader r = buf_reader(value.p, value.n);
         const enum status st = piece_decode(l, (enum piece)i, &r, e);
@@ -174,5 +179,6 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
     watermark_leave_all(l->watermark); /* nothing is read yet */
     TRY(world_load(l->world, t, e));
     TRY(open_load(l->open, t, e));
+    if (l->said.has_gate) TRY(line_gate_load(l->line, t, e));
     return optim_sparse_load(l->line->optim, l->line->params, t, e);
 }

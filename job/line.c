@@ -42,6 +42,7 @@ enum status line_new(struct line **out, const struct conf *c, const struct encod
     TRY_OUT(st, open_model(l, enc, n_numeric, e));
     TRY_OUT(st, eval_new(&l->eval, model_n_parts(l->model), warmup, e));
     TRY_OUT(st, open_batch(l, (size_t)c->train_batch_slates, e));
+    TRY_OUT(st, line_gate_new(&l->gate, c, l, e));
     *out = l;
     l = NULL;
 out:
@@ -56,6 +57,7 @@ void line_free(struct line *l)
     mem_free(l->pending);
     mem_free(l->losses);
     eval_free(l->eval);
+    line_gate_free(l->gate);
     model_run_free(l->run);
     pool_free(l->pool);
     optim_free(l->optim);
@@ -113,7 +115,7 @@ enum status line_evaluate(struct line *l, const struct slate *s, const struct op
 
 enum status line_learn(struct line *l, struct slate **s, struct err *e)
 {
-    if (!l->learn) return STATUS_OK;
+    if (!l->learn || !line_gate_lets(l->gate, *s)) return STATUS_OK;
     struct slate *used = l->pending[l->n_pending];
     l->pending[l->n_pending++] = *s;
     *s = used;

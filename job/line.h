@@ -7,6 +7,7 @@
 #ifndef JOB_LINE_H
 #define JOB_LINE_H
 #include "base/pool.h"
+#include "job/line_gate.h"
 #include "job/open.h"
 #include "model/model.h"
 #include "trainer/eval.h"
@@ -25,6 +26,7 @@ struct line {
     struct model_run *run;
     struct pool *pool; /* shares the run's products */
     struct eval *eval;
+    struct line_gate *gate; /* NULL: none is configured */
     struct slate **pending; /* train.batch_slates of them: settled, not yet learnt (part of the state) */
     uint32_t n_pending;
     double *losses;                      /* of the slates of a step */
@@ -42,7 +44,8 @@ enum status line_score(struct line *l, const struct slate *s, bool whole, struct
 /* The slate has its labels; p is what was predicted when it opened: evaluate. */
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
                           struct err *e) MUST_CHECK;
-/* The slate joins the batch, and a used one takes its place in *s; a full batch is learnt. */
+/* The slate joins the batch, and a used one takes its place in *s; a full batch is learnt.  Nothing is done with one that
+ * the gate does not let the line learn from. */
 enum status line_learn(struct line *l, struct slate **s, struct err *e) MUST_CHECK;
 /* Learns the pending slates as one batch, full or not: one optimiser step.  A slate whose numbers are not finite is skipped
  * (nothing of it was added). */

@@ -77,6 +77,16 @@
     X(train_clip_norm,        "train.clip_norm",            NUM,  1.0,            0.0,  1e9,       "", "S", "largest norm of the AdamW gradients; 0: off") \
     X(train_batch_slates,     "train.batch_slates",         INT,  2,              1,    4096,      "slates", "S", "slates per step") \
     X(train_seed,             "train.seed",                 INT,  1,              0,    4294967295, "", "S", "seed of initial parameters and dropout") \
+    X(gate_share,             "gate.share",                 NUM,  0.25,           0.0,  1.0,       "", "", "share of the slates that the blessed version scores too, to judge the line by; 0: no gate") \
+    X(gate_margin,            "gate.margin",                NUM,  0.01,           0.0,  1.0,       "nats", "", "mean log-loss by which the line may be worse than its blessed version") \
+    X(gate_margin_auc,        "gate.margin_auc",            NUM,  0.01,           0.0,  1.0,       "", "", "mean AUC of a list by which it may be worse") \
+    X(gate_false_per_day,     "gate.false_per_day",         NUM,  0.01,           1e-9, 1.0,       "", "", "false rollbacks a day of event time, at most (and one in a million judged slates)") \
+    X(gate_bless_slates,      "gate.bless_slates",          INT,  2000,           1,    1e9,       "slates", "", "a version is blessed after so many judged slates that show its line to be no worse; the first one after so many learnt ones") \
+    X(gate_bless_ms,          "gate.bless_ms",              INT,  21600000,       0,    1e11,      "ms", "", "… and after so much event time, so that a fault has time to show") \
+    X(gate_cooldown_ms,       "gate.cooldown_ms",           INT,  3600000,        0,    1e10,      "ms", "", "event time after a rollback in which nothing is learnt; doubles with each further one") \
+    X(gate_holdout_frac,      "gate.holdout_frac",          NUM,  0.0,            0.0,  0.5,       "", "S", "share of the users (by hash) whose labels never train parameters") \
+    X(gate_max_drift,         "gate.max_drift",             NUM,  10.0,           0.0,  1e9,       "", "", "a version that has moved from the blessed one by more than this, relative to its norm, is not published; 0: any is") \
+    X(gate_on_refuse,         "gate.on_refuse",             WORD, "hold",         0,    0,         "hold|rollback", "", "when a version is refused: it is held back and learning goes on, or the line is rolled back") \
     X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \
     X(publish_features_ms,    "publish.features_ms",        INT,  50,             1,    1e8,       "ms", "L", "least time between flushes of changed users and items") \
     X(publish_keep,           "publish.keep",               INT,  5,              1,    1000,      "versions", "L", "published versions kept in Redis") \

@@ -53,6 +53,18 @@ size_t key_log(char out[KEY_MAX], const char *model)
     return fenced(out, model, "log");
 }
 
+size_t key_commands(char out[KEY_MAX], const char *model)
+{
+    return fenced(out, model, "commands");
+}
+
+size_t key_answer(char out[KEY_MAX], const char *model, const char *id)
+{
+    char rest[64];
+    (void)snprintf(rest, sizeof rest, "answer:%.40s", id);
+    return fenced(out, model, rest);
+}
+
 size_t key_lease(char out[KEY_MAX], const char *model)
 {
     return fenced(out, model, "lease");

@@ -15,6 +15,8 @@ size_t key_current(char out[KEY_MAX], const char *model);                       
 size_t key_manifest(char out[KEY_MAX], const char *model, uint64_t version);             /* fr:{m}:manifest:<version> */
 size_t key_chunk(char out[KEY_MAX], const char *model, uint64_t version, uint32_t i);    /* fr:{m}:chunk:<version>:<i> */
 size_t key_log(char out[KEY_MAX], const char *model);                                    /* fr:{m}:log */
+size_t key_commands(char out[KEY_MAX], const char *model);                               /* fr:{m}:commands */
+size_t key_answer(char out[KEY_MAX], const char *model, const char *id);                 /* fr:{m}:answer:<id> */
 size_t key_lease(char out[KEY_MAX], const char *model);                                  /* fr:{m}:lease */
 size_t key_user(char out[KEY_MAX], const char *model, struct str id);                    /* fr:m:user:<id> */
 size_t key_item(char out[KEY_MAX], const char *model, struct str id);                    /* fr:m:item:<id> */

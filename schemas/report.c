@@ -138,6 +138,48 @@ static void put_partitions(struct buf *b, const struct report *r, bool *first)
     buf_printf(b, "%s]", r->n_partitions > 0 ? "\n  " : "");
 }
 
+static void put_estimate(struct buf *b, const char *key, const struct report_estimate *e, bool *first)
+{
+    put_key(b, 3, key, first);
+    buf_printf(b, "{\"mean\": ");
+    event_json_number(b, e->mean);
+    buf_printf(b, ", \"error\": ");
+    event_json_number(b, e->error);
+    buf_printf(b, ", \"slates\": %llu}", (unsigned long long)e->slates);
+}
+
+static void put_gate(struct buf *b, const struct report_gate *g, bool *first)
+{
+    bool inner = open_object(b, 1, "gate", first);
+    put_number(b, 2, "share", g->share, &inner);
+    put_count(b, 2, "judged", g->judged, &inner);
+    put_count(b, 2, "rollbacks", g->rollbacks, &inner);
+    put_count(b, 2, "blessings", g->blessings, &inner);
+    put_count(b, 2, "refused", g->refused, &inner);
+    put_count(b, 2, "slates_not_learnt", g->rested, &inner);
+    put_count(b, 2, "blessed_version", g->blessed, &inner);
+    put_count(b, 2, "blessed_examples", g->blessed_examples, &inner);
+    put_number(b, 2, "worse", g->worse, &inner);
+    put_number(b, 2, "loss_harm", g->loss_harm, &inner);
+    put_number(b, 2, "auc_harm", g->auc_harm, &inner);
+    if (g->holdout_frac > 0) {
+        bool fields = open_object(b, 2, "holdout", &inner);
+        put_number(b, 3, "users_frac", g->holdout_frac, &fields);
+        put_count(b, 3, "slates_not_learnt", g->held_out_slates, &fields);
+        put_estimate(b, "logloss", &g->held_out_loss, &fields);
+        put_estimate(b, "auc", &g->held_out_auc, &fields);
+        put_estimate(b, "logloss_of_others", &g->taught_loss, &fields);
+        put_estimate(b, "auc_of_others", &g->taught_auc, &fields);
+        put_text(
+            b, 3, "limits",
+            "labels of these users train no parameter, but counters, histories and co-occurrence know them; few users: "
+            "look at the errors (clustered by user); the same users stay held out for the life of the state folder",
+            &fields);
+        close_object(b, 2, fields);
+    }
+    close_object(b, 1, inner);
+}
+
 void report_write_json(struct buf *b, const struct report *r)
 {
     bool first = true;
@@ -152,6 +194,7 @@ void report_write_json(struct buf *b, const struct report *r)
     put_number(b, 1, "examples_per_second", r->examples_per_second, &first);
     put_groups(b, r, &first);
     put_parts(b, r, &first);
+    put_gate(b, &r->gate, &first);
     bool inner = open_object(b, 1, "model", &first);
     put_count(b, 2, "version", r->version, &inner);
     put_text(b, 2, "sha256", r->sha256, &inner);

@@ -7,6 +7,7 @@
 #define SCHEMAS_REPORT_H
 #include "base/buf.h"
 #include "base/hash.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 #define REPORT_REJECTS_MAX 72
@@ -29,6 +30,18 @@ struct report_partition { /* what was read of it: next offset, how many records,
     uint32_t partition;
     uint64_t next, records, chain;
 };
+struct report_estimate { /* a mean with its standard error, clustered by user */
+    double mean, error;
+    uint64_t slates;
+};
+struct report_gate { /* the judge of the line, and the users that are held out */
+    bool on, rests;
+    uint64_t judged, rollbacks, blessings, rested, blessed, blessed_examples, pinned, refused;
+    double share, worse, loss_harm, auc_harm; /* harm: of the line against the blessed version since it was blessed */
+    double holdout_frac;
+    uint64_t held_out_slates;
+    struct report_estimate held_out_loss, held_out_auc, taught_loss, taught_auc;
+};
 struct report {
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
     uint64_t tokens, unknown_tokens;
@@ -42,6 +55,7 @@ struct report {
     struct report_part parts[REPORT_PARTS_MAX];
     uint32_t n_parts;
     struct report_bucket by_age[8], by_popularity[10];
+    struct report_gate gate;
     uint64_t version;
     char sha256[HASH_SHA256_HEX];
     char backend[64];

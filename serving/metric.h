@@ -37,6 +37,17 @@
     X("recent_calibration", GAUGE, "1", "the same over the newest examples")                                           \
     X("recent_examples", GAUGE, "examples", "examples behind the recent figures")                                      \
     X("popularity_gauc", GAUGE, "1", "baseline: popularity alone")                                                     \
+    X("gate_blessed_version", GAUGE, "1", "version that the line is judged against and goes back to; 0: none yet")      \
+    X("gate_judged_total", COUNTER, "slates", "slates that the blessed version scored too")                            \
+    X("gate_worse", GAUGE, "1", "evidence against the line: at 1 it is rolled back; an innocent one has about 0.00001") \
+    X("gate_loss_harm", GAUGE, "nats", "mean log-loss of the line less the blessed version's, on the same slates since it was blessed") \
+    X("gate_auc_harm", GAUGE, "1", "the blessed version's mean AUC of a list less the line's, likewise")               \
+    X("gate_blessings_total", COUNTER, "versions", "versions blessed")                                                 \
+    X("gate_rollbacks_total", COUNTER, "rollbacks", "times the line went back to its blessed version")                 \
+    X("gate_refused_total", COUNTER, "versions", "versions not published: not finite, too far away, degenerate")       \
+    X("gate_rests", GAUGE, "1", "1 while nothing is learnt after a rollback (gate.cooldown_ms)")                       \
+    X("gate_rested_total", COUNTER, "slates", "slates not learnt from meanwhile")                                      \
+    X("gate_pinned_version", GAUGE, "1", "version that stays published by order; 0: none")                             \
     X("open_slates", GAUGE, "slates", "slates that wait for their labels")                                             \
     X("late_total", COUNTER, "events", "behaviours after their slate was settled")                                     \
     X("unmatched_total", COUNTER, "events", "behaviours that no slate shows")                                          \

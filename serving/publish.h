@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "schemas/command.h"
 #include "schemas/conf.h"
 #include "serving/publish_manifest.h"
 #include <stdbool.h>
@@ -102,6 +103,19 @@ enum status publish_metrics(struct publish *p, const struct publish_metric *fiel
  * enough waits for now.  (The last version that this process published is put back by the uploader itself, as is one whose
  * manifest, chunks or name in fr:{m}:current are gone.) */
 bool publish_lost(struct publish *p);
+
+/* Orders to the learner (schemas/command.h), as they come in through Redis: the next one that was not given out yet; each is
+ * answered once, after the version that it led to was handed over.  One that is not answered comes again in the next process. */
+bool publish_order(struct publish *p, struct command *out);
+void publish_answer(struct publish *p, const struct command_answer *a);
+/* What is said of a version besides its publication: an entry of fr:{m}:log.  The newest PUBLISH_NOTES_MAX wait. */
+#define PUBLISH_NOTES_MAX 16
+struct publish_note {
+    char kind[16]; /* "refuse", "rollback", "bless", … */
+    uint64_t version, about;
+    char sha256[HASH_SHA256_HEX], reason[240], who[160];
+};
+void publish_note(struct publish *p, const struct publish_note *n);
 
 enum publish_lease {
     PUBLISH_LEASE_NONE, /* Redis not reached yet */

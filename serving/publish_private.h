@@ -39,6 +39,20 @@ struct publish_seen {
     int64_t time_ms;
 };
 #define PUBLISH_LEASE_TEXT 640
+#define PUBLISH_ORDERS_MAX 8
+#define PUBLISH_ORDERS_MS 250 /* how often the list of orders is looked at */
+struct publish_order {
+    struct command command;
+    struct command_answer answer;
+    bool taken, answered;
+    char text[COMMAND_BYTES_MAX]; /* (n_text) as it stands in the list */
+    size_t n_text;
+};
+struct publish_sending { /* copies of what the mailboxes hold */
+    struct publish_note notes[PUBLISH_NOTES_MAX];
+    struct publish_order orders[PUBLISH_ORDERS_MAX];
+    size_t n_notes, n_orders;
+};
 #define PUBLISH_WATCH_MS 1000  /* how often the uploader looks whether all it put there is still there */
 #define PUBLISH_CLOSE_MS 1000  /* of publish_close */
 #define PUBLISH_RETRY_MS 200   /* after a fault that is not the connection's */
@@ -61,6 +75,9 @@ struct publish {
     struct publish_batch *first, *last, *pool;
     size_t n_batches;
     struct publish_metrics_job metrics;
+    struct publish_order orders[PUBLISH_ORDERS_MAX];
+    struct publish_note notes[PUBLISH_NOTES_MAX];
+    size_t n_orders, n_notes;
     struct publish_state state;
 
     /* learner's */
@@ -91,6 +108,8 @@ struct publish {
     struct publish_weights_job *current; /* last one uploaded: put back after a loss */
     struct publish_batch *batch;         /* under way */
     struct publish_metrics_job sending;
+    struct publish_sending sending_orders;
+    int64_t orders_us; /* when the list of orders is looked at next */
     struct publish_manifest *kept; /* (n_kept) versions in Redis, newest first */
     size_t n_kept, cap_kept;
     bool kept_known;
@@ -133,6 +152,11 @@ bool publish_kept_names(const struct publish *p, const struct publish_manifest *
 enum status publish_kept_list(const struct publish *p, struct publish_manifest *m, struct err *e) MUST_CHECK;
 enum status publish_kept_add(struct publish *p, struct str json, struct err *e) MUST_CHECK; /* it is in force */
 enum status publish_clean_strays(struct publish *p, struct err *e) MUST_CHECK;
+
+/* publish_orders.c: looks when due; sends answers and notes once no version waits. */
+enum status publish_read_orders(struct publish *p, struct err *e) MUST_CHECK;
+enum status publish_send_answers(struct publish *p, struct err *e) MUST_CHECK;
+bool publish_orders_work(const struct publish *p); /* under lock: something is to be sent */
 
 /* publish_weights.c, publish_features.c */
 enum status publish_upload_weights(struct publish *p, struct publish_weights_job *j, struct err *e) MUST_CHECK;

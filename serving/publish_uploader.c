@@ -14,7 +14,7 @@
 
 bool publish_has_work(const struct publish *p)
 {
-    return p->waiting != NULL || p->first != NULL || p->batch != NULL || p->metrics.full;
+    return p->waiting != NULL || p->first != NULL || p->batch != NULL || p->metrics.full || publish_orders_work(p);
 }
 
 void publish_wait_on(struct publish *p, pthread_cond_t *c, int64_t ms)
@@ -140,9 +140,11 @@ static enum status turn(struct publish *p, struct err *e)
     TRY(publish_greet(p, e));
     TRY(publish_lease_keep(p, e));
     TRY(publish_watch(p, e));
+    TRY(publish_read_orders(p, e));
     const enum status first = send_weights(p, e);
     if (first != STATUS_OK && first != STATUS_FULL) return first;
-    enum status st = send_batches(p, &later);
+    enum status st = first == STATUS_OK ? publish_send_answers(p, &later) : STATUS_OK;
+    if (st == STATUS_OK) st = send_batches(p, &later);
     if (st == STATUS_OK) st = send_metrics(p, &later);
     if (first == STATUS_FULL && (st == STATUS_OK || st == STATUS_FULL)) return first;
     if (st != STATUS_OK) *e = later;
@@ -196,7 +198,9 @@ static int64_t pause_ms(const struct publish *p, enum status st)
     if (st == STATUS_CONFLICT) return PUBLISH_FOREIGN_MS;
     if (st == STATUS_IO) return redis_retry_ms(p->redis) + 1;
     if (st != STATUS_OK) return PUBLISH_RETRY_MS;
-    const int64_t due_us = p->renew_us < p->watch_us ? p->renew_us : p->watch_us, ms = (due_us - now_us(p)) / 1000 + 1;
+    int64_t due_us = p->renew_us < p->watch_us ? p->renew_us : p->watch_us;
+    if (p->orders_us < due_us) due_us = p->orders_us;
+    const int64_t ms = (due_us - now_us(p)) / 1000 + 1;
     return ms < 1 ? 1 : ms;
 }
 

@@ -48,8 +48,7 @@ static double budget_of(struct gate_judge *j, int64_t time_ms)
 {
     double a = GATE_BUDGET_SLATE;
     if (j->last_ms == INT64_MIN || time_ms < j->last_ms) time_ms = j->last_ms == INT64_MIN ? time_ms : j->last_ms;
-    if (j->last_ms != INT64_MIN)
-        a = fmin(a, ((double)time_ms - (double)j->last_ms) / DAY_MS * j->rules.budget_per_day);
+    if (j->last_ms != INT64_MIN) a = fmin(a, ((double)time_ms - (double)j->last_ms) / DAY_MS * j->rules.budget_per_day);
     j->last_ms = time_ms;
     return a / (GATE_FIGURES * GATE_BETS);
 }

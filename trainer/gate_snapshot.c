@@ -23,6 +23,7 @@ enum status gate_snapshot_new(struct gate_snapshot **out, const struct param_tab
     *out = mem_calloc(1, sizeof **out);
     if (*out == NULL) return ERR_SET(e, STATUS_OOM, "gate: a snapshot of %zu bytes", sizeof **out);
     (*out)->t = t;
+    (*out)->changed = true; /* what the store has of an earlier one is none of ours */
     return STATUS_OK;
 }
 
@@ -50,6 +51,14 @@ void gate_snapshot_drop(struct gate_snapshot *s)
 {
     s->changed = s->changed || s->there;
     s->there = false;
+}
+
+void gate_snapshot_exchange(struct gate_snapshot *a, struct gate_snapshot *b)
+{
+    const struct gate_snapshot was = *a;
+    *a = *b;
+    *b = was;
+    a->changed = b->changed = true;
 }
 
 static size_t n_dense(const struct gate_snapshot *s)

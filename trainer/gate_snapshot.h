@@ -23,6 +23,7 @@ void gate_snapshot_drop(struct gate_snapshot *s); /* it is empty; the memory sta
 /* Puts it back: parameters, moments, accumulators and sums are bit by bit what they were; sparse pages that differ are
  * dirty.  Gradients that wait in the run are the caller's to clear.  INVALID: it is empty; CORRUPT, OOM. */
 enum status gate_snapshot_restore(const struct gate_snapshot *s, const struct gate_line *l, struct err *e) MUST_CHECK;
+void gate_snapshot_exchange(struct gate_snapshot *a, struct gate_snapshot *b); /* of one table */
 /* Its parameters, which no later call but take, drop and load changes; NULL when it is empty. */
 struct param_set *gate_snapshot_params(const struct gate_snapshot *s);
 
@@ -31,7 +32,8 @@ struct param_set *gate_snapshot_params(const struct gate_snapshot *s);
 enum status gate_snapshot_save(const struct gate_snapshot *s, struct store_txn *t, const char *name,
                                struct err *e) MUST_CHECK;
 void gate_snapshot_saved(struct gate_snapshot *s);
-/* Back; empty when there is none of that name.  o: whose pages they are.  CORRUPT: sizes that are not the table's, numbers that are not finite; OOM. */
+/* Back; empty when there is none of that name.  o: whose pages they are.  CORRUPT: sizes that are not the table's, numbers
+ * that are not finite; OOM. */
 enum status gate_snapshot_load(struct gate_snapshot *s, struct store_txn *t, const char *name, const struct optim *o,
                                struct err *e) MUST_CHECK;
 /* How far the line has moved from it: |w - s|/|s| over the dense tensors and the sparse rows; |s| counts as 1 at least. */

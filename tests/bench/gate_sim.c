@@ -126,9 +126,10 @@ static int run_delay(struct sim *s, uint64_t slates, uint64_t runs, double harm,
         while (!slate(s, harm) && delay[r] < 1e7);
     }
     qsort(delay, runs, sizeof *delay, by_size);
-    (void)printf("{\"what\":\"delay\",\"harm\":%g,\"runs\":%llu,\"early\":%llu,\"median\":%.0f,\"p90\":%.0f,\"most\":%.0f}\n",
-                 harm, (unsigned long long)runs, (unsigned long long)early, delay[runs / 2], delay[runs * 9 / 10],
-                 delay[runs - 1]);
+    (void)printf(
+        "{\"what\":\"delay\",\"harm\":%g,\"runs\":%llu,\"early\":%llu,\"median\":%.0f,\"p90\":%.0f,\"most\":%.0f}\n",
+        harm, (unsigned long long)runs, (unsigned long long)early, delay[runs / 2], delay[runs * 9 / 10],
+        delay[runs - 1]);
     free(delay);
     return 0;
 }

@@ -11,7 +11,7 @@ static enum status write_line(void *user, int64_t time_ms, struct str text)
     return fwrite(text.p, 1, text.n, user) == text.n ? STATUS_OK : STATUS_IO;
 }
 
-static void make_log(const struct learner_world *w, uint64_t events)
+static void make_log(const struct learner_world *w, uint64_t events, uint64_t users)
 {
     char path[300];
     struct shop_options o;
@@ -21,7 +21,7 @@ static void make_log(const struct learner_world *w, uint64_t events)
     assert_non_null(f);
     shop_defaults(&o);
     o.events = events;
-    o.users = 10;
+    o.users = (uint32_t)users;
     o.items = 24;
     o.lists_per_s = 5.0;
     assert_ok(stream_run(&o, false, write_line, f, &truth, &e), &e);
@@ -36,10 +36,15 @@ static void set(struct conf *c, const char *option)
 
 void learner_world_open(struct learner_world *w, uint64_t events)
 {
+    learner_world_open_for(w, events, 10);
+}
+
+void learner_world_open_for(struct learner_world *w, uint64_t events, uint64_t users)
+{
     struct err e;
     char base[400];
     *w = (struct learner_world){.dir = tmpdir_make("learner")};
-    make_log(w, events);
+    make_log(w, events, users);
     assert_ok(conf_new(&w->conf, &e), &e);
     (void)snprintf(base, sizeof base, "model.base=%s", files_source("tests/fixtures/uncased"));
     set(w->conf, base);

@@ -25,6 +25,7 @@ struct learner_world {
     uint32_t at; /* next record of the batch */
 };
 void learner_world_open(struct learner_world *w, uint64_t events);
+void learner_world_open_for(struct learner_world *w, uint64_t events, uint64_t users);
 void learner_world_close(struct learner_world *w);
 void learner_world_rewind(struct learner_world *w); /* the log from its beginning */
 /* Feeds n records (or what is left) to l; returns how many there were. */

@@ -1,0 +1,210 @@
+/* learner_gate.c - verdicts on the line, and orders about it, as part of the stream: what they meant, and where they stood. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "job/learner_private.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FORMAT 1
+
+/* The stream's place now: Kafka's partitions, or the one of a replay. */
+static const struct source_offset *here(const struct learner *l, size_t *n)
+{
+    *n = l->options.kafka ? l->n_offsets : 1;
+    return l->options.kafka ? l->offsets : &l->file;
+}
+
+static enum status note_place(struct learner_place *p, const struct source_offset *o, size_t n, struct err *e)
+{
+    if (mem_grow((void **)&p->o, &p->cap, n, sizeof *p->o) != 0)
+        return ERR_SET(e, STATUS_OOM, "gate: places of %zu partitions", n);
+    if (n > 0) memcpy(p->o, o, n * sizeof *o);
+    p->n = n;
+    return STATUS_OK;
+}
+
+/* discarded: what the line had learnt since the blessed version goes with it. */
+static enum status say(struct learner *l, struct verdict *v, bool discarded, struct err *e)
+{
+    size_t n;
+    const struct source_offset *now = here(l, &n);
+    const struct learner_place *from = &l->said.blessed;
+    v->version = v->version > 0 ? v->version : l->said.version;
+    v->examples = l->line->counts.learnt_examples;
+    v->time_ms = learner_watermark(l);
+    return verdict_add(&l->said.log, v, discarded ? from->o : NULL, discarded ? from->n : 0, now, n, e);
+}
+
+static enum status say_rollback(struct learner *l, const char *who, const char *reason, int64_t wall_ms, struct err *e)
+{
+    const struct line_mark *m = &l->line->gate->blessed_mark;
+    struct verdict v = {.kind = VERDICT_ROLLBACK, .about = m->version, .wall_ms = wall_ms};
+    (void)snprintf(v.who, sizeof v.who, "%s", who);
+    (void)snprintf(v.reason, sizeof v.reason, "%s", reason);
+    log_error("gate",
+              "verdict=rollback newest_version=%" PRIu64 " blessed_version=%" PRIu64 " blessed_examples=%" PRIu64
+              " examples=%" PRIu64 " rest_until_event_ms=%" PRId64 " by=\"%s\" reason=\"%s\"",
+              l->said.version, m->version, m->examples, l->line->counts.learnt_examples, l->line->gate->rest_until_ms,
+              who, reason);
+    l->said.due = "rollback";
+    return say(l, &v, true, e);
+}
+
+enum status learner_judge(struct learner *l, const struct slate *s, const struct open_predictions *p, struct err *e)
+{
+    char reason[VERDICT_REASON];
+    enum line_verdict verdict;
+    struct line_gate *g = l->line->gate;
+    if (g == NULL || !l->line->learn) return STATUS_OK;
+    const double loss = gate_judge_mean(&g->judge, GATE_LOSS), auc = gate_judge_mean(&g->judge, GATE_AUC);
+    const uint64_t n = g->judge.harm_n[GATE_LOSS];
+    TRY(line_gate_judge(l->line, s, p, l->next_slate, &verdict, e));
+    if (verdict != LINE_ROLLED_BACK) return STATUS_OK;
+    (void)snprintf(reason, sizeof reason,
+                   "worse than the blessed version on the same slates by more than gate.margin: mean log-loss %+.4f, "
+                   "AUC %+.4f over %" PRIu64 " of them since it was blessed",
+                   loss, -auc, n);
+    return say_rollback(l, "gate", reason, 0, e);
+}
+
+enum status learner_settle_gate(struct learner *l, struct err *e)
+{
+    enum line_verdict verdict;
+    size_t n;
+    const struct source_offset *now = here(l, &n);
+    struct line_gate *g = l->line->gate;
+    if (g == NULL || !l->line->learn) return STATUS_OK;
+    const bool first = g->counts.blessings == 0;
+    const double loss = gate_judge_mean(&g->judge, GATE_LOSS), auc = gate_judge_mean(&g->judge, GATE_AUC);
+    TRY(line_gate_settle(l->line, l->next_slate, &verdict, e));
+    if (verdict == LINE_GOES_ON) return STATUS_OK;
+    l->said.due = "marked"; /* so that what may be gone back to is a version with a number */
+    if (verdict == LINE_MARKED) return note_place(&l->said.candidate, now, n, e);
+    struct verdict v = {.kind = VERDICT_BLESS, .about = g->blessed_mark.version, .who = "gate"};
+    if (first)
+        (void)snprintf(v.reason, sizeof v.reason, "the first one, after gate.bless_slates=%lld slates",
+                       (long long)l->conf->gate_bless_slates);
+    else
+        (void)snprintf(
+            v.reason, sizeof v.reason,
+            "what came of it is no worse than the one before: mean log-loss %+.4f, AUC %+.4f on the same slates", loss,
+            -auc);
+    log_info("gate", "verdict=bless blessed_version=%" PRIu64 " blessed_examples=%" PRIu64 " reason=\"%s\"", v.about,
+             g->blessed_mark.examples, v.reason);
+    TRY(note_place(&l->said.blessed, first ? now : l->said.candidate.o, first ? n : l->said.candidate.n, e));
+    TRY(note_place(&l->said.candidate, now, n, e));
+    return say(l, &v, false, e);
+}
+
+enum status learner_check(struct learner *l, char why[LINE_WHY], struct err *e)
+{
+    return line_gate_check(l->line, why, e);
+}
+
+/* What a version is refused for is said once, until one is let through. */
+enum status learner_refuse(struct learner *l, uint64_t version, const char *why, struct err *e)
+{
+    struct verdict v = {.kind = VERDICT_REFUSE, .version = version, .who = "gate"};
+    if (l->line->gate != NULL) l->line->gate->counts.refused++;
+    log_limited(LOG_ERROR, "gate", "verdict=refuse version=%" PRIu64 " reason=\"%s\"", version, why);
+    if (l->said.refusing) return STATUS_OK;
+    l->said.refusing = true;
+    (void)snprintf(v.reason, sizeof v.reason, "%s", why);
+    return say(l, &v, false, e);
+}
+
+void learner_let(struct learner *l)
+{
+    l->said.refusing = false;
+}
+
+enum status learner_rollback(struct learner *l, const char *who, const char *why, int64_t wall_ms, struct err *e)
+{
+    if (l->line->gate == NULL) return ERR_SET(e, STATUS_NOT_FOUND, "nothing is blessed: gate.share is 0");
+    TRY(line_gate_rollback(l->line, l->next_slate, e));
+    return say_rollback(l, who, why, wall_ms, e);
+}
+
+const char *learner_due(struct learner *l)
+{
+    const char *due = l->said.due;
+    l->said.due = NULL;
+    return due;
+}
+
+void learner_numbered(struct learner *l, uint64_t version)
+{
+    const bool nameless = l->said.log.n > 0 && l->said.log.items[l->said.log.n - 1].about == 0;
+    l->said.version = version;
+    line_gate_numbered(l->line, version);
+    struct verdict *last = nameless ? &l->said.log.items[l->said.log.n - 1] : NULL;
+    if (last != NULL && last->kind == VERDICT_BLESS) last->about = l->line->gate->blessed_mark.version;
+}
+
+const struct verdict_log *learner_verdicts(const struct learner *l)
+{
+    return &l->said.log;
+}
+
+uint64_t learner_pinned(const struct learner *l)
+{
+    return l->said.pinned;
+}
+
+/* ---- the state ---- */
+
+void learner_gate_fini(struct learner *l)
+{
+    verdict_fini(&l->said.log);
+    mem_free(l->said.blessed.o);
+    mem_free(l->said.candidate.o);
+}
+
+static void place_encode(struct buf *b, const struct learner_place *p)
+{
+    buf_varint(b, p->n);
+    for (size_t i = 0; i < p->n; i++) {
+        buf_u32(b, p->o[i].topic);
+        buf_u32(b, p->o[i].partition);
+        buf_u64(b, p->o[i].next);
+    }
+}
+
+static enum status place_decode(struct learner_place *p, struct buf_reader *r, struct err *e)
+{
+    const size_t n = buf_get_count(r, 16);
+    if (mem_grow((void **)&p->o, &p->cap, n, sizeof *p->o) != 0)
+        return ERR_SET(e, STATUS_OOM, "gate: places of %zu partitions", n);
+    for (p->n = 0; p->n < n; p->n++) {
+        p->o[p->n] = (struct source_offset){.topic = buf_get_u32(r)};
+        p->o[p->n].partition = buf_get_u32(r);
+        p->o[p->n].next = buf_get_u64(r);
+    }
+    return STATUS_OK;
+}
+
+void learner_gate_encode(struct buf *b, const struct learner *l)
+{
+    buf_u32(b, FORMAT);
+    buf_u64(b, l->said.pinned);
+    verdict_encode(b, &l->said.log);
+    place_encode(b, &l->said.blessed);
+    place_encode(b, &l->said.candidate);
+    buf_u8(b, l->line->gate != NULL);
+    if (l->line->gate != NULL) line_gate_encode(b, l->line->gate);
+}
+
+/* A state that was written without a gate (or that is read without one) keeps its log alone. */
+enum status learner_gate_decode(struct learner *l, struct buf_reader *r, struct err *e)
+{
+    if (buf_get_u32(r) != FORMAT)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "the version log was written by another version of freshet");
+    l->said.pinned = buf_get_u64(r);
+    TRY(verdict_decode(&l->said.log, r, e));
+    TRY(place_decode(&l->said.blessed, r, e));
+    TRY(place_decode(&l->said.candidate, r, e));
+    l->said.has_gate = buf_get_u8(r) != 0 && l->line->gate != NULL;
+    if (l->said.has_gate) TRY(line_gate_decode(l->line->gate, r, e));
+    return r->bad ? ERR_SET(e, STATUS_CORRUPT, "the version log is cut short") : STATUS_OK;
+}

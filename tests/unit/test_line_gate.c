@@ -1,0 +1,276 @@
+/* test_line_gate.c - a line that turns bad goes back to its blessed version, rests, and goes on; all of it is part of the state.
+ * labels: quick
+ * timeout: 240 */
+#include "job/checkpoint.h"
+#include "job/verdict.h"
+#include "model/param.h"
+#include "tests/support/check.h"
+#include "tests/support/learner_world.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct learner_world world;
+
+static struct learner *new_learner(struct checkpoint *cp)
+{
+    struct learner *l;
+    struct err e;
+    world.in.store = cp != NULL ? checkpoint_store(cp) : NULL;
+    assert_ok(learner_new(&l, &world.in, (struct learner_options){.learn = true}, &e), &e);
+    return l;
+}
+
+static struct checkpoint *open_folder(const struct tmpdir *dir)
+{
+    struct checkpoint *cp;
+    struct err e;
+    assert_ok(checkpoint_open(&cp, world.conf, dir->path, (struct checkpoint_options){0}, &e), &e);
+    return cp;
+}
+
+static void figures(const struct learner *l, struct report_gate *g)
+{
+    static struct report r;
+    learner_report(l, &r);
+    *g = r.gate;
+}
+
+/* As a fault that comes again and again would: linear weights that mean nothing. */
+static void spoil(struct learner *l)
+{
+    struct param_set *p = learner_params(l);
+    const size_t *first = model_table(learner_model(l))->group_first;
+    for (size_t i = first[PARAM_ADAGRAD]; i < first[PARAM_STAT]; i++)
+        p->w[i] = (i * 2654435761u & 65536) ? 2.0f : -2.0f;
+    param_touch(p);
+}
+
+static void hash_of(struct learner *l, char hex[HASH_SHA256_HEX])
+{
+    struct err e;
+    assert_ok(param_sha256(learner_params(l), &e), &e);
+    memcpy(hex, learner_params(l)->sha256, HASH_SHA256_HEX);
+}
+
+/* Record by record until the gate has blessed, or gone back once; how many records that took.  While it goes back, the line is
+ * spoilt before every 8th record of the log. */
+static uint64_t feed_until(struct learner *l, bool rollback)
+{
+    struct report_gate g;
+    for (uint64_t n = 1;; n++) {
+        if (rollback && learner_file_next(l) % 8 == 0) spoil(l);
+        assert_int_equal(learner_world_feed(&world, l, 1), 1); /* else the log ended before */
+        figures(l, &g);
+        if ((rollback ? g.rollbacks : g.blessings) == 1) return n;
+    }
+}
+
+static void test_a_line_that_turns_bad_goes_back_rests_and_goes_on(void **state)
+{
+    (void)state;
+    struct report_gate g;
+    char blessed[HASH_SHA256_HEX], now[HASH_SHA256_HEX];
+    struct learner *l = new_learner(NULL);
+    learner_world_rewind(&world);
+    (void)feed_until(l, false);
+    hash_of(l, blessed);
+    assert_string_equal(learner_due(l), "marked");
+    assert_null(learner_due(l));
+    const uint64_t from = learner_file_next(l);
+    (void)learner_world_feed(&world, l, 40);
+    (void)feed_until(l, true);
+    hash_of(l, now);
+    assert_string_equal(now, blessed);
+    assert_string_equal(learner_due(l), "rollback");
+    const struct verdict_log *log = learner_verdicts(l);
+    const struct verdict *last = &log->items[log->n - 1];
+    assert_int_equal(last->kind, VERDICT_ROLLBACK);
+    assert_string_equal(last->who, "gate");
+    assert_int_equal(last->n_ranges, 1);
+    assert_int_equal(last->ranges[0].from, from);
+    assert_int_equal(last->ranges[0].to, learner_file_next(l));
+    figures(l, &g);
+    assert_true(g.rests);
+    const uint64_t learnt = learner_learnt(l)->learnt_slates;
+    for (; g.rests; figures(l, &g)) { /* evaluated all the while, learnt not */
+        hash_of(l, now);
+        assert_string_equal(now, blessed);
+        assert_int_equal(learner_learnt(l)->learnt_slates, learnt);
+        assert_int_equal(learner_world_feed(&world, l, 1), 1);
+    }
+    assert_true(g.rested > 5);
+    (void)learner_world_feed(&world, l, 200);
+    assert_true(learner_learnt(l)->learnt_slates > learnt);
+    hash_of(l, now);
+    assert_string_not_equal(now, blessed);
+    figures(l, &g);
+    assert_int_equal(g.rollbacks, 1);
+    learner_free(l);
+}
+
+static void test_a_good_line_is_blessed_and_never_goes_back(void **state)
+{
+    (void)state;
+    struct report_gate g;
+    struct learner *l = new_learner(NULL);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    figures(l, &g);
+    assert_int_equal(g.rollbacks, 0);
+    assert_true(g.blessings >= 2); /* the first, and one that was proven */
+    assert_true(g.judged > 100 && g.judged < learner_counts(l)->slates);
+    assert_true(g.blessed_examples > 0 && g.blessed_examples < learner_learnt(l)->learnt_examples);
+    learner_free(l);
+}
+
+/* Good records, bad ones until it goes back, and what comes then; with a kill before each of the stops (0 ends them). */
+static void run(struct tmpdir *dir, const uint64_t *stops, uint64_t until, char hash[HASH_SHA256_HEX],
+                struct report_gate *g, uint64_t *blessed_at, uint64_t *back_at)
+{
+    struct err e;
+    struct checkpoint *cp = dir != NULL ? open_folder(dir) : NULL;
+    struct learner *l = new_learner(cp);
+    learner_world_rewind(&world);
+    *blessed_at = *back_at = 0;
+    for (uint64_t n = 0; n < until; n++) {
+        if (*stops == n && n > 0) {
+            stops++;
+            assert_ok(checkpoint_write(cp, l, &e), &e);
+            learner_free(l);
+            checkpoint_close(cp);
+            cp = open_folder(dir);
+            l = new_learner(cp);
+            assert_ok(checkpoint_restore(cp, l, &e), &e);
+            assert_int_equal(learner_file_next(l), n);
+        }
+        figures(l, g);
+        if (g->blessings == 1 && g->rollbacks == 0 && n % 8 == 0) spoil(l);
+        assert_int_equal(learner_world_feed(&world, l, 1), 1);
+        figures(l, g);
+        if (g->blessings == 1 && *blessed_at == 0) *blessed_at = n;
+        if (g->rollbacks == 1 && *back_at == 0) *back_at = n;
+    }
+    hash_of(l, hash);
+    learner_free(l);
+    checkpoint_close(cp);
+}
+
+static void test_a_kill_around_a_rollback_changes_no_bit(void **state)
+{
+    (void)state;
+    struct report_gate g, want;
+    char whole[HASH_SHA256_HEX], now[HASH_SHA256_HEX];
+    uint64_t blessed, back, again;
+    struct tmpdir dir = tmpdir_make("line_gate");
+    run(NULL, (const uint64_t[]){0}, 2500, whole, &want, &blessed, &back);
+    assert_true(blessed > 100 && back > blessed && back < 2300 && want.rollbacks == 1);
+    const uint64_t stops[] = {blessed, blessed + 1, (blessed + back) / 2, back, back + 1, back + 70, 0};
+    run(&dir, stops, 2500, now, &g, &again, &back);
+    assert_string_equal(now, whole);
+    assert_int_equal(again, blessed);
+    assert_int_equal(g.rollbacks, 1);
+    assert_int_equal(g.judged, want.judged);
+    assert_int_equal(g.rested, want.rested);
+    assert_memory_equal(&g.worse, &want.worse, sizeof g.worse);
+    tmpdir_remove(&dir);
+}
+
+static void test_versions_have_the_blessed_ones_number(void **state)
+{
+    (void)state;
+    struct err e;
+    struct report_gate g;
+    char blessed[HASH_SHA256_HEX];
+    const struct tmpdir dir = tmpdir_make("line_gate");
+    struct checkpoint *cp = open_folder(&dir);
+    struct learner *l = new_learner(cp);
+    learner_world_rewind(&world);
+    assert_ok(checkpoint_write(cp, l, &e), &e);
+    (void)feed_until(l, false);
+    assert_ok(checkpoint_write(cp, l, &e), &e); /* 2: as the job does at once */
+    (void)snprintf(blessed, sizeof blessed, "%s", checkpoint_sha256(cp));
+    figures(l, &g);
+    assert_int_equal(g.blessed, 2);
+    (void)learner_world_feed(&world, l, 40);
+    assert_ok(checkpoint_write(cp, l, &e), &e); /* 3: of the bad line */
+    (void)feed_until(l, true);
+    assert_ok(checkpoint_write(cp, l, &e), &e); /* 4: what 2 was */
+    assert_string_equal(checkpoint_sha256(cp), blessed);
+    const struct verdict_log *log = learner_verdicts(l);
+    assert_false(verdict_discards(log, 2));
+    assert_true(verdict_discards(log, 3));
+    assert_false(verdict_discards(log, 4));
+    assert_int_equal(verdict_of(log, 2)->kind, VERDICT_ROLLBACK);
+    assert_null(verdict_of(log, 1));
+    learner_free(l);
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
+static void test_held_out_users_are_not_learnt_from(void **state)
+{
+    (void)state;
+    struct err e;
+    struct report_gate g;
+    assert_ok(conf_set(world.conf, "gate.holdout_frac", "0.3", &e), &e);
+    struct learner *l = new_learner(NULL);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    assert_ok(learner_flush(l, &e), &e);
+    figures(l, &g);
+    assert_true(g.held_out_slates > 20);
+    assert_int_equal(g.held_out_slates + learner_learnt(l)->learnt_slates, learner_counts(l)->slates);
+    assert_int_equal(g.held_out_loss.slates, g.held_out_slates);
+    assert_int_equal(g.held_out_loss.slates + g.taught_loss.slates, learner_counts(l)->slates);
+    assert_true(g.held_out_auc.mean > 0.4 && g.held_out_auc.mean < 1.0 && g.held_out_auc.error > 0.0);
+    assert_ok(conf_set(world.conf, "gate.holdout_frac", "0", &e), &e);
+    learner_free(l);
+}
+
+static void test_without_a_gate_nothing_is_judged(void **state)
+{
+    (void)state;
+    struct err e;
+    struct report_gate g;
+    assert_ok(conf_set(world.conf, "gate.share", "0", &e), &e);
+    struct learner *l = new_learner(NULL);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    figures(l, &g);
+    assert_true(!g.on && g.judged == 0 && g.blessings == 0 && learner_due(l) == NULL);
+    assert_ok(conf_set(world.conf, "gate.share", "0.7", &e), &e);
+    learner_free(l);
+}
+
+static int open_world(void **state)
+{
+    (void)state;
+    struct err e;
+    static const char *const options[] = {"gate.share=0.7",         "gate.bless_slates=60", "gate.bless_ms=10000",
+                                          "gate.cooldown_ms=60000", "gate.margin=0.15",     "gate.margin_auc=0.15"};
+    learner_world_open_for(&world, 6000, 400);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        assert_ok(conf_set_option(world.conf, options[i], &e), &e);
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    learner_world_close(&world);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_line_that_turns_bad_goes_back_rests_and_goes_on),
+        cmocka_unit_test(test_a_good_line_is_blessed_and_never_goes_back),
+        cmocka_unit_test(test_a_kill_around_a_rollback_changes_no_bit),
+        cmocka_unit_test(test_versions_have_the_blessed_ones_number),
+        cmocka_unit_test(test_held_out_users_are_not_learnt_from),
+        cmocka_unit_test(test_without_a_gate_nothing_is_judged),
+    };
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}
