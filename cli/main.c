@@ -19,6 +19,7 @@ static const struct command {
     {"convert", "logs of any preset to native JSON lines, or into a Kafka topic", cmd_convert},
     {"simulate", "a synthetic shop's log with known truth", cmd_simulate},
     {"model", "models and versions: inspect, export, versions, diff", cmd_model},
+    {"fit", "a first model from a log: epochs with early stopping, then online from there", cmd_fit},
     {"sweep", "settings tried on a log: chosen on early days, reported on late ones", cmd_sweep},
     {"bench", "what this machine reaches, with shares of its limits", cmd_bench},
 };

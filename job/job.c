@@ -6,6 +6,7 @@
 #include "job/job_notify.h"
 #include "job/job_private.h"
 #include "job/job_room.h"
+#include <stdio.h>
 #include <time.h>
 
 atomic_bool job_stopping, job_reloading;
@@ -138,6 +139,7 @@ static enum status tick(struct job *j, struct err *e)
     TRY(verdict_due(j, e));
     if (atomic_exchange(&job_reloading, false)) job_reload_tick(j);
     show_progress(j, now, false);
+    if (j->fit != NULL) return STATUS_OK; /* nothing is learnt yet: there is nothing to keep */
     TRY(job_publish_tick(j, now, e));
     TRY(checkpoint_tick(j, now, e));
     job_backup_tick(j, now);
@@ -164,6 +166,26 @@ static enum status loop(struct job *j, struct err *e)
     return STATUS_OK;
 }
 
+static void say_epoch(void *user, const struct fit_epoch *x)
+{
+    const struct job *j = user;
+    if (j->options->quiet) return;
+    if (x->epoch == 1)
+        (void)fprintf(stderr, "%5s %12s %10s | %12s %10s %8s %11s\n", "epoch", "examples", "log-loss", "last days",
+                      "log-loss", "GAUC", "calibration");
+    (void)fprintf(stderr, "%5llu %12llu %10.4f | %12llu %10.4f %8.4f %11.3f%s\n", (unsigned long long)x->epoch,
+                  (unsigned long long)x->examples, x->train_loss, (unsigned long long)x->validated, x->logloss, x->gauc,
+                  x->calibration, x->best ? "  best" : "");
+}
+
+static enum status fit_now(struct job *j, struct err *e)
+{
+    const enum status st = fit_run(j->fit, learner_line(j->learner), j->options->fit, learner_first_ms(j->learner),
+                                   say_epoch, j, &job_stopping, e);
+    if (st == STATUS_END) log_info("fit", "stopped=\"before its end; nothing was written\"");
+    return st;
+}
+
 /* The logs ended or a signal came: what is learnt becomes durable and, where Redis is, in force. */
 static enum status finish(struct job *j, struct err *e)
 {
@@ -178,6 +200,8 @@ static enum status finish(struct job *j, struct err *e)
     job_notify("STOPPING=1\nSTATUS=stopping");
     if (ended && j->options->replay && !j->reached) checkpoint_logs_done(j->checkpoint);
     if (ended && j->options->flush) TRY(learner_flush(j->learner, e));
+    if (j->fit != NULL && !ended) return STATUS_END;
+    if (j->fit != NULL) TRY(fit_now(j, e));
     TRY(job_checkpoint(j, "final", e));
     TRY(job_publish_last(j, e));
     show_progress(j, job_now_us(j), true);

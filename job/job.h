@@ -8,6 +8,7 @@
 #define JOB_JOB_H
 #include "base/clock.h"
 #include "base/status.h"
+#include "job/fit.h"
 #include "schemas/conf.h"
 #include "schemas/report.h"
 #include "trainer/eval.h"
@@ -20,10 +21,11 @@ struct job_options {
     const char *const *paths;
     size_t n_paths;
     bool learn, flush;
+    const struct fit_options *fit; /* replay: epochs over the log (job/fit.h); NULL: as it comes */
     struct eval_warmup warmup;
-    uint64_t publish_every;              /* steps; 0: by publish.every_ms (run) or only at the end (replay) */
-    int64_t until_ms;                    /* ends at the first event so long after the stream's first; 0: at the logs' end */
-    double speed;                        /* event time over wall time; 0: as fast as the machine goes */
+    uint64_t publish_every; /* steps; 0: by publish.every_ms (run) or only at the end (replay) */
+    int64_t until_ms;       /* ends at the first event so long after the stream's first; 0: at the logs' end */
+    double speed;           /* event time over wall time; 0: as fast as the machine goes */
     const char *report_path, *dump_path; /* NULL: none; "-" is stdout */
     bool dead_letters_in;                /* paths are dead-letter files: their messages are tried again */
     bool quiet;                          /* no progress */

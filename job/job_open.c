@@ -52,7 +52,7 @@ static enum status open_learner(struct job *j, struct err *e)
                                         .templates = j->templates,
                                         .encoder = j->encoder,
                                         .store = checkpoint_store(j->checkpoint)};
-    const struct learner_options o = {.learn = j->options->learn,
+    const struct learner_options o = {.learn = j->options->learn && j->options->fit == NULL,
                                       .kafka = !j->options->replay,
                                       .letters = j->options->dead_letters_in,
                                       .warmup = j->options->warmup};
@@ -135,6 +135,22 @@ static enum status write_refused(void *user, const struct source_record *rec, co
     return STATUS_OK;
 }
 
+static enum status keep_slate(void *user, const struct slate *s, struct err *e)
+{
+    return fit_take(user, s, e);
+}
+
+/* The slates are kept, and learnt when all are there. */
+static enum status open_fit(struct job *j, struct err *e)
+{
+    if (checkpoint_version(j->checkpoint) > 0)
+        return ERR_SET(e, STATUS_CONFLICT, "state folder %s holds a model already; fit begins one: use a new state.dir",
+                       j->state_dir);
+    TRY(fit_new(&j->fit, j->state_dir, e));
+    learner_on_settled(j->learner, keep_slate, j->fit);
+    return STATUS_OK;
+}
+
 static enum status stop_asked(void)
 {
     return atomic_load(&job_stopping) ? STATUS_END : STATUS_OK;
@@ -158,6 +174,7 @@ enum status job_open(struct job *j, struct err *e)
                                               .new_file = j->waited}; /* the owner before us may still have it open */
     TRY(reject_sink_open_at(&j->sink, j->conf, letters, e));
     learner_on_refused(j->learner, write_refused, j);
+    if (j->options->fit != NULL) TRY(open_fit(j, e));
     if (j->options->dump_path != NULL) {
         TRY(dump_open(&j->dump, j->options->dump_path, learner_model(j->learner), learner_feat(j->learner), j->vocab,
                       e));
@@ -222,6 +239,7 @@ void job_close(struct job *j)
 {
     job_poll_stop(j);
     dump_close(j->dump);
+    fit_free(j->fit);
     reject_sink_close(j->sink);
     close_source(j);
     learner_free(j->learner);

@@ -5,6 +5,7 @@
 #include "featurize/describe.h"
 #include "featurize/token.h"
 #include "job/checkpoint.h"
+#include "job/fit.h"
 #include "job/job.h"
 #include "job/learner.h"
 #include "job/progress.h"
@@ -64,6 +65,7 @@ struct job {
     bool ready;         /* the manager was told READY=1 */
     bool letters_full;  /* the dead letters' disk is full: their rest waits in memory */
     struct dump *dump;
+    struct fit *fit; /* NULL: what settles is learnt at once */
     struct progress progress;
     uint64_t published_version, checkpoint_events, checkpoint_slates, publish_mark;
     int64_t checkpoint_wall_ms, settled_wall_ms; /* settled: when the newest label was settled, by the wall clock */

@@ -70,6 +70,17 @@ void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user)
     l->seen_user = user;
 }
 
+void learner_on_settled(struct learner *l, learner_settled_fn *fn, void *user)
+{
+    l->settled = fn;
+    l->settled_user = user;
+}
+
+struct line *learner_line(struct learner *l)
+{
+    return l->line;
+}
+
 void learner_on_refused(struct learner *l, learner_refused_fn *fn, void *user)
 {
     l->refused = fn;

@@ -46,6 +46,10 @@ struct learner_parts_in {
 enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o,
                         struct err *e) MUST_CHECK;
 void learner_free(struct learner *l);
+/* Takes settled slates in the place of evaluating and learning them (job/fit.h). */
+typedef enum status learner_settled_fn(void *user, const struct slate *s, struct err *e);
+void learner_on_settled(struct learner *l, learner_settled_fn *fn, void *user);
+struct line *learner_line(struct learner *l);
 void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user);
 /* Called for every record that is refused, malformed ("parse") or by its time ("watermark"; then it may be an earlier one),
  * with its reject filled in: for the dead letters. */

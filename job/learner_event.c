@@ -12,6 +12,11 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, p->n_parts};
     l->counts.slates++;
     l->counts.examples += s->n_items;
+    if (l->settled != NULL) {
+        TRY(l->settled(l->settled_user, s, e));
+        if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
+        return world_settled(l->world, s, e);
+    }
     TRY(line_evaluate(l->line, s, p, l->first_ms, e));
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;

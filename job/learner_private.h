@@ -44,6 +44,8 @@ struct learner {
     struct learner_verdicts said;
     learner_seen_fn *seen;
     void *seen_user;
+    learner_settled_fn *settled; /* NULL: they are evaluated and learnt */
+    void *settled_user;
     learner_refused_fn *refused;
     void *refused_user;
 };

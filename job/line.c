@@ -122,6 +122,11 @@ enum status line_learn(struct line *l, struct slate **s, struct err *e)
     return l->n_pending == (uint32_t)l->conf->train_batch_slates ? line_step(l, e) : STATUS_OK;
 }
 
+void line_let_learn(struct line *l)
+{
+    l->learn = true;
+}
+
 enum status line_step(struct line *l, struct err *e)
 {
     uint64_t examples = 0;

@@ -47,6 +47,7 @@ enum status line_evaluate(struct line *l, const struct slate *s, const struct op
 /* The slate joins the batch, and a used one takes its place in *s; a full batch is learnt.  Nothing is done with one that
  * the gate does not let the line learn from. */
 enum status line_learn(struct line *l, struct slate **s, struct err *e) MUST_CHECK;
+void line_let_learn(struct line *l); /* from now on, where it was made to evaluate only */
 /* Learns the pending slates as one batch, full or not: one optimiser step.  A slate whose numbers are not finite is skipped
  * (nothing of it was added). */
 enum status line_step(struct line *l, struct err *e) MUST_CHECK;

@@ -1,0 +1,210 @@
+/* fit.c - see fit.h. */
+#include "job/fit.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "trainer/gate_snapshot.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct fit {
+    char dir[600];
+    FILE *file;
+    struct buf pack;
+    int64_t last_ms; /* the newest slate's time */
+    struct slate *slate;
+    struct gate_snapshot *best;
+    float *labels;
+    size_t cap_labels;
+};
+
+enum status fit_new(struct fit **out, const char *dir, struct err *e)
+{
+    enum status st = STATUS_OK;
+    *out = NULL;
+    struct fit *f = mem_calloc(1, sizeof *f);
+    if (f == NULL) return ERR_SET(e, STATUS_OOM, "fit: %zu bytes", sizeof *f);
+    f->last_ms = INT64_MIN;
+    (void)snprintf(f->dir, sizeof f->dir, "%s", dir);
+    TRY_OUT(st, slate_new(&f->slate, e));
+    const int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    f->file = fd >= 0 ? fdopen(fd, "w+") : NULL;
+    if (f->file == NULL) {
+        st = ERR_SET(e, STATUS_IO, "fit: no file for its slates in %s: %s", dir, strerror(errno));
+        if (fd >= 0) (void)close(fd);
+        goto out;
+    }
+    *out = f;
+    f = NULL;
+out:
+    fit_free(f);
+    return st;
+}
+
+void fit_free(struct fit *f)
+{
+    if (f == NULL) return;
+    if (f->file != NULL) (void)fclose(f->file);
+    buf_fini(&f->pack);
+    slate_free(f->slate);
+    gate_snapshot_free(f->best);
+    mem_free(f->labels);
+    mem_free(f);
+}
+
+static enum status broken(const struct fit *f, struct err *e)
+{
+    return ERR_SET(e, STATUS_IO, "fit: the slates of the log do not fit into %s: %s; give state.dir more room", f->dir,
+                   strerror(errno));
+}
+
+enum status fit_take(struct fit *f, const struct slate *s, struct err *e)
+{
+    buf_clear(&f->pack);
+    slate_encode(&f->pack, s);
+    TRY(buf_status(&f->pack, e));
+    const uint64_t n = f->pack.n;
+    if (fwrite(&n, sizeof n, 1, f->file) != 1 || fwrite(f->pack.p, 1, n, f->file) != n) return broken(f, e);
+    if (s->time_ms > f->last_ms) f->last_ms = s->time_ms;
+    return STATUS_OK;
+}
+
+/* The next slate into f->slate; END after the last. */
+static enum status next_slate(struct fit *f, struct err *e)
+{
+    uint64_t n;
+    if (fread(&n, sizeof n, 1, f->file) != 1) return feof(f->file) ? STATUS_END : broken(f, e);
+    buf_clear(&f->pack);
+    if (buf_room(&f->pack, (size_t)n) == NULL) return buf_status(&f->pack, e);
+    if (fread(f->pack.p, 1, (size_t)n, f->file) != n) return broken(f, e);
+    struct buf_reader r = buf_reader(f->pack.p, (size_t)n);
+    return slate_decode(f->slate, &r, e);
+}
+
+static enum status from_the_first(struct fit *f, struct err *e)
+{
+    return fflush(f->file) == 0 && fseeko(f->file, 0, SEEK_SET) == 0 ? STATUS_OK : broken(f, e);
+}
+
+static enum status labels_of(struct fit *f, struct err *e)
+{
+    const struct slate *s = f->slate;
+    if (mem_grow((void **)&f->labels, &f->cap_labels, s->n_items, sizeof *f->labels) != 0)
+        return ERR_SET(e, STATUS_OOM, "fit: slate of %u candidates", s->n_items);
+    for (uint32_t i = 0; i < s->n_items; i++) f->labels[i] = s->items[i].label;
+    return STATUS_OK;
+}
+
+/* Scores f->slate into a meter. */
+static enum status measure(struct fit *f, struct line *l, struct eval_meter *m, struct err *e)
+{
+    TRY(line_score(l, f->slate, true, e));
+    TRY(labels_of(f, e));
+    eval_meter_add(m, l->predictions.logits, NULL, f->labels, NULL, f->slate->n_items);
+    return STATUS_OK;
+}
+
+struct epoch {
+    struct eval_meter train, held; /* large: one of them lives on the heap, in fit_run */
+};
+
+/* Slates before `edge` are learnt (scored first), then those after it are scored. */
+static enum status run_epoch(struct fit *f, struct line *l, int64_t edge, struct epoch *x, const atomic_bool *stop,
+                             struct err *e)
+{
+    enum status st;
+    eval_meter_clear(&x->train);
+    eval_meter_clear(&x->held);
+    TRY(from_the_first(f, e));
+    while ((st = next_slate(f, e)) == STATUS_OK && !atomic_load(stop)) {
+        if (f->slate->time_ms >= edge) continue;
+        TRY(measure(f, l, &x->train, e));
+        TRY(line_learn(l, &f->slate, e));
+    }
+    if (st != STATUS_END) return st == STATUS_OK ? STATUS_END : st; /* stopped */
+    TRY(line_step(l, e));
+    TRY(from_the_first(f, e));
+    while ((st = next_slate(f, e)) == STATUS_OK && !atomic_load(stop))
+        if (f->slate->time_ms >= edge) TRY(measure(f, l, &x->held, e));
+    return st == STATUS_END ? STATUS_OK : st == STATUS_OK ? STATUS_END : st;
+}
+
+static void tell(const struct epoch *x, uint64_t epoch, bool best, struct fit_epoch *out)
+{
+    struct report_figures train, held;
+    eval_meter_figures(&x->train, &train);
+    eval_meter_figures(&x->held, &held);
+    *out = (struct fit_epoch){.epoch = epoch,
+                              .train_loss = train.logloss,
+                              .logloss = held.logloss,
+                              .gauc = held.gauc,
+                              .calibration = held.calibration,
+                              .examples = train.examples,
+                              .validated = held.examples,
+                              .best = best};
+}
+
+static struct gate_line whole(struct line *l)
+{
+    return (struct gate_line){.table = model_table(l->model), .params = l->params, .optim = l->optim, .run = l->run};
+}
+
+static enum status run_epochs(struct fit *f, struct line *l, const struct fit_options *o, int64_t edge, struct epoch *x,
+                              void (*told)(void *user, const struct fit_epoch *epoch), void *user,
+                              const atomic_bool *stop, struct err *e)
+{
+    double least = INFINITY;
+    const struct gate_line line = whole(l);
+    for (uint64_t epoch = 1, worse = 0; epoch <= o->epochs && worse < o->patience; epoch++) {
+        struct fit_epoch now;
+        TRY(run_epoch(f, l, edge, x, stop, e));
+        tell(x, epoch, false, &now);
+        if (now.examples == 0 || now.validated == 0)
+            return ERR_SET(e, STATUS_INVALID,
+                           "fit: %llu examples before the last days and %llu in them; choose another --validate",
+                           (unsigned long long)now.examples, (unsigned long long)now.validated);
+        now.best = now.logloss < least;
+        worse = now.best ? 0 : worse + 1;
+        if (now.best) {
+            least = now.logloss;
+            TRY(gate_snapshot_take(f->best, &line, e));
+        }
+        told(user, &now);
+    }
+    return STATUS_OK;
+}
+
+/* The last days as they would have been live. */
+static enum status go_on(struct fit *f, struct line *l, int64_t edge, int64_t first_ms, const atomic_bool *stop,
+                         struct err *e)
+{
+    enum status st;
+    TRY(from_the_first(f, e));
+    while ((st = next_slate(f, e)) == STATUS_OK && !atomic_load(stop)) {
+        if (f->slate->time_ms < edge) continue;
+        TRY(line_score(l, f->slate, true, e));
+        TRY(line_evaluate(l, f->slate, &l->predictions, first_ms, e));
+        TRY(line_learn(l, &f->slate, e));
+    }
+    return st == STATUS_END ? STATUS_OK : st == STATUS_OK ? STATUS_END : st;
+}
+
+enum status fit_run(struct fit *f, struct line *l, const struct fit_options *o, int64_t first_ms,
+                    void (*told)(void *user, const struct fit_epoch *epoch), void *user, const atomic_bool *stop,
+                    struct err *e)
+{
+    const int64_t edge = f->last_ms - o->validate_ms;
+    line_let_learn(l);
+    struct epoch *x = mem_calloc(1, sizeof *x);
+    enum status st = x != NULL ? STATUS_OK : ERR_SET(e, STATUS_OOM, "fit: %zu bytes", sizeof *x);
+    if (st == STATUS_OK) st = gate_snapshot_new(&f->best, model_table(l->model), e);
+    if (st == STATUS_OK) st = run_epochs(f, l, o, edge, x, told, user, stop, e);
+    mem_free(x);
+    TRY(st);
+    const struct gate_line line = whole(l);
+    TRY(gate_snapshot_restore(f->best, &line, e));
+    return go_on(f, l, edge, first_ms, stop, e);
+}

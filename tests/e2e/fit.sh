@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# fit.sh - a first model by epochs over a log: better on the last days than one pass, repeatable, and goes on online.
+# labels: quick
+# timeout: 120
+set -euo pipefail
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+build=${FRESHET_BUILD:-$source/build/release}
+freshet=${FRESHET:-$build/freshet}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+fail() { echo "fit: $*"; tail -n 20 err 2>/dev/null || true; exit 1; }
+
+"$freshet" simulate --events 12000 --users 60 --items 80 --rate 0.005 --delay-ms 1000 --drift 0 --no-best >log 2>err
+head -n 9000 log >begin
+tail -n +9001 log >rest
+options=(-o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed -o model.hashed_bits=14 -o join.organic=false
+    -o join.window_ms=60000 -o kernels.threads=1)
+fit() { # NAME ARGUMENT...
+    local name=$1
+    shift
+    "$freshet" fit "${options[@]}" -o state.dir="$name" --report "$name.json" --validate 2d --epochs 6 "$@" 2>"$name.err"
+}
+fit one begin || fail "fit: $(cat one.err)"
+fit two begin || fail "fit again"
+[[ $(jq -r .model.sha256 one.json) == "$(jq -r .model.sha256 two.json)" ]] || fail "twice the same gives other weights"
+grep -q '^ *1 .*best$' one.err || fail "the first epoch is the best so far: $(cat one.err)"
+epochs=$(grep -c '^ *[0-9][0-9]* .*|' one.err) best=$(grep -c ' best$' one.err)
+((epochs >= 2 && best >= 1 && epochs <= 6)) || fail "$epochs epochs, $best of them better than before"
+# The evaluator saw the last days alone, each list before it was learnt.
+jq -e '.progressive.examples > 1000 and .progressive.examples < 0.7 * .examples and .progressive.gauc > 0.55' one.json >/dev/null ||
+    fail "figures of the last days: $(jq -c .progressive one.json)"
+# Online from there; what was fitted is not learnt again.
+"$freshet" replay --quiet "${options[@]}" -o state.dir=one --report on.json begin rest 2>err || fail "going on"
+jq -e '.progressive.gauc > 0.55' on.json >/dev/null || fail "figures after it: $(jq -c .progressive on.json)"
+[[ $(jq .events on.json) == 12000 ]] || fail "$(jq .events on.json) events in all"
+
+refused() { # STATUS TEXT ARGUMENT...
+    local rc=0 want=$1 text=$2
+    shift 2
+    "$freshet" fit "${options[@]}" "$@" 2>err || rc=$?
+    ((rc == want)) && grep -q "$text" err || fail "fit $* ended with $rc and did not say '$text'"
+}
+refused 1 "holds a model already" -o state.dir=one begin
+refused 2 "set state.dir" begin
+refused 2 "is a duration" -o state.dir=x --validate soon begin
+refused 1 "choose another --validate" -o state.dir=three --validate 9000d begin
+# Stopped before its end it leaves nothing that another start would take for a model.
+"$freshet" fit "${options[@]}" -o state.dir=four --epochs 1000 --patience 1000 begin 2>four.err &
+pid=$!
+for _ in $(seq 200); do grep -q '^ *1 ' four.err && break; sleep 0.05; done
+kill -TERM $pid
+wait $pid || fail "stopped, it ended with $?"
+grep -q 'nothing was written' four.err || fail "it says that nothing was written: $(tail -n 1 four.err)"
+fit four begin || fail "the folder is as new: $(cat four.err)"
+[[ $(jq -r .model.sha256 four.json) == "$(jq -r .model.sha256 one.json)" ]] || fail "after a stop it gives other weights"
+echo "fit: $epochs epochs, GAUC of the last days $(jq .progressive.gauc one.json)"
