@@ -7,6 +7,7 @@
 #include "schemas/conf.h"
 #include "base/mem.h"
 #include "schemas/conf_table.h"
+#include "schemas/conf_variant.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -72,6 +73,7 @@ void conf_free(struct conf *c)
         mem_free(c->kafka[i].value);
     }
     mem_free(c->kafka);
+    conf_variants_free(c);
     mem_free(c);
 }
 
@@ -273,6 +275,7 @@ enum status conf_set(struct conf *c, const char *key, const char *value, struct 
 {
     TRY(conf_check_line(key, value, e));
     if (starts(key, "kafka.")) return set_kafka(c, key + strlen("kafka."), value, e);
+    if (starts(key, "variant.")) return conf_variant_set(c, key + strlen("variant."), value, e);
     if (starts(key, "type.")) return set_type(c, key, value, e);
     for (size_t i = 0; i < conf_n_keys; i++)
         if (strcmp(conf_keys[i].key, key) == 0) return set_value(c, &conf_keys[i], value, e);

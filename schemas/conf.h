@@ -2,7 +2,8 @@
  *
  * INI file, sections and keys as `section.key`; precedence default < file < environment (FRESHET_SECTION_KEY) < -o flag.
  * Unknown keys are errors naming path:line.  Durations are integers with the unit in the key.  Besides the table there
- * are two open families: `kafka.*` (handed to librdkafka untouched) and `type.NAME.{label,weight,template}`.
+ * are three open families: `kafka.*` (handed to librdkafka untouched), `type.NAME.{label,weight,template}` and
+ * `variant.NAME.*` (schemas/conf_variant.h).
  */
 #ifndef SCHEMAS_CONF_H
 #define SCHEMAS_CONF_H
@@ -146,6 +147,15 @@ struct conf_type { /* what a behaviour type means */
 struct conf_pair {
     char *key, *value;
 };
+#define CONF_VARIANTS_MAX 7
+#define CONF_VARIANT_NAME 33 /* bytes of its name, NUL included */
+struct conf_variant { /* schemas/conf_variant.h */
+    char name[CONF_VARIANT_NAME];
+    double share; /* of the users; live */
+    bool shadow;  /* live */
+    struct conf_pair *keys;
+    size_t n_keys;
+};
 struct conf {
 #define X(field, key, kind, def, lo, hi, unit, flags, text) CONF_C_##kind field CONF_DIM_##kind;
     CONF_LIST(X)
@@ -154,6 +164,8 @@ struct conf {
     uint32_t n_types;
     struct conf_pair *kafka; /* without the prefix "kafka." */
     size_t n_kafka;
+    struct conf_variant *variants;
+    size_t n_variants;
 };
 
 /* Defaults, built-in types included.  Built-in labels: click cart like purchase positive; dislike uncart refund negative;

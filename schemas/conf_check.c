@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 #include "schemas/conf_table.h"
+#include "schemas/conf_variant.h"
 #include "schemas/event.h"
 #include <ctype.h>
 #include <errno.h>
@@ -239,7 +240,7 @@ enum status conf_check(const struct conf *c, struct err *e)
     if (strcmp(c->ingest_schema, "csv") == 0 && c->ingest_map[0] == 0)
         return ERR_SET(e, STATUS_INVALID,
                        "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");
-    return STATUS_OK;
+    return conf_variants_check(c, e);
 }
 
 /* ---- small parsers ---- */

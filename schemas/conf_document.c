@@ -1,5 +1,6 @@
 /* conf_document.c - what is printed from the table: the effective configuration, CONFIG.md, the meaning of a state. */
 #include "schemas/conf_table.h"
+#include "schemas/conf_variant.h"
 #include "schemas/event_json.h"
 #include <string.h>
 
@@ -59,6 +60,7 @@ void conf_dump(const struct conf *c, struct buf *b)
         buf_u8(b, '\n');
     }
     dump_types(c, b);
+    conf_variants_dump(c, b);
     if (c->n_kafka == 0) return;
     buf_printf(b, "\n[kafka]\n");
     for (size_t i = 0; i < c->n_kafka; i++) {
@@ -171,6 +173,26 @@ static const char types_text[] =
     "\n"
     "Built-in labels: ";
 
+static const char variants_text[] =
+    "\n## variant.NAME\n"
+    "\n"
+    "A challenger that learns from the same stream beside the base configuration, which is called `default`. The section is "
+    "`[variant.NAME]`\n"
+    "(at most 7 of them, names of 1 to 32 letters, digits, `_` and `-`). It may change `train.*` and `model.parts`, "
+    "`trainable_layers`,\n"
+    "`user_view`, `item_view`, `dropout`, `hashed_bits` and `concat_tokens`; all else is shared. Variants may be added to and "
+    "taken from a\n"
+    "state folder; changing the keys of one that is there is refused.\n"
+    "\n"
+    "| key | default | range | kind | meaning |\n"
+    "|---|---|---|---|---|\n"
+    "| `variant.NAME.share` | `0` | 0 … below 1 in all | live | share of the users, by a stable hash of their id, that "
+    "scorers answer with it; the rest gets the one in charge |\n"
+    "| `variant.NAME.shadow` | `false` | true, false | live | scored for every request after the answer, logged, never "
+    "served; its share does not count |\n"
+    "| `variant.NAME.train.*`, `variant.NAME.model.parts`, … | the base's | as the key | state | what this variant learns "
+    "otherwise |\n";
+
 static const char kafka_text[] =
     "\n## kafka.*\n"
     "\n"
@@ -191,5 +213,5 @@ void conf_document(struct buf *b)
     buf_printf(b, "%s", types_text);
     for (int t = 0; t < EVENT_TYPES_BUILTIN; t++)
         buf_printf(b, "%s`%s` %s", t > 0 ? ", " : "", conf_builtin_name(t), conf_label_name(conf_builtin_label(t)));
-    buf_printf(b, ".\n%s", kafka_text);
+    buf_printf(b, ".\n%s%s", variants_text, kafka_text);
 }

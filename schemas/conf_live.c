@@ -2,6 +2,7 @@
 #include "schemas/conf_live.h"
 #include "base/log.h"
 #include "schemas/conf_table.h"
+#include "schemas/conf_variant.h"
 #include <assert.h>
 #include <string.h>
 
@@ -59,8 +60,11 @@ static bool same_kafka(const struct conf *a, const struct conf *b)
 struct conf_live conf_take_live(struct conf *c, const struct conf *fresh)
 {
     struct conf_live n = {0};
+    bool variants;
     for (size_t i = 0; i < conf_n_keys; i++) take_key(c, fresh, &conf_keys[i], &n);
     if (!same_types(c, fresh)) differs(&n, "type.*");
+    n.changed += conf_variants_take_live(c, fresh, &variants);
+    if (variants) differs(&n, "variant.*");
     if (!same_kafka(c, fresh)) differs(&n, "kafka.*"); /* values may be secrets: the family is named alone */
     if (n.changed + n.restart == 0) log_info("reload", "changed=nothing");
     return n;

@@ -5,18 +5,26 @@
 #include <stdio.h>
 #include <string.h>
 
-static size_t fenced(char out[KEY_MAX], const char *model, const char *rest)
+/* "fr:", the model between open and close, what names its variant, the rest. */
+static size_t named(char out[KEY_MAX], const char *open, const char *model, const char *close, const char *rest)
 {
-    const int n = snprintf(out, KEY_MAX, "fr:{%s}:%s", model, rest);
+    const char *slash = strchr(model, '/');
+    const int bytes = slash != NULL ? (int)(slash - model) : (int)strlen(model);
+    const int n = snprintf(out, KEY_MAX, "fr:%s%.*s%s:%s%s%s%s", open, bytes, model, close,
+                           slash != NULL ? "variant:" : "", slash != NULL ? slash + 1 : "", slash != NULL ? ":" : "",
+                           rest);
     assert(n > 0 && n < KEY_MAX);
     return (size_t)n;
 }
 
+static size_t fenced(char out[KEY_MAX], const char *model, const char *rest)
+{
+    return named(out, "{", model, "}", rest);
+}
+
 static size_t plain(char out[KEY_MAX], const char *model, const char *rest)
 {
-    const int n = snprintf(out, KEY_MAX, "fr:%s:%s", model, rest);
-    assert(n > 0 && n < KEY_MAX);
-    return (size_t)n;
+    return named(out, "", model, "", rest);
 }
 
 /* An id longer than any valid one is cut, so that a caller's slip never writes past out. */
@@ -68,6 +76,11 @@ size_t key_answer(char out[KEY_MAX], const char *model, const char *id)
 size_t key_lease(char out[KEY_MAX], const char *model)
 {
     return fenced(out, model, "lease");
+}
+
+size_t key_champion(char out[KEY_MAX], const char *model)
+{
+    return fenced(out, model, "champion");
 }
 
 size_t key_user(char out[KEY_MAX], const char *model, struct str id)

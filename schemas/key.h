@@ -10,7 +10,10 @@
 #include <stddef.h>
 
 #define KEY_MAX 400 /* bytes, NUL included; ids are at most 256 */
-/* Each writes a NUL-terminated key into out and returns its length.  model is at most 64 bytes (conf refuses more). */
+#define KEY_MODEL_MAX 98 /* bytes of a model's name with its variant's, NUL included */
+/* Each writes a NUL-terminated key into out and returns its length.  model is at most 64 bytes (conf refuses more), or
+ * "model/variant" for what each variant has of its own: then "variant:<variant>:" stands before the last word, as in
+ * fr:{m}:variant:b:current, and the cluster slot stays the model's. */
 size_t key_current(char out[KEY_MAX], const char *model);                                /* fr:{m}:current */
 size_t key_manifest(char out[KEY_MAX], const char *model, uint64_t version);             /* fr:{m}:manifest:<version> */
 size_t key_chunk(char out[KEY_MAX], const char *model, uint64_t version, uint32_t i);    /* fr:{m}:chunk:<version>:<i> */
@@ -18,6 +21,7 @@ size_t key_log(char out[KEY_MAX], const char *model);                           
 size_t key_commands(char out[KEY_MAX], const char *model);                               /* fr:{m}:commands */
 size_t key_answer(char out[KEY_MAX], const char *model, const char *id);                 /* fr:{m}:answer:<id> */
 size_t key_lease(char out[KEY_MAX], const char *model);                                  /* fr:{m}:lease */
+size_t key_champion(char out[KEY_MAX], const char *model); /* fr:{m}:champion: the variant in charge; absent: default */
 size_t key_user(char out[KEY_MAX], const char *model, struct str id);                    /* fr:m:user:<id> */
 size_t key_item(char out[KEY_MAX], const char *model, struct str id);                    /* fr:m:item:<id> */
 size_t key_state(char out[KEY_MAX], const char *model, uint64_t hash);                   /* fr:m:state:<16 hex digits> */

@@ -180,6 +180,76 @@ static void put_gate(struct buf *b, const struct report_gate *g, bool *first)
     close_object(b, 1, inner);
 }
 
+static void put_interval(struct buf *b, int depth, const char *key, const struct report_interval *x, bool *first)
+{
+    const double v[] = {x->mean, x->lower, x->upper};
+    static const char *const names[] = {"mean", "lower", "upper"};
+    put_key(b, depth, key, first);
+    for (size_t i = 0; i < 3; i++) {
+        buf_printf(b, "%s\"%s\": ", i == 0 ? "{" : ", ", names[i]);
+        event_json_number(b, v[i]);
+    }
+    buf_u8(b, '}');
+}
+
+static void put_bool(struct buf *b, int depth, const char *key, bool yes, bool *first)
+{
+    put_key(b, depth, key, first);
+    buf_printf(b, "%s", yes ? "true" : "false");
+}
+
+static void put_variant(struct buf *b, const struct report_variant *v, bool *first)
+{
+    bool inner = open_object(b, 2, v->name, first);
+    put_bool(b, 3, "in_charge", v->in_charge, &inner);
+    put_number(b, 3, "share", v->share, &inner);
+    put_bool(b, 3, "shadow", v->shadow, &inner);
+    put_count(b, 3, "learnt_examples", v->learnt_examples, &inner);
+    put_text(b, 3, "sha256", v->sha256, &inner);
+    put_figures(b, 3, "progressive", &v->progressive, &inner);
+    if (!v->in_charge) {
+        bool paired = open_object(b, 3, "paired", &inner);
+        put_count(b, 4, "slates", v->paired.slates, &paired);
+        put_interval(b, 4, "logloss", &v->paired.logloss, &paired);
+        put_interval(b, 4, "gauc", &v->paired.gauc, &paired);
+        close_object(b, 3, paired);
+    }
+    close_object(b, 2, inner);
+}
+
+static void put_arm(struct buf *b, const struct report_arm *a, bool *first)
+{
+    bool inner = open_object(b, 2, a->name, first);
+    put_number(b, 3, "share", a->share, &inner);
+    put_count(b, 3, "lists", a->lists, &inner);
+    put_count(b, 3, "sampled_users", a->users, &inner);
+    put_interval(b, 3, "ctr", &a->ctr, &inner);
+    put_interval(b, 3, "conversion", &a->conversion, &inner);
+    put_interval(b, 3, "ctr_difference", &a->ctr_difference, &inner);
+    put_interval(b, 3, "conversion_difference", &a->conversion_difference, &inner);
+    close_object(b, 2, inner);
+}
+
+/* Only where there are challengers. */
+static void put_variants(struct buf *b, const struct report *r, bool *first)
+{
+    if (r->n_variants == 0) return;
+    bool inner = open_object(b, 1, "variants", first);
+    for (uint32_t i = 0; i < r->n_variants; i++) put_variant(b, &r->variants[i], &inner);
+    close_object(b, 1, inner);
+    inner = open_object(b, 1, "arms", first);
+    for (uint32_t i = 0; i < r->arms.n; i++) put_arm(b, &r->arms.arms[i], &inner);
+    close_object(b, 1, inner);
+    inner = open_object(b, 1, "sample_ratio", first);
+    put_count(b, 2, "users", r->arms.sampled_users, &inner);
+    put_number(b, 2, "of_users_frac", r->arms.sample_frac, &inner);
+    put_count(b, 2, "moved", r->arms.moved, &inner);
+    put_number(b, 2, "chi_square", r->arms.chi_square, &inner);
+    put_number(b, 2, "p", r->arms.ratio_p, &inner);
+    put_bool(b, 2, "alarm", r->arms.ratio_alarm, &inner);
+    close_object(b, 1, inner);
+}
+
 void report_write_json(struct buf *b, const struct report *r)
 {
     bool first = true;
@@ -199,6 +269,7 @@ void report_write_json(struct buf *b, const struct report *r)
     put_count(b, 2, "version", r->version, &inner);
     put_text(b, 2, "sha256", r->sha256, &inner);
     close_object(b, 1, inner);
+    put_variants(b, r, &first);
     put_details(b, r, &first);
     put_partitions(b, r, &first);
     buf_printf(b, "\n}\n");

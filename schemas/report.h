@@ -42,6 +42,36 @@ struct report_gate { /* the judge of the line, and the users that are held out *
     uint64_t held_out_slates;
     struct report_estimate held_out_loss, held_out_auc, taught_loss, taught_auc;
 };
+struct report_interval { /* of 95 %, clustered by user; NaN where undefined, written as null */
+    double mean, lower, upper;
+};
+/* A variant less the one in charge, on the same slates, as both predicted them when they opened. */
+struct report_paired {
+    uint64_t slates;
+    struct report_interval logloss, gauc;
+};
+#define REPORT_VARIANTS_MAX 8
+struct report_variant {
+    char name[33], sha256[HASH_SHA256_HEX];
+    bool in_charge, shadow;
+    double share; /* of the users, as configured */
+    uint64_t learnt_examples;
+    struct report_figures progressive;
+    struct report_paired paired; /* not of the one in charge */
+};
+struct report_arm { /* what users did with the lists that one variant served */
+    char name[33];
+    double share;
+    uint64_t lists, users;                                                         /* users: of the sample */
+    struct report_interval ctr, conversion, ctr_difference, conversion_difference; /* against the one in charge */
+};
+struct report_arms {
+    struct report_arm arms[REPORT_VARIANTS_MAX];
+    uint32_t n;
+    uint64_t sampled_users, moved;
+    double sample_frac, chi_square, ratio_p; /* sample-ratio check; NaN: too few users */
+    bool ratio_alarm;
+};
 struct report {
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
     uint64_t tokens, unknown_tokens;
@@ -59,6 +89,9 @@ struct report {
     uint64_t version;
     char sha256[HASH_SHA256_HEX];
     char backend[64];
+    struct report_variant variants[REPORT_VARIANTS_MAX];
+    uint32_t n_variants; /* 0: no challengers */
+    struct report_arms arms;
     const struct report_partition *partitions; /* borrowed */
     size_t n_partitions;
 };

@@ -25,6 +25,10 @@ static void test_names_are_those_of_the_contract(void **state)
     IS(key_metrics(k, "shop"), "fr:shop:metrics");
     IS(key_metrics_ts(k, "shop"), "fr:shop:metrics:ts");
     IS(key_info(k, "shop"), "fr:shop:info");
+    IS(key_champion(k, "shop"), "fr:{shop}:champion");
+    IS(key_current(k, "shop/b"), "fr:{shop}:variant:b:current"); /* a variant's own, in the model's slot */
+    IS(key_chunk(k, "shop/b", 12, 0), "fr:{shop}:variant:b:chunk:12:0");
+    IS(key_info(k, "shop/b"), "fr:shop:variant:b:info");
 #undef IS
 }
 

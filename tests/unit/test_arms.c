@@ -1,0 +1,157 @@
+/* test_arms.c - rates between arms, and the check that the users were split as configured. */
+#include "base/rand.h"
+#include "tests/support/check.h"
+#include "trainer/arms.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct conf *conf;
+
+/* n users, each with lists of ten items; b's are clicked on more often.  moved: that part of c's users is served by the
+ * default line. */
+static void feed(struct arms *a, struct rand *r, int first, int n, double moved)
+{
+    for (int i = first; i < first + n; i++) {
+        char id[20];
+        (void)snprintf(id, sizeof id, "u%d", i);
+        struct arms_seen seen = {.user = str_from(id), .line = conf_line_of_user(conf, str_from(id), 0), .shown = 10};
+        if (seen.line == 2 && rand_unit(r) < moved) seen.line = 0;
+        const double p = (seen.line == 1 ? 0.25 : 0.2) + 0.1 * (rand_unit(r) - 0.5);
+        for (uint64_t k = 1 + rand_below(r, 5); k > 0; k--) {
+            seen.clicked = 0;
+            for (int item = 0; item < 10; item++) seen.clicked += rand_unit(r) < p;
+            seen.bought = rand_unit(r) < 0.1;
+            arms_add(a, &seen);
+        }
+    }
+}
+
+static struct arms *fed(uint64_t seed, int users, double moved)
+{
+    struct arms *a;
+    struct err e;
+    struct rand r;
+    rand_init(&r, (struct rand_key){seed, 0, 0, 0, RAND_TEST});
+    assert_ok(arms_new(&a, &e), &e);
+    feed(a, &r, 0, users, moved);
+    return a;
+}
+
+static void test_a_better_arm_shows_and_the_split_is_right(void **state)
+{
+    (void)state;
+    struct report_arms r;
+    struct arms *a = fed(1, 10000, 0.0);
+    arms_report(a, conf, 0, &r);
+    assert_int_equal(r.n, 3);
+    assert_string_equal(r.arms[1].name, "b");
+    assert_true(r.arms[1].ctr_difference.lower > 0.03 && r.arms[1].ctr_difference.upper < 0.07);
+    assert_true(r.arms[2].ctr_difference.lower < 0.0 && r.arms[2].ctr_difference.upper > 0.0);
+    assert_true(fabs(r.arms[0].conversion.mean - 0.1) < 0.01);
+    assert_int_equal(r.sampled_users, 10000);
+    assert_true(r.ratio_p > ARMS_ALARM_P);
+    assert_false(r.ratio_alarm);
+    arms_free(a);
+}
+
+static void test_a_wrong_split_is_an_alarm(void **state)
+{
+    (void)state;
+    struct report_arms r;
+    struct arms *a = fed(2, 10000, 0.2); /* a tenth of all users: 0.3 becomes 0.24 */
+    arms_report(a, conf, 0, &r);
+    assert_true(r.ratio_alarm);
+    assert_true(r.ratio_p < 1e-6);
+    arms_free(a);
+}
+
+/* 400 times nothing wrong: at this level no more than one alarm is to be expected. */
+static void test_alarms_are_rare_when_nothing_is_wrong(void **state)
+{
+    (void)state;
+    int alarms = 0, low = 0;
+    struct rand r;
+    for (uint64_t i = 0; i < 400; i++) {
+        struct report_arms out;
+        struct arms *a;
+        struct err e;
+        rand_init(&r, (struct rand_key){100 + i, 0, 0, 0, RAND_TEST});
+        assert_ok(arms_new(&a, &e), &e);
+        feed(a, &r, (int)i * 500, 500, 0.0);
+        arms_report(a, conf, 0, &out);
+        alarms += out.ratio_alarm;
+        low += out.ratio_p < 0.05;
+        arms_free(a);
+    }
+    assert_true(alarms <= 2);
+    assert_true(low > 5 && low < 40); /* 20 of 400 */
+}
+
+static void test_many_users_are_sampled_by_their_hash(void **state)
+{
+    (void)state;
+    struct report_arms r;
+    struct arms *a = fed(3, 100000, 0.0);
+    arms_report(a, conf, 0, &r);
+    assert_true(r.sampled_users < ARMS_USERS_MAX && r.sampled_users > ARMS_USERS_MAX / 4);
+    assert_true(fabs((double)r.sampled_users / r.sample_frac / 100000.0 - 1.0) < 0.05);
+    assert_false(r.ratio_alarm);
+    assert_int_equal(r.moved, 0);
+    arms_free(a);
+}
+
+static void test_state_goes_out_and_back_by_name(void **state)
+{
+    (void)state;
+    struct report_arms then, now;
+    struct err e;
+    struct buf b = {0};
+    struct arms *a = fed(4, 3000, 0.1), *back;
+    arms_encode(&b, a, conf);
+    arms_report(a, conf, 0, &then);
+    assert_ok(arms_new(&back, &e), &e);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_ok(arms_decode(back, conf, &r, &e), &e);
+    arms_report(back, conf, 0, &now);
+    assert_memory_equal(&then, &now, sizeof then);
+    for (size_t n = 0; n < b.n; n += 997) { /* cut short anywhere: refused */
+        struct arms *cut;
+        assert_ok(arms_new(&cut, &e), &e);
+        r = buf_reader(b.p, n);
+        assert_int_equal(arms_decode(cut, conf, &r, &e), STATUS_CORRUPT);
+        arms_free(cut);
+    }
+    arms_free(back);
+    arms_free(a);
+    buf_fini(&b);
+}
+
+static int open_conf(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    assert_ok(conf_new(&conf, &e), &e);
+    assert_ok(conf_set_option(conf, "variant.b.share=0.2", &e), &e);
+    assert_ok(conf_set_option(conf, "variant.c.share=0.3", &e), &e);
+    return 0;
+}
+
+static int close_conf(void **state)
+{
+    (void)state;
+    conf_free(conf);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_better_arm_shows_and_the_split_is_right),
+        cmocka_unit_test(test_a_wrong_split_is_an_alarm),
+        cmocka_unit_test(test_alarms_are_rare_when_nothing_is_wrong),
+        cmocka_unit_test(test_many_users_are_sampled_by_their_hash),
+        cmocka_unit_test(test_state_goes_out_and_back_by_name),
+    };
+    return cmocka_run_group_tests(tests, open_conf, close_conf);
+}

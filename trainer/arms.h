@@ -1,0 +1,40 @@
+/* arms.h - what users did with what each variant served: rates between arms that users were randomised into.
+ *
+ * Only recorded impressions that echo the reply's `variant` count, once they are settled (so a list is older than the window),
+ * and only those of a known user, since the arm follows from the user's hash.  Rates are per shown item (CTR: any positive label)
+ * and per list (conversion: a list with a purchase), with intervals clustered by user.  The sample-ratio check counts each
+ * user once and compares with the configured shares (chi-square; Fabijan et al. 2019): when it fails, the arms do not differ by
+ * the variant alone, and no comparison of theirs means anything.
+ *
+ * Users are counted in a sample that is chosen by their hash and thinned as it fills, so that memory is bounded and each user of
+ * the sample is counted exactly.  Thread: the learner's.
+ */
+#ifndef TRAINER_ARMS_H
+#define TRAINER_ARMS_H
+#include "schemas/conf_variant.h"
+#include "schemas/report.h"
+#include "schemas/slate.h"
+#include "trainer/cluster.h"
+
+#define ARMS_USERS_MAX 16384  /* of the sample */
+#define ARMS_ALARM_P 0.0005   /* of the sample-ratio check */
+#define ARMS_USERS_LEAST 100  /* no check with fewer users */
+
+struct arms;
+enum status arms_new(struct arms **out, struct err *e) MUST_CHECK;
+void arms_free(struct arms *a);
+struct arms_seen { /* one settled list */
+    struct str user;
+    size_t line;   /* that served it (conf_line_find) */
+    uint32_t shown, clicked; /* items, and those with a positive label */
+    bool bought;   /* any of them was bought */
+};
+void arms_add(struct arms *a, const struct arms_seen *seen);
+/* Shares changed, or who is in charge: the sample of users begins anew (the rates go on). */
+void arms_restart_ratio(struct arms *a);
+/* c: names and shares; in_charge: the line that serves the rest, and that the others are compared with. */
+void arms_report(const struct arms *a, const struct conf *c, size_t in_charge, struct report_arms *out);
+/* The rates are kept by the variants' names in c: a line that is gone is left out, a new one begins at nothing. */
+void arms_encode(struct buf *b, const struct arms *a, const struct conf *c);
+enum status arms_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
+#endif
