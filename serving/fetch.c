@@ -23,7 +23,7 @@ struct fetch {
     const struct model *model;
     struct clock *clock;
     struct redis *redis;
-    char name[65];
+    char name[KEY_MODEL_MAX];
     struct model_run *probe;
     struct slate *slate; /* the probe's */
     struct rand rand;
@@ -100,7 +100,7 @@ enum status fetch_new(struct fetch **out, const struct conf *c, struct clock *cl
     f->model = m;
     f->clock = clock;
     f->probe = probe;
-    (void)snprintf(f->name, sizeof f->name, "%.64s", c->model_name);
+    (void)snprintf(f->name, sizeof f->name, "%.97s", c->model_name);
     rand_init(&f->rand,
               (struct rand_key){(uint64_t)clock->mono_us(clock) ^ (uint64_t)(uintptr_t)f, 0, 0, 0, RAND_REQUEST});
     enum status st = redis_open(&f->redis, c, clock, e);

@@ -258,6 +258,22 @@ static void write_info_fields(struct buf *b)
     write_row(b, "publishing", "text", "version:chunks", "a version that is being uploaded; absent otherwise");
 }
 
+/* Written by job_variants.c. */
+static void write_variant_fields(struct buf *b)
+{
+    buf_printf(b, "\n## Learner: fields of the Redis hash `fr:m:variant:NAME:metrics`, of each challenger\n\n"
+                  "`logloss auc gauc ne calibration evaluated_examples version` as above, and:\n\n"
+                  "| name | type | unit | meaning |\n|---|---|---|---|\n");
+    write_row(b, "learnt_examples_total", "counter", "examples", "examples that the variant has learnt from");
+    write_row(b, "in_charge", "gauge", "1", "1 while it answers whom no share names");
+    write_row(b, "share", "gauge", "1", "share of the users that it is configured to answer");
+    write_row(b, "paired_slates", "counter", "slates", "slates on which it is compared with the one in charge");
+    write_row(b, "paired_logloss", "gauge", "1",
+              "its log-loss less that of the one in charge, on the same slates; `_lower` and `_upper`: 95 % interval, "
+              "clustered by user");
+    write_row(b, "paired_gauc", "gauge", "1", "the same of the AUC within a slate; `_lower` and `_upper` likewise");
+}
+
 static void write_rows(struct buf *b, const struct described *list, size_t n, const char *prefix)
 {
     buf_printf(b, "| name | type | unit | meaning |\n|---|---|---|---|\n");
@@ -278,6 +294,7 @@ void metric_write_document(struct buf *b)
     write_rows(b, job, sizeof job / sizeof *job, "");
     buf_printf(b, "\n## Learner: fields of the Redis hash `fr:m:info`\n\n");
     write_info_fields(b);
+    write_variant_fields(b);
     buf_printf(b, "\n## Scorer: `GET /metrics` (Prometheus)\n\n");
     write_rows(b, scorer, sizeof scorer / sizeof *scorer, "freshet_");
     buf_printf(

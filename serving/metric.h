@@ -120,6 +120,8 @@
     X(RECORDS_DECODED, "records_decoded_total", COUNTER, "records", "records of users and items decoded")              \
     X(RECORD_BYTES, "record_bytes", GAUGE, "bytes", "decoded records in memory (estimate)")                            \
     X(SERVED_DROPPED, "served_dropped_total", COUNTER, "answers", "answers not logged to fr:m:served (full queue, no Redis)") \
+    X(SHADOWS, "shadows_total", COUNTER, "requests", "requests that a shadow variant scored after the answer")         \
+    X(SHADOWS_DROPPED, "shadows_dropped_total", COUNTER, "requests", "requests that no shadow scored: too many at once") \
     X(EVENTS_ACCEPTED, "events_accepted_total", COUNTER, "events", "events taken by /v1/events")                       \
     X(CONNECTIONS, "connections", GAUGE, "connections", "open connections")                                            \
     X(CONNECTIONS_REFUSED, "connections_refused_total", COUNTER, "connections", "answered 503 at the door: serving.max_connections") \

@@ -52,22 +52,23 @@ static void free_all(struct publish *p)
     mem_free(p);
 }
 
-enum status publish_open(struct publish **out, const struct conf *c, struct clock *clock, uint64_t epoch, struct err *e)
+/* The uploader starts at once. */
+static enum status open_one(struct publish **out, const struct conf *c, struct clock *clock, uint64_t epoch,
+                            struct publish *leader, struct err *e)
 {
     enum status st;
-    *out = NULL;
-    if (c->redis_url[0] == '\0') return STATUS_OK;
     struct publish *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "publish: no memory");
-    (void)snprintf(p->model, sizeof p->model, "%.64s", c->model_name);
+    (void)snprintf(p->model, sizeof p->model, "%.97s", c->model_name);
     p->keep = c->publish_keep;
     p->ttl_s = c->publish_feature_ttl_s;
     p->clock = clock;
+    p->leader = leader;
     publish_need(c, 0, 0, false, &p->need);
     publish_holder_self(&p->self);
     p->self.epoch = p->state.epoch = epoch;
-    p->seen = mem_calloc(PUBLISH_SEEN, sizeof *p->seen);
-    if (p->seen == NULL) {
+    if (leader == NULL) p->seen = mem_calloc(PUBLISH_SEEN, sizeof *p->seen); /* features are the leader's */
+    if (leader == NULL && p->seen == NULL) {
         st = ERR_SET(e, STATUS_OOM, "publish: no memory for the states handed over");
         goto fail;
     }
@@ -85,6 +86,18 @@ enum status publish_open(struct publish **out, const struct conf *c, struct cloc
 fail:
     free_all(p);
     return st;
+}
+
+enum status publish_open(struct publish **out, const struct conf *c, struct clock *clock, uint64_t epoch, struct err *e)
+{
+    *out = NULL;
+    return c->redis_url[0] == '\0' ? STATUS_OK : open_one(out, c, clock, epoch, NULL, e);
+}
+
+enum status publish_open_variant(struct publish **out, struct publish *leader, const struct conf *c, struct err *e)
+{
+    *out = NULL;
+    return leader == NULL ? STATUS_OK : open_one(out, c, leader->clock, 0, leader, e);
 }
 
 void publish_alive(struct publish *p)
@@ -202,6 +215,8 @@ enum status publish_weights(struct publish *p, const struct publish_version *v, 
         buf_fini(take_file);
         return st;
     }
+    j->says_champion = v->champion != NULL;
+    (void)snprintf(j->champion, sizeof j->champion, "%s", v->champion != NULL ? v->champion : "");
     j->file = *take_file;
     *take_file = (struct buf){0};
     st = make_job(p, j, v, hashed, e);
@@ -221,7 +236,7 @@ bool publish_lost(struct publish *p)
     const bool was = p->lost;
     p->lost = false;
     (void)pthread_mutex_unlock(&p->lock);
-    if (was) memset(p->seen, 0, PUBLISH_SEEN * sizeof *p->seen);
+    if (was && p->seen != NULL) memset(p->seen, 0, PUBLISH_SEEN * sizeof *p->seen);
     return was;
 }
 

@@ -31,6 +31,11 @@ struct publish;
  * clock is borrowed.  INVALID, IO (password file), UNSUPPORTED, OOM. */
 enum status publish_open(struct publish **out, const struct conf *c, struct clock *clock, uint64_t epoch,
                          struct err *e) MUST_CHECK;
+/* The same for the weights of a variant of the model that leader publishes: c is the variant's (conf_line_new), its keys are its
+ * own, and what it writes is fenced by the leader's lease: while that is not held it waits.  Features are the leader's alone.
+ * Close it before the leader.  OK with *out NULL when leader is. */
+enum status publish_open_variant(struct publish **out, struct publish *leader, const struct conf *c,
+                                 struct err *e) MUST_CHECK;
 /* SIGHUP: takes the live keys of c (publish.keep, publish.feature_ttl_s). */
 void publish_reload(struct publish *p, const struct conf *c);
 /* Uploads what waits, for at most 1 s and not at all while Redis is away, gives the lease back, ends the thread. */
@@ -56,6 +61,7 @@ struct publish_version {
     const char *reason;         /* "interval", "steps", "final", … */
     const char *verdict;        /* of the gate; NULL: "accepted" */
     bool rounded;               /* the dense piece holds bf16 */
+    const char *champion;       /* the variant in charge from now on, "": the default one; NULL: not said */
     const char *topics;         /* ingest.topics, "a, b", that offsets are of; NULL: none, files were read */
     const struct publish_offset *offsets;
     size_t n_offsets;

@@ -17,6 +17,12 @@ static int64_t now_us(const struct publish *p)
     return p->clock->mono_us(p->clock);
 }
 
+/* The key that fences: the model's own, also for what a variant writes. */
+static void fence_key(const struct publish *p, char key[KEY_MAX])
+{
+    (void)key_lease(key, p->leader != NULL ? p->leader->model : p->model);
+}
+
 static void set_state(struct publish *p, enum publish_lease lease)
 {
     (void)pthread_mutex_lock(&p->lock);
@@ -38,7 +44,7 @@ static enum status watch_lease(struct publish *p, struct str *text, struct err *
 {
     char key[KEY_MAX];
     const struct redis_reply *reply;
-    (void)key_lease(key, p->model);
+    fence_key(p, key);
     *text = STR("");
     redis_clear(p->redis);
     TRY(redis_append(p->redis, e, REDIS_ARGS(STR("WATCH"), str_from(key))));
@@ -276,10 +282,43 @@ static enum status check_alive(const struct publish *p, struct err *e)
                    (long long)(silent_us / 1000000));
 }
 
+/* A variant's publisher has the lease that its leader has. */
+static enum status follow(struct publish *p, struct err *e)
+{
+    struct left l;
+    struct publish *leader = p->leader;
+    (void)pthread_mutex_lock(&leader->lock);
+    const struct publish_state s = leader->state;
+    memcpy(p->lease, leader->held, sizeof p->lease);
+    (void)pthread_mutex_unlock(&leader->lock);
+    set_state(p, s.lease);
+    if (s.lease == PUBLISH_LEASE_CONFLICT || s.lease == PUBLISH_LEASE_FOREIGN)
+        return ERR_SET(e, STATUS_CONFLICT, "%s", s.error.text);
+    if (s.lease != PUBLISH_LEASE_HELD || p->lease[0] == '\0')
+        return ERR_SET(e, STATUS_AGAIN, "model %s: the model's lease is not held yet", p->model);
+    if (!p->ever_held) {
+        TRY(read_left(p, &l, e));
+        compare(p, &l);
+    }
+    p->self.epoch = s.epoch;
+    (void)pthread_mutex_lock(&p->lock);
+    p->state.epoch = s.epoch;
+    p->state.lease_until_us = s.lease_until_us;
+    (void)pthread_mutex_unlock(&p->lock);
+    return STATUS_OK;
+}
+
 enum status publish_lease_keep(struct publish *p, struct err *e)
 {
     const int64_t asked_us = now_us(p);
     if (asked_us < p->renew_us) return STATUS_OK;
+    if (p->leader != NULL) {
+        TRY(follow(p, e));
+        if (!p->ever_held) p->watch_us = 0;
+        p->ever_held = true;
+        p->renew_us = asked_us + (int64_t)PUBLISH_LEASE_MS * 1000 / 3;
+        return STATUS_OK;
+    }
     TRY(check_alive(p, e));
     const enum status st = hold(p, e);
     if (st != STATUS_OK) {
@@ -293,6 +332,7 @@ enum status publish_lease_keep(struct publish *p, struct err *e)
     p->state.lease = PUBLISH_LEASE_HELD;
     p->state.epoch = p->self.epoch;
     p->state.lease_until_us = asked_us + (int64_t)PUBLISH_LEASE_MS * 1000;
+    memcpy(p->held, p->lease, sizeof p->held);
     (void)pthread_mutex_unlock(&p->lock);
     return STATUS_OK;
 }
@@ -300,6 +340,7 @@ enum status publish_lease_keep(struct publish *p, struct err *e)
 void publish_lease_release(struct publish *p)
 {
     char key[KEY_MAX];
+    if (p->leader != NULL) return; /* its leader's to give back */
     if (!redis_connected(p->redis) || publish_fence_begin(p, NULL) != STATUS_OK) return;
     (void)key_lease(key, p->model);
     if (publish_fence_add(p, NULL, REDIS_ARGS(STR("DEL"), str_from(key))) == STATUS_OK &&

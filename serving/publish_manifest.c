@@ -190,10 +190,8 @@ static enum status get_list(json_t *o, const char *field, size_t max, size_t siz
 static enum status chunk_version(const char *key, const char *model, size_t i, uint64_t *version, struct err *e)
 {
     char want[KEY_MAX];
-    const size_t n = key_chunk(want, model, 0, (uint32_t)i); /* fr:{m}:chunk:0:<i> */
-    const char *zero = memchr(want, '{', n);
-    zero = zero ? zero + 1 + strlen(model) + strlen("}:chunk:") : want;
-    const size_t prefix = (size_t)(zero - want);
+    const size_t n = key_chunk(want, model, 0, (uint32_t)i); /* …chunk:0:<i> */
+    const size_t prefix = n - (size_t)snprintf(NULL, 0, "0:%u", (unsigned)i);
     uint64_t v = 0;
     if (strncmp(key, want, prefix) != 0) return bad("chunks", "name a key of something else", e);
     const char *p = key + prefix;

@@ -4,6 +4,7 @@
  */
 #ifndef SERVING_PUBLISH_PRIVATE_H
 #define SERVING_PUBLISH_PRIVATE_H
+#include "schemas/key.h"
 #include "serving/publish.h"
 #include "serving/publish_holder.h"
 #include "serving/publish_need.h"
@@ -18,6 +19,8 @@ struct publish_weights_job {          /* immutable once handed over */
     struct buf file;                  /* the dense piece */
     struct buf pages;                 /* rows that changed since the job before; empty once they are in the image */
     struct publish_rows *rows;        /* the publisher's; NULL: the version has none */
+    bool says_champion;               /* who is in charge is said in the same transaction: */
+    char champion[CONF_VARIANT_NAME]; /* "": the default variant */
 };
 struct publish_metrics_job {
     bool full;
@@ -31,6 +34,7 @@ struct publish_batch {
     size_t n;
     struct publish_batch *next;
 };
+#define PUBLISH_LEASE_TEXT 640
 enum publish_entry { PUBLISH_ENTRY_USER = 1, PUBLISH_ENTRY_ITEM, PUBLISH_ENTRY_STATE };
 
 #define PUBLISH_SEEN 262144 /* places of the direct-mapped memory of states handed over */
@@ -38,7 +42,6 @@ struct publish_seen {
     uint64_t hash;
     int64_t time_ms;
 };
-#define PUBLISH_LEASE_TEXT 640
 #define PUBLISH_ORDERS_MAX 8
 #define PUBLISH_ORDERS_MS 250 /* how often the list of orders is looked at */
 struct publish_order {
@@ -59,7 +62,8 @@ struct publish_sending { /* copies of what the mailboxes hold */
 #define PUBLISH_FOREIGN_MS 250 /* how often a standby looks at the lease */
 struct publish {
     /* immutable */
-    char model[65];
+    char model[KEY_MODEL_MAX];
+    struct publish *leader; /* whose lease fences what is written here, for a variant's publisher; NULL: our own.  Borrowed */
     struct clock *clock;
     pthread_t thread;
     _Atomic int64_t keep, ttl_s; /* live keys */
@@ -79,6 +83,7 @@ struct publish {
     struct publish_note notes[PUBLISH_NOTES_MAX];
     size_t n_orders, n_notes;
     struct publish_state state;
+    char held[PUBLISH_LEASE_TEXT]; /* the lease's text while it is ours, for those that follow us */
 
     /* learner's */
     struct publish_seen *seen;

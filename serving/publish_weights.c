@@ -242,9 +242,20 @@ static enum status add_persist(struct publish *p, const struct publish_manifest 
     return STATUS_OK;
 }
 
-static enum status put_in_force(struct publish *p, const struct publish_manifest *m, struct str json, size_t written,
+/* The variant in charge changes together with the version: whoever reads both reads them of one moment. */
+static enum status add_champion(struct publish *p, const struct publish_weights_job *j, struct err *e)
+{
+    char key[KEY_MAX];
+    if (!j->says_champion) return STATUS_OK;
+    (void)key_champion(key, p->model);
+    if (j->champion[0] == '\0') return publish_fence_add(p, e, REDIS_ARGS(STR("DEL"), str_from(key)));
+    return publish_fence_add(p, e, REDIS_ARGS(STR("SET"), str_from(key), str_from(j->champion)));
+}
+
+static enum status put_in_force(struct publish *p, const struct publish_weights_job *j, struct str json, size_t written,
                                 struct err *e)
 {
+    const struct publish_manifest *m = &j->manifest;
     char manifest[KEY_MAX], current[KEY_MAX], version[24];
     const struct redis_reply *replies;
     size_t n;
@@ -255,6 +266,7 @@ static enum status put_in_force(struct publish *p, const struct publish_manifest
     TRY(add_persist(p, m, &n, e));
     TRY(publish_fence_add(p, e, REDIS_ARGS(STR("SET"), str_from(manifest), json)));
     TRY(publish_fence_add(p, e, REDIS_ARGS(STR("SET"), str_from(current), str_from(version))));
+    TRY(add_champion(p, j, e));
     TRY(add_log(p, m, written, e));
     TRY(add_removals(p, m, e));
     TRY(publish_fence_end(p, &replies, e));
@@ -297,7 +309,7 @@ static enum status upload(struct publish *p, struct publish_weights_job *j, stru
     TRY(note_publishing(p, m, e));
     TRY(write_chunks(p, j, e));
     const struct str text = {(const char *)json->p, json->n};
-    TRY(put_in_force(p, m, text, bytes, e));
+    TRY(put_in_force(p, j, text, bytes, e));
     p->stray.version = 0;
     if (j->rows != NULL) publish_rows_commit(j->rows);
     TRY(publish_kept_add(p, text, e));

@@ -2,35 +2,31 @@
 #include "serving/score.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "model/state_file.h"
+#include "base/pool.h"
 #include "schemas/event_json.h"
 #include "serving/score_infer.h"
 #include "serving/score_private.h"
 #include <string.h>
 #include <time.h>
 
-static enum status open_model(struct score *s, struct err *e)
+/* What all variants share. */
+static enum status open_language(struct score *s, struct err *e)
 {
     const struct conf *c = s->conf;
-    const bool encodes = conf_list_has(c->model_parts, "text") || conf_list_has(c->model_parts, "match");
+    TRY(conf_world_new(&s->world, c, e));
+    const char *parts = s->world->model_parts;
     TRY(token_open(&s->vocab, c->model_base, e));
     TRY(describe_open(&s->templates, c, e));
-    if (encodes) TRY(encoder_open_conf(&s->encoder, &s->kern, c, e));
-    TRY(feat_new(&s->probe_feat, c, s->vocab, s->templates, e));
-    TRY(model_new(&s->model, c, s->encoder, feat_count(s->probe_feat), e));
-    if (model_wants_states(s->model))
-        TRY(state_cache_open(&s->states, s->encoder, model_frozen_layers(s->model), model_wants_tokens(s->model), c,
-                             e));
-    if (s->states != NULL) TRY(state_file_attach(s->states, c->kernels_states_dir, false, e));
-    s->text_part = SIZE_MAX;
-    for (size_t i = 0; i < model_n_parts(s->model); i++)
-        if (strcmp(model_part_name(s->model, i), "text") == 0) s->text_part = i;
-    return model_run_new(&s->probe_run, s->model, s->states, false, e);
+    if (conf_list_has(parts, "text") || conf_list_has(parts, "match"))
+        TRY(encoder_open_conf(&s->encoder, &s->kern, c, e));
+    TRY(feat_new(&s->probe_feat, s->world, s->vocab, s->templates, e));
+    s->at_a_time = (size_t)(c->kernels_threads < c->serving_threads ? c->kernels_threads : c->serving_threads);
+    return c->kernels_threads > 1 ? pool_new(&s->pool, (unsigned)c->kernels_threads, c->kernels_pin, e) : STATUS_OK;
 }
 
 static enum status open_hands(struct score *s, struct err *e)
 {
-    const size_t n = (size_t)s->conf->serving_threads;
+    const size_t n = (size_t)s->conf->serving_threads + (s->conf->n_variants > 0 ? SCORE_SHADOW_HANDS : 0);
     s->hands = mem_calloc(n, sizeof *s->hands);
     if (s->hands == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for %zu hands", n);
     s->n_hands = n;
@@ -59,18 +55,16 @@ enum status score_open(struct score **out, const struct conf *c, struct clock *c
     s->clock = clock;
     s->metric = m;
     s->opened_wall_ms = clock->wall_ms(clock);
-    s->report.status = STATUS_AGAIN;
     st = make_locks(s, e);
     if (st != STATUS_OK) {
         mem_free(s);
         return st;
     }
-    TRY_OUT(st, open_model(s, e));
-    TRY_OUT(st, fetch_new(&s->fetch, c, clock, s->model, s->probe_run, s->probe_feat, e));
-    TRY_OUT(st, slot_new(&s->slot, e));
+    TRY_OUT(st, open_language(s, e));
+    TRY_OUT(st, score_lines_open(s, e));
     TRY_OUT(st, score_records_new(&s->records, SCORE_RECORD_BYTES, e));
     TRY_OUT(st, score_served_open(s, e));
-    TRY_OUT(st, score_passes_open(s, e));
+    TRY_OUT(st, score_shadow_open(s, e));
     TRY_OUT(st, open_hands(s, e));
     *out = s;
     return STATUS_OK;
@@ -82,6 +76,7 @@ out:
 enum status score_start(struct score *s, struct err *e)
 {
     TRY(score_served_start(s, e));
+    TRY(score_shadow_start(s, e));
     return score_watch_start(s, e);
 }
 
@@ -89,22 +84,21 @@ void score_close(struct score *s)
 {
     if (s == NULL) return;
     score_watch_stop(s);
+    score_shadow_stop(s);
     score_served_stop(s);
     for (size_t i = 0; i < s->n_hands; i++) score_hand_fini(&s->hands[i]);
     mem_free(s->hands);
-    score_passes_close(s);
+    score_shadow_close(s);
     score_served_close(s);
     score_records_free(s->records);
-    fetch_free(s->fetch);
-    slot_free(s->slot);
-    model_run_free(s->probe_run);
+    score_lines_close(s);
     feat_free(s->probe_feat);
-    state_cache_free(s->states);
-    model_free(s->model);
+    pool_free(s->pool);
     encoder_free(s->encoder);
     kern_free(s->kern);
     describe_close(s->templates);
     token_free(s->vocab);
+    conf_free(s->world);
     (void)pthread_cond_destroy(&s->stop);
     (void)pthread_cond_destroy(&s->returned);
     (void)pthread_cond_destroy(&s->moved);
@@ -134,6 +128,11 @@ struct score_hand *score_borrow(struct score *s)
 
 void score_return(struct score *s, struct score_hand *h)
 {
+    if (!score_shadow_take(s, h)) score_give_back(s, h);
+}
+
+void score_give_back(struct score *s, struct score_hand *h)
+{
     (void)pthread_mutex_lock(&s->lock);
     score_pass_end(h);
     h->out = false;
@@ -141,46 +140,71 @@ void score_return(struct score *s, struct score_hand *h)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+static enum status offer(struct score_line *l, struct slot_version *take_v, struct err *e)
+{
+    slot_publish(l->slot, take_v);
+    metric_add(l->s->metric, METRIC_VERSIONS_LOADED, 1);
+    return score_bind_all(l, e);
+}
+
 enum status score_offer(struct score *s, struct slot_version *take_v, struct err *e)
 {
-    slot_publish(s->slot, take_v);
-    metric_add(s->metric, METRIC_VERSIONS_LOADED, 1);
-    return score_bind_all(s, e);
+    return offer(&s->lines[0], take_v, e);
 }
 
 /* What came of a look, for metrics and health. */
-static void note(struct score *s, enum status st)
+static void note(struct score_line *l, enum status st)
 {
+    struct score *s = l->s;
     struct fetch_report r;
-    fetch_report(s->fetch, &r);
-    if (r.total != s->report.total) {
+    fetch_report(l->fetch, &r);
+    if (r.total != l->report.total) {
         metric_fetch_failure(s->metric, r.reason);
         if (r.reason != METRIC_FETCH_REDIS) metric_add(s->metric, METRIC_VERSIONS_REFUSED, 1);
     }
-    metric_add(s->metric, METRIC_VERSIONS_SUPERSEDED, r.superseded - s->report.superseded);
-    metric_set(s->metric, METRIC_REFUSED_VERSION, (double)r.version);
-    metric_set(s->metric, METRIC_FETCH_FAILURES, (double)r.failures);
-    metric_set(s->metric, METRIC_REDIS_UP, redis_connected(fetch_redis(s->fetch)));
+    metric_add(s->metric, METRIC_VERSIONS_SUPERSEDED, r.superseded - l->report.superseded);
+    if (l == score_line_in_charge(s)) {
+        metric_set(s->metric, METRIC_REFUSED_VERSION, (double)r.version);
+        metric_set(s->metric, METRIC_FETCH_FAILURES, (double)r.failures);
+    }
+    metric_set(s->metric, METRIC_REDIS_UP, redis_connected(fetch_redis(l->fetch)));
     if (st != STATUS_IO) atomic_store(&s->away, false);
     (void)pthread_mutex_lock(&s->lock);
-    s->report = r; /* written by the watch alone */
+    l->report = r; /* written by the watch alone */
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-enum status score_look(struct score *s, struct err *e)
+static enum status look(struct score_line *l, struct err *e)
 {
     struct slot_version *v = NULL;
-    const enum status st = fetch_next(s->fetch, &v, e);
-    note(s, st);
-    if (st != STATUS_OK && s->bind_again) return score_bind_all(s, e);
+    const enum status st = fetch_next(l->fetch, &v, e);
+    note(l, st);
+    if (st != STATUS_OK && l->bind_again) return score_bind_all(l, e);
     if (st != STATUS_OK) return st;
     const struct publish_manifest *m = &v->manifest;
     const double ms = (double)v->load_us * 1e-3;
-    metric_set(s->metric, METRIC_LOAD_MS, ms);
-    log_info("version", "version=%llu sha256=%s examples=%llu load_ms=%.1f fetched=%llu",
-             (unsigned long long)m->version, m->sha256, (unsigned long long)m->examples, ms,
+    metric_set(l->s->metric, METRIC_LOAD_MS, ms);
+    log_info("version", "variant=%s version=%llu sha256=%s examples=%llu load_ms=%.1f fetched=%llu",
+             l->name, (unsigned long long)m->version, m->sha256, (unsigned long long)m->examples, ms,
              (unsigned long long)v->fetched_bytes);
-    return score_offer(s, v, e);
+    return offer(l, v, e);
+}
+
+/* The default variant's result, unless another one brought a version or a fault: a challenger that nobody has published yet is
+ * none. */
+enum status score_look(struct score *s, struct err *e)
+{
+    enum status st = look(&s->lines[0], e);
+    score_look_champion(s);
+    for (size_t i = 1; i < s->n_lines && !atomic_load(&s->stopping); i++) {
+        struct err why = {0};
+        const enum status one = look(&s->lines[i], &why);
+        const bool worth_saying = one == STATUS_OK || (one != STATUS_AGAIN && one != STATUS_NOT_FOUND);
+        if (!worth_saying || (st != STATUS_AGAIN && st != STATUS_NOT_FOUND)) continue;
+        st = one;
+        if (one != STATUS_OK && e != NULL) *e = why;
+    }
+    return st;
 }
 
 /* --- what it says of itself --------------------------------------------------------------------------------------- */
@@ -189,7 +213,7 @@ enum status score_look(struct score *s, struct err *e)
 bool score_ready(struct score *s)
 {
     (void)pthread_mutex_lock(&s->lock);
-    const bool ready = s->bound != NULL;
+    const bool ready = score_line_of(s, STR(""))->bound != NULL;
     (void)pthread_mutex_unlock(&s->lock);
     return ready;
 }
@@ -197,7 +221,7 @@ bool score_ready(struct score *s)
 static void copy_report(struct score *s, struct fetch_report *r)
 {
     (void)pthread_mutex_lock(&s->lock);
-    *r = s->report;
+    *r = score_line_in_charge(s)->report;
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -242,7 +266,8 @@ static void write_fetch(struct score *s, bool text, struct buf *b)
 
 void score_write_health(struct score *s, struct buf *b)
 {
-    struct slot_version *v = slot_acquire(s->slot);
+    struct slot *slot = score_line_in_charge(s)->slot;
+    struct slot_version *v = slot_acquire(slot);
     buf_printf(b, "{\"ready\":%s", v ? "true" : "false");
     if (v != NULL)
         buf_printf(b, ",\"version\":%llu,\"age_ms\":%lld", (unsigned long long)v->manifest.version,
@@ -250,7 +275,7 @@ void score_write_health(struct score *s, struct buf *b)
     buf_printf(b, ",");
     write_fetch(s, false, b);
     buf_printf(b, "}");
-    slot_release(s->slot, v);
+    slot_release(slot, v);
 }
 
 const char *score_model_name(const struct score *s)
@@ -258,53 +283,75 @@ const char *score_model_name(const struct score *s)
     return s->conf->model_name;
 }
 
+static void write_parts(const struct model *m, struct buf *b)
+{
+    buf_printf(b, ",\"parts\":[");
+    for (size_t i = 0; i < model_n_parts(m); i++) {
+        if (i > 0) buf_u8(b, (uint8_t)',');
+        event_json_string(b, str_from(model_part_name(m, i)));
+    }
+    buf_printf(b, "]");
+}
+
+static void write_model(const struct score_line *l, const struct slot_version *v, struct buf *b)
+{
+    struct score *s = l->s;
+    const size_t in_charge = atomic_load(&s->in_charge), line = (size_t)(l - s->lines);
+    const struct publish_manifest *m = &v->manifest;
+    char watermark[CLOCK_TEXT], loaded[CLOCK_TEXT];
+    clock_format(m->watermark_ms, watermark);
+    clock_format(v->loaded_wall_ms, loaded);
+    buf_printf(b, "{\"name\":");
+    event_json_string(b, str_from(s->conf->model_name));
+    buf_printf(
+        b, ",\"version\":%llu,\"parent\":%llu,\"sha256\":\"%s\",\"base\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\"",
+        (unsigned long long)m->version, (unsigned long long)m->parent, m->sha256, m->base,
+        (long long)(s->clock->wall_ms(s->clock) - m->published_wall_ms), watermark);
+    buf_printf(b, ",\"examples\":%llu,\"bytes\":%llu,\"live\":%s,\"loaded\":\"%s\",\"variant\":\"%s\",\"share\":",
+               (unsigned long long)m->examples, (unsigned long long)m->bytes, m->live ? "true" : "false", loaded,
+               l->name);
+    event_json_number(b, conf_line_share(s->conf, line, in_charge));
+    buf_printf(b, ",\"shadow\":%s,\"in_charge\":%s,\"reason\":",
+               conf_line_shadow(s->conf, line, in_charge) ? "true" : "false", line == in_charge ? "true" : "false");
+    event_json_string(b, str_from(m->reason));
+    buf_printf(b, ",\"verdict\":");
+    event_json_string(b, str_from(m->verdict));
+    write_parts(l->model, b);
+    buf_printf(b, "}");
+}
+
 void score_write_models(struct score *s, struct buf *b)
 {
-    struct slot_version *v = slot_acquire(s->slot);
+    bool first = true;
     buf_printf(b, "{\"models\":[");
-    if (v != NULL) {
-        const struct publish_manifest *m = &v->manifest;
-        char watermark[CLOCK_TEXT], loaded[CLOCK_TEXT];
-        clock_format(m->watermark_ms, watermark);
-        clock_format(v->loaded_wall_ms, loaded);
-        buf_printf(b, "{\"name\":");
-        event_json_string(b, str_from(s->conf->model_name));
-        buf_printf(
-            b,
-            ",\"version\":%llu,\"parent\":%llu,\"sha256\":\"%s\",\"base\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\"",
-            (unsigned long long)m->version, (unsigned long long)m->parent, m->sha256, m->base,
-            (long long)(s->clock->wall_ms(s->clock) - m->published_wall_ms), watermark);
-        buf_printf(
-            b, ",\"examples\":%llu,\"bytes\":%llu,\"live\":%s,\"loaded\":\"%s\",\"variant\":\"default\",\"reason\":",
-            (unsigned long long)m->examples, (unsigned long long)m->bytes, m->live ? "true" : "false", loaded);
-        event_json_string(b, str_from(m->reason));
-        buf_printf(b, ",\"verdict\":");
-        event_json_string(b, str_from(m->verdict));
-        buf_printf(b, ",\"parts\":[");
-        for (size_t i = 0; i < model_n_parts(s->model); i++) {
-            if (i > 0) buf_u8(b, (uint8_t)',');
-            event_json_string(b, str_from(model_part_name(s->model, i)));
-        }
-        buf_printf(b, "]}");
+    for (size_t i = 0; i < s->n_lines; i++) {
+        struct score_line *l = &s->lines[i];
+        struct slot_version *v = slot_acquire(l->slot);
+        if (v == NULL) continue;
+        if (!first) buf_u8(b, (uint8_t)',');
+        first = false;
+        write_model(l, v, b);
+        slot_release(l->slot, v);
     }
     buf_printf(b, "],");
     write_fetch(s, true, b);
     buf_printf(b, "}");
-    slot_release(s->slot, v);
 }
 
 void score_update_gauges(struct score *s)
 {
     struct score_records_stats r;
     struct state_stats t = {0};
-    struct slot_version *v = slot_acquire(s->slot);
+    struct slot *slot = score_line_in_charge(s)->slot;
+    struct slot_version *v = slot_acquire(slot);
     metric_set(s->metric, METRIC_VERSION, v ? (double)v->manifest.version : 0);
     metric_set(s->metric, METRIC_VERSION_AGE_MS,
                v ? (double)(s->clock->wall_ms(s->clock) - v->manifest.published_wall_ms) : 0);
-    slot_release(s->slot, v);
+    slot_release(slot, v);
     score_records_stats(s->records, &r);
     metric_set(s->metric, METRIC_RECORD_BYTES, (double)r.bytes);
-    if (s->states != NULL) state_stats(s->states, &t);
+    struct state_cache *states = score_line_in_charge(s)->states;
+    if (states != NULL) state_stats(states, &t);
     metric_set(s->metric, METRIC_STATE_BYTES, (double)t.bytes);
     metric_set(s->metric, METRIC_STATE_ENTRIES, (double)t.entries);
     metric_set(s->metric, METRIC_STATE_HIT_FRAC, state_hit_rate(&t));
@@ -317,7 +364,8 @@ void score_update_gauges(struct score *s)
 
 void score_write_metadata(struct score *s, struct buf *b)
 {
-    struct slot_version *v = slot_acquire(s->slot);
+    struct slot *slot = score_line_in_charge(s)->slot;
+    struct slot_version *v = slot_acquire(slot);
     score_infer_metadata(s->conf->model_name, v, b);
-    slot_release(s->slot, v);
+    slot_release(slot, v);
 }

@@ -135,7 +135,7 @@ static enum status ask_states(struct score_hand *h, const uint64_t *hashes, size
     if (args == NULL) return no_memory(e);
     args[0] = STR("MGET");
     for (size_t i = 0; i < n; i++) {
-        const size_t bytes = key_state(key, h->s->conf->model_name, state_key(h->s->states, hashes[i]));
+        const size_t bytes = key_state(key, h->s->conf->model_name, state_key(h->line->states, hashes[i]));
         args[i + 1] = arena_str(&h->arena, (struct str){key, bytes});
         if (args[i + 1].p == NULL) return no_memory(e);
     }
@@ -151,7 +151,7 @@ static bool take_state(struct score_hand *h, uint64_t hash, const struct redis_r
     if (value->kind != REDIS_TEXT) return false;
     struct buf_reader r = buf_reader(value->text.p, value->text.n);
     enum status st = record_state_decode(&rec, &r, &why);
-    if (st == STATUS_OK) st = state_put(h->s->states, hash, &rec, &why);
+    if (st == STATUS_OK) st = state_put(h->line->states, hash, &rec, &why);
     if (st != STATUS_OK) log_limited(LOG_WARN, "state", "hash=%016llx %s", (unsigned long long)hash, why.text);
     return st == STATUS_OK;
 }
@@ -164,7 +164,7 @@ enum status score_gather_states(struct score_hand *h, struct err *e)
     uint64_t *missing = arena_alloc(&h->arena, s->n_sentences, sizeof *missing);
     if (missing == NULL && s->n_sentences > 0) return no_memory(e);
     for (uint32_t i = 0; i < s->n_sentences; i++)
-        if (!state_has(h->s->states, s->sentences[i].hash)) missing[n++] = s->sentences[i].hash;
+        if (!state_has(h->line->states, s->sentences[i].hash)) missing[n++] = s->sentences[i].hash;
     if (n == 0) return STATUS_OK;
     const enum status st =
         redis_connected(h->redis) && may_ask(h) ? ask_states(h, missing, n, &reply, NULL) : STATUS_IO;

@@ -18,7 +18,7 @@ enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) seed = (uint64_t)s->clock->mono_us(s->clock);
     rand_init(&h->rand, (struct rand_key){seed, 0, 0, (uint64_t)(h - s->hands), RAND_REQUEST});
     TRY(redis_open(&h->redis, s->conf, s->clock, e));
-    TRY(feat_new(&h->feat, s->conf, s->vocab, s->templates, e));
+    TRY(feat_new(&h->feat, s->world, s->vocab, s->templates, e));
     return slate_new(&h->slate, e);
 }
 
@@ -38,7 +38,7 @@ void score_hand_fini(struct score_hand *h)
     mem_free(h->held);
     buf_fini(&h->pack);
     score_request_fini(&h->request);
-    slot_release(h->s->slot, h->version);
+    if (h->version != NULL) slot_release(h->line->slot, h->version);
     slate_free(h->slate);
     feat_free(h->feat);
     redis_close(h->redis);
@@ -194,7 +194,7 @@ static enum status rank(struct score_hand *h, const float *logits, const float *
 {
     struct score_answer *a = &h->answer;
     const uint32_t K = h->request.n_items;
-    const float *text = h->s->text_part != SIZE_MAX ? parts + h->s->text_part * K : NULL;
+    const float *text = h->line->text_part != SIZE_MAX ? parts + h->line->text_part * K : NULL;
     const bool staged = text != NULL && h->joint_top < K;
     struct order *o = arena_alloc(&h->arena, K, sizeof *o);
     a->n = h->request.limit;
@@ -222,29 +222,35 @@ static void name_request(struct score_hand *h)
                        (unsigned long long)rand_u64(&h->rand));
 }
 
+enum status score_run_line(struct score_hand *h, struct err *e)
+{
+    struct score_answer *a = &h->answer;
+    const uint32_t K = h->request.n_items;
+    const size_t n_parts = model_n_parts(h->line->model);
+    float *logits = arena_alloc(&h->arena, K, sizeof *logits),
+          *parts = arena_alloc(&h->arena, n_parts * K, sizeof *parts);
+    if (logits == NULL || parts == NULL) return no_memory(e);
+    if (h->line->states != NULL) TRY(score_gather_states(h, e));
+    TRY(score_pass(h, logits, parts, e));
+    a->part_logits = parts;
+    a->n_parts = (uint32_t)n_parts;
+    a->version = h->version;
+    return rank(h, logits, parts, e);
+}
+
 static enum status run(struct score_hand *h, struct err *e)
 {
     struct score_found f = {0};
     struct score_answer *a = &h->answer;
-    const uint32_t K = h->request.n_items;
-    const size_t n_parts = model_n_parts(h->s->model);
-    float *logits = arena_alloc(&h->arena, K, sizeof *logits),
-          *parts = arena_alloc(&h->arena, n_parts * K, sizeof *parts);
-    if (logits == NULL || parts == NULL) return no_memory(e);
     h->joint_top = (uint32_t)conf_now(&h->s->conf->serving_joint_top); /* one value for the whole request */
     TRY(score_gather(h, &f, e));
     TRY(fill(h, &f, e));
-    if (h->s->states != NULL) TRY(score_gather_states(h, e));
-    TRY(score_pass(h, logits, parts, e));
-    a->part_logits = parts;
-    a->n_parts = (uint32_t)n_parts;
     a->features = features_hash(h->slate);
     a->user_known = f.user != NULL;
     a->degraded = f.away;
-    a->version = h->version;
     a->time_ms = h->slate->time_ms;
     name_request(h);
-    return rank(h, logits, parts, e);
+    return score_run_line(h, e);
 }
 
 enum status score_rank(struct score_hand *h, const struct score_answer **out, struct err *e)
@@ -253,6 +259,7 @@ enum status score_rank(struct score_hand *h, const struct score_answer **out, st
     arena_reset(&h->arena);
     drop_own(h);
     memset(&h->answer, 0, sizeof h->answer);
+    h->answered = false;
     if (!score_pass_begin(h)) {
         score_why_not(h->s, e);
         return STATUS_NOT_FOUND;
@@ -280,5 +287,6 @@ void score_answered(struct score_hand *h, const struct score_answer *a)
         v->settled_wall_ms > 0 && v->published_wall_ms >= h->s->opened_wall_ms; /* not found at start */
     if (!atomic_exchange(&h->version->answered, true) && swapped_in)
         metric_freshness(m, (double)(h->s->clock->wall_ms(h->s->clock) - v->settled_wall_ms));
-    score_served_put(h, a);
+    score_served_put(h, a, false);
+    h->answered = true;
 }

@@ -11,26 +11,25 @@
 #include "serving/score_private.h"
 #include <time.h>
 
-enum status score_passes_open(struct score *s, struct err *e)
+/* One more than are at work at a time, so that there is always one to bind to the next version. */
+enum status score_passes_open(struct score_line *l, struct err *e)
 {
-    const struct conf *c = s->conf;
-    const int64_t at_a_time = c->kernels_threads < c->serving_threads ? c->kernels_threads : c->serving_threads;
-    s->passes = mem_calloc((size_t)at_a_time + 1, sizeof *s->passes);
-    if (s->passes == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for %lld passes", (long long)at_a_time + 1);
-    s->n_passes = (size_t)at_a_time + 1;
-    for (size_t i = 0; i < s->n_passes; i++) TRY(model_run_new(&s->passes[i].run, s->model, s->states, false, e));
-    return c->kernels_threads > 1 ? pool_new(&s->pool, (unsigned)c->kernels_threads, c->kernels_pin, e) : STATUS_OK;
+    const size_t n = l->s->at_a_time + 1;
+    l->passes = mem_calloc(n, sizeof *l->passes);
+    if (l->passes == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory for %zu passes", n);
+    l->n_passes = n;
+    for (size_t i = 0; i < n; i++) TRY(model_run_new(&l->passes[i].run, l->model, l->states, false, e));
+    return STATUS_OK;
 }
 
-void score_passes_close(struct score *s)
+void score_passes_close(struct score_line *l)
 {
-    for (size_t i = 0; i < s->n_passes; i++) {
-        slot_release(s->slot, s->passes[i].version);
-        model_run_free(s->passes[i].run);
+    for (size_t i = 0; i < l->n_passes; i++) {
+        slot_release(l->slot, l->passes[i].version);
+        model_run_free(l->passes[i].run);
     }
-    slot_release(s->slot, s->bound);
-    pool_free(s->pool);
-    mem_free(s->passes);
+    slot_release(l->slot, l->bound);
+    mem_free(l->passes);
 }
 
 /* --- the queue; under the lock ------------------------------------------------------------------------------------- */
@@ -60,19 +59,19 @@ static size_t take_along(struct score *s, const struct slot_version *v, struct s
     return n;
 }
 
-/* One pass stays out of it, so that there is always one to bind to the next version. */
-static struct score_pass *free_pass(struct score *s, const struct slot_version *v)
+static struct score_pass *free_pass(const struct score_line *l, const struct slot_version *v)
 {
-    if (s->n_scoring + 1 >= s->n_passes) return NULL;
-    for (size_t i = 0; i < s->n_passes; i++)
-        if (!s->passes[i].out && s->passes[i].version == v) return &s->passes[i];
+    if (l->s->n_scoring >= l->s->at_a_time) return NULL;
+    for (size_t i = 0; i < l->n_passes; i++)
+        if (!l->passes[i].out && l->passes[i].version == v) return &l->passes[i];
     return NULL;
 }
 
 /* Waits for requests that are on their way here, unless another pass is free for them: not at all when this is the only
  * request in the house. */
-static void wait_for_company(struct score *s, const struct slot_version *v)
+static void wait_for_company(const struct score_line *l, const struct slot_version *v)
 {
+    struct score *s = l->s;
     const int64_t wait_us = conf_now(&s->conf->serving_batch_wait_us);
     struct timespec t;
     int rc = 0;
@@ -80,7 +79,7 @@ static void wait_for_company(struct score *s, const struct slot_version *v)
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     t.tv_nsec += (long)wait_us * 1000; /* at most 0.1 s */
     if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
-    while (rc == 0 && s->n_coming > 0 && free_pass(s, v) == NULL) rc = pthread_cond_timedwait(&s->moved, &s->lock, &t);
+    while (rc == 0 && s->n_coming > 0 && free_pass(l, v) == NULL) rc = pthread_cond_timedwait(&s->moved, &s->lock, &t);
 }
 
 /* --- a pass --------------------------------------------------------------------------------------------------------- */
@@ -108,12 +107,13 @@ static void score_tickets(struct model_run *r, struct score_ticket *const *t, si
 }
 
 /* With the lock held before and after, let go meanwhile. */
-static void lead(struct score *s, struct score_pass *p)
+static void lead(struct score_line *l, struct score_pass *p)
 {
+    struct score *s = l->s;
     struct score_ticket *batch[SCORE_TOGETHER];
     p->out = true;
     s->n_scoring++;
-    wait_for_company(s, p->version);
+    wait_for_company(l, p->version);
     const size_t n = take_along(s, p->version, batch);
     const bool alone = s->n_scoring == 1 && s->n_coming == 0 && s->waiting == NULL;
     const int64_t now_us = s->clock->mono_us(s->clock);
@@ -152,9 +152,9 @@ enum status score_pass(struct score_hand *h, float *logits, float *part_logits, 
     arrive(h);
     enqueue(s, &t);
     while (!t.done) {
-        struct score_pass *p = t.taken ? NULL : free_pass(s, t.version);
+        struct score_pass *p = t.taken ? NULL : free_pass(h->line, t.version);
         if (p != NULL)
-            lead(s, p);
+            lead(h->line, p);
         else
             (void)pthread_cond_wait(&s->moved, &s->lock);
     }
@@ -172,45 +172,63 @@ static void change(struct slot *s, struct slot_version **from, struct slot_versi
     *from = to;
 }
 
+/* With the lock held. */
+static void take_line(struct score_hand *h, struct score_line *l)
+{
+    if (h->version != NULL) change(h->line->slot, &h->version, NULL);
+    h->line = l;
+    change(l->slot, &h->version, l->bound);
+}
+
 bool score_pass_begin(struct score_hand *h)
 {
-    struct score *s = h->s;
-    (void)pthread_mutex_lock(&s->lock);
-    change(s->slot, &h->version, s->bound);
-    (void)pthread_mutex_unlock(&s->lock);
+    (void)pthread_mutex_lock(&h->s->lock);
+    take_line(h, score_line_of(h->s, h->request.user));
+    (void)pthread_mutex_unlock(&h->s->lock);
+    return h->version != NULL;
+}
+
+bool score_pass_begin_with(struct score_hand *h, struct score_line *l)
+{
+    (void)pthread_mutex_lock(&h->s->lock);
+    take_line(h, l);
+    (void)pthread_cond_broadcast(&h->s->moved); /* the watch may wait for the last request of a version */
+    (void)pthread_mutex_unlock(&h->s->lock);
     return h->version != NULL;
 }
 
 void score_pass_end(struct score_hand *h)
 {
     arrive(h);
-    change(h->s->slot, &h->version, NULL);
+    if (h->version != NULL) change(h->line->slot, &h->version, NULL);
     (void)pthread_cond_broadcast(&h->s->moved); /* the watch may wait for the last request of a version */
 }
 
 /* Can p be given other weights?  Requests that are under way, and those to come, keep one pass with theirs. */
-static bool may_leave(const struct score *s, const struct score_pass *p)
+static bool may_leave(const struct score_line *l, const struct score_pass *p)
 {
-    bool asked = p->version == s->bound, another = false;
+    const struct score *s = l->s;
+    bool asked = p->version == l->bound, another = false;
     if (p->version == NULL) return true;
     for (size_t i = 0; i < s->n_hands; i++) asked = asked || s->hands[i].version == p->version;
-    for (size_t i = 0; i < s->n_passes; i++)
-        another = another || (&s->passes[i] != p && s->passes[i].version == p->version);
+    for (size_t i = 0; i < l->n_passes; i++)
+        another = another || (&l->passes[i] != p && l->passes[i].version == p->version);
     return !asked || another;
 }
 
 /* A pass that is in and not bound to v; NULL when there is none left, in or out. */
-static struct score_pass *borrow_stale(struct score *s, const struct slot_version *v)
+static struct score_pass *borrow_stale(struct score_line *l, const struct slot_version *v)
 {
+    struct score *s = l->s;
     struct score_pass *p = NULL;
     (void)pthread_mutex_lock(&s->lock);
     for (bool any = true; any && p == NULL;) {
         any = false;
-        for (size_t i = 0; i < s->n_passes && p == NULL; i++) {
-            struct score_pass *one = &s->passes[i];
+        for (size_t i = 0; i < l->n_passes && p == NULL; i++) {
+            struct score_pass *one = &l->passes[i];
             if (one->version == v) continue;
             any = true;
-            if (!one->out && may_leave(s, one)) p = one;
+            if (!one->out && may_leave(l, one)) p = one;
         }
         if (any && p == NULL) (void)pthread_cond_wait(&s->moved, &s->lock);
     }
@@ -220,27 +238,28 @@ static struct score_pass *borrow_stale(struct score *s, const struct slot_versio
 }
 
 /* From the first pass on that has v, new requests take v. */
-static void give_back(struct score *s, struct score_pass *p, struct slot_version *v)
+static void give_back(struct score_line *l, struct score_pass *p, struct slot_version *v)
 {
+    struct score *s = l->s;
     (void)pthread_mutex_lock(&s->lock);
-    change(s->slot, &p->version, v);
-    if (v != NULL && s->bound != v) change(s->slot, &s->bound, v);
+    change(l->slot, &p->version, v);
+    if (v != NULL && l->bound != v) change(l->slot, &l->bound, v);
     p->out = false;
     (void)pthread_cond_broadcast(&s->moved);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-enum status score_bind_all(struct score *s, struct err *e)
+enum status score_bind_all(struct score_line *l, struct err *e)
 {
     struct score_pass *p;
-    struct slot_version *v = slot_acquire(s->slot);
+    struct slot_version *v = slot_acquire(l->slot);
     enum status st = STATUS_OK;
-    while (v != NULL && st == STATUS_OK && (p = borrow_stale(s, v)) != NULL) {
+    while (v != NULL && st == STATUS_OK && (p = borrow_stale(l, v)) != NULL) {
         st = model_bind(p->run, v->params, e);
-        give_back(s, p, st == STATUS_OK ? v : NULL);
+        give_back(l, p, st == STATUS_OK ? v : NULL);
     }
-    s->bind_again = st != STATUS_OK;
-    slot_release(s->slot, v);
-    (void)slot_reap(s->slot);
+    l->bind_again = st != STATUS_OK;
+    slot_release(l->slot, v);
+    (void)slot_reap(l->slot);
     return st;
 }

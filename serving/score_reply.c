@@ -10,7 +10,7 @@ static void write_parts(const struct score_hand *h, const struct score_answer *a
     score_text_float(b, r->logit);
     score_text_put(b, ",\"parts\":{");
     for (uint32_t p = 0; p < a->n_parts; p++) {
-        buf_printf(b, "%s\"%s\":", p ? "," : "", model_part_name(h->s->model, p));
+        buf_printf(b, "%s\"%s\":", p ? "," : "", model_part_name(h->line->model, p));
         score_text_float(b, a->part_logits[(size_t)p * h->request.n_items + r->index]);
     }
     score_text_put(b, "}");
@@ -46,6 +46,7 @@ void score_write_answer(const struct score_hand *h, const struct score_answer *a
     buf_printf(b, "],\"user_known\":%s,%s\"model\":{\"name\":", a->user_known ? "true" : "false",
                a->degraded ? "\"degraded\":true," : "");
     event_json_string(b, str_from(h->s->conf->model_name));
-    buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\",\"variant\":\"default\"}}",
-               (unsigned long long)m->version, m->sha256, (long long)(age_ms > 0 ? age_ms : 0), watermark);
+    buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\",\"variant\":\"%s\"}}",
+               (unsigned long long)m->version, m->sha256, (long long)(age_ms > 0 ? age_ms : 0), watermark,
+               h->line->name);
 }

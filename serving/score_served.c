@@ -48,7 +48,7 @@ void score_served_close(struct score *s)
 /* --- a request's side --------------------------------------------------------------------------------------------- */
 
 /* Packed as it is; made into text by the logger, off the request's path. */
-static void pack(struct buf *b, const struct score_hand *h, const struct score_answer *a)
+static void pack(struct buf *b, const struct score_hand *h, const struct score_answer *a, bool shadow)
 {
     const struct publish_manifest *m = &a->version->manifest;
     const uint32_t n = a->n < SCORE_SERVED_ITEMS ? a->n : SCORE_SERVED_ITEMS;
@@ -61,6 +61,8 @@ static void pack(struct buf *b, const struct score_hand *h, const struct score_a
     buf_u64(b, a->features);
     buf_varint(b, h->request.n_items);
     buf_u8(b, a->degraded);
+    buf_str(b, str_from(h->line->name));
+    buf_u8(b, shadow);
     buf_varint(b, n);
     buf_varint(b, a->n_parts);
     for (uint32_t i = 0; i < n; i++) {
@@ -72,7 +74,7 @@ static void pack(struct buf *b, const struct score_hand *h, const struct score_a
     }
 }
 
-void score_served_put(struct score_hand *h, const struct score_answer *a)
+void score_served_put(struct score_hand *h, const struct score_answer *a, bool shadow)
 {
     struct score *s = h->s;
     void *free_one = NULL;
@@ -82,7 +84,7 @@ void score_served_put(struct score_hand *h, const struct score_answer *a)
         return;
     }
     struct score_served *x = free_one;
-    pack(&x->pack, h, a);
+    pack(&x->pack, h, a, shadow);
     if (x->pack.oom || queue_push_for(s->served, x, 0) != STATUS_OK) {
         metric_add(s->metric, METRIC_SERVED_DROPPED, 1);
         if (queue_push_for(s->spare, x, 0) != STATUS_OK) return; /* both are closed: the scorer is closing */
@@ -148,6 +150,8 @@ static struct fields unpack(struct buf *text, const struct score_served *x)
     add_u64(&f, "features", buf_get_u64(&r), "%016" PRIx64);
     add_u64(&f, "candidates", buf_get_varint(&r), "%" PRIu64);
     add_u64(&f, "degraded", buf_get_u8(&r), "%" PRIu64);
+    add_text(&f, "variant", buf_get_str(&r));
+    add_u64(&f, "shadow", buf_get_u8(&r), "%" PRIu64);
     add_items(&f, &r);
     return f;
 }

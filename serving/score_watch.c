@@ -13,7 +13,7 @@ static void write_freshness(struct score *s)
 {
     char key[KEY_MAX], p50[32], p99[32];
     const struct redis_reply *reply;
-    struct redis *r = fetch_redis(s->fetch);
+    struct redis *r = fetch_redis(s->lines[0].fetch);
     const uint64_t n = metric_freshness_count(s->metric);
     if (n == s->freshness_written || !redis_connected(r)) return;
     (void)key_metrics(key, s->conf->model_name);
@@ -59,7 +59,7 @@ static void *watch(void *arg)
         if (st != STATUS_OK && st != STATUS_AGAIN && st != STATUS_NOT_FOUND)
             log_limited(LOG_WARN, "fetch", "%s", e.text);
         write_freshness(s);
-        (void)slot_reap(s->slot);
+        for (size_t i = 0; i < s->n_lines; i++) (void)slot_reap(s->lines[i].slot);
     } while (pause_ms(s, next_ms(s, st)));
     return NULL;
 }
@@ -79,7 +79,7 @@ void score_watch_stop(struct score *s)
     atomic_store(&s->stopping, true);
     (void)pthread_cond_broadcast(&s->stop);
     (void)pthread_mutex_unlock(&s->lock);
-    fetch_cancel(s->fetch);
+    for (size_t i = 0; i < s->n_lines; i++) fetch_cancel(s->lines[i].fetch);
     (void)pthread_join(s->watch, NULL);
     s->watching = false;
 }
