@@ -42,7 +42,9 @@ static void remove_strays(const struct checkpoint *cp)
         char *end;
         const unsigned long long version = strtoull(f->d_name, &end, 10);
         if (f->d_name[0] == '.' || strcmp(f->d_name, "newest") == 0) continue;
-        if (*end == '\0' && version <= cp->version && version + (uint64_t)cp->conf->state_keep > cp->version) continue;
+        if ((*end == '\0' || *end == '.') && version <= cp->version &&
+            version + (uint64_t)cp->conf->state_keep > cp->version)
+            continue;
         if (unlinkat(cp->weights_fd, f->d_name, 0) == 0 && version > cp->version)
             log_info("checkpoint", "removed=%s/%s reason=uncommitted", cp->weights_dir, f->d_name);
     }
@@ -204,10 +206,15 @@ const char *checkpoint_sha256(const struct checkpoint *cp)
 }
 
 /* What the state means: one key=value a line. */
-static void meaning_of(struct buf *b, const struct checkpoint *cp, uint64_t model)
+static void meaning_of(struct buf *b, const struct conf *c, uint64_t model)
 {
-    conf_meaning(cp->conf, b);
+    conf_meaning(c, b);
     buf_printf(b, "base+parts=%016llx\n", (unsigned long long)model);
+}
+
+void checkpoint_line_meaning(struct buf *b, const struct line *l)
+{
+    meaning_of(b, l->conf, model_fingerprint(l->model));
 }
 
 /* Keys that folders of earlier versions say nothing of, and what those versions did. */
@@ -232,7 +239,7 @@ static bool meant_once(struct str then, struct str line)
 }
 
 /* Names the first line of `now` that `then` does not have. */
-static enum status same_meaning(struct str then, struct str now, const char *dir, struct err *e)
+enum status checkpoint_same_meaning(struct str then, struct str now, const char *dir, struct err *e)
 {
     for (const char *p = now.p, *end = now.p + now.n; p < end;) {
         const char *nl = memchr(p, '\n', (size_t)(end - p));
@@ -249,23 +256,31 @@ static enum status same_meaning(struct str then, struct str now, const char *dir
     return STATUS_OK;
 }
 
-static enum status load_weights(struct checkpoint *cp, struct learner *l, struct err *e)
+/* "<version>" or "<version>.<variant>". */
+static void file_name(char out[CHECKPOINT_FILE_NAME], uint64_t version, const char *name)
 {
-    char path[CHECKPOINT_PATH + 32];
+    (void)snprintf(out, CHECKPOINT_FILE_NAME, "%llu%s%s", (unsigned long long)version, name != NULL ? "." : "",
+                   name != NULL ? name : "");
+}
+
+enum status checkpoint_load_line(struct checkpoint *cp, struct line *l, const char *name, const char *sha256,
+                                 struct err *e)
+{
+    char path[CHECKPOINT_PATH + CHECKPOINT_FILE_NAME + 1], file[CHECKPOINT_FILE_NAME];
     struct arena a = {0};
     struct weights_view v = {0};
     enum status st;
-    (void)snprintf(path, sizeof path, "%s/%llu", cp->weights_dir, (unsigned long long)cp->version);
+    file_name(file, cp->version, name);
+    (void)snprintf(path, sizeof path, "%s/%s", cp->weights_dir, file);
     TRY_OUT(st, weights_read_file(path, CHECKPOINT_FILE_MAX, &cp->file, e));
     TRY_OUT(st, weights_decode(&v, cp->file.p, cp->file.n, true, &a, e));
-    if (strcmp(v.sha256, cp->sha256) != 0 || v.version != cp->version) {
+    if (strcmp(v.sha256, sha256) != 0 || v.version != cp->version) {
         st = ERR_SET(e, STATUS_CORRUPT, "%s is not the file that the state folder names", path);
         goto out;
     }
-    TRY_OUT(st, param_from_view(model_table(learner_model(l)), &v, model_fingerprint(learner_model(l)),
-                                learner_params(l), e));
+    TRY_OUT(st, param_from_view(model_table(l->model), &v, model_fingerprint(l->model), l->params, e));
     struct buf_reader r = buf_reader(v.moments, v.n_moments);
-    TRY_OUT(st, optim_decode(learner_optim(l), &r, e));
+    TRY_OUT(st, optim_decode(l->optim, &r, e));
 out:
     buf_fini(&cp->file);
     arena_fini(&a);
@@ -279,12 +294,13 @@ enum status checkpoint_restore(struct checkpoint *cp, struct learner *l, struct 
     struct str then;
     struct buf now = {0};
     if (cp->version == 0) return STATUS_OK;
-    meaning_of(&now, cp, model_fingerprint(learner_model(l)));
+    meaning_of(&now, cp->conf, model_fingerprint(learner_model(l)));
     TRY_OUT(st, buf_status(&now, e));
     TRY_OUT(st, store_begin(&t, cp->store, false, e));
     TRY_OUT(st, store_get(t, STORE_META, STR("meaning"), &then, e));
-    TRY_OUT(st, same_meaning(then, (struct str){(const char *)now.p, now.n}, cp->dir, e));
-    TRY_OUT(st, load_weights(cp, l, e));
+    TRY_OUT(st, checkpoint_same_meaning(then, (struct str){(const char *)now.p, now.n}, cp->dir, e));
+    TRY_OUT(st, checkpoint_load_line(cp, variants_line(learner_variants(l), 0), NULL, cp->sha256, e));
+    TRY_OUT(st, checkpoint_variants_restore(cp, t, l, e));
     st = learner_load(l, t, e);
     if (st == STATUS_OK) learner_numbered(l, cp->version);
 out:
@@ -293,31 +309,31 @@ out:
     return st;
 }
 
-static enum status write_weights(struct checkpoint *cp, struct learner *l, uint64_t version, struct err *e)
+enum status checkpoint_write_line(struct checkpoint *cp, struct line *l, const char *name, uint64_t version,
+                                  struct err *e)
 {
-    char name[32];
+    char file[CHECKPOINT_FILE_NAME];
     struct arena a = {0};
     struct weights_view v = {0};
     enum status st;
-    struct param_set *p = learner_params(l);
     buf_clear(&cp->file);
     buf_clear(&cp->moments);
-    TRY_OUT(st, param_sha256(p, e));
-    TRY_OUT(st, param_view(model_table(learner_model(l)), p, model_fingerprint(learner_model(l)), &a, &v, e));
-    optim_encode(&cp->moments, learner_optim(l));
+    TRY_OUT(st, param_sha256(l->params, e));
+    TRY_OUT(st, param_view(model_table(l->model), l->params, model_fingerprint(l->model), &a, &v, e));
+    optim_encode(&cp->moments, l->optim);
     TRY_OUT(st, buf_status(&cp->moments, e));
     v.version = version;
     v.moments = cp->moments.p;
     v.n_moments = cp->moments.n;
     TRY_OUT(st, weights_encode(&cp->file, &v, e));
-    (void)snprintf(name, sizeof name, "%llu", (unsigned long long)version);
-    st = file_write(cp->weights_fd, name, cp->file.p, cp->file.n, e);
+    file_name(file, version, name);
+    st = file_write(cp->weights_fd, file, cp->file.p, cp->file.n, e);
 out:
     arena_fini(&a);
     return st;
 }
 
-static enum status put_meta(struct checkpoint *cp, struct store_txn *t, const struct learner *l, uint64_t version,
+static enum status put_meta(struct checkpoint *cp, struct store_txn *t, struct learner *l, uint64_t version,
                             const char *sha, struct err *e)
 {
     enum status st;
@@ -329,9 +345,10 @@ static enum status put_meta(struct checkpoint *cp, struct store_txn *t, const st
     TRY_OUT(st, buf_status(&b, e));
     TRY_OUT(st, store_put(t, STORE_META, STR("version"), (struct str){(const char *)b.p, b.n}, e));
     buf_clear(&b);
-    meaning_of(&b, cp, model_fingerprint(learner_model(l)));
+    meaning_of(&b, cp->conf, model_fingerprint(learner_model(l)));
     TRY_OUT(st, buf_status(&b, e));
     TRY_OUT(st, store_put(t, STORE_META, STR("meaning"), (struct str){(const char *)b.p, b.n}, e));
+    TRY_OUT(st, checkpoint_variants_put(cp, t, l, e));
     TRY_OUT(st, checkpoint_meta_put(t, l, version, (uint64_t)cp->conf->state_keep, e));
     st = checkpoint_logs_save(cp, t, e);
 out:
@@ -357,7 +374,8 @@ static enum status make_durable(struct checkpoint *cp, struct learner *l, uint64
 {
     enum status st;
     struct checkpoint_newest n = {.version = version, .floor = cp->floor};
-    TRY(write_weights(cp, l, version, e));
+    TRY(checkpoint_write_line(cp, variants_line(learner_variants(l), 0), NULL, version, e));
+    TRY(checkpoint_variants_write(cp, l, version, e));
     checkpoint_backup_before_commit(cp);
     do {
         st = commit_once(cp, l, version, &n.txnid, e);
@@ -381,7 +399,8 @@ enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct er
     learner_numbered(l, version);
     cp->version = version;
     (void)snprintf(cp->sha256, sizeof cp->sha256, "%s", learner_params(l)->sha256);
-    learner_params(l)->version = version;
+    for (size_t i = 0; i <= variants_count(learner_variants(l)); i++)
+        variants_line(learner_variants(l), i)->params->version = version;
     remove_strays(cp);
     return STATUS_OK;
 }

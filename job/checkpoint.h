@@ -1,7 +1,7 @@
 /* checkpoint.h - the state folder: what is durable, and when.
  *
  *   state.mdb            LMDB: offsets, records, hashed rows, open slates, evaluator, name and hash of the weight file
- *   weights/<version>    parameters and dense moments (schemas/weights.h)
+ *   weights/<version>    parameters and dense moments (schemas/weights.h); <version>.<name>: a variant's
  *   weights/newest       which checkpoint was the last (job/checkpoint_newest.h)
  *   backup/<version>/    hot copies (job/checkpoint_backup.h)
  *   damaged-<time>-<pid>/  what was set aside, the three newest

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,8 +28,14 @@ struct backup {
     atomic_bool done, stop;
     const struct store_lock *lock; /* the folder's */
     struct store_copy copy;
-    int folder, weights; /* backup/ and the weight file */
-    uint64_t weight_bytes, version;
+    int folder; /* backup/ */
+    struct weight_file {
+        char name[CHECKPOINT_FILE_NAME];
+        int fd;
+        uint64_t bytes;
+    } files[CONF_LINES_MAX]; /* the version's, in order of their names */
+    size_t n_files;
+    uint64_t version;
     size_t keep;
     char dir[CHECKPOINT_PATH];
     enum status status;
@@ -72,10 +79,9 @@ size_t checkpoint_backups(const char *dir, uint64_t out[CHECKPOINT_BACKUPS_MAX])
 
 /* ---- is one sound? ---- */
 
-static int sums_of(char out[SUMS_MAX], const char *state_hex, uint64_t version, const char *weights_hex)
+static int add_sum(char out[SUMS_MAX], int at, const char *hex, const char *folder, const char *name)
 {
-    return snprintf(out, SUMS_MAX, "%s  state.mdb\n%s  weights/%llu\n", state_hex, weights_hex,
-                    (unsigned long long)version);
+    return at + snprintf(out + at, SUMS_MAX - (size_t)at, "%s  %s%s\n", hex, folder, name);
 }
 
 /* The file holds exactly these sums. */
@@ -92,11 +98,19 @@ static enum status same_sums(int fd, const char *want, int n, struct err *e)
 
 static enum status check_sums(int fd, uint64_t version, struct err *e)
 {
-    char state_hex[HASH_SHA256_HEX], weights_hex[HASH_SHA256_HEX], name[NAME_ROOM], want[SUMS_MAX];
-    (void)snprintf(name, sizeof name, "weights/%llu", (unsigned long long)version);
-    TRY(file_sha256(fd, "state.mdb", state_hex, e));
-    TRY(file_sha256(fd, name, weights_hex, e));
-    return same_sums(fd, want, sums_of(want, state_hex, version, weights_hex), e);
+    char names[CONF_LINES_MAX][CHECKPOINT_FILE_NAME], hex[HASH_SHA256_HEX], want[SUMS_MAX];
+    int weights = -1, at = 0;
+    TRY(file_sha256(fd, "state.mdb", hex, e));
+    at = add_sum(want, at, hex, "", "state.mdb");
+    TRY(file_open_dir(&weights, fd, "weights", false, e));
+    const size_t n = checkpoint_files_of(weights, version, names);
+    enum status st = n > 0 ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "no weight file");
+    for (size_t i = 0; i < n && st == STATUS_OK; i++) {
+        st = file_sha256(weights, names[i], hex, e);
+        if (st == STATUS_OK) at = add_sum(want, at, hex, "weights/", names[i]);
+    }
+    (void)close(weights);
+    return st == STATUS_OK ? same_sums(fd, want, at, e) : st;
 }
 
 enum status checkpoint_backup_verify(const char *dir, uint64_t version, int drop_fd, struct err *e)
@@ -119,12 +133,15 @@ enum status checkpoint_backup_verify(const char *dir, uint64_t version, int drop
 
 static enum status write_files(const struct backup *b, int fd, int weights, struct err *e)
 {
-    char state_hex[HASH_SHA256_HEX], weights_hex[HASH_SHA256_HEX], name[NAME_ROOM], sums[SUMS_MAX];
-    (void)snprintf(name, sizeof name, "%llu", (unsigned long long)b->version);
-    TRY(store_copy_write(&b->copy, fd, "state.mdb", state_hex, &b->stop, e));
-    TRY(file_copy(b->weights, b->weight_bytes, NULL, 0, weights, name, weights_hex, &b->stop, e));
+    char hex[HASH_SHA256_HEX], sums[SUMS_MAX];
+    TRY(store_copy_write(&b->copy, fd, "state.mdb", hex, &b->stop, e));
+    int n = add_sum(sums, 0, hex, "", "state.mdb");
+    for (size_t i = 0; i < b->n_files; i++) {
+        const struct weight_file *f = &b->files[i];
+        TRY(file_copy(f->fd, f->bytes, NULL, 0, weights, f->name, hex, &b->stop, e));
+        n = add_sum(sums, n, hex, "weights/", f->name);
+    }
     TRY(file_sync_dir(weights, "weights", e));
-    const int n = sums_of(sums, state_hex, b->version, weights_hex);
     return file_write(fd, "SHA256SUMS", sums, (size_t)n, e);
 }
 
@@ -186,7 +203,9 @@ static void *run(void *arg)
     struct clock *c = clock_system();
     const int64_t start = c->mono_us(c);
     b->status = make(b, &b->error);
-    const double mib = (double)(b->copy.bytes + b->weight_bytes) / 0x1p20;
+    uint64_t bytes = b->copy.bytes;
+    for (size_t i = 0; i < b->n_files; i++) bytes += b->files[i].bytes;
+    const double mib = (double)bytes / 0x1p20;
     if (b->status == STATUS_OK)
         log_info("backup", "done=%s/backup/%llu mib=%.1f ms=%lld", b->dir, (unsigned long long)b->version, mib,
                  (long long)(c->mono_us(c) - start) / 1000);
@@ -201,7 +220,7 @@ static void backup_free(struct backup *b)
 {
     if (b == NULL) return;
     store_copy_end(&b->copy);
-    if (b->weights >= 0) (void)close(b->weights);
+    while (b->n_files > 0) (void)close(b->files[--b->n_files].fd);
     mem_free(b);
 }
 
@@ -242,17 +261,28 @@ void checkpoint_backup_before_commit(struct checkpoint *cp)
     if (cp->backup != NULL && cp->txnid + 1 > cp->backup->copy.pages.txnid + COMMITS_SAFE) join(cp);
 }
 
+static enum status open_file(struct backup *b, const struct checkpoint *cp, const char *name, struct err *e)
+{
+    struct stat info;
+    struct weight_file *f = &b->files[b->n_files];
+    f->fd = openat(cp->weights_fd, name, O_RDONLY | O_CLOEXEC);
+    if (f->fd < 0) return file_failed(e, name, "be opened", errno);
+    b->n_files++;
+    if (fstat(f->fd, &info) != 0) return file_failed(e, name, "be looked at", errno);
+    memcpy(f->name, name, strlen(name) + 1);
+    f->bytes = (uint64_t)info.st_size;
+    return STATUS_OK;
+}
+
 static enum status begin(struct backup *b, const struct checkpoint *cp, struct err *e)
 {
-    char name[NAME_ROOM];
-    struct stat info;
+    char names[CONF_LINES_MAX][CHECKPOINT_FILE_NAME];
     TRY(store_copy_begin(&b->copy, cp->dir_fd, "state.mdb", e));
     if (b->copy.pages.txnid != cp->txnid)
         return ERR_SET(e, STATUS_CONFLICT, "state folder %s: state.mdb is not the one that was written to", cp->dir);
-    (void)snprintf(name, sizeof name, "%llu", (unsigned long long)cp->version);
-    b->weights = openat(cp->weights_fd, name, O_RDONLY | O_CLOEXEC);
-    if (b->weights < 0 || fstat(b->weights, &info) != 0) return file_failed(e, name, "be opened", errno);
-    b->weight_bytes = (uint64_t)info.st_size;
+    const size_t n = checkpoint_files_of(cp->weights_fd, cp->version, names);
+    if (n == 0) return ERR_SET(e, STATUS_IO, "weights/%llu is gone", (unsigned long long)cp->version);
+    for (size_t i = 0; i < n; i++) TRY(open_file(b, cp, names[i], e));
     const int rc = pthread_create(&b->thread, NULL, run, b);
     return rc == 0 ? STATUS_OK : ERR_SET(e, STATUS_IO, "no thread for a backup: %s", strerror(rc));
 }
@@ -270,7 +300,7 @@ enum status checkpoint_backup(struct checkpoint *cp, struct err *e)
         return STATUS_OK; /* nothing new */
     struct backup *b = mem_calloc(1, sizeof *b);
     if (b == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a backup");
-    b->copy.fd = b->weights = -1;
+    b->copy.fd = -1;
     b->lock = &cp->lock;
     b->folder = cp->backup_fd;
     b->version = cp->version;

@@ -4,6 +4,7 @@
 #include "base/store_lock.h"
 #include "job/checkpoint.h"
 #include "job/checkpoint_newest.h"
+#include "schemas/conf_variant.h"
 
 #define CHECKPOINT_PATH 600
 #define CHECKPOINT_FILE_MAX ((size_t)1 << 36)
@@ -30,6 +31,25 @@ struct checkpoint {
     struct checkpoint_recovery recovery;
     uint64_t base; /* ordinal of the first record of `now` */
 };
+/* One line's weight file of that version: weights/<version>, or weights/<version>.<name> of a variant (name NULL: the default
+ * line).  load: CORRUPT when it is not the one with this hash. */
+enum status checkpoint_write_line(struct checkpoint *cp, struct line *l, const char *name, uint64_t version,
+                                  struct err *e) MUST_CHECK;
+enum status checkpoint_load_line(struct checkpoint *cp, struct line *l, const char *name, const char *sha256,
+                                 struct err *e) MUST_CHECK;
+/* What a line follows from, one key=value a line; and CONFLICT naming the first that `then` does not have. */
+void checkpoint_line_meaning(struct buf *b, const struct line *l);
+enum status checkpoint_same_meaning(struct str then, struct str now, const char *dir, struct err *e) MUST_CHECK;
+/* checkpoint_variants.c */
+enum status checkpoint_variants_write(struct checkpoint *cp, struct learner *l, uint64_t version,
+                                      struct err *e) MUST_CHECK;
+enum status checkpoint_variants_put(const struct checkpoint *cp, struct store_txn *t, struct learner *l,
+                                    struct err *e) MUST_CHECK;
+enum status checkpoint_variants_restore(struct checkpoint *cp, struct store_txn *t, struct learner *l,
+                                        struct err *e) MUST_CHECK;
+/* The weight files of a version in the open folder, in order of their names. */
+#define CHECKPOINT_FILE_NAME 64
+size_t checkpoint_files_of(int weights, uint64_t version, char names[CONF_LINES_MAX][CHECKPOINT_FILE_NAME]);
 /* checkpoint_fence.c: after a take-over, gives a new inode to everything that the old owner may write to. */
 enum status checkpoint_fence(struct checkpoint *cp, struct err *e) MUST_CHECK;
 /* checkpoint_recover.c: sets the damaged files aside and puts the newest sound backup in their place; fills cp->recovery.

@@ -99,6 +99,22 @@ static enum status copy_file(int from_dir, const char *name, int to_dir, struct 
     return st;
 }
 
+/* Every line's of that version. */
+static enum status copy_weights(int from, uint64_t version, int to, struct err *e)
+{
+    char names[CONF_LINES_MAX][CHECKPOINT_FILE_NAME], name[CHECKPOINT_FILE_NAME + 8];
+    int weights = -1;
+    TRY(file_open_dir(&weights, from, "weights", false, e));
+    const size_t n = checkpoint_files_of(weights, version, names);
+    (void)close(weights);
+    enum status st = n > 0 ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "no weight file");
+    for (size_t i = 0; i < n && st == STATUS_OK; i++) {
+        (void)snprintf(name, sizeof name, "weights/%s", names[i]);
+        st = copy_file(from, name, to, e);
+    }
+    return st;
+}
+
 /* restore.tmp/ holds state.mdb and weights/ of the backup, with what is known of the versions after it. */
 static enum status build(struct checkpoint *cp, uint64_t version, uint64_t floor, struct err *e)
 {
@@ -113,8 +129,7 @@ static enum status build(struct checkpoint *cp, uint64_t version, uint64_t floor
     TRY_OUT(st, file_open_dir(&weights, to, "weights", true, e));
     TRY_OUT(st, store_copy_begin(&c, from, "state.mdb", e));
     TRY_OUT(st, copy_file(from, "state.mdb", to, e));
-    (void)snprintf(name, sizeof name, "weights/%llu", (unsigned long long)version);
-    TRY_OUT(st, copy_file(from, name, to, e));
+    TRY_OUT(st, copy_weights(from, version, to, e));
     const struct checkpoint_newest n = {.version = version, .txnid = c.pages.txnid, .floor = floor};
     TRY_OUT(st, checkpoint_newest_write(weights, &n, e));
     st = file_sync_dir(to, restore_name, e);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/store_verify.h"
 #include "job/checkpoint_newest.h"
+#include "schemas/conf_variant.h"
 #include "schemas/weights.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -25,6 +26,10 @@ struct notes {
     bool bad;
     uint64_t versions[VERSIONS_MAX]; /* whose weight files are named */
     size_t n_versions;
+    struct {
+        char name[CONF_VARIANT_NAME], sha256[HASH_SHA256_HEX];
+    } lines[CONF_LINES_MAX]; /* variants of the newest */
+    size_t n_lines;
 };
 
 static void take_version(struct notes *n, struct str value)
@@ -37,11 +42,28 @@ static void take_version(struct notes *n, struct str value)
     if (!n->bad) memcpy(n->sha256, sha.p, sha.n);
 }
 
+/* As checkpoint_variants.c writes it. */
+static void take_lines(struct notes *n, struct str value)
+{
+    struct buf_reader r = buf_reader(value.p, value.n);
+    const size_t lines = buf_get_count(&r, 3);
+    for (size_t i = 0; i < lines && !n->bad; i++) {
+        const struct str name = buf_get_str(&r), sha = buf_get_str(&r);
+        (void)buf_get_str(&r); /* what it means */
+        n->bad = r.bad || sha.n != HASH_SHA256_HEX - 1 || name.n >= CONF_VARIANT_NAME || i == CONF_LINES_MAX;
+        if (n->bad) return;
+        memcpy(n->lines[i].name, name.p, name.n);
+        memcpy(n->lines[i].sha256, sha.p, sha.n);
+        n->n_lines++;
+    }
+}
+
 static void take_note(void *user, struct str key, struct str value)
 {
     struct notes *n = user;
     char digits[24] = "";
     if (str_is(key, "version")) take_version(n, value);
+    if (str_is(key, "lines")) take_lines(n, value);
     if (key.n <= 8 || key.n >= 8 + sizeof digits || memcmp(key.p, "version/", 8) != 0) return;
     memcpy(digits, key.p + 8, key.n - 8);
     if (n->n_versions < VERSIONS_MAX) n->versions[n->n_versions++] = strtoull(digits, NULL, 10);
@@ -62,16 +84,18 @@ uint64_t checkpoint_largest_number(int folder)
     return largest;
 }
 
-/* sha: NULL when nothing says what it must be. */
-static enum status check_weights(const char *dir, uint64_t version, const char *sha, uint64_t *bytes, struct err *e)
+/* variant: "" for the default line's; sha: NULL when nothing says what it must be. */
+static enum status check_weights(const char *dir, uint64_t version, const char *variant, const char *sha,
+                                 uint64_t *bytes, struct err *e)
 {
     char path[PATH_ROOM];
+    const char *dot = variant[0] != '\0' ? "." : "";
     struct buf file = {0};
     struct arena a = {0};
     struct weights_view v;
     struct err why = {0};
     enum status st;
-    (void)snprintf(path, sizeof path, "%s/weights/%llu", dir, (unsigned long long)version);
+    (void)snprintf(path, sizeof path, "%s/weights/%llu%s%s", dir, (unsigned long long)version, dot, variant);
     TRY_OUT(st, weights_read_file(path, (size_t)1 << FILE_MAX_SHIFT, &file, &why));
     TRY_OUT(st, weights_decode(&v, file.p, file.n, false, &a, &why)); /* XXH3 over all of it */
     if (v.version != version || (sha != NULL && strcmp(v.sha256, sha) != 0))
@@ -81,8 +105,8 @@ out:
     buf_fini(&file);
     arena_fini(&a);
     if (st == STATUS_OK || st == STATUS_OOM) return st;
-    return ERR_SET(e, st == STATUS_UNSUPPORTED ? st : STATUS_CORRUPT, "weights/%llu: %s", (unsigned long long)version,
-                   why.text);
+    return ERR_SET(e, st == STATUS_UNSUPPORTED ? st : STATUS_CORRUPT, "weights/%llu%s%s: %s",
+                   (unsigned long long)version, dot, variant, why.text);
 }
 
 struct places {
@@ -147,12 +171,14 @@ static enum status check_all_weights(struct checkpoint_verdict *v, const struct 
     char name[24];
     struct err ignored;
     if (v->version == 0) return STATUS_OK;
-    TRY(check_weights(dir, v->version, v->sha256, &v->weight_bytes, e));
+    TRY(check_weights(dir, v->version, "", v->sha256, &v->weight_bytes, e));
     v->weight_files = 1;
+    for (size_t i = 0; i < n->n_lines; i++)
+        TRY(check_weights(dir, v->version, n->lines[i].name, n->lines[i].sha256, &v->weight_bytes, e));
     for (size_t i = 0; i < n->n_versions; i++) {
         (void)snprintf(name, sizeof name, "%llu", (unsigned long long)n->versions[i]);
         if (n->versions[i] == v->version || faccessat(p->weights, name, F_OK, 0) != 0) continue;
-        if (check_weights(dir, n->versions[i], NULL, &v->weight_bytes, &ignored) == STATUS_OK)
+        if (check_weights(dir, n->versions[i], "", NULL, &v->weight_bytes, &ignored) == STATUS_OK)
             v->weight_files++;
         else if (v->n_bad < CHECKPOINT_BAD_MAX)
             v->bad[v->n_bad++] = n->versions[i];

@@ -74,13 +74,14 @@ static size_t fill_health(struct job *j, struct publish_metric *m, size_t n)
 
 static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric m[FIGURES_MAX])
 {
-    struct report r;
+    static struct report r; /* large; the learner's thread alone comes here */
     const struct report_figures recent = *update_recent(j, now_us);
     struct state_stats s = {0};
     const struct learner_counts *c = learner_counts(j->learner);
     const struct world_counts *w = world_counts(learner_world(j->learner));
     const int64_t wall = j->clock->wall_ms(j->clock), mark = learner_watermark(j->learner);
     learner_report(j->learner, &r);
+    job_variants_figures(j, &r);
     if (learner_states(j->learner) != NULL) state_stats(learner_states(j->learner), &s);
     const struct publish_metric all[] = {
         {"events_total", (double)c->events},

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "job/dump.h"
 #include "job/job_private.h"
+#include "schemas/conf_variant.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -31,12 +32,22 @@ static enum status open_dir(struct job *j, struct err *e)
     return STATUS_OK;
 }
 
+/* Of any variant. */
+static bool wants_encoder(const struct conf *c)
+{
+    struct conf *world = NULL;
+    if (conf_world_new(&world, c, NULL) != STATUS_OK) return true;
+    const bool wants = conf_list_has(world->model_parts, "text") || conf_list_has(world->model_parts, "match");
+    conf_free(world);
+    return wants;
+}
+
 static enum status open_language(struct job *j, struct err *e)
 {
     const struct conf *c = j->conf;
     TRY(token_open(&j->vocab, c->model_base, e));
     TRY(describe_open(&j->templates, c, e));
-    if (!conf_list_has(c->model_parts, "text") && !conf_list_has(c->model_parts, "match")) return STATUS_OK;
+    if (!wants_encoder(c)) return STATUS_OK;
     TRY(encoder_open_conf(&j->encoder, &j->kern, c, e));
     const size_t ids = token_vocab_size(j->vocab), rows = encoder_shape(j->encoder)->V;
     if (ids <= rows) return STATUS_OK;
@@ -165,6 +176,7 @@ enum status job_open(struct job *j, struct err *e)
     TRY(job_lease_take(j, e));
     TRY(open_learner(j, e));
     TRY(job_warm(j, e));
+    TRY(job_variants_open(j, e));
     job_publish_start(j);
     TRY(stop_asked());
     TRY(open_source(j, e));
@@ -244,6 +256,7 @@ void job_close(struct job *j)
     close_source(j);
     learner_free(j->learner);
     checkpoint_close(j->checkpoint);
+    job_variants_close(j);
     publish_close(j->publish); /* the lease after the folder: who gets it may open that at once */
     encoder_free(j->encoder);
     kern_free(j->kern);

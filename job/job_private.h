@@ -50,6 +50,7 @@ struct job {
     int64_t lag_events;        /* as the newest batch said; -1 unknown */
     /* outwards */
     struct publish *publish;
+    struct publish *variants[CONF_VARIANTS_MAX]; /* of [variant.NAME], in its order */
     struct job_refill refill;
     uint64_t unconsumed; /* users that had left memory before their records went out, at the last refill */
     const char *phase;   /* as fr:m:info says it */
@@ -114,6 +115,19 @@ void job_backup_tick(struct job *j, int64_t now_us);
 void job_publish_start(struct job *j); /* what Redis has of the version that we begin with */
 /* Features and metrics alone: also while learning is paused. */
 enum status job_publish_views(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
+/* job_publish.c, for any line: champion as publish_version has it. */
+enum status job_publish_line(struct job *j, struct publish *p, struct line *l, const char *champion, const char *reason,
+                             struct err *e) MUST_CHECK;
+void job_touch_rows(struct publish *p, const struct optim *o);
+/* job_variants.c */
+enum status job_variants_open(struct job *j, struct err *e) MUST_CHECK;
+void job_variants_close(struct job *j);
+void job_variants_reload(struct job *j);
+void job_variants_touch(struct job *j);
+enum status job_variants_publish(struct job *j, const char *reason, struct err *e) MUST_CHECK;
+bool job_variants_behind(struct job *j);
+enum status job_variants_flush(struct job *j, int64_t timeout_ms, struct err *e) MUST_CHECK;
+void job_variants_figures(struct job *j, const struct report *r);
 void job_reload_tick(struct job *j);                      /* job_reload.c */
 void job_alive(struct job *j, int64_t now_us, bool took); /* job_alive.c: signs of life to systemd and to the lease */
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;

@@ -20,16 +20,16 @@ enum {
     OFFSETS_MAX = 4096
 };
 
-static void fill_version(struct job *j, const char *reason, struct publish_version *v, struct publish_offset *offsets,
-                         size_t cap)
+static void fill_version(struct job *j, const struct line *l, const char *reason, struct publish_version *v,
+                         struct publish_offset *offsets, size_t cap)
 {
-    const struct param_set *p = learner_params(j->learner);
+    const struct param_set *p = l->params;
     size_t n;
     const struct source_offset *from = learner_offsets(j->learner, &n);
     *v = (struct publish_version){.version = p->version,
                                   .parent = j->published_version,
                                   .reason = reason,
-                                  .examples = learner_learnt(j->learner)->learnt_examples,
+                                  .examples = l->counts.learnt_examples,
                                   .watermark_ms = learner_watermark(j->learner),
                                   .settled_ms = learner_settled_ms(j->learner),
                                   .settled_wall_ms = j->settled_wall_ms,
@@ -39,15 +39,15 @@ static void fill_version(struct job *j, const char *reason, struct publish_versi
                                   .topics = j->options->replay ? NULL : j->conf->ingest_topics,
                                   .offsets = offsets};
     (void)snprintf(v->sha256, sizeof v->sha256, "%s", p->sha256);
-    (void)snprintf(v->base, sizeof v->base, "%016llx",
-                   (unsigned long long)model_fingerprint(learner_model(j->learner)));
+    (void)snprintf(v->base, sizeof v->base, "%016llx", (unsigned long long)model_fingerprint(l->model));
     for (size_t i = 0; i < n && i < cap; i++)
         offsets[v->n_offsets++] = (struct publish_offset){from[i].topic, from[i].partition, from[i].next,
                                                           from[i].mark,  from[i].records,   from[i].chain};
 }
 
 /* The dense part as publish.dense says, and the hashed rows beside it. */
-static enum status publish_version_now(struct job *j, const char *reason, struct err *e)
+enum status job_publish_line(struct job *j, struct publish *to, struct line *l, const char *champion,
+                             const char *reason, struct err *e)
 {
     static struct publish_offset offsets[OFFSETS_MAX];
     struct publish_version v;
@@ -55,31 +55,44 @@ static enum status publish_version_now(struct job *j, const char *reason, struct
     struct arena a = {0};
     struct buf dense = {0};
     enum status st;
-    bool held;
-    TRY(job_gate_version(j, &held, e));
-    if (held) return STATUS_OK;
-    const struct model *m = learner_model(j->learner);
-    const struct param_set *p = learner_params(j->learner);
+    const struct model *m = l->model;
+    const struct param_set *p = l->params;
     const size_t *first = model_table(m)->group_first;
     const struct publish_hashed hashed = {p->w + first[PARAM_SPARSE], p->n - first[PARAM_SPARSE]};
-    fill_version(j, reason, &v, offsets, OFFSETS_MAX);
+    if (to == NULL) return STATUS_OK;
+    fill_version(j, l, reason, &v, offsets, OFFSETS_MAX);
+    v.champion = champion;
     v.rounded = strcmp(j->conf->publish_dense, "bf16") == 0;
     TRY_OUT(st, param_view(model_table(m), p, model_fingerprint(m), &a, &view, e));
     TRY_OUT(st, weights_dense_encode(&dense, &view, first[PARAM_SPARSE], v.rounded ? first[PARAM_ADAGRAD] : 0, e));
-    st = publish_weights(j->publish, &v, &dense, &hashed, e);
-    j->published_version = v.version;
+    st = publish_weights(to, &v, &dense, &hashed, e);
 out:
     buf_fini(&dense);
     arena_fini(&a);
     return st;
 }
 
-/* What the checkpoint is about to take for saved has still to reach Redis. */
-static void touch_rows(struct job *j)
+/* The variants first: the default line's version says who is in charge, and whoever that is must be there. */
+static enum status publish_version_now(struct job *j, const char *reason, struct err *e)
 {
-    const struct optim *o = learner_optim(j->learner);
+    struct variants *v = learner_variants(j->learner);
+    struct line *first = variants_line(v, 0);
+    const size_t in_charge = variants_in_charge(v);
+    const char *champion = variants_count(v) == 0 ? NULL : in_charge == 0 ? "" : conf_line_name(j->conf, in_charge);
+    bool held;
+    TRY(job_variants_publish(j, reason, e));
+    TRY(job_gate_version(j, &held, e));
+    if (held) return STATUS_OK;
+    TRY(job_publish_line(j, j->publish, first, champion, reason, e));
+    j->published_version = first->params->version;
+    return STATUS_OK;
+}
+
+/* What the checkpoint is about to take for saved has still to reach Redis. */
+void job_touch_rows(struct publish *p, const struct optim *o)
+{
     for (size_t page = optim_dirty_page(o, 0); page != SIZE_MAX; page = optim_dirty_page(o, page + 1))
-        publish_touch(j->publish, page);
+        publish_touch(p, page);
 }
 
 static bool something_new(const struct job *j)
@@ -103,7 +116,8 @@ static enum status make_durable(struct job *j, struct err *e)
     j->letters_full = false;
     checkpoint_set_dead_letters(j->checkpoint, length);
     TRY(job_gate_durable(j, e));
-    touch_rows(j);
+    job_touch_rows(j->publish, learner_optim(j->learner));
+    job_variants_touch(j);
     TRY(checkpoint_write(j->checkpoint, j->learner, e));
     j->checkpoint_events = learner_counts(j->learner)->events;
     j->checkpoint_slates = learner_counts(j->learner)->slates;
@@ -198,10 +212,13 @@ static bool behind(struct job *j)
 /* Nothing was learnt since the newest checkpoint, so the parameters are its. */
 static enum status publish_again(struct job *j, int64_t now_us, struct err *e)
 {
-    struct param_set *p = learner_params(j->learner);
+    const struct variants *v = learner_variants(j->learner);
     j->next_publish_us = now_us + j->conf->publish_every_ms * 1000;
-    p->version = checkpoint_version(j->checkpoint);
-    TRY(param_sha256(p, e)); /* unknown after a restore */
+    for (size_t i = 0; i <= variants_count(v); i++) {
+        struct param_set *p = variants_line(v, i)->params;
+        p->version = checkpoint_version(j->checkpoint);
+        TRY(param_sha256(p, e)); /* unknown after a restore */
+    }
     TRY(job_publish_features(j, e));
     return publish_version_now(j, "again", e);
 }
@@ -212,7 +229,7 @@ enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e)
     TRY(job_publish_views(j, now_us, e));
     if (now_us < j->next_publish_us) return STATUS_OK;
     if (something_new(j)) return job_checkpoint(j, "interval", e);
-    if (!behind(j)) return STATUS_OK;
+    if (!behind(j) && !(checkpoint_version(j->checkpoint) > 0 && job_variants_behind(j))) return STATUS_OK;
     if (j->given_out > checkpoint_version(j->checkpoint)) /* another line had this number: one of its own */
         return job_checkpoint(j, "again", e);
     return publish_again(j, now_us, e);
@@ -238,6 +255,7 @@ enum status job_publish_last(struct job *j, struct err *e)
     while ((job_refilling(j) || world_has_changed(learner_world(j->learner))) &&
            publish_flush(j->publish, patience_ms(j), e) == STATUS_OK);
     enum status st = publish_flush(j->publish, patience_ms(j), e);
+    if (st == STATUS_OK) st = job_variants_flush(j, patience_ms(j), e);
     if (st == STATUS_OK && !job_refilling(j) && !world_has_changed(learner_world(j->learner))) {
         j->phase = "stopped"; /* which says that everything is there */
         job_figures(j, job_now_us(j));

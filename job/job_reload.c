@@ -21,6 +21,7 @@ void job_reload_tick(struct job *j)
         const int64_t now = job_now_us(j);
         conf_take_live(j->conf, fresh);
         publish_reload(j->publish, j->conf);
+        job_variants_reload(j);
         /* shorter spacings count from now on */
         if (j->next_checkpoint_us > now + j->conf->state_checkpoint_ms * 1000)
             j->next_checkpoint_us = now + j->conf->state_checkpoint_ms * 1000;

@@ -7,8 +7,9 @@
 static enum status open_stream(struct learner *l, const struct learner_parts_in *in, struct err *e)
 {
     const struct conf *c = in->conf;
-    TRY(feat_new(&l->feat, c, in->vocab, in->templates, e));
-    TRY(world_new(&l->world, c, l->feat, in->store, e));
+    TRY(conf_world_new(&l->world_conf, c, e));
+    TRY(feat_new(&l->feat, l->world_conf, in->vocab, in->templates, e));
+    TRY(world_new(&l->world, l->world_conf, l->feat, in->store, e));
     TRY(dedupe_new(&l->dedupe, (size_t)c->ingest_dedupe_ids, e));
     TRY(watermark_new(&l->watermark, c, e));
     TRY(order_new(&l->order, c, e));
@@ -19,7 +20,19 @@ static enum status open_stream(struct learner *l, const struct learner_parts_in 
 static void want_state(void *learner, const int32_t *ids, uint32_t n)
 {
     struct learner *l = learner;
-    state_want(l->line->states, hash_bytes(ids, n * sizeof *ids), ids, n);
+    for (size_t i = 0; i <= variants_count(l->variants); i++) {
+        const struct line *line = variants_line(l->variants, i);
+        if (line->owns_states) state_want(line->states, hash_bytes(ids, n * sizeof *ids), ids, n);
+    }
+}
+
+static enum status open_lines(struct learner *l, const struct learner_parts_in *in, struct err *e)
+{
+    const struct learner_options *o = &l->options;
+    TRY(line_new(&l->line, in->conf, in->encoder, feat_count(l->feat), o->learn, o->warmup, e));
+    TRY(variants_new(&l->variants, in->conf, in->encoder, l->line, feat_count(l->feat), o->warmup, e));
+    if (in->encoder != NULL && o->learn) feat_on_sentence(l->feat, want_state, l);
+    return open_new(&l->open, variants_rows(l->variants), e);
 }
 
 enum status learner_new(struct learner **out, const struct learner_parts_in *in, struct learner_options o,
@@ -34,9 +47,7 @@ enum status learner_new(struct learner **out, const struct learner_parts_in *in,
     l->next_slate = 1;
     l->first_ms = INT64_MIN;
     TRY_OUT(st, open_stream(l, in, e));
-    TRY_OUT(st, line_new(&l->line, in->conf, in->encoder, feat_count(l->feat), o.learn, o.warmup, e));
-    if (l->line->states != NULL && o.learn) feat_on_sentence(l->feat, want_state, l);
-    TRY_OUT(st, open_new(&l->open, model_n_parts(l->line->model), e));
+    TRY_OUT(st, open_lines(l, in, e));
     TRY_OUT(st, slate_new(&l->slate, e));
     *out = l;
     l = NULL;
@@ -50,6 +61,7 @@ void learner_free(struct learner *l)
     if (l == NULL) return;
     slate_free(l->slate);
     open_free(l->open);
+    variants_free(l->variants);
     line_free(l->line);
     join_free(l->join);
     order_free(l->order);
@@ -59,6 +71,7 @@ void learner_free(struct learner *l)
     world_free(l->world);
     feat_free(l->feat);
     learner_gate_fini(l);
+    conf_free(l->world_conf);
     mem_free(l->lines);
     mem_free(l->offsets);
     mem_free(l);
@@ -117,6 +130,11 @@ struct optim *learner_optim(struct learner *l)
 const struct model *learner_model(const struct learner *l)
 {
     return l->line->model;
+}
+
+struct variants *learner_variants(struct learner *l)
+{
+    return l->variants;
 }
 
 struct world *learner_world(struct learner *l)
@@ -210,4 +228,5 @@ void learner_report(const struct learner *l, struct report *out)
     out->tokens = feat_tokens_seen(l->feat);
     out->unknown_tokens = feat_tokens_unknown(l->feat);
     reject_tally_report(&l->tally, out);
+    variants_report(l->variants, out);
 }

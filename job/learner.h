@@ -14,6 +14,7 @@
 #include "ingest/source.h"
 #include "ingest/watermark.h"
 #include "job/line.h"
+#include "job/variants.h"
 #include "schemas/report.h"
 
 struct learner_counts {
@@ -90,6 +91,7 @@ size_t learner_dirty_bytes(const struct learner *l);
 struct param_set *learner_params(struct learner *l);
 struct optim *learner_optim(struct learner *l);
 const struct model *learner_model(const struct learner *l);
+struct variants *learner_variants(struct learner *l); /* the lines beside the one that the functions above speak of */
 struct world *learner_world(struct learner *l);
 struct state_cache *learner_states(struct learner *l); /* NULL when no part wants states */
 struct eval *learner_eval(struct learner *l);

@@ -9,7 +9,7 @@
 static enum status settle_slate(struct learner *l, const struct open_predictions *p, struct err *e)
 {
     struct slate *s = l->slate;
-    const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, p->n_parts};
+    const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, l->line->predictions.n_parts};
     l->counts.slates++;
     l->counts.examples += s->n_items;
     if (l->settled != NULL) {
@@ -18,11 +18,20 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
         return world_settled(l->world, s, e);
     }
     TRY(line_evaluate(l->line, s, p, l->first_ms, e));
+    TRY(variants_settle(l->variants, s, p, l->first_ms, e));
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
     TRY(world_settled(l->world, s, e));
     TRY(learner_judge(l, s, p, e));
+    TRY(variants_learn(l->variants, s, e));
     return line_learn(l->line, &l->slate, e);
+}
+
+/* What every line says of the scratch slate, until the next. */
+static enum status score_slate(struct learner *l, struct open_predictions *p, struct err *e)
+{
+    TRY(line_score(l->line, l->slate, l->seen != NULL, e));
+    return variants_predict(l->variants, l->slate, p, e);
 }
 
 static enum status settle_due(struct learner *l, int64_t watermark, struct err *e)
@@ -75,12 +84,13 @@ static void note_list(struct slate *s, const struct event *ev)
 
 static enum status take_impression(struct learner *l, const struct event *ev, struct err *e)
 {
+    struct open_predictions p;
     begin_slate(l, SLATE_IMPRESSION, ev, ev->at, ev->time_ms);
     TRY(world_fill_impression(l->world, l->slate, ev, e));
     if (l->slate->n_items == 0) return STATUS_OK;
     note_list(l->slate, ev);
-    TRY(line_score(l->line, l->slate, l->seen != NULL, e));
-    TRY(open_put(l->open, l->slate, &l->line->predictions, e));
+    TRY(score_slate(l, &p, e));
+    TRY(open_put(l->open, l->slate, &p, e));
     l->next_slate++;
     TRY(join_open(l->join, l->slate->id, ev, e));
     if (open_bytes(l->open) > (size_t)l->conf->join_max_bytes) join_hurry(l->join);
@@ -90,14 +100,15 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
 /* The positive lines of a compound that no shown list claims are a slate with sampled negatives. */
 static enum status learn_organic(struct learner *l, const struct order_compound *c, struct err *e)
 {
+    struct open_predictions p;
     begin_slate(l, SLATE_ORGANIC, &c->lines[0], c->at, c->time_ms);
     const enum status st = world_fill_organic(l->world, l->slate, l->lines, c->n, c->at, e);
     if (st == STATUS_NOT_FOUND) return STATUS_OK;
     TRY(st);
     l->next_slate++;
     l->slate->settled_ms = c->time_ms;
-    TRY(line_score(l->line, l->slate, l->seen != NULL, e));
-    return settle_slate(l, &l->line->predictions, e);
+    TRY(score_slate(l, &p, e));
+    return settle_slate(l, &p, e);
 }
 
 /* A list claims a line that marks it, and one that came too late for its own list: neither is an order without one. */
@@ -296,6 +307,7 @@ enum status learner_flush(struct learner *l, struct err *e)
     TRY(order_flush(l->order, e));
     TRY(take_ready(l, e));
     TRY(settle_due(l, INT64_MAX, e));
+    TRY(variants_step(l->variants, e));
     TRY(line_step(l->line, e));
     return learner_settle_gate(l, e);
 }

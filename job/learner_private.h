@@ -4,6 +4,7 @@
 #include "ingest/reject_places.h"
 #include "job/learner.h"
 #include "job/verdict.h"
+#include "job/variants.h"
 
 /* Where the stream stood when a snapshot was taken. */
 struct learner_place {
@@ -30,8 +31,10 @@ struct learner {
     struct join *join;
     struct open_slates *open;
     struct line *line;
-    struct slate *slate; /* scratch: the one being filled, or taken from the open ones */
-    struct event *lines; /* scratch: a compound's, with what a shown list claims marked */
+    struct variants *variants; /* the lines beside it */
+    struct conf *world_conf;   /* what features are made by: all parts that any line has */
+    struct slate *slate;       /* scratch: the one being filled, or taken from the open ones */
+    struct event *lines;       /* scratch: a compound's, with what a shown list claims marked */
     size_t cap_lines;
     uint64_t next_slate; /* id of the next slate, from 1 */
     int64_t first_ms, settled_ms;

@@ -154,7 +154,8 @@ enum status learner_save(struct learner *l, struct store_txn *t, struct err *e)
     TRY(world_save(l->world, t, e));
     TRY(open_save(l->open, t, e));
     TRY(line_gate_save(l->line, t, e));
-    return optim_sparse_save(l->line->optim, l->line->params, t, e);
+    TRY(variants_save(l->variants, t, e));
+    return optim_sparse_save(l->line->optim, l->line->params, STR(""), t, e);
 }
 
 void learner_saved(struct learner *l)
@@ -162,7 +163,16 @@ void learner_saved(struct learner *l)
     world_saved(l->world);
     open_saved(l->open);
     line_gate_saved(l->line);
+    variants_saved(l->variants);
     optim_sparse_saved(l->line->optim);
+}
+
+/* Slates that opened before a variant was added or taken away hold other rows. */
+static enum status load_variants(struct learner *l, struct store_txn *t, struct err *e)
+{
+    struct variants_layout layout;
+    TRY(variants_load(l->variants, t, &layout, e));
+    return open_relayout(l->open, layout.rows_then, layout.map, e);
 }
 
 enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
@@ -180,5 +190,6 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
     TRY(world_load(l->world, t, e));
     TRY(open_load(l->open, t, e));
     if (l->said.has_gate) TRY(line_gate_load(l->line, t, e));
-    return optim_sparse_load(l->line->optim, l->line->params, t, e);
+    TRY(load_variants(l, t, e));
+    return optim_sparse_load(l->line->optim, l->line->params, STR(""), t, e);
 }

@@ -3,19 +3,32 @@
 #include "base/mem.h"
 #include "model/state_file.h"
 #include <math.h>
+#include <string.h>
 
-static enum status open_model(struct line *l, const struct encoder *enc, uint32_t n_numeric, struct err *e)
+static enum status open_states(struct line *l, const struct encoder *enc, struct state_cache *shared, struct err *e)
+{
+    const struct conf *c = l->conf;
+    if (!model_wants_states(l->model)) return STATUS_OK;
+    l->states = shared;
+    if (shared != NULL) return STATUS_OK;
+    TRY(state_cache_open(&l->states, enc, model_frozen_layers(l->model), model_wants_tokens(l->model), c, e));
+    l->owns_states = true;
+    return state_file_attach(l->states, c->kernels_states_dir, true, e);
+}
+
+static enum status open_model(struct line *l, const struct encoder *enc, uint32_t n_numeric,
+                              const struct line_shared *shared, struct err *e)
 {
     const struct conf *c = l->conf;
     TRY(model_new(&l->model, c, enc, n_numeric, e));
-    if (model_wants_states(l->model))
-        TRY(state_cache_open(&l->states, enc, model_frozen_layers(l->model), model_wants_tokens(l->model), c, e));
-    if (l->states != NULL) TRY(state_file_attach(l->states, c->kernels_states_dir, true, e));
+    TRY(open_states(l, enc, shared->states, e));
     TRY(param_set_new(&l->params, model_table(l->model), e));
     TRY(model_init_params(l->model, (uint64_t)c->train_seed, l->params, e));
     TRY(optim_new(&l->optim, model_table(l->model), c, e));
     TRY(model_run_new(&l->run, l->model, l->states, true, e));
-    TRY(pool_new(&l->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
+    l->pool = shared->pool;
+    l->owns_pool = l->pool == NULL;
+    if (l->owns_pool) TRY(pool_new(&l->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
     kern_use_pool(model_run_kern(l->run), l->pool);
     l->predictions.n_parts = model_n_parts(l->model);
     return model_bind(l->run, l->params, e);
@@ -33,13 +46,19 @@ static enum status open_batch(struct line *l, size_t n, struct err *e)
 enum status line_new(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, bool learn,
                      struct eval_warmup warmup, struct err *e)
 {
+    return line_new_beside(out, c, enc, n_numeric, learn, warmup, &(struct line_shared){NULL, NULL}, e);
+}
+
+enum status line_new_beside(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric,
+                            bool learn, struct eval_warmup warmup, const struct line_shared *shared, struct err *e)
+{
     enum status st;
     *out = NULL;
     struct line *l = mem_calloc(1, sizeof *l);
     if (l == NULL) return ERR_SET(e, STATUS_OOM, "line: %zu bytes", sizeof *l);
     l->conf = c;
     l->learn = learn;
-    TRY_OUT(st, open_model(l, enc, n_numeric, e));
+    TRY_OUT(st, open_model(l, enc, n_numeric, shared, e));
     TRY_OUT(st, eval_new(&l->eval, model_n_parts(l->model), warmup, e));
     TRY_OUT(st, open_batch(l, (size_t)c->train_batch_slates, e));
     TRY_OUT(st, line_gate_new(&l->gate, c, l, e));
@@ -59,10 +78,10 @@ void line_free(struct line *l)
     eval_free(l->eval);
     line_gate_free(l->gate);
     model_run_free(l->run);
-    pool_free(l->pool);
+    if (l->owns_pool) pool_free(l->pool);
     optim_free(l->optim);
     param_set_release(l->params);
-    state_cache_free(l->states);
+    if (l->owns_states) state_cache_free(l->states);
     model_free(l->model);
     mem_free(l->predictions.logits);
     mem_free(l->predictions.part_logits);
@@ -105,12 +124,30 @@ enum status line_score(struct line *l, const struct slate *s, bool whole, struct
     return model_frozen_cosine(l->run, s, l->predictions.frozen, e);
 }
 
+enum status line_score_beside(struct line *l, const struct slate *s, struct err *e)
+{
+    TRY(room_for(l, s->n_items, e));
+    if (knows_nothing(l, false)) return STATUS_OK;
+    TRY(model_bind(l->run, l->params, e));
+    return model_score(l->run, s, 0, l->predictions.logits, l->predictions.part_logits, e);
+}
+
 /* ---- settling ---- */
 
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
                           struct err *e)
 {
     return eval_slate(l->eval, s, p->logits, p->part_logits, p->frozen, first_ms, e);
+}
+
+void line_figures(const struct line *l, struct report_figures *out)
+{
+    const char *names[MODEL_PARTS_MAX];
+    struct report whole;
+    for (size_t i = 0; i < model_n_parts(l->model); i++) names[i] = model_part_name(l->model, i);
+    memset(&whole, 0, sizeof whole);
+    eval_report(l->eval, names, &whole);
+    *out = whole.progressive;
 }
 
 enum status line_learn(struct line *l, struct slate **s, struct err *e)

@@ -20,7 +20,8 @@ struct line {
     const struct conf *conf;
     bool learn;
     struct model *model;
-    struct state_cache *states; /* NULL when no part wants states */
+    struct state_cache *states;  /* NULL when no part wants states */
+    bool owns_states, owns_pool; /* else another line's */
     struct param_set *params;
     struct optim *optim;
     struct model_run *run;
@@ -38,9 +39,20 @@ struct line {
  * evaluates. */
 enum status line_new(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, bool learn,
                      struct eval_warmup warmup, struct err *e) MUST_CHECK;
+/* The same beside another line, which outlives it and whose frozen states (NULL: none that fit) and workers it uses. */
+struct line_shared {
+    struct state_cache *states;
+    struct pool *pool;
+};
+enum status line_new_beside(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric,
+                            bool learn, struct eval_warmup warmup, const struct line_shared *shared,
+                            struct err *e) MUST_CHECK;
 void line_free(struct line *l);
 /* Into l->predictions, which stay until the next call.  whole: part logits are looked at even where nothing was learnt. */
 enum status line_score(struct line *l, const struct slate *s, bool whole, struct err *e) MUST_CHECK;
+/* The same without the frozen baseline, which another line has made of the same slate. */
+enum status line_score_beside(struct line *l, const struct slate *s, struct err *e) MUST_CHECK;
+void line_figures(const struct line *l, struct report_figures *out); /* of all that it has evaluated */
 /* The slate has its labels; p is what was predicted when it opened: evaluate. */
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
                           struct err *e) MUST_CHECK;

@@ -2,6 +2,7 @@
 #include "job/open.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include <math.h>
 #include <string.h>
 
 #define SPARES 32
@@ -15,7 +16,8 @@ struct entry {
     uint64_t id; /* 0: free */
     struct block at;
     size_t n;
-    bool saved; /* already in the store */
+    bool saved;  /* already in the store as it is */
+    bool stored; /* in the store, perhaps otherwise */
 };
 struct open_slates {
     size_t n_parts, count, cap; /* cap: a power of two */
@@ -122,7 +124,7 @@ static enum status put_bytes(struct open_slates *o, uint64_t id, const void *p, 
     const struct block at = take_block(o, n);
     if (at.bytes == NULL) return ERR_SET(e, STATUS_OOM, "open slate %llu: %zu bytes", (unsigned long long)id, n);
     memcpy(at.bytes, p, n);
-    *en = (struct entry){.id = id, .at = at, .n = n, .saved = saved};
+    *en = (struct entry){.id = id, .at = at, .n = n, .saved = saved, .stored = saved};
     o->count++;
     o->bytes += n;
     if (!saved) o->unsaved += n;
@@ -167,7 +169,7 @@ enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struc
     if (en->id == 0) return STATUS_NOT_FOUND;
     p->n_parts = o->n_parts;
     TRY(unpack(en, s, p, e));
-    if (en->saved) {
+    if (en->stored) {
         if (mem_grow((void **)&o->gone, &o->cap_gone, o->n_gone + 1, sizeof *o->gone) != 0)
             return ERR_SET(e, STATUS_OOM, "settled slates: %zu", o->n_gone + 1);
         o->gone[o->n_gone++] = id;
@@ -216,7 +218,7 @@ void open_saved(struct open_slates *o)
 {
     o->n_gone = 0;
     o->unsaved = 0;
-    for (size_t i = 0; i < o->cap; i++) o->entries[i].saved = o->entries[i].id != 0;
+    for (size_t i = 0; i < o->cap; i++) o->entries[i].saved = o->entries[i].stored = o->entries[i].id != 0;
 }
 
 static enum status load_one(void *user, struct str key, struct str value, struct err *e)
@@ -231,4 +233,56 @@ static enum status load_one(void *user, struct str key, struct str value, struct
 enum status open_load(struct open_slates *o, struct store_txn *t, struct err *e)
 {
     return store_each(t, STORE_SLATE, load_one, o, e);
+}
+
+/* ---- another layout ---- */
+
+/* The slate as it is, and then its rows in their new places. */
+static enum status repack(struct open_slates *o, const struct entry *en, size_t rows_then, const size_t *map,
+                          struct slate *s, struct err *e)
+{
+    struct open_predictions p = {.n_parts = rows_then};
+    TRY(unpack(en, s, &p, e));
+    buf_clear(&o->pack);
+    slate_encode(&o->pack, s);
+    for (size_t i = 0; i < s->n_items; i++) buf_f32(&o->pack, p.logits[i]);
+    for (size_t row = 0; row < o->n_parts; row++)
+        for (size_t i = 0; i < s->n_items; i++)
+            buf_f32(&o->pack, map[row] == SIZE_MAX ? NAN : p.part_logits[map[row] * s->n_items + i]);
+    for (size_t i = 0; i < s->n_items; i++) buf_f32(&o->pack, p.frozen[i]);
+    return buf_status(&o->pack, e);
+}
+
+static enum status replace_bytes(struct open_slates *o, struct entry *en, struct err *e)
+{
+    const struct block at = take_block(o, o->pack.n);
+    if (at.bytes == NULL) return ERR_SET(e, STATUS_OOM, "open slate %llu", (unsigned long long)en->id);
+    memcpy(at.bytes, o->pack.p, o->pack.n);
+    give_block(o, en->at);
+    o->bytes += o->pack.n - en->n;
+    o->unsaved += o->pack.n;
+    en->at = at;
+    en->n = o->pack.n;
+    en->saved = false;
+    return STATUS_OK;
+}
+
+enum status open_relayout(struct open_slates *o, size_t rows_then, const size_t *map, struct err *e)
+{
+    struct slate *s = NULL;
+    enum status st;
+    bool same = rows_then == o->n_parts;
+    for (size_t i = 0; i < o->n_parts; i++) same = same && map[i] == i;
+    if (same || o->count == 0) return STATUS_OK;
+    TRY(slate_new(&s, e));
+    for (size_t i = 0; i < o->cap; i++) {
+        if (o->entries[i].id == 0) continue;
+        slate_reset(s);
+        TRY_OUT(st, repack(o, &o->entries[i], rows_then, map, s, e));
+        TRY_OUT(st, replace_bytes(o, &o->entries[i], e));
+    }
+    st = STATUS_OK;
+out:
+    slate_free(s);
+    return st;
 }

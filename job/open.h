@@ -28,4 +28,7 @@ size_t open_unsaved(const struct open_slates *o); /* of these, bytes that no che
 enum status open_save(struct open_slates *o, struct store_txn *t, struct err *e) MUST_CHECK;
 void open_saved(struct open_slates *o);
 enum status open_load(struct open_slates *o, struct store_txn *t, struct err *e) MUST_CHECK;
+/* After open_load of slates that were kept with rows_then part logits: row i is from now on what row map[i] (n_parts of them)
+ * was, NaN where map[i] is SIZE_MAX.  The changed records go out with the next checkpoint. */
+enum status open_relayout(struct open_slates *o, size_t rows_then, const size_t *map, struct err *e) MUST_CHECK;
 #endif

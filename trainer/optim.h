@@ -58,11 +58,13 @@ void optim_page_get(const struct optim *o, const struct param_set *p, size_t pag
 enum status optim_page_put(struct optim *o, struct param_set *p, size_t page, const struct optim_page *in,
                            struct err *e) MUST_CHECK;
 
-/* Dirty pages to table STORE_HASHED (key: u32 big-endian page; value: 64 weights, 64 accumulators, f32); back; and the
- * word that what was saved is committed (until then a failed save is simply repeated).  Errors of the store and of
- * optim_page_put; CORRUPT: a malformed key or record. */
-enum status optim_sparse_save(const struct optim *o, const struct param_set *p, struct store_txn *t,
+/* Dirty pages to table STORE_HASHED (key: u32 big-endian page, then the line's name; value: 64 weights, 64 accumulators, f32);
+ * back; and the word that what was saved is committed (until then a failed save is simply repeated).  line: a variant's
+ * name, "" for the default one.  Errors of the store and of optim_page_put; CORRUPT: a malformed key or record. */
+enum status optim_sparse_save(const struct optim *o, const struct param_set *p, struct str line, struct store_txn *t,
                               struct err *e) MUST_CHECK;
 void optim_sparse_saved(struct optim *o);
-enum status optim_sparse_load(struct optim *o, struct param_set *p, struct store_txn *t, struct err *e) MUST_CHECK;
+enum status optim_sparse_load(struct optim *o, struct param_set *p, struct str line, struct store_txn *t,
+                              struct err *e) MUST_CHECK;
+enum status optim_sparse_forget(struct store_txn *t, struct str line, struct err *e) MUST_CHECK; /* all pages of it */
 #endif

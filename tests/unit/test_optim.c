@@ -232,7 +232,7 @@ static void save(struct world *w, struct store *s, struct buf *dense)
     enum status st;
     do {
         assert_ok(store_begin(&t, s, true, &e), &e);
-        st = optim_sparse_save(w->o, w->p, t, &e);
+        st = optim_sparse_save(w->o, w->p, STR(""), t, &e);
         if (st == STATUS_OK)
             st = store_commit(t, &e);
         else
@@ -266,7 +266,7 @@ static void test_checkpoint_goes_on_in_the_same_bits(void **state)
     assert_ok(optim_decode(b.o, &r, &e), &e);
     memcpy(b.p->w, a.p->w, a.t.group_first[PARAM_SPARSE] * sizeof(float));
     assert_ok(store_begin(&t, s, false, &e), &e);
-    assert_ok(optim_sparse_load(b.o, b.p, t, &e), &e);
+    assert_ok(optim_sparse_load(b.o, b.p, STR(""), t, &e), &e);
     store_abort(t);
     assert_memory_equal(a.p->w, b.p->w, a.p->n * sizeof(float));
     steps(&a, 6, 16);

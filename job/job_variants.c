@@ -1,0 +1,97 @@
+/* job_variants.c - the variants outwards: each has a publisher of its own, fenced by the model's lease, and a hash of figures. */
+#include "base/log.h"
+#include "job/job_private.h"
+
+/* After the lease is ours: what they would log while it is not is the leader's to say. */
+enum status job_variants_open(struct job *j, struct err *e)
+{
+    const struct variants *v = learner_variants(j->learner);
+    for (size_t i = 0; i < variants_count(v); i++)
+        TRY(publish_open_variant(&j->variants[i], j->publish, variants_line(v, i + 1)->conf, e));
+    return STATUS_OK;
+}
+
+void job_variants_close(struct job *j)
+{
+    for (size_t i = 0; i < CONF_VARIANTS_MAX; i++) {
+        publish_close(j->variants[i]);
+        j->variants[i] = NULL;
+    }
+}
+
+void job_variants_reload(struct job *j)
+{
+    for (size_t i = 0; i < CONF_VARIANTS_MAX; i++) publish_reload(j->variants[i], j->conf);
+}
+
+void job_variants_touch(struct job *j)
+{
+    const struct variants *v = learner_variants(j->learner);
+    for (size_t i = 0; i < variants_count(v); i++) job_touch_rows(j->variants[i], variants_line(v, i + 1)->optim);
+}
+
+enum status job_variants_publish(struct job *j, const char *reason, struct err *e)
+{
+    const struct variants *v = learner_variants(j->learner);
+    for (size_t i = 0; i < variants_count(v); i++) {
+        struct line *l = variants_line(v, i + 1);
+        const size_t bad = param_first_not_finite(l->params->w, l->params->n);
+        if (bad == l->params->n)
+            TRY(job_publish_line(j, j->variants[i], l, NULL, reason, e));
+        else
+            log_limited(LOG_ERROR, "gate", "variant=%s parameter %zu is not finite: its last version stays",
+                        j->conf->variants[i].name, bad);
+    }
+    return STATUS_OK;
+}
+
+/* Redis has another version of one of them in force than the newest checkpoint's, and nothing of it is on its way. */
+bool job_variants_behind(struct job *j)
+{
+    const struct variants *v = learner_variants(j->learner);
+    for (size_t i = 0; i < variants_count(v); i++) {
+        struct publish_state s;
+        publish_state(j->variants[i], &s);
+        if (!s.looked || s.waiting > 0 || s.lease != PUBLISH_LEASE_HELD) continue;
+        if (s.version != checkpoint_version(j->checkpoint) && s.in_force != checkpoint_version(j->checkpoint))
+            return true;
+    }
+    return false;
+}
+
+enum status job_variants_flush(struct job *j, int64_t timeout_ms, struct err *e)
+{
+    const int64_t until_us = job_now_us(j) + timeout_ms * 1000;
+    for (size_t i = 0; i < CONF_VARIANTS_MAX; i++) {
+        const int64_t left_ms = (until_us - job_now_us(j)) / 1000;
+        TRY(publish_flush(j->variants[i], left_ms > 0 ? left_ms : 0, e));
+    }
+    return STATUS_OK;
+}
+
+void job_variants_figures(struct job *j, const struct report *r)
+{
+    struct err e;
+    for (uint32_t i = 1; i < r->n_variants; i++) {
+        const struct report_variant *v = &r->variants[i];
+        const struct publish_metric all[] = {{"logloss", v->progressive.logloss},
+                                             {"auc", v->progressive.auc},
+                                             {"gauc", v->progressive.gauc},
+                                             {"ne", v->progressive.ne},
+                                             {"calibration", v->progressive.calibration},
+                                             {"evaluated_examples", (double)v->progressive.examples},
+                                             {"learnt_examples_total", (double)v->learnt_examples},
+                                             {"in_charge", v->in_charge},
+                                             {"share", v->share},
+                                             {"paired_slates", (double)v->paired.slates},
+                                             {"paired_logloss", v->paired.logloss.mean},
+                                             {"paired_logloss_lower", v->paired.logloss.lower},
+                                             {"paired_logloss_upper", v->paired.logloss.upper},
+                                             {"paired_gauc", v->paired.gauc.mean},
+                                             {"paired_gauc_lower", v->paired.gauc.lower},
+                                             {"paired_gauc_upper", v->paired.gauc.upper},
+                                             {"version", (double)checkpoint_version(j->checkpoint)}};
+        if (publish_metrics(j->variants[i - 1], all, sizeof all / sizeof all[0], NULL, 0, &e) != STATUS_OK)
+            log_limited(LOG_WARN, "metrics", "variant=%s error=\"%s\"", v->name, e.text);
+    }
+}

@@ -1,0 +1,244 @@
+/* variants.c - see variants.h; what is kept of them is in variants_state.c. */
+#include "job/variants.h"
+#include "base/mem.h"
+#include "job/variants_private.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- building ---- */
+
+/* The states of an earlier line, where the frozen boundary agrees. */
+static struct state_cache *shared_states(const struct variants *v, const struct conf *c, const struct encoder *enc)
+{
+    const bool text = conf_list_has(c->model_parts, "text");
+    const size_t frozen = enc == NULL ? 0 : encoder_shape(enc)->L - (text ? (size_t)c->model_trainable_layers : 0);
+    for (size_t i = 0; i <= v->n; i++) {
+        const struct line *l = variants_line(v, i);
+        if (l == NULL || l->states == NULL || !l->owns_states) continue;
+        const bool tokens = text && strcmp(c->model_item_view, "tokens") == 0;
+        if (model_frozen_layers(l->model) == frozen && model_wants_tokens(l->model) == tokens) return l->states;
+    }
+    return NULL;
+}
+
+static enum status open_line(struct variants *v, size_t i, const struct encoder *enc, uint32_t n_numeric,
+                             struct eval_warmup warmup, struct err *e)
+{
+    TRY(conf_line_new(&v->own[i], v->conf, i + 1, e));
+    const struct line_shared shared = {shared_states(v, v->own[i], enc), v->first->pool};
+    TRY(line_new_beside(&v->lines[i], v->own[i], enc, n_numeric, v->first->learn, warmup, &shared, e));
+    v->row[i] = v->rows;
+    v->rows += 1 + model_n_parts(v->lines[i]->model);
+    v->fresh[i] = true;
+    return STATUS_OK;
+}
+
+static enum status open_comparisons(struct variants *v, struct err *e)
+{
+    v->paired = mem_calloc(CONF_LINES_MAX, sizeof *v->paired);
+    if (v->paired == NULL) return ERR_SET(e, STATUS_OOM, "variants: comparisons");
+    TRY(arms_new(&v->arms, e));
+    return slate_new(&v->copy, e);
+}
+
+enum status variants_new(struct variants **out, const struct conf *c, const struct encoder *enc,
+                         const struct line *first, uint32_t n_numeric, struct eval_warmup warmup, struct err *e)
+{
+    enum status st;
+    *out = NULL;
+    struct variants *v = mem_calloc(1, sizeof *v);
+    if (v == NULL) return ERR_SET(e, STATUS_OOM, "variants: %zu bytes", sizeof *v);
+    v->conf = c;
+    v->first = first;
+    v->rows = model_n_parts(first->model);
+    if (c->n_variants > 0) TRY_OUT(st, open_comparisons(v, e));
+    for (size_t i = 0; i < c->n_variants; i++) {
+        st = open_line(v, i, enc, n_numeric, warmup, e);
+        v->n++;
+        if (st != STATUS_OK) goto out;
+    }
+    st = STATUS_OK;
+    *out = v;
+    v = NULL;
+out:
+    variants_free(v);
+    return st;
+}
+
+void variants_free(struct variants *v)
+{
+    if (v == NULL) return;
+    while (v->n > 0) { /* those that share another's states before it */
+        v->n--;
+        line_free(v->lines[v->n]);
+        conf_free(v->own[v->n]);
+    }
+    for (size_t i = 0; i < v->n_gone; i++) mem_free(v->gone[i]);
+    arms_free(v->arms);
+    mem_free(v->paired);
+    slate_free(v->copy);
+    buf_fini(&v->pack);
+    mem_free(v->rows_of.logits);
+    mem_free(v->rows_of.part_logits);
+    mem_free(v->rows_of.frozen);
+    mem_free(v);
+}
+
+size_t variants_count(const struct variants *v)
+{
+    return v->n;
+}
+
+struct line *variants_line(const struct variants *v, size_t line)
+{
+    return line == 0 ? (struct line *)(uintptr_t)v->first : v->lines[line - 1];
+}
+
+size_t variants_in_charge(const struct variants *v)
+{
+    return v->in_charge;
+}
+
+bool variants_is_new(const struct variants *v, size_t line)
+{
+    return v->fresh[line - 1];
+}
+
+enum status variants_promote(struct variants *v, struct str name, struct err *e)
+{
+    const size_t line = conf_line_find(v->conf, name);
+    if (line == SIZE_MAX)
+        return ERR_SET(e, STATUS_NOT_FOUND, "variant \"%.*s\": the learner's configuration has none of that name",
+                       name.n > 60 ? 60 : (int)name.n, name.p);
+    if (line == v->in_charge) return STATUS_OK;
+    v->in_charge = line;
+    memset(v->paired, 0, CONF_LINES_MAX * sizeof *v->paired);
+    arms_restart_ratio(v->arms);
+    return STATUS_OK;
+}
+
+/* ---- scoring ---- */
+
+size_t variants_rows(const struct variants *v)
+{
+    return v->rows;
+}
+
+static enum status room_for(struct variants *v, size_t k, struct err *e)
+{
+    struct open_predictions *p = &v->rows_of;
+    p->n_parts = v->rows;
+    if (k <= v->cap_items) return STATUS_OK;
+    mem_free(p->logits);
+    mem_free(p->part_logits);
+    mem_free(p->frozen);
+    v->cap_items = 0;
+    p->logits = mem_calloc(k, sizeof(float));
+    p->part_logits = mem_calloc(k * v->rows, sizeof(float));
+    p->frozen = mem_calloc(k, sizeof(float));
+    if (p->logits == NULL || p->part_logits == NULL || p->frozen == NULL)
+        return ERR_SET(e, STATUS_OOM, "variants: slate of %zu candidates", k);
+    v->cap_items = k;
+    return STATUS_OK;
+}
+
+enum status variants_predict(struct variants *v, const struct slate *s, struct open_predictions *out, struct err *e)
+{
+    const size_t k = s->n_items;
+    *out = v->first->predictions;
+    if (v->n == 0) return STATUS_OK;
+    TRY(room_for(v, k, e));
+    memcpy(v->rows_of.logits, out->logits, k * sizeof(float));
+    memcpy(v->rows_of.frozen, out->frozen, k * sizeof(float));
+    memcpy(v->rows_of.part_logits, out->part_logits, k * out->n_parts * sizeof(float));
+    for (size_t i = 0; i < v->n; i++) {
+        float *row = v->rows_of.part_logits + v->row[i] * k;
+        const struct open_predictions *p = &v->lines[i]->predictions;
+        TRY(line_score_beside(v->lines[i], s, e));
+        memcpy(row, p->logits, k * sizeof(float));
+        memcpy(row + k, p->part_logits, k * p->n_parts * sizeof(float));
+    }
+    *out = v->rows_of;
+    return STATUS_OK;
+}
+
+/* ---- settling ---- */
+
+/* What a line said of the slate; NaN: nothing. */
+static const float *logits_of(const struct variants *v, const struct slate *s, const struct open_predictions *p,
+                              size_t line)
+{
+    return line == 0 ? p->logits : p->part_logits + v->row[line - 1] * s->n_items;
+}
+
+/* A recorded list that says which variant made it. */
+static void note_arm(struct variants *v, const struct slate *s)
+{
+    struct arms_seen seen = {.user = s->user, .shown = s->n_items};
+    if (s->source != SLATE_IMPRESSION || !str_has(s->variant)) return;
+    seen.line = conf_line_find(v->conf, s->variant);
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        seen.clicked += s->items[i].label > 0.5f;
+        seen.bought = seen.bought || s->items[i].label > 0.5f;
+    }
+    arms_add(v->arms, &seen);
+}
+
+enum status variants_settle(struct variants *v, const struct slate *s, const struct open_predictions *p,
+                            int64_t first_ms, struct err *e)
+{
+    if (v->n == 0) return STATUS_OK;
+    const float *champion = logits_of(v, s, p, v->in_charge);
+    for (size_t i = 0; i <= v->n; i++) {
+        const float *own = logits_of(v, s, p, i);
+        if (i != v->in_charge) paired_slate(&v->paired[i], s, champion, own);
+        if (i == 0 || s->n_items == 0 || isnan(own[0])) continue;
+        const struct open_predictions its = {(float *)(uintptr_t)own, (float *)(uintptr_t)(own + s->n_items), p->frozen,
+                                             model_n_parts(v->lines[i - 1]->model)};
+        TRY(line_evaluate(v->lines[i - 1], s, &its, first_ms, e));
+    }
+    note_arm(v, s);
+    return STATUS_OK;
+}
+
+/* Each variant has a batch, and so a copy, of its own. */
+enum status variants_learn(struct variants *v, const struct slate *s, struct err *e)
+{
+    if (v->n == 0 || !v->first->learn) return STATUS_OK;
+    buf_clear(&v->pack);
+    slate_encode(&v->pack, s);
+    TRY(buf_status(&v->pack, e));
+    for (size_t i = 0; i < v->n; i++) {
+        struct buf_reader r = buf_reader(v->pack.p, v->pack.n);
+        slate_reset(v->copy);
+        TRY(slate_decode(v->copy, &r, e));
+        TRY(line_learn(v->lines[i], &v->copy, e));
+    }
+    return STATUS_OK;
+}
+
+enum status variants_step(struct variants *v, struct err *e)
+{
+    for (size_t i = 0; i < v->n; i++) TRY(line_step(v->lines[i], e));
+    return STATUS_OK;
+}
+
+/* ---- report ---- */
+
+void variants_report(const struct variants *v, struct report *out)
+{
+    for (size_t i = 0; i <= v->n && v->n > 0; i++) {
+        const struct line *l = variants_line(v, i);
+        struct report_variant *to = &out->variants[out->n_variants++];
+        (void)snprintf(to->name, sizeof to->name, "%s", conf_line_name(v->conf, i));
+        to->in_charge = i == v->in_charge;
+        to->shadow = conf_line_shadow(v->conf, i, v->in_charge);
+        to->share = conf_line_share(v->conf, i, v->in_charge);
+        to->learnt_examples = l->counts.learnt_examples;
+        (void)snprintf(to->sha256, sizeof to->sha256, "%s", l->params->sha256);
+        line_figures(l, &to->progressive);
+        if (i != v->in_charge) paired_report(&v->paired[i], &to->paired);
+    }
+    if (v->n > 0) arms_report(v->arms, v->conf, v->in_charge, &out->arms);
+}

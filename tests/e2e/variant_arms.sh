@@ -1,0 +1,168 @@
+#!/bin/sh
+# variant_arms.sh - a challenger beside the default configuration: learnt in one job, published under keys of its own, served to its
+# share of the users, to none as a shadow, and to all the others once it is promoted.
+# labels: redis threads
+# timeout: 120
+set -eu
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+freshet=${FRESHET:-$source/build/release/freshet}
+[ -x "$freshet" ] || { echo "variant_arms: skipped, $freshet is not built"; exit 77; }
+"$freshet" --version | grep -q '+redis.*+http' || { echo "variant_arms: skipped, built without Redis or HTTP"; exit 77; }
+for tool in jq curl redis-server redis-cli; do
+    command -v $tool >/dev/null || { echo "variant_arms: skipped, no $tool"; exit 77; }
+done
+dir=$(mktemp -d)
+redis='' scorer=''
+end() {
+    for pid in $scorer $redis; do kill -KILL "$pid" 2>/dev/null || true; done
+    rm -rf "$dir"
+}
+trap end EXIT
+trap 'exit 1' INT TERM
+cd "$dir"
+fail() { echo "variant_arms: $*"; tail -n 5 err serve.log 2>/dev/null; [ ! -f answer ] || head -c 1000 answer; exit 1; }
+wait_for() { # seconds, what, command
+    seconds=$1 what=$2
+    shift 2
+    until=$(($(date +%s) + seconds))
+    until "$@" >tried 2>&1; do
+        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
+        sleep 0.05
+    done
+}
+is() { jq -e "$2" "$1" >tried || fail "$1 has not: $2"; }
+
+redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
+redis=$!
+wait_for 20 Redis redis-cli -s redis ping
+cat >conf.ini <<CONF
+[model]
+base = $source/tests/fixtures/uncased
+hashed_bits = 12
+name = shop
+[join]
+window_ms = 10000
+[kernels]
+threads = 1
+[redis]
+url = unix:$dir/redis
+[state]
+dir = $dir/state
+[serving]
+poll_ms = 20
+[variant.b]
+share = 0.3
+model.parts = numeric,hashed
+train.linear_rate = 0.05
+[variant.watcher]
+shadow = true
+train.linear_rate = 0.2
+CONF
+"$freshet" simulate --events 2000 --users 40 --items 80 --seed 11 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
+
+# --- one job, three lines
+"$freshet" replay --quiet --config conf.ini --report report.json log 2>err || fail "replay ended with $?"
+is report.json '.variants | keys == ["b", "default", "watcher"]'
+is report.json '.variants.default.in_charge and (.variants.default | has("paired") | not)'
+is report.json '.variants.default.share == 0.7 and .variants.b.share == 0.3 and .variants.watcher.share == 0'
+is report.json '.variants.b.paired.slates == .slates and .variants.b.paired.logloss.lower < .variants.b.paired.logloss.upper'
+is report.json '.variants.default.sha256 == .model.sha256 and .variants.b.sha256 != .model.sha256'
+ls state/weights | grep -qx '1.b' || fail "no weight file of b beside the default's"
+
+# --- Redis: keys of its own in the model's slot, the default's as ever
+current=$(redis-cli -s redis get 'fr:{shop}:current')
+[ "$(redis-cli -s redis get 'fr:{shop}:variant:b:current')" = "$current" ] || fail "b is not at version $current"
+redis-cli -s redis get "fr:{shop}:variant:b:manifest:$current" >manifest
+[ "$(jq -r .sha256 manifest)" = "$(jq -r .variants.b.sha256 report.json)" ] || fail "b's manifest has another hash"
+redis-cli -s redis get "fr:{shop}:manifest:$current" >manifest
+[ "$(jq -r .sha256 manifest)" = "$(jq -r .model.sha256 report.json)" ] || fail "the default's manifest has another hash"
+[ "$(redis-cli -s redis exists 'fr:{shop}:champion')" = 0 ] || fail "somebody is in charge who was not promoted"
+[ "$(redis-cli -s redis hget fr:shop:variant:b:metrics paired_slates)" -gt 0 ] || fail "b has no figures"
+
+# --- a scorer without variants reads what it always read
+sed '/^\[variant/,$d' conf.ini >plain.ini
+serve() { # configuration
+    "$freshet" serve --config "$1" --listen 127.0.0.1:0 2>serve.log &
+    scorer=$!
+    wait_for 20 "port" grep -q 'listening' serve.log
+    at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+    wait_for 20 "version" curl -sf "$at/v2/health/ready"
+}
+over() {
+    kill -TERM $scorer
+    wait $scorer || fail "the scorer ended with $?"
+    scorer=
+}
+ask() { # user
+    curl -s -m 20 -o answer -d "{\"user\":\"$1\",\"items\":[\"i1\",\"i2\",\"i3\",\"i4\"]}" "$at/v1/rerank"
+}
+serve plain.ini
+ask u1
+is answer '.model.variant == "default"'
+over
+
+# --- routing: the same user the same variant, about the configured share, the variant's own weights
+redis-cli -s redis del fr:shop:served >tried
+serve conf.ini
+wait_for 20 "all versions" sh -c "curl -s $at/v1/models | jq -e '.models | length == 3'"
+curl -s "$at/v1/models" >answer
+is answer '[.models[] | {(.variant): .share}] | add == {"default": 0.7, "b": 0.3, "watcher": 0}'
+is answer '.models[] | select(.variant == "b") | .parts == ["numeric", "hashed"]'
+i=0
+while [ $i -lt 200 ]; do
+    ask "user-$i"
+    jq -r '"\(.model.variant) \(.model.sha256)"' answer
+    i=$((i + 1))
+done >first
+i=0
+while [ $i -lt 30 ]; do
+    ask "user-$i"
+    jq -r '"\(.model.variant) \(.model.sha256)"' answer
+    i=$((i + 1))
+done >again
+head -n 30 first | cmp -s - again || fail "a user changed sides"
+n=$(grep -c '^b ' first)
+[ "$n" -gt 35 ] && [ "$n" -lt 85 ] || fail "b answered $n of 200 users, 60 were to be expected"
+grep -q '^watcher' first && fail "the shadow was served"
+sort -u first >sides
+[ "$(grep '^b ' sides)" = "b $(jq -r .variants.b.sha256 report.json)" ] || fail "b answers with other weights than b's"
+curl -s -o answer -d '{"items":["i1","i2"]}' "$at/v1/rerank"
+is answer '.model.variant == "default"'
+
+# --- what was served says by whom; the shadow's rankings are beside it
+wait_for 20 "shadows' rankings" sh -c "redis-cli -s redis --json xrange fr:shop:served - + | jq -e '[.[] | .[1] | select(index(\"watcher\"))] | length > 100'"
+redis-cli -s redis --json xrange fr:shop:served - + |
+    jq -c '[.[][1] | [range(0; length; 2) as $i | {(.[$i]): .[$i + 1]}] | add]' >served
+is served '[.[] | select(.shadow == "0")] | length == 231'
+is served 'all(.[]; (.shadow == "1") == (.variant == "watcher"))'
+is served '[.[] | select(.shadow == "1") | .request] - [.[] | select(.shadow == "0") | .request] == []'
+is served '[.[] | select(.variant == "b")] | length > 35'
+
+# --- promoted: everyone that no other share names gets it, in the same process
+redis-cli -s redis set 'fr:{shop}:champion' b >tried
+promoted() { ask user-1 && jq -e '.model.variant == "b"' answer; }
+side=$(sed -n 2p first)
+wait_for 10 "b in charge" sh -c "curl -s $at/v1/models | jq -e '.models[] | select(.variant == \"b\") | .in_charge'"
+i=0
+while [ $i -lt 40 ]; do
+    ask "user-$i"
+    is answer '.model.variant == "b"'
+    i=$((i + 1))
+done
+redis-cli -s redis set 'fr:{shop}:champion' 'no such' >tried
+sleep 0.2
+ask user-1
+is answer '.model.variant == "b"'
+grep -q 'configuration lacks' serve.log || fail "an unknown variant in charge is not said"
+over
+
+# --- a changed variant is refused by name, shares are not
+sed 's/^train.linear_rate = 0.05/train.linear_rate = 0.06/' conf.ini >changed.ini
+"$freshet" replay --quiet --config changed.ini log 2>err && fail "a variant with another rate went on in the old folder"
+grep -q 'variant b.*train.linear_rate' err || fail "the refusal does not name variant and key"
+sed 's/^share = 0.3/share = 0.4/' conf.ini >shares.ini
+"$freshet" replay --quiet --config shares.ini log 2>err || fail "another share is refused"
+sed 's/^train.linear_rate = 0.05/join.window_ms = 5/' conf.ini >world.ini
+"$freshet" replay --quiet --config world.ini log 2>err && fail "a variant changed the world"
+grep -q 'world.ini:[0-9]*: variant.b.join.window_ms' err || fail "the refusal does not name line and key"
+echo "variant_arms: learnt, published, routed, shadowed, put in charge"
