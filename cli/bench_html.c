@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/bench.h"
 #include "cli/process.h"
+#include "schemas/report_html.h"
 
 #ifndef FRESHET_VERSION
 #define FRESHET_VERSION "unknown"
@@ -18,18 +19,6 @@ static const char style[] =
     "white-space:normal}"
     ".scroll{overflow-x:auto}svg{max-width:100%;height:auto}"
     "@media(prefers-color-scheme:dark){body{color:#ddd;background:#16181c}}";
-
-static void put_text(struct buf *b, const char *text)
-{
-    for (; *text != 0; text++) {
-        switch (*text) {
-        case '&': buf_printf(b, "&amp;"); break;
-        case '<': buf_printf(b, "&lt;"); break;
-        case '>': buf_printf(b, "&gt;"); break;
-        default: buf_put(b, text, 1);
-        }
-    }
-}
 
 static void put_machine(struct buf *b, const struct cmd_bench_report *r)
 {
@@ -48,7 +37,7 @@ static void put_machine(struct buf *b, const struct cmd_bench_report *r)
                        cmd_bench_limit_names[i].unit);
     }
     buf_printf(b, "</tr></table></div>\n<p class=\"dim\">Kernels: ");
-    put_text(b, r->kernels);
+    report_html_text(b, r->kernels);
     buf_printf(b, "</p>\n");
 }
 
@@ -57,10 +46,10 @@ static void put_row(struct buf *b, const struct cmd_bench_figure *f)
     char unit[32];
     const double values[] = {f->least, f->median, f->p99, f->p999, f->most};
     buf_printf(b, "<tr><td>%s</td><td class=\"w\">", f->c->name);
-    put_text(b, f->c->what);
+    report_html_text(b, f->c->what);
     if (f->skipped[0] != 0) {
         buf_printf(b, "</td><td class=\"w\" colspan=\"9\">left out: ");
-        put_text(b, f->skipped);
+        report_html_text(b, f->skipped);
         buf_printf(b, "</td></tr>\n");
         return;
     }
@@ -92,7 +81,7 @@ static void put_table(struct buf *b, const struct cmd_bench_report *r)
         const struct cmd_bench_figure *f = &r->figures[i];
         if (f->topic != last) {
             buf_printf(b, "<tr class=\"t\"><td colspan=\"11\">%s: ", f->topic->name);
-            put_text(b, f->topic->title);
+            report_html_text(b, f->topic->title);
             buf_printf(b, "</td></tr>\n");
         }
         last = f->topic;

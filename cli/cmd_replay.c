@@ -13,7 +13,7 @@ static const char *const keys[] = {"ingest.schema", "ingest.map", "ingest.dead_l
                                    "redis.url", "publish.every_ms", NULL};
 
 struct replay_args {
-    const char *report, *dump, *warmup, *until, *speed;
+    const char *report, *html, *dump, *warmup, *until, *speed;
     uint64_t publish_every;
     bool no_learn, flush, dead_letters, quiet;
 };
@@ -53,6 +53,7 @@ static int run_replay(struct cmd_line *line, const struct replay_args *a)
     struct err e = {0};
     struct job_options o = {.replay = true, .paths = line->args, .n_paths = line->n_args, .learn = !a->no_learn,
                             .flush = a->flush, .publish_every = a->publish_every, .report_path = a->report,
+                            .html_path = a->html,
                             .dump_path = a->dump, .dead_letters_in = a->dead_letters, .quiet = a->quiet, .read_again = cmd_line_reread,
                             .read_again_user = line};
     if (!parse_warmup(a->warmup, &o.warmup)) return usage_error("--warmup", a->warmup, "a number of slates, or of days as in 62d");
@@ -72,6 +73,7 @@ int cmd_replay(int argc, char **argv)
         {"schema", "NAME", CMD_KEY, NULL, "ingest.schema", "format of the logs: native, metarank or csv"},
         {"map", "FILE", CMD_KEY, NULL, "ingest.map", "field map of csv"},
         {"report", "FILE", CMD_TEXT, &a.report, NULL, "write the figures as JSON (- for stdout)"},
+        {"report-html", "FILE", CMD_TEXT, &a.html, NULL, "write the figures as one page with curves, readable offline"},
         {"dump-examples", "FILE", CMD_TEXT, &a.dump, NULL, "write every scored example as a JSON line"},
         {"warmup", "N|Nd", CMD_TEXT, &a.warmup, NULL, "leave the first N slates or days out of the figures (not out of learning)"},
         {"until", "Nd", CMD_TEXT, &a.until, NULL, "end so long (event time) after the first event; a later replay goes on from there"},

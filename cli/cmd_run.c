@@ -11,12 +11,13 @@ int cmd_run(int argc, char **argv)
     struct cmd_line line;
     struct err e = {0};
     bool quiet = false, standby = false, fresh = false;
-    const char *report = NULL;
+    const char *report = NULL, *html = NULL;
     const struct cmd_option options[] = {
         {"standby", NULL, CMD_FLAG, &standby, NULL,
          "wait while another learner has the model or the folder, then take over"},
         {"fresh", NULL, CMD_FLAG, &fresh, NULL, "begin with nothing although Redis holds a version of the model"},
         {"report", "FILE", CMD_TEXT, &report, NULL, "figures as JSON when it stops; - is stdout"},
+        {"report-html", "FILE", CMD_TEXT, &html, NULL, "figures as one page with curves when it stops"},
         {"quiet", NULL, CMD_FLAG, &quiet, NULL, "no progress"},
     };
     const struct cmd_usage usage = {
@@ -42,6 +43,7 @@ int cmd_run(int argc, char **argv)
         const struct job_options o = {.learn = true,
                                       .quiet = quiet,
                                       .report_path = report,
+                                      .html_path = html,
                                       .standby = standby,
                                       .fresh = fresh,
                                       .read_again = cmd_line_reread,

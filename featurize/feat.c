@@ -262,6 +262,7 @@ static void fill_item(const struct feat_view *v, const struct feat_candidate *c,
     if (!had) out->flags |= SLATE_ITEM_FIRST_TIME;
     out->popularity = (float)pop;
     out->repeat = (float)(times + 1e-3 * pop / (1 + pop));
+    out->category = v->item != NULL ? (uint32_t)v->item->category : 0;
     out->age_days = v->known ? (float)feat_days(v->item->first_ms, v->s->time_ms) : 0;
 }
 

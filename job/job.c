@@ -124,12 +124,10 @@ static void show_progress(struct job *j, int64_t now, bool last)
                              .version = checkpoint_version(j->checkpoint),
                              .watermark_ms = learner_watermark(j->learner),
                              .done_frac = total > 0 ? (double)source_bytes_read(j->source) / (double)total : -1.0,
+                             .popularity_gauc = r.baselines[REPORT_POPULARITY].gauc,
+                             .last = last,
                              .all = r.progressive};
     n.events_per_s = (double)(c->events - j->events_before) / ((double)(now - j->started_us) * 1e-6 + 1e-9);
-    if (j->progress.terminal)
-        eval_recent(learner_eval(j->learner), &n.since);
-    else
-        progress_since(&j->progress, &r.progressive, &n.since);
     progress_show(&j->progress, now, &n);
 }
 
@@ -205,7 +203,6 @@ static enum status finish(struct job *j, struct err *e)
     TRY(job_checkpoint(j, "final", e));
     TRY(job_publish_last(j, e));
     show_progress(j, job_now_us(j), true);
-    progress_end(&j->progress);
     return job_write_report(j, e);
 }
 

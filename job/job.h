@@ -27,6 +27,7 @@ struct job_options {
     int64_t until_ms;       /* ends at the first event so long after the stream's first; 0: at the logs' end */
     double speed;           /* event time over wall time; 0: as fast as the machine goes */
     const char *report_path, *dump_path; /* NULL: none; "-" is stdout */
+    const char *html_path;               /* the report as a page; as above */
     bool dead_letters_in;                /* paths are dead-letter files: their messages are tried again */
     bool quiet;                          /* no progress */
     bool standby;                        /* run: waits while another learner has the lease or the folder */

@@ -1,6 +1,7 @@
 /* job_report.c - the figures of a run at its end: the report. */
 #include "base/log.h"
 #include "job/job_private.h"
+#include "schemas/report_html.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -27,10 +28,8 @@ static void fill_report(struct job *j, struct report *r)
                    j->kern != NULL ? kern_describe(j->kern) : j->conf->kernels_backend);
 }
 
-/* Tried at the start, so that a long run does not end in a path that can't be written.  Leaves no file behind. */
-enum status job_check_report(const struct job *j, struct err *e)
+static enum status check_path(const char *path, struct err *e)
 {
-    const char *path = j->options->report_path;
     if (path == NULL || strcmp(path, "-") == 0) return STATUS_OK;
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     const bool is_new = fd < 0 && errno == ENOENT;
@@ -39,6 +38,13 @@ enum status job_check_report(const struct job *j, struct err *e)
     if (is_new) (void)unlink(path);
     (void)close(fd);
     return STATUS_OK;
+}
+
+/* Tried at the start, so that a long run does not end in a path that can't be written.  Leaves no file behind. */
+enum status job_check_report(const struct job *j, struct err *e)
+{
+    TRY(check_path(j->options->report_path, e));
+    return check_path(j->options->html_path, e);
 }
 
 /* The name of a topic by its index in "a, b,c"; names lives on.  Cuts the list into strings. */
@@ -73,35 +79,68 @@ static struct report_partition *list_partitions(struct job *j, struct arena *a, 
     return p;
 }
 
-enum status job_write_report(struct job *j, struct err *e)
+static enum status write_file(const char *path, const struct buf *b, struct err *e)
 {
-    struct report r;
-    struct buf b = {0};
-    struct arena a = {0};
-    enum status st;
-    const char *path = j->options->report_path;
-    fill_report(j, &r);
-    progress_summary(&j->progress, &r);
-    if (path == NULL) return STATUS_OK;
-    if (list_partitions(j, &a, &r) == NULL) {
-        st = ERR_SET(e, STATUS_OOM, "report: no memory for its partitions");
-        goto out;
-    }
-    report_write_json(&b, &r);
-    TRY_OUT(st, buf_status(&b, e));
+    enum status st = STATUS_OK;
+    TRY(buf_status(b, e));
     FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
-    if (f == NULL) {
-        st = ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
-        goto out;
-    }
-    if (fwrite(b.p, 1, b.n, f) != b.n)
+    if (f == NULL) return ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
+    if (fwrite(b->p, 1, b->n, f) != b->n)
         st = ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
     if (f == stdout)
         (void)fflush(f);
     else if (fclose(f) != 0 && st == STATUS_OK)
         st = ERR_SET(e, STATUS_IO, "report %s: %s", path, strerror(errno));
-out:
+    return st;
+}
+
+static enum status write_json(struct job *j, const struct report *r, struct err *e)
+{
+    struct buf b = {0};
+    if (j->options->report_path == NULL) return STATUS_OK;
+    report_write_json(&b, r);
+    const enum status st = write_file(j->options->report_path, &b, e);
     buf_fini(&b);
+    return st;
+}
+
+static enum status write_html(struct job *j, const struct report *r, struct err *e)
+{
+    struct buf b = {0}, title = {0};
+    if (j->options->html_path == NULL) return STATUS_OK;
+    buf_printf(&title, "%s: %s", j->options->replay ? "replay" : "run", j->conf->model_name);
+    for (size_t i = 0; i < j->options->n_paths; i++) {
+        const char *name = strrchr(j->options->paths[i], '/');
+        buf_printf(&title, ", %s", name != NULL ? name + 1 : j->options->paths[i]);
+    }
+    buf_u8(&title, '\0');
+    enum status st = buf_status(&title, e);
+    if (st == STATUS_OK) {
+        report_write_html(&b, r, (const char *)title.p, j->clock->wall_ms(j->clock));
+        st = write_file(j->options->html_path, &b, e);
+    }
+    buf_fini(&title);
+    buf_fini(&b);
+    return st;
+}
+
+enum status job_write_report(struct job *j, struct err *e)
+{
+    struct report r;
+    struct arena a = {0};
+    enum status st;
+    fill_report(j, &r);
+    struct report_detail *detail = arena_alloc(&a, 1, sizeof *detail);
+    if (detail == NULL || list_partitions(j, &a, &r) == NULL) {
+        st = ERR_SET(e, STATUS_OOM, "report: no memory for it");
+        goto out;
+    }
+    learner_report_detail(j->learner, detail);
+    r.detail = detail;
+    progress_summary(&j->progress, &r);
+    TRY_OUT(st, write_json(j, &r, e));
+    st = write_html(j, &r, e);
+out:
     arena_fini(&a);
     return st;
 }

@@ -13,6 +13,7 @@ static enum status open_stream(struct learner *l, const struct learner_parts_in 
     TRY(dedupe_new(&l->dedupe, (size_t)c->ingest_dedupe_ids, e));
     TRY(watermark_new(&l->watermark, c, e));
     TRY(order_new(&l->order, c, e));
+    TRY(segment_new(&l->segment, c, e));
     return join_new(&l->join, c, e);
 }
 
@@ -62,6 +63,7 @@ void learner_free(struct learner *l)
     slate_free(l->slate);
     open_free(l->open);
     variants_free(l->variants);
+    segment_free(l->segment);
     line_free(l->line);
     join_free(l->join);
     order_free(l->order);
@@ -229,4 +231,10 @@ void learner_report(const struct learner *l, struct report *out)
     out->unknown_tokens = feat_tokens_unknown(l->feat);
     reject_tally_report(&l->tally, out);
     variants_report(l->variants, out);
+}
+
+void learner_report_detail(const struct learner *l, struct report_detail *out)
+{
+    const struct eval_names names = segment_names(l->segment);
+    eval_report_detail(l->line->eval, &names, out);
 }

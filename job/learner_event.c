@@ -65,6 +65,7 @@ static void begin_slate(struct learner *l, enum slate_source source, const struc
     slate_reset(s);
     s->id = l->next_slate;
     s->source = source;
+    s->type = source == SLATE_ORGANIC ? ev->type : EVENT_TYPES_MAX;
     s->at = at;
     s->time_ms = time_ms;
     s->user = arena_str(s->arena, ev->user);
@@ -89,6 +90,7 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
     TRY(world_fill_impression(l->world, l->slate, ev, e));
     if (l->slate->n_items == 0) return STATUS_OK;
     note_list(l->slate, ev);
+    TRY(segment_fill(l->segment, l->world, l->slate, ev->context, ev->n_context, e));
     TRY(score_slate(l, &p, e));
     TRY(open_put(l->open, l->slate, &p, e));
     l->next_slate++;
@@ -105,6 +107,7 @@ static enum status learn_organic(struct learner *l, const struct order_compound 
     const enum status st = world_fill_organic(l->world, l->slate, l->lines, c->n, c->at, e);
     if (st == STATUS_NOT_FOUND) return STATUS_OK;
     TRY(st);
+    TRY(segment_fill(l->segment, l->world, l->slate, NULL, 0, e));
     l->next_slate++;
     l->slate->settled_ms = c->time_ms;
     TRY(score_slate(l, &p, e));

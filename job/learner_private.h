@@ -5,6 +5,7 @@
 #include "job/learner.h"
 #include "job/verdict.h"
 #include "job/variants.h"
+#include "job/segment.h"
 
 /* Where the stream stood when a snapshot was taken. */
 struct learner_place {
@@ -30,6 +31,7 @@ struct learner {
     struct order *order;
     struct join *join;
     struct open_slates *open;
+    struct segment *segment;
     struct line *line;
     struct variants *variants; /* the lines beside it */
     struct conf *world_conf;   /* what features are made by: all parts that any line has */

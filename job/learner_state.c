@@ -95,10 +95,11 @@ enum piece {
     PIECE_MODEL,
     PIECE_RETRIED,
     PIECE_GATE,
+    PIECE_SEGMENTS,
     PIECES
 };
 static const char *const piece_names[PIECES] = {"stream", "dedupe", "watermark", "order", "join",
-                                                "eval",   "model",  "retried",   "gate"};
+                                                "eval",   "model",  "retried",   "gate",  "segments"};
 
 static void piece_encode(struct buf *b, const struct learner *l, enum piece which)
 {
@@ -112,6 +113,7 @@ static void piece_encode(struct buf *b, const struct learner *l, enum piece whic
     case PIECE_MODEL: model_run_encode(b, l->line->run); break;
     case PIECE_RETRIED: reject_places_encode(b, &l->retried); break;
     case PIECE_GATE: learner_gate_encode(b, l); break;
+    case PIECE_SEGMENTS: segment_encode(b, l->segment); break;
     case PIECES: break;
     }
 }
@@ -128,6 +130,7 @@ static enum status piece_decode(struct learner *l, enum piece which, struct buf_
     case PIECE_MODEL: return model_run_decode(l->line->run, r, e);
     case PIECE_RETRIED: return reject_places_decode(&l->retried, r, e);
     case PIECE_GATE: return learner_gate_decode(l, r, e);
+    case PIECE_SEGMENTS: return segment_decode(l->segment, r, e);
     case PIECES: break;
     }
     return STATUS_OK;

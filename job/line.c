@@ -1,6 +1,7 @@
 /* line.c - see line.h. */
 #include "job/line.h"
 #include "base/mem.h"
+#include "job/segment.h"
 #include "model/state_file.h"
 #include <math.h>
 #include <string.h>
@@ -43,6 +44,19 @@ static enum status open_batch(struct line *l, size_t n, struct err *e)
     return STATUS_OK;
 }
 
+static enum status open_eval(struct line *l, struct eval_warmup warmup, struct err *e)
+{
+    const char *names[MODEL_PARTS_MAX];
+    struct eval_setup o;
+    TRY(eval_setup_of(&o, l->conf, e));
+    for (size_t i = 0; i < model_n_parts(l->model); i++) names[i] = model_part_name(l->model, i);
+    o.n_segments = (uint32_t)segment_count(l->conf->eval_segments);
+    o.n_parts = model_n_parts(l->model);
+    o.part_names = names;
+    o.warmup = warmup;
+    return eval_new(&l->eval, &o, e);
+}
+
 enum status line_new(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, bool learn,
                      struct eval_warmup warmup, struct err *e)
 {
@@ -59,7 +73,7 @@ enum status line_new_beside(struct line **out, const struct conf *c, const struc
     l->conf = c;
     l->learn = learn;
     TRY_OUT(st, open_model(l, enc, n_numeric, shared, e));
-    TRY_OUT(st, eval_new(&l->eval, model_n_parts(l->model), warmup, e));
+    TRY_OUT(st, open_eval(l, warmup, e));
     TRY_OUT(st, open_batch(l, (size_t)c->train_batch_slates, e));
     TRY_OUT(st, line_gate_new(&l->gate, c, l, e));
     *out = l;

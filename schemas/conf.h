@@ -88,6 +88,10 @@
     X(gate_holdout_frac,      "gate.holdout_frac",          NUM,  0.0,            0.0,  0.5,       "", "S", "share of the users (by hash) whose labels never train parameters") \
     X(gate_max_drift,         "gate.max_drift",             NUM,  10.0,           0.0,  1e9,       "", "", "a version that has moved from the blessed one by more than this, relative to its norm, is not published; 0: any is") \
     X(gate_on_refuse,         "gate.on_refuse",             WORD, "hold",         0,    0,         "hold|rollback", "", "when a version is refused: it is held back and learning goes on, or the line is rolled back") \
+    X(eval_k,                 "eval.k",                     TEXT, "5,10,20",      0,    100,       "",   "",  "k of NDCG@k and recall@k in the report, at most four; others than the state's begin anew") \
+    X(eval_segments,          "eval.segments",              TEXT, "",             0,    400,       "",   "S", "attributes by whose values the report is split, at most eight: user.NAME, item.NAME, context.NAME") \
+    X(eval_window_ms,         "eval.window_ms",             INT,  86400000,       1000, 1e12,      "ms", "",  "length of the report's sliding windows") \
+    X(eval_half_life_ms,      "eval.half_life_ms",          INT,  86400000,       1000, 1e12,      "ms", "",  "half-life of the report's decayed figures") \
     X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \
     X(publish_features_ms,    "publish.features_ms",        INT,  50,             1,    1e8,       "ms", "L", "least time between flushes of changed users and items") \
     X(publish_keep,           "publish.keep",               INT,  5,              1,    1000,      "versions", "L", "published versions kept in Redis") \

@@ -12,10 +12,90 @@
 
 #define REPORT_REJECTS_MAX 72
 #define REPORT_PARTS_MAX 16
+#define REPORT_K_MAX 4 /* cuts of NDCG and recall */
+#define REPORT_TOP 10  /* places of a list that are its top */
+#define REPORT_AGES 8  /* groups of items by age */
+#define REPORT_DECILES 10
+#define REPORT_WINDOWS 3
+#define REPORT_CURVE_MAX 128
+#define REPORT_RELIABILITY 20
+#define REPORT_SEGMENTS_MAX 512
 
 struct report_figures { /* NaN where undefined; written as null */
     double auc, gauc, logloss, ne, calibration;
     uint64_t examples, slates; /* slates: those with both labels, that gauc is the mean of */
+    uint64_t positives;
+};
+enum report_baseline {
+    REPORT_POPULARITY,
+    REPORT_REPEAT,
+    REPORT_FROZEN,
+    REPORT_CONSTANT,
+    REPORT_CHEAP, /* the model's own sum without text and match */
+    REPORT_BASELINES
+};
+extern const char *const report_baseline_names[REPORT_BASELINES];
+enum report_slice {
+    REPORT_COLD_USER,  /* fewer than 2 earlier orders or lists */
+    REPORT_COLD_ITEM,  /* fewer than 4 earlier positives */
+    REPORT_FIRST_TIME, /* the user never had the item ... */
+    REPORT_REPEATED,   /* ... and pairs where she did */
+    REPORT_YOUNG_ITEM, /* 14 days old at most */
+    REPORT_IMPRESSION, /* recorded lists */
+    REPORT_ORGANIC,    /* orders with sampled negatives */
+    REPORT_SLICES
+};
+extern const char *const report_slice_names[REPORT_SLICES];
+struct report_ranked { /* at the report's cuts */
+    double ndcg[REPORT_K_MAX], recall[REPORT_K_MAX];
+    uint64_t slates;
+};
+struct report_interval { /* of 95 %, clustered by user; NaN where undefined, written as null */
+    double mean, lower, upper;
+};
+struct report_group { /* items of one age or popularity; an empty name ends the list */
+    char name[32];
+    uint64_t candidates, positives, top;
+    double predicted; /* summed probabilities */
+};
+struct report_point { /* a span of the curve, by the time of showing */
+    int64_t from_ms, to_ms;
+    struct report_figures model;
+    double baselines[REPORT_BASELINES]; /* gauc */
+    uint64_t lists, shown, taken;       /* recorded lists: the cohort's click-through */
+};
+struct report_reliability {                /* examples of like prediction */
+    double predicted, observed, low, high; /* means; low and high: of observed (Wilson 1927) */
+    uint64_t examples;
+};
+struct report_segment {
+    char column[64], value[64];
+    struct report_figures figures;
+};
+/* What only a report at the end shows.  About 150 KiB: on the heap. */
+struct report_detail {
+    uint32_t n_k, k[REPORT_K_MAX];
+    struct report_ranked model_ranked, ranked[REPORT_BASELINES];
+    uint32_t replicates; /* of the bootstrap behind the intervals */
+    struct report_interval gauc, logloss;
+    struct report_interval gauc_over[REPORT_BASELINES],
+        logloss_under[REPORT_BASELINES];                /* model - baseline; baseline - model */
+    struct report_interval part_gauc[REPORT_PARTS_MAX]; /* model - model without the part */
+    double calibration_error;                           /* mean of |predicted - observed| over the bins, by examples */
+    struct report_reliability reliability[REPORT_RELIABILITY];
+    uint32_t n_reliability;
+    int64_t window_ms, half_life_ms;
+    uint32_t window_counts[REPORT_WINDOWS];
+    struct report_figures windows[REPORT_WINDOWS], decayed;
+    struct report_point curve[REPORT_CURVE_MAX];
+    uint32_t n_curve;
+    uint64_t lists;                                 /* longer than REPORT_TOP */
+    double list_items, list_top;                    /* different ones among candidates, at the top */
+    double vectors_diversity, categories_diversity; /* at the top; NaN: unknown */
+    struct report_group ages[REPORT_AGES], deciles[REPORT_DECILES];
+    uint32_t n_deciles;
+    struct report_segment segments[REPORT_SEGMENTS_MAX]; /* values of a column follow each other */
+    uint32_t n_segments;
 };
 struct report_part {
     char name[32];
@@ -41,9 +121,6 @@ struct report_gate { /* the judge of the line, and the users that are held out *
     double holdout_frac;
     uint64_t held_out_slates;
     struct report_estimate held_out_loss, held_out_auc, taught_loss, taught_auc;
-};
-struct report_interval { /* of 95 %, clustered by user; NaN where undefined, written as null */
-    double mean, lower, upper;
 };
 /* A variant less the one in charge, on the same slates, as both predicted them when they opened. */
 struct report_paired {
@@ -81,7 +158,7 @@ struct report {
     } rejects[REPORT_REJECTS_MAX];
     uint32_t n_rejects;
     double seconds, examples_per_second, peak_rss_bytes;
-    struct report_figures progressive, popularity, repeat, frozen, constant, cold_user, cold_item, first_time;
+    struct report_figures progressive, baselines[REPORT_BASELINES], slices[REPORT_SLICES];
     struct report_part parts[REPORT_PARTS_MAX];
     uint32_t n_parts;
     struct report_bucket by_age[8], by_popularity[10];
@@ -94,6 +171,7 @@ struct report {
     struct report_arms arms;
     const struct report_partition *partitions; /* borrowed */
     size_t n_partitions;
+    const struct report_detail *detail; /* borrowed; NULL: not written */
 };
 void report_write_json(struct buf *b, const struct report *r); /* pretty, key order as in DESIGN, newline at the end */
 #endif

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define SLATE_FORMAT 2 /* 1 ended an item at age_days and had no version and variant; it is still read */
+#define SLATE_FORMAT 3 /* what 1 and 2 had not (see get_…_rest) is 0; both are still read */
 #define SLATE_ARENA_BYTES 65536
 #define NO_INDEX UINT32_MAX
 
@@ -149,6 +149,8 @@ static void put_item(struct buf *b, const struct slate_item *i)
     buf_f32(b, i->propensity);
     buf_varint(b, i->position);
     buf_varint(b, i->tasks);
+    buf_u32(b, i->category);
+    buf_f32(b, i->served);
 }
 
 static void put_events(struct buf *b, const struct slate *s)
@@ -179,6 +181,14 @@ static void put_features(struct buf *b, const struct slate *s)
     }
 }
 
+static void put_segments(struct buf *b, const struct slate *s)
+{
+    buf_u8(b, s->type);
+    buf_varint(b, s->n_segments);
+    const size_t n = (size_t)s->n_segments * s->n_items;
+    for (size_t i = 0; i < n; i++) buf_varint(b, s->segments[i]);
+}
+
 void slate_encode(struct buf *b, const struct slate *s)
 {
     buf_u8(b, SLATE_FORMAT);
@@ -204,6 +214,7 @@ void slate_encode(struct buf *b, const struct slate *s)
     buf_varint(b, s->n_items);
     for (uint32_t i = 0; i < s->n_items; i++) put_item(b, &s->items[i]);
     put_features(b, s);
+    put_segments(b, s);
 }
 
 /* ---- taking apart ---- */
@@ -232,7 +243,7 @@ static enum status get_id(struct slate *s, struct buf_reader *r, struct str *out
 static enum status get_head(struct slate *s, struct buf_reader *r, uint8_t *format, struct err *e)
 {
     *format = buf_get_u8(r);
-    if (*format < 1 || *format > SLATE_FORMAT) return corrupt(s, e, "not a slate of format 1 or 2");
+    if (*format < 1 || *format > SLATE_FORMAT) return corrupt(s, e, "not a slate of format 1 to 3");
     s->id = buf_get_varint(r);
     const uint8_t source = buf_get_u8(r);
     const uint64_t topic = buf_get_varint(r), partition = buf_get_varint(r);
@@ -310,18 +321,21 @@ static bool item_valid(const struct slate_item *i)
     const bool label = isnan(i->label) || i->label == 0.0f || i->label == 1.0f;
     const bool numbers = isfinite(i->weight) && isfinite(i->log_kq) && isfinite(i->popularity) && isfinite(i->repeat) &&
                          isfinite(i->age_days) && isfinite(i->cooccur[0]) && isfinite(i->cooccur[1]);
-    const bool propensity = i->propensity >= 0 && i->propensity <= 1;
-    return label && numbers && propensity && i->weight >= 0 && i->id.p != NULL;
+    const bool propensity = i->propensity >= 0 && i->propensity <= 1, served = i->served >= 0 && i->served <= 1;
+    return label && numbers && propensity && served && i->weight >= 0 && i->id.p != NULL;
 }
 
-/* What format 2 added. */
-static void get_item_rest(struct buf_reader *r, struct slate_item *i)
+/* What formats 2 and 3 added. */
+static void get_item_rest(struct buf_reader *r, uint8_t format, struct slate_item *i)
 {
     i->cooccur[0] = buf_get_f32(r);
     i->cooccur[1] = buf_get_f32(r);
     i->propensity = buf_get_f32(r);
     i->position = (uint32_t)buf_get_varint(r);
     i->tasks = (uint32_t)buf_get_varint(r);
+    if (format < 3) return;
+    i->category = buf_get_u32(r);
+    i->served = buf_get_f32(r);
 }
 
 static enum status get_item(struct slate *s, struct buf_reader *r, uint8_t format, struct slate_item *i, struct err *e)
@@ -337,7 +351,7 @@ static enum status get_item(struct slate *s, struct buf_reader *r, uint8_t forma
     i->popularity = buf_get_f32(r);
     i->repeat = buf_get_f32(r);
     i->age_days = buf_get_f32(r);
-    if (format >= 2) get_item_rest(r, i);
+    if (format >= 2) get_item_rest(r, format, i);
     if (r->bad || sentence >= s->n_sentences || flags > known || !item_valid(i))
         return corrupt(s, e, "an item is cut off or out of range");
     i->sentence = (uint32_t)sentence;
@@ -398,6 +412,26 @@ static enum status get_hashed(struct slate *s, struct buf_reader *r, struct err 
     return STATUS_OK;
 }
 
+/* What format 3 added at the end. */
+static enum status get_segments(struct slate *s, struct buf_reader *r, uint8_t format, struct err *e)
+{
+    s->type = s->source == SLATE_ORGANIC ? EVENT_PURCHASE : EVENT_TYPES_MAX;
+    if (format < 3) return STATUS_OK;
+    s->type = buf_get_u8(r);
+    const uint64_t n = buf_get_varint(r), most = buf_left(r);
+    if (r->bad || s->type > EVENT_TYPES_MAX || n > SLATE_SEGMENTS_MAX || n * s->n_items > most)
+        return corrupt(s, e, "its segments are cut off or out of range");
+    s->segments = arena_alloc(s->arena, (size_t)n * s->n_items, sizeof *s->segments);
+    if (s->segments == NULL) return oom(s, e);
+    for (size_t i = 0; i < n * s->n_items; i++) {
+        const uint64_t v = buf_get_varint(r);
+        if (r->bad || v > UINT16_MAX) return corrupt(s, e, "a segment is cut off or out of range");
+        s->segments[i] = (uint16_t)v;
+    }
+    s->n_segments = (uint32_t)n;
+    return STATUS_OK;
+}
+
 enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e)
 {
     enum status st;
@@ -409,6 +443,7 @@ enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e)
     TRY_OUT(st, get_items(s, r, format, e));
     TRY_OUT(st, get_numeric(s, r, e));
     TRY_OUT(st, get_hashed(s, r, e));
+    TRY_OUT(st, get_segments(s, r, format, e));
 out:
     if (st != STATUS_OK) slate_reset(s);
     return st;

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "schemas/event.h"
 
+#define SLATE_SEGMENTS_MAX 8 /* attributes of eval.segments */
 enum slate_source { SLATE_IMPRESSION, SLATE_ORGANIC, SLATE_REQUEST, SLATE_SOURCES };
 
 /* A sentence: its token ids ([CLS] … [SEP] included) and their hash (hash_bytes over the int32 ids). */
@@ -41,6 +42,8 @@ struct slate_item {
     float propensity;  /* of being shown at its place, as the list echoed it: in (0, 1]; 0: not said */
     uint32_t position; /* place in the recorded list, from 1; 0: not from one */
     uint32_t tasks;    /* bit t: task t's behaviour marked the item before the slate was settled */
+    uint32_t category; /* hash of its category as it was known; 0: none */
+    float served;      /* probability with which it was shown, as the list or the log of answers says; 0: not said */
 };
 struct slate {
     uint64_t id; /* ordinal of opening within the state folder, from 1 */
@@ -64,6 +67,9 @@ struct slate {
     uint32_t *hashed_off; /* K+1 */
     uint32_t *hashed_idx; /* full 32-bit hashes; the part masks them to its table */
     float *hashed_val;
+    uint8_t type;         /* of the order's behaviour; EVENT_TYPES_MAX: no order */
+    uint16_t *segments;   /* (S, K) which value of eval.segments' attribute; for the evaluator alone */
+    uint32_t n_segments;  /* S */
     struct arena *arena; /* owns everything above and the struct itself */
 };
 

@@ -1,13 +1,15 @@
 /* stream.c - see stream.h. */
 #include "simulate/stream.h"
+#include "base/auc.h"
 #include "base/mem.h"
 #include "simulate/filter.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define LOGIT_MAX 16.0
 enum { BINS = 8192 };
-struct auc { /* pooled, by a histogram of logits; and the mean over lists */
+struct areas { /* pooled, by a histogram of logits; and the mean over lists */
     uint64_t bins[2][BINS];
     double list_sum;
     uint64_t lists;
@@ -27,19 +29,18 @@ struct run {
     size_t first_open, n_open, cap_open;
     uint32_t announced;
     uint64_t order;
-    struct auc best, oracle;
+    struct areas best, oracle;
     struct buf text;
     enum status (*line)(void *user, int64_t time_ms, struct str text);
     void *user;
     struct stream_truth *truth;
 };
 
-static void auc_add(struct auc *a, const double *z, const bool *y, uint32_t n)
+static void areas_add(struct areas *a, const double *z, const bool *y, uint32_t n)
 {
     double wins = 0.0, pairs = 0.0;
     for (uint32_t i = 0; i < n; i++) {
-        const double x = (z[i] + 16.0) * (BINS / 32.0);
-        a->bins[y[i]][x <= 0.0 ? 0 : x >= BINS ? BINS - 1 : (int)x]++;
+        a->bins[y[i]][auc_bin(z[i], BINS, LOGIT_MAX)]++;
         for (uint32_t j = 0; y[i] && j < n; j++) {
             if (y[j]) continue;
             pairs += 1.0;
@@ -51,15 +52,11 @@ static void auc_add(struct auc *a, const double *z, const bool *y, uint32_t n)
     a->lists++;
 }
 
-static double auc_of(const struct auc *a)
+static double area_of(const struct areas *a)
 {
-    double below = 0.0, wins = 0.0, pos = 0.0;
-    for (int i = 0; i < BINS; i++) {
-        wins += (double)a->bins[1][i] * (below + 0.5 * (double)a->bins[0][i]);
-        below += (double)a->bins[0][i];
-        pos += (double)a->bins[1][i];
-    }
-    return below > 0.0 && pos > 0.0 ? wins / (below * pos) : NAN;
+    struct auc_sweep s = {0};
+    for (int i = 0; i < BINS; i++) auc_sweep(&s, (double)a->bins[0][i], (double)a->bins[1][i]);
+    return auc_swept(&s);
 }
 
 static bool earlier(const struct later *a, const struct later *b)
@@ -162,11 +159,11 @@ static enum status judge(struct run *r, const struct shop_list *l, struct err *e
         y[k] = l->click_ms[k] > 0 && l->click_ms[k] <= l->time_ms + r->o->window_ms;
         truth[k] = log(l->p[k] / (1.0 - l->p[k]));
     }
-    auc_add(&r->oracle, truth, y, l->n);
+    areas_add(&r->oracle, truth, y, l->n);
     if (r->filter == NULL) return STATUS_OK;
     learn_ended(r, l->time_ms);
     TRY(filter_score(r->filter, l, z, e));
-    auc_add(&r->best, z, y, l->n);
+    areas_add(&r->best, z, y, l->n);
     return remember(r, l, e);
 }
 
@@ -216,8 +213,8 @@ enum status stream_run(const struct shop_options *o, bool best,
     if (best) TRY_OUT(st, filter_new(&r->filter, o, r->shop, e));
     st = run_lists(r, e);
     if (st == STATUS_END && truth->lines == o->events) st = STATUS_OK;
-    truth->oracle_auc = auc_of(&r->oracle);
-    truth->best_auc = best ? auc_of(&r->best) : NAN;
+    truth->oracle_auc = area_of(&r->oracle);
+    truth->best_auc = best ? area_of(&r->best) : NAN;
     truth->best_gauc = best && r->best.lists > 0 ? r->best.list_sum / (double)r->best.lists : NAN;
 out:
     for (size_t i = 0; i < r->n_heap; i++) buf_fini(&r->heap[i].text);

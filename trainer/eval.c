@@ -1,23 +1,63 @@
 /* eval.c - the evaluator: model, baselines, slices and left-out parts over the same slates. */
+#include "base/hash.h"
 #include "base/mem.h"
 #include "trainer/eval_private.h"
 #include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-/* Age and popularity buckets of the sampler's self-check: upper bounds. */
-static const double age_days_below[] = {1, 3, 7, 14, 28, 56, 112, INFINITY};
-static const double popularity_below[] = {0.5, 1, 2, 4, 8, 16, 32, 64, 128, INFINITY};
+#define DAY_MS INT64_C(86400000)
+#define YOUNG_DAYS 14.0f
 
-enum status eval_new(struct eval **out, size_t n_parts, struct eval_warmup warmup, struct err *e)
+const double eval_popularity_below[10] = {0.5, 1, 2, 4, 8, 16, 32, 64, 128, INFINITY};
+
+/* ---- opening ---- */
+
+enum status eval_setup_of(struct eval_setup *out, const struct conf *c, struct err *e)
+{
+    double k[REPORT_K_MAX];
+    uint32_t n = 1;
+    for (const char *p = c->eval_k; *p != '\0'; p++) n += *p == ',';
+    *out = (struct eval_setup){.n_k = n, .window_ms = c->eval_window_ms, .half_life_ms = c->eval_half_life_ms};
+    if (n > REPORT_K_MAX)
+        return ERR_SET(e, STATUS_INVALID, "eval.k=%s: %u numbers, at most %d", c->eval_k, n, REPORT_K_MAX);
+    TRY(conf_numbers(c->eval_k, k, n, "eval.k", e));
+    for (uint32_t i = 0; i < n; i++) {
+        if (!(k[i] >= 1.0 && k[i] <= EVAL_K_LARGEST) || k[i] != floor(k[i]))
+            return ERR_SET(e, STATUS_INVALID, "eval.k=%s: %g is not a whole number from 1 to %d", c->eval_k, k[i],
+                           EVAL_K_LARGEST);
+        out->k[i] = (uint32_t)k[i];
+    }
+    return STATUS_OK;
+}
+
+static void begin(struct eval *ev)
+{
+    static const uint32_t usual[] = {5, 10, 20};
+    struct eval_setup *o = &ev->setup;
+    if (o->n_k == 0)
+        for (o->n_k = 0; o->n_k < 3; o->n_k++) o->k[o->n_k] = usual[o->n_k];
+    if (o->window_ms == 0) o->window_ms = DAY_MS;
+    if (o->half_life_ms == 0) o->half_life_ms = DAY_MS;
+    for (size_t p = 0; o->part_names != NULL && p < o->n_parts; p++)
+        ev->dear[p] = strcmp(o->part_names[p], "text") == 0 || strcmp(o->part_names[p], "match") == 0;
+    o->part_names = NULL; /* read at the call only */
+    for (int i = 0; i < REPORT_CONSTANT; i++) calibrate_init(&ev->calibrators[i]);
+    eval_cut_init(&ev->cut, o->k, o->n_k);
+    eval_boot_init(&ev->boot, (uint32_t)(EVAL_SERIES_WITHOUT + o->n_parts));
+    eval_time_init(&ev->time, o->window_ms, o->half_life_ms);
+    ev->segments.n_configured = o->n_segments;
+}
+
+enum status eval_new(struct eval **out, const struct eval_setup *setup, struct err *e)
 {
     *out = NULL;
-    if (n_parts > EVAL_PARTS_MAX)
-        return ERR_SET(e, STATUS_INVALID, "evaluator: %zu parts, at most %d", n_parts, EVAL_PARTS_MAX);
+    if (setup->n_parts > EVAL_PARTS_MAX)
+        return ERR_SET(e, STATUS_INVALID, "evaluator: %zu parts, at most %d", setup->n_parts, EVAL_PARTS_MAX);
     struct eval *ev = mem_calloc(1, sizeof *ev);
     if (ev == NULL) return ERR_SET(e, STATUS_OOM, "evaluator: %zu bytes", sizeof *ev);
-    ev->n_parts = n_parts;
-    ev->warmup = warmup;
-    for (int i = 0; i < EVAL_CONSTANT; i++) calibrate_init(&ev->calibrators[i]);
+    ev->setup = *setup;
+    begin(ev);
     *out = ev;
     return STATUS_OK;
 }
@@ -25,161 +65,221 @@ enum status eval_new(struct eval **out, size_t n_parts, struct eval_warmup warmu
 void eval_free(struct eval *ev)
 {
     if (ev == NULL) return;
-    mem_free(ev->scratch);
-    mem_free(ev->mask);
+    eval_segments_free(&ev->segments);
+    arena_fini(&ev->scratch);
     mem_free(ev);
 }
 
-static enum status make_room(struct eval *ev, size_t n, struct err *e)
+/* ---- one slate ---- */
+
+struct seen { /* one slate on its way through */
+    const struct slate *s;
+    const float *logits, *part_logits, *frozen;
+    size_t n;
+    bool counted;
+    float *y, *z, *score;      /* (n) labels; a series' logits and what orders it */
+    uint8_t *masks;            /* (REPORT_SLICES, n) */
+    struct eval_place *places; /* (n) */
+    struct eval_terms terms;   /* the model's */
+    struct eval_boot_slate boot;
+};
+
+static enum status make_room(struct eval *ev, struct seen *v, struct err *e)
 {
-    if (n <= ev->cap) return STATUS_OK;
-    float *scratch = mem_calloc(n, sizeof *scratch);
-    uint8_t *mask = mem_calloc(n, 1);
-    if (scratch == NULL || mask == NULL) {
-        mem_free(scratch);
-        mem_free(mask);
-        return ERR_SET(e, STATUS_OOM, "evaluator: slate of %zu examples", n);
-    }
-    mem_free(ev->scratch);
-    mem_free(ev->mask);
-    ev->scratch = scratch;
-    ev->mask = mask;
-    ev->cap = n;
+    struct arena *a = &ev->scratch;
+    arena_reset(a);
+    float *floats = arena_alloc(a, 3 * v->n, sizeof *floats);
+    v->masks = arena_alloc(a, REPORT_SLICES * v->n, 1);
+    v->places = arena_alloc(a, v->n, sizeof *v->places);
+    v->terms.terms = arena_alloc(a, v->n, sizeof *v->terms.terms);
+    if (floats == NULL || v->masks == NULL || v->places == NULL || v->terms.terms == NULL)
+        return ERR_SET(e, STATUS_OOM, "evaluator: slate of %zu examples", v->n);
+    v->y = floats;
+    v->z = floats + v->n;
+    v->score = v->z + v->n;
+    for (size_t i = 0; i < v->n; i++) v->y[i] = v->s->items[i].label;
     return STATUS_OK;
 }
 
-static void labels_of(const struct slate *s, float *y)
+static void sort_by(struct seen *v, const float *score)
 {
-    for (uint32_t i = 0; i < s->n_items; i++) y[i] = s->items[i].label;
+    for (size_t i = 0; i < v->n; i++)
+        v->places[i] = (struct eval_place){score[i], (uint32_t)i, (uint32_t)v->s->items[i].item, v->y[i]};
+    eval_sort(v->places, v->n);
 }
 
-static float baseline_score(const struct slate_item *it, enum eval_baseline which, float frozen)
+/* A series' figures: meter where the slate counts, its place in the bootstrap, and its ranking (NULL: none). */
+static void add_series(struct eval *ev, struct seen *v, uint32_t series, struct eval_meter *m, struct eval_ranked *r,
+                       const float *z, const float *score)
 {
-    return which == EVAL_POPULARITY ? log1pf(it->popularity) : which == EVAL_REPEAT ? log1pf(it->repeat) : frozen;
+    const struct eval_meter_mask to = {m, NULL};
+    const struct eval_added a = eval_meters_add(&to, v->counted ? 1 : 0, z, score, v->y, v->n);
+    v->boot.auc[series] = a.auc;
+    v->boot.loss[series] = a.loss;
+    if (!v->counted || r == NULL) return;
+    sort_by(v, score);
+    eval_ranked_add(r, &ev->cut, v->places, v->n);
+}
+
+static void add_baseline(struct eval *ev, struct seen *v, enum report_baseline which)
+{
+    add_series(ev, v, EVAL_SERIES_BASELINE + (uint32_t)which, &ev->baselines[which], &ev->ranked[which], v->z,
+               v->score);
+}
+
+static float baseline_score(const struct slate_item *it, enum report_baseline which, float frozen)
+{
+    return which == REPORT_POPULARITY ? log1pf(it->popularity) : which == REPORT_REPEAT ? log1pf(it->repeat) : frozen;
 }
 
 /* Scores of one baseline and their calibrated logits; the calibrator learns afterwards. */
-static void eval_baseline_add(struct eval *ev, enum eval_baseline which, const struct slate *s, const float *y,
-                              const float *frozen, float *score, float *z, bool counted)
+static void add_scored(struct eval *ev, struct seen *v, enum report_baseline which)
 {
     struct calibrate *c = &ev->calibrators[which];
-    for (uint32_t i = 0; i < s->n_items; i++) {
-        score[i] = baseline_score(&s->items[i], which, frozen[i]);
-        z[i] = calibrate_logit(c, score[i]);
+    for (size_t i = 0; i < v->n; i++) {
+        v->score[i] = baseline_score(&v->s->items[i], which, v->frozen[i]);
+        v->z[i] = calibrate_logit(c, v->score[i]);
     }
-    if (counted) eval_meter_add(&ev->baselines[which], z, score, y, NULL, s->n_items);
-    calibrate_learn(c, score, y, s->n_items);
+    add_baseline(ev, v, which);
+    calibrate_learn(c, v->score, v->y, v->n);
 }
 
-static void eval_constant_add(struct eval *ev, const float *y, float *z, size_t n, bool counted)
+static void add_constant(struct eval *ev, struct seen *v)
 {
     const double p = ((double)ev->base_positives + 0.5) / ((double)ev->base_examples + 1.0);
     const float logit = (float)log(p / (1.0 - p));
-    for (size_t i = 0; i < n; i++) z[i] = logit;
-    if (counted) eval_meter_add(&ev->baselines[EVAL_CONSTANT], z, NULL, y, NULL, n);
-    for (size_t i = 0; i < n; i++) ev->base_positives += y[i] > 0.5f;
-    ev->base_examples += n;
+    for (size_t i = 0; i < v->n; i++) v->z[i] = v->score[i] = logit;
+    add_baseline(ev, v, REPORT_CONSTANT);
+    for (size_t i = 0; i < v->n; i++) ev->base_positives += v->y[i] > 0.5f;
+    ev->base_examples += v->n;
+}
+
+/* The slate's intercept and the parts but those left out, added up anew: taking a part away from the sum would break ties
+ * by its rounding. */
+static void without(const struct eval *ev, const struct seen *v, const bool *left_out, float *z)
+{
+    const size_t n = v->n, parts = ev->setup.n_parts;
+    float intercept = n > 0 ? v->logits[0] : 0.0f;
+    for (size_t q = 0; q < parts && n > 0; q++) intercept -= v->part_logits[q * n];
+    for (size_t i = 0; i < n; i++) {
+        z[i] = intercept;
+        for (size_t q = 0; q < parts; q++)
+            if (!left_out[q]) z[i] += v->part_logits[q * n + i];
+    }
+}
+
+static void add_cheap(struct eval *ev, struct seen *v)
+{
+    bool all = true; /* then it is the sum as it was scored, to the bit */
+    for (size_t p = 0; p < ev->setup.n_parts; p++) all = all && !ev->dear[p];
+    if (all)
+        memcpy(v->z, v->logits, v->n * sizeof *v->z);
+    else
+        without(ev, v, ev->dear, v->z);
+    memcpy(v->score, v->z, v->n * sizeof *v->z);
+    add_baseline(ev, v, REPORT_CHEAP);
+}
+
+static void add_without_part(struct eval *ev, struct seen *v, size_t p)
+{
+    bool left_out[EVAL_PARTS_MAX] = {false};
+    left_out[p] = true;
+    without(ev, v, left_out, v->z);
+    add_series(ev, v, EVAL_SERIES_WITHOUT + (uint32_t)p, &ev->without[p], NULL, v->z, v->z);
+}
+
+static bool in_slice(const struct slate *s, const struct slate_item *it, enum report_slice which)
+{
+    switch (which) {
+    case REPORT_COLD_USER: return s->cold_user;
+    case REPORT_COLD_ITEM: return (it->flags & SLATE_ITEM_COLD) != 0;
+    case REPORT_FIRST_TIME: return (it->flags & SLATE_ITEM_FIRST_TIME) != 0;
+    case REPORT_REPEATED: return (it->flags & SLATE_ITEM_FIRST_TIME) == 0;
+    case REPORT_YOUNG_ITEM: return it->age_days <= YOUNG_DAYS;
+    case REPORT_IMPRESSION: return s->source == SLATE_IMPRESSION;
+    case REPORT_ORGANIC: return s->source == SLATE_ORGANIC;
+    case REPORT_SLICES: break;
+    }
+    return false;
 }
 
 /* The model's own figures: recent ones always; all and the slices where the slate counts. */
-static void eval_model_add(struct eval *ev, const struct slate *s, const float *logits, const float *y, bool counted)
+static void add_model(struct eval *ev, struct seen *v)
 {
-    static const uint32_t flag_of[EVAL_SLICES] = {0, SLATE_ITEM_COLD, SLATE_ITEM_FIRST_TIME};
-    const uint32_t n = s->n_items;
-    struct eval_meter_mask to[2 + EVAL_SLICES] = {{&ev->recent, NULL}, {&ev->model, NULL}};
-    for (uint32_t k = 0; k < EVAL_SLICES && counted; k++) {
-        uint8_t *mask = ev->mask + (size_t)k * n;
-        for (uint32_t i = 0; i < n; i++)
-            mask[i] = k == EVAL_COLD_USER ? s->cold_user : (s->items[i].flags & flag_of[k]) != 0;
+    struct eval_meter_mask to[2 + REPORT_SLICES] = {{&ev->recent, NULL}, {&ev->model, NULL}};
+    for (size_t k = 0; k < REPORT_SLICES && v->counted; k++) {
+        uint8_t *mask = v->masks + k * v->n;
+        for (size_t i = 0; i < v->n; i++) mask[i] = in_slice(v->s, &v->s->items[i], (enum report_slice)k);
         to[2 + k] = (struct eval_meter_mask){&ev->slices[k], mask};
     }
-    eval_meters_add(to, counted ? 2 + EVAL_SLICES : 1, logits, NULL, y, n);
+    const struct eval_added a = eval_meters_add(to, v->counted ? 2 + REPORT_SLICES : 1, v->logits, NULL, v->y, v->n);
+    v->boot.auc[EVAL_SERIES_MODEL] = a.auc;
+    v->boot.loss[EVAL_SERIES_MODEL] = a.loss;
+    v->terms.z = v->logits;
+    v->terms.y = v->y;
+    v->terms.n = v->n;
+    eval_terms_fill(&v->terms);
 }
 
-static void bucket_add(struct report_bucket *b, const double *below, size_t n, double x, bool positive)
+static void add_ranking(struct eval *ev, struct seen *v, float vectors)
 {
-    size_t i = 0;
-    while (i + 1 < n && !(x < below[i])) i++;
+    sort_by(v, v->logits);
+    eval_ranked_add(&ev->model_ranked, &ev->cut, v->places, v->n);
+    eval_lists_add(&ev->lists, v->s, &v->terms, v->places, vectors);
+}
+
+static void bucket_add(struct report_bucket *b, size_t i, bool positive)
+{
     b[i].examples++;
     b[i].positives += positive;
 }
 
-static void eval_buckets_add(struct eval *ev, const struct slate *s)
+static void add_buckets(struct eval *ev, const struct slate *s)
 {
     for (uint32_t i = 0; i < s->n_items; i++) {
         const struct slate_item *it = &s->items[i];
-        bucket_add(ev->by_age, age_days_below, 8, (double)it->age_days, it->label > 0.5f);
-        bucket_add(ev->by_popularity, popularity_below, 10, (double)it->popularity, it->label > 0.5f);
+        size_t p = 0;
+        while (p + 1 < 10 && !((double)it->popularity < eval_popularity_below[p])) p++;
+        bucket_add(ev->by_age, eval_age_group((double)it->age_days), it->label > 0.5f);
+        bucket_add(ev->by_popularity, p, it->label > 0.5f);
     }
 }
 
-/* The slate's intercept and all parts but p, added up anew: taking p away from the sum would break ties by its rounding. */
-static void without_part(const struct eval *ev, size_t p, size_t n, const float *logits, const float *part_logits,
-                         float *z)
+/* A slate without a user is a cluster of its own. */
+static uint64_t cluster_of(const struct slate *s)
 {
-    float intercept = n > 0 ? logits[0] : 0.0f;
-    for (size_t q = 0; q < ev->n_parts && n > 0; q++) intercept -= part_logits[q * n];
-    for (size_t i = 0; i < n; i++) {
-        z[i] = intercept;
-        for (size_t q = 0; q < ev->n_parts; q++)
-            if (q != p) z[i] += part_logits[q * n + i];
-    }
+    return str_has(s->user) ? hash_str(s->user) : hash_mix(s->id, s->at.offset);
+}
+
+static enum status add_counted(struct eval *ev, struct seen *v, struct err *e)
+{
+    add_buckets(ev, v->s);
+    for (size_t p = 0; p < ev->setup.n_parts; p++) add_without_part(ev, v, p);
+    add_ranking(ev, v, NAN);
+    v->boot.ranked = !isnan(v->terms.auc);
+    v->boot.examples = (double)v->n;
+    eval_boot_add(&ev->boot, cluster_of(v->s), &v->boot);
+    return eval_segments_add(&ev->segments, v->s, &v->terms, v->masks, ev->slates, e);
 }
 
 enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
                        const float *frozen, int64_t first_ms, struct err *e)
 {
-    const size_t n = s->n_items;
-    TRY(make_room(ev, 3 * n, e));
-    float *y = ev->scratch, *z = y + n, *score = z + n;
-    const bool counted = ev->slates >= ev->warmup.slates && s->time_ms - first_ms >= ev->warmup.ms;
+    const struct eval_warmup *w = &ev->setup.warmup;
+    struct seen v = {.s = s,
+                     .logits = logits,
+                     .part_logits = part_logits,
+                     .frozen = frozen,
+                     .n = s->n_items,
+                     .counted = ev->slates >= w->slates && s->time_ms - first_ms >= w->ms};
+    TRY(make_room(ev, &v, e));
     ev->slates++;
-    labels_of(s, y);
-    for (int k = 0; k < EVAL_CONSTANT; k++)
-        eval_baseline_add(ev, (enum eval_baseline)k, s, y, frozen, score, z, counted);
-    eval_constant_add(ev, y, z, n, counted);
-    eval_model_add(ev, s, logits, y, counted);
-    if (!counted) return STATUS_OK;
-    eval_buckets_add(ev, s);
-    for (size_t p = 0; p < ev->n_parts; p++) {
-        without_part(ev, p, n, logits, part_logits, z);
-        eval_meter_add(&ev->without[p], z, NULL, y, NULL, n);
-    }
-    return STATUS_OK;
-}
-
-static void report_buckets(struct report_bucket *out, const struct report_bucket *in, const double *below, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        out[i] = in[i];
-        if (isinf(below[i]))
-            (void)snprintf(out[i].name, sizeof out[i].name, ">=%g", below[i - 1]);
-        else
-            (void)snprintf(out[i].name, sizeof out[i].name, "<%g", below[i]);
-    }
-}
-
-void eval_report(const struct eval *ev, const char *const *part_names, struct report *out)
-{
-    eval_meter_figures(&ev->model, &out->progressive);
-    eval_meter_figures(&ev->baselines[EVAL_POPULARITY], &out->popularity);
-    eval_meter_figures(&ev->baselines[EVAL_REPEAT], &out->repeat);
-    eval_meter_figures(&ev->baselines[EVAL_FROZEN], &out->frozen);
-    eval_meter_figures(&ev->baselines[EVAL_CONSTANT], &out->constant);
-    eval_meter_figures(&ev->slices[EVAL_COLD_USER], &out->cold_user);
-    eval_meter_figures(&ev->slices[EVAL_COLD_ITEM], &out->cold_item);
-    eval_meter_figures(&ev->slices[EVAL_FIRST_TIME], &out->first_time);
-    out->n_parts = (uint32_t)ev->n_parts;
-    for (size_t p = 0; p < ev->n_parts; p++) {
-        struct report_figures f;
-        eval_meter_figures(&ev->without[p], &f);
-        (void)snprintf(out->parts[p].name, sizeof out->parts[p].name, "%s", part_names[p]);
-        out->parts[p].gauc_without = f.gauc;
-        out->parts[p].auc_without = f.auc;
-        out->parts[p].logloss_without = f.logloss;
-    }
-    report_buckets(out->by_age, ev->by_age, age_days_below, 8);
-    report_buckets(out->by_popularity, ev->by_popularity, popularity_below, 10);
+    for (int k = 0; k < REPORT_CONSTANT; k++) add_scored(ev, &v, (enum report_baseline)k);
+    add_constant(ev, &v);
+    add_cheap(ev, &v);
+    add_model(ev, &v);
+    eval_time_add(&ev->time, s, &v.terms, &v.boot.auc[EVAL_SERIES_BASELINE]);
+    return v.counted ? add_counted(ev, &v, e) : STATUS_OK;
 }
 
 void eval_recent(const struct eval *ev, struct report_figures *out)

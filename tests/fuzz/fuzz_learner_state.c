@@ -55,8 +55,8 @@ static enum status take_eval(struct str bytes, struct err *e)
     struct eval *ev = NULL, *back = NULL;
     struct buf first = {0}, second = {0};
     struct buf_reader r = buf_reader(bytes.p, bytes.n);
-    FUZZ_OK(eval_new(&ev, 1, (struct eval_warmup){0, 0}, e), e);
-    FUZZ_OK(eval_new(&back, 1, (struct eval_warmup){0, 0}, e), e);
+    FUZZ_OK(eval_new(&ev, &(struct eval_setup){.n_parts = 1}, e), e);
+    FUZZ_OK(eval_new(&back, &(struct eval_setup){.n_parts = 1}, e), e);
     const enum status st = eval_decode(ev, &r, e);
     if (st == STATUS_OK) {
         static struct report report;

@@ -6,6 +6,7 @@
  */
 #ifndef TESTS_SUPPORT_CHECK_H
 #define TESTS_SUPPORT_CHECK_H
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,6 +22,13 @@
         const enum status check_st_ = (call);                                                                          \
         if (check_st_ != STATUS_OK)                                                                                    \
             fail_msg("%s: %s (%s, %s)", #call, (e)->text, status_name(check_st_), (e)->where ? (e)->where : "");       \
+    } while (0)
+
+/* In double, where assert_float_equal rounds both. */
+#define assert_near(a, b, within)                                                                                      \
+    do {                                                                                                               \
+        const double near_a_ = (a), near_b_ = (b);                                                                     \
+        if (!(fabs(near_a_ - near_b_) <= (within))) fail_msg("%s is %.15g, %s is %.15g", #a, near_a_, #b, near_b_);    \
     } while (0)
 
 /* Calls it with its first allocation failing, then its second, and so on until it succeeds; n_met: how many were met. */

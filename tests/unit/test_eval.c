@@ -160,16 +160,16 @@ static void test_left_out_part_is_missed(void **state)
     struct err e;
     static struct report r;
     const char *names[] = {"noise", "truth"};
-    assert_int_equal(eval_new(&ev, 2, (struct eval_warmup){0}, &e), STATUS_OK);
+    assert_int_equal(eval_new(&ev, &(struct eval_setup){.n_parts = 2}, &e), STATUS_OK);
     run_slates(ev, 1, 200);
     eval_report(ev, names, &r);
     assert_true(r.parts[0].gauc_without > r.progressive.gauc);
     assert_true(r.parts[1].gauc_without < r.progressive.gauc - 0.1);
     assert_int_equal(r.progressive.examples, 199 * 5);
-    assert_int_equal(r.cold_user.examples, 99 * 5);
-    assert_int_equal(r.cold_item.examples, 199 * 2);
-    assert_int_equal(r.first_time.examples, 199 * 3);
-    assert_float_equal(r.constant.gauc, 0.5, 1e-12);
+    assert_int_equal(r.slices[REPORT_COLD_USER].examples, 99 * 5);
+    assert_int_equal(r.slices[REPORT_COLD_ITEM].examples, 199 * 2);
+    assert_int_equal(r.slices[REPORT_FIRST_TIME].examples, 199 * 3);
+    assert_float_equal(r.baselines[REPORT_CONSTANT].gauc, 0.5, 1e-12);
     eval_free(ev);
 }
 
@@ -181,7 +181,7 @@ static void test_nothing_is_left_without_the_only_part(void **state)
     struct err e;
     static struct report r;
     const char *names[] = {"only"};
-    assert_int_equal(eval_new(&ev, 1, (struct eval_warmup){0}, &e), STATUS_OK);
+    assert_int_equal(eval_new(&ev, &(struct eval_setup){.n_parts = 1}, &e), STATUS_OK);
     assert_int_equal(slate_new(&s, &e), STATUS_OK);
     for (uint64_t id = 1; id < 200; id++) {
         float z[5], parts[5], frozen[5] = {0};
@@ -206,7 +206,8 @@ static void test_warmup_is_left_out_of_the_figures(void **state)
     struct err e;
     static struct report r;
     const char *names[] = {"a", "b"};
-    assert_int_equal(eval_new(&ev, 2, (struct eval_warmup){.slates = 10, .ms = 50000}, &e), STATUS_OK);
+    assert_int_equal(eval_new(&ev, &(struct eval_setup){.n_parts = 2, .warmup = {.slates = 10, .ms = 50000}}, &e),
+                     STATUS_OK);
     run_slates(ev, 0, 100);
     eval_report(ev, names, &r);
     assert_int_equal(r.progressive.examples, 50 * 5);
@@ -218,12 +219,13 @@ static void test_state_goes_on_where_it_was(void **state)
     (void)state;
     struct eval *whole, *first, *second;
     struct err e;
+    static struct report_detail detail, resumed;
     static struct report a, b;
     struct buf packed = {0};
     const char *names[] = {"a", "b"};
-    assert_int_equal(eval_new(&whole, 2, (struct eval_warmup){0}, &e), STATUS_OK);
-    assert_int_equal(eval_new(&first, 2, (struct eval_warmup){0}, &e), STATUS_OK);
-    assert_int_equal(eval_new(&second, 2, (struct eval_warmup){0}, &e), STATUS_OK);
+    assert_int_equal(eval_new(&whole, &(struct eval_setup){.n_parts = 2}, &e), STATUS_OK);
+    assert_int_equal(eval_new(&first, &(struct eval_setup){.n_parts = 2}, &e), STATUS_OK);
+    assert_int_equal(eval_new(&second, &(struct eval_setup){.n_parts = 2}, &e), STATUS_OK);
     run_slates(whole, 0, 100);
     run_slates(first, 0, 40);
     eval_encode(&packed, first);
@@ -233,14 +235,96 @@ static void test_state_goes_on_where_it_was(void **state)
     eval_report(whole, names, &a);
     eval_report(second, names, &b);
     assert_memory_equal(&a.progressive, &b.progressive, sizeof a.progressive);
-    assert_memory_equal(&a.popularity, &b.popularity, sizeof a.popularity);
+    assert_memory_equal(&a.baselines[REPORT_POPULARITY], &b.baselines[REPORT_POPULARITY],
+                        sizeof a.baselines[REPORT_POPULARITY]);
     assert_memory_equal(&a.parts[1], &b.parts[1], sizeof a.parts[1]);
+    eval_report_detail(whole, NULL, &detail);
+    eval_report_detail(second, NULL, &resumed);
+    assert_memory_equal(&detail, &resumed, sizeof detail);
     r = buf_reader(packed.p, packed.n - 1);
     assert_int_equal(eval_decode(second, &r, &e), STATUS_CORRUPT);
     buf_fini(&packed);
     eval_free(whole);
     eval_free(first);
     eval_free(second);
+}
+
+static void test_detail_is_of_the_same_slates(void **state)
+{
+    (void)state;
+    struct eval *ev, *other;
+    struct err e;
+    static struct report r;
+    static struct report_detail d, back;
+    struct buf packed = {0};
+    const char *names[] = {"text", "numeric"}; /* run_slates: the first is noise, the second the truth */
+    const struct eval_setup setup = {.n_parts = 2, .part_names = names, .n_k = 1, .k = {1}};
+    assert_int_equal(eval_new(&ev, &setup, &e), STATUS_OK);
+    run_slates(ev, 1, 400);
+    eval_report(ev, names, &r);
+    eval_report_detail(ev, NULL, &d);
+    assert_near(r.baselines[REPORT_CHEAP].gauc, 1.0, 1e-12); /* without text only the truth is left */
+    assert_near(r.parts[0].gauc_without, 1.0, 1e-12);
+    assert_near(d.ranked[REPORT_CHEAP].ndcg[0], 1.0, 1e-12);
+    assert_near(d.ranked[REPORT_CONSTANT].recall[0], 0.2, 1e-12);
+    assert_near(d.gauc.mean, r.progressive.gauc, 1e-12);
+    assert_true(d.gauc.lower < d.gauc.mean && d.gauc.upper > d.gauc.mean);
+    assert_near(d.gauc_over[REPORT_CONSTANT].mean, r.progressive.gauc - 0.5, 1e-12);
+    assert_true(d.gauc_over[REPORT_CHEAP].upper < 0.0 && d.part_gauc[1].lower > 0.0);
+    assert_true(d.gauc_over[REPORT_POPULARITY].lower < d.gauc_over[REPORT_POPULARITY].upper);
+    assert_int_equal(r.slices[REPORT_REPEATED].examples + r.slices[REPORT_FIRST_TIME].examples, r.progressive.examples);
+    assert_int_equal(r.slices[REPORT_IMPRESSION].examples, r.progressive.examples);
+    assert_int_equal(r.slices[REPORT_ORGANIC].examples, 0);
+    assert_true(d.n_curve > 0 && d.decayed.examples > 0 && d.windows[2].slates == 399);
+    eval_encode(&packed, ev);
+    assert_int_equal(eval_new(&other, &setup, &e), STATUS_OK);
+    struct buf_reader from = buf_reader(packed.p, packed.n);
+    assert_ok(eval_decode(other, &from, &e), &e);
+    eval_report_detail(other, NULL, &back);
+    assert_memory_equal(&d, &back, sizeof d);
+    eval_free(other);
+    assert_int_equal(eval_new(&other, &(struct eval_setup){.n_parts = 2, .n_k = 1, .k = {3}}, &e), STATUS_OK);
+    from = buf_reader(packed.p, packed.n);
+    assert_ok(eval_decode(other, &from, &e), &e); /* other cuts: rankings begin anew, all else stays */
+    eval_report_detail(other, NULL, &back);
+    assert_true(back.model_ranked.slates == 0 && back.n_curve == 0 && back.gauc.lower == d.gauc.lower);
+    buf_fini(&packed);
+    eval_free(ev);
+    eval_free(other);
+}
+
+/* Logits that are right: each part of the diagram holds its share, and what is observed is what was predicted. */
+static void test_reliability_parts_examples_evenly(void **state)
+{
+    (void)state;
+    static struct eval_meter m;
+    struct report_reliability bins[REPORT_RELIABILITY];
+    struct rand r;
+    double error;
+    uint64_t n = 0;
+    eval_meter_clear(&m);
+    assert_int_equal(eval_meter_reliability(&m, bins, &error), 0);
+    assert_true(isnan(error));
+    rand_init(&r, (struct rand_key){.seed = 12, .purpose = RAND_TEST});
+    for (int i = 0; i < 40000; i++) {
+        const float z = (float)(2.0 * rand_normal(&r) - 1.0);
+        const float y = rand_unit(&r) < 1.0 / (1.0 + exp(-(double)z)) ? 1.0f : 0.0f;
+        eval_meter_add(&m, &z, NULL, &y, NULL, 1);
+    }
+    assert_int_equal(eval_meter_reliability(&m, bins, &error), REPORT_RELIABILITY);
+    for (int i = 0; i < REPORT_RELIABILITY; i++) {
+        assert_true(bins[i].examples > 1800 && bins[i].examples < 2200);
+        assert_true(bins[i].low < bins[i].observed && bins[i].observed < bins[i].high);
+        assert_near(bins[i].predicted, bins[i].observed, 0.04);
+        if (i > 0) assert_true(bins[i].predicted > bins[i - 1].predicted);
+        n += bins[i].examples;
+    }
+    assert_int_equal(n, 40000);
+    assert_true(error < 0.012);
+    const float z[] = {2.0f, 2.0f}, y[] = {0, 0};
+    for (int i = 0; i < 20000; i++) eval_meter_add(&m, z, NULL, y, NULL, 2); /* half of all: equal, and wrong */
+    assert_true(eval_meter_reliability(&m, bins, &error) < REPORT_RELIABILITY);
+    assert_near(error, 0.5 / (1.0 + exp(-2.0)), 0.03);
 }
 
 static void test_calibrator_finds_the_probability(void **state)
@@ -267,7 +351,7 @@ static void test_new_survives_each_failed_allocation(void **state)
         struct eval *ev = (void *)1;
         struct err e;
         mem_fail_after(n);
-        const enum status st = eval_new(&ev, 2, (struct eval_warmup){0}, &e);
+        const enum status st = eval_new(&ev, &(struct eval_setup){.n_parts = 2}, &e);
         mem_fail_after(-1);
         if (st == STATUS_OK) {
             eval_free(ev);
@@ -292,6 +376,8 @@ int main(void)
         cmocka_unit_test(test_nothing_is_left_without_the_only_part),
         cmocka_unit_test(test_warmup_is_left_out_of_the_figures),
         cmocka_unit_test(test_state_goes_on_where_it_was),
+        cmocka_unit_test(test_detail_is_of_the_same_slates),
+        cmocka_unit_test(test_reliability_parts_examples_evenly),
         cmocka_unit_test(test_calibrator_finds_the_probability),
         cmocka_unit_test(test_new_survives_each_failed_allocation),
     };

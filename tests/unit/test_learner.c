@@ -109,14 +109,16 @@ static void test_a_model_that_knows_nothing_is_not_asked(void **state)
     (void)learner_world_feed(&world, l, UINT64_MAX);
     learner_report(l, &learnt);
     learner_free(l);
-    assert_true(fabs(learnt.frozen.gauc - 0.5) > 1e-6);
+    assert_true(fabs(learnt.baselines[REPORT_FROZEN].gauc - 0.5) > 1e-6);
     assert_true(n > 100 && asked.slates == n && not_asked.slates == n);
-    assert_true(fabs(asked.frozen.gauc - 0.5) > 1e-6 && fabs(not_asked.frozen.gauc - 0.5) < 1e-12);
+    assert_true(fabs(asked.baselines[REPORT_FROZEN].gauc - 0.5) > 1e-6 &&
+                fabs(not_asked.baselines[REPORT_FROZEN].gauc - 0.5) < 1e-12);
     assert_int_equal(asked.tokens, not_asked.tokens);
     assert_float_equal(asked.progressive.logloss, not_asked.progressive.logloss, 1e-6);
     assert_float_equal(asked.progressive.gauc, not_asked.progressive.gauc, 1e-9);
-    assert_true(asked.popularity.gauc == not_asked.popularity.gauc && asked.popularity.gauc > 0.5);
-    assert_true(asked.repeat.logloss == not_asked.repeat.logloss);
+    assert_true(asked.baselines[REPORT_POPULARITY].gauc == not_asked.baselines[REPORT_POPULARITY].gauc &&
+                asked.baselines[REPORT_POPULARITY].gauc > 0.5);
+    assert_true(asked.baselines[REPORT_REPEAT].logloss == not_asked.baselines[REPORT_REPEAT].logloss);
 }
 
 /* Once warm, blocks come and go with open slates and records, but none stays: over 1,000 records that bring no new user

@@ -38,9 +38,10 @@ static struct report sample(void)
     (void)snprintf(r.rejects[1].code, sizeof r.rejects[1].code, "odd\"code");
     r.rejects[1].n = 1;
     r.progressive = figures(0.5);
-    r.popularity = figures(0.6);
-    r.repeat = r.frozen = r.constant = r.cold_user = r.cold_item = r.first_time = figures(0.7);
-    r.cold_item = figures(0.8);
+    r.baselines[REPORT_POPULARITY] = figures(0.6);
+    r.baselines[REPORT_REPEAT] = r.baselines[REPORT_FROZEN] = r.baselines[REPORT_CONSTANT] =
+        r.slices[REPORT_COLD_USER] = r.slices[REPORT_COLD_ITEM] = r.slices[REPORT_FIRST_TIME] = figures(0.7);
+    r.slices[REPORT_COLD_ITEM] = figures(0.8);
     (void)snprintf(r.parts[0].name, sizeof r.parts[0].name, "text");
     r.parts[0].gauc_without = 0.123;
     (void)snprintf(r.parts[1].name, sizeof r.parts[1].name, "match");

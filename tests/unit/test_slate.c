@@ -84,7 +84,9 @@ static void random_slate(struct slate *s, struct rand *r)
                                   .cooccur = {unit(r), unit(r)},
                                   .propensity = rand_below(r, 2) == 0 ? 0.0f : 0.25f,
                                   .position = (uint32_t)rand_below(r, 1000),
-                                  .tasks = rand_u32(r)};
+                                  .tasks = rand_u32(r),
+                                  .category = rand_u32(r),
+                                  .served = 0.5f};
         it->item = hash_str(it->id);
     }
     random_features(s, r);
@@ -99,7 +101,8 @@ static void same_items(const struct slate *a, const struct slate *b)
         const float fy[] = {y->weight, y->log_kq, y->popularity, y->repeat, y->age_days, y->cooccur[0], y->cooccur[1]};
         assert_memory_equal(fx, fy, sizeof fx);
         assert_true(isnan(x->label) ? isnan(y->label) : x->label == y->label);
-        assert_true(x->propensity == y->propensity && x->position == y->position && x->tasks == y->tasks);
+        assert_true(x->propensity == y->propensity && x->position == y->position && x->tasks == y->tasks && x->category == y->category &&
+                    x->served == y->served);
     }
 }
 

@@ -1,0 +1,187 @@
+/* report_detail.c - the part of the report that only its end has: rankings, intervals, curves, segments. */
+#include "schemas/event_json.h"
+#include "schemas/report_put.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void put_list(struct buf *b, int depth, const char *key, bool *first)
+{
+    report_put_key(b, depth, key, first);
+    buf_u8(b, '[');
+}
+
+static void end_list(struct buf *b, int depth, bool empty)
+{
+    if (!empty) buf_printf(b, "\n%*s", depth * 2, "");
+    buf_u8(b, ']');
+}
+
+static void put_inline(struct buf *b, const char *key, double v, const char *after)
+{
+    buf_printf(b, "\"%s\": ", key);
+    event_json_number(b, v);
+    buf_printf(b, "%s", after);
+}
+
+/* {"5": …, "10": …} */
+static void put_cuts(struct buf *b, const struct report_detail *d, const char *key, const double *v, const char *after)
+{
+    buf_printf(b, "\"%s\": {", key);
+    for (uint32_t i = 0; i < d->n_k; i++) {
+        buf_printf(b, "%s\"%u\": ", i > 0 ? ", " : "", d->k[i]);
+        event_json_number(b, v[i]);
+    }
+    buf_printf(b, "}%s", after);
+}
+
+static void put_ranked(struct buf *b, const struct report_detail *d, const char *key, const struct report_ranked *r,
+                       bool *first)
+{
+    report_put_key(b, 2, key, first);
+    buf_printf(b, "{\"slates\": %" PRIu64 ", ", r->slates);
+    put_cuts(b, d, "ndcg", r->ndcg, ", ");
+    put_cuts(b, d, "recall", r->recall, "}");
+}
+
+static void put_ranking(struct buf *b, const struct report_detail *d, bool *first)
+{
+    bool inner = report_put_open(b, 1, "ranking", first);
+    put_ranked(b, d, "model", &d->model_ranked, &inner);
+    for (int i = 0; i < REPORT_BASELINES; i++) put_ranked(b, d, report_baseline_names[i], &d->ranked[i], &inner);
+    report_put_close(b, 1, inner);
+}
+
+static void put_intervals(struct buf *b, const struct report_detail *d, const struct report *r, bool *first)
+{
+    bool inner = report_put_open(b, 1, "intervals", first);
+    report_put_count(b, 2, "replicates", d->replicates, &inner);
+    report_put_interval(b, 2, "gauc", &d->gauc, &inner);
+    report_put_interval(b, 2, "logloss", &d->logloss, &inner);
+    bool each = report_put_open(b, 2, "gauc_over", &inner);
+    for (int i = 0; i < REPORT_BASELINES; i++)
+        report_put_interval(b, 3, report_baseline_names[i], &d->gauc_over[i], &each);
+    report_put_close(b, 2, each);
+    each = report_put_open(b, 2, "logloss_under", &inner);
+    for (int i = 0; i < REPORT_BASELINES; i++)
+        report_put_interval(b, 3, report_baseline_names[i], &d->logloss_under[i], &each);
+    report_put_close(b, 2, each);
+    each = report_put_open(b, 2, "gauc_over_without", &inner);
+    for (uint32_t p = 0; p < r->n_parts; p++) report_put_interval(b, 3, r->parts[p].name, &d->part_gauc[p], &each);
+    report_put_close(b, 2, each);
+    report_put_close(b, 1, inner);
+}
+
+static void put_reliability(struct buf *b, const struct report_detail *d, bool *first)
+{
+    bool inner = report_put_open(b, 1, "reliability", first);
+    report_put_number(b, 2, "error", d->calibration_error, &inner);
+    put_list(b, 2, "bins", &inner);
+    for (uint32_t i = 0; i < d->n_reliability; i++) {
+        const struct report_reliability *x = &d->reliability[i];
+        buf_printf(b, "%s\n      {", i > 0 ? "," : "");
+        put_inline(b, "predicted", x->predicted, ", ");
+        put_inline(b, "observed", x->observed, ", ");
+        put_inline(b, "low", x->low, ", ");
+        put_inline(b, "high", x->high, ", ");
+        buf_printf(b, "\"examples\": %" PRIu64 "}", x->examples);
+    }
+    end_list(b, 2, d->n_reliability == 0);
+    report_put_close(b, 1, inner);
+}
+
+static void put_windows(struct buf *b, const struct report_detail *d, bool *first)
+{
+    bool inner = report_put_open(b, 1, "windows", first);
+    report_put_count(b, 2, "window_ms", (uint64_t)d->window_ms, &inner);
+    for (int i = 0; i < REPORT_WINDOWS; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof key, "last_%u", d->window_counts[i]);
+        report_put_figures(b, 2, key, &d->windows[i], &inner);
+    }
+    report_put_close(b, 1, inner);
+    inner = report_put_open(b, 1, "decayed", first);
+    report_put_count(b, 2, "half_life_ms", (uint64_t)d->half_life_ms, &inner);
+    report_put_figures(b, 2, "figures", &d->decayed, &inner);
+    report_put_close(b, 1, inner);
+}
+
+static void put_point(struct buf *b, const struct report_point *p)
+{
+    bool first = true;
+    buf_u8(b, '{');
+    report_put_count(b, 3, "from_ms", (uint64_t)p->from_ms, &first);
+    report_put_count(b, 3, "to_ms", (uint64_t)p->to_ms, &first);
+    report_put_figures(b, 3, "model", &p->model, &first);
+    report_put_key(b, 3, "gauc", &first);
+    buf_u8(b, '{');
+    for (int i = 0; i < REPORT_BASELINES; i++)
+        put_inline(b, report_baseline_names[i], p->baselines[i], i + 1 < REPORT_BASELINES ? ", " : "}");
+    report_put_key(b, 3, "cohort", &first);
+    buf_printf(b, "{\"lists\": %" PRIu64 ", \"shown\": %" PRIu64 ", \"taken\": %" PRIu64 ", ", p->lists, p->shown,
+               p->taken);
+    put_inline(b, "rate", p->shown > 0 ? (double)p->taken / (double)p->shown : NAN, "}");
+    report_put_close(b, 2, false);
+}
+
+static void put_curve(struct buf *b, const struct report_detail *d, bool *first)
+{
+    put_list(b, 1, "curve", first);
+    for (uint32_t i = 0; i < d->n_curve; i++) {
+        buf_printf(b, "%s\n    ", i > 0 ? "," : "");
+        put_point(b, &d->curve[i]);
+    }
+    end_list(b, 1, d->n_curve == 0);
+}
+
+static void put_group(struct buf *b, int depth, const struct report_group *g, bool *first)
+{
+    report_put_key(b, depth, g->name, first);
+    buf_printf(b, "{\"candidates\": %" PRIu64 ", \"positives\": %" PRIu64 ", \"top\": %" PRIu64 ", ", g->candidates,
+               g->positives, g->top);
+    put_inline(b, "calibration", g->positives > 0 ? g->predicted / (double)g->positives : NAN, "}");
+}
+
+static void put_lists(struct buf *b, const struct report_detail *d, bool *first)
+{
+    bool inner = report_put_open(b, 1, "lists", first);
+    report_put_count(b, 2, "top", REPORT_TOP, &inner);
+    report_put_count(b, 2, "lists", d->lists, &inner);
+    report_put_number(b, 2, "items", round(d->list_items), &inner);
+    report_put_number(b, 2, "items_at_top", round(d->list_top), &inner);
+    report_put_number(b, 2, "coverage", d->list_items > 0.0 ? fmin(1.0, d->list_top / d->list_items) : NAN, &inner);
+    report_put_number(b, 2, "diversity_categories", d->categories_diversity, &inner);
+    report_put_number(b, 2, "diversity_vectors", d->vectors_diversity, &inner);
+    bool groups = report_put_open(b, 2, "by_item_age", &inner);
+    for (int i = 0; i < REPORT_AGES; i++) put_group(b, 3, &d->ages[i], &groups);
+    report_put_close(b, 2, groups);
+    groups = report_put_open(b, 2, "by_popularity_decile", &inner);
+    for (uint32_t i = 0; i < d->n_deciles; i++) put_group(b, 3, &d->deciles[i], &groups);
+    report_put_close(b, 2, groups);
+    report_put_close(b, 1, inner);
+}
+
+static void put_segments(struct buf *b, const struct report_detail *d, bool *first)
+{
+    bool inner = report_put_open(b, 1, "segments", first);
+    for (uint32_t i = 0; i < d->n_segments;) {
+        const char *column = d->segments[i].column;
+        bool values = report_put_open(b, 2, column, &inner);
+        for (; i < d->n_segments && strcmp(d->segments[i].column, column) == 0; i++)
+            report_put_figures(b, 3, d->segments[i].value, &d->segments[i].figures, &values);
+        report_put_close(b, 2, values);
+    }
+    report_put_close(b, 1, inner);
+}
+
+void report_put_detail(struct buf *b, const struct report_detail *d, const struct report *r, bool *first)
+{
+    put_ranking(b, d, first);
+    put_intervals(b, d, r, first);
+    put_reliability(b, d, first);
+    put_windows(b, d, first);
+    put_curve(b, d, first);
+    put_lists(b, d, first);
+    put_segments(b, d, first);
+}

@@ -1,0 +1,70 @@
+#!/bin/sh
+# report_figures.sh - what the report of a replay says beyond its first figures: segments that add up, curves, intervals, the page.
+#
+# Lists with echoes of version and variant, context and user attributes; checked against counts made with jq from the log.
+# labels: quick
+# timeout: 120
+set -eu
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+freshet=${FRESHET:-$source/build/release/freshet}
+[ -x "$freshet" ] || { echo "report_figures: skipped, $freshet is not built"; exit 77; }
+command -v jq >/dev/null || { echo "report_figures: skipped, no jq"; exit 77; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "report_figures: $*"; cat "$dir/err"; exit 1; }
+
+"$freshet" simulate --events 8000 --users 60 --items 120 --seed 5 --rate 5 --no-best >"$dir/raw" 2>"$dir/err"
+{
+    jq -nc 'range(60) | {type: "user", time: 1767225600000, user: "u\(.)", country: ["de", "fr", "<x&y>"][. % 3]}'
+    jq -c 'if .type == "impression" then . + {version: "\((.time / 6000 | floor) % 40)", variant: (if .user < "u3" then "a" else "b" end),
+           context: {page: (if (.request | ltrimstr("r") | tonumber) % 2 == 0 then "home" else "search" end)}} else . end' "$dir/raw"
+} >"$dir/log"
+"$freshet" replay --report "$dir/report" --report-html "$dir/page" --flush -o model.base="$source/tests/fixtures/uncased" \
+    -o model.parts=match,numeric -o join.window_ms=30000 -o join.organic=false \
+    -o eval.segments=user.country,item.category,context.page,user.nothing "$dir/log" 2>"$dir/err" || fail "replay"
+holds() { jq -e "$1" "$dir/report" >"$dir/tried" || fail "not so: $1"; }
+
+# each column's values are all of the examples, and each slate's
+for column in event.type position variant user.country item.category context.page user.nothing; do
+    holds "[.segments[\"$column\"][].examples] | add == $(jq .progressive.examples "$dir/report")"
+    holds "[.segments[\"$column\"][].positives] | add == $(jq .progressive.positives "$dir/report")"
+done
+holds '.segments["user.country"] | keys == ["<x&y>", "de", "fr"]'
+holds '.segments["user.nothing"] | keys == ["(none)"]'
+holds '.segments.version | length == 17 and has("older") and ([.[].examples] | add) > 0'
+for page in home search; do
+    shown=$(jq -s "[.[] | select(.type == \"impression\" and .context.page == \"$page\") | .items | length] | add" "$dir/log")
+    holds ".segments[\"context.page\"].$page.examples == $shown"
+done
+holds ".segments.position[\"1\"].examples == $(jq -s '[.[] | select(.type == "impression")] | length' "$dir/log")"
+holds '.by.impression == .progressive and .by.organic.examples == 0'
+holds '.by.first_time.examples + .by.repeated.examples == .progressive.examples'
+
+# the curve is the whole, parted by time; its cohorts are the lists
+holds '([.curve[].model.examples] | add) == .progressive.examples and (.curve | length) > 2'
+holds '([.curve[].cohort.shown] | add) == .progressive.examples and ([.curve[].cohort.taken] | add) == .progressive.positives'
+holds '[.curve[] | .to_ms - .from_ms] | unique | length == 1'
+holds '([.curve[] | .model.logloss * .model.examples] | add) / .progressive.examples - .progressive.logloss | fabs < 1e-9'
+
+# intervals hold their value, and what is better than chance is so
+holds '.intervals | .gauc.lower < .gauc.mean and .gauc.mean < .gauc.upper and .gauc_over.constant.lower > 0'
+holds '.intervals.gauc.mean == .progressive.gauc'
+holds '.intervals.gauc_over.popularity.mean - (.progressive.gauc - .baselines.popularity.gauc) | fabs < 1e-12'
+holds '.ranking.model.ndcg["5"] > .ranking.constant.ndcg["5"] and .ranking.model.recall["10"] == 1'
+holds '.reliability.bins | length > 5 and ([.[].examples] | add) == '"$(jq .progressive.examples "$dir/report")"
+holds '.baselines.cheap.gauc != .progressive.gauc'
+
+# the page stands alone, is closed, and what came from outside is escaped
+grep -q '^</body></html>$\|</body></html>' "$dir/page" || fail "the page is cut off"
+! grep -Eq '(src|href)=|https?://|@import|url\(' "$dir/page" || fail "the page fetches something"
+grep -q '&lt;x&amp;y&gt;' "$dir/page" || fail "a segment's name is missing"
+! grep -q '<x&y>' "$dir/page" || fail "a segment's name is not escaped"
+[ "$(grep -c '<svg' "$dir/page")" -ge 4 ] || fail "plots are missing"
+grep -q 'since the last line' "$dir/err" || fail "no running table"
+
+# a key that does not name an attribute is refused, and so is a fifth cut
+! "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric -o eval.segments=country "$dir/log" 2>"$dir/err" || fail "eval.segments=country was taken"
+grep -q "eval.segments=country: 'country' is not user.NAME" "$dir/err" || fail "the refusal does not say why"
+! "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric -o eval.k=1,2,3,4,5 "$dir/log" 2>"$dir/err" || fail "eval.k of five was taken"
+grep -q "eval.k=1,2,3,4,5" "$dir/err" || fail "the refusal does not name the key"
+echo "report_figures: $(jq -c '[.progressive.gauc, .intervals.gauc.lower, .intervals.gauc.upper]' "$dir/report")"

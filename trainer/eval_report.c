@@ -1,0 +1,74 @@
+/* eval_report.c - what the evaluator added up, as the report's figures. */
+#include "trainer/eval_private.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const double age_days_below[8] = {1, 3, 7, 14, 28, 56, 112, INFINITY};
+
+static void report_buckets(struct report_bucket *out, const struct report_bucket *in, const double *below, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = in[i];
+        if (isinf(below[i]))
+            (void)snprintf(out[i].name, sizeof out[i].name, ">=%g", below[i - 1]);
+        else
+            (void)snprintf(out[i].name, sizeof out[i].name, "<%g", below[i]);
+    }
+}
+
+void eval_report(const struct eval *ev, const char *const *part_names, struct report *out)
+{
+    eval_meter_figures(&ev->model, &out->progressive);
+    for (int i = 0; i < REPORT_BASELINES; i++) eval_meter_figures(&ev->baselines[i], &out->baselines[i]);
+    for (int i = 0; i < REPORT_SLICES; i++) eval_meter_figures(&ev->slices[i], &out->slices[i]);
+    out->n_parts = (uint32_t)ev->setup.n_parts;
+    for (size_t p = 0; p < ev->setup.n_parts; p++) {
+        struct report_figures f;
+        eval_meter_figures(&ev->without[p], &f);
+        (void)snprintf(out->parts[p].name, sizeof out->parts[p].name, "%s", part_names[p]);
+        out->parts[p].gauc_without = f.gauc;
+        out->parts[p].auc_without = f.auc;
+        out->parts[p].logloss_without = f.logloss;
+    }
+    report_buckets(out->by_age, ev->by_age, age_days_below, 8);
+    report_buckets(out->by_popularity, ev->by_popularity, eval_popularity_below, 10);
+}
+
+static struct report_interval over(const struct eval *ev, double value, uint32_t series)
+{
+    return eval_boot_interval(value, eval_boot_gauc(&ev->boot, EVAL_SERIES_MODEL, (int)series));
+}
+
+static void report_intervals(const struct eval *ev, struct report_detail *out)
+{
+    struct report_figures model, f;
+    eval_meter_figures(&ev->model, &model);
+    out->replicates = EVAL_BOOT;
+    out->gauc = eval_boot_interval(model.gauc, eval_boot_gauc(&ev->boot, EVAL_SERIES_MODEL, -1));
+    out->logloss = eval_boot_interval(model.logloss, eval_boot_loss(&ev->boot, EVAL_SERIES_MODEL, -1));
+    for (uint32_t i = 0; i < REPORT_BASELINES; i++) {
+        eval_meter_figures(&ev->baselines[i], &f);
+        out->gauc_over[i] = over(ev, model.gauc - f.gauc, EVAL_SERIES_BASELINE + i);
+        out->logloss_under[i] = eval_boot_interval(
+            f.logloss - model.logloss, eval_boot_loss(&ev->boot, EVAL_SERIES_BASELINE + i, EVAL_SERIES_MODEL));
+    }
+    for (uint32_t p = 0; p < ev->setup.n_parts; p++) {
+        eval_meter_figures(&ev->without[p], &f);
+        out->part_gauc[p] = over(ev, model.gauc - f.gauc, EVAL_SERIES_WITHOUT + p);
+    }
+}
+
+void eval_report_detail(const struct eval *ev, const struct eval_names *names, struct report_detail *out)
+{
+    memset(out, 0, sizeof *out);
+    out->n_k = ev->setup.n_k;
+    memcpy(out->k, ev->setup.k, sizeof out->k);
+    eval_ranked_figures(&ev->model_ranked, &ev->cut, &out->model_ranked);
+    for (int i = 0; i < REPORT_BASELINES; i++) eval_ranked_figures(&ev->ranked[i], &ev->cut, &out->ranked[i]);
+    report_intervals(ev, out);
+    out->n_reliability = eval_meter_reliability(&ev->model, out->reliability, &out->calibration_error);
+    eval_time_report(&ev->time, out);
+    eval_lists_report(&ev->lists, out);
+    if (names != NULL) eval_segments_report(&ev->segments, names, out);
+}
