@@ -15,6 +15,7 @@ enum rand_purpose {
     RAND_DROPOUT,
     RAND_SIMULATE,
     RAND_REQUEST,
+    RAND_RECORDED, /* which negatives of a recorded list are learnt from */
     RAND_TEST,
     RAND_SWEEP, /* which settings are tried */
     RAND_GATE = 32, /* slates that the blessed version scores too */

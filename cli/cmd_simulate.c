@@ -62,6 +62,7 @@ static const struct row {
     ROW("rate", KIND_NUM, shop.lists_per_s, 1e-6, 1e6, "lists per second of event time"),
     ROW("delay-ms", KIND_NUM, shop.delay_ms, 0, 1e10,
         "mean delay of a click (exponential), and of a purchase after it"),
+    ROW("stop", KIND_NUM, shop.stop, 0, 1, "share of clicks after which nothing further down is looked at; join.cascade"),
     ROW("window-ms", KIND_I64, shop.window_ms, 1, 1e11, "a click later than this counts for nobody; join.window_ms"),
     ROW("new-items", KIND_NUM, shop.new_items, 0, 0.99,
         "share of the catalogue that arrives later, evenly over the log"),

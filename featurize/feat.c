@@ -255,6 +255,7 @@ static void fill_item(const struct feat_view *v, const struct feat_candidate *c,
     const double pop = popularity(v), times = times_taken(v, &had);
     out->label = c->label;
     out->weight = c->weight;
+    out->examples = 1;
     out->log_kq = c->log_kq;
     out->flags = c->flags & SLATE_ITEM_SAMPLED;
     if (v->known) out->flags |= SLATE_ITEM_KNOWN;

@@ -1,45 +1,16 @@
-/* join.c - open slates in a pool; found by request or through their user's list, newest first; settled through a heap. */
-#include "ingest/join.h"
+/* join.c - open slates in a pool; found by request or through their user's list, newest first; settled through heaps. */
 #include "base/hash.h"
 #include "base/mem.h"
-#include "ingest/order_map.h"
+#include "ingest/join_private.h"
 #include <string.h>
-
-#define JOIN_FORMAT 1
-#define JOIN_SETTLED 65536 /* settled requests that are remembered, to tell a late behaviour from a foreign one */
-
-enum mark_kind { MARK_NONE, MARK_NEGATIVE, MARK_POSITIVE };
-struct open_slate {
-    uint64_t slate, user, request; /* hashes; 0: absent */
-    int64_t time_ms, due_ms;
-    uint64_t *items; /* n hashes */
-    float *labels, *weights;
-    uint8_t *marks; /* enum mark_kind */
-    uint32_t n, cap;
-    uint32_t newer, older; /* the same user's */
-    size_t heap_at;
-};
-struct join {
-    const struct conf *conf;
-    struct open_slate *pool;
-    size_t n_pool, pool_cap, n_spare, n_heap;
-    uint32_t *spare, *heap;              /* pool_cap places each */
-    size_t forced;                       /* slates due at once: open ones beyond the bound */
-    uint32_t handed;                     /* settled last */
-    struct order_map by_request, newest; /* newest: user to its newest open slate */
-    uint64_t *settled;                   /* ring of request hashes */
-    size_t n_settled, settled_at;
-    struct order_map settled_map;
-    struct join_counts counts;
-};
-
 enum status join_new(struct join **out, const struct conf *c, struct err *e)
 {
     *out = NULL;
     struct join *j = mem_calloc(1, sizeof *j);
     if (j != NULL) {
         j->conf = c;
-        j->handed = ORDER_MAP_NONE;
+        j->early = strcmp(c->join_loss, "importance") == 0;
+        j->handed = j->current = ORDER_MAP_NONE;
         j->settled = mem_calloc(JOIN_SETTLED, sizeof *j->settled);
         if (j->settled != NULL && order_map_reserve(&j->settled_map, JOIN_SETTLED + 1)) {
             *out = j;
@@ -58,10 +29,12 @@ void join_free(struct join *j)
         mem_free(j->pool[i].labels);
         mem_free(j->pool[i].weights);
         mem_free(j->pool[i].marks);
+        mem_free(j->pool[i].early);
     }
     mem_free(j->pool);
     mem_free(j->spare);
-    mem_free(j->heap);
+    join_heap_fini(&j->ends);
+    join_heap_fini(&j->waits);
     mem_free(j->settled);
     order_map_fini(&j->by_request);
     order_map_fini(&j->newest);
@@ -76,49 +49,14 @@ static uint64_t hash_of(struct str s)
     return s.p != NULL && h == 0 ? 1 : h;
 }
 
-static bool before(const struct join *j, uint32_t a, uint32_t b)
-{
-    const struct open_slate *x = &j->pool[a], *y = &j->pool[b];
-    return x->due_ms != y->due_ms ? x->due_ms < y->due_ms : x->slate < y->slate;
-}
-
-static void heap_place(struct join *j, size_t at, uint32_t index)
-{
-    j->heap[at] = index;
-    j->pool[index].heap_at = at;
-}
-
-static void heap_push(struct join *j, uint32_t index)
-{
-    size_t at = j->n_heap++;
-    for (; at > 0 && before(j, index, j->heap[(at - 1) / 2]); at = (at - 1) / 2)
-        heap_place(j, at, j->heap[(at - 1) / 2]);
-    heap_place(j, at, index);
-}
-
-static uint32_t heap_pop(struct join *j)
-{
-    const uint32_t top = j->heap[0], last = j->heap[--j->n_heap];
-    size_t at = 0;
-    while (2 * at + 1 < j->n_heap) {
-        size_t child = 2 * at + 1;
-        if (child + 1 < j->n_heap && before(j, j->heap[child + 1], j->heap[child])) child++;
-        if (!before(j, j->heap[child], last)) break;
-        heap_place(j, at, j->heap[child]);
-        at = child;
-    }
-    if (j->n_heap > 0) heap_place(j, at, last);
-    return top;
-}
-
 static enum status reserve(struct join *j, struct err *e)
 {
-    void *pool = j->pool, *spare = j->spare, *heap = j->heap;
-    size_t pool_cap = j->pool_cap, spare_cap = j->pool_cap, heap_cap = j->pool_cap;
+    void *pool = j->pool, *spare = j->spare;
+    size_t pool_cap = j->pool_cap, spare_cap = j->pool_cap;
     bool ok = mem_grow(&spare, &spare_cap, j->n_pool + 1, sizeof *j->spare) == 0;
     j->spare = spare;
-    ok = ok && mem_grow(&heap, &heap_cap, j->n_pool + 1, sizeof *j->heap) == 0;
-    j->heap = heap;
+    ok = ok && join_heap_reserve(&j->ends, j->n_pool + 1);
+    ok = ok && (!j->early || join_heap_reserve(&j->waits, j->waits.n + 1));
     ok = ok && mem_grow(&pool, &pool_cap, j->n_pool + 1, sizeof *j->pool) == 0;
     j->pool = pool;
     if (ok) j->pool_cap = pool_cap;
@@ -136,7 +74,9 @@ static bool size_slate(struct open_slate *s, uint32_t n)
         if (weights != NULL) s->weights = weights;
         void *marks = mem_realloc(s->marks, n, sizeof *s->marks);
         if (marks != NULL) s->marks = marks;
-        if (items == NULL || labels == NULL || weights == NULL || marks == NULL) return false;
+        void *early = mem_realloc(s->early, n, sizeof *s->early);
+        if (early != NULL) s->early = early;
+        if (items == NULL || labels == NULL || weights == NULL || marks == NULL || early == NULL) return false;
         s->cap = n;
     }
     s->n = n;
@@ -144,7 +84,7 @@ static bool size_slate(struct open_slate *s, uint32_t n)
 }
 
 /* An unused slate with room for n items. */
-static enum status take_spare(struct join *j, uint32_t n, uint32_t *index, struct err *e)
+enum status join_take_spare(struct join *j, uint32_t n, uint32_t *index, struct err *e)
 {
     TRY(reserve(j, e));
     if (j->n_spare == 0) {
@@ -185,8 +125,39 @@ static bool link_user(struct join *j, uint32_t index)
     return true;
 }
 
-/* Takes the slate into the tables and the heap.  A request that is shown again belongs to the later slate. */
-static enum status index_slate(struct join *j, uint32_t index, struct err *e)
+static int64_t later(int64_t time_ms, int64_t ms)
+{
+    return time_ms > INT64_MAX - ms ? INT64_MAX : time_ms + ms;
+}
+
+static bool waits_still(const struct join *j, const struct join_due *d)
+{
+    return j->pool[d->index].slate == d->slate && !j->pool[d->index].waited;
+}
+
+/* Entries of slates that were closed before their time go, once they are the larger part. */
+static void drop_left_behind(struct join *j)
+{
+    const size_t n = j->waits.n;
+    if (n < 64 || n < 2 * j->ends.n) return;
+    j->waits.n = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct join_due d = j->waits.at[i];
+        if (waits_still(j, &d)) join_heap_push(&j->waits, d);
+    }
+}
+
+static void heap_slate(struct join *j, uint32_t index)
+{
+    const struct open_slate *s = &j->pool[index];
+    join_heap_push(&j->ends, (struct join_due){s->due_ms, s->slate, index});
+    if (!j->early || s->waited) return;
+    drop_left_behind(j);
+    join_heap_push(&j->waits, (struct join_due){later(s->time_ms, j->conf->join_wait_ms), s->slate, index});
+}
+
+/* Takes the slate into the tables and the heaps.  A request that is shown again belongs to the later slate. */
+enum status join_index_slate(struct join *j, uint32_t index, struct err *e)
 {
     struct open_slate *s = &j->pool[index];
     const uint32_t again = s->request != 0 ? order_map_get(&j->by_request, s->request) : ORDER_MAP_NONE;
@@ -194,13 +165,14 @@ static enum status index_slate(struct join *j, uint32_t index, struct err *e)
     if (s->request == 0 || order_map_put(&j->by_request, s->request, index)) {
         if (again != ORDER_MAP_NONE) j->pool[again].request = 0;
         if (s->user == 0 || link_user(j, index)) {
-            heap_push(j, index);
+            heap_slate(j, index);
             return STATUS_OK;
         }
         if (s->request != 0) order_map_remove(&j->by_request, s->request);
     }
+    s->slate = 0;
     j->spare[j->n_spare++] = index;
-    return ERR_SET(e, STATUS_OOM, "joiner: no memory for %zu open slates", j->n_heap + 1);
+    return ERR_SET(e, STATUS_OOM, "joiner: no memory for %zu open slates", j->ends.n + 1);
 }
 
 static void unindex_slate(struct join *j, uint32_t index)
@@ -220,29 +192,31 @@ static void unindex_slate(struct join *j, uint32_t index)
 enum status join_open(struct join *j, uint64_t slate, const struct event *ev, struct err *e)
 {
     uint32_t index = 0;
-    const int64_t window = j->conf->join_window_ms;
     release_handed(j);
-    TRY(take_spare(j, ev->n_items, &index, e));
+    TRY(join_take_spare(j, ev->n_items, &index, e));
     struct open_slate *s = &j->pool[index];
     s->slate = slate;
     s->user = hash_of(ev->user);
     s->request = hash_of(ev->request);
     s->time_ms = ev->time_ms;
-    s->due_ms = ev->time_ms > INT64_MAX - window ? INT64_MAX : ev->time_ms + window;
+    s->due_ms = later(ev->time_ms, j->conf->join_window_ms);
+    s->waited = s->learnt = false;
     for (uint32_t i = 0; i < ev->n_items; i++) {
         s->items[i] = hash_of(ev->items[i].item);
         s->labels[i] = 0;
         s->weights[i] = 1;
         s->marks[i] = MARK_NONE;
+        s->early[i] = 0;
     }
-    TRY(index_slate(j, index, e));
-    if (j->n_heap - j->forced > (size_t)j->conf->join_open_slates) join_hurry(j);
+    TRY(join_index_slate(j, index, e));
+    j->current = index;
+    if (j->ends.n - j->forced > (size_t)j->conf->join_open_slates) join_hurry(j);
     return STATUS_OK;
 }
 
 void join_hurry(struct join *j)
 {
-    if (j->forced == j->n_heap) return;
+    if (j->forced == j->ends.n) return;
     j->forced++;
     j->counts.early_settled++;
 }
@@ -278,17 +252,42 @@ static bool find(struct join *j, const struct event *ev, uint32_t *index, uint32
     return false;
 }
 
+/* What the mark adds to what the item weighed as an example of its kind before: an unmarked one was a negative of 1. */
+static void note_copy(struct join *j, const struct open_slate *s, uint32_t place, uint8_t kind, float weight)
+{
+    const float before = kind == s->marks[place] ? s->weights[place] : kind == MARK_NEGATIVE ? 1.0f : 0.0f;
+    if (!s->learnt || !(weight > before)) return;
+    j->copy = (struct join_copy){s->slate, place, weight - before, kind == MARK_POSITIVE,
+                                 kind == MARK_POSITIVE && s->marks[place] != MARK_POSITIVE};
+}
+
 /* A positive type makes the label 1 for good; a negative one only weighs an item that no positive one took. */
-static void mark(struct open_slate *s, uint32_t place, const struct conf_type *type)
+static void mark(struct join *j, struct open_slate *s, uint32_t place, const struct conf_type *type)
 {
     const float weight = (float)type->weight;
     const uint8_t kind = type->label == CONF_LABEL_POSITIVE   ? MARK_POSITIVE
                          : type->label == CONF_LABEL_NEGATIVE ? MARK_NEGATIVE
                                                               : MARK_NONE;
     if (kind == MARK_NONE || kind < s->marks[place]) return;
-    if (kind > s->marks[place] || weight > s->weights[place]) s->weights[place] = weight;
+    if (kind == s->marks[place] && weight <= s->weights[place]) {
+        j->counts.duplicate++;
+        return;
+    }
+    note_copy(j, s, place, kind, weight);
+    s->weights[place] = weight;
     s->marks[place] = kind;
     s->labels[place] = kind == MARK_POSITIVE;
+}
+
+void join_learnt(struct join *j)
+{
+    if (j->current != ORDER_MAP_NONE) j->pool[j->current].learnt = true;
+}
+
+bool join_copy(const struct join *j, struct join_copy *out)
+{
+    *out = j->copy;
+    return j->copy.weight > 0.0f;
 }
 
 enum status join_mark(struct join *j, const struct event *ev, bool *matched, struct err *e)
@@ -296,10 +295,11 @@ enum status join_mark(struct join *j, const struct event *ev, bool *matched, str
     uint32_t index = 0, place = 0;
     bool late = false;
     release_handed(j);
+    j->copy.weight = 0.0f;
     if (ev->kind != EVENT_BEHAVIOUR || ev->type >= j->conf->n_types)
         return ERR_SET(e, STATUS_INVALID, "joiner: event type %u is no behaviour of the configuration", ev->type);
     *matched = find(j, ev, &index, &place, &late);
-    if (*matched) mark(&j->pool[index], place, &j->conf->types[ev->type]);
+    if (*matched) mark(j, &j->pool[index], place, &j->conf->types[ev->type]);
     j->counts.matched += *matched;
     j->counts.late += late;
     j->counts.unmatched += !*matched && !late;
@@ -311,14 +311,15 @@ bool join_mark_early(struct join *j, const struct event *ev)
     uint32_t index = 0, place = 0;
     bool late = false;
     release_handed(j);
+    j->copy.weight = 0.0f;
     if (ev->kind != EVENT_BEHAVIOUR || ev->type >= j->conf->n_types || !find(j, ev, &index, &place, &late))
         return false;
-    mark(&j->pool[index], place, &j->conf->types[ev->type]);
+    mark(j, &j->pool[index], place, &j->conf->types[ev->type]);
     j->counts.matched++;
     return true;
 }
 
-static void remember_settled(struct join *j, uint64_t request)
+void join_remember_settled(struct join *j, uint64_t request)
 {
     if (request == 0 || order_map_get(&j->settled_map, request) != ORDER_MAP_NONE) return;
     if (j->n_settled == JOIN_SETTLED)
@@ -330,100 +331,86 @@ static void remember_settled(struct join *j, uint64_t request)
     j->settled_at = (j->settled_at + 1) % JOIN_SETTLED;
 }
 
+/* The slate has waited join.wait_ms, and its window does not end first. */
+static bool next_waited(struct join *j, int64_t watermark_ms, uint32_t *index)
+{
+    struct join_heap *w = &j->waits;
+    while (w->n > 0 && !waits_still(j, &w->at[0])) (void)join_heap_pop(w);
+    if (w->n == 0 || j->forced > 0 || w->at[0].ms >= watermark_ms || join_due_before(&j->ends.at[0], &w->at[0]))
+        return false;
+    *index = join_heap_pop(w).index;
+    return true;
+}
+
+static void hand_waited(struct join *j, uint32_t index, struct join_settled *out)
+{
+    struct open_slate *s = &j->pool[index];
+    s->waited = true;
+    j->current = index;
+    for (uint32_t i = 0; i < s->n; i++) s->early[i] = s->marks[i] == MARK_POSITIVE;
+    *out = (struct join_settled){.slate = s->slate,
+                                 .due_ms = later(s->time_ms, j->conf->join_wait_ms),
+                                 .n = s->n,
+                                 .n_seen = s->n,
+                                 .labels = s->labels,
+                                 .weights = s->weights};
+}
+
+/* Leading items that were looked at: up to the last that was marked, all when none was. */
+static uint32_t seen_of(const struct open_slate *s)
+{
+    uint32_t n = s->n;
+    while (n > 0 && s->marks[n - 1] == MARK_NONE) n--;
+    return n > 0 ? n : s->n;
+}
+
+static bool is_marked(const struct open_slate *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->marks[i] != MARK_NONE) return true;
+    return false;
+}
+
+static void hand_ended(struct join *j, uint32_t index, struct join_settled *out)
+{
+    struct open_slate *s = &j->pool[index];
+    unindex_slate(j, index);
+    join_remember_settled(j, s->request);
+    j->counts.expired += !is_marked(s);
+    *out = (struct join_settled){.slate = s->slate,
+                                 .due_ms = s->due_ms,
+                                 .n = s->n,
+                                 .n_seen = j->conf->join_cascade ? seen_of(s) : s->n,
+                                 .labels = s->labels,
+                                 .weights = s->weights,
+                                 .early = s->waited ? s->early : NULL,
+                                 .learnt = s->learnt,
+                                 .ended = true};
+    s->slate = 0;
+    j->handed = index;
+}
+
 enum status join_settle(struct join *j, int64_t watermark_ms, struct join_settled *out, struct err *e)
 {
+    uint32_t index;
     (void)e;
     release_handed(j);
-    if (j->n_heap == 0 || (j->forced == 0 && j->pool[j->heap[0]].due_ms >= watermark_ms)) return STATUS_NOT_FOUND;
-    j->handed = heap_pop(j);
+    if (next_waited(j, watermark_ms, &index)) {
+        hand_waited(j, index, out);
+        return STATUS_OK;
+    }
+    if (j->ends.n == 0 || (j->forced == 0 && j->ends.at[0].ms >= watermark_ms)) return STATUS_NOT_FOUND;
     j->forced -= j->forced > 0;
-    unindex_slate(j, j->handed);
-    const struct open_slate *s = &j->pool[j->handed];
-    remember_settled(j, s->request);
-    *out = (struct join_settled){s->slate, s->due_ms, s->n, s->labels, s->weights};
+    hand_ended(j, join_heap_pop(&j->ends).index, out);
     return STATUS_OK;
 }
 
 size_t join_open_count(const struct join *j)
 {
-    return j->n_heap;
+    return j->ends.n;
 }
 
 const struct join_counts *join_counts(const struct join *j)
 {
     return &j->counts;
-}
-
-static void encode_slate(struct buf *b, const struct open_slate *s)
-{
-    buf_u64(b, s->slate);
-    buf_u64(b, s->user);
-    buf_u64(b, s->request);
-    buf_i64(b, s->time_ms);
-    buf_i64(b, s->due_ms);
-    buf_varint(b, s->n);
-    for (uint32_t i = 0; i < s->n; i++) {
-        buf_u64(b, s->items[i]);
-        buf_u8(b, s->marks[i]);
-        buf_f32(b, s->weights[i]);
-    }
-}
-
-/* Slates go in any order: (time, slate id) and (due time, slate id) put them back. */
-void join_encode(struct buf *b, const struct join *j)
-{
-    buf_u8(b, JOIN_FORMAT);
-    buf_u64(b, j->counts.matched);
-    buf_u64(b, j->counts.unmatched);
-    buf_u64(b, j->counts.late);
-    buf_u64(b, j->counts.early_settled);
-    buf_varint(b, j->forced);
-    buf_varint(b, j->n_settled);
-    const size_t oldest = j->n_settled == JOIN_SETTLED ? j->settled_at : 0;
-    for (size_t i = 0; i < j->n_settled; i++) buf_u64(b, j->settled[(oldest + i) % JOIN_SETTLED]);
-    buf_varint(b, j->n_heap);
-    for (size_t i = 0; i < j->n_heap; i++) encode_slate(b, &j->pool[j->heap[i]]);
-}
-
-static enum status decode_slate(struct join *j, struct buf_reader *r, struct err *e)
-{
-    struct open_slate head = {0};
-    uint32_t index = 0;
-    head.slate = buf_get_u64(r);
-    head.user = buf_get_u64(r);
-    head.request = buf_get_u64(r);
-    head.time_ms = buf_get_i64(r);
-    head.due_ms = buf_get_i64(r);
-    const size_t n = buf_get_count(r, 13);
-    if (r->bad || n > UINT32_MAX) return ERR_SET(e, STATUS_CORRUPT, "joiner: a stored slate can't be read");
-    TRY(take_spare(j, (uint32_t)n, &index, e));
-    struct open_slate *s = &j->pool[index];
-    s->slate = head.slate;
-    s->user = head.user;
-    s->request = head.request;
-    s->time_ms = head.time_ms;
-    s->due_ms = head.due_ms;
-    for (size_t i = 0; i < n; i++) {
-        s->items[i] = buf_get_u64(r);
-        s->marks[i] = buf_get_u8(r);
-        s->labels[i] = s->marks[i] == MARK_POSITIVE;
-        s->weights[i] = buf_get_f32(r);
-    }
-    return index_slate(j, index, e);
-}
-
-enum status join_decode(struct join *j, struct buf_reader *r, struct err *e)
-{
-    if (buf_get_u8(r) != JOIN_FORMAT) return ERR_SET(e, STATUS_CORRUPT, "joiner: unknown format of the stored slates");
-    j->counts.matched = buf_get_u64(r);
-    j->counts.unmatched = buf_get_u64(r);
-    j->counts.late = buf_get_u64(r);
-    j->counts.early_settled = buf_get_u64(r);
-    j->forced = (size_t)buf_get_varint(r);
-    const size_t n_settled = buf_get_count(r, 8);
-    for (size_t i = 0; i < n_settled; i++) remember_settled(j, buf_get_u64(r));
-    const size_t n = buf_get_count(r, 41);
-    for (size_t i = 0; i < n; i++) TRY(decode_slate(j, r, e));
-    if (r->bad || j->forced > j->n_heap) return ERR_SET(e, STATUS_CORRUPT, "joiner: the stored slates can't be read");
-    return STATUS_OK;
 }

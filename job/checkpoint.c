@@ -218,8 +218,9 @@ void checkpoint_line_meaning(struct buf *b, const struct line *l)
 }
 
 /* Keys that folders of earlier versions say nothing of, and what those versions did. */
-static const char *const once[] = {"kernels.train_precision=f32", "join.basket=false", "join.max_item_age_days=0",
-                                   "gate.holdout_frac=0", "eval.segments="};
+static const char *const once[] = {
+    "kernels.train_precision=f32", "join.wait_ms=60000", "join.cascade=false",  "join.negative_rate=1",
+    "join.max_item_age_days=0",    "join.basket=false",  "gate.holdout_frac=0", "eval.segments="};
 
 /* Whether text has this line. */
 static bool has_line(struct str text, struct str line)

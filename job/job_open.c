@@ -71,6 +71,7 @@ static enum status open_learner(struct job *j, struct err *e)
     TRY(checkpoint_restore(j->checkpoint, j->learner, e));
     j->events_before = j->checkpoint_events = learner_counts(j->learner)->events;
     j->checkpoint_slates = learner_counts(j->learner)->slates;
+    j->checkpoint_learnt = learner_learnt(j->learner)->learnt_slates;
     j->examples_before = learner_counts(j->learner)->examples;
     if (checkpoint_version(j->checkpoint) > 0 && !j->options->quiet)
         log_info("resume", "state=%s version=%llu events=%llu sha256=%s", j->state_dir,

@@ -68,7 +68,7 @@ struct job {
     struct dump *dump;
     struct fit *fit; /* NULL: what settles is learnt at once */
     struct progress progress;
-    uint64_t published_version, checkpoint_events, checkpoint_slates, publish_mark;
+    uint64_t published_version, checkpoint_events, checkpoint_slates, checkpoint_learnt, publish_mark;
     int64_t checkpoint_wall_ms, settled_wall_ms; /* settled: when the newest label was settled, by the wall clock */
     int64_t batch_wall_ms;                       /* when the batch under way was taken */
     int64_t consumed_wall_ms, learnt_wall_ms;    /* … of the event that settled, and when it had been learnt from */

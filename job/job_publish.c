@@ -99,7 +99,8 @@ static bool something_new(const struct job *j)
 {
     const struct learner_counts *c = learner_counts(j->learner);
     return checkpoint_version(j->checkpoint) == 0 || c->events != j->checkpoint_events ||
-           c->slates != j->checkpoint_slates; /* an idle partition lets slates settle without an event */
+           c->slates != j->checkpoint_slates || /* an idle partition lets slates settle without an event ... */
+           learner_learnt(j->learner)->learnt_slates != j->checkpoint_learnt; /* ... or be learnt before that */
 }
 
 static int64_t later_of(int64_t a, int64_t b)
@@ -121,6 +122,7 @@ static enum status make_durable(struct job *j, struct err *e)
     TRY(checkpoint_write(j->checkpoint, j->learner, e));
     j->checkpoint_events = learner_counts(j->learner)->events;
     j->checkpoint_slates = learner_counts(j->learner)->slates;
+    j->checkpoint_learnt = learner_learnt(j->learner)->learnt_slates;
     j->checkpoint_wall_ms = j->clock->wall_ms(j->clock);
     if (!j->options->replay) {
         size_t n;

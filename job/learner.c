@@ -210,6 +210,11 @@ uint64_t learner_file_next(const struct learner *l)
     return l->file.next;
 }
 
+static struct report_join join_report(const struct join_counts *c)
+{
+    return (struct report_join){c->matched, c->duplicate, c->expired, c->early_settled};
+}
+
 void learner_report(const struct learner *l, struct report *out)
 {
     const struct learner_counts *c = &l->counts;
@@ -227,6 +232,7 @@ void learner_report(const struct learner *l, struct report *out)
     out->open = open_count(l->open);
     out->late = join_counts(l->join)->late;
     out->unmatched = join_counts(l->join)->unmatched;
+    out->join = join_report(join_counts(l->join));
     out->tokens = feat_tokens_seen(l->feat);
     out->unknown_tokens = feat_tokens_unknown(l->feat);
     reject_tally_report(&l->tally, out);

@@ -4,8 +4,9 @@
 #include "job/learner_private.h"
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
-/* l->slate has its labels: evaluate with what was predicted at its opening, then learn. */
+/* l->slate has its labels: evaluate with what was predicted at its opening, then let the world know. */
 static enum status settle_slate(struct learner *l, const struct open_predictions *p, struct err *e)
 {
     struct slate *s = l->slate;
@@ -22,9 +23,42 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
     TRY(world_settled(l->world, s, e));
-    TRY(learner_judge(l, s, p, e));
-    TRY(variants_learn(l->variants, s, e));
-    return line_learn(l->line, &l->slate, e);
+    return learner_judge(l, s, p, e);
+}
+
+void learner_label(struct slate *s, const struct join_settled *done)
+{
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        s->items[i].label = done->labels[i];
+        s->items[i].weight = done->weights[i];
+    }
+}
+
+/* Only the first n_seen items count. */
+static enum status cut(struct learner *l, const struct join_settled *done, struct open_predictions *p, struct err *e)
+{
+    uint8_t *keep = arena_alloc(l->slate->arena, done->n, 1);
+    if (keep == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", done->n);
+    memset(keep, 1, done->n_seen);
+    slate_keep(l->slate, keep);
+    open_predictions_cut(p, done->n, done->n_seen);
+    return STATUS_OK;
+}
+
+static enum status settle_ended(struct learner *l, const struct join_settled *done, struct err *e)
+{
+    struct open_predictions p = {0};
+    slate_reset(l->slate);
+    const enum status st = open_take(l->open, done->slate, l->slate, &p, e);
+    if (st == STATUS_NOT_FOUND || l->slate->n_items != done->n)
+        return ERR_SET(e, STATUS_CORRUPT, "slate %llu is due but not among the open ones",
+                       (unsigned long long)done->slate);
+    TRY(st);
+    if (done->n_seen < done->n) TRY(cut(l, done, &p, e));
+    learner_label(l->slate, done);
+    l->slate->settled_ms = done->due_ms;
+    TRY(settle_slate(l, &p, e));
+    return learner_learn_ended(l, done, &p, e);
 }
 
 /* What every line says of the scratch slate, until the next. */
@@ -37,23 +71,11 @@ static enum status score_slate(struct learner *l, struct open_predictions *p, st
 static enum status settle_due(struct learner *l, int64_t watermark, struct err *e)
 {
     struct join_settled done;
-    struct open_predictions p = {0};
     for (;;) {
-        enum status st = join_settle(l->join, watermark, &done, e);
+        const enum status st = join_settle(l->join, watermark, &done, e);
         if (st == STATUS_NOT_FOUND) return STATUS_OK;
         TRY(st);
-        slate_reset(l->slate);
-        st = open_take(l->open, done.slate, l->slate, &p, e);
-        if (st == STATUS_NOT_FOUND || l->slate->n_items != done.n)
-            return ERR_SET(e, STATUS_CORRUPT, "slate %llu is due but not among the open ones",
-                           (unsigned long long)done.slate);
-        TRY(st);
-        for (uint32_t i = 0; i < done.n; i++) {
-            l->slate->items[i].label = done.labels[i];
-            l->slate->items[i].weight = done.weights[i];
-        }
-        l->slate->settled_ms = done.due_ms;
-        TRY(settle_slate(l, &p, e));
+        TRY(done.ended ? settle_ended(l, &done, e) : learner_learn_waited(l, &done, e));
     }
 }
 
@@ -96,7 +118,7 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
     l->next_slate++;
     TRY(join_open(l->join, l->slate->id, ev, e));
     if (open_bytes(l->open) > (size_t)l->conf->join_max_bytes) join_hurry(l->join);
-    return STATUS_OK;
+    return learner_learn_opened(l, &p, e);
 }
 
 /* The positive lines of a compound that no shown list claims are a slate with sampled negatives. */
@@ -111,7 +133,8 @@ static enum status learn_organic(struct learner *l, const struct order_compound 
     l->next_slate++;
     l->slate->settled_ms = c->time_ms;
     TRY(score_slate(l, &p, e));
-    return settle_slate(l, &p, e);
+    TRY(settle_slate(l, &p, e));
+    return learner_learn_whole(l, e);
 }
 
 /* A list claims a line that marks it, and one that came too late for its own list: neither is an order without one. */
@@ -120,7 +143,7 @@ static enum status claim_line(struct learner *l, struct event *line, struct err 
     const uint64_t late = join_counts(l->join)->late;
     TRY(join_mark(l->join, line, &line->joined, e));
     line->joined = line->joined || join_counts(l->join)->late > late;
-    return STATUS_OK;
+    return learner_learn_mark(l, line->time_ms, e);
 }
 
 static enum status take_compound(struct learner *l, const struct order_compound *c, struct err *e)
@@ -168,8 +191,10 @@ static enum status take_event(struct learner *l, const struct event *ev, struct 
     case EVENT_BEHAVIOUR: break;
     }
     struct event line = *ev;
-    line.joined =
-        str_has(ev->order) && join_mark_early(l->join, ev); /* an order is assembled longer than a slate may wait */
+    if (str_has(ev->order)) { /* an order is assembled longer than a slate may wait */
+        line.joined = join_mark_early(l->join, ev);
+        if (line.joined) TRY(learner_learn_mark(l, ev->time_ms, e));
+    }
     TRY(order_push(l->order, &line, e));
     return take_ready(l, e);
 }

@@ -3,9 +3,9 @@
 #define JOB_LEARNER_PRIVATE_H
 #include "ingest/reject_places.h"
 #include "job/learner.h"
-#include "job/verdict.h"
-#include "job/variants.h"
 #include "job/segment.h"
+#include "job/variants.h"
+#include "job/verdict.h"
 
 /* Where the stream stood when a snapshot was taken. */
 struct learner_place {
@@ -63,4 +63,19 @@ enum status learner_settle_gate(struct learner *l, struct err *e) MUST_CHECK;
 void learner_gate_fini(struct learner *l);
 void learner_gate_encode(struct buf *b, const struct learner *l);
 enum status learner_gate_decode(struct learner *l, struct buf_reader *r, struct err *e) MUST_CHECK;
+/* ---- learner_delay.c: each may take the scratch slate into the batch, and another takes its place ---- */
+
+/* The scratch slate is of an order: labels and weights are there, and nothing was learnt of it. */
+enum status learner_learn_whole(struct learner *l, struct err *e) MUST_CHECK;
+/* The scratch slate was opened, with p predicted of it (loss fnw). */
+enum status learner_learn_opened(struct learner *l, const struct open_predictions *p, struct err *e) MUST_CHECK;
+/* join.wait_ms has passed (loss importance). */
+enum status learner_learn_waited(struct learner *l, const struct join_settled *done, struct err *e) MUST_CHECK;
+/* The joiner's last mark, of a list that was learnt from already; when_ms: the event's time. */
+enum status learner_learn_mark(struct learner *l, int64_t when_ms, struct err *e) MUST_CHECK;
+/* The scratch slate is settled: done->n_seen items of done->n, p the predictions of these. */
+enum status learner_learn_ended(struct learner *l, const struct join_settled *done, const struct open_predictions *p,
+                                struct err *e) MUST_CHECK;
+/* Labels and weights of s, which has at most done->n items. */
+void learner_label(struct slate *s, const struct join_settled *done);
 #endif

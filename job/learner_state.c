@@ -96,10 +96,11 @@ enum piece {
     PIECE_RETRIED,
     PIECE_GATE,
     PIECE_SEGMENTS,
+    PIECE_DELAY,
     PIECES
 };
-static const char *const piece_names[PIECES] = {"stream", "dedupe", "watermark", "order", "join",
-                                                "eval",   "model",  "retried",   "gate",  "segments"};
+static const char *const piece_names[PIECES] = {"stream", "dedupe",  "watermark", "order",    "join", "eval",
+                                                "model",  "retried", "gate",      "segments", "delay"};
 
 static void piece_encode(struct buf *b, const struct learner *l, enum piece which)
 {
@@ -114,6 +115,7 @@ static void piece_encode(struct buf *b, const struct learner *l, enum piece whic
     case PIECE_RETRIED: reject_places_encode(b, &l->retried); break;
     case PIECE_GATE: learner_gate_encode(b, l); break;
     case PIECE_SEGMENTS: segment_encode(b, l->segment); break;
+    case PIECE_DELAY: loss_delay_encode(b, &l->line->delay); break;
     case PIECES: break;
     }
 }
@@ -131,6 +133,7 @@ static enum status piece_decode(struct learner *l, enum piece which, struct buf_
     case PIECE_RETRIED: return reject_places_decode(&l->retried, r, e);
     case PIECE_GATE: return learner_gate_decode(l, r, e);
     case PIECE_SEGMENTS: return segment_decode(l->segment, r, e);
+    case PIECE_DELAY: return loss_delay_decode(&l->line->delay, r, e);
     case PIECES: break;
     }
     return STATUS_OK;

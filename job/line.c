@@ -72,6 +72,7 @@ enum status line_new_beside(struct line **out, const struct conf *c, const struc
     if (l == NULL) return ERR_SET(e, STATUS_OOM, "line: %zu bytes", sizeof *l);
     l->conf = c;
     l->learn = learn;
+    loss_delay_init(&l->delay, c);
     TRY_OUT(st, open_model(l, enc, n_numeric, shared, e));
     TRY_OUT(st, open_eval(l, warmup, e));
     TRY_OUT(st, open_batch(l, (size_t)c->train_batch_slates, e));
@@ -171,6 +172,29 @@ enum status line_learn(struct line *l, struct slate **s, struct err *e)
     l->pending[l->n_pending++] = *s;
     *s = used;
     return l->n_pending == (uint32_t)l->conf->train_batch_slates ? line_step(l, e) : STATUS_OK;
+}
+
+static void weigh(const struct line *l, struct slate *s, const struct line_copies *c)
+{
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        struct slate_item *it = &s->items[i];
+        const float factor = loss_delay_factor(&l->delay, c->z[i], it->label > 0.5f, c->marked);
+        it->examples *= factor;
+        it->weight *= factor;
+    }
+}
+
+enum status line_learn_copies(struct line *l, struct slate **s, const struct line_copies *c, bool *learnt,
+                              struct err *e)
+{
+    const struct slate *taken = *s;
+    if (c->z != NULL) weigh(l, *s, c);
+    slate_keep(*s, c->keep);
+    *learnt = true;
+    if ((*s)->n_items == 0) return STATUS_OK;
+    TRY(line_learn(l, s, e));
+    *learnt = *s != taken;
+    return STATUS_OK;
 }
 
 void line_let_learn(struct line *l)

@@ -11,6 +11,7 @@
 #include "job/open.h"
 #include "model/model.h"
 #include "trainer/eval.h"
+#include "trainer/loss_delay.h"
 #include "trainer/optim.h"
 
 struct line_counts {
@@ -27,8 +28,9 @@ struct line {
     struct model_run *run;
     struct pool *pool; /* shares the run's products */
     struct eval *eval;
-    struct line_gate *gate; /* NULL: none is configured */
-    struct slate **pending; /* train.batch_slates of them: settled, not yet learnt (part of the state) */
+    struct line_gate *gate;  /* NULL: none is configured */
+    struct loss_delay delay; /* weights of what is learnt before it is settled (part of the state) */
+    struct slate **pending;  /* train.batch_slates of them: settled, not yet learnt (part of the state) */
     uint32_t n_pending;
     double *losses;                      /* of the slates of a step */
     struct open_predictions predictions; /* scratch for cap_items candidates: what line_score said last */
@@ -59,6 +61,16 @@ enum status line_evaluate(struct line *l, const struct slate *s, const struct op
 /* The slate joins the batch, and a used one takes its place in *s; a full batch is learnt.  Nothing is done with one that
  * the gate does not let the line learn from. */
 enum status line_learn(struct line *l, struct slate **s, struct err *e) MUST_CHECK;
+/* Of a slate with labels and weights the items with keep (K).  z (K), when not NULL: they are copies that are learnt before the
+ * slate is settled; each is weighed as the line's delays say, by its logit, and marked says that a behaviour made it.
+ * *learnt: they joined the batch (and *s was taken), or none was kept; false: the gate does not let the line learn. */
+struct line_copies {
+    const float *z;
+    const uint8_t *keep;
+    bool marked;
+};
+enum status line_learn_copies(struct line *l, struct slate **s, const struct line_copies *c, bool *learnt,
+                              struct err *e) MUST_CHECK;
 void line_let_learn(struct line *l); /* from now on, where it was made to evaluate only */
 /* Learns the pending slates as one batch, full or not: one optimiser step.  A slate whose numbers are not finite is skipped
  * (nothing of it was added). */

@@ -64,6 +64,7 @@ enum status line_gate_judge(struct line *l, const struct slate *s, const struct 
  * BLESSED (the candidate is; a new one was taken). */
 enum status line_gate_settle(struct line *l, uint64_t next_slate, enum line_verdict *verdict, struct err *e) MUST_CHECK;
 /* May the line learn from it?  False while it rests, and of users that are held out; counted. */
+bool line_gate_would_let(const struct line_gate *g, const struct slate *s); /* the same, uncounted */
 bool line_gate_lets(struct line_gate *g, const struct slate *s);
 bool line_gate_rests(const struct line_gate *g);
 /* Is the line as it is fit to be served?  why is "" or says what is wrong: a number that is not finite, further from the

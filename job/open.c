@@ -163,6 +163,20 @@ static enum status unpack(const struct entry *en, struct slate *s, struct open_p
     return STATUS_OK;
 }
 
+enum status open_look(const struct open_slates *o, uint64_t id, struct slate *s, struct open_predictions *p,
+                      struct err *e)
+{
+    const struct entry *en = slot_of(o->entries, o->cap, id);
+    p->n_parts = o->n_parts;
+    return en->id != 0 ? unpack(en, s, p, e) : STATUS_NOT_FOUND;
+}
+
+void open_predictions_cut(struct open_predictions *p, size_t k, size_t n)
+{
+    for (size_t i = 1; i < p->n_parts; i++) /* the first stays where it is */
+        memmove(p->part_logits + i * n, p->part_logits + i * k, n * sizeof *p->part_logits);
+}
+
 enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struct open_predictions *p, struct err *e)
 {
     struct entry *en = slot_of(o->entries, o->cap, id);

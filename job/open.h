@@ -22,6 +22,11 @@ enum status open_put(struct open_slates *o, const struct slate *s, const struct 
 /* Takes a slate out: decodes into s, predictions into p (arrays in s's arena). NOT_FOUND: no such slate. */
 enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struct open_predictions *p,
                       struct err *e) MUST_CHECK;
+/* The same without taking it out. */
+enum status open_look(const struct open_slates *o, uint64_t id, struct slate *s, struct open_predictions *p,
+                      struct err *e) MUST_CHECK;
+/* The first n of k candidates' predictions, in place. */
+void open_predictions_cut(struct open_predictions *p, size_t k, size_t n);
 size_t open_count(const struct open_slates *o);
 size_t open_bytes(const struct open_slates *o);   /* packed slates held */
 size_t open_unsaved(const struct open_slates *o); /* of these, bytes that no checkpoint holds yet */

@@ -202,9 +202,21 @@ enum status variants_settle(struct variants *v, const struct slate *s, const str
     return STATUS_OK;
 }
 
-/* Each variant has a batch, and so a copy, of its own. */
-enum status variants_learn(struct variants *v, const struct slate *s, struct err *e)
+void variants_settle_delays(struct variants *v, const struct slate *s, const struct loss_delay_settled *settled,
+                            const struct open_predictions *p)
 {
+    for (size_t i = 0; i < v->n; i++) {
+        struct loss_delay_settled own = *settled;
+        own.z = logits_of(v, s, p, i + 1);
+        if (s->n_items > 0 && !isnan(own.z[0])) loss_delay_settle(&v->lines[i]->delay, &own);
+    }
+}
+
+/* Each variant has a batch, and so a copy, of its own. */
+enum status variants_learn(struct variants *v, const struct slate *s, const struct line_copies *c,
+                           const struct open_predictions *p, struct err *e)
+{
+    bool learnt;
     if (v->n == 0 || !v->first->learn) return STATUS_OK;
     buf_clear(&v->pack);
     slate_encode(&v->pack, s);
@@ -213,7 +225,12 @@ enum status variants_learn(struct variants *v, const struct slate *s, struct err
         struct buf_reader r = buf_reader(v->pack.p, v->pack.n);
         slate_reset(v->copy);
         TRY(slate_decode(v->copy, &r, e));
-        TRY(line_learn(v->lines[i], &v->copy, e));
+        if (c == NULL) {
+            TRY(line_learn(v->lines[i], &v->copy, e));
+            continue;
+        }
+        const struct line_copies own = {c->z != NULL ? logits_of(v, s, p, i + 1) : NULL, c->keep, c->marked};
+        TRY(line_learn_copies(v->lines[i], &v->copy, &own, &learnt, e));
     }
     return STATUS_OK;
 }

@@ -41,6 +41,7 @@ static void line_encode(struct buf *b, const struct line *l)
     line_batch_encode(b, l);
     model_run_encode(b, l->run);
     eval_encode(b, l->eval);
+    loss_delay_encode(b, &l->delay);
 }
 
 static enum status line_decode(struct line *l, struct buf_reader *r, struct err *e)
@@ -51,6 +52,7 @@ static enum status line_decode(struct line *l, struct buf_reader *r, struct err 
     TRY(line_batch_decode(l, r, e));
     TRY(model_run_decode(l->run, r, e));
     TRY(eval_decode(l->eval, r, e));
+    TRY(loss_delay_decode(&l->delay, r, e));
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "state of a variant is cut short") : STATUS_OK;
 }
 

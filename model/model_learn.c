@@ -108,11 +108,24 @@ static enum status forward(struct model_run *r, struct learning *l, size_t n, st
     return tape_status(&r->tape, e);
 }
 
+/* The logits that the labels are compared with: those of a recorded list of whose negatives a share r is learnt from are shifted
+ * by -ln r, so that what is learnt, and scored without the shift, is of all of them (trainer/loss_delay.h). */
+static struct tape_value shifted(struct model_run *r, struct learning *l)
+{
+    const struct slate *s = l->ps.slate;
+    if (s->source != SLATE_IMPRESSION || s->items[0].log_kq == 0.0f) return l->sum;
+    float *shift = tape_host(&r->tape, s->n_items, sizeof *shift);
+    if (shift == NULL) return l->sum; /* the tape knows */
+    for (uint32_t i = 0; i < s->n_items; i++) shift[i] = -s->items[i].log_kq;
+    return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, s->n_items, 1));
+}
+
 /* loss (n): of each slate; its logits' gradients are there afterwards. */
 static enum status losses(struct model_run *r, struct learning *l, size_t n, float *loss, struct err *e)
 {
     float *sums = tape_zeros(&r->tape, n);
-    for (size_t i = 0; i < n && !r->tape.oom; i++) op_bce(&r->tape, sums + i, l[i].sum, l[i].labels, l[i].weights);
+    for (size_t i = 0; i < n && !r->tape.oom; i++)
+        op_bce(&r->tape, sums + i, shifted(r, &l[i]), l[i].labels, l[i].weights);
     TRY(tape_status(&r->tape, e));
     r->kern->ops->download(r->kern, loss, sums, n * sizeof *loss);
     return STATUS_OK;

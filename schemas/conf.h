@@ -60,7 +60,10 @@
     X(join_negatives_uniform, "join.negatives_uniform_frac", NUM, 0.5,            0.0,  1.0,       "", "S", "share of negatives drawn uniformly; the rest by (sales per active day)^0.75") \
     X(join_negatives_days,    "join.negatives_days",        INT,  28,             1,    3650,      "days", "S", "an item is active this long after it was announced or taken") \
     X(join_max_positives,     "join.max_positives",         INT,  0,              0,    1000,      "", "S", "items of an order that are scored (seeded choice); 0: all") \
-    X(join_loss,              "join.loss",                  WORD, "wait",         0,    0,         "wait", "S", "when delayed labels are learnt") \
+    X(join_loss,              "join.loss",                  WORD, "wait",         0,    0,         "wait|fnw|importance", "S", "when a recorded list is learnt from; wait: at its window's end; fnw: at once as negatives, each positive again when it comes; importance: after join.wait_ms, later positives again when they come") \
+    X(join_wait_ms,           "join.wait_ms",               INT,  60000,          1,    1e11,      "ms", "S", "join.loss=importance: a list is learnt from first when it was shown so long ago; less than join.window_ms") \
+    X(join_cascade,           "join.cascade",               BOOL, false,          0,    1,         "", "S", "recorded lists are looked at from above: items below the last one marked count for nothing (a list without marks counts whole); join.loss=wait alone") \
+    X(join_negative_rate,     "join.negative_rate",         NUM,  1.0,            0.0001, 1.0,     "", "S", "share of recorded negatives that is learnt from (seeded); scores are those of all") \
     X(join_idle_ms,           "join.idle_ms",               INT,  500,            0,    1e9,       "ms", "", "a partition at its end this long no longer holds the watermark back") \
     X(join_organic,           "join.organic",               BOOL, true,           0,    1,         "", "S", "positive behaviours without an impression become slates with sampled negatives") \
     X(join_max_item_age,      "join.max_item_age_days",     INT,  0,              0,    36500,     "days", "S", "orders: only items announced or first taken so recently are candidates, taken or not; 0: all (measures the cold start of items)") \

@@ -221,6 +221,20 @@ enum status conf_check_type_name(const char *key, struct str name, struct err *e
 
 /* ---- keys that belong together ---- */
 
+static enum status check_join(const struct conf *c, struct err *e)
+{
+    if (strcmp(c->join_loss, "importance") == 0 && c->join_wait_ms >= c->join_window_ms)
+        return ERR_SET(e, STATUS_INVALID,
+                       "join.wait_ms = %lld is not before join.window_ms = %lld; lower it, or set join.loss = wait",
+                       (long long)c->join_wait_ms, (long long)c->join_window_ms);
+    if (strcmp(c->join_loss, "wait") != 0 && c->join_cascade)
+        return ERR_SET(e, STATUS_INVALID,
+                       "join.cascade = true with join.loss = %s: which items were looked at is known only when the "
+                       "window ends; set join.loss = wait or join.cascade = false",
+                       c->join_loss);
+    return STATUS_OK;
+}
+
 enum status conf_check(const struct conf *c, struct err *e)
 {
     const bool user_concat = strcmp(c->model_user_view, "concat") == 0;
@@ -240,6 +254,7 @@ enum status conf_check(const struct conf *c, struct err *e)
     if (strcmp(c->ingest_schema, "csv") == 0 && c->ingest_map[0] == 0)
         return ERR_SET(e, STATUS_INVALID,
                        "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");
+    TRY(check_join(c, e));
     return conf_variants_check(c, e);
 }
 

@@ -52,11 +52,22 @@ static void put_buckets(struct buf *b, const char *key, const struct report_buck
     report_put_close(b, 2, inner);
 }
 
+static void put_join(struct buf *b, const struct report_join *j, bool *first)
+{
+    bool inner = report_put_open(b, 1, "join", first);
+    report_put_count(b, 2, "matched", j->matched, &inner);
+    report_put_count(b, 2, "duplicate", j->duplicate, &inner);
+    report_put_count(b, 2, "expired", j->expired, &inner);
+    report_put_count(b, 2, "early_settled", j->early_settled, &inner);
+    report_put_close(b, 1, inner);
+}
+
 static void put_details(struct buf *b, const struct report *r, bool *first)
 {
     report_put_count(b, 1, "duplicates", r->duplicates, first);
     report_put_count(b, 1, "late", r->late, first);
     report_put_count(b, 1, "unmatched", r->unmatched, first);
+    put_join(b, &r->join, first);
     report_put_count(b, 1, "refused_jumps", r->refused_jumps, first);
     report_put_count(b, 1, "tokens", r->tokens, first);
     report_put_count(b, 1, "unknown_tokens", r->unknown_tokens, first);

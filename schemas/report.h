@@ -149,8 +149,12 @@ struct report_arms {
     double sample_frac, chi_square, ratio_p; /* sample-ratio check; NaN: too few users */
     bool ratio_alarm;
 };
+struct report_join { /* what became of behaviours and recorded lists (ingest/join.h) */
+    uint64_t matched, duplicate, expired, early_settled;
+};
 struct report {
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
+    struct report_join join;
     uint64_t tokens, unknown_tokens;
     struct {
         char code[48];

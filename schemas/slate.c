@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#define SLATE_FORMAT 3 /* what 1 and 2 had not (see get_…_rest) is 0; both are still read */
+/* What 1 to 3 had not (see get_…_rest) is 0, `examples` 1; all are still read. */
+#define SLATE_FORMAT 4
 #define SLATE_ARENA_BYTES 65536
 #define NO_INDEX UINT32_MAX
 
@@ -131,6 +132,40 @@ uint32_t slate_add_sentence(struct slate *s, const int32_t *ids, uint32_t n)
     return s->n_sentences++;
 }
 
+/* ---- candidates ---- */
+
+static void keep_segments(struct slate *s, const uint8_t *keep, uint32_t kept)
+{
+    for (uint32_t row = 0; row < s->n_segments; row++) {
+        uint16_t *to = s->segments + (size_t)row * kept;
+        const uint16_t *from = s->segments + (size_t)row * s->n_items;
+        for (uint32_t i = 0; i < s->n_items; i++)
+            if (keep[i]) *to++ = from[i];
+    }
+}
+
+void slate_keep(struct slate *s, const uint8_t *keep)
+{
+    const size_t F = s->n_numeric;
+    uint32_t n = 0, hashed = 0;
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        const uint32_t from = s->hashed_off != NULL ? s->hashed_off[i] : 0;
+        const uint32_t to =
+            s->hashed_off != NULL ? s->hashed_off[i + 1] : 0; /* read before [n + 1] is written: n <= i */
+        if (!keep[i]) continue;
+        s->items[n] = s->items[i];
+        if (F > 0) memmove(s->numeric + n * F, s->numeric + i * F, F * sizeof *s->numeric);
+        for (uint32_t k = from; k < to; k++, hashed++) {
+            s->hashed_idx[hashed] = s->hashed_idx[k];
+            s->hashed_val[hashed] = s->hashed_val[k];
+        }
+        n++;
+        if (s->hashed_off != NULL) s->hashed_off[n] = hashed;
+    }
+    keep_segments(s, keep, n);
+    s->n_items = n;
+}
+
 /* ---- packing ---- */
 
 static void put_item(struct buf *b, const struct slate_item *i)
@@ -151,6 +186,7 @@ static void put_item(struct buf *b, const struct slate_item *i)
     buf_varint(b, i->tasks);
     buf_u32(b, i->category);
     buf_f32(b, i->served);
+    buf_f32(b, i->examples);
 }
 
 static void put_events(struct buf *b, const struct slate *s)
@@ -243,7 +279,7 @@ static enum status get_id(struct slate *s, struct buf_reader *r, struct str *out
 static enum status get_head(struct slate *s, struct buf_reader *r, uint8_t *format, struct err *e)
 {
     *format = buf_get_u8(r);
-    if (*format < 1 || *format > SLATE_FORMAT) return corrupt(s, e, "not a slate of format 1 to 3");
+    if (*format < 1 || *format > SLATE_FORMAT) return corrupt(s, e, "not a slate of format 1 to 4");
     s->id = buf_get_varint(r);
     const uint8_t source = buf_get_u8(r);
     const uint64_t topic = buf_get_varint(r), partition = buf_get_varint(r);
@@ -320,12 +356,13 @@ static bool item_valid(const struct slate_item *i)
 {
     const bool label = isnan(i->label) || i->label == 0.0f || i->label == 1.0f;
     const bool numbers = isfinite(i->weight) && isfinite(i->log_kq) && isfinite(i->popularity) && isfinite(i->repeat) &&
-                         isfinite(i->age_days) && isfinite(i->cooccur[0]) && isfinite(i->cooccur[1]);
+                         isfinite(i->age_days) && isfinite(i->cooccur[0]) && isfinite(i->cooccur[1]) &&
+                         isfinite(i->examples) && i->examples >= 0;
     const bool propensity = i->propensity >= 0 && i->propensity <= 1, served = i->served >= 0 && i->served <= 1;
     return label && numbers && propensity && served && i->weight >= 0 && i->id.p != NULL;
 }
 
-/* What formats 2 and 3 added. */
+/* What formats 2 to 4 added. */
 static void get_item_rest(struct buf_reader *r, uint8_t format, struct slate_item *i)
 {
     i->cooccur[0] = buf_get_f32(r);
@@ -336,6 +373,7 @@ static void get_item_rest(struct buf_reader *r, uint8_t format, struct slate_ite
     if (format < 3) return;
     i->category = buf_get_u32(r);
     i->served = buf_get_f32(r);
+    if (format >= 4) i->examples = buf_get_f32(r);
 }
 
 static enum status get_item(struct slate *s, struct buf_reader *r, uint8_t format, struct slate_item *i, struct err *e)
@@ -351,6 +389,7 @@ static enum status get_item(struct slate *s, struct buf_reader *r, uint8_t forma
     i->popularity = buf_get_f32(r);
     i->repeat = buf_get_f32(r);
     i->age_days = buf_get_f32(r);
+    i->examples = 1;
     if (format >= 2) get_item_rest(r, format, i);
     if (r->bad || sentence >= s->n_sentences || flags > known || !item_valid(i))
         return corrupt(s, e, "an item is cut off or out of range");

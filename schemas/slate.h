@@ -31,15 +31,16 @@ struct slate_item {
     struct str id;
     uint64_t item; /* hash_str(id) */
     uint32_t sentence;
-    float label;       /* 0, 1; NaN while open or in a request */
-    float weight;      /* of the example in the loss; 1 by default */
-    float log_kq;      /* ln(k*q(i)) of the sampling correction; 0 in recorded impressions */
-    uint32_t flags;    /* enum slate_flag */
-    float popularity;  /* baseline scores, higher is better: decayed sales of the item ... */
-    float repeat;      /* ... and times this user took the item */
-    float age_days;    /* of the item; for the self-check by age */
-    float cooccur[2];  /* counts with the user's events' items: mean and largest, as features; 0 without */
-    float propensity;  /* of being shown at its place, as the list echoed it: in (0, 1]; 0: not said */
+    float label;      /* 0, 1; NaN while open or in a request */
+    float weight;     /* of the example in the loss; 1 by default */
+    float examples;   /* that it stands for, types' weights apart: 1; of a copy learnt early see trainer/loss_delay.h */
+    float log_kq;     /* ln(k*q(i)) of the sampling correction; ln r where recorded negatives are learnt at rate r */
+    uint32_t flags;   /* enum slate_flag */
+    float popularity; /* baseline scores, higher is better: decayed sales of the item ... */
+    float repeat;     /* ... and times this user took the item */
+    float age_days;   /* of the item; for the self-check by age */
+    float cooccur[2]; /* counts with the user's events' items: mean and largest, as features; 0 without */
+    float propensity; /* of being shown at its place, as the list echoed it: in (0, 1]; 0: not said */
     uint32_t position; /* place in the recorded list, from 1; 0: not from one */
     uint32_t tasks;    /* bit t: task t's behaviour marked the item before the slate was settled */
     uint32_t category; /* hash of its category as it was known; 0: none */
@@ -80,6 +81,8 @@ void slate_reset(struct slate *s); /* back to empty, memory kept */
 void slate_encode(struct buf *b, const struct slate *s);
 /* Decodes into s (reset first).  CORRUPT on any inconsistency (index out of range, counts, NaN where none may be). */
 enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e) MUST_CHECK;
+/* Leaves the items i with keep[i] (n_items), in their order; sentences and events stay. */
+void slate_keep(struct slate *s, const uint8_t *keep);
 /* Adds a sentence (ids copied), returning its index; an equal one already there is reused.  UINT32_MAX: out of memory. */
 uint32_t slate_add_sentence(struct slate *s, const int32_t *ids, uint32_t n);
 #endif

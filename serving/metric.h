@@ -51,6 +51,9 @@
     X("open_slates", GAUGE, "slates", "slates that wait for their labels")                                             \
     X("late_total", COUNTER, "events", "behaviours after their slate was settled")                                     \
     X("unmatched_total", COUNTER, "events", "behaviours that no slate shows")                                          \
+    X("repeated_total", COUNTER, "events", "behaviours that said what an equal or stronger one had said of the item")  \
+    X("expired_total", COUNTER, "slates", "slates whose window ended without a mark")                                  \
+    X("early_settled_total", COUNTER, "slates", "slates settled before their window's end: join.open_slates or join.max_bytes") \
     X("unknown_token_frac", GAUGE, "1", "share of [UNK] among all tokens; above 0.05 the vocabulary does not fit")      \
     X("users", GAUGE, "users", "users known")                                                                          \
     X("items", GAUGE, "items", "items known")                                                                          \

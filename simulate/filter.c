@@ -116,8 +116,6 @@ static void learn_one(struct filter *f, struct belief *b, uint32_t item, double 
 void filter_learn(struct filter *f, const struct shop_list *l)
 {
     struct belief *b = f->users[l->user];
-    for (uint32_t k = 0; k < l->n; k++) {
-        const bool clicked = l->click_ms[k] > 0 && l->click_ms[k] <= l->time_ms + f->o.window_ms;
-        learn_one(f, b, l->items[k], clicked ? 1.0 : 0.0);
-    }
+    const uint32_t n = shop_looked(&f->o, l);
+    for (uint32_t k = 0; k < n; k++) learn_one(f, b, l->items[k], shop_clicked(&f->o, l, k) ? 1.0 : 0.0);
 }

@@ -166,16 +166,29 @@ static uint32_t draw_item(const struct shop_list *l, uint32_t have, struct rand 
     }
 }
 
+bool shop_clicked(const struct shop_options *o, const struct shop_list *l, uint32_t k)
+{
+    return l->click_ms[k] > 0 && l->click_ms[k] <= l->time_ms + o->window_ms;
+}
+
+uint32_t shop_looked(const struct shop_options *o, const struct shop_list *l)
+{
+    uint32_t n = o->stop > 0.0 ? l->n : 0;
+    while (n > 0 && !shop_clicked(o, l, n - 1)) n--;
+    return n > 0 ? n : l->n;
+}
+
 static void show_item(const struct shop *s, const struct taste *t, struct shop_list *l, uint32_t have, struct rand *r)
 {
     const uint32_t i = draw_item(l, have, r), k = l->n++;
     l->items[k] = i;
     l->p[k] = click_probability(s, t, &s->items[i]);
-    const bool clicked = rand_unit(r) < l->p[k];
+    const bool clicked = rand_unit(r) < l->p[k] && !l->left;
     const double delay = -log(1.0 - rand_unit(r)) * s->o.delay_ms;
     const bool bought = rand_unit(r) < s->o.buy;
     l->click_ms[k] = clicked ? l->time_ms + 1 + (int64_t)delay : 0;
     l->bought[k] = clicked && bought;
+    l->left = l->left || (clicked && s->o.stop > 0.0 && rand_unit(r) < s->o.stop);
 }
 
 void shop_next(struct shop *s, struct shop_list *out)
@@ -187,6 +200,7 @@ void shop_next(struct shop *s, struct shop_list *out)
     out->time_ms = (int64_t)s->clock_ms;
     out->user = (uint32_t)(rand_unit(&r) * rand_unit(&r) * (double)s->o.users);
     out->n = 0;
+    out->left = false;
     drift_taste(s, &s->tastes[out->user], out->time_ms, &r);
     const uint32_t have = shop_items_at(s, out->time_ms), n = s->o.slate < have ? s->o.slate : have;
     while (out->n < n) show_item(s, &s->tastes[out->user], out, have, &r);

@@ -1,7 +1,7 @@
 /* shop.h - a synthetic shop whose truth is known: items with titles that mean something, users with tastes over those words
  * and over single items, lists shown, clicks that come late, purchases that follow, new items, drifting tastes.
  *
- * Truth: P(click | shown) = sigmoid(bias + taste_u · words(i) + quality_i), taste_u ~ N(0, s²) per word, quality_i ~ N(0, q²);
+ * Truth: P(click | looked at) = sigmoid(bias + taste_u · words(i) + quality_i), taste_u ~ N(0, s²) per word, quality_i ~ N(0, q²);
  * each day a share `drift` of a taste's variance is renewed (an Ornstein-Uhlenbeck walk, so its spread stays).  Every
  * number comes from base/rand.h: equal options give equal bytes.
  */
@@ -27,6 +27,7 @@ struct shop_options {
     double lists_per_s;                    /* of event time */
     double delay_ms;                       /* mean delay of a click (exponential) */
     double buy;                            /* P(purchase | click) */
+    double stop;                           /* P(nothing further down the list is looked at | click) */
     double word_taste, item_quality, bias; /* s, q, and the intercept */
     int64_t start_ms, window_ms;           /* window: labels later than this are nobody's */
     bool chinese;
@@ -42,10 +43,11 @@ struct shop_list {   /* one shown list and what came of it */
     uint64_t number; /* from 1 */
     int64_t time_ms;
     uint32_t user, n;
+    bool left; /* a click ended it: nothing further down was looked at (stop) */
     uint32_t items[SHOP_SLATE_MAX];
     int64_t click_ms[SHOP_SLATE_MAX]; /* 0: never */
     bool bought[SHOP_SLATE_MAX];
-    double p[SHOP_SLATE_MAX]; /* the truth */
+    double p[SHOP_SLATE_MAX]; /* the truth, of one that is looked at */
 };
 struct shop;
 enum status shop_new(struct shop **out, const struct shop_options *o, struct err *e) MUST_CHECK;
@@ -56,6 +58,9 @@ bool shop_is_chinese(const struct shop *s);
 void shop_next(struct shop *s, struct shop_list *out);
 /* Items in the catalogue at that time (they arrive in order of their number). */
 uint32_t shop_items_at(const struct shop *s, int64_t time_ms);
+bool shop_clicked(const struct shop_options *o, const struct shop_list *l, uint32_t k); /* inside the window */
+/* Leading items that were looked at as far as clicks tell (join.cascade): all, where a click may end it up to the last one. */
+uint32_t shop_looked(const struct shop_options *o, const struct shop_list *l);
 /* The three words of an item as indices 0 … SHOP_WORDS-1. */
 void shop_words(const struct shop_item *i, uint32_t out[3]);
 /* Native events as JSON lines. */

@@ -155,15 +155,16 @@ static enum status judge(struct run *r, const struct shop_list *l, struct err *e
 {
     double z[SHOP_SLATE_MAX], truth[SHOP_SLATE_MAX];
     bool y[SHOP_SLATE_MAX];
-    for (uint32_t k = 0; k < l->n; k++) {
-        y[k] = l->click_ms[k] > 0 && l->click_ms[k] <= l->time_ms + r->o->window_ms;
+    const uint32_t n = shop_looked(r->o, l);
+    for (uint32_t k = 0; k < n; k++) {
+        y[k] = shop_clicked(r->o, l, k);
         truth[k] = log(l->p[k] / (1.0 - l->p[k]));
     }
-    areas_add(&r->oracle, truth, y, l->n);
+    areas_add(&r->oracle, truth, y, n);
     if (r->filter == NULL) return STATUS_OK;
     learn_ended(r, l->time_ms);
     TRY(filter_score(r->filter, l, z, e));
-    areas_add(&r->best, z, y, l->n);
+    areas_add(&r->best, z, y, n);
     return remember(r, l, e);
 }
 

@@ -11,21 +11,16 @@ static enum status write_line(void *user, int64_t time_ms, struct str text)
     return fwrite(text.p, 1, text.n, user) == text.n ? STATUS_OK : STATUS_IO;
 }
 
-static void make_log(const struct learner_world *w, uint64_t events, uint64_t users)
+static uint64_t make_log(const struct learner_world *w, const struct shop_options *o)
 {
     char path[300];
-    struct shop_options o;
     struct stream_truth truth;
     struct err e;
     FILE *f = fopen(tmpdir_file(&w->dir, "log", path), "w");
     assert_non_null(f);
-    shop_defaults(&o);
-    o.events = events;
-    o.users = (uint32_t)users;
-    o.items = 24;
-    o.lists_per_s = 5.0;
-    assert_ok(stream_run(&o, false, write_line, f, &truth, &e), &e);
+    assert_ok(stream_run(o, false, write_line, f, &truth, &e), &e);
     assert_int_equal(fclose(f), 0);
+    return truth.lists;
 }
 
 static void set(struct conf *c, const char *option)
@@ -41,10 +36,21 @@ void learner_world_open(struct learner_world *w, uint64_t events)
 
 void learner_world_open_for(struct learner_world *w, uint64_t events, uint64_t users)
 {
+    struct shop_options o;
+    shop_defaults(&o);
+    o.events = events;
+    o.users = (uint32_t)users;
+    o.items = 24;
+    o.lists_per_s = 5.0;
+    (void)learner_world_open_shop(w, &o);
+}
+
+uint64_t learner_world_open_shop(struct learner_world *w, const struct shop_options *o)
+{
     struct err e;
     char base[400];
     *w = (struct learner_world){.dir = tmpdir_make("learner")};
-    make_log(w, events, users);
+    const uint64_t lists = make_log(w, o);
     assert_ok(conf_new(&w->conf, &e), &e);
     (void)snprintf(base, sizeof base, "model.base=%s", files_source("tests/fixtures/uncased"));
     set(w->conf, base);
@@ -60,6 +66,7 @@ void learner_world_open_for(struct learner_world *w, uint64_t events, uint64_t u
     w->in =
         (struct learner_parts_in){.conf = w->conf, .vocab = w->vocab, .templates = w->templates, .encoder = w->encoder};
     learner_world_rewind(w);
+    return lists;
 }
 
 void learner_world_close(struct learner_world *w)
@@ -90,11 +97,13 @@ uint64_t learner_world_feed(struct learner_world *w, struct learner *l, uint64_t
     for (uint64_t i = 0; i < n; i++) {
         if (w->at == w->batch->n) {
             const enum status st = source_next(w->source, w->batch, 0, &e);
+            w->at = 0;
+            if (st == STATUS_END) w->batch->n = 0;
             if (st == STATUS_END) return i;
             assert_ok(st, &e);
-            w->at = 0;
         }
-        assert_ok(learner_record(l, &w->batch->records[w->at++], &e), &e);
+        const struct source_record *rec = &w->batch->records[w->at++];
+        if (l != NULL) assert_ok(learner_record(l, rec, &e), &e);
     }
     return n;
 }

@@ -10,6 +10,7 @@
 #include "job/learner.h"
 #include "model/encoder.h"
 #include "schemas/conf.h"
+#include "simulate/shop.h"
 #include "tests/support/tmpdir.h"
 
 struct learner_world {
@@ -26,8 +27,10 @@ struct learner_world {
 };
 void learner_world_open(struct learner_world *w, uint64_t events);
 void learner_world_open_for(struct learner_world *w, uint64_t events, uint64_t users);
+/* The same over the log of that shop; returns the lists shown in it. */
+uint64_t learner_world_open_shop(struct learner_world *w, const struct shop_options *o);
 void learner_world_close(struct learner_world *w);
 void learner_world_rewind(struct learner_world *w); /* the log from its beginning */
-/* Feeds n records (or what is left) to l; returns how many there were. */
+/* Feeds n records (or what is left) to l, or nowhere (NULL); returns how many there were. */
 uint64_t learner_world_feed(struct learner_world *w, struct learner *l, uint64_t n);
 #endif

@@ -106,7 +106,7 @@ static struct slate *golden_slate(const struct model_world *w, uint32_t index)
     for (uint32_t i = 0; i < s->n_items; i++) {
         const float *x = items + 4 * i;
         s->items[i] =
-            (struct slate_item){.item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .label = x[2], .weight = x[3]};
+            (struct slate_item){.item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .label = x[2], .weight = x[3], .examples = 1};
         s->hashed_off[i + 1] = s->hashed_off[i] + (uint32_t)counts[i];
     }
     for (uint32_t i = 0; i < s->n_events; i++) {
@@ -134,7 +134,7 @@ struct slate *model_world_slate(const struct model_world *w, uint32_t n_items, u
     add_sentences(w, s);
     for (uint32_t i = 0; i < n_items; i++) {
         s->items[i] =
-            (struct slate_item){.item = i % 7, .sentence = i % WORLD_SENTENCES, .label = i % 5 == 0, .weight = 1};
+            (struct slate_item){.item = i % 7, .sentence = i % WORLD_SENTENCES, .label = i % 5 == 0, .weight = 1, .examples = 1};
         for (uint32_t f = 0; f < WORLD_NUMERIC; f++)
             s->numeric[i * WORLD_NUMERIC + f] = gradient_number(i * WORLD_NUMERIC + f);
         s->hashed_idx[i] = i * 37;

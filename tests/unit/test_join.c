@@ -1,6 +1,7 @@
 /* test_join.c - which slate a behaviour marks, when slates settle, what is late, bounds, and that the state packs. */
 #include "tests/support/check.h"
 
+#include "base/hash.h"
 #include "ingest/join.h"
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@ static int setup(void **state)
     assert_ok(conf_new(&conf, &e), &e);
     assert_ok(conf_set(conf, "join.window_ms", "1000", &e), &e);
     assert_ok(conf_set(conf, "join.open_slates", "50", &e), &e);
+    assert_ok(conf_set(conf, "join.wait_ms", "100", &e), &e);
     assert_ok(conf_set(conf, "type.purchase.weight", "3", &e), &e);
     assert_ok(conf_set(conf, "type.dislike.weight", "2", &e), &e);
     for (int i = 0; i < EVENT_ITEMS_MAX; i++) {
@@ -177,6 +179,136 @@ static void test_types_weigh_and_reverse_nothing(void **state)
     join_free(j);
 }
 
+static void show_learnt(struct join *j, uint64_t slate, const char *user, const char *request, int64_t time,
+                        uint32_t first, uint32_t n)
+{
+    show(j, slate, user, request, time, first, n);
+    join_learnt(j);
+}
+
+/* The last mark's copy as "slate.place+weight" (first: "!"), negatives with "-"; "" none. */
+static const char *copy_of(struct join *j, char out[60])
+{
+    struct join_copy c;
+    out[0] = 0;
+    if (join_copy(j, &c))
+        (void)snprintf(out, 60, "%llu.%u%c%g%s", (unsigned long long)c.slate, c.place, c.positive ? '+' : '-',
+                       (double)c.weight, c.first ? "!" : "");
+    return out;
+}
+
+static void test_marks_are_copies_where_the_slate_was_learnt_before(void **state)
+{
+    char out[60];
+    struct err e = {0};
+    (void)state;
+    struct join *j = make();
+    show(j, 1, "u", "r", 0, 0, 3);
+    (void)act(j, EVENT_CLICK, "u", "r", 1, 0);
+    assert_string_equal(copy_of(j, out), ""); /* waiting learns the whole at its end */
+    join_free(j);
+    assert_ok(conf_set(conf, "join.loss", "fnw", &e), &e);
+    j = make();
+    show_learnt(j, 1, "u", "r", 0, 0, 3);
+    show(j, 2, "u", "later", 0, 0, 3); /* the line may be kept from learning */
+    (void)act(j, EVENT_CLICK, "u", "later", 1, 0);
+    assert_string_equal(copy_of(j, out), "");
+    (void)act(j, EVENT_VIEW, "u", "r", 1, 0);
+    assert_string_equal(copy_of(j, out), "");
+    (void)act(j, EVENT_CLICK, "u", "r", 1, 0);
+    assert_string_equal(copy_of(j, out), "1.0+1!");
+    (void)act(j, EVENT_CLICK, "u", "r", 2, 0); /* said before */
+    assert_string_equal(copy_of(j, out), "");
+    (void)act(j, EVENT_PURCHASE, "u", "r", 3, 0); /* weighs 3: the difference */
+    assert_string_equal(copy_of(j, out), "1.0+2");
+    (void)act(j, EVENT_DISLIKE, "u", "r", 4, 1); /* a negative of 2, learnt as one of 1 */
+    assert_string_equal(copy_of(j, out), "1.1-1");
+    (void)act(j, EVENT_PURCHASE, "u", "r", 5, 1);
+    assert_string_equal(copy_of(j, out), "1.1+3!");
+    (void)act(j, EVENT_CLICK, "u", "other", 6, 2); /* no list of ours */
+    assert_string_equal(copy_of(j, out), "");
+    assert_int_equal(join_counts(j)->duplicate, 1);
+    join_free(j);
+    assert_ok(conf_set(conf, "join.loss", "wait", &e), &e);
+}
+
+/* Slates as "slate:label(early)…;" with "~" where only the wait is over. */
+static const char *settle_early(struct join *j, int64_t watermark, char out[2000])
+{
+    struct join_settled s;
+    size_t n = 0;
+    out[0] = 0;
+    while (join_settle(j, watermark == INT64_MAX ? watermark : AT + watermark, &s, NULL) == STATUS_OK) {
+        if (!s.ended) join_learnt(j);
+        n += (size_t)snprintf(out + n, 2000 - n, "%s%llu@%lld:", s.ended ? "" : "~", (unsigned long long)s.slate,
+                              (long long)(s.due_ms - AT));
+        for (uint32_t i = 0; i < s.n; i++) {
+            n += (size_t)snprintf(out + n, 2000 - n, "%g", (double)s.labels[i]);
+            if (s.early != NULL && s.learnt) n += (size_t)snprintf(out + n, 2000 - n, "(%u)", (unsigned)s.early[i]);
+        }
+        n += (size_t)snprintf(out + n, 2000 - n, ";");
+    }
+    return out;
+}
+
+static void test_importance_hands_a_slate_out_twice(void **state)
+{
+    char out[2000];
+    struct err e = {0};
+    (void)state;
+    assert_ok(conf_set(conf, "join.loss", "importance", &e), &e);
+    struct join *j = make();
+    show(j, 1, "u", "r1", 0, 0, 3);
+    show(j, 2, "u", "r2", 50, 0, 2);
+    (void)act(j, EVENT_CLICK, "u", "r1", 60, 1);
+    assert_string_equal(copy_of(j, out), ""); /* it will be learnt with the slate */
+    assert_string_equal(settle_early(j, 100, out), "");
+    assert_string_equal(settle_early(j, 101, out), "~1@100:010;");
+    (void)act(j, EVENT_CLICK, "u", "r1", 120, 2);
+    assert_string_equal(copy_of(j, out), "1.2+1!");
+    assert_string_equal(settle_early(j, 900, out), "~2@150:00;");
+    show(j, 3, "u", "r3", 880, 0, 1);
+    /* at one watermark: by time, whichever of the two it is */
+    assert_string_equal(settle_early(j, 2000, out), "~3@980:0;1@1000:0(0)1(1)1(0);2@1050:0(0)0(0);3@1880:0(0);");
+    assert_int_equal(join_counts(j)->expired, 2);
+    for (uint64_t i = 0; i < 400; i++) { /* too many: closed before they were learnt from */
+        show(j, 10 + i, "u", NULL, 3000 + (int64_t)i / 8, 0, 1);
+        (void)settle_early(j, 3000 + (int64_t)i / 8, out);
+    }
+    assert_int_equal(join_counts(j)->early_settled, 350);
+    (void)settle_early(j, 3200, out);
+    assert_int_equal(strlen(out), 50 * strlen("~310@3137:0;"));
+    join_free(j);
+    assert_ok(conf_set(conf, "join.loss", "wait", &e), &e);
+}
+
+static uint32_t seen_of_next(struct join *j)
+{
+    struct join_settled s;
+    assert_int_equal(join_settle(j, INT64_MAX, &s, NULL), STATUS_OK);
+    return s.n_seen;
+}
+
+static void test_a_list_read_from_above_counts_to_its_last_mark(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    assert_ok(conf_set(conf, "join.cascade", "true", &e), &e);
+    struct join *j = make();
+    show(j, 1, "u", "r1", 0, 0, 5);
+    show(j, 2, "u", "r2", 1, 0, 5);
+    show(j, 3, "u", "r3", 2, 0, 5);
+    (void)act(j, EVENT_CLICK, "u", "r1", 10, 2);
+    (void)act(j, EVENT_CLICK, "u", "r1", 11, 0);
+    (void)act(j, EVENT_VIEW, "u", "r1", 12, 4);    /* says nothing */
+    (void)act(j, EVENT_DISLIKE, "u", "r2", 12, 3); /* was looked at */
+    assert_int_equal(seen_of_next(j), 3);
+    assert_int_equal(seen_of_next(j), 4);
+    assert_int_equal(seen_of_next(j), 5); /* nothing stopped it */
+    join_free(j);
+    assert_ok(conf_set(conf, "join.cascade", "false", &e), &e);
+}
+
 static void test_settling_order_is_by_due_time_then_slate(void **state)
 {
     char out[2000];
@@ -226,21 +358,23 @@ static void feed(struct join *j, struct buf *log, uint32_t from, uint32_t to)
         (void)snprintf(request, sizeof request, "r%u", i - r % 60);
         if (i % 3 == 0) {
             (void)snprintf(request, sizeof request, "r%u", i);
-            show(j, i + 1, r % 7 ? user : NULL, r % 5 ? request : NULL, now - r % 4 * 30, r % 50, 1 + r % 9);
+            (r % 3 ? show_learnt : show)(j, i + 1, r % 7 ? user : NULL, r % 5 ? request : NULL, now - r % 4 * 30,
+                                         r % 50, 1 + r % 9);
         } else {
             const uint8_t type = (uint8_t)(r % EVENT_TYPES_BUILTIN);
             buf_printf(log, "%d", act(j, type, r % 4 ? user : NULL, r % 2 ? request : NULL, now - r % 90, r % 60));
+            buf_printf(log, "%s", copy_of(j, out));
         }
-        buf_printf(log, "%s", settle(j, now, out));
+        buf_printf(log, "%s", settle_early(j, now, out));
     }
 }
 
-static void test_packed_state_goes_on_as_if_never_stopped(void **state)
+static void goes_on_as_if_never_stopped(const char *loss)
 {
     struct buf whole = {0}, parts = {0}, packed = {0};
     struct err e = {0};
+    assert_ok(conf_set(conf, "join.loss", loss, &e), &e);
     struct join *j = make(), *p = make();
-    (void)state;
     feed(j, &whole, 0, 3000);
     for (uint32_t i = 0; i < 3000; i += 200) {
         feed(p, &parts, i, i + 200);
@@ -269,6 +403,52 @@ static void test_packed_state_goes_on_as_if_never_stopped(void **state)
     buf_fini(&whole);
     buf_fini(&parts);
     buf_fini(&packed);
+    assert_ok(conf_set(conf, "join.loss", "wait", &e), &e);
+}
+
+static void test_packed_state_goes_on_as_if_never_stopped(void **state)
+{
+    (void)state;
+    goes_on_as_if_never_stopped("wait");
+    goes_on_as_if_never_stopped("fnw");
+    goes_on_as_if_never_stopped("importance");
+}
+
+/* Format 1, as the version before wrote it: one settled request, one open slate. */
+static void test_format_1_is_still_read(void **state)
+{
+    char out[2000];
+    struct err e = {0};
+    struct buf b = {0};
+    (void)state;
+    buf_u8(&b, 1);
+    for (uint64_t i = 0; i < 4; i++) buf_u64(&b, i + 1); /* counts */
+    buf_varint(&b, 0);
+    buf_varint(&b, 1);
+    buf_u64(&b, hash_str(STR("gone")));
+    buf_varint(&b, 1);
+    buf_u64(&b, 9);
+    buf_u64(&b, 0);
+    buf_u64(&b, hash_str(STR("r")));
+    buf_i64(&b, AT);
+    buf_i64(&b, AT + 1000);
+    buf_varint(&b, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        buf_u64(&b, hash_str(items[i].item));
+        buf_u8(&b, i == 0 ? 2 : 0);
+        buf_f32(&b, i == 0 ? 3 : 1);
+    }
+    struct join *j = make();
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_ok(join_decode(j, &r, &e), &e);
+    assert_int_equal(buf_left(&r), 0);
+    assert_true(act(j, EVENT_CLICK, NULL, "r", 10, 1));
+    assert_false(act(j, EVENT_CLICK, NULL, "gone", 10, 1));
+    assert_int_equal(join_counts(j)->late, 4);
+    assert_int_equal(join_counts(j)->duplicate, 0);
+    assert_string_equal(settle(j, INT64_MAX, out), "9:1*3,1*1;");
+    join_free(j);
+    buf_fini(&b);
 }
 
 static void test_the_steady_state_allocates_nothing(void **state)
@@ -319,6 +499,10 @@ int main(void)
         cmocka_unit_test(test_without_a_request_the_newest_slate_that_shows_it),
         cmocka_unit_test(test_an_unfinished_order_marks_early_or_leaves_no_trace),
         cmocka_unit_test(test_types_weigh_and_reverse_nothing),
+        cmocka_unit_test(test_marks_are_copies_where_the_slate_was_learnt_before),
+        cmocka_unit_test(test_importance_hands_a_slate_out_twice),
+        cmocka_unit_test(test_a_list_read_from_above_counts_to_its_last_mark),
+        cmocka_unit_test(test_format_1_is_still_read),
         cmocka_unit_test(test_settling_order_is_by_due_time_then_slate),
         cmocka_unit_test(test_beyond_the_bound_the_oldest_settles_early),
         cmocka_unit_test(test_a_request_shown_again_belongs_to_the_later_slate),

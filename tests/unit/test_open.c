@@ -89,6 +89,29 @@ static void test_slates_come_out_as_they_went_in(void **state)
     open_free(o);
 }
 
+static void test_a_look_leaves_the_slate_and_a_cut_its_first_candidates(void **state)
+{
+    (void)state;
+    struct open_slates *o;
+    struct slate *s;
+    struct err e;
+    struct open_predictions p = {0};
+    assert_ok(open_new(&o, PARTS, &e), &e);
+    assert_ok(slate_new(&s, &e), &e);
+    put(o, s, 4); /* five candidates */
+    assert_int_equal(open_look(o, 5, s, &p, &e), STATUS_NOT_FOUND);
+    assert_ok(open_look(o, 4, s, &p, &e), &e);
+    assert_true(s->id == 4 && s->n_items == 5 && p.logits[4] == 8.0f);
+    assert_int_equal(open_count(o), 1);
+    open_predictions_cut(&p, 5, 2);
+    const float first[] = {40, 41}, second[] = {45, 46};
+    assert_memory_equal(p.part_logits, first, sizeof first);
+    assert_memory_equal(p.part_logits + 2, second, sizeof second);
+    check_taken(o, s, 4);
+    slate_free(s);
+    open_free(o);
+}
+
 static void save(struct open_slates *o, struct store *store)
 {
     struct err e;
@@ -196,6 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slates_come_out_as_they_went_in),
+        cmocka_unit_test(test_a_look_leaves_the_slate_and_a_cut_its_first_candidates),
         cmocka_unit_test(test_store_holds_what_is_open_at_a_checkpoint),
         cmocka_unit_test(test_another_slates_bytes_are_corrupt),
         cmocka_unit_test(test_new_survives_each_failed_allocation),

@@ -32,6 +32,9 @@ static uint32_t random_sentence(struct slate *s, struct rand *r)
 
 static void random_features(struct slate *s, struct rand *r)
 {
+    s->n_segments = (uint32_t)rand_below(r, 3);
+    s->segments = arena_alloc(s->arena, (size_t)s->n_segments * s->n_items, sizeof *s->segments);
+    for (uint32_t i = 0; i < s->n_segments * s->n_items; i++) s->segments[i] = (uint16_t)rand_below(r, 3);
     s->n_numeric = (uint32_t)rand_below(r, 8);
     s->numeric = arena_alloc(s->arena, (size_t)s->n_numeric * s->n_items, sizeof *s->numeric);
     for (uint32_t i = 0; i < s->n_numeric * s->n_items; i++) s->numeric[i] = unit(r);
@@ -75,6 +78,7 @@ static void random_slate(struct slate *s, struct rand *r)
         *it = (struct slate_item){.id = random_id(s->arena, r),
                                   .sentence = random_sentence(s, r),
                                   .label = labels[rand_below(r, 3)],
+                                  .examples = unit(r) < 0.5f ? 0.0f : 1.5f,
                                   .weight = fabsf(unit(r)),
                                   .log_kq = unit(r),
                                   .flags = (uint32_t)rand_below(r, 16),
@@ -101,8 +105,9 @@ static void same_items(const struct slate *a, const struct slate *b)
         const float fy[] = {y->weight, y->log_kq, y->popularity, y->repeat, y->age_days, y->cooccur[0], y->cooccur[1]};
         assert_memory_equal(fx, fy, sizeof fx);
         assert_true(isnan(x->label) ? isnan(y->label) : x->label == y->label);
-        assert_true(x->propensity == y->propensity && x->position == y->position && x->tasks == y->tasks && x->category == y->category &&
-                    x->served == y->served);
+        assert_true(x->examples == y->examples);
+        assert_true(x->propensity == y->propensity && x->position == y->position && x->tasks == y->tasks &&
+                    x->category == y->category && x->served == y->served);
     }
 }
 
@@ -215,9 +220,63 @@ static void test_format_1_is_still_read(void **state)
     assert_int_equal(buf_left(&r), 0);
     assert_true(s->id == 7 && s->cold_user && s->settled_ms == 2000 && !str_has(s->variant) && !str_has(s->version));
     const struct slate_item *i = &s->items[0];
-    assert_true(i->label == 1 && i->log_kq == 0.5f && i->age_days == 2 && i->flags == SLATE_ITEM_COLD);
+    assert_true(i->label == 1 && i->log_kq == 0.5f && i->age_days == 2 && i->examples == 1 &&
+                i->flags == SLATE_ITEM_COLD);
     assert_true(i->cooccur[0] == 0 && i->cooccur[1] == 0 && i->propensity == 0 && i->position == 0 && i->tasks == 0);
     slate_free(s);
+    buf_fini(&b);
+}
+
+static void same_hashed(const struct slate *a, uint32_t i, const struct slate *b, uint32_t k)
+{
+    const uint32_t n = a->hashed_off[i + 1] - a->hashed_off[i];
+    assert_int_equal(n, b->hashed_off[k + 1] - b->hashed_off[k]);
+    if (n == 0) return;
+    assert_memory_equal(a->hashed_idx + a->hashed_off[i], b->hashed_idx + b->hashed_off[k], n * sizeof *a->hashed_idx);
+    assert_memory_equal(a->hashed_val + a->hashed_off[i], b->hashed_val + b->hashed_off[k], n * sizeof *a->hashed_val);
+}
+
+/* Candidates that stay are what they were, features too. */
+static void test_keeping_some_candidates(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct rand r;
+    struct slate *s = NULL, *whole = NULL;
+    struct buf b = {0};
+    rand_init(&r, (struct rand_key){.seed = 3, .purpose = RAND_TEST});
+    assert_ok(slate_new(&s, &e), &e);
+    assert_ok(slate_new(&whole, &e), &e);
+    for (int round = 0; round < 300; round++) {
+        slate_reset(s);
+        random_slate(s, &r);
+        buf_clear(&b);
+        slate_encode(&b, s);
+        struct buf_reader rd = buf_reader(b.p, b.n);
+        assert_ok(slate_decode(whole, &rd, &e), &e);
+        uint8_t *keep = arena_alloc(whole->arena, whole->n_items + 1, 1);
+        for (uint32_t i = 0; i < whole->n_items; i++) keep[i] = rand_below(&r, 3) != 0;
+        slate_keep(s, keep);
+        const uint32_t kept = s->n_items;
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < whole->n_items; i++) {
+            if (!keep[i]) continue;
+            assert_true(s->items[n].item == whole->items[i].item && s->items[n].sentence == whole->items[i].sentence);
+            for (uint32_t f = 0; f < s->n_numeric; f++)
+                assert_true(s->numeric[n * s->n_numeric + f] == whole->numeric[i * s->n_numeric + f]);
+            for (uint32_t g = 0; g < s->n_segments; g++)
+                assert_int_equal(s->segments[g * kept + n], whole->segments[g * whole->n_items + i]);
+            if (whole->hashed_off != NULL) same_hashed(s, n, whole, i);
+            n++;
+        }
+        assert_int_equal(s->n_items, n);
+        buf_clear(&b);
+        slate_encode(&b, s); /* offsets agree with each other */
+        rd = buf_reader(b.p, b.n);
+        assert_ok(slate_decode(whole, &rd, &e), &e);
+    }
+    slate_free(s);
+    slate_free(whole);
     buf_fini(&b);
 }
 
@@ -447,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_slates_round_trip),
         cmocka_unit_test(test_format_1_is_still_read),
+        cmocka_unit_test(test_keeping_some_candidates),
         cmocka_unit_test(test_every_truncation_is_corrupt),
         cmocka_unit_test(test_flipped_bits_never_break_the_invariants),
         cmocka_unit_test(test_wrong_values_are_refused),

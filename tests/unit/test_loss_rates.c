@@ -1,0 +1,245 @@
+/* test_loss_rates.c - labels that come late are learnt without bias: a simulated shop whose rates are known, every join.loss,
+ * down-sampled negatives, lists read from above.
+ *
+ * A click is long in coming beside the time between published versions (5 s) and beside join.wait_ms.  What was predicted when
+ * a list was shown is held against the truth, by segment: the simulator's rates, times clicks over expected clicks in this
+ * log, as no learner can know that a segment was lucky.  The table says too how early each loss knows something.
+ * labels: slow
+ * timeout: 600 */
+#include "base/mem.h"
+#include "job/learner.h"
+#include "simulate/shop.h"
+#include "tests/support/check.h"
+#include "tests/support/learner_world.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SLATE = 8, LINES = 150000, EARLY_MINUTES = 15, OPTIONS = 4 };
+enum { ALL, LOW, MIDDLE, HIGH, GROUP, SEGMENTS = GROUP + 3 };
+static const char *const segment_names[SEGMENTS] = {"all", "low", "middle", "high", "groups 1", "groups 2", "groups 3"};
+
+struct truth { /* of one list */
+    int64_t time_ms;
+    float p[SLATE]; /* of a click inside the window, when looked at */
+    uint8_t group[SLATE];
+};
+struct arm {
+    const char *name;
+    const char *options[OPTIONS];
+    double predicted[SEGMENTS], expected[SEGMENTS], early_loss, loss;
+    uint64_t early, examples, learnt;
+};
+static struct truth *truth;
+static double luck[SEGMENTS];
+static uint64_t n_lists;
+static struct learner_world world;
+
+static struct shop_options shop_of(double stop)
+{
+    struct shop_options o;
+    shop_defaults(&o);
+    o.events = LINES;
+    o.users = 200;
+    o.items = 60;
+    o.slate = SLATE;
+    o.new_items = o.drift = o.buy = 0.0;
+    o.word_taste = 0.0; /* all users are alike: the items' rates are what there is to learn */
+    o.item_quality = 0.8;
+    o.bias = -1.0;
+    o.lists_per_s = 2.0;
+    o.delay_ms = 120000.0;
+    o.window_ms = 900000;
+    o.stop = stop;
+    return o;
+}
+
+static int rate_segment(double p)
+{
+    return p < 0.2 ? LOW : p < 0.35 ? MIDDLE : HIGH;
+}
+
+/* Clicks that the joiner can see among what was certainly looked at, over what the rates expect of that. */
+static void note_luck(const struct shop_options *o, const struct shop_list *l, const struct truth *t,
+                      double clicks[SEGMENTS], double expected[SEGMENTS])
+{
+    const uint32_t n = shop_looked(o, l);
+    for (uint32_t k = 0; k < n; k++) {
+        const int segments[] = {ALL, rate_segment((double)t->p[k]), GROUP + t->group[k]};
+        for (int s = 0; s < 3; s++) {
+            clicks[segments[s]] += shop_clicked(o, l, k);
+            expected[segments[s]] += (double)t->p[k];
+        }
+    }
+}
+
+static void note_truth(const struct shop_options *o)
+{
+    double clicks[SEGMENTS] = {0}, expected[SEGMENTS] = {0};
+    struct shop *s;
+    struct shop_list l;
+    struct err e;
+    const double in_time = 1.0 - exp(-(double)o->window_ms / o->delay_ms);
+    truth = mem_calloc(n_lists, sizeof *truth);
+    assert_non_null(truth);
+    assert_ok(shop_new(&s, o, &e), &e);
+    for (uint64_t i = 0; i < n_lists; i++) {
+        shop_next(s, &l);
+        truth[i].time_ms = l.time_ms - o->start_ms;
+        for (uint32_t k = 0; k < SLATE; k++) {
+            truth[i].p[k] = (float)(l.p[k] * in_time);
+            truth[i].group[k] = (uint8_t)(shop_item(s, l.items[k])->noun / (SHOP_NOUNS / 3));
+        }
+        note_luck(o, &l, &truth[i], clicks, expected);
+    }
+    for (int k = 0; k < SEGMENTS; k++) luck[k] = clicks[k] / expected[k];
+    shop_free(s);
+}
+
+static void open_shop(double stop)
+{
+    struct err e;
+    const struct shop_options o = shop_of(stop);
+    n_lists = learner_world_open_shop(&world, &o);
+    note_truth(&o);
+    assert_ok(conf_set(world.conf, "model.parts", "numeric,hashed", &e), &e);
+    assert_ok(conf_set(world.conf, "join.window_ms", "900000", &e), &e);
+    assert_ok(conf_set(world.conf, "join.wait_ms", "60000", &e), &e);
+}
+
+static void close_shop(void)
+{
+    learner_world_close(&world);
+    mem_free(truth);
+}
+
+static void add(struct arm *a, int segment, double predicted, double expected)
+{
+    a->predicted[segment] += predicted;
+    a->expected[segment] += expected;
+}
+
+static double log_loss(double z, bool y)
+{
+    const double s = y ? -z : z;
+    return fmax(s, 0.0) + log1p(exp(-fabs(s)));
+}
+
+/* Rates are compared over the second half of the log. */
+static enum status seen(void *user, const struct learner_seen *s, struct err *e)
+{
+    struct arm *a = user;
+    const uint64_t list = strtoull(s->slate->request.p + 1, NULL, 10) - 1;
+    (void)e;
+    assert_true(list < n_lists);
+    for (uint32_t i = 0; i < s->slate->n_items; i++) {
+        const double z = (double)s->logits[i], loss = log_loss(z, s->slate->items[i].label > 0.5f);
+        const double p = (double)truth[list].p[i], predicted = 1.0 / (1.0 + exp(-z));
+        const bool early = truth[list].time_ms < EARLY_MINUTES * 60000;
+        a->early_loss += early ? loss : 0.0;
+        a->early += early;
+        a->loss += loss;
+        a->examples++;
+        if (list < n_lists / 2) continue;
+        add(a, ALL, predicted, p);
+        add(a, rate_segment(p), predicted, p);
+        add(a, GROUP + truth[list].group[i], predicted, p);
+    }
+    return STATUS_OK;
+}
+
+static void run(struct arm *a)
+{
+    struct err e;
+    struct learner *l;
+    for (int i = 0; i < OPTIONS && a->options[i] != NULL; i++)
+        assert_ok(conf_set_option(world.conf, a->options[i], &e), &e);
+    assert_ok(conf_check(world.conf, &e), &e);
+    assert_ok(learner_new(&l, &world.in, (struct learner_options){.learn = true}, &e), &e);
+    learner_world_rewind(&world);
+    learner_on_seen(l, seen, a);
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    a->learnt = learner_learnt(l)->learnt_examples;
+    assert_int_equal(learner_join_counts(l)->unmatched, 0);
+    learner_free(l);
+}
+
+static double bias_of(const struct arm *a, int segment)
+{
+    return a->predicted[segment] / (a->expected[segment] * luck[segment]) - 1.0;
+}
+
+static void print_head(void)
+{
+    printf("%-26s %10s %9s %10s ", "", "first 15m", "log-loss", "learnt");
+    for (int k = 0; k < SEGMENTS; k++) printf(" %8s", segment_names[k]);
+    printf("   (predicted over true mean, 2nd half)\n");
+}
+
+static void print(const struct arm *a)
+{
+    printf("%-26s %10.4f %9.4f %10llu ", a->name, a->early_loss / (double)a->early, a->loss / (double)a->examples,
+           (unsigned long long)a->learnt);
+    for (int k = 0; k < SEGMENTS; k++) printf(" %+7.2f%%", 100.0 * bias_of(a, k));
+    printf("\n");
+    (void)fflush(stdout);
+}
+
+static void check(const struct arm *a)
+{
+    for (int k = 0; k < SEGMENTS; k++) {
+        const double bias = bias_of(a, k);
+        assert_true(a->expected[k] > 1000.0);
+        if (!(fabs(bias) <= 0.01)) fail_msg("%s, %s: predicted %+.2f %%", a->name, segment_names[k], 100.0 * bias);
+    }
+}
+
+static void run_arms(struct arm *arms, size_t n)
+{
+    print_head();
+    for (size_t i = 0; i < n; i++) {
+        run(&arms[i]);
+        print(&arms[i]);
+    }
+    for (size_t i = 0; i < n; i++) check(&arms[i]);
+}
+
+static void test_every_loss_learns_the_true_rates(void **state)
+{
+    (void)state;
+    struct arm arms[] = {
+        {.name = "wait", .options = {"join.loss=wait", "join.negative_rate=1"}},
+        {.name = "fnw", .options = {"join.loss=fnw"}},
+        {.name = "importance", .options = {"join.loss=importance"}},
+        {.name = "wait, 1 of 4 negatives", .options = {"join.loss=wait", "join.negative_rate=0.25"}},
+        {.name = "fnw, 1 of 4", .options = {"join.loss=fnw"}},
+        {.name = "importance, 1 of 4", .options = {"join.loss=importance"}},
+    };
+    open_shop(0.0);
+    run_arms(arms, sizeof arms / sizeof *arms);
+    close_shop();
+    assert_true(arms[1].early_loss < 0.98 * arms[0].early_loss); /* freshness pays */
+    assert_true(arms[2].early_loss < 0.98 * arms[0].early_loss);
+    assert_true(arms[3].learnt < arms[0].learnt / 2);
+}
+
+static void test_lists_that_are_read_from_above(void **state)
+{
+    (void)state;
+    struct arm arms[] = {
+        {.name = "cascade", .options = {"join.cascade=true"}},
+        {.name = "cascade, 1 of 4", .options = {"join.cascade=true", "join.negative_rate=0.25"}},
+    };
+    open_shop(1.0);
+    run_arms(arms, sizeof arms / sizeof *arms);
+    close_shop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_loss_learns_the_true_rates),
+        cmocka_unit_test(test_lists_that_are_read_from_above),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
