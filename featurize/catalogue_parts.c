@@ -1,4 +1,4 @@
-/* catalogue_parts.c - see catalogue_parts.h.  Order: attributes, tallies, token ids, texts. */
+/* catalogue_parts.c - see catalogue_parts.h.  Order: attributes, tallies, neighbours, token ids, texts. */
 #include "featurize/catalogue_parts.h"
 #include "base/mem.h"
 #include <string.h>
@@ -16,7 +16,8 @@ static size_t text_bytes(struct str s)
 
 size_t catalogue_parts_bytes(const struct record_item *i)
 {
-    size_t n = i->n_tallies * sizeof *i->tallies + i->n_attrs * sizeof *i->attrs + i->n_ids * sizeof *i->ids;
+    size_t n = i->n_tallies * sizeof *i->tallies + i->n_attrs * sizeof *i->attrs + i->n_ids * sizeof *i->ids +
+               i->n_neighbours * sizeof *i->neighbours;
     for (uint32_t a = 0; a < i->n_attrs; a++) n += text_bytes(i->attrs[a].name) + text_bytes(i->attrs[a].text);
     return n + text_bytes(i->id);
 }
@@ -71,6 +72,7 @@ bool catalogue_parts_put(struct catalogue_item *i, const struct record_item *fro
     struct writer w = {pack, i->parts, 0};
     r.attrs = put(&w, from->attrs, from->n_attrs * sizeof *from->attrs);
     r.tallies = put(&w, from->tallies, from->n_tallies * sizeof *from->tallies);
+    r.neighbours = put(&w, from->neighbours, from->n_neighbours * sizeof *from->neighbours);
     r.ids = put(&w, from->ids, from->n_ids * sizeof *from->ids);
     struct record_attr *attrs = pack;
     for (uint32_t a = 0; a < from->n_attrs; a++) {

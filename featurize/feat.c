@@ -29,6 +29,7 @@ enum status feat_new(struct feat **out, const struct conf *c, const struct token
     f->vocab = vocab;
     f->templates = templates;
     f->limits = history_limits(c);
+    f->cooccur = cooccur_of(c);
     f->n_events = (uint32_t)c->model_events;
     f->max_tokens = (size_t)c->model_max_tokens;
     if (vocab != NULL && f->max_tokens > token_max_length(vocab)) f->max_tokens = token_max_length(vocab);
@@ -287,6 +288,7 @@ static enum status fill_candidate(struct feat_view *v, struct slate *s, const st
     if (out->id.p == NULL || out->sentence == UINT32_MAX) return oom(s, e);
     fill_item(v, c, out);
     feat_numeric_fill(v, s->numeric + (size_t)k * s->n_numeric);
+    if (v->f->cooccur.on) cooccur_fill(v->item, &v->f->cooccur, s, out->cooccur);
     TRY(feat_hashed_add(v, e));
     s->hashed_off[k + 1] = (uint32_t)v->f->n_hashed;
     return STATUS_OK;

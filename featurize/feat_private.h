@@ -4,6 +4,7 @@
 #ifndef FEATURIZE_FEAT_PRIVATE_H
 #define FEATURIZE_FEAT_PRIVATE_H
 #include "featurize/catalogue.h"
+#include "featurize/cooccur.h"
 #include "featurize/counter.h"
 #include "featurize/feat.h"
 #include "featurize/feat_sentences.h"
@@ -22,6 +23,7 @@ struct feat {
     const struct describe *templates;
     struct counter_decay decay;
     struct history_limits limits;
+    struct cooccur cooccur;
     uint32_t n_events; /* model.events */
     size_t max_tokens;
     uint32_t n_types;

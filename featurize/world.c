@@ -17,6 +17,7 @@ static void take_conf(struct world *w, const struct conf *c)
     w->users.limit = (size_t)c->history_users;
     w->users.max_bytes = (size_t)c->history_max_bytes;
     w->max_item_bytes = (size_t)c->catalogue_max_bytes;
+    w->cooccur = cooccur_of(c);
     catalogue_init(&w->items, (size_t)c->catalogue_items);
     sample_init(&w->sample, c);
 }
@@ -170,6 +171,7 @@ enum status world_take(struct world *w, const struct event *lines, uint32_t n, s
                            w->n_types);
         if (str_has(lines[i].item)) TRY(take_line(w, u ? &w->users.open : NULL, &lines[i], e));
     }
+    if (w->cooccur.on && w->types[lines[0].type].label == CONF_LABEL_POSITIVE) TRY(world_order_take(w, lines, n, e));
     return u != NULL ? world_user_touch(w, u, e) : STATUS_OK;
 }
 

@@ -8,6 +8,7 @@
 #ifndef FEATURIZE_WORLD_PRIVATE_H
 #define FEATURIZE_WORLD_PRIVATE_H
 #include "featurize/catalogue.h"
+#include "featurize/cooccur.h"
 #include "featurize/counter.h"
 #include "featurize/history.h"
 #include "featurize/sample.h"
@@ -48,6 +49,7 @@ struct world {
     struct store *store;
     const struct describe *templates;
     struct counter_decay decay;
+    struct cooccur cooccur;
     struct conf_type types[EVENT_TYPES_MAX]; /* label and weight */
     uint32_t n_types;
     uint64_t seed;
@@ -74,8 +76,9 @@ struct world {
     size_t n_stand_ins, cap_candidates, cap_stand_ins;
     uint32_t *drawn;
     size_t cap_drawn;
-    struct arena scratch; /* parts of stand-ins */
-    uint64_t *ahead;      /* hashes of items that are read next */
+    struct arena scratch;                             /* parts of stand-ins */
+    struct cooccur_member members[COOCCUR_ORDER_MAX]; /* of the order that is counted */
+    uint64_t *ahead;                                  /* hashes of items that are read next */
     size_t cap_ahead;
 };
 
@@ -112,6 +115,9 @@ enum status world_item_touch(struct world *w, struct record_item *i, struct err 
 double world_item_takes(const struct world *w, const struct record_item *i);           /* what the sampler weighs */
 enum status world_resample(struct world *w, struct err *e) MUST_CHECK;                 /* sample_set for every row */
 enum status world_advance(struct world *w, int64_t time_ms, struct err *e) MUST_CHECK; /* event time moves on */
+
+/* ---- world_orders.c: items of one order, counted as each other's neighbours ---- */
+enum status world_order_take(struct world *w, const struct event *lines, uint32_t n, struct err *e) MUST_CHECK;
 
 /* ---- world_ahead.c: what is read next is fetched all at once, so that memory's latency is paid once ---- */
 /* Room for n hashes in w->ahead. */

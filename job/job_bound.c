@@ -45,7 +45,8 @@ static size_t user_most(const struct conf *c)
 static size_t item_most(const struct conf *c)
 {
     return sizeof(struct record_item) + attrs_most() + (size_t)c->model_max_tokens * sizeof(int32_t) +
-           RECORD_TALLY_TYPES * sizeof(struct record_tally);
+           RECORD_TALLY_TYPES * sizeof(struct record_tally) +
+           (size_t)c->cooccur_neighbours * sizeof(struct record_neighbour);
 }
 
 /* A quarter more while Redis is away, then the changed ones, which can't leave before a checkpoint. */

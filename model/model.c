@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* In the order of summation; schemas/conf.c refuses other names.  The intercepts come first, outside the list. */
-static const struct part_ops *const known[] = {&part_text, &part_match, &part_numeric, &part_hashed};
+static const struct part_ops *const known[] = {&part_text, &part_match, &part_numeric, &part_cooccur, &part_hashed};
 enum { KNOWN = sizeof known / sizeof *known };
 
 /* Base weights, then every tensor's name, group and shape; views change no shape, so they are named. */

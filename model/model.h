@@ -4,7 +4,7 @@
  * is one thread's hands: kernels, tape, scratch, gradients.  Parameters come from outside (struct param_set), so that a
  * scorer can swap versions and a learner owns its own.  Without a recording tape the same code serves.
  *
- *   logit = bias + sum of parts      parts: text, match, numeric, hashed      (MODEL.md; interface: model/part.h)
+ *   logit = bias + sum of parts      parts: text, match, numeric, cooccur, hashed      (MODEL.md; interface: model/part.h)
  *
  * bias: two intercepts, for recorded impressions and for organic slates; a request takes the impressions' if any
  * impression was ever learnt from, else the organic one.  It is no part: it is never left out.
@@ -30,7 +30,7 @@ enum status model_new(struct model **out, const struct conf *c, const struct enc
                       struct err *e) MUST_CHECK;
 void model_free(struct model *m);
 const struct param_table *model_table(const struct model *m);
-size_t model_n_parts(const struct model *m); /* always in the order text, match, numeric, hashed */
+size_t model_n_parts(const struct model *m); /* always in the order text, match, numeric, cooccur, hashed */
 const char *model_part_name(const struct model *m, size_t i);
 /* L - K, where frozen states are taken; L without text, 0 without encoder. */
 size_t model_frozen_layers(const struct model *m);

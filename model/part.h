@@ -142,7 +142,7 @@ struct part { /* first member of every part */
 struct part_run { /* first member of every part's run */
     const struct part *part;
 };
-extern const struct part_ops part_text, part_match, part_numeric, part_hashed;
+extern const struct part_ops part_text, part_match, part_numeric, part_cooccur, part_hashed;
 /* The intercepts: not listed in model.parts, always there, never left out. */
 extern const struct part_ops part_bias;
 #endif

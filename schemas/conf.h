@@ -25,7 +25,7 @@
     X(model_trainable_layers, "model.trainable_layers",     INT,  1,              0,    64,        "layers", "S", "top encoder layers that are fine-tuned (text part)") \
     X(model_user_view,        "model.user_view",            WORD, "pooled",       0,    0,         "pooled|concat", "S", "how the user's events enter the text part") \
     X(model_item_view,        "model.item_view",            WORD, "pooled",       0,    0,         "pooled|tokens|concat", "S", "how a candidate's text enters the text part") \
-    X(model_parts,            "model.parts",                TEXT, "text,match,numeric,hashed", 0, 200, "", "S", "parts whose logits are summed") \
+    X(model_parts,            "model.parts",                TEXT, "text,match,numeric,cooccur,hashed", 0, 200, "", "S", "parts whose logits are summed") \
     X(model_events,           "model.events",               INT,  20,             0,    200,       "events", "S", "newest user events that the encoder parts read") \
     X(model_concat_tokens,    "model.concat_tokens",        INT,  128,            16,   512,       "tokens", "S", "longest sequence of the concat view") \
     X(model_max_tokens,       "model.max_tokens",           INT,  48,             8,    512,       "tokens", "S", "longest event or item sentence") \
@@ -54,6 +54,8 @@
     X(catalogue_items,        "catalogue.items",            INT,  2000000,        1,    1e9,       "items", "S", "items in the catalogue; beyond it new ones are rejected and counted") \
     X(catalogue_max_bytes,    "catalogue.max_bytes",        INT,  4294967296,     1048576, 1e15,   "bytes", "", "items in memory, in bytes; beyond it new ones are rejected and known ones keep their attributes") \
     X(counter_half_lives_h,   "counter.half_lives_hours",   TEXT, "24,168,672,2160", 0, 100,       "h",  "S", "half-lives of the decayed counts, exactly four") \
+    X(cooccur_neighbours,     "cooccur.neighbours",         INT,  128,            1,    1024,      "items", "S", "items remembered per item as those of the same orders (part cooccur)") \
+    X(cooccur_half_life_days, "cooccur.half_life_days",     NUM,  0.0,            0.0,  36500.0,   "days", "S", "half-life of those counts; 0: they do not decay") \
     X(join_window_ms,         "join.window_ms",             INT,  1800000,        1,    1e11,      "ms", "S", "how long an impression waits for its labels") \
     X(join_order_gap_ms,      "join.order_gap_ms",          INT,  60000,          0,    1e10,      "ms", "S", "an order is complete when event time has passed its last line by more than this") \
     X(join_negatives,         "join.negatives",             INT,  4,              0,    100,       "", "S", "sampled negatives per positive of an order") \

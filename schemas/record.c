@@ -74,6 +74,7 @@ void record_item_fini(struct record_item *i)
     attrs_free(i->attrs, i->n_attrs);
     mem_free(i->tallies);
     mem_free(i->ids);
+    mem_free(i->neighbours);
     *i = (struct record_item){0};
 }
 
@@ -153,6 +154,19 @@ void record_user_encode(struct buf *b, const struct record_user *u)
     put_check(b, from);
 }
 
+static void put_neighbours(struct buf *b, const struct record_item *i)
+{
+    buf_i64(b, i->orders_ms);
+    buf_f64(b, i->orders);
+    buf_varint(b, i->n_neighbours);
+    for (uint32_t k = 0; k < i->n_neighbours; k++) {
+        buf_u32(b, i->neighbours[k].item);
+        buf_f32(b, i->neighbours[k].together);
+        buf_f32(b, i->neighbours[k].orders);
+        buf_f32(b, i->neighbours[k].chances);
+    }
+}
+
 void record_item_encode(struct buf *b, const struct record_item *i)
 {
     const size_t from = b->n;
@@ -170,6 +184,7 @@ void record_item_encode(struct buf *b, const struct record_item *i)
     buf_u64(b, i->category);
     buf_u64(b, i->brand);
     buf_f32(b, i->price);
+    put_neighbours(b, i);
     put_check(b, from);
 }
 

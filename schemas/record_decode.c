@@ -63,7 +63,7 @@ static enum status get_format(struct taking *t)
 {
     t->format = buf_get_u8(t->r);
     if (t->r->bad) return corrupt(t, "it is empty");
-    if (t->format != RECORD_FORMAT && t->format != RECORD_FORMAT_UNCHECKED)
+    if (t->format != RECORD_FORMAT && t->format != RECORD_FORMAT_ALONE && t->format != RECORD_FORMAT_UNCHECKED)
         return ERR_SET(t->e, STATUS_CORRUPT, "%s: format %u, expected %d; written by another version of freshet",
                        t->what, t->format, RECORD_FORMAT);
     return STATUS_OK;
@@ -221,6 +221,34 @@ enum status record_user_decode(struct record_user *u, struct buf_reader *r, stru
     return st;
 }
 
+static bool counts_right(const struct record_neighbour *n)
+{
+    return isfinite(n->together + n->orders + n->chances) && n->together >= 0 && n->orders >= 0 && n->chances >= 0;
+}
+
+static enum status get_neighbours(const struct taking *t, struct record_item *i)
+{
+    size_t n;
+    i->orders_ms = buf_get_i64(t->r);
+    i->orders = buf_get_f64(t->r);
+    TRY(get_count(t, 16, RECORD_NEIGHBOURS_MAX, "neighbours", &n));
+    if (!isfinite(i->orders) || i->orders < 0) return corrupt(t, "its count of orders is out of range");
+    if (n == 0) return STATUS_OK;
+    i->neighbours = record_part(t->scratch, n, sizeof *i->neighbours);
+    if (i->neighbours == NULL) return oom(t);
+    i->n_neighbours = (uint32_t)n;
+    for (size_t k = 0; k < n; k++) {
+        struct record_neighbour *x = &i->neighbours[k];
+        x->item = buf_get_u32(t->r);
+        x->together = buf_get_f32(t->r);
+        x->orders = buf_get_f32(t->r);
+        x->chances = buf_get_f32(t->r);
+        if (!counts_right(x) || (k > 0 && x[-1].item >= x->item))
+            return corrupt(t, "a neighbour is out of range or out of order");
+    }
+    return STATUS_OK;
+}
+
 static enum status get_item(struct taking *t, struct record_item *i)
 {
     TRY(get_format(t));
@@ -244,7 +272,7 @@ static enum status get_item(struct taking *t, struct record_item *i)
     i->price = buf_get_f32(t->r);
     if (t->r->bad || weight > UINT32_MAX || isinf(i->price)) return corrupt(t, "its end is cut off or out of range");
     i->sample_weight = (uint32_t)weight;
-    return STATUS_OK;
+    return t->format > RECORD_FORMAT_ALONE ? get_neighbours(t, i) : STATUS_OK;
 }
 
 enum status record_item_decode(struct record_item *i, struct buf_reader *r, struct err *e)

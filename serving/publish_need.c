@@ -18,7 +18,8 @@
 #define STATE_HEAD (1 + 1 + 4 + 4 + 8)
 #define MANIFEST_CHUNK 200 /* one chunk's line in a manifest */
 #define MANIFEST_HEAD 8192
-#define ITEM_HEAD (1 + 2 + VARINT_BYTES + 2 * 8 + 1 + 5 * VARINT_BYTES + 2 * 8 + 4 + 8)
+#define ITEM_HEAD (1 + 2 + VARINT_BYTES + 2 * 8 + 1 + 5 * VARINT_BYTES + 2 * 8 + 4 + 2 * 8 + VARINT_BYTES + 8)
+#define NEIGHBOUR_BYTES (4 + 3 * 4)
 
 /* As a value in Redis: the allocator's size classes are up to a quarter apart. */
 static uint64_t in_redis(uint64_t bytes)
@@ -40,7 +41,7 @@ void publish_need(const struct conf *c, uint64_t version_bytes, uint64_t width, 
     *out = (struct publish_need){.versions = (uint64_t)c->publish_keep + 1, .stream_bytes = STREAMS};
     publish_need_weights(out, version_bytes);
     out->user_bytes = in_redis(USER_HEAD + TALLIES + events * (EVENT_BYTES + ids) + pairs * PAIR_BYTES);
-    out->item_bytes = in_redis(ITEM_HEAD + TALLIES + ids);
+    out->item_bytes = in_redis(ITEM_HEAD + TALLIES + ids + (uint64_t)c->cooccur_neighbours * NEIGHBOUR_BYTES);
     const uint64_t rows = 2 + (tokens ? (uint64_t)c->model_max_tokens : 0);
     out->state_bytes = width == 0 ? 0 : in_redis(STATE_HEAD + rows * row);
 }

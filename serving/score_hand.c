@@ -164,6 +164,8 @@ static uint64_t features_hash(const struct slate *s)
 {
     const size_t n = s->hashed_off[s->n_items];
     uint64_t h = hash_bytes(s->numeric, (size_t)s->n_items * s->n_numeric * sizeof *s->numeric);
+    for (uint32_t i = 0; i < s->n_items; i++)
+        h = hash_mix(h, hash_bytes(s->items[i].cooccur, sizeof s->items[i].cooccur));
     h = hash_mix(h, hash_bytes(s->hashed_idx, n * sizeof *s->hashed_idx));
     return hash_mix(h, hash_bytes(s->hashed_val, n * sizeof *s->hashed_val));
 }

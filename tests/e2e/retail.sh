@@ -26,4 +26,14 @@ holds '.progressive | .gauc >= 0.79 and .calibration >= 0.95 and .calibration <=
 holds '.progressive.gauc > .baselines.popularity.gauc + 0.05 and .progressive.gauc > .baselines.repeat.gauc + 0.02'
 holds '.progressive.gauc as $all | .parts | all(.[]; .gauc_without < $all)'
 holds '.peak_rss_bytes < 2147483648'
+
+# items of the same orders: what lists of 128 bring, and that lists long enough for nearly every pair bring no more
+with() { "$freshet" replay --quiet --report "with$1" --schema csv --map "$source/deploy/maps/online-retail.ini" --warmup 62d \
+    -o join.max_positives=8 -o model.parts=numeric,cooccur -o cooccur.neighbours="$1" -o model.base="$source/tests/fixtures/uncased" \
+    "$log" 2>err || fail "replay with cooccur.neighbours=$1"; }
+with 128
+with 1024
+jq -e -s '(.[0].progressive.gauc - .[0].parts.cooccur.gauc_without) > 0.007 and
+    (.[0].progressive.gauc - .[1].progressive.gauc | fabs) < 0.001' with128 with1024 >tried ||
+    fail "co-occurrence: GAUC $(jq .progressive.gauc with128) with 128 neighbours, $(jq .progressive.gauc with1024) with 1024"
 echo "retail: GAUC $(jq .progressive.gauc report), calibration $(jq .progressive.calibration report), $(jq .seconds report) s"

@@ -152,7 +152,8 @@ struct slate *model_world_slate(const struct model_world *w, uint32_t n_items, u
 static void configure(struct model_world *w, const char *backend, const char *view, int layers,
                       const char *const *options)
 {
-    static const char *const always[] = {"kernels.train_precision=f32",
+    static const char *const always[] = {"model.parts=text,match,numeric,hashed", /* that the golden file has */
+                                         "kernels.train_precision=f32",
                                          "model.events=5",
                                          "model.hashed_bits=8",
                                          "model.concat_tokens=32",

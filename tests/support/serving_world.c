@@ -73,6 +73,15 @@ static void fill_shop(struct shop *s)
         shop_number(s, &ev, "price", 1.5 + i);
         assert_ok(world_take(s->world, &ev, 1, &e), &e);
     }
+    for (int i = 0; i < 6; i++) { /* orders of three: what part cooccur reads */
+        struct event lines[3];
+        char item[16];
+        for (int l = 0; l < 3; l++) {
+            (void)snprintf(item, sizeof item, "i%d", (i + l * l) % 10);
+            lines[l] = shop_behaviour(s, EVENT_PURCHASE, "u9", item, SHOP_START_MS + (12 + i) * 3600000);
+        }
+        assert_ok(world_take(s->world, lines, 3, &e), &e);
+    }
     for (int i = 0; i < 12; i++) {
         char user[16], item[16];
         (void)snprintf(user, sizeof user, "u%d", i % 3);

@@ -9,10 +9,11 @@ static void test_parts_and_shapes(void **state)
 {
     (void)state;
     struct model_world w;
-    model_world_open(&w, "cpu", "tokens", 2, NULL);
-    const char *const names[] = {"text", "match", "numeric", "hashed"};
-    assert_int_equal(model_n_parts(w.model), 4);
-    for (size_t i = 0; i < 4; i++) assert_string_equal(model_part_name(w.model, i), names[i]);
+    const char *const parts[] = {"model.parts=text,match,numeric,cooccur,hashed", NULL};
+    model_world_open(&w, "cpu", "tokens", 2, parts);
+    const char *const names[] = {"text", "match", "numeric", "cooccur", "hashed"};
+    assert_int_equal(model_n_parts(w.model), 5);
+    for (size_t i = 0; i < 5; i++) assert_string_equal(model_part_name(w.model, i), names[i]);
     assert_int_equal(model_frozen_layers(w.model), 1);
     assert_true(model_wants_states(w.model));
     assert_true(model_wants_tokens(w.model));

@@ -70,6 +70,9 @@ static void test_the_largest_records_fit(void **state)
     struct record_item it = {.id = STR("an-item"), .row = UINT32_MAX, .positives = UINT64_MAX, .price = NAN};
     it.tallies = all_tallies(&it.n_tallies);
     it.ids = long_sentence(&it.n_ids);
+    it.n_neighbours = (uint32_t)conf->cooccur_neighbours;
+    it.neighbours = mem_calloc(it.n_neighbours, sizeof *it.neighbours);
+    for (uint32_t i = 0; i < it.n_neighbours; i++) it.neighbours[i].item = i;
     buf_clear(&b);
     record_item_encode(&b, &it);
     assert_in_range(memory_of(STR("fr:default:item:an-item"), &b), need.item_bytes / 2, need.item_bytes);

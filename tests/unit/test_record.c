@@ -105,6 +105,12 @@ static void random_item(struct record_item *it, uint64_t n)
     it->attrs = random_attrs(r, &it->n_attrs);
     it->tallies = random_tallies(r, &it->n_tallies);
     it->ids = random_ids(r, &it->n_ids, &it->sentence);
+    it->orders = rand_unit(r);
+    it->orders_ms = (int64_t)rand_u64(r);
+    it->n_neighbours = (uint32_t)rand_below(r, 5);
+    it->neighbours = mem_calloc(it->n_neighbours, sizeof *it->neighbours);
+    for (uint32_t i = 0; i < it->n_neighbours; i++)
+        it->neighbours[i] = (struct record_neighbour){i * 7, (float)rand_unit(r), (float)rand_unit(r), 5};
 }
 
 static void same_attrs(const struct record_attr *a, const struct record_attr *b, uint32_t n)
@@ -160,6 +166,9 @@ static void same_item(const struct record_item *a, const struct record_item *b)
     same_attrs(a->attrs, b->attrs, a->n_attrs);
     same_tallies(a->tallies, b->tallies, a->n_tallies);
     same_ids(a->ids, a->n_ids, a->sentence, b->ids, b->n_ids, b->sentence);
+    assert_true(a->orders == b->orders && a->orders_ms == b->orders_ms && a->n_neighbours == b->n_neighbours);
+    for (uint32_t i = 0; i < a->n_neighbours; i++)
+        assert_memory_equal(&a->neighbours[i], &b->neighbours[i], sizeof *a->neighbours);
 }
 
 static void test_random_users_round_trip(void **state)
@@ -315,6 +324,36 @@ static void make_unchecked(struct buf *b)
     b->n -= 8;
 }
 
+/* What items of formats 1 and 2 did not have: orders and neighbours, here none. */
+static void make_alone(struct record_item *it, struct buf *b)
+{
+    mem_free(it->neighbours);
+    it->neighbours = NULL;
+    it->n_neighbours = 0;
+    it->orders = 0;
+    it->orders_ms = 0;
+    record_item_encode(b, it);
+    b->n -= 8 + (8 + 8 + 1);
+    b->p[0] = RECORD_FORMAT_ALONE;
+    buf_u64(b, hash_bytes(b->p, b->n));
+}
+
+static void test_items_without_neighbours_are_read(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct err e = {0};
+    struct record_item it, item = {0};
+    random_item(&it, 3);
+    make_alone(&it, &b);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_ok(record_item_decode(&item, &r, &e), &e);
+    assert_int_equal(buf_left(&r), 0);
+    same_item(&it, &item);
+    record_item_fini(&it), record_item_fini(&item);
+    buf_fini(&b);
+}
+
 /* Format 1 had no check at its end: state folders of that time are still read. */
 static void test_records_without_a_check_are_read(void **state)
 {
@@ -332,13 +371,34 @@ static void test_records_without_a_check_are_read(void **state)
     same_user(&u, &user);
     buf_clear(&b);
     random_item(&it, 3);
-    record_item_encode(&b, &it);
+    make_alone(&it, &b);
     make_unchecked(&b);
     r = buf_reader(b.p, b.n);
     assert_ok(record_item_decode(&item, &r, &e), &e);
     same_item(&it, &item);
     record_user_fini(&u), record_user_fini(&user);
     record_item_fini(&it), record_item_fini(&item);
+    buf_fini(&b);
+}
+
+static void test_neighbours_out_of_order_are_refused(void **state)
+{
+    (void)state;
+    struct record_neighbour list[2] = {{.item = 1}, {.item = 2}};
+    const struct record_item it = {.id = STR("i"), .neighbours = list, .n_neighbours = 2};
+    struct buf b = {0};
+    struct err e = {0};
+    record_item_encode(&b, &it);
+    assert_ok(item_from(b.p, b.n, &e), &e);
+    for (int turn = 0; turn < 3; turn++) {
+        list[1].item = turn == 0 ? 1 : 2;
+        list[0].together = turn == 1 ? NAN : 0;
+        list[1].orders = turn == 2 ? -1 : 0;
+        buf_clear(&b);
+        record_item_encode(&b, &it);
+        assert_int_equal(item_from(b.p, b.n, &e), STATUS_CORRUPT);
+        assert_non_null(strstr(e.text, "neighbour"));
+    }
     buf_fini(&b);
 }
 
@@ -461,6 +521,8 @@ int main(void)
         cmocka_unit_test(test_random_items_round_trip),
         cmocka_unit_test(test_cut_and_flipped_records_are_refused),
         cmocka_unit_test(test_records_without_a_check_are_read),
+        cmocka_unit_test(test_items_without_neighbours_are_read),
+        cmocka_unit_test(test_neighbours_out_of_order_are_refused),
         cmocka_unit_test(test_wrong_values_are_refused),
         cmocka_unit_test(test_states_round_trip),
         cmocka_unit_test(test_failing_allocations_leave_nothing),

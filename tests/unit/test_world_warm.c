@@ -90,6 +90,8 @@ static void test_records_make_the_same_world(void **state)
         assert_int_equal(x->sentence, y->sentence);
         assert_int_equal(x->n_tallies, y->n_tallies);
         assert_int_equal(x->positives, y->positives);
+        assert_true(x->orders == y->orders);
+        assert_int_equal(x->n_neighbours, y->n_neighbours);
     }
     assert_true(shop_order(&to, "cat", "i1,i2", at(3, 0))); /* there is something to sample from */
     shop_close(&to);

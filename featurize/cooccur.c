@@ -1,0 +1,167 @@
+/* cooccur.c - lists by item: merged with an order's items, cut to the strongest, searched by halving. */
+#include "featurize/cooccur.h"
+#include "base/mem.h"
+#include <math.h>
+
+#define SHRINK 3.0
+#define SCALE 20.0
+#define TRUST_SHARE 0.5f /* of cooccur.neighbours */
+#define DAY_MS 86400000.0
+
+struct cooccur cooccur_of(const struct conf *c)
+{
+    return (struct cooccur){.on = conf_list_has(c->model_parts, "cooccur"),
+                            .neighbours = (uint32_t)c->cooccur_neighbours,
+                            .halvings_per_ms =
+                                c->cooccur_half_life_days > 0 ? 1.0 / (c->cooccur_half_life_days * DAY_MS) : 0.0};
+}
+
+/* ---- counting ---- */
+
+/* Share of what was counted at `from` that is left at `to`; 1 when that is no later. */
+static double left(const struct cooccur *c, int64_t from_ms, int64_t to_ms)
+{
+    if (c->halvings_per_ms == 0 || to_ms <= from_ms) return 1.0;
+    return exp2(-((double)to_ms - (double)from_ms) * c->halvings_per_ms);
+}
+
+/* The record's counts move on to a later time; returns what an order of time_ms weighs then. */
+static double move_to(struct record_item *i, const struct cooccur *c, int64_t time_ms)
+{
+    if (time_ms <= i->orders_ms && i->orders > 0) return left(c, time_ms, i->orders_ms);
+    const double keep = left(c, i->orders_ms, time_ms);
+    i->orders *= keep;
+    for (uint32_t k = 0; k < i->n_neighbours && keep < 1; k++) {
+        i->neighbours[k].together = (float)((double)i->neighbours[k].together * keep);
+        i->neighbours[k].orders = (float)((double)i->neighbours[k].orders * keep);
+        i->neighbours[k].chances = (float)((double)i->neighbours[k].chances * keep);
+    }
+    i->orders_ms = time_ms;
+    return 1.0;
+}
+
+float cooccur_count(struct record_item *i, const struct cooccur *c, int64_t time_ms)
+{
+    i->orders += move_to(i, c, time_ms);
+    return (float)(i->orders * left(c, i->orders_ms, time_ms));
+}
+
+/* Both sides are by item.  to: room for all; returns how many. */
+static uint32_t merge(const struct record_item *i, const struct cooccur_member *members, uint32_t n, double weight,
+                      struct record_neighbour *to)
+{
+    uint32_t made = 0, a = 0, b = 0;
+    while (a < i->n_neighbours || b < n) {
+        const struct record_neighbour *old = a < i->n_neighbours ? &i->neighbours[a] : NULL;
+        const struct cooccur_member *other = b < n ? &members[b] : NULL;
+        const bool is_old = old != NULL && (other == NULL || old->item <= other->item);
+        const bool is_new = other != NULL && (old == NULL || other->item <= old->item);
+        a += is_old;
+        b += is_new;
+        if (is_new && other->item == (uint32_t)i->hash) continue;
+        to[made] = is_old ? *old : (struct record_neighbour){.item = other->item};
+        to[made].chances += (float)weight;
+        if (is_new) {
+            to[made].together += (float)weight;
+            to[made].orders = (float)((double)other->orders * weight);
+        }
+        made++;
+    }
+    return made;
+}
+
+/* How often a neighbour comes, by what is known of it.  A newcomer counts as one of `trust` orders: so it may stay a while where the
+ * weakest come more seldom than that, and what has been there for long without coming again makes room.  By plain counts old lists
+ * would be closed to new items; by similarity they would fill with what is rare (0.004 GAUC less). */
+static float worth(const struct record_neighbour *n, float trust)
+{
+    return n->together / (n->chances + trust);
+}
+
+/* The least worth above `over`, and how many have it. */
+static float next_worth(const struct record_neighbour *list, uint32_t n, float trust, float over, uint32_t *n_equal)
+{
+    float found = INFINITY;
+    *n_equal = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        const float x = worth(&list[k], trust);
+        if (x <= over || x > found) continue;
+        *n_equal = x < found ? 1 : *n_equal + 1;
+        found = x;
+    }
+    return found;
+}
+
+/* Keeps the `most` of list (n) that are worth most, in place and by item.  Which of equals go turns with `turn`: no item is always the
+ * one that finds no place. */
+static void cut(struct record_neighbour *list, uint32_t n, uint32_t most, float trust, uint32_t turn)
+{
+    uint32_t below = 0, equal = 0, kept = 0, met = 0;
+    const uint32_t drop = n - most;
+    float least = -1;
+    do {
+        below += equal;
+        least = next_worth(list, n, trust, least, &equal);
+    } while (below + equal < drop);
+    for (uint32_t k = 0; k < n; k++) {
+        const float x = worth(&list[k], trust);
+        const bool goes = x < least || (x == least && (met++ + turn) % equal < drop - below);
+        if (!goes) list[kept++] = list[k];
+    }
+}
+
+enum status cooccur_take(struct record_item *i, const struct cooccur *c, const struct cooccur_member *members,
+                         uint32_t n, int64_t time_ms, uint32_t most, struct err *e)
+{
+    struct record_neighbour *list = record_part(i->scratch, i->n_neighbours + n, sizeof *list);
+    if (list == NULL) return ERR_SET(e, STATUS_OOM, "cooccur: out of memory for %u neighbours", i->n_neighbours + n);
+    uint32_t made = merge(i, members, n, left(c, time_ms, i->orders_ms), list);
+    if (made > most) {
+        cut(list, made, most, TRUST_SHARE * (float)c->neighbours, (uint32_t)i->orders);
+        made = most;
+    }
+    record_part_drop(i->scratch, i->neighbours);
+    i->neighbours = list;
+    i->n_neighbours = made;
+    return STATUS_OK;
+}
+
+/* ---- features ---- */
+
+static const struct record_neighbour *find(const struct record_item *i, uint32_t item)
+{
+    uint32_t lo = 0, hi = i->n_neighbours;
+    while (lo < hi) {
+        const uint32_t mid = (lo + hi) / 2;
+        if (i->neighbours[mid].item < item)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < i->n_neighbours && i->neighbours[lo].item == item ? &i->neighbours[lo] : NULL;
+}
+
+/* keep: what is left of i's counts by now; it falls out of c/sqrt(n n), not out of what it is shrunk by. */
+static double similarity(const struct record_item *i, const struct record_neighbour *n, double keep)
+{
+    const double both = keep * (double)n->together, own = keep * sqrt(i->orders * (double)n->orders);
+    return both / (own + SHRINK);
+}
+
+void cooccur_fill(const struct record_item *i, const struct cooccur *c, const struct slate *s,
+                  float out[COOCCUR_FEATURES])
+{
+    double sum = 0, max = 0;
+    out[0] = out[1] = 0;
+    if (i == NULL || i->n_neighbours == 0 || s->n_events == 0) return;
+    const double keep = left(c, i->orders_ms, s->time_ms);
+    for (uint32_t k = 0; k < s->n_events; k++) {
+        const struct record_neighbour *n = find(i, (uint32_t)s->events[k].item);
+        if (n == NULL) continue;
+        const double sim = similarity(i, n, keep);
+        sum += sim;
+        max = sim > max ? sim : max;
+    }
+    out[0] = (float)log1p(SCALE * sum / s->n_events);
+    out[1] = (float)log1p(SCALE * max);
+}
