@@ -17,7 +17,8 @@ enum rand_purpose {
     RAND_REQUEST,
     RAND_RECORDED, /* which negatives of a recorded list are learnt from */
     RAND_TEST,
-    RAND_SWEEP, /* which settings are tried */
+    RAND_EXPLORE,   /* which requests are answered with a drawn list, and the draw; keyed by the request's id */
+    RAND_SWEEP,     /* which settings are tried */
     RAND_GATE = 32, /* slates that the blessed version scores too */
     RAND_BOOTSTRAP = 40, /* weights of a user in the replicates of intervals; offset = hash of the user */
     RAND_UNSAMPLED, /* which slates are ranked among all active items, and among which of them */

@@ -236,6 +236,7 @@ void learner_report(const struct learner *l, struct report *out)
     out->tokens = feat_tokens_seen(l->feat);
     out->unknown_tokens = feat_tokens_unknown(l->feat);
     reject_tally_report(&l->tally, out);
+    ope_report(l->line->ope, &out->ope);
     variants_report(l->variants, out);
 }
 

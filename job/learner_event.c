@@ -252,8 +252,11 @@ static enum status refuse_item(struct learner *l, const struct source_record *re
 
 static enum status accept_event(struct learner *l, const struct source_record *rec, struct err *e)
 {
-    const struct event *ev = &rec->event;
+    char room[EVENT_ID_MAX];
+    struct event own = rec->event;
+    const struct event *ev = &own;
     const struct world_counts *w = world_counts(l->world);
+    own.user = event_subject(own.user, own.session, room);
     if (l->first_ms == INT64_MIN) l->first_ms = ev->time_ms;
     TRY(complete_due(l, watermark_ms(l->watermark), e));
     const uint64_t refused = w->refused_items;

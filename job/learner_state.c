@@ -97,10 +97,11 @@ enum piece {
     PIECE_GATE,
     PIECE_SEGMENTS,
     PIECE_DELAY,
+    PIECE_OFF_POLICY,
     PIECES
 };
-static const char *const piece_names[PIECES] = {"stream", "dedupe",  "watermark", "order",    "join", "eval",
-                                                "model",  "retried", "gate",      "segments", "delay"};
+static const char *const piece_names[PIECES] = {"stream", "dedupe",  "watermark", "order",    "join",  "eval",
+                                                "model",  "retried", "gate",      "segments", "delay", "off_policy"};
 
 static void piece_encode(struct buf *b, const struct learner *l, enum piece which)
 {
@@ -116,6 +117,7 @@ static void piece_encode(struct buf *b, const struct learner *l, enum piece whic
     case PIECE_GATE: learner_gate_encode(b, l); break;
     case PIECE_SEGMENTS: segment_encode(b, l->segment); break;
     case PIECE_DELAY: loss_delay_encode(b, &l->line->delay); break;
+    case PIECE_OFF_POLICY: ope_encode(b, l->line->ope); break;
     case PIECES: break;
     }
 }
@@ -134,6 +136,7 @@ static enum status piece_decode(struct learner *l, enum piece which, struct buf_
     case PIECE_GATE: return learner_gate_decode(l, r, e);
     case PIECE_SEGMENTS: return segment_decode(l->segment, r, e);
     case PIECE_DELAY: return loss_delay_decode(&l->line->delay, r, e);
+    case PIECE_OFF_POLICY: return ope_decode(l->line->ope, r, e);
     case PIECES: break;
     }
     return STATUS_OK;

@@ -75,6 +75,11 @@ enum status line_new_beside(struct line **out, const struct conf *c, const struc
     loss_delay_init(&l->delay, c);
     TRY_OUT(st, open_model(l, enc, n_numeric, shared, e));
     TRY_OUT(st, open_eval(l, warmup, e));
+    l->ope = mem_calloc(1, sizeof *l->ope);
+    if (l->ope == NULL) {
+        st = ERR_SET(e, STATUS_OOM, "line: off-policy estimates");
+        goto out;
+    }
     TRY_OUT(st, open_batch(l, (size_t)c->train_batch_slates, e));
     TRY_OUT(st, line_gate_new(&l->gate, c, l, e));
     *out = l;
@@ -91,6 +96,7 @@ void line_free(struct line *l)
     mem_free(l->pending);
     mem_free(l->losses);
     eval_free(l->eval);
+    mem_free(l->ope);
     line_gate_free(l->gate);
     model_run_free(l->run);
     if (l->owns_pool) pool_free(l->pool);
@@ -152,6 +158,7 @@ enum status line_score_beside(struct line *l, const struct slate *s, struct err 
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
                           struct err *e)
 {
+    ope_list(l->ope, s, p->logits, l->conf->serving_explore_temperature);
     return eval_slate(l->eval, s, p->logits, p->part_logits, p->frozen, first_ms, e);
 }
 

@@ -12,6 +12,7 @@
 #include "model/model.h"
 #include "trainer/eval.h"
 #include "trainer/loss_delay.h"
+#include "trainer/ope.h"
 #include "trainer/optim.h"
 
 struct line_counts {
@@ -28,6 +29,7 @@ struct line {
     struct model_run *run;
     struct pool *pool; /* shares the run's products */
     struct eval *eval;
+    struct ope *ope;         /* off-policy estimates from lists that were drawn */
     struct line_gate *gate;  /* NULL: none is configured */
     struct loss_delay delay; /* weights of what is learnt before it is settled (part of the state) */
     struct slate **pending;  /* train.batch_slates of them: settled, not yet learnt (part of the state) */

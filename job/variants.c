@@ -229,6 +229,7 @@ enum status variants_learn(struct variants *v, const struct slate *s, const stru
             TRY(line_learn(v->lines[i], &v->copy, e));
             continue;
         }
+        if (c->z != NULL && isnan(logits_of(v, s, p, i + 1)[0])) continue; /* it was not there when the list opened */
         const struct line_copies own = {c->z != NULL ? logits_of(v, s, p, i + 1) : NULL, c->keep, c->marked};
         TRY(line_learn_copies(v->lines[i], &v->copy, &own, &learnt, e));
     }
@@ -255,6 +256,7 @@ void variants_report(const struct variants *v, struct report *out)
         to->learnt_examples = l->counts.learnt_examples;
         (void)snprintf(to->sha256, sizeof to->sha256, "%s", l->params->sha256);
         line_figures(l, &to->progressive);
+        ope_report(l->ope, &to->ope);
         if (i != v->in_charge) paired_report(&v->paired[i], &to->paired);
     }
     if (v->n > 0) arms_report(v->arms, v->conf, v->in_charge, &out->arms);

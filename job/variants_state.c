@@ -42,6 +42,7 @@ static void line_encode(struct buf *b, const struct line *l)
     model_run_encode(b, l->run);
     eval_encode(b, l->eval);
     loss_delay_encode(b, &l->delay);
+    ope_encode(b, l->ope);
 }
 
 static enum status line_decode(struct line *l, struct buf_reader *r, struct err *e)
@@ -53,6 +54,7 @@ static enum status line_decode(struct line *l, struct buf_reader *r, struct err 
     TRY(model_run_decode(l->run, r, e));
     TRY(eval_decode(l->eval, r, e));
     TRY(loss_delay_decode(&l->delay, r, e));
+    if (buf_left(r) > 0) TRY(ope_decode(l->ope, r, e)); /* states of before have none */
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "state of a variant is cut short") : STATUS_OK;
 }
 

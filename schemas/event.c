@@ -65,6 +65,16 @@ static bool copy_items(struct event *out, const struct event *e, struct arena *a
     return true;
 }
 
+struct str event_subject(struct str user, struct str session, char room[EVENT_ID_MAX])
+{
+    static const char prefix[] = "session:";
+    const size_t head = sizeof prefix - 1;
+    if (str_has(user) || !str_has(session) || session.n > EVENT_ID_MAX - head) return user;
+    memcpy(room, prefix, head);
+    memcpy(room + head, session.p, session.n);
+    return (struct str){room, head + session.n};
+}
+
 enum status event_copy(struct event *out, const struct event *e, struct arena *a)
 {
     *out = *e;

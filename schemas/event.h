@@ -69,6 +69,9 @@ struct event {
 
 /* The attribute of that name, or NULL. */
 const struct event_attr *event_attr(const struct event_attr *attrs, uint32_t n, const char *name);
+/* Whose history it is: the user's, else the session's (as "session:<id>", written into room), else nobody's.  A session id that
+ * leaves no room for that counts as none. */
+struct str event_subject(struct str user, struct str session, char room[EVENT_ID_MAX]);
 /* Deep copy into another arena (an event that must outlive its batch).  OOM leaves *out undefined. */
 enum status event_copy(struct event *out, const struct event *e, struct arena *a) MUST_CHECK;
 /* Packs and unpacks (events waiting in order assembly are part of the state).  Unpacked strings are copied into a. */

@@ -141,6 +141,21 @@ static void put_bool(struct buf *b, int depth, const char *key, bool yes, bool *
     buf_printf(b, "%s", yes ? "true" : "false");
 }
 
+/* Only where lists were drawn. */
+static void put_ope(struct buf *b, int depth, const struct report_ope *o, bool *first)
+{
+    if (o->lists + o->partial == 0) return;
+    bool inner = report_put_open(b, depth, "off_policy", first);
+    report_put_count(b, depth + 1, "lists", o->lists, &inner);
+    report_put_count(b, depth + 1, "partial", o->partial, &inner);
+    report_put_number(b, depth + 1, "effective_lists", o->effective, &inner);
+    report_put_interval(b, depth + 1, "logged", &o->logged, &inner);
+    report_put_interval(b, depth + 1, "ips", &o->ips, &inner);
+    report_put_interval(b, depth + 1, "snips", &o->snips, &inner);
+    report_put_interval(b, depth + 1, "dr", &o->dr, &inner);
+    report_put_close(b, depth, inner);
+}
+
 static void put_variant(struct buf *b, const struct report_variant *v, bool *first)
 {
     bool inner = report_put_open(b, 2, v->name, first);
@@ -157,6 +172,7 @@ static void put_variant(struct buf *b, const struct report_variant *v, bool *fir
         report_put_interval(b, 4, "gauc", &v->paired.gauc, &paired);
         report_put_close(b, 3, paired);
     }
+    put_ope(b, 3, &v->ope, &inner);
     report_put_close(b, 2, inner);
 }
 
@@ -212,6 +228,7 @@ void report_write_json(struct buf *b, const struct report *r)
     report_put_count(b, 2, "version", r->version, &inner);
     report_put_text(b, 2, "sha256", r->sha256, &inner);
     report_put_close(b, 1, inner);
+    put_ope(b, 1, &r->ope, &first);
     put_variants(b, r, &first);
     put_details(b, r, &first);
     put_partitions(b, r, &first);

@@ -127,6 +127,11 @@ struct report_paired {
     uint64_t slates;
     struct report_interval logloss, gauc;
 };
+struct report_ope { /* off-policy estimates of the line's own drawn lists (trainer/ope.h) */
+    uint64_t lists, partial;
+    double effective; /* number of lists that weigh as much */
+    struct report_interval logged, ips, snips, dr;
+};
 #define REPORT_VARIANTS_MAX 8
 struct report_variant {
     char name[33], sha256[HASH_SHA256_HEX];
@@ -135,6 +140,7 @@ struct report_variant {
     uint64_t learnt_examples;
     struct report_figures progressive;
     struct report_paired paired; /* not of the one in charge */
+    struct report_ope ope;
 };
 struct report_arm { /* what users did with the lists that one variant served */
     char name[33];
@@ -173,6 +179,7 @@ struct report {
     struct report_variant variants[REPORT_VARIANTS_MAX];
     uint32_t n_variants; /* 0: no challengers */
     struct report_arms arms;
+    struct report_ope ope;                     /* of the default line */
     const struct report_partition *partitions; /* borrowed */
     size_t n_partitions;
     const struct report_detail *detail; /* borrowed; NULL: not written */

@@ -39,6 +39,7 @@ struct score_ranked {
     uint32_t index; /* in request.items */
     float score;    /* probability */
     float logit;
+    float propensity; /* of being next, given those before it; 0: the list was not drawn, or it is not known */
     bool known;
 };
 struct score_answer { /* lives in the hand until its next request */
@@ -48,6 +49,7 @@ struct score_answer { /* lives in the hand until its next request */
     const float *part_logits; /* (parts, K), K = request.n_items */
     uint32_t n_parts;
     uint64_t features;         /* hash of the numeric and hashed features */
+    bool explored;             /* the order was drawn (serving.explore) */
     bool user_known, degraded; /* degraded: Redis was away, made from what was at hand */
     const struct slot_version *version;
     int64_t time_ms; /* that was scored at */

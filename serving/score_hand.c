@@ -172,18 +172,12 @@ static uint64_t features_hash(const struct slate *s)
 
 /* --- ranking ------------------------------------------------------------------------------------------------------ */
 
-struct order {
-    float logit;
-    uint32_t index;
-    bool staged; /* seen by all parts */
-};
-
-/* Those that all parts saw first, then by logit; ties keep input order. */
+/* Those that all parts saw first, then by key; ties keep input order. */
 static int by_rank(const void *a, const void *b)
 {
-    const struct order *x = a, *y = b;
+    const struct score_order *x = a, *y = b;
     if (x->staged != y->staged) return x->staged ? -1 : 1;
-    if (x->logit != y->logit) return x->logit > y->logit ? -1 : 1;
+    if (x->key < y->key || x->key > y->key) return x->key > y->key ? -1 : 1;
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
@@ -198,19 +192,23 @@ static enum status rank(struct score_hand *h, const float *logits, const float *
     const uint32_t K = h->request.n_items;
     const float *text = h->line->text_part != SIZE_MAX ? parts + h->line->text_part * K : NULL;
     const bool staged = text != NULL && h->joint_top < K;
-    struct order *o = arena_alloc(&h->arena, K, sizeof *o);
+    struct score_order *o = arena_alloc(&h->arena, K, sizeof *o);
     a->n = h->request.limit;
     a->items = arena_alloc(&h->arena, a->n, sizeof *a->items);
     if (o == NULL || a->items == NULL) return no_memory(e);
     for (uint32_t i = 0; i < K; i++) {
         if (!isfinite(logits[i]))
             return ERR_SET(e, STATUS_CORRUPT, "item " STR_FMT " has no finite score", STR_ARG(h->request.items[i].id));
-        o[i] = (struct order){logits[i], i, !staged || text[i] != 0.0f};
+        o[i] = (struct score_order){(double)logits[i], logits[i], i, !staged || text[i] != 0.0f};
     }
+    if (a->explored) TRY(score_explore_keys(h, o, e));
     qsort(o, K, sizeof *o, by_rank);
     for (uint32_t i = 0; i < a->n; i++)
-        a->items[i] = (struct score_ranked){o[i].index, sigmoid(o[i].logit), o[i].logit,
-                                            (h->slate->items[o[i].index].flags & SLATE_ITEM_KNOWN) != 0};
+        a->items[i] = (struct score_ranked){.index = o[i].index,
+                                            .score = sigmoid(o[i].logit),
+                                            .logit = o[i].logit,
+                                            .known = (h->slate->items[o[i].index].flags & SLATE_ITEM_KNOWN) != 0};
+    if (a->explored) score_explore_propensities(h, o);
     return STATUS_OK;
 }
 
@@ -252,6 +250,7 @@ static enum status run(struct score_hand *h, struct err *e)
     a->degraded = f.away;
     a->time_ms = h->slate->time_ms;
     name_request(h);
+    a->explored = score_explores(h);
     return score_run_line(h, e);
 }
 

@@ -18,7 +18,7 @@
 #define SCORE_TOGETHER 16                      /* slates of one pass at most */
 #define SCORE_TOGETHER_ITEMS 256               /* and their candidates, unless it is one slate */
 
-#define SCORE_SHADOW_HANDS 4                   /* requests that shadows score after their answer, at a time */
+#define SCORE_SHADOW_HANDS 4 /* requests that shadows score after their answer, at a time */
 
 struct score_served { /* one answer on its way to fr:m:served, packed */
     struct buf pack;
@@ -153,6 +153,17 @@ enum status score_served_start(struct score *s, struct err *e) MUST_CHECK;
 void score_served_stop(struct score *s);
 void score_served_close(struct score *s);
 void score_served_put(struct score_hand *h, const struct score_answer *a, bool shadow);
+/* score_explore.c: is the hand's request one that is explored?  Then: what it is ordered by, instead of the logits (both (K)),
+ * and how likely each position of the order came about, into its answer. */
+struct score_order {
+    double key;
+    float logit;
+    uint32_t index;
+    bool staged; /* seen by all parts: these come first */
+};
+bool score_explores(const struct score_hand *h);
+enum status score_explore_keys(struct score_hand *h, struct score_order *o, struct err *e) MUST_CHECK;
+void score_explore_propensities(struct score_hand *h, const struct score_order *o);
 /* score_hand.c: scores the filled slate by the hand's line and ranks it into its answer. */
 enum status score_run_line(struct score_hand *h, struct err *e) MUST_CHECK;
 /* Records of user, candidates and history: one round trip.  false: Redis is away. */

@@ -27,6 +27,10 @@ static void write_items(const struct score_hand *h, const struct score_answer *a
         score_text_put(b, ",\"rank\":");
         score_text_u64(b, i + 1);
         score_text_put(b, r->known ? ",\"known\":true" : ",\"known\":false");
+        if (r->propensity > 0.0f) {
+            score_text_put(b, ",\"propensity\":");
+            score_text_float(b, r->propensity);
+        }
         if (h->request.explain) write_parts(h, a, r, b);
         buf_u8(b, (uint8_t)'}');
     }
@@ -43,8 +47,8 @@ void score_write_answer(const struct score_hand *h, const struct score_answer *a
     event_json_string(b, str_from(a->request));
     score_text_put(b, ",\"items\":[");
     write_items(h, a, b);
-    buf_printf(b, "],\"user_known\":%s,%s\"model\":{\"name\":", a->user_known ? "true" : "false",
-               a->degraded ? "\"degraded\":true," : "");
+    buf_printf(b, "],\"user_known\":%s,%s%s\"model\":{\"name\":", a->user_known ? "true" : "false",
+               a->degraded ? "\"degraded\":true," : "", a->explored ? "\"explored\":true," : "");
     event_json_string(b, str_from(h->s->conf->model_name));
     buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\",\"variant\":\"%s\"}}",
                (unsigned long long)m->version, m->sha256, (long long)(age_ms > 0 ? age_ms : 0), watermark,

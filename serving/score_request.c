@@ -255,6 +255,16 @@ static enum status get_field(struct parsing *p, const char *name, json_t *v)
     return STATUS_OK;
 }
 
+/* Who is not known by a user's id is known by the session's, as the learner has it. */
+static enum status take_session(struct parsing *p)
+{
+    char room[EVENT_ID_MAX];
+    const struct str subject = event_subject(p->q->user, p->q->session, room);
+    if (subject.p != room) return STATUS_OK;
+    p->q->user = arena_str(&p->q->arena, subject);
+    return p->q->user.p != NULL ? STATUS_OK : no_memory(p);
+}
+
 static void forget(struct score_request *q)
 {
     const struct arena arena = q->arena;
@@ -284,6 +294,7 @@ enum status score_request_parse(struct score_request *q, struct str body, const 
     if (!json_is_object(o)) return ERR_SET(e, STATUS_INVALID, "the body must be a JSON object");
     json_object_foreach(o, name, v) TRY(get_field(&p, name, v));
     if (q->items == NULL) return ERR_SET(e, STATUS_INVALID, "items is missing");
+    TRY(take_session(&p));
     if (q->limit == 0 || q->limit > q->n_items) q->limit = q->n_items;
     return STATUS_OK;
 }

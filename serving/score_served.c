@@ -63,6 +63,7 @@ static void pack(struct buf *b, const struct score_hand *h, const struct score_a
     buf_u8(b, a->degraded);
     buf_str(b, str_from(h->line->name));
     buf_u8(b, shadow);
+    buf_u8(b, a->explored);
     buf_varint(b, n);
     buf_varint(b, a->n_parts);
     for (uint32_t i = 0; i < n; i++) {
@@ -70,6 +71,7 @@ static void pack(struct buf *b, const struct score_hand *h, const struct score_a
         buf_str(b, h->request.items[r->index].id);
         buf_f32(b, r->score);
         buf_f32(b, r->logit);
+        buf_f32(b, r->propensity);
         for (uint32_t p = 0; p < a->n_parts; p++) buf_f32(b, a->part_logits[(size_t)p * h->request.n_items + r->index]);
     }
 }
@@ -127,6 +129,11 @@ static void add_items(struct fields *f, struct buf_reader *r)
         score_text_float(b, buf_get_f32(r));
         score_text_put(b, ",\"logit\":");
         score_text_float(b, buf_get_f32(r));
+        const float propensity = buf_get_f32(r);
+        if (propensity > 0.0f) {
+            score_text_put(b, ",\"propensity\":");
+            score_text_float(b, propensity);
+        }
         for (uint64_t p = 0; p < n_parts; p++) {
             score_text_put(b, p ? "," : ",\"parts\":[");
             score_text_float(b, buf_get_f32(r));
@@ -152,6 +159,7 @@ static struct fields unpack(struct buf *text, const struct score_served *x)
     add_u64(&f, "degraded", buf_get_u8(&r), "%" PRIu64);
     add_text(&f, "variant", buf_get_str(&r));
     add_u64(&f, "shadow", buf_get_u8(&r), "%" PRIu64);
+    add_u64(&f, "explored", buf_get_u8(&r), "%" PRIu64);
     add_items(&f, &r);
     return f;
 }

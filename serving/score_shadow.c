@@ -38,6 +38,7 @@ static void score_one(struct score_hand *h, struct score_line *l)
 {
     struct err e = {0};
     if (!score_pass_begin_with(h, l)) return; /* it has no version yet */
+    h->answer.explored = false;
     const enum status st = score_run_line(h, &e);
     redis_clear(h->redis);
     if (st == STATUS_OK)

@@ -76,6 +76,32 @@ static enum status seen_slate(void *user, const struct learner_seen *seen, struc
     return STATUS_OK;
 }
 
+/* An event without a user is its session's: history and counters grow under "session:<id>". */
+static void test_a_session_stands_for_a_user(void **state)
+{
+    (void)state;
+    struct err e;
+    struct learner *l = begin(true);
+    struct source_record rec = {.kind = SOURCE_EVENT};
+    (void)learner_world_feed(&world, l, 200);
+    rec.event = (struct event){.kind = EVENT_BEHAVIOUR,
+                               .type = EVENT_CLICK,
+                               .type_name = STR("click"),
+                               .time_ms = learner_watermark(l),
+                               .session = STR("s1"),
+                               .item = STR("i1"),
+                               .value = NAN,
+                               .quantity = NAN,
+                               .price = NAN};
+    assert_ok(learner_record(l, &rec, &e), &e);
+    assert_ok(learner_flush(l, &e), &e);
+    const struct record_user *u = world_find_user(learner_world(l), STR("session:s1"));
+    assert_non_null(u);
+    assert_int_equal(u->n_events, 1);
+    assert_null(world_find_user(learner_world(l), STR("s1")));
+    learner_free(l);
+}
+
 static void test_each_settled_slate_is_seen_once(void **state)
 {
     (void)state;
@@ -167,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_event_is_counted_and_labels_settle),
         cmocka_unit_test(test_without_learning_weights_stay),
+        cmocka_unit_test(test_a_session_stands_for_a_user),
         cmocka_unit_test(test_each_settled_slate_is_seen_once),
         cmocka_unit_test(test_a_model_that_knows_nothing_is_not_asked),
         cmocka_unit_test(test_live_blocks_stay_flat_in_the_steady_state),

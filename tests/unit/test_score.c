@@ -157,6 +157,27 @@ static void test_unknown_and_inline_items_are_told_apart_by_their_text(void **st
     score_return(score, h);
 }
 
+/* Who has no id of a user is known by the session's: as by an id "session:…", with the history that came under it. */
+static void test_a_session_stands_for_a_user(void **state)
+{
+    (void)state;
+    const struct score_answer *a;
+    float known[10], nobody[10];
+    struct score_hand *h = ask("{\"session\":\"s1\",\"items\":[\"i1\"]}", &a);
+    assert_string_equal(score_request_of(h)->user.p, "session:s1");
+    assert_false(a->user_known);
+    score_return(score, h);
+    ask_logits("{\"session\":\"s1\",\"items\":[" ALL_JSON "]}", nobody, 10);
+    ask_logits("{\"session\":\"s1\",\"items\":[" ALL_JSON "],\"history\":[{\"type\":\"purchase\",\"item\":\"i2\"}]}",
+               known, 10); /* from the session's own events and context alone */
+    bool differs = false;
+    for (int i = 0; i < 10; i++) differs = differs || fabsf(known[i] - nobody[i]) > 1e-4f;
+    assert_true(differs);
+    h = ask("{\"session\":\"s1\",\"user\":\"u0\",\"items\":[\"i1\"]}", &a);
+    assert_true(a->user_known);
+    score_return(score, h);
+}
+
 /* What a request says of a known item is laid over its record; what it repeats changes nothing. */
 static void test_inline_attributes_lie_over_known_items(void **state)
 {
@@ -523,6 +544,7 @@ int main(void)
         EACH(test_scores_are_the_learners_own),
         EACH(test_reply_is_ranked_and_complete),
         EACH(test_unknown_and_inline_items_are_told_apart_by_their_text),
+        EACH(test_a_session_stands_for_a_user),
         EACH(test_inline_attributes_lie_over_known_items),
         EACH(test_inline_history_is_taken_as_the_learner_takes_it),
         EACH(test_ties_keep_input_order),

@@ -1,0 +1,92 @@
+#!/bin/sh
+# explore.sh - some requests get a drawn list that says how likely it was; impressions echo that, and the report estimates from it
+# what the learner's own ranking would have earned.
+# labels: redis
+# timeout: 120
+set -eu
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+freshet=${FRESHET:-$source/build/release/freshet}
+[ -x "$freshet" ] || { echo "explore: skipped, $freshet is not built"; exit 77; }
+"$freshet" --version | grep -q '+redis.*+http' || { echo "explore: skipped, built without Redis or HTTP"; exit 77; }
+for tool in jq curl redis-server redis-cli; do
+    command -v $tool >/dev/null || { echo "explore: skipped, no $tool"; exit 77; }
+done
+dir=$(mktemp -d)
+redis='' scorer=''
+end() {
+    for pid in $scorer $redis; do kill -KILL "$pid" 2>/dev/null || true; done
+    rm -rf "$dir"
+}
+trap end EXIT
+trap 'exit 1' INT TERM
+cd "$dir"
+fail() { echo "explore: $*"; tail -n 5 err serve.log 2>/dev/null; [ ! -f answer ] || head -c 1000 answer; exit 1; }
+wait_for() { # seconds, what, command
+    seconds=$1 what=$2
+    shift 2
+    until=$(($(date +%s) + seconds))
+    until "$@" >tried 2>&1; do
+        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
+        sleep 0.05
+    done
+}
+is() { jq -e "$2" "$1" >tried || fail "$1 has not: $2"; }
+
+redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
+redis=$!
+wait_for 20 Redis redis-cli -s redis ping
+options="-o model.base=$source/tests/fixtures/uncased -o model.parts=numeric,hashed -o model.hashed_bits=12 -o join.window_ms=10000
+    -o kernels.threads=1 -o redis.url=unix:$dir/redis -o state.dir=$dir/state"
+"$freshet" simulate --events 2000 --users 40 --items 80 --seed 11 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
+"$freshet" replay --quiet $options --report before.json log 2>err || fail "replay ended with $?"
+is before.json 'has("off_policy") | not'
+
+"$freshet" serve $options -o serving.explore=plackett_luce -o serving.explore_frac=0.5 --listen 127.0.0.1:0 2>serve.log &
+scorer=$!
+wait_for 20 "port" grep -q 'listening' serve.log
+at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+wait_for 20 "version" curl -sf "$at/v2/health/ready"
+ask() { # request, user, more
+    curl -s -m 20 -o answer -d "{\"request\":\"$1\",\"user\":\"$2\",\"items\":[\"i1\",\"i2\",\"i3\",\"i4\",\"i5\",\"i6\"]${3:-}}" "$at/v1/rerank"
+}
+
+# --- drawn by the request's id: the same again, another one otherwise, about the share that is asked for
+ask r1 u1
+jq -c '[.items[] | [.item, .propensity]], .explored' answer >first
+ask r1 u1
+jq -c '[.items[] | [.item, .propensity]], .explored' answer | cmp -s - first || fail "the same request got another list"
+i=0
+: >lists
+while [ $i -lt 100 ]; do
+    ask "r-$i" "u$((i % 40))"
+    jq -c '.' answer >>lists
+    i=$((i + 1))
+done
+jq -s '.' lists >all
+is all '[.[] | select(.explored)] | length > 30 and length < 70'
+is all 'all(.[] | select(.explored); all(.items[]; .propensity > 0 and .propensity <= 1) and .items[-1].propensity > 0.9999)'
+is all 'all(.[] | select(.explored | not); all(.items[]; has("propensity") | not) and ([.items[].score] | . == (sort | reverse)))'
+is all '[.[] | select(.explored) | [.items[].score] | . == (sort | reverse)] | any(. == false)'
+is all '[.[] | select(.explored) | [.items[].item]] | unique | length > 10'
+ask cut u1 ',"limit":2'
+is answer '(.items | length) == 2'
+wait_for 10 "log of answers" sh -c "redis-cli -s redis --json xrange fr:default:served - + | jq -e 'length >= 103'"
+redis-cli -s redis --json xrange fr:default:served - + |
+    jq -c '[.[][1] | [range(0; length; 2) as $i | {(.[$i]): .[$i + 1]}] | add | .items |= fromjson]' >served
+is served 'all(.[]; (.explored == "1") == (.items[0] | has("propensity")))'
+
+# --- shown, clicked, echoed: the log of what was served, after everything that was learnt
+last=$(jq -r 'select(.time != null) | .time' log | tail -n 1)
+jq -c --arg last "$last" '(($last | tonumber? // ($last | sub("\\.[0-9]+"; "") | fromdateiso8601 * 1000)) + 20000) as $t0
+    | to_entries[] | (.key * 20000 + $t0) as $t | .value as $l
+    | {type: "impression", time: $t, user: "u\(.key % 40)", request: $l.request, items: [$l.items[].item],
+       variant: $l.model.variant, version: ($l.model.version | tostring)} + (if $l.explored then {propensity: [$l.items[].propensity]} else {} end),
+      (if .key % 3 == 0 then {type: "click", time: ($t + 500), user: "u\(.key % 40)", request: $l.request, item: $l.items[.key % 2].item}
+       else empty end)' all >shown.jsonl
+"$freshet" replay --quiet $options --flush --report after.json shown.jsonl 2>err || fail "replay ended with $?"
+is after.json '.rejected == 0'
+explored=$(jq '[.[] | select(.explored)] | length' all)
+is after.json ".off_policy.lists == $explored and .off_policy.partial == 0"
+is after.json '.off_policy | all(.logged, .ips, .snips, .dr; .mean != null and .lower <= .mean and .mean <= .upper)'
+is after.json '.off_policy.effective_lists > 1 and .off_policy.logged.mean > 0'
+echo "explore: drawn, said, echoed, estimated"
