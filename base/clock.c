@@ -37,6 +37,13 @@ static int64_t fake_mono_us(struct clock *c)
     return ((const struct clock_fake *)c)->mono_us_now;
 }
 
+double clock_cpu_s(void)
+{
+    struct timespec t = {0};
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 void clock_fake_init(struct clock_fake *f, int64_t wall_ms)
 {
     *f = (struct clock_fake){{fake_wall_ms, fake_mono_us, NULL}, wall_ms, 0};

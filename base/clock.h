@@ -14,6 +14,7 @@ struct clock {
     void *user;
 };
 struct clock *clock_system(void); /* static */
+double clock_cpu_s(void);         /* processor seconds of this process, all its threads; for figures only */
 struct clock_fake {
     struct clock base;
     int64_t wall_ms_now, mono_us_now;

@@ -13,7 +13,7 @@ static const char *const keys[] = {"ingest.schema", "ingest.map", "ingest.dead_l
                                    "redis.url", "publish.every_ms", NULL};
 
 struct replay_args {
-    const char *report, *html, *dump, *warmup, *until, *speed;
+    const char *report, *html, *dump, *slates, *warmup, *until, *speed;
     uint64_t publish_every;
     bool no_learn, flush, dead_letters, quiet;
 };
@@ -53,8 +53,8 @@ static int run_replay(struct cmd_line *line, const struct replay_args *a)
     struct err e = {0};
     struct job_options o = {.replay = true, .paths = line->args, .n_paths = line->n_args, .learn = !a->no_learn,
                             .flush = a->flush, .publish_every = a->publish_every, .report_path = a->report,
-                            .html_path = a->html,
-                            .dump_path = a->dump, .dead_letters_in = a->dead_letters, .quiet = a->quiet, .read_again = cmd_line_reread,
+                            .html_path = a->html, .dump_path = a->dump, .slates_path = a->slates,
+                            .dead_letters_in = a->dead_letters, .quiet = a->quiet, .read_again = cmd_line_reread,
                             .read_again_user = line};
     if (!parse_warmup(a->warmup, &o.warmup)) return usage_error("--warmup", a->warmup, "a number of slates, or of days as in 62d");
     if (a->until != NULL && (conf_duration_ms(a->until, &o.until_ms, NULL) != STATUS_OK || o.until_ms <= 0))
@@ -75,6 +75,7 @@ int cmd_replay(int argc, char **argv)
         {"report", "FILE", CMD_TEXT, &a.report, NULL, "write the figures as JSON (- for stdout)"},
         {"report-html", "FILE", CMD_TEXT, &a.html, NULL, "write the figures as one page with curves, readable offline"},
         {"dump-examples", "FILE", CMD_TEXT, &a.dump, NULL, "write every scored example as a JSON line"},
+        {"dump-slates", "FILE", CMD_TEXT, &a.slates, NULL, "write the figures of every slate as a JSON line"},
         {"warmup", "N|Nd", CMD_TEXT, &a.warmup, NULL, "leave the first N slates or days out of the figures (not out of learning)"},
         {"until", "Nd", CMD_TEXT, &a.until, NULL, "end so long (event time) after the first event; a later replay goes on from there"},
         {"no-learn", NULL, CMD_FLAG, &a.no_learn, NULL,

@@ -20,6 +20,7 @@ static const struct command {
     {"simulate", "a synthetic shop's log with known truth", cmd_simulate},
     {"model", "models and versions: inspect, export, versions, diff", cmd_model},
     {"fit", "a first model from a log: epochs with early stopping, then online from there", cmd_fit},
+    {"worth", "is it worth it? live learning against frozen, daily, hourly, or other settings", cmd_worth},
     {"sweep", "settings tried on a log: chosen on early days, reported on late ones", cmd_sweep},
     {"bench", "what this machine reaches, with shares of its limits", cmd_bench},
 };

@@ -218,9 +218,20 @@ void checkpoint_line_meaning(struct buf *b, const struct line *l)
 }
 
 /* Keys that folders of earlier versions say nothing of, and what those versions did. */
+/* clang-format off */
 static const char *const once[] = {
-    "kernels.train_precision=f32", "join.wait_ms=60000", "join.cascade=false",  "join.negative_rate=1",
-    "join.max_item_age_days=0",    "join.basket=false",  "gate.holdout_frac=0", "eval.segments="};
+    "kernels.train_precision=f32",
+    "eval.segments=",
+    "gate.holdout_frac=0",
+    "join.basket=false",
+    "join.cascade=false",
+    "join.max_item_age_days=0",
+    "join.negative_rate=1",
+    "join.wait_ms=60000",
+    "train.follow_ms=0",
+    "train.follow_times=0",
+};
+/* clang-format on */
 
 /* Whether text has this line. */
 static bool has_line(struct str text, struct str line)

@@ -142,17 +142,56 @@ static void put_example(struct dump *d, const struct learner_seen *seen, uint32_
     buf_put(b, d->history.p, d->history.n);
 }
 
+static enum status write_line(struct dump *d, const struct buf *b, struct err *e)
+{
+    TRY(buf_status(b, e));
+    if (fwrite(b->p, 1, b->n, d->file) == b->n) return STATUS_OK;
+    return ERR_SET(e, STATUS_IO, "examples can't be written to %s: %s", d->path, strerror(errno));
+}
+
 enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e)
 {
     struct dump *d = dump;
     put_history(d, seen->slate);
     for (uint32_t i = 0; i < seen->slate->n_items; i++) {
         put_example(d, seen, i);
-        TRY(buf_status(&d->line, e));
         TRY(buf_status(&d->history, e));
         TRY(buf_status(&d->sentence, e));
-        if (fwrite(d->line.p, 1, d->line.n, d->file) != d->line.n)
-            return ERR_SET(e, STATUS_IO, "examples can't be written to %s: %s", d->path, strerror(errno));
+        TRY(write_line(d, &d->line, e));
     }
     return STATUS_OK;
+}
+
+/* The slate's mean log-loss, and its AUC by pairs; NaN: undefined. */
+static void figures_of(const struct learner_seen *seen, double *loss, double *auc)
+{
+    const struct slate *s = seen->slate;
+    double sum = 0, wins = 0, pairs = 0;
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        const double z = s->items[i].label > 0.5f ? -(double)seen->logits[i] : (double)seen->logits[i];
+        sum += (z > 0 ? z : 0) + log1p(exp(-fabs(z)));
+        for (uint32_t k = 0; k < s->n_items && s->items[i].label > 0.5f; k++) {
+            if (s->items[k].label > 0.5f) continue;
+            pairs++;
+            wins += seen->logits[i] > seen->logits[k] ? 1 : seen->logits[i] < seen->logits[k] ? 0 : 0.5;
+        }
+    }
+    *loss = s->n_items > 0 ? sum / s->n_items : NAN;
+    *auc = pairs > 0 ? wins / pairs : NAN;
+}
+
+enum status dump_slate(struct dump *d, const struct learner_seen *seen, struct err *e)
+{
+    const struct slate *s = seen->slate;
+    struct buf *b = &d->line;
+    double loss, auc;
+    figures_of(seen, &loss, &auc);
+    buf_clear(b);
+    buf_printf(b, "{\"slate\":%llu,\"time\":%lld,\"user\":", (unsigned long long)s->id, (long long)s->time_ms);
+    event_json_string(b, s->user);
+    buf_printf(b, ",\"counted\":%s,\"examples\":%u", seen->counted ? "true" : "false", s->n_items);
+    put_number(b, "logloss", loss);
+    put_number(b, "auc", auc);
+    buf_printf(b, "}\n");
+    return write_line(d, b, e);
 }

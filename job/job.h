@@ -26,12 +26,12 @@ struct job_options {
     uint64_t publish_every; /* steps; 0: by publish.every_ms (run) or only at the end (replay) */
     int64_t until_ms;       /* ends at the first event so long after the stream's first; 0: at the logs' end */
     double speed;           /* event time over wall time; 0: as fast as the machine goes */
-    const char *report_path, *dump_path; /* NULL: none; "-" is stdout */
-    const char *html_path;               /* the report as a page; as above */
-    bool dead_letters_in;                /* paths are dead-letter files: their messages are tried again */
-    bool quiet;                          /* no progress */
-    bool standby;                        /* run: waits while another learner has the lease or the folder */
-    bool fresh;                          /* run: begins with nothing although Redis holds a version of the model */
+    const char *report_path, *dump_path, *slates_path; /* NULL: none; "-" is stdout */
+    const char *html_path;                             /* the report as a page; as above */
+    bool dead_letters_in;                              /* paths are dead-letter files: their messages are tried again */
+    bool quiet;                                        /* no progress */
+    bool standby; /* run: waits while another learner has the lease or the folder */
+    bool fresh;   /* run: begins with nothing although Redis holds a version of the model */
     /* SIGHUP: the configuration read again from where it came; *out is the caller's to free.  NULL: not to be had. */
     enum status (*read_again)(void *user, struct conf **out, struct err *e);
     void *read_again_user;

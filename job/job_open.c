@@ -147,6 +147,23 @@ static enum status write_refused(void *user, const struct source_record *rec, co
     return STATUS_OK;
 }
 
+static enum status write_seen(void *user, const struct learner_seen *seen, struct err *e)
+{
+    struct job *j = user;
+    if (j->dump != NULL) TRY(dump_seen(j->dump, seen, e));
+    return j->dump_slates != NULL ? dump_slate(j->dump_slates, seen, e) : STATUS_OK;
+}
+
+static enum status open_dumps(struct job *j, struct err *e)
+{
+    const struct model *m = learner_model(j->learner);
+    const struct feat *f = learner_feat(j->learner);
+    if (j->options->dump_path != NULL) TRY(dump_open(&j->dump, j->options->dump_path, m, f, j->vocab, e));
+    if (j->options->slates_path != NULL) TRY(dump_open(&j->dump_slates, j->options->slates_path, m, f, j->vocab, e));
+    if (j->dump != NULL || j->dump_slates != NULL) learner_on_seen(j->learner, write_seen, j);
+    return STATUS_OK;
+}
+
 static enum status keep_slate(void *user, const struct slate *s, struct err *e)
 {
     return fit_take(user, s, e);
@@ -188,11 +205,7 @@ enum status job_open(struct job *j, struct err *e)
     TRY(reject_sink_open_at(&j->sink, j->conf, letters, e));
     learner_on_refused(j->learner, write_refused, j);
     if (j->options->fit != NULL) TRY(open_fit(j, e));
-    if (j->options->dump_path != NULL) {
-        TRY(dump_open(&j->dump, j->options->dump_path, learner_model(j->learner), learner_feat(j->learner), j->vocab,
-                      e));
-        learner_on_seen(j->learner, dump_seen, j->dump);
-    }
+    TRY(open_dumps(j, e));
     return job_lease_check(j, e);
 }
 
@@ -252,6 +265,7 @@ void job_close(struct job *j)
 {
     job_poll_stop(j);
     dump_close(j->dump);
+    dump_close(j->dump_slates);
     fit_free(j->fit);
     reject_sink_close(j->sink);
     close_source(j);

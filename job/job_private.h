@@ -65,7 +65,7 @@ struct job {
     uint64_t given_out; /* the largest version that Redis knew of at the start */
     bool ready;         /* the manager was told READY=1 */
     bool letters_full;  /* the dead letters' disk is full: their rest waits in memory */
-    struct dump *dump;
+    struct dump *dump, *dump_slates;
     struct fit *fit; /* NULL: what settles is learnt at once */
     struct progress progress;
     uint64_t published_version, checkpoint_events, checkpoint_slates, checkpoint_learnt, publish_mark;

@@ -33,6 +33,7 @@ struct learner_seen {
     const struct slate *slate;
     const float *logits, *part_logits, *cosine; /* (K), (parts, K), (K): frozen cosine with the user's taste */
     size_t n_parts;
+    bool counted; /* after the warm-up */
 };
 typedef enum status learner_seen_fn(void *user, const struct learner_seen *seen, struct err *e);
 

@@ -10,7 +10,9 @@
 static enum status settle_slate(struct learner *l, const struct open_predictions *p, struct err *e)
 {
     struct slate *s = l->slate;
-    const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, l->line->predictions.n_parts};
+    const struct eval_warmup *w = &l->options.warmup;
+    const bool counted = l->counts.slates >= w->slates && s->time_ms - l->first_ms >= w->ms;
+    const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, l->line->predictions.n_parts, counted};
     l->counts.slates++;
     l->counts.examples += s->n_items;
     if (l->settled != NULL) {

@@ -1,5 +1,6 @@
 /* line.c - see line.h. */
 #include "job/line.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "job/segment.h"
 #include "model/state_file.h"
@@ -136,12 +137,20 @@ static bool knows_nothing(const struct line *l, bool whole)
     return !l->learn && l->counts.learnt_examples == 0 && !whole;
 }
 
+static enum status score(struct line *l, const struct slate *s, struct err *e)
+{
+    const double start = clock_cpu_s();
+    TRY(model_bind(l->run, l->params, e));
+    TRY(model_score(l->run, s, 0, l->predictions.logits, l->predictions.part_logits, e));
+    l->score_core_s += clock_cpu_s() - start;
+    return STATUS_OK;
+}
+
 enum status line_score(struct line *l, const struct slate *s, bool whole, struct err *e)
 {
     TRY(room_for(l, s->n_items, e));
     if (knows_nothing(l, whole)) return STATUS_OK; /* room_for's zeroes */
-    TRY(model_bind(l->run, l->params, e));
-    TRY(model_score(l->run, s, 0, l->predictions.logits, l->predictions.part_logits, e));
+    TRY(score(l, s, e));
     return model_frozen_cosine(l->run, s, l->predictions.frozen, e);
 }
 
@@ -149,8 +158,7 @@ enum status line_score_beside(struct line *l, const struct slate *s, struct err 
 {
     TRY(room_for(l, s->n_items, e));
     if (knows_nothing(l, false)) return STATUS_OK;
-    TRY(model_bind(l->run, l->params, e));
-    return model_score(l->run, s, 0, l->predictions.logits, l->predictions.part_logits, e);
+    return score(l, s, e);
 }
 
 /* ---- settling ---- */
@@ -209,7 +217,7 @@ void line_let_learn(struct line *l)
     l->learn = true;
 }
 
-enum status line_step(struct line *l, struct err *e)
+static enum status step(struct line *l, struct err *e)
 {
     uint64_t examples = 0;
     TRY(model_bind(l->run, l->params, e));
@@ -229,6 +237,14 @@ enum status line_step(struct line *l, struct err *e)
     l->counts.learnt_examples += examples;
     l->counts.steps++;
     return STATUS_OK;
+}
+
+enum status line_step(struct line *l, struct err *e)
+{
+    const double start = clock_cpu_s();
+    const enum status st = step(l, e);
+    l->learn_core_s += clock_cpu_s() - start;
+    return st;
 }
 
 /* ---- the state ---- */

@@ -38,6 +38,7 @@ struct line {
     struct open_predictions predictions; /* scratch for cap_items candidates: what line_score said last */
     size_t cap_items;
     struct line_counts counts;
+    double score_core_s, learn_core_s; /* processor seconds since the start: for figures, not part of the state */
 };
 /* conf and enc (NULL when no part needs it) are borrowed.  n_numeric: features of a candidate.  learn false: line_settle only
  * evaluates. */

@@ -27,7 +27,10 @@ static enum status open_line(struct variants *v, size_t i, const struct encoder 
 {
     TRY(conf_line_new(&v->own[i], v->conf, i + 1, e));
     const struct line_shared shared = {shared_states(v, v->own[i], enc), v->first->pool};
-    TRY(line_new_beside(&v->lines[i], v->own[i], enc, n_numeric, v->first->learn, warmup, &shared, e));
+    const bool learns = v->first->learn && v->own[i]->train_follow_ms == 0;
+    TRY(line_new_beside(&v->lines[i], v->own[i], enc, n_numeric, learns, warmup, &shared, e));
+    TRY(variants_can_follow(v, i, e));
+    v->followers[i].first_ms = INT64_MIN;
     v->row[i] = v->rows;
     v->rows += 1 + model_n_parts(v->lines[i]->model);
     v->fresh[i] = true;
@@ -52,6 +55,7 @@ enum status variants_new(struct variants **out, const struct conf *c, const stru
     v->conf = c;
     v->first = first;
     v->rows = model_n_parts(first->model);
+    v->warmup = warmup;
     if (c->n_variants > 0) TRY_OUT(st, open_comparisons(v, e));
     for (size_t i = 0; i < c->n_variants; i++) {
         st = open_line(v, i, enc, n_numeric, warmup, e);
@@ -78,6 +82,7 @@ void variants_free(struct variants *v)
     arms_free(v->arms);
     mem_free(v->paired);
     slate_free(v->copy);
+    gate_snapshot_free(v->lead);
     buf_fini(&v->pack);
     mem_free(v->rows_of.logits);
     mem_free(v->rows_of.part_logits);
@@ -148,6 +153,7 @@ enum status variants_predict(struct variants *v, const struct slate *s, struct o
     const size_t k = s->n_items;
     *out = v->first->predictions;
     if (v->n == 0) return STATUS_OK;
+    TRY(variants_follow(v, s, e));
     TRY(room_for(v, k, e));
     memcpy(v->rows_of.logits, out->logits, k * sizeof(float));
     memcpy(v->rows_of.frozen, out->frozen, k * sizeof(float));
@@ -189,10 +195,12 @@ enum status variants_settle(struct variants *v, const struct slate *s, const str
                             int64_t first_ms, struct err *e)
 {
     if (v->n == 0) return STATUS_OK;
+    const bool counted = v->settled >= v->warmup.slates && s->time_ms - first_ms >= v->warmup.ms;
     const float *champion = logits_of(v, s, p, v->in_charge);
+    v->settled++;
     for (size_t i = 0; i <= v->n; i++) {
         const float *own = logits_of(v, s, p, i);
-        if (i != v->in_charge) paired_slate(&v->paired[i], s, champion, own);
+        if (counted && i != v->in_charge) paired_slate(&v->paired[i], s, champion, own);
         if (i == 0 || s->n_items == 0 || isnan(own[0])) continue;
         const struct open_predictions its = {(float *)(uintptr_t)own, (float *)(uintptr_t)(own + s->n_items), p->frozen,
                                              model_n_parts(v->lines[i - 1]->model)};
@@ -254,6 +262,8 @@ void variants_report(const struct variants *v, struct report *out)
         to->shadow = conf_line_shadow(v->conf, i, v->in_charge);
         to->share = conf_line_share(v->conf, i, v->in_charge);
         to->learnt_examples = l->counts.learnt_examples;
+        to->score_core_s = l->score_core_s;
+        to->learn_core_s = l->learn_core_s;
         (void)snprintf(to->sha256, sizeof to->sha256, "%s", l->params->sha256);
         line_figures(l, &to->progressive);
         ope_report(l->ope, &to->ope);

@@ -30,11 +30,15 @@ static void common_encode(struct buf *b, const struct variants *v)
         buf_varint(b, model_n_parts(variants_line(v, i)->model));
         paired_encode(b, &v->paired[i]);
     }
+    buf_u64(b, v->settled);
     arms_encode(b, v->arms, v->conf);
 }
 
-static void line_encode(struct buf *b, const struct line *l)
+static void line_encode(struct buf *b, const struct line *l, const struct follower *f)
 {
+    buf_i64(b, f->first_ms);
+    buf_u64(b, f->periods);
+    buf_u64(b, f->times);
     buf_u64(b, l->counts.learnt_slates);
     buf_u64(b, l->counts.learnt_examples);
     buf_u64(b, l->counts.steps);
@@ -45,8 +49,11 @@ static void line_encode(struct buf *b, const struct line *l)
     ope_encode(b, l->ope);
 }
 
-static enum status line_decode(struct line *l, struct buf_reader *r, struct err *e)
+static enum status line_decode(struct line *l, struct follower *f, struct buf_reader *r, struct err *e)
 {
+    f->first_ms = buf_get_i64(r);
+    f->periods = buf_get_u64(r);
+    f->times = buf_get_u64(r);
     l->counts.learnt_slates = buf_get_u64(r);
     l->counts.learnt_examples = buf_get_u64(r);
     l->counts.steps = buf_get_u64(r);
@@ -82,7 +89,7 @@ enum status variants_save(struct variants *v, struct store_txn *t, struct err *e
         const struct line *l = v->lines[i];
         const char *name = conf_line_name(v->conf, i + 1);
         buf_clear(&b);
-        line_encode(&b, l);
+        line_encode(&b, l, &v->followers[i]);
         TRY_OUT(st, put(t, key_of(key, name), &b, e));
         TRY_OUT(st, optim_sparse_save(l->optim, l->params, str_from(name), t, e));
     }
@@ -150,6 +157,7 @@ static enum status common_decode(struct variants *v, struct buf_reader *r, struc
     v->in_charge = line;
     for (size_t i = 0; i < n; i++) TRY(take_line(v, r, layout, &row, e));
     layout->rows_then = row;
+    v->settled = buf_get_u64(r);
     return v->arms != NULL ? arms_decode(v->arms, v->conf, r, e) : STATUS_OK;
 }
 
@@ -162,7 +170,7 @@ static enum status load_line(struct variants *v, size_t i, struct store_txn *t, 
     if (v->fresh[i]) return STATUS_OK;
     TRY(store_get(t, STORE_LEARNER, key_of(key, name), &value, e));
     struct buf_reader r = buf_reader(value.p, value.n);
-    if (line_decode(l, &r, e) != STATUS_OK) return err_prefix(e, "state record 'variant/%s'", name);
+    if (line_decode(l, &v->followers[i], &r, e) != STATUS_OK) return err_prefix(e, "state record 'variant/%s'", name);
     return optim_sparse_load(l->optim, l->params, str_from(name), t, e);
 }
 

@@ -82,6 +82,8 @@
     X(train_warmup_steps,     "train.warmup_steps",         INT,  100,            0,    1e9,       "steps", "S", "AdamW steps over which the rate rises linearly") \
     X(train_clip_norm,        "train.clip_norm",            NUM,  1.0,            0.0,  1e9,       "", "S", "largest norm of the AdamW gradients; 0: off") \
     X(train_batch_slates,     "train.batch_slates",         INT,  2,              1,    4096,      "slates", "S", "slates per step") \
+    X(train_follow_ms,        "train.follow_ms",            INT,  0,              0,    1e13,      "ms", "S", "in a variant: does not learn, but takes the base configuration's parameters each time so much event time has passed; 0: learns") \
+    X(train_follow_times,     "train.follow_times",         INT,  0,              0,    1e9,       "", "S", "… so often at most; 0: without end") \
     X(train_seed,             "train.seed",                 INT,  1,              0,    4294967295, "", "S", "seed of initial parameters and dropout") \
     X(gate_share,             "gate.share",                 NUM,  0.25,           0.0,  1.0,       "", "", "share of the slates that the blessed version scores too, to judge the line by; 0: no gate") \
     X(gate_margin,            "gate.margin",                NUM,  0.01,           0.0,  1.0,       "nats", "", "mean log-loss by which the line may be worse than its blessed version") \

@@ -256,6 +256,8 @@ enum status conf_check(const struct conf *c, struct err *e)
         return ERR_SET(e, STATUS_INVALID,
                        "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");
     TRY(check_join(c, e));
+    if (c->train_follow_ms > 0 && c->n_variants > 0)
+        return ERR_SET(e, STATUS_INVALID, "train.follow_ms belongs into a [variant.NAME]: the base configuration learns");
     return conf_variants_check(c, e);
 }
 

@@ -163,6 +163,8 @@ static void put_variant(struct buf *b, const struct report_variant *v, bool *fir
     report_put_number(b, 3, "share", v->share, &inner);
     put_bool(b, 3, "shadow", v->shadow, &inner);
     report_put_count(b, 3, "learnt_examples", v->learnt_examples, &inner);
+    report_put_number(b, 3, "score_core_seconds", v->score_core_s, &inner);
+    report_put_number(b, 3, "learn_core_seconds", v->learn_core_s, &inner);
     report_put_text(b, 3, "sha256", v->sha256, &inner);
     report_put_figures(b, 3, "progressive", &v->progressive, &inner);
     if (!v->in_charge) {

@@ -138,6 +138,7 @@ struct report_variant {
     bool in_charge, shadow;
     double share; /* of the users, as configured */
     uint64_t learnt_examples;
+    double score_core_s, learn_core_s; /* processor seconds of this run that went into its scores, and into its steps */
     struct report_figures progressive;
     struct report_paired paired; /* not of the one in charge */
     struct report_ope ope;

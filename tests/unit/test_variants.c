@@ -139,11 +139,51 @@ static void test_all_lines_go_through_a_checkpoint(void **state)
     for (size_t i = 0; i <= 2; i++) assert_string_equal(line_hash(second, i), line_hash(whole, i));
     learner_report(whole, &then);
     learner_report(second, &now);
+    for (size_t i = 0; i <= 2; i++) { /* what it cost is of each run */
+        then.variants[i].score_core_s = then.variants[i].learn_core_s = 0;
+        now.variants[i].score_core_s = now.variants[i].learn_core_s = 0;
+    }
     assert_memory_equal(then.variants, now.variants, sizeof then.variants);
     learner_free(second);
     learner_free(whole);
     checkpoint_close(cp);
     tmpdir_remove(&dir);
+}
+
+/* A line that follows has the first one's parameters of the last period's end, also when it was stopped in between. */
+static void test_a_follower_takes_parameters_and_goes_through_a_checkpoint(void **state)
+{
+    (void)state;
+    char often[64], once[64]; /* three times within the log; once of them */
+    const struct tmpdir dir = tmpdir_make("variants");
+    struct err e;
+    struct learner *whole = learnt((const char *[]){NULL});
+    const long long period = (learner_settled_ms(whole) - learner_first_ms(whole)) * 3 / 10;
+    learner_free(whole);
+    (void)snprintf(often, sizeof often, "variant.often.train.follow_ms=%lld", period);
+    (void)snprintf(once, sizeof once, "variant.once.train.follow_ms=%lld", period);
+    const char *const settings[] = {often, once, "variant.once.train.follow_times=1", NULL};
+    whole = learnt(settings);
+    assert_string_not_equal(line_hash(whole, 1), line_hash(whole, 0)); /* what came after the last period is missing */
+    assert_string_not_equal(line_hash(whole, 2), line_hash(whole, 1)); /* … and all but the first one */
+    struct report r;
+    learner_report(whole, &r);
+    assert_true(r.variants[1].learnt_examples > r.variants[2].learnt_examples && r.variants[2].learnt_examples > 0);
+    assert_true(r.variants[0].learnt_examples > r.variants[1].learnt_examples);
+    learner_world_rewind(&world);
+    run_some(&dir, 1237, NULL);
+    struct checkpoint *cp = open_folder(&dir);
+    struct learner *second = begin(checkpoint_store(cp));
+    assert_ok(checkpoint_restore(cp, second, &e), &e);
+    (void)learner_world_feed(&world, second, UINT64_MAX);
+    for (size_t i = 0; i <= 2; i++) assert_string_equal(line_hash(second, i), line_hash(whole, i));
+    learner_free(second);
+    learner_free(whole);
+    checkpoint_close(cp);
+    configure((const char *[]){often, "variant.often.model.parts=numeric", NULL});
+    world.in.store = NULL;
+    assert_int_equal(learner_new(&second, &world.in, (struct learner_options){.learn = true}, &e), STATUS_INVALID);
+    tmpdir_remove((struct tmpdir *)(uintptr_t)&dir);
 }
 
 static void test_variants_come_and_go_and_the_default_line_does_not_notice(void **state)
@@ -260,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_each_line_learns_as_if_it_were_alone),
         cmocka_unit_test(test_comparison_is_paired_on_the_same_slates),
         cmocka_unit_test(test_all_lines_go_through_a_checkpoint),
+        cmocka_unit_test(test_a_follower_takes_parameters_and_goes_through_a_checkpoint),
         cmocka_unit_test(test_variants_come_and_go_and_the_default_line_does_not_notice),
         cmocka_unit_test(test_promotion_is_state_and_the_one_in_charge_must_stay),
         cmocka_unit_test(test_changed_variant_is_refused_by_name),

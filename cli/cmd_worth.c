@@ -1,0 +1,251 @@
+/* cmd_worth.c - `freshet worth LOG...`: is learning live worth it, and what would another setting have given? */
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/cmd.h"
+#include "cli/cmd_signals.h"
+#include "cli/options.h"
+#include "cli/process.h"
+#include "cli/worth.h"
+#include "job/job.h"
+#include "schemas/conf_variant.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define SETTINGS_MAX 12
+#define DAY_MS 86400000
+#define LONG_S 1e9
+#define WHAT_IF "what-if"
+
+struct worth_args {
+    const char *what_if, *json;
+    uint64_t from;
+    bool quiet;
+    char settings[SETTINGS_MAX][192]; /* of --what-if: key=value */
+    size_t n_settings;
+    bool second; /* they change more than the learner: a replay of its own */
+    char dir[512];
+};
+
+static enum status take_setting(struct worth_args *a, struct conf *c, struct str text, struct err *e)
+{
+    char key[160];
+    if (text.n == 0) return STATUS_OK;
+    if (a->n_settings == SETTINGS_MAX || text.n >= sizeof a->settings[0])
+        return ERR_SET(e, STATUS_INVALID, "--what-if: more than %d settings, or one of over %zu bytes", SETTINGS_MAX,
+                       sizeof a->settings[0] - 1);
+    char *own = a->settings[a->n_settings++];
+    memcpy(own, text.p, text.n);
+    own[text.n] = '\0';
+    const char *eq = strchr(own, '=');
+    if (eq == NULL) return ERR_SET(e, STATUS_INVALID, "--what-if: '%s' is not key=value", own);
+    (void)snprintf(key, sizeof key, WHAT_IF ".%.*s", (int)(eq - own), own);
+    if (!a->second && conf_variant_set(c, key, eq + 1, NULL) == STATUS_OK) return STATUS_OK;
+    struct conf *scratch = NULL; /* is it a setting at all? */
+    TRY(conf_new(&scratch, e));
+    const enum status st = conf_set_option(scratch, own, e);
+    conf_free(scratch);
+    a->second = true;
+    return st;
+}
+
+/* "key=value; key=value" */
+static enum status take_what_if(struct worth_args *a, struct conf *c, struct err *e)
+{
+    for (const char *p = a->what_if; p != NULL && *p != '\0';) {
+        const size_t n = strcspn(p, ";");
+        const char *from = p, *to = p + n;
+        while (from < to && *from == ' ') from++;
+        while (to > from && to[-1] == ' ') to--;
+        TRY(take_setting(a, c, (struct str){from, (size_t)(to - from)}, e));
+        p += n + (p[n] == ';');
+    }
+    return STATUS_OK;
+}
+
+/* The live model's followers. */
+static enum status add_followers(struct conf *c, const struct worth_args *a, struct err *e)
+{
+    char frozen[64], name[64];
+    (void)snprintf(frozen, sizeof frozen, "%llu", (unsigned long long)a->from * DAY_MS);
+    (void)snprintf(name, sizeof name, "frozen-after-%llu-days", (unsigned long long)a->from);
+    const struct {
+        const char *name, *key, *value;
+    } sets[] = {{name, "train.follow_ms", frozen}, {name, "train.follow_times", "1"},
+                {name, "shadow", "true"},          {"daily", "train.follow_ms", "86400000"},
+                {"daily", "shadow", "true"},       {"hourly", "train.follow_ms", "3600000"},
+                {"hourly", "shadow", "true"}};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        char key[160];
+        (void)snprintf(key, sizeof key, "%s.%s", sets[i].name, sets[i].key);
+        TRY(conf_variant_set(c, key, sets[i].value, e));
+    }
+    return STATUS_OK;
+}
+
+static void path_of(const struct worth_args *a, const char *name, char out[640])
+{
+    (void)snprintf(out, 640, "%s/%s", a->dir, name);
+}
+
+static enum status replay(const struct cmd_line *line, const struct worth_args *a, struct cmd_worth *w, struct err *e)
+{
+    char report[640], slates[640];
+    path_of(a, "live.json", report);
+    path_of(a, "live.slates", slates);
+    const struct job_options o = {.replay = true,
+                                  .paths = line->args,
+                                  .n_paths = line->n_args,
+                                  .learn = true,
+                                  .flush = true,
+                                  .warmup = {.ms = (int64_t)a->from * DAY_MS},
+                                  .report_path = report,
+                                  .slates_path = a->second ? slates : NULL,
+                                  .quiet = a->quiet};
+    TRY(job_run(line->conf, &o, e));
+    return cmd_worth_read(w, report, e);
+}
+
+static double children_s(void)
+{
+    struct rusage u;
+    if (getrusage(RUSAGE_CHILDREN, &u) != 0) return 0;
+    return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+/* The other configuration in a process of its own: the base's, with its settings over it. */
+static enum status second_replay(const struct cmd_line *line, const struct worth_args *a, const struct buf *base,
+                                 struct cmd_worth *w, struct err *e)
+{
+    char config[640], report[640], slates[640], live[640], warmup[32], name[160] = "what if ";
+    struct cmd_process p = {.name = "the other replay"};
+    path_of(a, "config.ini", config);
+    path_of(a, "other.json", report);
+    path_of(a, "other.slates", slates);
+    path_of(a, "live.slates", live);
+    path_of(a, "log", p.log);
+    (void)snprintf(warmup, sizeof warmup, "%llud", (unsigned long long)a->from);
+    TRY(cmd_file_write(config, base, e));
+    const char *argv[CMD_PROCESS_ARGS_MAX + 1] = {
+        NULL,   "replay",   "--quiet", "--flush", "--report",   report, "--dump-slates", slates, "--warmup",
+        warmup, "--config", config,    "-o",      "state.dir=", "-o",   "redis.url="};
+    size_t n = 16;
+    for (size_t i = 0; i < a->n_settings; i++) {
+        argv[n++] = "-o", argv[n++] = a->settings[i];
+        (void)snprintf(name + strlen(name), sizeof name - strlen(name), "%s%s", i > 0 ? " " : "", a->settings[i]);
+    }
+    for (size_t i = 0; i < line->n_args && n < CMD_PROCESS_ARGS_MAX; i++) argv[n++] = line->args[i];
+    const double before = children_s();
+    TRY(cmd_process_start(&p, argv, e));
+    TRY(cmd_process_wait(&p, LONG_S, e));
+    return cmd_worth_pair(w, name, live, report, slates, children_s() - before, e);
+}
+
+static enum status temporary(struct worth_args *a, struct err *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(a->dir, sizeof a->dir, "%s/freshet-worth-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(a->dir) != NULL) return STATUS_OK;
+    const int why = errno;
+    const enum status st = ERR_SET(e, STATUS_IO, "temporary folder %s: %s (set TMPDIR)", a->dir, strerror(why));
+    a->dir[0] = '\0';
+    return st;
+}
+
+static void remove_files(const struct worth_args *a)
+{
+    static const char *const names[] = {"live.json", "live.slates", "other.json", "other.slates", "config.ini", "log"};
+    char path[640];
+    for (size_t i = 0; a->dir[0] != '\0' && i < sizeof names / sizeof *names; i++) {
+        path_of(a, names[i], path);
+        (void)unlink(path);
+    }
+    if (a->dir[0] != '\0') (void)rmdir(a->dir);
+}
+
+static enum status set_up(struct cmd_line *line, struct worth_args *a, struct buf *base, struct err *e)
+{
+    struct conf *c = line->conf;
+    if (a->from < 1 || a->from > 36500) return ERR_SET(e, STATUS_INVALID, "--from is a day from 1 to 36500");
+    if (c->n_variants > 0)
+        return ERR_SET(e, STATUS_INVALID,
+                       "worth makes variants of its own: leave [variant.NAME] out of the configuration");
+    conf_dump(c, base);
+    TRY(buf_status(base, e));
+    c->state_dir[0] = c->redis_url[0] = '\0'; /* nothing of this is to stay or to be served */
+    TRY(add_followers(c, a, e));
+    TRY(take_what_if(a, c, e));
+    return conf_check(c, e);
+}
+
+static enum status show(const struct cmd_worth *w, const struct worth_args *a, struct err *e)
+{
+    struct buf b = {0};
+    cmd_worth_put_table(&b, w);
+    enum status st = a->json != NULL ? cmd_worth_write_json(w, a->json, e) : STATUS_OK;
+    if (st == STATUS_OK && cmd_print("worth", &b) != 0) st = STATUS_IO;
+    buf_fini(&b);
+    return st;
+}
+
+static int worth(struct cmd_line *line, struct worth_args *a)
+{
+    struct err e = {0};
+    struct cmd_worth w = {0};
+    struct buf base = {0};
+    int rc = 2;
+    enum status st = set_up(line, a, &base, &e);
+    if (st == STATUS_OK) {
+        rc = 1;
+        cmd_stop_on_signals(job_stop);
+        st = temporary(a, &e);
+        if (st == STATUS_OK) st = replay(line, a, &w, &e);
+        if (st == STATUS_OK && a->second) st = second_replay(line, a, &base, &w, &e);
+        if (st == STATUS_OK) st = show(&w, a, &e);
+    }
+    remove_files(a);
+    buf_fini(&base);
+    if (st != STATUS_OK) (void)cmd_failed("worth", &e);
+    return st == STATUS_OK ? 0 : rc;
+}
+
+int cmd_worth(int argc, char **argv)
+{
+    static const char *const keys[] = {"ingest.schema", "ingest.map", "join.", "model.", "train.", "describe.", NULL};
+    struct worth_args a = {.from = 7};
+    struct cmd_line line;
+    const struct cmd_option options[] = {
+        {"from", "DAY", CMD_COUNT, &a.from, NULL,
+         "figures begin after so many days; there the frozen model stands still (7)"},
+        {"what-if", "SETTINGS", CMD_TEXT, &a.what_if, NULL,
+         "another configuration on the same lists: 'key=value; key=value'"},
+        {"schema", "NAME", CMD_KEY, NULL, "ingest.schema", "format of the logs: native, metarank or csv"},
+        {"map", "FILE", CMD_KEY, NULL, "ingest.map", "field map of csv"},
+        {"report", "FILE", CMD_TEXT, &a.json, NULL, "the table as JSON"},
+        {"quiet", NULL, CMD_FLAG, &a.quiet, NULL, "no progress"},
+    };
+    const struct cmd_usage usage = {
+        .command = "worth",
+        .arguments = "LOG...",
+        .about = "Replays logs with the model learning live, and beside it the same model frozen, refreshed daily and "
+                 "refreshed hourly:\n"
+                 "all predict the same lists at the same moments. Says what live learning gains over each, with an "
+                 "interval by\n"
+                 "users, and what it costs in core-seconds. --what-if asks the same of other settings: a part more or "
+                 "less, another\n"
+                 "rate, other sentences or features.\n",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .keys = keys,
+        .least = 1,
+        .most = 8,
+    };
+    int rc = cmd_line_parse(&line, &usage, argc, argv);
+    if (rc == CMD_GO_ON) rc = worth(&line, &a);
+    cmd_line_fini(&line);
+    return rc;
+}

@@ -1,0 +1,156 @@
+/* worth_read.c - figures of `freshet worth` out of reports and slates. */
+#include "base/mem.h"
+#include "cli/worth.h"
+#include "schemas/conf_variant.h"
+#include "trainer/cluster.h"
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double number(const json_t *j, const char *key)
+{
+    const json_t *x = json_object_get(j, key);
+    return json_is_number(x) ? json_number_value(x) : NAN;
+}
+
+static enum status load(json_t **out, const char *path, struct err *e)
+{
+    json_error_t why;
+    *out = json_load_file(path, 0, &why);
+    return *out != NULL ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "%s: %s", path, why.text);
+}
+
+static void read_figures(struct cmd_worth_row *r, const json_t *figures)
+{
+    r->gauc = number(figures, "gauc");
+    r->logloss = number(figures, "logloss");
+    r->calibration = number(figures, "calibration");
+}
+
+/* The report has the variant's less the live model's: here it is the other way round. */
+static void read_less(double out[3], const json_t *interval)
+{
+    out[0] = -number(interval, "mean");
+    out[1] = -number(interval, "upper");
+    out[2] = -number(interval, "lower");
+}
+
+static void read_variant(struct cmd_worth_row *r, const char *name, const json_t *v)
+{
+    const json_t *paired = json_object_get(v, "paired");
+    (void)snprintf(r->name, sizeof r->name, "%s", strcmp(name, CONF_LINE_DEFAULT) == 0 ? "live" : name);
+    read_figures(r, json_object_get(v, "progressive"));
+    r->score_core_s = number(v, "score_core_seconds");
+    r->learn_core_s = number(v, "learn_core_seconds");
+    read_less(r->less_gauc, json_object_get(paired, "gauc"));
+    read_less(r->less_logloss, json_object_get(paired, "logloss"));
+}
+
+enum status cmd_worth_read(struct cmd_worth *w, const char *report_path, struct err *e)
+{
+    json_t *j = NULL;
+    const char *name;
+    json_t *v;
+    TRY(load(&j, report_path, e));
+    json_object_foreach(json_object_get(j, "variants"), name, v)
+    {
+        if (w->n == CMD_WORTH_ROWS) break;
+        read_variant(&w->rows[w->n++], name, v);
+    }
+    json_decref(j);
+    return w->n > 0 ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "%s has no variants", report_path);
+}
+
+/* ---- a second replay ---- */
+
+struct pairing {
+    FILE *live, *other;
+    char *line[2];
+    size_t cap[2];
+    struct cluster loss, auc;
+};
+
+/* The next slate of both; END when both ended. */
+static enum status next_pair(struct pairing *p, json_t *out[2], struct err *e)
+{
+    const ssize_t a = getline(&p->line[0], &p->cap[0], p->live), b = getline(&p->line[1], &p->cap[1], p->other);
+    if (a <= 0 && b <= 0) return STATUS_END;
+    out[0] = a > 0 ? json_loads(p->line[0], 0, NULL) : NULL;
+    out[1] = b > 0 ? json_loads(p->line[1], 0, NULL) : NULL;
+    const char *u = json_string_value(json_object_get(out[0], "user")),
+               *v = json_string_value(json_object_get(out[1], "user"));
+    const bool same =
+        out[0] != NULL && out[1] != NULL && (u == v || (u != NULL && v != NULL && strcmp(u, v) == 0)) &&
+        json_integer_value(json_object_get(out[0], "time")) == json_integer_value(json_object_get(out[1], "time"));
+    return same
+               ? STATUS_OK
+               : ERR_SET(e, STATUS_CONFLICT,
+                         "what if: these settings change which lists there are (or their candidates), so they can't be "
+                         "compared list by list");
+}
+
+static void add_pair(struct pairing *p, json_t *const both[2])
+{
+    const char *user = json_string_value(json_object_get(both[0], "user"));
+    const uint64_t cluster = cluster_user(str_from(user != NULL ? user : ""));
+    const double n = number(both[0], "examples"), loss = number(both[0], "logloss") - number(both[1], "logloss"),
+                 auc = number(both[0], "auc") - number(both[1], "auc");
+    if (!json_is_true(json_object_get(both[0], "counted"))) return;
+    if (isfinite(loss)) cluster_add(&p->loss, cluster, n, n * loss);
+    if (isfinite(auc)) cluster_add(&p->auc, cluster, 1, auc);
+}
+
+static void interval(double out[3], const struct cluster *c)
+{
+    struct cluster_interval i;
+    cluster_mean(c, &i);
+    out[0] = i.mean;
+    out[1] = i.lower;
+    out[2] = i.upper;
+}
+
+static enum status pair_all(struct pairing *p, struct err *e)
+{
+    for (;;) {
+        json_t *both[2] = {NULL, NULL};
+        const enum status st = next_pair(p, both, e);
+        if (st == STATUS_OK) add_pair(p, both);
+        json_decref(both[0]);
+        json_decref(both[1]);
+        if (st != STATUS_OK) return st == STATUS_END ? STATUS_OK : st;
+    }
+}
+
+enum status cmd_worth_pair(struct cmd_worth *w, const char *name, const char *live_slates, const char *other_report,
+                           const char *other_slates, double core_s, struct err *e)
+{
+    enum status st;
+    json_t *j = NULL;
+    struct pairing *p = mem_calloc(1, sizeof *p);
+    if (p == NULL) return ERR_SET(e, STATUS_OOM, "worth: %zu bytes", sizeof *p);
+    p->live = fopen(live_slates, "r");
+    p->other = fopen(other_slates, "r");
+    if (p->live == NULL || p->other == NULL) {
+        st = ERR_SET(e, STATUS_IO, "%s: %s", p->live == NULL ? live_slates : other_slates, strerror(errno));
+        goto out;
+    }
+    TRY_OUT(st, load(&j, other_report, e));
+    TRY_OUT(st, pair_all(p, e));
+    struct cmd_worth_row *r = &w->rows[w->n++];
+    *r = (struct cmd_worth_row){.score_core_s = NAN, .learn_core_s = core_s};
+    (void)snprintf(r->name, sizeof r->name, "%s", name);
+    read_figures(r, json_object_get(j, "progressive"));
+    interval(r->less_gauc, &p->auc);
+    interval(r->less_logloss, &p->loss);
+out:
+    json_decref(j);
+    if (p->live != NULL) (void)fclose(p->live);
+    if (p->other != NULL) (void)fclose(p->other);
+    free(p->line[0]); /* getline's */
+    free(p->line[1]);
+    mem_free(p);
+    return st;
+}

@@ -1,0 +1,82 @@
+/* worth_show.c - the outcome of `freshet worth`: a table with a verdict, and JSON. */
+#include "cli/worth.h"
+#include <jansson.h>
+#include <math.h>
+
+static void put_number(struct buf *b, const char *format, double x, int width)
+{
+    if (isfinite(x))
+        buf_printf(b, format, width, x);
+    else
+        buf_printf(b, " %*s", width, "-");
+}
+
+static void put_row(struct buf *b, const struct cmd_worth_row *r, bool live)
+{
+    buf_printf(b, "%-34s", r->name);
+    put_number(b, " %*.4f", r->gauc, 7);
+    put_number(b, " %*.4f", r->logloss, 8);
+    put_number(b, " %*.3f", r->calibration, 6);
+    put_number(b, " %*.1f", r->score_core_s, 8);
+    put_number(b, " %*.1f", r->learn_core_s, 8);
+    if (live)
+        buf_printf(b, "   live\n");
+    else
+        buf_printf(b, "   %+.4f (%+.4f … %+.4f)   %+.4f (%+.4f … %+.4f)\n", r->less_gauc[0], r->less_gauc[1],
+                   r->less_gauc[2], r->less_logloss[0], r->less_logloss[1], r->less_logloss[2]);
+}
+
+/* What a hundredth of GAUC costs, of live learning instead of this. */
+static void put_verdict(struct buf *b, const struct cmd_worth_row *live, const struct cmd_worth_row *r)
+{
+    const double gain = r->less_gauc[0], cost = live->learn_core_s;
+    if (!isfinite(gain)) return;
+    if (r->less_gauc[1] > 0.0)
+        buf_printf(b, "live instead of %s: GAUC %+.4f for %.1f core-seconds, %.1f for each 0.01\n", r->name, gain, cost,
+                   0.01 * cost / gain);
+    else
+        buf_printf(b, "live instead of %s: no gain that its interval is sure of\n", r->name);
+}
+
+void cmd_worth_put_table(struct buf *b, const struct cmd_worth *w)
+{
+    buf_printf(b, "%-34s %7s %8s %6s %17s   what live learning gains on the same lists (95 %%, by users)\n", "", "GAUC",
+               "log-loss", "calib", "core-seconds");
+    buf_printf(b, "%-34s %7s %8s %6s %8s %8s   %-31s %s\n", "", "", "", "", "score", "learn", "GAUC",
+               "log-loss (below 0 is better)");
+    for (size_t i = 0; i < w->n; i++) put_row(b, &w->rows[i], i == 0);
+    buf_u8(b, '\n');
+    for (size_t i = 1; i < w->n; i++)
+        if (w->rows[i].learn_core_s < w->rows[0].learn_core_s * 0.5) put_verdict(b, &w->rows[0], &w->rows[i]);
+}
+
+static json_t *real(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *interval_json(const double x[3])
+{
+    return json_pack("{s:o, s:o, s:o}", "mean", real(x[0]), "lower", real(x[1]), "upper", real(x[2]));
+}
+
+enum status cmd_worth_write_json(const struct cmd_worth *w, const char *path, struct err *e)
+{
+    json_t *j = json_object(), *rows = json_array();
+    for (size_t i = 0; i < w->n; i++) {
+        const struct cmd_worth_row *r = &w->rows[i];
+        json_t *row = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", r->name, "gauc", real(r->gauc), "logloss",
+                                real(r->logloss), "calibration", real(r->calibration), "score_core_seconds",
+                                real(r->score_core_s), "learn_core_seconds", real(r->learn_core_s));
+        if (i > 0) {
+            (void)json_object_set_new(row, "live_gains_gauc", interval_json(r->less_gauc));
+            (void)json_object_set_new(row, "live_gains_logloss", interval_json(r->less_logloss));
+        }
+        (void)json_array_append_new(rows, row);
+    }
+    (void)json_object_set_new(j, "format", json_integer(1));
+    (void)json_object_set_new(j, "models", rows);
+    const int failed = json_dump_file(j, path, JSON_INDENT(1));
+    json_decref(j);
+    return failed == 0 ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s can't be written", path);
+}

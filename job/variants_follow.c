@@ -1,0 +1,51 @@
+/* variants_follow.c - lines that do not learn but take the first line's parameters now and then.
+ *
+ * What daily, hourly or no retraining would give, on the same slates (`freshet worth`).  Periods are counted from the first
+ * slate that a line saw, so a resumed run takes the same parameters at the same slates.
+ */
+#include "job/variants_private.h"
+
+enum status variants_can_follow(const struct variants *v, size_t i, struct err *e)
+{
+    const struct line *l = v->lines[i];
+    if (l->conf->train_follow_ms == 0 || model_fingerprint(l->model) == model_fingerprint(v->first->model))
+        return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID,
+                   "variant.%s: with train.follow_ms it has the base configuration's parameters, so model.* must be as "
+                   "there",
+                   v->conf->variants[i].name);
+}
+
+static bool is_due(struct follower *f, const struct conf *c, int64_t time_ms)
+{
+    if (f->first_ms == INT64_MIN) f->first_ms = time_ms;
+    if (time_ms < f->first_ms || (c->train_follow_times > 0 && f->times >= (uint64_t)c->train_follow_times))
+        return false;
+    const uint64_t periods = (uint64_t)(time_ms - f->first_ms) / (uint64_t)c->train_follow_ms;
+    if (periods <= f->periods) return false;
+    f->periods = periods;
+    f->times++;
+    return true;
+}
+
+static struct gate_line whole(const struct line *l)
+{
+    return (struct gate_line){.table = model_table(l->model), .params = l->params, .optim = l->optim, .run = l->run};
+}
+
+enum status variants_follow(struct variants *v, const struct slate *s, struct err *e)
+{
+    bool taken = false;
+    const struct gate_line from = whole(v->first);
+    for (size_t i = 0; i < v->n; i++) {
+        struct line *l = v->lines[i];
+        if (l->conf->train_follow_ms == 0 || !is_due(&v->followers[i], l->conf, s->time_ms)) continue;
+        if (v->lead == NULL) TRY(gate_snapshot_new(&v->lead, model_table(v->first->model), e));
+        if (!taken) TRY(gate_snapshot_take(v->lead, &from, e));
+        taken = true;
+        const struct gate_line to = whole(l);
+        TRY(gate_snapshot_restore(v->lead, &to, e));
+        l->counts = v->first->counts;
+    }
+    return STATUS_OK;
+}

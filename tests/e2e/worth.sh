@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# worth.sh - live learning against the same model frozen, daily and hourly; other settings on the same lists; wrong usage.
+# labels: quick
+# timeout: 120
+set -euo pipefail
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+build=${FRESHET_BUILD:-$source/build/release}
+freshet=${FRESHET:-$build/freshet}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+fail() { echo "worth: $*"; tail -n 20 err 2>/dev/null || true; exit 1; }
+
+# Tastes drift a fifth of their variance a day, over about eight days: who stands still falls behind.
+"$freshet" simulate --events 20000 --users 100 --items 100 --rate 0.01 --delay-ms 1000 --drift 0.2 --no-best >log 2>err
+options=(-o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed -o model.hashed_bits=14 -o join.organic=false
+    -o join.window_ms=60000 -o kernels.threads=1)
+"$freshet" worth "${options[@]}" --quiet --from 2 --what-if 'model.parts=numeric' --report one.json log >table 2>err || fail "worth"
+"$freshet" replay "${options[@]}" --quiet --flush --warmup 2d --report whole.json log 2>err || fail "replay"
+of() { jq ".models[] | select(.name == \"$1\")$2" one.json; }
+[[ $(jq -r '[.models[].name] | join(" ")' one.json) == "live frozen-after-2-days daily hourly what-if" ]] || fail "models: $(jq -c '[.models[].name]' one.json)"
+# The live one is what a replay alone makes; the others do not disturb it.
+jq -e --argjson gauc "$(of live .gauc)" '.progressive.gauc == $gauc' whole.json >/dev/null || fail "live is $(of live .gauc), alone $(jq .progressive.gauc whole.json)"
+jq -e '.models[1].live_gains_gauc.lower > 0 and .models[1].gauc < .models[2].gauc and .models[2].gauc < .models[3].gauc + 0.002' one.json >/dev/null ||
+    fail "frozen, daily, hourly: $(jq -c '[.models[].gauc]' one.json)"
+# A mean of paired differences is the difference of the means.
+jq -e '(.models[0].gauc - .models[4].gauc - .models[4].live_gains_gauc.mean) | fabs < 1e-9' one.json >/dev/null || fail "pairs"
+jq -e '.models[1].learn_core_seconds < 0.01 and .models[0].learn_core_seconds > 0' one.json >/dev/null || fail "who learns pays"
+grep -q '^live instead of frozen-after-2-days: GAUC +0\.[0-9]* for .* core-seconds' table || fail "the verdict: $(cat table)"
+
+# Settings of the world are a second replay, paired list by list; the same settings differ by nothing.
+"$freshet" worth "${options[@]}" --quiet --from 2 --what-if 'model.features=item.price,item.age' --report two.json log >table 2>err || fail "features"
+jq -e '.models[4].name == "what if model.features=item.price,item.age" and .models[4].live_gains_gauc.lower > 0' two.json >/dev/null || fail "fewer features: $(jq -c '.models[4]' two.json)"
+"$freshet" worth "${options[@]}" --quiet --from 2 --what-if 'describe.language=en' --report same.json log >table 2>err || fail "the same"
+jq -e '.models[4].live_gains_gauc.mean == 0 and .models[4].live_gains_logloss.mean == 0' same.json >/dev/null || fail "the same settings differ: $(jq -c '.models[4]' same.json)"
+
+refused() { # STATUS TEXT ARGUMENT...
+    local rc=0 want=$1 text=$2
+    shift 2
+    "$freshet" worth "${options[@]}" --quiet "$@" log >table 2>err || rc=$?
+    ((rc == want)) && grep -q "$text" err || fail "worth $* ended with $rc and did not say '$text'"
+}
+refused 2 "model.partz" --what-if 'model.partz=numeric'
+refused 2 "is not key=value" --what-if 'model.parts'
+refused 2 "from 1 to 36500" --from 0
+refused 2 "variants of its own" -o variant.x.share=0.1
+refused 1 "list by list" --what-if 'ingest.max_jump_ms=1000'
+echo "worth: live $(of live .gauc), frozen $(jq '.models[1].gauc' one.json), daily $(jq '.models[2].gauc' one.json), hourly $(jq '.models[3].gauc' one.json)"
