@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static double number(const json_t *j, const char *key)
@@ -68,18 +67,18 @@ enum status cmd_worth_read(struct cmd_worth *w, const char *report_path, struct 
 
 struct pairing {
     FILE *live, *other;
-    char *line[2];
-    size_t cap[2];
+    char line[2][4096]; /* a user's name is 256 bytes at most */
     struct cluster loss, auc;
 };
 
 /* The next slate of both; END when both ended. */
 static enum status next_pair(struct pairing *p, json_t *out[2], struct err *e)
 {
-    const ssize_t a = getline(&p->line[0], &p->cap[0], p->live), b = getline(&p->line[1], &p->cap[1], p->other);
-    if (a <= 0 && b <= 0) return STATUS_END;
-    out[0] = a > 0 ? json_loads(p->line[0], 0, NULL) : NULL;
-    out[1] = b > 0 ? json_loads(p->line[1], 0, NULL) : NULL;
+    const bool a = fgets(p->line[0], sizeof p->line[0], p->live) != NULL,
+               b = fgets(p->line[1], sizeof p->line[1], p->other) != NULL;
+    if (!a && !b) return STATUS_END;
+    out[0] = a ? json_loads(p->line[0], 0, NULL) : NULL;
+    out[1] = b ? json_loads(p->line[1], 0, NULL) : NULL;
     const char *u = json_string_value(json_object_get(out[0], "user")),
                *v = json_string_value(json_object_get(out[1], "user"));
     const bool same =
@@ -149,8 +148,6 @@ out:
     json_decref(j);
     if (p->live != NULL) (void)fclose(p->live);
     if (p->other != NULL) (void)fclose(p->other);
-    free(p->line[0]); /* getline's */
-    free(p->line[1]);
     mem_free(p);
     return st;
 }
