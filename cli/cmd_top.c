@@ -134,6 +134,19 @@ static void span(char out[32], double ms)
         (void)snprintf(out, 32, "%.0f min", ms / 60000);
 }
 
+/* "default: …; b: …", a line each. */
+static void write_variants(struct top *t)
+{
+    const struct str all = field(t->info, "variants");
+    for (const char *p = all.p, *end = all.p + all.n; p < end;) {
+        const char *semi = memchr(p, ';', (size_t)(end - p));
+        const int n = (int)((semi != NULL ? semi : end) - p);
+        buf_printf(&t->out, "  variant   %.*s\n", n, p);
+        p += n + 1;
+        p += p < end && *p == ' ';
+    }
+}
+
 static void write_figures(struct top *t)
 {
     struct buf *b = &t->out;
@@ -158,6 +171,7 @@ static void write_figures(struct top *t)
                metric(t, "recent_examples"));
     buf_printf(b, "  version   %8.0f, checkpoint %s ago   in force: " STR_FMT "\n  sha256    " STR_FMT "\n",
                metric(t, "version"), age, STR_ARG(field(t->info, "version")), STR_ARG(field(t->info, "sha256")));
+    write_variants(t);
     buf_printf(b, "  freshness p50 %s, p99 %s   lease %.*s, epoch %.0f   partitions %.0f\n", p50, p99,
                (int)field(t->info, "lease").n, field(t->info, "lease").p, metric(t, "lease_epoch"),
                metric(t, "partitions"));

@@ -124,6 +124,7 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
         {"repeated_total", (double)r.join.duplicate},
         {"expired_total", (double)r.join.expired},
         {"early_settled_total", (double)r.join.early_settled},
+        {"sample_ratio_alarm", r.arms.ratio_alarm},
         {"unknown_token_frac", r.tokens > 0 ? (double)r.unknown_tokens / (double)r.tokens : 0.0},
         {"users", (double)w->users},
         {"items", (double)w->items},
@@ -170,11 +171,9 @@ void job_figures(struct job *j, int64_t now_us)
     (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());
     trouble(j, text);
     publish_state(j->publish, &s);
-    const struct publish_info info[] = {{"state", j->phase},
-                                        {"trouble", text},
-                                        {"lease", publish_lease_name(s.lease)},
-                                        {"host", host},
-                                        {"pid", pid}}; /* version, sha256: with each publish */
+    const struct publish_info info[] = {
+        {"state", j->phase}, {"trouble", text}, {"variants", j->variants_text}, {"lease", publish_lease_name(s.lease)},
+        {"host", host},      {"pid", pid}}; /* version, sha256: with each publish */
     if (publish_metrics(j->publish, m, n, info, sizeof info / sizeof info[0], &e) != STATUS_OK)
         log_limited(LOG_WARN, "metrics", "error=\"%s\"", e.text);
 }

@@ -51,6 +51,7 @@ struct job {
     /* outwards */
     struct publish *publish;
     struct publish *variants[CONF_VARIANTS_MAX]; /* of [variant.NAME], in its order */
+    char variants_text[1200];                    /* for dashboards: each line in a few words; "" without challengers */
     struct job_refill refill;
     uint64_t unconsumed; /* users that had left memory before their records went out, at the last refill */
     const char *phase;   /* as fr:m:info says it */

@@ -1,6 +1,7 @@
 /* job_variants.c - the variants outwards: each has a publisher of its own, fenced by the model's lease, and a hash of figures. */
 #include "base/log.h"
 #include "job/job_private.h"
+#include <stdio.h>
 
 /* After the lease is ours: what they would log while it is not is the leader's to say. */
 enum status job_variants_open(struct job *j, struct err *e)
@@ -69,9 +70,38 @@ enum status job_variants_flush(struct job *j, int64_t timeout_ms, struct err *e)
     return STATUS_OK;
 }
 
+static void describe(const struct report_variant *v, struct buf *b)
+{
+    const struct report_interval *d = &v->paired.logloss;
+    buf_printf(b, "%s%s: share %.3g%s, GAUC %.4f", b->n > 0 ? "; " : "", v->name, v->share,
+               v->in_charge ? ", in charge"
+               : v->shadow  ? ", shadow"
+                            : "",
+               v->progressive.gauc);
+    if (!v->in_charge && v->paired.slates > 0)
+        buf_printf(b, ", log-loss %+.5f (%+.5f to %+.5f) on %llu lists", d->mean, d->lower, d->upper,
+                   (unsigned long long)v->paired.slates);
+}
+
+static void note_text(struct job *j, const struct report *r)
+{
+    struct buf b = {0};
+    for (uint32_t i = 0; i < r->n_variants; i++) describe(&r->variants[i], &b);
+    (void)snprintf(j->variants_text, sizeof j->variants_text, "%.*s", (int)(b.oom ? 0 : b.n),
+                   b.p != NULL ? (const char *)b.p : "");
+    buf_fini(&b);
+    if (r->arms.ratio_alarm)
+        log_limited(
+            LOG_ERROR, "variants",
+            "sample_ratio_p=%.2g users=%llu next=\"users are not split as configured: the arms cannot be compared; "
+            "look at who sets `variant` in impressions\"",
+            r->arms.ratio_p, (unsigned long long)r->arms.sampled_users);
+}
+
 void job_variants_figures(struct job *j, const struct report *r)
 {
     struct err e;
+    note_text(j, r);
     for (uint32_t i = 1; i < r->n_variants; i++) {
         const struct report_variant *v = &r->variants[i];
         const struct publish_metric all[] = {{"logloss", v->progressive.logloss},

@@ -244,6 +244,8 @@ static void write_info_fields(struct buf *b)
     write_row(
         b, "state", "text", "",
         "standby, starting, learning, paused: disk full, stopping, or stopped (in order, with everything uploaded)");
+    write_row(b, "variants", "text", "",
+              "empty without challengers, else each variant with its share, GAUC and difference to the one in charge");
     write_row(b, "trouble", "text", "", "empty, or one sentence of what keeps it from learning");
     write_row(b, "lease", "text", "",
               "none, held (ours), foreign (another learner's), conflict (another took it from us)");

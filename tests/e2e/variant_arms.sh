@@ -79,6 +79,10 @@ redis-cli -s redis get "fr:{shop}:manifest:$current" >manifest
 [ "$(redis-cli -s redis exists 'fr:{shop}:champion')" = 0 ] || fail "somebody is in charge who was not promoted"
 [ "$(redis-cli -s redis hget fr:shop:variant:b:metrics paired_slates)" -gt 0 ] || fail "b has no figures"
 
+"$freshet" top --once --config conf.ini >top.txt 2>err || fail "top ended with $?"
+grep -q 'variant *default: share 0.7, in charge' top.txt || fail "top does not say who is in charge"
+grep -q 'variant *b: share 0.3, GAUC 0.*, log-loss .*lists' top.txt || fail "top does not compare b"
+
 # --- a scorer without variants reads what it always read
 sed '/^\[variant/,$d' conf.ini >plain.ini
 serve() { # configuration
