@@ -5,7 +5,7 @@
 
 #define STEP 64 /* blocks are so many bytes, or a multiple */
 #define TALLIES                                                                                                        \
-    5 /* room from the first: a list that is settled brings four, a click one, and a block that grows leaves a hole */
+    3 /* room from the first: a list that is settled brings two, a click one, and a block that grows leaves a hole */
 #define LINE 64
 #define LINES_AHEAD 12 /* of a block; more come by themselves */
 

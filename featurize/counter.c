@@ -19,8 +19,7 @@ unsigned counter_nearest(const struct counter_decay *d, double hours)
     return best;
 }
 
-/* Share that is left after so many milliseconds; 1 when none have passed. */
-static double left(const struct counter_decay *d, unsigned h, int64_t passed_ms)
+double counter_left(const struct counter_decay *d, unsigned h, int64_t passed_ms)
 {
     return passed_ms > 0 ? exp2(-(double)passed_ms * d->halvings_per_ms[h]) : 1.0;
 }
@@ -30,9 +29,9 @@ void counter_add(struct record_tally *t, const struct counter_decay *d, int64_t 
     const int64_t passed = time_ms - t->time_ms;
     for (unsigned h = 0; h < RECORD_HALF_LIVES; h++) {
         if (passed >= 0)
-            t->decayed[h] = t->decayed[h] * left(d, h, passed) + n;
+            t->decayed[h] = t->decayed[h] * counter_left(d, h, passed) + n;
         else
-            t->decayed[h] += n * left(d, h, -passed);
+            t->decayed[h] += n * counter_left(d, h, -passed);
     }
     if (passed > 0) t->time_ms = time_ms;
     t->total += n;
@@ -41,7 +40,7 @@ void counter_add(struct record_tally *t, const struct counter_decay *d, int64_t 
 double counter_at(const struct record_tally *t, const struct counter_decay *d, unsigned h, int64_t time_ms)
 {
     if (t == NULL) return 0;
-    return h == COUNTER_ALL ? t->total : t->decayed[h] * left(d, h, time_ms - t->time_ms);
+    return h == COUNTER_ALL ? t->total : t->decayed[h] * counter_left(d, h, time_ms - t->time_ms);
 }
 
 void counter_all_at(const struct record_tally *t, const struct counter_decay *d, int64_t time_ms,

@@ -12,6 +12,7 @@
 
 #define COUNTER_ALL RECORD_HALF_LIVES /* in place of a half-life: the plain total */
 #define COUNTER_DAY_MS INT64_C(86400000)
+#define COUNTER_RATE_HOURS 2160 /* rates are counted over the half-life nearest to this one */
 
 struct counter_decay {
     double hours[RECORD_HALF_LIVES];
@@ -27,6 +28,9 @@ double counter_at(const struct record_tally *t, const struct counter_decay *d, u
 /* All RECORD_HALF_LIVES + 1 of them at once: one pass over the exponentials. */
 void counter_all_at(const struct record_tally *t, const struct counter_decay *d, int64_t time_ms,
                     double out[RECORD_HALF_LIVES + 1]);
+
+/* Share of a count that is left after so many milliseconds; 1 when none have passed. */
+double counter_left(const struct counter_decay *d, unsigned h, int64_t passed_ms);
 
 const struct record_tally *counter_find(const struct record_tally *tallies, uint32_t n, uint8_t type); /* or NULL */
 /* Finds the tally of a type or appends an empty one as of time_ms, in the record's scratch (NULL: mem_*). OOM. */

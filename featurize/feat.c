@@ -8,7 +8,6 @@
 #define COLD_SLATES 2
 #define COLD_POSITIVES 4
 #define POPULARITY_HOURS 672
-#define RATE_HOURS 2160
 #define IDS_MAX 65535 /* what a record can hold */
 
 /* ---- making ---- */
@@ -37,7 +36,7 @@ enum status feat_new(struct feat **out, const struct conf *c, const struct token
     set_types(f, c);
     TRY_OUT(st, counter_init(&f->decay, c, e));
     f->popularity_window = counter_nearest(&f->decay, POPULARITY_HOURS);
-    f->rate_window = counter_nearest(&f->decay, RATE_HOURS);
+    f->rate_window = counter_nearest(&f->decay, COUNTER_RATE_HOURS);
     TRY_OUT(st, feat_numeric_init(f, c, e));
     f->ids = mem_calloc(f->max_tokens, sizeof *f->ids);
     f->kept = feat_sentences_new();

@@ -1,17 +1,18 @@
 /* feat_numeric.c - the numeric features: a table of families, the names it makes, and their values.
  *
  * A name is a family with its blanks filled in: "item.TYPE.WINDOW" → item.purchase.24h.  TYPE is a behaviour of the
- * config or `shown`; WINDOW a half-life of counter.half_lives_hours in hours (24h) or `all`.  Counts and times enter as
+ * config or `shown`; WINDOW a half-life of counter.half_lives_hours in hours (24h) or `all`; KAPPA the impressions that a rate's
+ * parent counts for.  Counts and times enter as
  * log1p, so that a linear part can use them; what is unknown is 0 with a flag of its own beside it.
  */
 #include "base/hash.h"
 #include "featurize/feat_private.h"
+#include "featurize/feat_rate.h"
 #include <math.h>
 #include <stdio.h>
 
 #define NEW_DAYS 14
-#define RATE_KAPPA 20.0 /* prior impressions in a shrunk rate */
-#define RATE_PRIOR_SHOWN 20.0
+#define KAPPA_MOST 1000
 
 /* X(enum value, name pattern, text) */
 #define FAMILIES(X)                                                                                                    \
@@ -25,7 +26,8 @@
     X(USER_SLATES, "user.slates", "log1p of the user's settled orders and lists")                                      \
     X(USER_EVENTS, "user.events", "log1p of the user's remembered events")                                             \
     X(USER_RECENCY, "user.recency", "log1p of days since the user's last event")                                       \
-    X(USER_RATE, "user.rate", "shrunk log-odds of being taken when shown, of this user, less that of all")             \
+    X(USER_RATE, "user.rate", "shrunk log-odds of being taken when shown, of this user, less that of all (KAPPA 20)")  \
+    X(USER_RATE_BY, "user.rate.KAPPA", "the same with another KAPPA")                                                  \
     X(ITEM_KNOWN, "item.known", "1 when the item is in the catalogue")                                                 \
     X(ITEM_AGE, "item.age", "log1p of days since the item was announced or first taken")                               \
     X(ITEM_NEW, "item.is_new", "1 when the item is known and at most 14 days old")                                     \
@@ -34,7 +36,14 @@
     X(ITEM_PRICE, "item.price", "log1p of the catalogue's price; 0: unknown")                                          \
     X(PRICE_DIFF, "item.price_vs_user", "log price less the mean of what this user took; 0: unknown")                  \
     X(PRICE_GAP, "item.price_gap", "size of that difference")                                                          \
-    X(ITEM_RATE, "item.rate", "shrunk log-odds of being taken when shown, of this item, less that of all")             \
+    X(ITEM_RATE, "item.rate", "of this item, shrunk to its category's or brand's rate (KAPPA 20)")                     \
+    X(ITEM_RATE_BY, "item.rate.KAPPA", "the same with another KAPPA")                                                  \
+    X(CATEGORY_RATE, "category.rate", "of the items of its category together (KAPPA 20)")                              \
+    X(CATEGORY_RATE_BY, "category.rate.KAPPA", "the same with another KAPPA")                                          \
+    X(BRAND_RATE, "brand.rate", "of the items of its brand (KAPPA 20)")                                                \
+    X(BRAND_RATE_BY, "brand.rate.KAPPA", "the same with another KAPPA")                                                \
+    X(TAG_RATE, "tag.rate", "of the items that have its tags (KAPPA 20)")                                              \
+    X(TAG_RATE_BY, "tag.rate.KAPPA", "the same with another KAPPA")                                                    \
     X(SAME_CATEGORY, "history.category", "share of the user's remembered events with the item's category")             \
     X(SAME_BRAND, "history.brand", "share with the item's brand")                                                      \
     X(SAME_TAGS, "history.tags", "share with at least one tag of the item")
@@ -80,6 +89,9 @@ static const struct {
     {PRICE_DIFF, "", false},
     {PRICE_GAP, "", false},
     {ITEM_RATE, "", false},
+    {CATEGORY_RATE, "", false},
+    {BRAND_RATE, "", false},
+    {TAG_RATE, "", false},
     {SAME_CATEGORY, "", false},
     {SAME_BRAND, "", false},
     {SAME_TAGS, "", false},
@@ -108,6 +120,18 @@ static int window_find(const struct feat *f, struct str name)
     return -1;
 }
 
+/* A whole number from 1 to KAPPA_MOST; -1: none. */
+static int kappa_of(struct str name)
+{
+    int k = 0;
+    for (size_t i = 0; i < name.n; i++) {
+        if (name.p[i] < '0' || name.p[i] > '9') return -1;
+        k = 10 * k + name.p[i] - '0';
+        if (k == 0 || k > KAPPA_MOST) return -1;
+    }
+    return name.n > 0 ? k : -1;
+}
+
 static struct str next_word(struct str *rest)
 {
     size_t n = 0;
@@ -131,6 +155,8 @@ static bool family_fits(const struct feat *f, const struct conf *c, const char *
             out->type = (uint8_t)(found = type_find(c, word));
         else if (str_is(want, "WINDOW"))
             out->window = (uint8_t)(found = window_find(f, word));
+        else if (str_is(want, "KAPPA"))
+            out->kappa = (uint16_t)(found = kappa_of(word));
         else if (!str_eq(want, word))
             return false;
         if (found < 0) return false;
@@ -140,7 +166,7 @@ static bool family_fits(const struct feat *f, const struct conf *c, const char *
 
 static enum status add(struct feat *f, const struct conf *c, struct str name, struct err *e)
 {
-    struct feat_numeric made = {.kind = N_FAMILIES};
+    struct feat_numeric made = {.kind = N_FAMILIES, .kappa = FEAT_RATE_KAPPA};
     for (uint32_t i = 0; i < f->n_numeric; i++)
         if (str_is(name, f->numeric[i].name)) return STATUS_OK; /* named twice, or part of the default */
     if (f->n_numeric >= FEAT_NUMERIC_MAX)
@@ -226,7 +252,8 @@ void feat_document(struct buf *b)
     buf_printf(
         b, "\n## model.features\n\nNumeric features by name, comma-separated; TYPE is a behaviour type or `shown` "
            "(recorded impressions, counted\nwhen settled), WINDOW a half-life of `counter.half_lives_hours` (`24h`) or "
-           "`all`. `default` stands for the default set and\nmay be followed by others.\n\n"
+           "`all`, KAPPA how many impressions\na rate's parent counts for (1 to 1000). `default` stands for the "
+           "default set and\nmay be followed by others.\n\n"
            "| feature | value |\n|---|---|\n");
     for (int k = 0; k < N_FAMILIES; k++) buf_printf(b, "| `%s` | %s |\n", families[k].pattern, families[k].text);
 }
@@ -242,22 +269,6 @@ static double log_count(double n)
 static double log_days(int64_t from_ms, int64_t to_ms)
 {
     return log1p(feat_days(from_ms, to_ms));
-}
-
-/* log-odds of (c + kappa*p)/(n + kappa) less log-odds of p, p the rate of all (shrunk to 1/2 where there is little). */
-static double rate(const struct feat *f, const struct record_tally *tallies, uint32_t n_tallies, int64_t time_ms)
-{
-    double c[4];
-    for (unsigned i = 0; i < 4; i++) {
-        const struct record_tally *t = counter_find(tallies, n_tallies, (uint8_t)(RECORD_SHOWN + i));
-        c[i] = counter_at(t, &f->decay, f->rate_window, time_ms);
-    }
-    if (c[0] <= 0) return 0;
-    const double p = (c[3] + 1) / (c[2] + RATE_PRIOR_SHOWN);
-    const double parent = p < 0.999 ? p : 0.999;
-    double own = (c[1] + RATE_KAPPA * parent) / (c[0] + RATE_KAPPA);
-    own = own < 0.999 ? own : 0.999;
-    return log(own / (1 - own)) - log(parent / (1 - parent));
 }
 
 static double pair_value(const struct feat_view *v, const struct feat_numeric *n)
@@ -282,7 +293,8 @@ static double user_value(const struct feat_view *v, const struct feat_numeric *n
     case USER_SLATES: return log1p(u->n_slates);
     case USER_EVENTS: return log1p(u->n_events);
     case USER_RECENCY: return u->n_events > 0 ? log_days(u->last_ms, v->s->time_ms) : 0;
-    case USER_RATE: return rate(v->f, u->tallies, u->n_tallies, v->s->time_ms);
+    case USER_RATE:
+    case USER_RATE_BY: return feat_rate_user(v, n->kappa);
     default: return 0;
     }
 }
@@ -336,7 +348,14 @@ static double item_value(const struct feat_view *v, const struct feat_numeric *n
     case ITEM_PRICE: return isnan(i->price) ? 0 : log1p((double)i->price);
     case PRICE_DIFF: return price_diff(v);
     case PRICE_GAP: return fabs(price_diff(v));
-    case ITEM_RATE: return rate(v->f, i->tallies, i->n_tallies, now);
+    case ITEM_RATE:
+    case ITEM_RATE_BY: return feat_rate_item(v, n->kappa);
+    case CATEGORY_RATE:
+    case CATEGORY_RATE_BY: return feat_rate_group(v, RECORD_RATE_CATEGORY, n->kappa);
+    case BRAND_RATE:
+    case BRAND_RATE_BY: return feat_rate_group(v, RECORD_RATE_BRAND, n->kappa);
+    case TAG_RATE:
+    case TAG_RATE_BY: return feat_rate_group(v, RECORD_RATE_TAGS, n->kappa);
     default: return history_share(v, n->kind);
     }
 }
@@ -348,7 +367,7 @@ static bool is_pair(uint8_t kind)
 
 static bool is_user(uint8_t kind)
 {
-    return kind >= USER_COUNT && kind <= USER_RATE;
+    return kind >= USER_COUNT && kind <= USER_RATE_BY;
 }
 
 static float as_feature(double x)

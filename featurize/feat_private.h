@@ -17,6 +17,7 @@ struct feat_numeric { /* one numeric feature */
     uint8_t kind;   /* index into the table of families in feat_numeric.c */
     uint8_t type;   /* event type or enum record_tally_type, where the family has one */
     uint8_t window; /* half-life or COUNTER_ALL, where it has one */
+    uint16_t kappa; /* of a rate */
 };
 struct feat {
     const struct token_vocab *vocab;

@@ -34,7 +34,10 @@ enum status world_new(struct world **out, const struct conf *c, struct feat *f, 
     w->all_shown.type = RECORD_ALL_SHOWN;
     w->all_taken.type = RECORD_ALL_TAKEN;
     take_conf(w, c);
-    const enum status st = counter_init(&w->decay, c, e);
+    enum status st = counter_init(&w->decay, c, e);
+    w->rate_window = counter_nearest(&w->decay, COUNTER_RATE_HOURS);
+    if (st == STATUS_OK)
+        st = group_new(&w->groups, (size_t)c->counter_groups, w->decay.halvings_per_ms[w->rate_window], e);
     if (st == STATUS_OK)
         *out = w;
     else
@@ -48,6 +51,7 @@ void world_free(struct world *w)
     world_users_fini(w);
     catalogue_fini(&w->items);
     sample_fini(&w->sample);
+    group_free(w->groups);
     mem_free(w->stand_ins);
     mem_free(w->candidates);
     mem_free(w->drawn);
@@ -76,6 +80,7 @@ enum status world_item(struct world *w, const struct event *ev, struct err *e)
         i->announced = true;
         if (i->last_ms < ev->time_ms) i->last_ms = ev->time_ms;
         TRY(world_item_attrs(w, i, false, ev->attrs, ev->n_attrs, e));
+        world_rates_remember(w, i);
     }
     TRY(sample_set(&w->sample, i, world_item_takes(w, i), e));
     return world_item_touch(w, i, e);
@@ -146,6 +151,7 @@ static enum status take_line(struct world *w, struct record_user *u, const struc
     TRY(world_item_get(w, ev->item, ev->time_ms, &i, e));
     if (i == NULL) return take_stranger(w, u, ev, e);
     if (w->types[ev->type].label != CONF_LABEL_NEGATIVE) TRY(world_item_attrs(w, i, true, ev->attrs, ev->n_attrs, e));
+    world_rates_remember(w, i);
     if (catalogue_of(i)->stamp != w->stamp) {
         catalogue_of(i)->stamp = w->stamp;
         TRY(count_item(w, i, ev, e));
@@ -193,13 +199,17 @@ static enum status count_one(struct world *w, const struct counted *c, uint8_t t
     return STATUS_OK;
 }
 
-/* What was shown and what of it was taken; and how all items stand now, the parent that this one's rate is shrunk to. */
 static enum status count_shown(struct world *w, struct counted c, int64_t time_ms, double shown, double taken,
                                struct err *e)
 {
-    struct record_tally *t;
     TRY(count_one(w, &c, RECORD_SHOWN, time_ms, shown, e));
-    TRY(count_one(w, &c, RECORD_TAKEN, time_ms, taken, e));
+    return count_one(w, &c, RECORD_TAKEN, time_ms, taken, e);
+}
+
+/* How all items stand now: what a user's rate is shrunk to. */
+static enum status remember_all(const struct world *w, struct counted c, int64_t time_ms, struct err *e)
+{
+    struct record_tally *t;
     TRY(counter_tally(&t, c.scratch, c.tallies, c.n, RECORD_ALL_SHOWN, time_ms, e));
     *t = w->all_shown;
     TRY(counter_tally(&t, c.scratch, c.tallies, c.n, RECORD_ALL_TAKEN, time_ms, e));
@@ -217,11 +227,16 @@ static enum status settle_items(struct world *w, const struct slate *s, int64_t 
     counter_add(&w->all_shown, &w->decay, time_ms, s->n_items);
     counter_add(&w->all_taken, &w->decay, time_ms, *taken);
     for (uint32_t k = 0; k < s->n_items; k++) {
+        const struct record_item *i = world_table_find(&w->items.table, s->items[k].id, s->items[k].item);
+        if (i != NULL) world_rates_count(w, i, time_ms, s->items[k].label > 0.5f);
+    }
+    for (uint32_t k = 0; k < s->n_items; k++) {
         struct record_item *i = world_table_find(&w->items.table, s->items[k].id, s->items[k].item);
         if (i == NULL) continue;
         TRY(catalogue_edit(&w->items, i, e));
         TRY(count_shown(w, (struct counted){i->scratch, &i->tallies, &i->n_tallies}, time_ms, 1,
                         s->items[k].label > 0.5f, e));
+        world_rates_remember(w, i);
         TRY(world_item_touch(w, i, e));
     }
     return STATUS_OK;
@@ -238,8 +253,11 @@ enum status world_settled(struct world *w, const struct slate *s, struct err *e)
     struct record_user *r = &w->users.open;
     if (r->n_slates < UINT32_MAX) r->n_slates++;
     if (r->first_ms == 0) r->first_ms = s->time_ms;
-    if (s->source == SLATE_IMPRESSION)
-        TRY(count_shown(w, (struct counted){r->scratch, &r->tallies, &r->n_tallies}, time_ms, s->n_items, taken, e));
+    const struct counted own = {r->scratch, &r->tallies, &r->n_tallies};
+    if (s->source == SLATE_IMPRESSION) {
+        TRY(count_shown(w, own, time_ms, s->n_items, taken, e));
+        TRY(remember_all(w, own, time_ms, e));
+    }
     return world_user_touch(w, u, e);
 }
 

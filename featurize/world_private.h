@@ -10,6 +10,7 @@
 #include "featurize/catalogue.h"
 #include "featurize/cooccur.h"
 #include "featurize/counter.h"
+#include "featurize/group.h"
 #include "featurize/history.h"
 #include "featurize/sample.h"
 #include "featurize/world.h"
@@ -64,6 +65,8 @@ struct world {
     uint32_t stamp; /* of the call under way: catalogue_item.stamp */
     struct world_rows dirty_items, changed_items;
     struct record_tally all_shown, all_taken; /* settled impressions */
+    struct group *groups;                     /* the same by category, brand and tag */
+    unsigned rate_window;                     /* half-life that rates are counted over */
     uint64_t purchases;                       /* purchases taken so far */
     int64_t now_ms;                           /* newest event time let in */
     bool consumed;                            /* somebody has asked for changed records */
@@ -115,6 +118,11 @@ enum status world_item_touch(struct world *w, struct record_item *i, struct err 
 double world_item_takes(const struct world *w, const struct record_item *i);           /* what the sampler weighs */
 enum status world_resample(struct world *w, struct err *e) MUST_CHECK;                 /* sample_set for every row */
 enum status world_advance(struct world *w, int64_t time_ms, struct err *e) MUST_CHECK; /* event time moves on */
+
+/* ---- world_rates.c: how often items of one kind are taken when shown ---- */
+void world_rates_count(struct world *w, const struct record_item *i, int64_t time_ms, double taken);
+void world_rates_remember(const struct world *w, struct record_item *i); /* how the item's groups stand now */
+void world_rates_adopt(struct world *w, const struct record_item *i);    /* what it remembers becomes the world's */
 
 /* ---- world_orders.c: items of one order, counted as each other's neighbours ---- */
 enum status world_order_take(struct world *w, const struct event *lines, uint32_t n, struct err *e) MUST_CHECK;

@@ -75,6 +75,7 @@ enum status world_save(struct world *w, struct store_txn *t, struct err *e)
         TRY(save_user(w, u, t, e));
     for (size_t i = 0; i < w->dirty_items.n; i++) TRY(save_item(w, w->items.rows[w->dirty_items.rows[i]], t, e));
     TRY(save_meta(w, t, e));
+    TRY(group_save(w->groups, t, e));
     w->saving = true;
     return STATUS_OK;
 }
@@ -87,6 +88,7 @@ void world_saved(struct world *w)
     for (size_t i = 0; i < w->dirty_items.n; i++)
         catalogue_of(w->items.rows[w->dirty_items.rows[i]])->flags &= (uint8_t)~WORLD_ITEM_DIRTY;
     w->dirty_items.n = 0;
+    group_saved(w->groups);
     w->counts.dirty_bytes = 0;
     world_users_evict(w);
 }
@@ -147,6 +149,7 @@ enum status world_load(struct world *w, struct store_txn *t, struct err *e)
     if (st == STATUS_NOT_FOUND) return STATUS_OK; /* a fresh store */
     TRY(st);
     TRY(load_meta(w, value, &l.remake, e));
+    TRY(group_load(w->groups, t, e));
     TRY(store_each(t, STORE_ITEM, load_item, &l, e));
     TRY(catalogue_check(&w->items, e));
     if (w->items.n_rows != w->counts.items)

@@ -17,15 +17,10 @@ enum status world_put_user(struct world *w, struct record_user *take_u, struct e
     return STATUS_OK;
 }
 
-/* The newest of what items say about all of them together. */
 static void take_totals(struct world *w, const struct record_item *i)
 {
-    for (uint32_t t = 0; t < i->n_tallies; t++) {
-        const struct record_tally *x = &i->tallies[t];
-        if (x->type == RECORD_ALL_SHOWN && x->total > w->all_shown.total) w->all_shown = *x;
-        if (x->type == RECORD_ALL_TAKEN && x->total > w->all_taken.total) w->all_taken = *x;
-        if (x->type == EVENT_PURCHASE) w->purchases += (uint64_t)x->total;
-    }
+    for (uint32_t t = 0; t < i->n_tallies; t++)
+        if (i->tallies[t].type == EVENT_PURCHASE) w->purchases += (uint64_t)i->tallies[t].total;
 }
 
 enum status world_put_item(struct world *w, struct record_item *take_i, struct err *e)
@@ -40,6 +35,7 @@ enum status world_put_item(struct world *w, struct record_item *take_i, struct e
     i->hash = hash_str(i->id);
     w->unweighed = true;
     if (!known) take_totals(w, i);
+    world_rates_adopt(w, i);
     TRY(world_item_sentence(w, i, e));
     return world_item_touch(w, i, e);
 }

@@ -1,5 +1,6 @@
 /* job_bound.c - see job_bound.h. */
 #include "job/job_bound.h"
+#include "featurize/group.h"
 #include "featurize/history.h"
 #include "ingest/order.h"
 #include "ingest/source.h"
@@ -60,7 +61,8 @@ static size_t users(const struct conf *c)
 static size_t items(const struct conf *c)
 {
     const size_t n = least((size_t)c->catalogue_max_bytes, (size_t)c->catalogue_items * item_most(c));
-    return n + least((size_t)c->catalogue_items, n / sizeof(struct record_item)) * TABLE_BYTES;
+    return n + least((size_t)c->catalogue_items, n / sizeof(struct record_item)) * TABLE_BYTES +
+           group_bytes((size_t)c->counter_groups);
 }
 
 /* The joiner's own lists of items and marks are less than a quarter of what a slate packs of the same items. */

@@ -31,6 +31,7 @@
     X(model_max_tokens,       "model.max_tokens",           INT,  48,             8,    512,       "tokens", "S", "longest event or item sentence") \
     X(model_dropout,          "model.dropout",              NUM,  0.0,            0.0,  0.9,       "",   "S", "dropout in the trainable layers") \
     X(model_hashed_bits,      "model.hashed_bits",          INT,  22,             8,    28,        "bits", "S", "log2 of the number of hashed weights") \
+    X(model_position,         "model.position",             BOOL, false,          0,    1,         "",   "S", "learn what a place in a recorded list does to the label, so that it is not put down to the item; scores know nothing of places") \
     X(model_features,         "model.features",             TEXT, "default",      0,    500,       "",   "S", "numeric features, comma-separated, or default") \
     X(describe_language,      "describe.language",          WORD, "en",           0,    0,         "en|zh", "S", "shipped template set") \
     X(describe_templates,     "describe.templates",         TEXT, "",             0,    500,       "",   "",  "file of templates that override the shipped ones") \
@@ -54,6 +55,7 @@
     X(catalogue_items,        "catalogue.items",            INT,  2000000,        1,    1e9,       "items", "S", "items in the catalogue; beyond it new ones are rejected and counted") \
     X(catalogue_max_bytes,    "catalogue.max_bytes",        INT,  4294967296,     1048576, 1e15,   "bytes", "", "items in memory, in bytes; beyond it new ones are rejected and known ones keep their attributes") \
     X(counter_half_lives_h,   "counter.half_lives_hours",   TEXT, "24,168,672,2160", 0, 100,       "h",  "S", "half-lives of the decayed counts, exactly four") \
+    X(counter_groups,         "counter.groups",             INT,  65536,          512,  16777216,  "groups", "S", "categories, brands and tags whose rates are counted; beyond it the one shown least makes room") \
     X(cooccur_neighbours,     "cooccur.neighbours",         INT,  128,            1,    1024,      "items", "S", "items remembered per item as those of the same orders (part cooccur)") \
     X(cooccur_half_life_days, "cooccur.half_life_days",     NUM,  0.0,            0.0,  36500.0,   "days", "S", "half-life of those counts; 0: they do not decay") \
     X(join_window_ms,         "join.window_ms",             INT,  1800000,        1,    1e11,      "ms", "S", "how long an impression waits for its labels") \

@@ -154,6 +154,19 @@ void record_user_encode(struct buf *b, const struct record_user *u)
     put_check(b, from);
 }
 
+static void put_rates(struct buf *b, const struct record_item *i)
+{
+    uint8_t there = 0;
+    for (int k = 0; k < RECORD_RATES; k++) there |= (uint8_t)((i->rates[k].shown > 0) << k);
+    buf_u8(b, there);
+    for (int k = 0; k < RECORD_RATES; k++) {
+        if (!(i->rates[k].shown > 0)) continue;
+        buf_i64(b, i->rates[k].time_ms);
+        buf_f32(b, i->rates[k].shown);
+        buf_f32(b, i->rates[k].taken);
+    }
+}
+
 static void put_neighbours(struct buf *b, const struct record_item *i)
 {
     buf_i64(b, i->orders_ms);
@@ -184,6 +197,7 @@ void record_item_encode(struct buf *b, const struct record_item *i)
     buf_u64(b, i->category);
     buf_u64(b, i->brand);
     buf_f32(b, i->price);
+    put_rates(b, i);
     put_neighbours(b, i);
     put_check(b, from);
 }

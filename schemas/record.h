@@ -2,7 +2,7 @@
  *
  * One struct serves the learner's tables and the scorer's view, so featurize reads both alike.  Records are packed between
  * a format byte and XXH3-64 of all before it, so any damage shows, wherever they lay; formats 1 (no such check) and 2 (items without
- * neighbours) are still read.  Counters travel with the time they were last decayed, decay is applied at reading.
+ * rates and neighbours) are still read.  Counters travel with the time they were last decayed, decay is applied at reading.
  */
 #ifndef SCHEMAS_RECORD_H
 #define SCHEMAS_RECORD_H
@@ -15,13 +15,13 @@
 #include <stdint.h>
 
 #define RECORD_FORMAT 4       /* 3 is one flipped bit away from 1, which has no check */
-#define RECORD_FORMAT_ALONE 2 /* items without orders and neighbours */
+#define RECORD_FORMAT_ALONE 2 /* items without rates, orders and neighbours */
 #define RECORD_FORMAT_UNCHECKED 1
 #define RECORD_NEIGHBOURS_MAX 4096 /* that are read back; what is kept is cooccur.neighbours */
 #define RECORD_HALF_LIVES 4        /* decayed counts kept per tally; counter.half_life_hours names them */
 
 /* Tallies beside those of behaviours, counted when an impression is settled: what it showed and what of that was taken; of
- * the record's owner, and (in items) of all items together as they stood then: the parent that a rate is shrunk to. */
+ * the record's owner, and (in users) of all items together as they stood then: the parent that a rate is shrunk to. */
 enum record_tally_type {
     RECORD_SHOWN = EVENT_TYPES_MAX,
     RECORD_TAKEN,
@@ -35,6 +35,12 @@ struct record_tally {
     int64_t time_ms; /* decayed[] is as of this time */
     double total;
     double decayed[RECORD_HALF_LIVES];
+};
+/* The same of what an item belongs to, in one pair of decayed counts, as it stood when the item's record was last touched. */
+enum record_rate_kind { RECORD_RATE_ALL, RECORD_RATE_CATEGORY, RECORD_RATE_BRAND, RECORD_RATE_TAGS, RECORD_RATES };
+struct record_rate {
+    int64_t time_ms; /* the counts are as of this time */
+    float shown, taken;
 };
 /* A user's dealings with one item, by type. */
 struct record_pair {
@@ -98,11 +104,12 @@ struct record_item {
     uint32_t sample_weight; /* fixed-point weight in the sampler's tree, as of when the record was handed out */
     int32_t *ids;
     uint16_t n_ids;
-    uint64_t sentence;        /* the item's own sentence, made from attrs; n_ids 0: not made yet */
-    uint64_t category, brand; /* hashes; 0: none */
-    float price;              /* NaN: unknown */
-    int64_t orders_ms;        /* orders and neighbours are as of this time (they may decay: cooccur.half_life_days) */
-    double orders;            /* orders of several items that had this one */
+    uint64_t sentence;                      /* the item's own sentence, made from attrs; n_ids 0: not made yet */
+    uint64_t category, brand;               /* hashes; 0: none */
+    float price;                            /* NaN: unknown */
+    struct record_rate rates[RECORD_RATES]; /* by enum record_rate_kind; nothing shown: none */
+    int64_t orders_ms; /* orders and neighbours are as of this time (they may decay: cooccur.half_life_days) */
+    double orders;     /* orders of several items that had this one */
     struct record_neighbour *neighbours;
     uint32_t n_neighbours; /* by item, bounded by cooccur.neighbours */
     struct arena *scratch; /* as in a user's record */
@@ -120,6 +127,7 @@ struct str record_part_text(struct arena *scratch, struct str s); /* a copy, NUL
 /* Decode into a zeroed (or fini'd) record, whose scratch may be set.  CORRUPT with the reason, OOM; the record is then empty. */
 enum status record_user_decode(struct record_user *u, struct buf_reader *r, struct err *e) MUST_CHECK;
 enum status record_item_decode(struct record_item *i, struct buf_reader *r, struct err *e) MUST_CHECK;
+bool record_rate_valid(const struct record_rate *r); /* finite counts, nothing below 0 */
 const struct record_attr *record_attr(const struct record_attr *attrs, uint32_t n, const char *name); /* or NULL */
 
 /* A user's record at rest in memory: one block of so many bytes (8-aligned), written by record_user_rest, which returns them

@@ -221,6 +221,27 @@ enum status record_user_decode(struct record_user *u, struct buf_reader *r, stru
     return st;
 }
 
+bool record_rate_valid(const struct record_rate *r)
+{
+    return isfinite(r->shown) && isfinite(r->taken) && r->shown >= 0 && r->taken >= 0;
+}
+
+static enum status get_rates(const struct taking *t, struct record_item *i)
+{
+    const uint8_t there = buf_get_u8(t->r);
+    if (there >> RECORD_RATES != 0) return corrupt(t, "its rates are out of range");
+    for (int k = 0; k < RECORD_RATES; k++) {
+        struct record_rate *r = &i->rates[k];
+        if ((there >> k & 1) == 0) continue;
+        r->time_ms = buf_get_i64(t->r);
+        r->shown = buf_get_f32(t->r);
+        r->taken = buf_get_f32(t->r);
+        if (t->r->bad || !record_rate_valid(r) || !(r->shown > 0))
+            return corrupt(t, "a rate is cut off or out of range");
+    }
+    return STATUS_OK;
+}
+
 static bool counts_right(const struct record_neighbour *n)
 {
     return isfinite(n->together + n->orders + n->chances) && n->together >= 0 && n->orders >= 0 && n->chances >= 0;
@@ -272,7 +293,9 @@ static enum status get_item(struct taking *t, struct record_item *i)
     i->price = buf_get_f32(t->r);
     if (t->r->bad || weight > UINT32_MAX || isinf(i->price)) return corrupt(t, "its end is cut off or out of range");
     i->sample_weight = (uint32_t)weight;
-    return t->format > RECORD_FORMAT_ALONE ? get_neighbours(t, i) : STATUS_OK;
+    if (t->format <= RECORD_FORMAT_ALONE) return STATUS_OK;
+    TRY(get_rates(t, i));
+    return get_neighbours(t, i);
 }
 
 enum status record_item_decode(struct record_item *i, struct buf_reader *r, struct err *e)

@@ -18,7 +18,8 @@
 #define STATE_HEAD (1 + 1 + 4 + 4 + 8)
 #define MANIFEST_CHUNK 200 /* one chunk's line in a manifest */
 #define MANIFEST_HEAD 8192
-#define ITEM_HEAD (1 + 2 + VARINT_BYTES + 2 * 8 + 1 + 5 * VARINT_BYTES + 2 * 8 + 4 + 2 * 8 + VARINT_BYTES + 8)
+#define ITEM_HEAD (1 + 2 + VARINT_BYTES + 2 * 8 + 1 + 5 * VARINT_BYTES + 2 * 8 + 4 + RATES + 2 * 8 + VARINT_BYTES + 8)
+#define RATES (1 + RECORD_RATES * 16)
 #define NEIGHBOUR_BYTES (4 + 3 * 4)
 
 /* As a value in Redis: the allocator's size classes are up to a quarter apart. */

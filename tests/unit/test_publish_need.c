@@ -70,6 +70,7 @@ static void test_the_largest_records_fit(void **state)
     struct record_item it = {.id = STR("an-item"), .row = UINT32_MAX, .positives = UINT64_MAX, .price = NAN};
     it.tallies = all_tallies(&it.n_tallies);
     it.ids = long_sentence(&it.n_ids);
+    for (int k = 0; k < RECORD_RATES; k++) it.rates[k].shown = 1;
     it.n_neighbours = (uint32_t)conf->cooccur_neighbours;
     it.neighbours = mem_calloc(it.n_neighbours, sizeof *it.neighbours);
     for (uint32_t i = 0; i < it.n_neighbours; i++) it.neighbours[i].item = i;

@@ -105,6 +105,9 @@ static void random_item(struct record_item *it, uint64_t n)
     it->attrs = random_attrs(r, &it->n_attrs);
     it->tallies = random_tallies(r, &it->n_tallies);
     it->ids = random_ids(r, &it->n_ids, &it->sentence);
+    for (int k = 0; k < RECORD_RATES; k++)
+        if (rand_below(r, 2))
+            it->rates[k] = (struct record_rate){(int64_t)rand_u64(r), 0.5f + (float)rand_unit(r), 0.25f};
     it->orders = rand_unit(r);
     it->orders_ms = (int64_t)rand_u64(r);
     it->n_neighbours = (uint32_t)rand_below(r, 5);
@@ -166,6 +169,9 @@ static void same_item(const struct record_item *a, const struct record_item *b)
     same_attrs(a->attrs, b->attrs, a->n_attrs);
     same_tallies(a->tallies, b->tallies, a->n_tallies);
     same_ids(a->ids, a->n_ids, a->sentence, b->ids, b->n_ids, b->sentence);
+    for (int k = 0; k < RECORD_RATES; k++)
+        assert_true(a->rates[k].time_ms == b->rates[k].time_ms && a->rates[k].shown == b->rates[k].shown &&
+                    a->rates[k].taken == b->rates[k].taken);
     assert_true(a->orders == b->orders && a->orders_ms == b->orders_ms && a->n_neighbours == b->n_neighbours);
     for (uint32_t i = 0; i < a->n_neighbours; i++)
         assert_memory_equal(&a->neighbours[i], &b->neighbours[i], sizeof *a->neighbours);
@@ -324,7 +330,7 @@ static void make_unchecked(struct buf *b)
     b->n -= 8;
 }
 
-/* What items of formats 1 and 2 did not have: orders and neighbours, here none. */
+/* What items of formats 1 and 2 did not have: rates, orders and neighbours, here none. */
 static void make_alone(struct record_item *it, struct buf *b)
 {
     mem_free(it->neighbours);
@@ -332,8 +338,9 @@ static void make_alone(struct record_item *it, struct buf *b)
     it->n_neighbours = 0;
     it->orders = 0;
     it->orders_ms = 0;
+    memset(it->rates, 0, sizeof it->rates);
     record_item_encode(b, it);
-    b->n -= 8 + (8 + 8 + 1);
+    b->n -= 8 + 1 + (8 + 8 + 1);
     b->p[0] = RECORD_FORMAT_ALONE;
     buf_u64(b, hash_bytes(b->p, b->n));
 }
