@@ -6,16 +6,19 @@
  */
 #include "base/mem.h"
 #include "model/part.h"
+#include "model/part_position.h"
 
 struct bias {
     struct part base;
     size_t bias, seen; /* tensors: (2), (2) */
+    struct part_position position;
 };
 struct bias_run {
     struct part_run base;
     struct tape_value bias;
     const float *seen; /* host */
     bool learnt[2];    /* since the last apply */
+    struct part_position_run position;
 };
 
 static enum status create(struct part **out, const struct part_env *env, struct param_table *t, struct err *e)
@@ -29,6 +32,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     TRY_OUT(st,
             param_table_add(t, "bias", PARAM_ADAGRAD, 1, shape, (float)env->conf->train_linear_rate, 0, &p->bias, e));
     TRY_OUT(st, param_table_add(t, "bias.seen", PARAM_STAT, 1, shape, 0, 0, &p->seen, e));
+    TRY_OUT(st, part_position_create(&p->position, env, t, e));
     *out = &p->base;
     p = NULL;
 out:
@@ -48,6 +52,7 @@ static enum status run_create(struct part_run **out, const struct part *p, struc
     *out = (struct part_run *)r;
     if (r == NULL) return ERR_SET(e, STATUS_OOM, "part bias: %zu bytes", sizeof *r);
     r->base.part = p;
+    r->position.of = &((const struct bias *)p)->position;
     return STATUS_OK;
 }
 
@@ -63,6 +68,7 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     const struct bias *b = (const struct bias *)run->part;
     r->bias = part_value(p, b->bias);
     r->seen = p->host + param_at(p->table, b->seen)->offset;
+    part_position_bind(&r->position, p);
     return STATUS_OK;
 }
 
@@ -81,13 +87,13 @@ static int32_t intercept_of(const struct bias_run *r, const struct slate *s)
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e)
 {
-    (void)which;
     struct bias_run *r = (struct bias_run *)run;
     int32_t *idx = tape_host(s->tape, n + 1, sizeof *idx);
     if (idx == NULL) return tape_status(s->tape, e);
     for (size_t i = 0; i < n; i++) idx[i] = intercept_of(r, s->slate);
     const struct op_lookup lookup = {r->bias, idx};
     *z = op_embed(s->tape, (struct tape_value){.n = n, .c = 1}, &lookup, 1);
+    *z = part_position_add(&r->position, s, which, n, *z);
     return tape_status(s->tape, e);
 }
 
@@ -95,6 +101,7 @@ static void learnt(struct part_run *run, const struct slate *s)
 {
     struct bias_run *r = (struct bias_run *)run;
     r->learnt[intercept_of(r, s)] = true;
+    part_position_learnt(&r->position, s);
 }
 
 static void apply(struct part_run *run, const struct param_table *t, float *w)
@@ -105,12 +112,14 @@ static void apply(struct part_run *run, const struct param_table *t, float *w)
         if (r->learnt[i]) seen[i] = 1.0f;
         r->learnt[i] = false;
     }
+    part_position_apply(&r->position, t, w);
 }
 
 static void encode(struct buf *b, const struct part_run *run)
 {
     const struct bias_run *r = (const struct bias_run *)run;
     buf_u8(b, (uint8_t)(r->learnt[0] | r->learnt[1] << 1));
+    part_position_encode(b, &r->position);
 }
 
 static enum status decode(struct part_run *run, struct buf_reader *rd, struct err *e)
@@ -120,7 +129,7 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     if (rd->bad || bits > 3) return ERR_SET(e, STATUS_CORRUPT, "state of part bias: malformed");
     r->learnt[0] = bits & 1;
     r->learnt[1] = bits >> 1;
-    return STATUS_OK;
+    return part_position_decode(&r->position, rd, e);
 }
 
 const struct part_ops part_bias = {"bias",  create, destroy, NULL,   run_create, run_destroy, bind,   NULL,
