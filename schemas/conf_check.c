@@ -233,6 +233,11 @@ static enum status check_join(const struct conf *c, struct err *e)
                        "join.cascade = true with join.loss = %s: which items were looked at is known only when the "
                        "window ends; set join.loss = wait or join.cascade = false",
                        c->join_loss);
+    if (strcmp(c->join_loss, "wait") != 0 && c->model_position)
+        return ERR_SET(e, STATUS_INVALID,
+                       "model.position = true with join.loss = %s: early copies are weighed by scores, which know no "
+                       "place; set join.loss = wait or model.position = false",
+                       c->join_loss);
     return STATUS_OK;
 }
 
@@ -257,7 +262,8 @@ enum status conf_check(const struct conf *c, struct err *e)
                        "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");
     TRY(check_join(c, e));
     if (c->train_follow_ms > 0 && c->n_variants > 0)
-        return ERR_SET(e, STATUS_INVALID, "train.follow_ms belongs into a [variant.NAME]: the base configuration learns");
+        return ERR_SET(e, STATUS_INVALID,
+                       "train.follow_ms belongs into a [variant.NAME]: the base configuration learns");
     return conf_variants_check(c, e);
 }
 

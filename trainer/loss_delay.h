@@ -25,6 +25,7 @@
  *   z - ln r while z is served: the negatives' sum above times r, so odds in the loss are 1/r times those of z, and z stays the
  *   logit of q.  p and p_rn are taken from z, so no weight changes.
  *   sampled negatives (orders): settled at once; no copies, no weights.
+ *   places (model.position): learnt but never scored, so that f of the loss is not p of the weights; refused by conf_check.
  *
  * Plain data, one per learning model.  Thread: the learner's.
  */

@@ -186,6 +186,10 @@ static void test_keys_that_do_not_agree_are_refused(void **state)
     assert_int_equal(conf_check(world.conf, &e), STATUS_INVALID);
     assert_non_null(strstr(e.text, "join.cascade"));
     set("join.cascade", "false");
+    set("model.position", "true");
+    assert_int_equal(conf_check(world.conf, &e), STATUS_INVALID);
+    assert_non_null(strstr(e.text, "model.position"));
+    set("model.position", "false");
     assert_ok(conf_check(world.conf, &e), &e);
     set("join.loss", "importance");
     set("join.wait_ms", "60000"); /* join.window_ms of this world */
