@@ -21,7 +21,8 @@ enum rand_purpose {
     RAND_SWEEP,     /* which settings are tried */
     RAND_GATE = 32, /* slates that the blessed version scores too */
     RAND_BOOTSTRAP = 40, /* weights of a user in the replicates of intervals; offset = hash of the user */
-    RAND_UNSAMPLED, /* which slates are ranked among all active items, and among which of them */
+    RAND_UNSAMPLED, /* among which of the active items a slate is ranked */
+    RAND_CHECKED,   /* which slates are */
 };
 struct rand_key {
     uint64_t seed;

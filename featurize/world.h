@@ -39,6 +39,16 @@ enum status world_fill_impression(struct world *w, struct slate *s, const struct
  * score (first sales only, no user, ...). */
 enum status world_fill_organic(struct world *w, struct slate *s, const struct event *lines, uint32_t n,
                                struct event_position at, struct err *e) MUST_CHECK;
+/* The slate s again, filled a moment ago, with all active items as further candidates after its own: `out` (another slate, reset
+ * here).  Active and left out as with sampled negatives.  More than at_most: a seeded choice of so many; *n_active is how many
+ * there are.  What the world knows is only read. */
+struct world_unsampled {
+    const struct event *lines; /* of the order that opened s (n_lines); none: a recorded list */
+    uint32_t n_lines, n_context, at_most;
+    const struct event_attr *context; /* of the list (n_context) */
+};
+enum status world_fill_unsampled(struct world *w, struct slate *out, const struct slate *s, const struct world_unsampled *o,
+                                 uint32_t *n_active, struct err *e) MUST_CHECK;
 /* Lets the lines of a compound into history, catalogue and counters.  What they carry (title, price) updates the item. */
 enum status world_take(struct world *w, const struct event *lines, uint32_t n, struct err *e) MUST_CHECK;
 /* A slate's labels are settled: positives per item, slates per user ("cold" slices). */

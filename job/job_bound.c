@@ -15,12 +15,14 @@ enum {
     TABLE_BYTES = 112,     /* per item: row, table places (of two sizes while it grows), lists, the sampler's arrays */
     USER_TABLE_BYTES = 72, /* per user: table places */
     USER_LEAST = 256,
-    DEDUPE_BYTES = 64,   /* per id: ring and a table at most half full */
-    OPEN_BYTES = 224,    /* per open slate: the joiner's entry, heap and tables */
-    MESSAGE_COPIES = 4,  /* of the longest message: raw, parsed, on the way */
-    PARAM_COPIES = 11,   /* parameters, gradients, two moments; file and moments of a checkpoint; three uploads */
-    CANDIDATE_ROWS = 12, /* activations of one candidate in the trainable layers, rows of width C ... */
-    CANDIDATE_WIDE = 3,  /* ... and of width F */
+    DEDUPE_BYTES = 64,         /* per id: ring and a table at most half full */
+    OPEN_BYTES = 224,          /* per open slate: the joiner's entry, heap and tables */
+    MESSAGE_COPIES = 4,        /* of the longest message: raw, parsed, on the way */
+    PARAM_COPIES = 11,         /* parameters, gradients, two moments; file and moments of a checkpoint; three uploads */
+    CANDIDATE_ROWS = 12,       /* activations of one candidate in the trainable layers, rows of width C ... */
+    CANDIDATE_WIDE = 3,        /* ... and of width F */
+    EVALUATOR_BYTES = 4 * MIB, /* meters, windows, curve, segments of a line */
+    UNSAMPLED_BYTES = 4096,    /* a candidate of the unsampled check: features, token ids, logits */
     WORKER_BYTES = 16 * MIB,
     ALLOCATOR_PART = 5 /* a fifth on top of everything that consists of small blocks */
 };
@@ -100,11 +102,13 @@ static size_t encoder(const struct encoder_shape *s)
     return ((s->V + s->P) * s->C + 2 * s->L * layer_floats(s)) * sizeof(float);
 }
 
-/* A slate of the most candidates, forward and backward; the workers that compute frozen states. */
+/* A slate of the most candidates, forward and backward; the evaluator; the workers that compute frozen states. */
 static size_t workspaces(const struct conf *c, const struct encoder_shape *s)
 {
     const size_t row = s != NULL ? CANDIDATE_ROWS * s->C + CANDIDATE_WIDE * s->F : 512;
-    return 2 * (size_t)EVENT_ITEMS_MAX * row * sizeof(float) + (size_t)c->kernels_threads * WORKER_BYTES;
+    const size_t checked = c->eval_unsampled > 0.0 ? (size_t)c->eval_unsampled_items + EVENT_ITEMS_MAX : 0;
+    return 2 * (size_t)EVENT_ITEMS_MAX * row * sizeof(float) + EVALUATOR_BYTES + checked * UNSAMPLED_BYTES +
+           (size_t)c->kernels_threads * WORKER_BYTES;
 }
 
 static size_t batches(const struct conf *c)

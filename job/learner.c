@@ -64,6 +64,7 @@ void learner_free(struct learner *l)
     open_free(l->open);
     variants_free(l->variants);
     segment_free(l->segment);
+    learner_unsampled_free(l);
     line_free(l->line);
     join_free(l->join);
     order_free(l->order);

@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "job/learner_private.h"
+#include "trainer/eval_rank.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -63,10 +64,27 @@ static enum status settle_ended(struct learner *l, const struct join_settled *do
     return learner_learn_ended(l, done, &p, e);
 }
 
+/* How unlike each other the first of the slate are, in the order of the line in charge. */
+static enum status note_spread(struct learner *l, struct err *e)
+{
+    struct slate *s = l->slate;
+    uint32_t top[REPORT_TOP];
+    const bool blank = !l->line->learn && l->line->counts.learnt_examples == 0; /* line_score asked nobody either */
+    if (s->n_items <= REPORT_TOP || l->line->states == NULL || blank) return STATUS_OK;
+    struct eval_place *places = arena_alloc(s->arena, s->n_items, sizeof *places);
+    if (places == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", s->n_items);
+    for (uint32_t i = 0; i < s->n_items; i++)
+        places[i] = (struct eval_place){l->line->predictions.logits[i], i, (uint32_t)s->items[i].item, 0};
+    eval_sort(places, s->n_items);
+    for (int i = 0; i < REPORT_TOP; i++) top[i] = places[i].item;
+    return model_spread(l->line->run, s, top, REPORT_TOP, &s->spread, e);
+}
+
 /* What every line says of the scratch slate, until the next. */
 static enum status score_slate(struct learner *l, struct open_predictions *p, struct err *e)
 {
     TRY(line_score(l->line, l->slate, l->seen != NULL, e));
+    TRY(note_spread(l, e));
     return variants_predict(l->variants, l->slate, p, e);
 }
 
@@ -89,11 +107,20 @@ static void begin_slate(struct learner *l, enum slate_source source, const struc
     slate_reset(s);
     s->id = l->next_slate;
     s->source = source;
+    s->spread = NAN;
     s->type = source == SLATE_ORGANIC ? ev->type : EVENT_TYPES_MAX;
     s->at = at;
     s->time_ms = time_ms;
     s->user = arena_str(s->arena, ev->user);
     s->request = arena_str(s->arena, source == SLATE_ORGANIC ? ev->order : str_has(ev->request) ? ev->request : ev->id);
+}
+
+/* The probability with which the reply that the list echoes gave the item; 0: not said. */
+static float served_score(const struct event *ev, uint32_t i)
+{
+    const struct event_attr *a =
+        str_has(ev->version) ? event_attr(ev->items[i].attrs, ev->items[i].n_attrs, "score") : NULL;
+    return a != NULL && a->kind == EVENT_ATTR_NUMBER && a->number > 0.0 && a->number <= 1.0 ? (float)a->number : 0.0f;
 }
 
 /* What a recorded list says of itself. */
@@ -103,6 +130,7 @@ static void note_list(struct slate *s, const struct event *ev)
     s->variant = arena_str(s->arena, ev->variant);
     for (uint32_t i = 0; i < s->n_items; i++) {
         s->items[i].position = i + 1;
+        s->items[i].served = served_score(ev, i);
         if (ev->propensity != NULL) s->items[i].propensity = fmaxf((float)ev->propensity[i], FLT_MIN);
     }
 }
@@ -115,6 +143,7 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
     if (l->slate->n_items == 0) return STATUS_OK;
     note_list(l->slate, ev);
     TRY(segment_fill(l->segment, l->world, l->slate, ev->context, ev->n_context, e));
+    TRY(learner_check_unsampled(l, (struct world_unsampled){.context = ev->context, .n_context = ev->n_context}, e));
     TRY(score_slate(l, &p, e));
     TRY(open_put(l->open, l->slate, &p, e));
     l->next_slate++;
@@ -132,6 +161,7 @@ static enum status learn_organic(struct learner *l, const struct order_compound 
     if (st == STATUS_NOT_FOUND) return STATUS_OK;
     TRY(st);
     TRY(segment_fill(l->segment, l->world, l->slate, NULL, 0, e));
+    TRY(learner_check_unsampled(l, (struct world_unsampled){.lines = c->lines, .n_lines = c->n}, e));
     l->next_slate++;
     l->slate->settled_ms = c->time_ms;
     TRY(score_slate(l, &p, e));

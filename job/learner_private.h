@@ -32,6 +32,7 @@ struct learner {
     struct join *join;
     struct open_slates *open;
     struct segment *segment;
+    struct unsampled *unsampled; /* learner_unsampled.c's scratch; NULL: not needed yet */
     struct line *line;
     struct variants *variants; /* the lines beside it */
     struct conf *world_conf;   /* what features are made by: all parts that any line has */
@@ -55,6 +56,10 @@ struct learner {
     void *refused_user;
 };
 
+/* learner_unsampled.c.  Ranks the scratch slate, just filled, among all active items if it is one of eval.unsampled_frac: into
+ * its `ranks`.  o: lines or context; at_most is set here. */
+enum status learner_check_unsampled(struct learner *l, struct world_unsampled o, struct err *e) MUST_CHECK;
+void learner_unsampled_free(struct learner *l);
 /* learner_gate.c.  Judges a settled slate before it is learnt. */
 enum status learner_judge(struct learner *l, const struct slate *s, const struct open_predictions *p,
                           struct err *e) MUST_CHECK;

@@ -100,5 +100,9 @@ enum status model_run_decode(struct model_run *r, struct buf_reader *rd, struct 
 /* Baseline `frozen`: cosine of the candidate with the recency-weighted mean of the user's frozen sentence vectors, (K);
  * 0 without history or encoder. */
 enum status model_frozen_cosine(struct model_run *r, const struct slate *s, float *cosine, struct err *e) MUST_CHECK;
+/* Mean of 1 - cosine over the pairs of so many of the slate's candidates (which (n), indices), of their final frozen vectors;
+ * NaN without encoder or pairs. */
+enum status model_spread(struct model_run *r, const struct slate *s, const uint32_t *which, size_t n, float *out,
+                         struct err *e) MUST_CHECK;
 struct kern *model_run_kern(struct model_run *r); /* for the optimiser's arithmetic */
 #endif

@@ -227,6 +227,42 @@ static enum status cosines(struct model_run *r, struct part_slate *ps, const uin
     return STATUS_OK;
 }
 
+/* Of unit vectors v: the mean of 1 - v_i·v_j over the pairs, out of the length of their sum. */
+static enum status spread(struct model_run *r, struct part_slate *ps, const uint32_t *which, size_t n, float *out,
+                          struct err *e)
+{
+    const size_t C = r->m->C;
+    double squares = 0.0;
+    TRY(part_states(ps, which, n, e));
+    float *v = tape_host(&r->tape, n * C, sizeof *v);
+    const struct tape_value rows = part_state_rows(ps, PART_STATE_FINAL, which, n, C);
+    if (v == NULL || r->tape.oom) return tape_status(&r->tape, e);
+    r->kern->ops->download(r->kern, v, rows.x, n * C * sizeof *v);
+    for (size_t c = 0; c < C; c++) {
+        double sum = 0.0;
+        for (size_t i = 0; i < n; i++) sum += (double)v[i * C + c];
+        squares += sum * sum;
+    }
+    *out = (float)fmax(0.0, 1.0 - (squares - (double)n) / ((double)n * (double)(n - 1)));
+    return STATUS_OK;
+}
+
+enum status model_spread(struct model_run *r, const struct slate *s, const uint32_t *which, size_t n, float *out,
+                         struct err *e)
+{
+    struct part_slate ps;
+    uint32_t *all;
+    *out = NAN;
+    if (r->states == NULL || n < 2) return STATUS_OK;
+    tape_reset(&r->tape);
+    TRY(model_open_slate(r, s, false, &ps, &all, e));
+    r->kern->ops->begin(r->kern);
+    const enum status st = spread(r, &ps, which, n, out, e);
+    r->kern->ops->end(r->kern);
+    part_states_release(&ps);
+    return st;
+}
+
 enum status model_frozen_cosine(struct model_run *r, const struct slate *s, float *cosine, struct err *e)
 {
     struct part_slate ps;

@@ -99,6 +99,8 @@
     X(gate_on_refuse,         "gate.on_refuse",             WORD, "hold",         0,    0,         "hold|rollback", "", "when a version is refused: it is held back and learning goes on, or the line is rolled back") \
     X(eval_k,                 "eval.k",                     TEXT, "5,10,20",      0,    100,       "",   "",  "k of NDCG@k and recall@k in the report, at most four; others than the state's begin anew") \
     X(eval_segments,          "eval.segments",              TEXT, "",             0,    400,       "",   "S", "attributes by whose values the report is split, at most eight: user.NAME, item.NAME, context.NAME") \
+    X(eval_unsampled,         "eval.unsampled_frac",        NUM,  0.01,           0.0,  1.0,       "",   "",  "share of the slates (seeded) that are ranked among all active items as well, for the report; 0: none") \
+    X(eval_unsampled_items,   "eval.unsampled_items",       INT,  3000,           10,   9000,      "items", "", "active items of such a check at most, a seeded choice beyond it (ranks are then estimates); the text part sees the best serving.joint_top") \
     X(eval_window_ms,         "eval.window_ms",             INT,  86400000,       1000, 1e12,      "ms", "",  "length of the report's sliding windows") \
     X(eval_half_life_ms,      "eval.half_life_ms",          INT,  86400000,       1000, 1e12,      "ms", "",  "half-life of the report's decayed figures") \
     X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \

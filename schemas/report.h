@@ -94,6 +94,11 @@ struct report_detail {
     double vectors_diversity, categories_diversity; /* at the top; NaN: unknown */
     struct report_group ages[REPORT_AGES], deciles[REPORT_DECILES];
     uint32_t n_deciles;
+    struct report_ranked unsampled, unsampled_popularity; /* among all active items */
+    double unsampled_items;                               /* mean number of them */
+    struct report_figures served, served_learner;         /* of the scores that lists echo; of the learner on the same */
+    uint64_t served_lists;
+    double skew_mean, skew_deviation, skew_p50, skew_p99, skew_most; /* learner's logit less the served one */
     struct report_segment segments[REPORT_SEGMENTS_MAX]; /* values of a column follow each other */
     uint32_t n_segments;
 };

@@ -162,6 +162,31 @@ static void put_lists(struct buf *b, const struct report_detail *d, bool *first)
     report_put_close(b, 1, inner);
 }
 
+static void put_unsampled(struct buf *b, const struct report_detail *d, bool *first)
+{
+    bool inner = report_put_open(b, 1, "unsampled", first);
+    report_put_number(b, 2, "items", d->unsampled_items, &inner);
+    put_ranked(b, d, "model", &d->unsampled, &inner);
+    put_ranked(b, d, "popularity", &d->unsampled_popularity, &inner);
+    report_put_close(b, 1, inner);
+}
+
+static void put_served(struct buf *b, const struct report_detail *d, bool *first)
+{
+    bool inner = report_put_open(b, 1, "served", first);
+    report_put_count(b, 2, "lists", d->served_lists, &inner);
+    report_put_figures(b, 2, "figures", &d->served, &inner);
+    report_put_figures(b, 2, "learner", &d->served_learner, &inner);
+    bool skew = report_put_open(b, 2, "skew", &inner);
+    report_put_number(b, 3, "mean", d->skew_mean, &skew);
+    report_put_number(b, 3, "deviation", d->skew_deviation, &skew);
+    report_put_number(b, 3, "p50", d->skew_p50, &skew);
+    report_put_number(b, 3, "p99", d->skew_p99, &skew);
+    report_put_number(b, 3, "most", d->skew_most, &skew);
+    report_put_close(b, 2, skew);
+    report_put_close(b, 1, inner);
+}
+
 static void put_segments(struct buf *b, const struct report_detail *d, bool *first)
 {
     bool inner = report_put_open(b, 1, "segments", first);
@@ -183,5 +208,7 @@ void report_put_detail(struct buf *b, const struct report_detail *d, const struc
     put_windows(b, d, first);
     put_curve(b, d, first);
     put_lists(b, d, first);
+    put_unsampled(b, d, first);
+    put_served(b, d, first);
     put_segments(b, d, first);
 }

@@ -122,15 +122,20 @@ static void put_versus(struct buf *b, const char *name, const struct report_figu
     buf_printf(b, "</tr>\n");
 }
 
+/* Heads of a table: those given, then NDCG and recall at each k. */
+static void put_cuts(char *heads, size_t size, const char *before, const struct report_detail *d)
+{
+    size_t n = (size_t)snprintf(heads, size, "%s", before);
+    for (int what = 0; what < 2; what++)
+        for (uint32_t i = 0; i < d->n_k && n < size; i++)
+            n += (size_t)snprintf(heads + n, size - n, "|%s@%u", what == 0 ? "NDCG" : "recall", d->k[i]);
+}
+
 static void put_summary(struct buf *b, const struct report *r)
 {
     const struct report_detail *d = r->detail;
-    char heads[256] = "|GAUC|model is better by (95 %)|AUC|log-loss|calibration";
-    for (int what = 0; what < 2; what++)
-        for (uint32_t i = 0; i < d->n_k; i++) {
-            const size_t n = strlen(heads);
-            (void)snprintf(heads + n, sizeof heads - n, "|%s@%u", what == 0 ? "NDCG" : "recall", d->k[i]);
-        }
+    char heads[256];
+    put_cuts(heads, sizeof heads, "|GAUC|model is better by (95 %)|AUC|log-loss|calibration", d);
     buf_printf(
         b,
         "<h2>Model and baselines</h2>\n<p class=\"dim\">Every prediction was made before its label was learnt "
@@ -283,6 +288,47 @@ static void put_lists(struct buf *b, const struct report_detail *d)
     put_groups(b, "popularity of the item|candidates|positive|at the top|calibration", d->deciles, d->n_deciles);
 }
 
+static void put_ranks(struct buf *b, const struct report_detail *d, const char *name, const struct report_ranked *r)
+{
+    buf_printf(b, "<tr>");
+    put_name(b, name);
+    for (uint32_t i = 0; i < d->n_k; i++) put_cell(b, r->ndcg[i]);
+    for (uint32_t i = 0; i < d->n_k; i++) put_cell(b, r->recall[i]);
+    put_count(b, r->slates);
+    buf_printf(b, "</tr>\n");
+}
+
+static void put_unsampled(struct buf *b, const struct report_detail *d)
+{
+    char heads[256];
+    if (d->unsampled.slates == 0) return;
+    put_cuts(heads, sizeof heads, "", d);
+    (void)strncat(heads, "|slates", sizeof heads - strlen(heads) - 1);
+    buf_printf(
+        b,
+        "<h2>Among all active items</h2>\n<p class=\"dim\">A sample of the slates, each ranked with every active item "
+        "(%.0f on average) as a candidate.</p>\n",
+        d->unsampled_items);
+    open_table(b, heads);
+    put_ranks(b, d, "model", &d->unsampled);
+    put_ranks(b, d, "popularity", &d->unsampled_popularity);
+    close_table(b);
+}
+
+static void put_served(struct buf *b, const struct report_detail *d)
+{
+    if (d->served_lists == 0) return;
+    buf_printf(
+        b,
+        "<h2>What was served</h2>\n<p class=\"dim\">%llu lists that echo their scores. The learner's logit less the "
+        "served one: mean %.4g, deviation %.4g; half within %.3g, 99 %% within %.3g.</p>\n",
+        (unsigned long long)d->served_lists, d->skew_mean, d->skew_deviation, d->skew_p50, d->skew_p99);
+    open_table(b, figure_heads);
+    put_figures_row(b, "served", &d->served);
+    put_figures_row(b, "learner, same items", &d->served_learner);
+    close_table(b);
+}
+
 static void put_reliability(struct buf *b, const struct report_detail *d)
 {
     if (d->n_reliability == 0) return;
@@ -334,6 +380,8 @@ void report_write_html(struct buf *b, const struct report *r, const char *title,
     put_reliability(b, r->detail);
     put_parts(b, r);
     put_slices(b, r);
+    put_unsampled(b, r->detail);
+    put_served(b, r->detail);
     put_segments(b, r->detail);
     put_lists(b, r->detail);
     put_rejects(b, r);

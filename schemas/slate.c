@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* What 1 to 3 had not (see get_…_rest) is 0, `examples` 1; all are still read. */
-#define SLATE_FORMAT 4
+/* What 1 to 4 had not (see get_…_rest, get_ranks) is 0, `examples` 1; all are still read. */
+#define SLATE_FORMAT 5
 #define SLATE_ARENA_BYTES 65536
 #define NO_INDEX UINT32_MAX
 
@@ -132,40 +132,6 @@ uint32_t slate_add_sentence(struct slate *s, const int32_t *ids, uint32_t n)
     return s->n_sentences++;
 }
 
-/* ---- candidates ---- */
-
-static void keep_segments(struct slate *s, const uint8_t *keep, uint32_t kept)
-{
-    for (uint32_t row = 0; row < s->n_segments; row++) {
-        uint16_t *to = s->segments + (size_t)row * kept;
-        const uint16_t *from = s->segments + (size_t)row * s->n_items;
-        for (uint32_t i = 0; i < s->n_items; i++)
-            if (keep[i]) *to++ = from[i];
-    }
-}
-
-void slate_keep(struct slate *s, const uint8_t *keep)
-{
-    const size_t F = s->n_numeric;
-    uint32_t n = 0, hashed = 0;
-    for (uint32_t i = 0; i < s->n_items; i++) {
-        const uint32_t from = s->hashed_off != NULL ? s->hashed_off[i] : 0;
-        const uint32_t to =
-            s->hashed_off != NULL ? s->hashed_off[i + 1] : 0; /* read before [n + 1] is written: n <= i */
-        if (!keep[i]) continue;
-        s->items[n] = s->items[i];
-        if (F > 0) memmove(s->numeric + n * F, s->numeric + i * F, F * sizeof *s->numeric);
-        for (uint32_t k = from; k < to; k++, hashed++) {
-            s->hashed_idx[hashed] = s->hashed_idx[k];
-            s->hashed_val[hashed] = s->hashed_val[k];
-        }
-        n++;
-        if (s->hashed_off != NULL) s->hashed_off[n] = hashed;
-    }
-    keep_segments(s, keep, n);
-    s->n_items = n;
-}
-
 /* ---- packing ---- */
 
 static void put_item(struct buf *b, const struct slate_item *i)
@@ -225,6 +191,15 @@ static void put_segments(struct buf *b, const struct slate *s)
     for (size_t i = 0; i < n; i++) buf_varint(b, s->segments[i]);
 }
 
+static void put_ranks(struct buf *b, const struct slate *s)
+{
+    const size_t n = s->ranks != NULL ? (size_t)SLATE_RANKS * s->n_items : 0;
+    buf_f32(b, s->spread);
+    buf_u8(b, s->ranks != NULL);
+    if (s->ranks != NULL) buf_varint(b, s->n_ranked);
+    for (size_t i = 0; i < n; i++) buf_varint(b, s->ranks[i]);
+}
+
 void slate_encode(struct buf *b, const struct slate *s)
 {
     buf_u8(b, SLATE_FORMAT);
@@ -251,6 +226,7 @@ void slate_encode(struct buf *b, const struct slate *s)
     for (uint32_t i = 0; i < s->n_items; i++) put_item(b, &s->items[i]);
     put_features(b, s);
     put_segments(b, s);
+    put_ranks(b, s);
 }
 
 /* ---- taking apart ---- */
@@ -279,7 +255,7 @@ static enum status get_id(struct slate *s, struct buf_reader *r, struct str *out
 static enum status get_head(struct slate *s, struct buf_reader *r, uint8_t *format, struct err *e)
 {
     *format = buf_get_u8(r);
-    if (*format < 1 || *format > SLATE_FORMAT) return corrupt(s, e, "not a slate of format 1 to 4");
+    if (*format < 1 || *format > SLATE_FORMAT) return corrupt(s, e, "not a slate of format 1 to 5");
     s->id = buf_get_varint(r);
     const uint8_t source = buf_get_u8(r);
     const uint64_t topic = buf_get_varint(r), partition = buf_get_varint(r);
@@ -471,6 +447,27 @@ static enum status get_segments(struct slate *s, struct buf_reader *r, uint8_t f
     return STATUS_OK;
 }
 
+/* What format 5 added after it. */
+static enum status get_ranks(struct slate *s, struct buf_reader *r, struct err *e)
+{
+    s->spread = buf_get_f32(r);
+    const uint8_t has = buf_get_u8(r);
+    if (r->bad || has > 1 || isinf(s->spread)) return corrupt(s, e, "its ranks are cut off");
+    if (has == 0) return STATUS_OK;
+    const uint64_t n_ranked = buf_get_varint(r);
+    const size_t n = (size_t)SLATE_RANKS * s->n_items;
+    if (r->bad || n_ranked > UINT32_MAX || n > buf_left(r)) return corrupt(s, e, "its ranks are cut off");
+    s->ranks = arena_alloc(s->arena, n, sizeof *s->ranks);
+    if (s->ranks == NULL) return oom(s, e);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t v = buf_get_varint(r);
+        if (r->bad || v > UINT32_MAX) return corrupt(s, e, "a rank is cut off or out of range");
+        s->ranks[i] = (uint32_t)v;
+    }
+    s->n_ranked = (uint32_t)n_ranked;
+    return STATUS_OK;
+}
+
 enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e)
 {
     enum status st;
@@ -483,6 +480,8 @@ enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e)
     TRY_OUT(st, get_numeric(s, r, e));
     TRY_OUT(st, get_hashed(s, r, e));
     TRY_OUT(st, get_segments(s, r, format, e));
+    s->spread = NAN;
+    if (format >= 5) TRY_OUT(st, get_ranks(s, r, e));
 out:
     if (st != STATUS_OK) slate_reset(s);
     return st;

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "schemas/event.h"
 
+enum slate_rank { SLATE_ABOVE, SLATE_BESIDE, SLATE_ABOVE_POPULAR, SLATE_BESIDE_POPULAR, SLATE_RANKS };
 #define SLATE_SEGMENTS_MAX 8 /* attributes of eval.segments */
 enum slate_source { SLATE_IMPRESSION, SLATE_ORGANIC, SLATE_REQUEST, SLATE_SOURCES };
 
@@ -71,6 +72,11 @@ struct slate {
     uint8_t type;         /* of the order's behaviour; EVENT_TYPES_MAX: no order */
     uint16_t *segments;   /* (S, K) which value of eval.segments' attribute; for the evaluator alone */
     uint32_t n_segments;  /* S */
+    /* Unsampled check: of n_ranked active items and the candidates, how many stood above candidate k and how many beside
+     * it, by the model's logits and by popularity; NULL: not checked. */
+    uint32_t *ranks; /* (SLATE_RANKS, K) */
+    uint32_t n_ranked;
+    float spread; /* mean of 1 - cosine of the sentence vectors at the top of the model's order; NaN: not known */
     struct arena *arena; /* owns everything above and the struct itself */
 };
 

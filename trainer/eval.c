@@ -81,6 +81,7 @@ struct seen { /* one slate on its way through */
     uint8_t *masks;            /* (REPORT_SLICES, n) */
     struct eval_place *places; /* (n) */
     struct eval_terms terms;   /* the model's */
+    struct eval_term *shown;   /* (n) scratch */
     struct eval_boot_slate boot;
 };
 
@@ -92,7 +93,8 @@ static enum status make_room(struct eval *ev, struct seen *v, struct err *e)
     v->masks = arena_alloc(a, REPORT_SLICES * v->n, 1);
     v->places = arena_alloc(a, v->n, sizeof *v->places);
     v->terms.terms = arena_alloc(a, v->n, sizeof *v->terms.terms);
-    if (floats == NULL || v->masks == NULL || v->places == NULL || v->terms.terms == NULL)
+    v->shown = arena_alloc(a, v->n, sizeof *v->shown);
+    if (floats == NULL || v->shown == NULL || v->masks == NULL || v->places == NULL || v->terms.terms == NULL)
         return ERR_SET(e, STATUS_OOM, "evaluator: slate of %zu examples", v->n);
     v->y = floats;
     v->z = floats + v->n;
@@ -255,7 +257,10 @@ static enum status add_counted(struct eval *ev, struct seen *v, struct err *e)
 {
     add_buckets(ev, v->s);
     for (size_t p = 0; p < ev->setup.n_parts; p++) add_without_part(ev, v, p);
-    add_ranking(ev, v, NAN);
+    add_ranking(ev, v, v->s->spread);
+    eval_unsampled_add(&ev->unsampled, &ev->cut, v->s);
+    if (v->s->source == SLATE_IMPRESSION)
+        eval_served_add(&ev->served, v->s, &v->terms, &(struct eval_served_room){v->z, v->masks, v->shown});
     v->boot.ranked = !isnan(v->terms.auc);
     v->boot.examples = (double)v->n;
     eval_boot_add(&ev->boot, cluster_of(v->s), &v->boot);

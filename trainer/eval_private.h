@@ -8,7 +8,9 @@
 #include "trainer/eval_lists.h"
 #include "trainer/eval_rank.h"
 #include "trainer/eval_segments.h"
+#include "trainer/eval_served.h"
 #include "trainer/eval_time.h"
+#include "trainer/eval_unsampled.h"
 #include <stdint.h>
 
 #define EVAL_METERS_MAX (2 + REPORT_BASELINES + REPORT_SLICES + EVAL_PARTS_MAX)
@@ -30,6 +32,8 @@ struct eval {
     struct eval_time time;
     struct eval_lists lists;
     struct eval_segments segments;
+    struct eval_unsampled unsampled;
+    struct eval_served served;
     struct arena scratch; /* of one slate */
 };
 extern const double eval_popularity_below[10]; /* the sampler's self-check: upper bounds */

@@ -70,5 +70,7 @@ void eval_report_detail(const struct eval *ev, const struct eval_names *names, s
     out->n_reliability = eval_meter_reliability(&ev->model, out->reliability, &out->calibration_error);
     eval_time_report(&ev->time, out);
     eval_lists_report(&ev->lists, out);
+    eval_unsampled_report(&ev->unsampled, &ev->cut, out);
+    eval_served_report(&ev->served, out);
     if (names != NULL) eval_segments_report(&ev->segments, names, out);
 }

@@ -2,7 +2,7 @@
 #include "trainer/eval_private.h"
 #include <string.h>
 
-#define EVAL_FORMAT 2 /* 1 ended at the buckets of the self-check */
+#define EVAL_FORMAT 3 /* 1 ended at the buckets of the self-check, 2 at the segments */
 
 static void meter_encode(struct buf *b, const struct eval_meter *m)
 {
@@ -89,6 +89,10 @@ static void rankings_encode(struct buf *b, const struct eval *ev)
     for (int i = 0; i < REPORT_BASELINES; i++) ranked_encode(b, &ev->ranked[i], ev->cut.n);
     eval_time_encode(b, &ev->time);
     eval_segments_encode(b, &ev->segments);
+    ranked_encode(b, &ev->unsampled.model, ev->cut.n);
+    ranked_encode(b, &ev->unsampled.popularity, ev->cut.n);
+    buf_f64(b, ev->unsampled.items);
+    eval_served_encode(b, &ev->served);
 }
 
 static void more_encode(struct buf *b, struct eval *ev)
@@ -112,12 +116,18 @@ static bool setup_is(struct buf_reader *r, const struct eval_setup *o)
            buf_get_varint(r) == o->n_segments;
 }
 
-static enum status rankings_decode(struct eval *ev, struct buf_reader *r, struct err *e)
+static enum status rankings_decode(struct eval *ev, struct buf_reader *r, uint64_t format, struct err *e)
 {
     ranked_decode(&ev->model_ranked, ev->cut.n, r);
     for (int i = 0; i < REPORT_BASELINES; i++) ranked_decode(&ev->ranked[i], ev->cut.n, r);
     eval_time_decode(&ev->time, r);
-    return r->bad ? STATUS_OK : eval_segments_decode(&ev->segments, r, e);
+    if (!r->bad) TRY(eval_segments_decode(&ev->segments, r, e));
+    if (format < 3) return STATUS_OK;
+    ranked_decode(&ev->unsampled.model, ev->cut.n, r);
+    ranked_decode(&ev->unsampled.popularity, ev->cut.n, r);
+    ev->unsampled.items = buf_get_f64(r);
+    eval_served_decode(&ev->served, r);
+    return STATUS_OK;
 }
 
 static enum status more_decode(struct eval *ev, struct buf_reader *r, struct err *e)
@@ -125,13 +135,13 @@ static enum status more_decode(struct eval *ev, struct buf_reader *r, struct err
     struct eval_meter *meters[EVAL_METERS_MAX];
     const size_t n = more_meters(ev, meters);
     const uint64_t format = buf_get_varint(r);
-    if (format != EVAL_FORMAT)
-        return ERR_SET(e, STATUS_UNSUPPORTED, "evaluator state of format %llu, this program reads %d",
+    if (format < 2 || format > EVAL_FORMAT)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "evaluator state of format %llu, this program reads 1 to %d",
                        (unsigned long long)format, EVAL_FORMAT);
     for (size_t i = 0; i < n; i++) meter_decode(meters[i], r);
     eval_boot_decode(&ev->boot, r);
     eval_lists_decode(&ev->lists, r);
-    return setup_is(r, &ev->setup) ? rankings_decode(ev, r, e) : STATUS_OK;
+    return setup_is(r, &ev->setup) ? rankings_decode(ev, r, format, e) : STATUS_OK;
 }
 
 /* ---- the whole ---- */

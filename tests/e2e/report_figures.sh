@@ -20,7 +20,7 @@ fail() { echo "report_figures: $*"; cat "$dir/err"; exit 1; }
            context: {page: (if (.request | ltrimstr("r") | tonumber) % 2 == 0 then "home" else "search" end)}} else . end' "$dir/raw"
 } >"$dir/log"
 "$freshet" replay --report "$dir/report" --report-html "$dir/page" --flush -o model.base="$source/tests/fixtures/uncased" \
-    -o model.parts=match,numeric -o join.window_ms=30000 -o join.organic=false \
+    -o model.parts=match,numeric -o join.window_ms=30000 -o join.organic=false -o eval.unsampled_frac=1 \
     -o eval.segments=user.country,item.category,context.page,user.nothing "$dir/log" 2>"$dir/err" || fail "replay"
 holds() { jq -e "$1" "$dir/report" >"$dir/tried" || fail "not so: $1"; }
 
@@ -53,6 +53,13 @@ holds '.intervals.gauc_over.popularity.mean - (.progressive.gauc - .baselines.po
 holds '.ranking.model.ndcg["5"] > .ranking.constant.ndcg["5"] and .ranking.model.recall["10"] == 1'
 holds '.reliability.bins | length > 5 and ([.[].examples] | add) == '"$(jq .progressive.examples "$dir/report")"
 holds '.baselines.cheap.gauc != .progressive.gauc'
+
+# among all active items it is harder, for popularity too; every slate was checked
+holds '.unsampled.model.slates == ([.segments["event.type"][].slates] | add) or .unsampled.model.slates > 1000'
+holds '.unsampled.items > 50 and .unsampled.items <= 120'
+holds '.unsampled.model.recall["5"] < .ranking.model.recall["5"] and .unsampled.model.recall["20"] > 0.17'
+holds '.unsampled.popularity.ndcg["10"] > 0'
+holds '.served.lists == 0 and .served.skew.mean == null'
 
 # the page stands alone, is closed, and what came from outside is escaped
 grep -q '^</body></html>$\|</body></html>' "$dir/page" || fail "the page is cut off"

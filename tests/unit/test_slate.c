@@ -93,6 +93,13 @@ static void random_slate(struct slate *s, struct rand *r)
                                   .served = 0.5f};
         it->item = hash_str(it->id);
     }
+    s->type = (uint8_t)rand_below(r, EVENT_TYPES_MAX + 1);
+    s->spread = unit(r);
+    if (rand_below(r, 2) == 0) {
+        s->ranks = arena_alloc(s->arena, SLATE_RANKS * s->n_items + 1, sizeof *s->ranks);
+        s->n_ranked = rand_u32(r);
+        for (uint32_t i = 0; i < SLATE_RANKS * s->n_items; i++) s->ranks[i] = rand_u32(r);
+    }
     random_features(s, r);
 }
 
@@ -140,6 +147,12 @@ static void same(const struct slate *a, const struct slate *b)
 {
     assert_true(a->id == b->id && a->source == b->source && a->time_ms == b->time_ms && a->settled_ms == b->settled_ms);
     assert_memory_equal(&a->at, &b->at, sizeof a->at);
+    assert_true(a->type == b->type && a->n_segments == b->n_segments && a->n_ranked == b->n_ranked &&
+                a->spread == b->spread);
+    assert_true((a->ranks == NULL) == (b->ranks == NULL));
+    for (uint32_t i = 0; i < a->n_segments * a->n_items; i++) assert_int_equal(a->segments[i], b->segments[i]);
+    for (uint32_t i = 0; a->ranks != NULL && i < SLATE_RANKS * a->n_items; i++)
+        assert_int_equal(a->ranks[i], b->ranks[i]);
     assert_true(str_eq(a->user, b->user) && str_eq(a->request, b->request) && a->cold_user == b->cold_user);
     assert_true(str_eq(a->version, b->version) && str_eq(a->variant, b->variant));
     assert_true((a->request.p == NULL) == (b->request.p == NULL));
@@ -264,6 +277,8 @@ static void test_keeping_some_candidates(void **state)
             assert_true(s->items[n].item == whole->items[i].item && s->items[n].sentence == whole->items[i].sentence);
             for (uint32_t f = 0; f < s->n_numeric; f++)
                 assert_true(s->numeric[n * s->n_numeric + f] == whole->numeric[i * s->n_numeric + f]);
+            for (uint32_t g = 0; s->ranks != NULL && g < SLATE_RANKS; g++)
+                assert_int_equal(s->ranks[g * s->n_items + n], whole->ranks[g * whole->n_items + i]);
             for (uint32_t g = 0; g < s->n_segments; g++)
                 assert_int_equal(s->segments[g * kept + n], whole->segments[g * whole->n_items + i]);
             if (whole->hashed_off != NULL) same_hashed(s, n, whole, i);

@@ -1,0 +1,74 @@
+#!/bin/sh
+# served_skew.sh - what a scorer answers comes back as recorded lists that echo version, variant and scores: the report then has
+# the figures of what was served and the skew between scorer and learner, which is nothing where neither has moved on.
+# labels: quick redis
+# timeout: 120
+set -eu
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+freshet=${FRESHET:-$source/build/release/freshet}
+[ -x "$freshet" ] || { echo "served_skew: skipped, $freshet is not built"; exit 77; }
+"$freshet" --version | grep -q '+redis.*+http' || { echo "served_skew: skipped, built without Redis or HTTP"; exit 77; }
+for tool in jq curl redis-server redis-cli; do
+    command -v $tool >/dev/null || { echo "served_skew: skipped, no $tool"; exit 77; }
+done
+dir=$(mktemp -d)
+redis='' scorer=''
+end() {
+    for pid in $scorer $redis; do kill -KILL "$pid" 2>/dev/null || true; done
+    rm -rf "$dir"
+}
+trap end EXIT
+trap 'exit 1' INT TERM
+cd "$dir"
+fail() { echo "served_skew: $*"; tail -n 5 err serve.log 2>/dev/null; exit 1; }
+wait_for() { # seconds, what, command
+    seconds=$1 what=$2
+    shift 2
+    until=$(($(date +%s) + seconds))
+    until "$@" >tried 2>&1; do
+        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
+        sleep 0.05
+    done
+}
+redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
+redis=$!
+wait_for 20 Redis redis-cli -s redis ping
+options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o join.window_ms=10000 -o join.organic=false -o eval.unsampled_frac=0"
+"$freshet" simulate --events 3000 --users 40 --items 80 --seed 11 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
+"$freshet" replay --quiet --flush $options -o redis.url="unix:$dir/redis" -o state.dir="$dir/state" log 2>err || fail "replay"
+"$freshet" serve $options -o redis.url="unix:$dir/redis" -o serving.poll_ms=20 --listen 127.0.0.1:0 2>serve.log &
+scorer=$!
+wait_for 20 port grep -q listening serve.log
+at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+wait_for 20 version curl -sf "$at/v2/health/ready"
+
+# thirty answers, shown as they are in thirty milliseconds; each first item is clicked afterwards
+now=$(tail -n 1 log | jq .time)
+for u in $(seq 0 29); do
+    time=$((now + 60000 + u))
+    jq -nc "{user: \"u$u\", time: $time, items: [range(12) | \"i\\(. * 6 + $u % 6)\"]}" |
+        curl -sf -m 20 -d @- "$at/v1/rerank" >answer || fail "no answer"
+    jq -c "{type: \"impression\", time: $time, user: \"u$u\", request, version: (.model.version | tostring), variant: .model.variant, items} |
+        del(.variant | nulls)" answer
+    jq -c "{type: \"click\", time: ($now + 61000 + $u), user: \"u$u\", request, item: .items[0].item}" answer >>clicks
+done >shown
+cat clicks >>shown
+[ "$(wc -l <shown)" -eq 60 ] || fail "not thirty answers"
+cp -r state apart
+replay() { # state, report, log
+    "$freshet" replay --quiet --no-learn --flush $options -o state.dir="$dir/$1" --report "$2" "$3" 2>err || fail "replay of $3"
+}
+replay state same shown
+holds() { jq -e "$2" "$1" >tried || fail "$1 has not: $2, but $(jq -c .served "$1")"; }
+holds same '.served.lists == 30 and .served.figures.examples == 360 and .served.figures.positives == 30'
+holds same '.served.skew | .most < 0.001 and .p50 <= .p99 and .p99 <= .most'
+holds same '.served.figures.gauc == 1' # the first of each answer was clicked
+holds same '(.served.figures.logloss - .served.learner.logloss | fabs) < 0.0001'
+holds same ".segments.version | keys == [\"$(jq -rs '.[0].version' shown)\"]"
+
+# scores that were not the learner's are seen to be others
+jq -c 'if .type == "impression" then .items |= map(.score *= 0.8) else . end' shown >worse
+replay apart other worse
+holds other '.served.lists == 30 and .served.skew.mean > 0.2 and .served.skew.p50 > 0.2'
+holds other '.served.figures.calibration < .served.learner.calibration'
+echo "served_skew: 30 answers, at most $(jq .served.skew.most same) of a logit apart"
