@@ -4,6 +4,7 @@
 #include "cli/model.h"
 #include "cli/options.h"
 #include "job/checkpoint_meta.h"
+#include "job/verdict.h"
 #include "schemas/key.h"
 #include "serving/publish_manifest.h"
 #include "serving/redis.h"
@@ -53,8 +54,35 @@ static enum status list_numbers(const char *dir, uint64_t newest, uint64_t **out
     return st;
 }
 
+/* What the gate or an operator said of it; NULL: nothing. */
+static const char *said_of(const struct verdict_log *log, uint64_t pinned, uint64_t version)
+{
+    static const char *const words[VERDICT_KINDS] = {"blessed", "gone back to", "refused", "promoted", "pinned", NULL};
+    if (version == pinned) return "pinned";
+    const struct verdict *v = verdict_of(log, version);
+    if (v != NULL && words[v->kind] != NULL && v->kind != VERDICT_PIN) return words[v->kind];
+    return verdict_discards(log, version) ? "discarded" : NULL;
+}
+
+static json_t *verdict_json(const struct verdict *v)
+{
+    json_t *ranges = json_array();
+    for (size_t i = 0; i < v->n_ranges; i++)
+        (void)json_array_append_new(ranges,
+                                    json_pack("{s:I, s:I, s:I, s:I}", "topic", (json_int_t)v->ranges[i].topic,
+                                              "partition", (json_int_t)v->ranges[i].partition, "from",
+                                              (json_int_t)v->ranges[i].from, "to", (json_int_t)v->ranges[i].to));
+    json_t *j = json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:o}", "kind", verdict_name(v->kind), "version",
+                          (json_int_t)v->version, "about", (json_int_t)v->about, "examples", (json_int_t)v->examples,
+                          "who", v->who, "reason", v->reason, "learnt_and_discarded", ranges);
+    if (j != NULL && v->time_ms != INT64_MIN) (void)json_object_set_new(j, "watermark", cmd_model_time(v->time_ms));
+    if (j != NULL && v->wall_ms > 0) (void)json_object_set_new(j, "time", cmd_model_time(v->wall_ms));
+    return j;
+}
+
 /* A damaged file is listed with what is wrong with it. */
-static json_t *state_version(const struct versions *v, const struct checkpoint_meta *meta, uint64_t version)
+static json_t *state_version(const struct versions *v, const struct checkpoint_meta *meta, uint64_t version,
+                             const char *said)
 {
     char path[CMD_MODEL_PATH];
     struct cmd_model m = {0};
@@ -76,21 +104,36 @@ static json_t *state_version(const struct versions *v, const struct checkpoint_m
         if (learnt.watermark_ms != INT64_MIN)
             (void)json_object_set_new(j, "watermark", cmd_model_time(learnt.watermark_ms));
     }
+    if (said != NULL) (void)json_object_set_new(j, "said", json_string(said));
     cmd_model_close(&m);
     return j;
+}
+
+/* The folder's version log, newest first. */
+static json_t *verdicts_json(const struct versions *v, const struct verdict_log *log)
+{
+    json_t *list = json_array();
+    for (size_t i = log->n; i-- > 0 && log->n - i <= v->log;)
+        (void)json_array_append_new(list, verdict_json(&log->items[i]));
+    return list;
 }
 
 static enum status list_state(struct versions *v, struct err *e)
 {
     struct checkpoint_meta meta;
-    uint64_t *numbers = NULL;
+    static struct verdict_log log;
+    uint64_t *numbers = NULL, pinned = 0;
     size_t n = 0;
     json_t *list = json_array();
     TRY(checkpoint_meta_open(&meta, v->conf->state_dir, e));
-    const enum status st = list_numbers(v->conf->state_dir, meta.version, &numbers, &n, e);
+    enum status st = list_numbers(v->conf->state_dir, meta.version, &numbers, &n, e);
+    if (st == STATUS_OK) st = checkpoint_meta_verdicts(&meta, &log, &pinned, e);
     for (size_t i = 0; i < n && st == STATUS_OK; i++)
-        (void)json_array_append_new(list, state_version(v, &meta, numbers[i]));
-    (void)json_object_set_new(v->out, "state", json_pack("{s:s, s:o}", "dir", v->conf->state_dir, "versions", list));
+        (void)json_array_append_new(list, state_version(v, &meta, numbers[i], said_of(&log, pinned, numbers[i])));
+    (void)json_object_set_new(v->out, "state",
+                              json_pack("{s:s, s:I, s:o, s:o}", "dir", v->conf->state_dir, "pinned", (json_int_t)pinned,
+                                        "versions", list, "verdicts", verdicts_json(v, &log)));
+    verdict_fini(&log);
     mem_free(numbers);
     checkpoint_meta_close(&meta);
     return st;
@@ -214,6 +257,7 @@ static void put_rows(struct buf *b, const json_t *versions, const char *mark, co
         if (json_is_true(json_object_get(j, mark))) buf_printf(b, "  %s", mark_text);
         if (json_object_get(j, "verdict") != NULL)
             buf_printf(b, "  %s, %s", text_of(j, "reason"), text_of(j, "verdict"));
+        if (json_object_get(j, "said") != NULL) buf_printf(b, "  %s", text_of(j, "said"));
         if (json_object_get(j, "damage") != NULL) buf_printf(b, "  damaged: %s", text_of(j, "damage"));
         buf_u8(b, '\n');
     }
@@ -230,6 +274,43 @@ static void put_log(struct buf *b, const json_t *log)
         buf_printf(b, "%s  %-8s version %s  sha256 %.12s  %s", text_of(j, "time"), text_of(j, "kind"),
                    text_of(j, "version"), text_of(j, "sha256"), text_of(j, "reason"));
         if (json_object_get(j, "verdict") != NULL) buf_printf(b, ", %s", text_of(j, "verdict"));
+        if (json_object_get(j, "who") != NULL) buf_printf(b, ", by %s", text_of(j, "who"));
+        buf_u8(b, '\n');
+    }
+}
+
+static void put_ranges(struct buf *b, const json_t *ranges)
+{
+    size_t i;
+    json_t *r;
+    json_array_foreach(ranges, i, r)
+    {
+        if (i == 4) {
+            buf_printf(b, ", %zu more", json_array_size(ranges) - i);
+            break;
+        }
+        buf_printf(b,
+                   "%s%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT " [%" JSON_INTEGER_FORMAT
+                   ", %" JSON_INTEGER_FORMAT ")",
+                   i == 0 ? "; learnt into the discarded line: " : ", ",
+                   json_integer_value(json_object_get(r, "topic")), json_integer_value(json_object_get(r, "partition")),
+                   json_integer_value(json_object_get(r, "from")), json_integer_value(json_object_get(r, "to")));
+    }
+}
+
+static void put_verdicts(struct buf *b, const json_t *verdicts)
+{
+    size_t i;
+    json_t *j;
+    if (json_array_size(verdicts) == 0) return;
+    buf_printf(b, "\nsaid of them, newest first\n");
+    json_array_foreach(verdicts, i, j)
+    {
+        buf_printf(b, "%s  %-8s %10" JSON_INTEGER_FORMAT "  at version %" JSON_INTEGER_FORMAT "  by %s: %s",
+                   json_object_get(j, "time") != NULL ? text_of(j, "time") : text_of(j, "watermark"),
+                   text_of(j, "kind"), json_integer_value(json_object_get(j, "about")),
+                   json_integer_value(json_object_get(j, "version")), text_of(j, "who"), text_of(j, "reason"));
+        put_ranges(b, json_object_get(j, "learnt_and_discarded"));
         buf_u8(b, '\n');
     }
 }
@@ -241,6 +322,7 @@ static int print_text(const struct versions *v)
     if (state != NULL) {
         buf_printf(&b, "state folder %s\n", text_of(state, "dir"));
         put_rows(&b, json_object_get(state, "versions"), "newest", "newest");
+        put_verdicts(&b, json_object_get(state, "verdicts"));
     }
     if (redis != NULL) {
         buf_printf(&b, "%sRedis %s, model %s\n", state != NULL ? "\n" : "", text_of(redis, "url"),

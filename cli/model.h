@@ -69,4 +69,8 @@ int cmd_model_export(int argc, char **argv);
 int cmd_model_versions(int argc, char **argv);
 int cmd_model_diff(int argc, char **argv);
 int cmd_model_warm(int argc, char **argv);
+int cmd_model_rollback(int argc, char **argv);
+int cmd_model_promote(int argc, char **argv);
+int cmd_model_pin(int argc, char **argv);
+int cmd_model_unpin(int argc, char **argv);
 #endif

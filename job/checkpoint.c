@@ -45,6 +45,7 @@ static void remove_strays(const struct checkpoint *cp)
         if ((*end == '\0' || *end == '.') && version <= cp->version &&
             version + (uint64_t)cp->conf->state_keep > cp->version)
             continue;
+        if ((*end == '\0' || *end == '.') && version <= cp->version && checkpoint_holds(cp, version)) continue;
         if (unlinkat(cp->weights_fd, f->d_name, 0) == 0 && version > cp->version)
             log_info("checkpoint", "removed=%s/%s reason=uncommitted", cp->weights_dir, f->d_name);
     }
@@ -155,6 +156,7 @@ enum status checkpoint_open(struct checkpoint **out, const struct conf *c, const
         goto out;
     }
     TRY_OUT(st, checkpoint_logs_load(cp, t, e));
+    TRY_OUT(st, checkpoint_held_load(cp, t, e));
     TRY_OUT(st, settle_newest(cp, e));
     remove_leftovers(cp);
     remove_strays(cp);
@@ -362,6 +364,7 @@ static enum status put_meta(struct checkpoint *cp, struct store_txn *t, struct l
     TRY_OUT(st, store_put(t, STORE_META, STR("meaning"), (struct str){(const char *)b.p, b.n}, e));
     TRY_OUT(st, checkpoint_variants_put(cp, t, l, e));
     TRY_OUT(st, checkpoint_meta_put(t, l, version, (uint64_t)cp->conf->state_keep, e));
+    TRY_OUT(st, checkpoint_held_save(cp, t, e));
     st = checkpoint_logs_save(cp, t, e);
 out:
     buf_fini(&b);
@@ -400,15 +403,22 @@ static enum status make_durable(struct checkpoint *cp, struct learner *l, uint64
     return STATUS_OK;
 }
 
+uint64_t checkpoint_next(const struct checkpoint *cp)
+{
+    return (cp->version > cp->floor ? cp->version : cp->floor) + 1;
+}
+
 enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct err *e)
 {
-    const uint64_t version = (cp->version > cp->floor ? cp->version : cp->floor) + 1;
+    const uint64_t version = checkpoint_next(cp);
     TRY(checkpoint_fenced(cp, e));
+    checkpoint_hold(cp, l);
     const enum status st = make_durable(cp, l, version, e);
     TRY(checkpoint_fenced(cp, e)); /* whatever the fault was, this names its reason */
     TRY(st);
     learner_saved(l);
     learner_numbered(l, version);
+    checkpoint_hold(cp, l);
     cp->version = version;
     (void)snprintf(cp->sha256, sizeof cp->sha256, "%s", learner_params(l)->sha256);
     for (size_t i = 0; i <= variants_count(learner_variants(l)); i++)

@@ -1,6 +1,7 @@
 /* checkpoint_meta.c - see checkpoint_meta.h. */
 #include "job/checkpoint_meta.h"
 #include "base/child.h"
+#include "job/verdict.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,6 +109,22 @@ enum status checkpoint_meta_version(const struct checkpoint_meta *m, uint64_t ve
     }
     store_abort(t);
     return st;
+}
+
+enum status checkpoint_meta_verdicts(const struct checkpoint_meta *m, struct verdict_log *out, uint64_t *pinned,
+                                     struct err *e)
+{
+    struct str v;
+    struct store_txn *t = NULL;
+    *pinned = 0;
+    TRY(store_begin(&t, m->store, false, e));
+    enum status st = store_get(t, STORE_LEARNER, STR("gate"), &v, e);
+    if (st == STATUS_OK) {
+        struct buf_reader r = buf_reader(v.p, v.n);
+        st = learner_gate_peek(&r, out, pinned, e);
+    }
+    store_abort(t);
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
 enum status checkpoint_meta_put(struct store_txn *t, const struct learner *l, uint64_t version, uint64_t keep,

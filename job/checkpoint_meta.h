@@ -28,6 +28,11 @@ void checkpoint_meta_close(struct checkpoint_meta *m); /* zeroed is fine */
 /* NOT_FOUND: nothing is recorded of that version. */
 enum status checkpoint_meta_version(const struct checkpoint_meta *m, uint64_t version, struct checkpoint_version *out,
                                     struct err *e) MUST_CHECK;
+/* The version log, and the version that is pinned (0: none).  Empty when the folder has none.  verdict_fini afterwards, on
+ * failure too.  CORRUPT, UNSUPPORTED, OOM. */
+struct verdict_log;
+enum status checkpoint_meta_verdicts(const struct checkpoint_meta *m, struct verdict_log *out, uint64_t *pinned,
+                                     struct err *e) MUST_CHECK;
 /* The writer's half: records what l has learnt as `version`, and drops the record of the one that `keep` versions leave. */
 enum status checkpoint_meta_put(struct store_txn *t, const struct learner *l, uint64_t version, uint64_t keep,
                                 struct err *e) MUST_CHECK;

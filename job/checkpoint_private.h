@@ -28,6 +28,7 @@ struct checkpoint {
     const char *now_paths[CHECKPOINT_LOGS_MAX];      /* borrowed */
     uint32_t n_done, n_now;
     bool now_ended;
+    uint64_t held[2]; /* versions whose files stay beyond state.keep: the pinned one, the blessed one; 0: none */
     struct checkpoint_recovery recovery;
     uint64_t base; /* ordinal of the first record of `now` */
 };
@@ -60,6 +61,11 @@ void checkpoint_aside_name(char out[96]); /* damaged-<UTC>-<pid> */
 void checkpoint_backup_stop(struct checkpoint *cp);
 /* LMDB leaves the pages of a state alone for two commits: waits for a backup of one that is older than that. */
 void checkpoint_backup_before_commit(struct checkpoint *cp);
+/* checkpoint_version.c */
+bool checkpoint_holds(const struct checkpoint *cp, uint64_t version);
+void checkpoint_hold(struct checkpoint *cp, const struct learner *l);
+enum status checkpoint_held_save(const struct checkpoint *cp, struct store_txn *t, struct err *e) MUST_CHECK;
+enum status checkpoint_held_load(struct checkpoint *cp, struct store_txn *t, struct err *e) MUST_CHECK;
 enum status checkpoint_logs_load(struct checkpoint *cp, struct store_txn *t, struct err *e) MUST_CHECK;
 enum status checkpoint_logs_save(struct checkpoint *cp, struct store_txn *t, struct err *e) MUST_CHECK;
 #endif

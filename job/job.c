@@ -6,6 +6,7 @@
 #include "job/job_notify.h"
 #include "job/job_private.h"
 #include "job/job_room.h"
+#include "job/verdict.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -134,6 +135,7 @@ static void show_progress(struct job *j, int64_t now, bool last)
 static enum status tick(struct job *j, struct err *e)
 {
     const int64_t now = job_now_us(j);
+    TRY(job_command_tick(j, now, e));
     TRY(verdict_due(j, e));
     if (atomic_exchange(&job_reloading, false)) job_reload_tick(j);
     show_progress(j, now, false);
@@ -244,6 +246,8 @@ static enum status start(struct job *j, struct err *e)
     j->publish_mark = learner_learnt(j->learner)->steps;
     progress_init(&j->progress, j->options->quiet, j->started_us);
     if (j->warm) TRY(job_checkpoint(j, "warm", e)); /* the folder holds it from now on */
+    j->noted = learner_verdicts(j->learner)->total;
+    TRY(job_command_tick(j, j->started_us, e)); /* those that were given while nobody learnt */
     TRY(job_poll_start(j, e));
     j->phase = "learning";
     if (j->waited)

@@ -1,6 +1,7 @@
 /* job_gate.c - each version by itself, before it is durable and before it is published.  (The line is judged by line_gate.c.) */
 #include "base/log.h"
 #include "job/job_private.h"
+#include "job/verdict.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -29,8 +30,25 @@ enum status job_gate_version(struct job *j, bool *held, struct err *e)
         return STATUS_OK;
     }
     *held = true;
+    j->refused_version = checkpoint_version(j->checkpoint);
     TRY(learner_refuse(j->learner, checkpoint_version(j->checkpoint), why, e));
     if (strcmp(j->conf->gate_on_refuse, "rollback") != 0) return STATUS_OK;
     const enum status st = learner_rollback(j->learner, "gate", why, 0, e);
     return st == STATUS_NOT_FOUND ? STATUS_OK : st; /* it is due then, and published with the next checkpoint */
+}
+
+void job_gate_notes(struct job *j)
+{
+    const struct verdict_log *log = learner_verdicts(j->learner);
+    for (size_t i = 0; i < log->n; i++) {
+        const struct verdict *v = &log->items[i];
+        struct publish_note n = {.version = v->version, .about = v->about};
+        if (log->total - log->n + i < j->noted) continue;
+        (void)snprintf(n.kind, sizeof n.kind, "%s", verdict_name(v->kind));
+        (void)snprintf(n.reason, sizeof n.reason, "%s", v->reason);
+        (void)snprintf(n.who, sizeof n.who, "%s", v->who);
+        (void)snprintf(n.sha256, sizeof n.sha256, "%s", checkpoint_sha256(j->checkpoint));
+        publish_note(j->publish, &n);
+    }
+    j->noted = log->total;
 }

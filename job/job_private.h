@@ -75,6 +75,10 @@ struct job {
     int64_t consumed_wall_ms, learnt_wall_ms;    /* … of the event that settled, and when it had been learnt from */
     /* when things are due, monotonic us */
     int64_t started_us, stop_us, next_backup_us, next_status_us, backup_wall_ms;
+    int64_t next_command_us;
+    bool shows_pin;           /* the pinned version was handed over last */
+    uint64_t refused_version; /* newest one that was not published; 0: none */
+    uint64_t noted;           /* verdicts that were told to fr:{m}:log */
     int64_t next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;
     int64_t pace_wall_us, pace_event_ms;     /* --speed */
     bool reached;                            /* --until: what comes now is not taken */
@@ -136,6 +140,10 @@ enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_
  * Before a publish: *held is true when the version is refused, and why is in the log. */
 enum status job_gate_durable(struct job *j, struct err *e) MUST_CHECK;
 enum status job_gate_version(struct job *j, bool *held, struct err *e) MUST_CHECK;
+enum status job_command_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK; /* job_command.c: orders */
+void job_gate_notes(struct job *j); /* what was said since, to fr:{m}:log */
+/* job_pin.c: what is to be published instead of the line; NULL and OK: it is in force already, or can't be had. */
+enum status job_pin_params(struct job *j, struct param_set **out, struct err *e) MUST_CHECK;
 /* job_features.c: what changed since the last call; while Redis is refilled, a slice of some milliseconds. */
 enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;
 void job_refill(struct job *j); /* all records are to go out again */

@@ -20,10 +20,9 @@ enum {
     OFFSETS_MAX = 4096
 };
 
-static void fill_version(struct job *j, const struct line *l, const char *reason, struct publish_version *v,
-                         struct publish_offset *offsets, size_t cap)
+static void fill_version(struct job *j, const struct line *l, const struct param_set *p, const char *reason,
+                         struct publish_version *v, struct publish_offset *offsets, size_t cap)
 {
-    const struct param_set *p = l->params;
     size_t n;
     const struct source_offset *from = learner_offsets(j->learner, &n);
     *v = (struct publish_version){.version = p->version,
@@ -46,8 +45,8 @@ static void fill_version(struct job *j, const struct line *l, const char *reason
 }
 
 /* The dense part as publish.dense says, and the hashed rows beside it. */
-enum status job_publish_line(struct job *j, struct publish *to, struct line *l, const char *champion,
-                             const char *reason, struct err *e)
+static enum status publish_params(struct job *j, struct publish *to, const struct line *l, const struct param_set *p,
+                                  const char *champion, const char *reason, const char *verdict, struct err *e)
 {
     static struct publish_offset offsets[OFFSETS_MAX];
     struct publish_version v;
@@ -56,12 +55,12 @@ enum status job_publish_line(struct job *j, struct publish *to, struct line *l, 
     struct buf dense = {0};
     enum status st;
     const struct model *m = l->model;
-    const struct param_set *p = l->params;
     const size_t *first = model_table(m)->group_first;
     const struct publish_hashed hashed = {p->w + first[PARAM_SPARSE], p->n - first[PARAM_SPARSE]};
     if (to == NULL) return STATUS_OK;
-    fill_version(j, l, reason, &v, offsets, OFFSETS_MAX);
+    fill_version(j, l, p, reason, &v, offsets, OFFSETS_MAX);
     v.champion = champion;
+    v.verdict = verdict;
     v.rounded = strcmp(j->conf->publish_dense, "bf16") == 0;
     TRY_OUT(st, param_view(model_table(m), p, model_fingerprint(m), &a, &view, e));
     TRY_OUT(st, weights_dense_encode(&dense, &view, first[PARAM_SPARSE], v.rounded ? first[PARAM_ADAGRAD] : 0, e));
@@ -72,7 +71,33 @@ out:
     return st;
 }
 
-/* The variants first: the default line's version says who is in charge, and whoever that is must be there. */
+enum status job_publish_line(struct job *j, struct publish *to, struct line *l, const char *champion,
+                             const char *reason, struct err *e)
+{
+    return publish_params(j, to, l, l->params, champion, reason, NULL, e);
+}
+
+/* Other weights than the ones that were handed over last, and not by steps: any row may differ. */
+static void touch_all(struct job *j)
+{
+    for (size_t page = 0; page < optim_pages(learner_optim(j->learner)); page++) publish_touch(j->publish, page);
+}
+
+static enum status publish_pinned(struct job *j, const struct line *first, const char *champion, struct err *e)
+{
+    struct param_set *p;
+    TRY(job_pin_params(j, &p, e));
+    if (p == NULL) return STATUS_OK;
+    touch_all(j);
+    j->shows_pin = true;
+    const enum status st = publish_params(j, j->publish, first, p, champion, "pin", "pinned", e);
+    j->published_version = p->version;
+    param_set_release(p);
+    return st;
+}
+
+/* The line as it is, unless an order or the gate says otherwise.  The variants first: the default line's version says who is in
+ * charge, and whoever that is must be there. */
 static enum status publish_version_now(struct job *j, const char *reason, struct err *e)
 {
     struct variants *v = learner_variants(j->learner);
@@ -81,8 +106,11 @@ static enum status publish_version_now(struct job *j, const char *reason, struct
     const char *champion = variants_count(v) == 0 ? NULL : in_charge == 0 ? "" : conf_line_name(j->conf, in_charge);
     bool held;
     TRY(job_variants_publish(j, reason, e));
+    if (learner_pinned(j->learner) > 0) return publish_pinned(j, first, champion, e);
     TRY(job_gate_version(j, &held, e));
     if (held) return STATUS_OK;
+    if (j->shows_pin) touch_all(j);
+    j->shows_pin = false;
     TRY(job_publish_line(j, j->publish, first, champion, reason, e));
     j->published_version = first->params->version;
     return STATUS_OK;
@@ -120,6 +148,7 @@ static enum status make_durable(struct job *j, struct err *e)
     job_touch_rows(j->publish, learner_optim(j->learner));
     job_variants_touch(j);
     TRY(checkpoint_write(j->checkpoint, j->learner, e));
+    job_gate_notes(j);
     j->checkpoint_events = learner_counts(j->learner)->events;
     j->checkpoint_slates = learner_counts(j->learner)->slates;
     j->checkpoint_learnt = learner_learnt(j->learner)->learnt_slates;
@@ -206,6 +235,8 @@ static bool behind(struct job *j)
     if (checkpoint_version(j->checkpoint) == 0) return false;
     publish_state(j->publish, &s);
     if (!s.looked || s.waiting > 0 || s.lease != PUBLISH_LEASE_HELD) return false;
+    if (learner_pinned(j->learner) > 0) return s.in_force != learner_pinned(j->learner);
+    if (j->refused_version == checkpoint_version(j->checkpoint)) return false;
     if (strcmp(s.in_force_sha256, checkpoint_sha256(j->checkpoint)) == 0) return false;
     return s.version != checkpoint_version(j->checkpoint) ||
            j->clock->wall_ms(j->clock) - s.published_wall_ms > SETTLE_MS; /* else it is looked at again soon */

@@ -15,6 +15,7 @@
 #include "ingest/watermark.h"
 #include "job/line.h"
 #include "job/variants.h"
+#include "schemas/command.h"
 #include "schemas/report.h"
 
 struct learner_counts {
@@ -84,8 +85,23 @@ void learner_let(struct learner *l);
 /* Back to the blessed version, by order or because a version is refused.  NOT_FOUND: nothing is blessed. */
 enum status learner_rollback(struct learner *l, const char *who, const char *why, int64_t wall_ms,
                              struct err *e) MUST_CHECK;
+uint64_t learner_blessed(const struct learner *l); /* number of the blessed version; 0: none, or it has none */
+/* Orders (schemas/command.h).  adopt: the weights of c->version were put in already (checkpoint_take); promote: the line as it
+ * is becomes the blessed one; pin: version stays published, 0: none does.  All go into the version log.  NOT_FOUND: there is
+ * no gate that could bless; OOM. */
+enum status learner_adopt(struct learner *l, const struct command *c, struct err *e) MUST_CHECK;
+enum status learner_promote(struct learner *l, const struct command *c, struct err *e) MUST_CHECK;
+enum status learner_promote_variant(struct learner *l, const struct command *c, struct err *e) MUST_CHECK; /* c->name */
+enum status learner_pin(struct learner *l, uint64_t version, const struct command *c, struct err *e) MUST_CHECK;
+/* What was done is part of the state: the newest LEARNER_ANSWERS orders are known by their ids. */
+#define LEARNER_ANSWERS 8
+bool learner_answered(const struct learner *l, const char *id, struct command_answer *out);
+void learner_remember(struct learner *l, const struct command_answer *a);
 struct verdict_log;
 const struct verdict_log *learner_verdicts(const struct learner *l);
+/* The head of the state's record "gate", for who reads a folder beside the learner. */
+enum status learner_gate_peek(struct buf_reader *r, struct verdict_log *log, uint64_t *pinned,
+                              struct err *e) MUST_CHECK;
 uint64_t learner_pinned(const struct learner *l); /* version that stays published while learning goes on; 0: none */
 size_t learner_dirty_bytes(const struct learner *l);
 

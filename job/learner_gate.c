@@ -62,8 +62,8 @@ enum status learner_judge(struct learner *l, const struct slate *s, const struct
     TRY(line_gate_judge(l->line, s, p, l->next_slate, &verdict, e));
     if (verdict != LINE_ROLLED_BACK) return STATUS_OK;
     (void)snprintf(reason, sizeof reason,
-                   "worse than the blessed version on the same slates by more than gate.margin: mean log-loss %+.4f, "
-                   "AUC %+.4f over %" PRIu64 " of them since it was blessed",
+                   "worse than the blessed version on the same slates by more than gate.margin: log-loss %+.4f, "
+                   "AUC %+.4f (users weighted) over %" PRIu64 " of them since it was blessed",
                    loss, -auc, n);
     return say_rollback(l, "gate", reason, 0, e);
 }
@@ -86,10 +86,9 @@ enum status learner_settle_gate(struct learner *l, struct err *e)
         (void)snprintf(v.reason, sizeof v.reason, "the first one, after gate.bless_slates=%lld slates",
                        (long long)l->conf->gate_bless_slates);
     else
-        (void)snprintf(
-            v.reason, sizeof v.reason,
-            "what came of it is no worse than the one before: mean log-loss %+.4f, AUC %+.4f on the same slates", loss,
-            -auc);
+        (void)snprintf(v.reason, sizeof v.reason,
+                       "what came of it is no worse than the one before: log-loss %+.4f, AUC %+.4f on the same slates",
+                       loss, -auc);
     log_info("gate", "verdict=bless blessed_version=%" PRIu64 " blessed_examples=%" PRIu64 " reason=\"%s\"", v.about,
              g->blessed_mark.examples, v.reason);
     TRY(note_place(&l->said.blessed, first ? now : l->said.candidate.o, first ? n : l->said.candidate.n, e));
@@ -126,6 +125,88 @@ enum status learner_rollback(struct learner *l, const char *who, const char *why
     return say_rollback(l, who, why, wall_ms, e);
 }
 
+/* ---- orders ---- */
+
+uint64_t learner_blessed(const struct learner *l)
+{
+    return l->line->gate != NULL ? l->line->gate->blessed_mark.version : 0;
+}
+
+static enum status say_order(struct learner *l, enum verdict_kind kind, uint64_t about, const struct command *c,
+                             bool discarded, struct err *e)
+{
+    struct verdict v = {.kind = kind, .about = about, .wall_ms = c->wall_ms};
+    (void)snprintf(v.who, sizeof v.who, "%s", c->who);
+    (void)snprintf(v.reason, sizeof v.reason, "%s", c->reason);
+    return say(l, &v, discarded, e);
+}
+
+static enum status need_gate(const struct learner *l, struct err *e)
+{
+    if (l->line->gate != NULL && l->conf->gate_share > 0) return STATUS_OK;
+    return ERR_SET(e, STATUS_NOT_FOUND, "nothing is blessed without a gate: gate.share is 0");
+}
+
+/* The offsets that were learnt since that version are not known any more: the range is that since the blessed one. */
+enum status learner_adopt(struct learner *l, const struct command *c, struct err *e)
+{
+    size_t n;
+    const struct source_offset *now = here(l, &n);
+    TRY(say_order(l, VERDICT_ROLLBACK, c->version, c, true, e));
+    log_error("gate", "verdict=rollback newest_version=%" PRIu64 " to_version=%" PRIu64 " by=\"%s\" reason=\"%s\"",
+              l->said.version, c->version, c->who, c->reason);
+    if (l->line->gate == NULL) {
+        l->line->n_pending = 0;
+        return STATUS_OK;
+    }
+    TRY(line_gate_adopt(l->line, l->next_slate, e));
+    l->line->gate->blessed_mark.version = c->version;
+    return note_place(&l->said.blessed, now, n, e);
+}
+
+enum status learner_promote(struct learner *l, const struct command *c, struct err *e)
+{
+    size_t n;
+    const struct source_offset *now = here(l, &n);
+    TRY(need_gate(l, e));
+    TRY(line_gate_bless(l->line, l->next_slate, e));
+    TRY(note_place(&l->said.blessed, now, n, e));
+    return say_order(l, VERDICT_PROMOTE, 0, c, false, e); /* its number is that of the next checkpoint */
+}
+
+enum status learner_promote_variant(struct learner *l, const struct command *c, struct err *e)
+{
+    struct command said = *c;
+    (void)snprintf(said.reason, sizeof said.reason, "variant %.60s is in charge: %.130s", c->name, c->reason);
+    TRY(variants_promote(l->variants, str_from(c->name), e));
+    return say_order(l, VERDICT_PROMOTE, l->said.version, &said, false, e);
+}
+
+enum status learner_pin(struct learner *l, uint64_t version, const struct command *c, struct err *e)
+{
+    const uint64_t about = version > 0 ? version : l->said.pinned;
+    TRY(say_order(l, version > 0 ? VERDICT_PIN : VERDICT_UNPIN, about, c, false, e));
+    l->said.pinned = version;
+    return STATUS_OK;
+}
+
+bool learner_answered(const struct learner *l, const char *id, struct command_answer *out)
+{
+    for (uint32_t i = 0; i < l->said.n_answers; i++) {
+        if (strcmp(l->said.answers[i].id, id) != 0) continue;
+        *out = l->said.answers[i];
+        return true;
+    }
+    return false;
+}
+
+void learner_remember(struct learner *l, const struct command_answer *a)
+{
+    struct learner_verdicts *s = &l->said;
+    if (s->n_answers == LEARNER_ANSWERS) memmove(&s->answers[0], &s->answers[1], --s->n_answers * sizeof *a);
+    s->answers[s->n_answers++] = *a;
+}
+
 const char *learner_due(struct learner *l)
 {
     const char *due = l->said.due;
@@ -139,7 +220,8 @@ void learner_numbered(struct learner *l, uint64_t version)
     l->said.version = version;
     line_gate_numbered(l->line, version);
     struct verdict *last = nameless ? &l->said.log.items[l->said.log.n - 1] : NULL;
-    if (last != NULL && last->kind == VERDICT_BLESS) last->about = l->line->gate->blessed_mark.version;
+    if (last != NULL && (last->kind == VERDICT_BLESS || last->kind == VERDICT_PROMOTE) && l->line->gate != NULL)
+        last->about = l->line->gate->blessed_mark.version;
 }
 
 const struct verdict_log *learner_verdicts(const struct learner *l)
@@ -191,19 +273,47 @@ void learner_gate_encode(struct buf *b, const struct learner *l)
     verdict_encode(b, &l->said.log);
     place_encode(b, &l->said.blessed);
     place_encode(b, &l->said.candidate);
+    buf_varint(b, l->said.n_answers);
+    for (uint32_t i = 0; i < l->said.n_answers; i++) {
+        const struct command_answer *a = &l->said.answers[i];
+        buf_str(b, str_from(a->id));
+        buf_u64(b, a->version);
+        buf_str(b, str_from(a->text));
+    }
     buf_u8(b, l->line->gate != NULL);
     if (l->line->gate != NULL) line_gate_encode(b, l->line->gate);
+}
+
+static enum status answers_decode(struct learner *l, struct buf_reader *r, struct err *e)
+{
+    const size_t n = buf_get_count(r, 10);
+    if (n > LEARNER_ANSWERS) return ERR_SET(e, STATUS_CORRUPT, "version log: %zu answers", n);
+    for (l->said.n_answers = 0; l->said.n_answers < n; l->said.n_answers++) {
+        struct command_answer *a = &l->said.answers[l->said.n_answers];
+        const struct str id = buf_get_str(r);
+        *a = (struct command_answer){.ok = true, .version = buf_get_u64(r)};
+        const struct str text = buf_get_str(r);
+        (void)snprintf(a->id, sizeof a->id, STR_FMT, STR_ARG(id));
+        (void)snprintf(a->text, sizeof a->text, STR_FMT, STR_ARG(text));
+    }
+    return STATUS_OK;
+}
+
+enum status learner_gate_peek(struct buf_reader *r, struct verdict_log *log, uint64_t *pinned, struct err *e)
+{
+    if (buf_get_u32(r) != FORMAT)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "the version log was written by another version of freshet");
+    *pinned = buf_get_u64(r);
+    return verdict_decode(log, r, e);
 }
 
 /* A state that was written without a gate (or that is read without one) keeps its log alone. */
 enum status learner_gate_decode(struct learner *l, struct buf_reader *r, struct err *e)
 {
-    if (buf_get_u32(r) != FORMAT)
-        return ERR_SET(e, STATUS_UNSUPPORTED, "the version log was written by another version of freshet");
-    l->said.pinned = buf_get_u64(r);
-    TRY(verdict_decode(&l->said.log, r, e));
+    TRY(learner_gate_peek(r, &l->said.log, &l->said.pinned, e));
     TRY(place_decode(&l->said.blessed, r, e));
     TRY(place_decode(&l->said.candidate, r, e));
+    TRY(answers_decode(l, r, e));
     l->said.has_gate = buf_get_u8(r) != 0 && l->line->gate != NULL;
     if (l->said.has_gate) TRY(line_gate_decode(l->line->gate, r, e));
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "the version log is cut short") : STATUS_OK;

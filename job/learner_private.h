@@ -15,6 +15,8 @@ struct learner_place {
 struct learner_verdicts { /* learner_gate.c's */
     struct verdict_log log;
     struct learner_place blessed, candidate;
+    struct command_answer answers[LEARNER_ANSWERS]; /* newest last */
+    uint32_t n_answers;
     uint64_t pinned;  /* version that stays published; 0: none */
     uint64_t version; /* the newest one */
     const char *due;  /* reason for a checkpoint at once; NULL: none */

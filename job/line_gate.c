@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define HOLDOUT_SEED UINT64_C(0x686f6c646f7574) /* "holdout": no other use of users' hashes has it */
-#define SUSPICION 1e-4                          /* of gate_judge_worse: ten times what an innocent line has about it */
 enum {
     RENEW = 4,        /* a candidate that was not proven after so many times gate.bless_slates is taken anew */
     AGAIN_MAX = 5,    /* the rest doubles so often */
@@ -78,7 +77,7 @@ static bool is_held_out(const struct line_gate *g, const struct slate *s)
 static bool is_chosen(const struct line_gate *g, const struct slate *s)
 {
     struct rand r;
-    if (g->conf->gate_share >= 1.0 || gate_judge_worse(&g->judge) >= SUSPICION) return true;
+    if (g->conf->gate_share >= 1.0 || gate_judge_suspects(&g->judge)) return true;
     rand_init(&r,
               (struct rand_key){(uint64_t)g->conf->train_seed, s->at.topic, s->at.partition, s->at.offset, RAND_GATE});
     return rand_unit(&r) < g->conf->gate_share;
@@ -159,6 +158,16 @@ enum status line_gate_bless(struct line *l, uint64_t next_slate, struct err *e)
     return STATUS_OK;
 }
 
+enum status line_gate_adopt(struct line *l, uint64_t next_slate, struct err *e)
+{
+    l->n_pending = 0;
+    TRY(line_gate_bless(l, next_slate, e));
+    l->gate->counts.rollbacks++;
+    l->gate->blessed_mark.rollbacks++;
+    rest(l->gate);
+    return STATUS_OK;
+}
+
 static enum status take_candidate(struct line *l, struct err *e)
 {
     struct line_gate *g = l->gate;
@@ -234,7 +243,7 @@ static void want(struct line_gate *g)
         return;
     }
     if (probed < enough || g->now_ms - g->candidate_mark.time_ms < g->conf->gate_bless_ms) return;
-    g->want_bless = gate_judge_fine(&g->judge);
+    g->want_bless = gate_judge_fine(&g->judge) && !gate_judge_suspects(&g->judge);
     g->want_mark = !g->want_bless && probed >= RENEW * enough;
 }
 

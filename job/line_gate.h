@@ -76,6 +76,8 @@ enum status line_gate_check(struct line *l, char why[LINE_WHY], struct err *e) M
 /* By order: back to the blessed version (NOT_FOUND: there is none), or the line as it is becomes the blessed one. */
 enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *e) MUST_CHECK;
 enum status line_gate_bless(struct line *l, uint64_t next_slate, struct err *e) MUST_CHECK;
+/* Other weights were put into the line by order: they are the blessed ones, the batch under way is dropped, it rests. */
+enum status line_gate_adopt(struct line *l, uint64_t next_slate, struct err *e) MUST_CHECK;
 /* The line as it stands is durable as `version`: snapshots that are the same have this number. */
 void line_gate_numbered(struct line *l, uint64_t version);
 void line_gate_report(const struct line_gate *g, struct report_gate *out);

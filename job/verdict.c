@@ -51,6 +51,7 @@ enum status verdict_add(struct verdict_log *g, const struct verdict *v, const st
         memmove(&g->items[0], &g->items[1], --g->n * sizeof g->items[0]);
     }
     g->items[g->n++] = copy;
+    g->total++;
     return STATUS_OK;
 }
 
@@ -76,6 +77,7 @@ bool verdict_discards(const struct verdict_log *g, uint64_t version)
 void verdict_encode(struct buf *b, const struct verdict_log *g)
 {
     buf_varint(b, g->n);
+    buf_varint(b, g->total);
     for (size_t i = 0; i < g->n; i++) {
         const struct verdict *v = &g->items[i];
         buf_u8(b, (uint8_t)v->kind);
@@ -131,6 +133,7 @@ enum status verdict_decode(struct verdict_log *g, struct buf_reader *r, struct e
 {
     verdict_fini(g);
     const size_t n = buf_get_count(r, 40);
+    g->total = buf_get_varint(r);
     if (r->bad || n > VERDICTS_MAX) return ERR_SET(e, STATUS_CORRUPT, "version log: %zu entries", n);
     for (size_t i = 0; i < n; i++) {
         g->n = i + 1; /* also freed when it is damaged */

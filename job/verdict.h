@@ -44,6 +44,7 @@ struct verdict {
 struct verdict_log { /* zeroed is empty */
     struct verdict items[VERDICTS_MAX];
     size_t n;
+    uint64_t total; /* ever said */
 };
 /* A copy of v goes in, the oldest out.  ranges: from's places to now's, of the partitions in both; n_from 0: none.  OOM. */
 enum status verdict_add(struct verdict_log *g, const struct verdict *v, const struct source_offset *from, size_t n_from,

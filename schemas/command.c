@@ -113,7 +113,7 @@ static enum status load(json_t **out, struct str json, struct err *e)
 static enum status get_command(struct command *c, const json_t *o, struct err *e)
 {
     char kind[16];
-    int64_t version;
+    int64_t version = 0;
     int k = 0;
     TRY(get_id(o, c->id, e));
     TRY(get_text(o, "kind", kind, sizeof kind, e));
@@ -140,7 +140,7 @@ enum status command_decode(struct command *c, struct str json, struct err *e)
 
 static enum status get_answer(struct command_answer *a, const json_t *o, struct err *e)
 {
-    int64_t version;
+    int64_t version = 0;
     const json_t *ok = json_object_get(o, "ok");
     TRY(get_id(o, a->id, e));
     if (!json_is_boolean(ok)) return bad(e, "ok");

@@ -39,8 +39,8 @@
     X("popularity_gauc", GAUGE, "1", "baseline: popularity alone")                                                     \
     X("gate_blessed_version", GAUGE, "1", "version that the line is judged against and goes back to; 0: none yet")      \
     X("gate_judged_total", COUNTER, "slates", "slates that the blessed version scored too")                            \
-    X("gate_worse", GAUGE, "1", "evidence against the line: at 1 it is rolled back; an innocent one has about 0.00001") \
-    X("gate_loss_harm", GAUGE, "nats", "mean log-loss of the line less the blessed version's, on the same slates since it was blessed") \
+    X("gate_worse", GAUGE, "1", "evidence against the line: at 1 it is rolled back; an innocent one stays below 0.01") \
+    X("gate_loss_harm", GAUGE, "nats", "log-loss of the line less the blessed version's, on the same slates since it was blessed, users weighted") \
     X("gate_auc_harm", GAUGE, "1", "the blessed version's mean AUC of a list less the line's, likewise")               \
     X("gate_blessings_total", COUNTER, "versions", "versions blessed")                                                 \
     X("gate_rollbacks_total", COUNTER, "rollbacks", "times the line went back to its blessed version")                 \

@@ -81,8 +81,7 @@ static enum status remove_bad(struct publish *p, const char *key, const char *te
 {
     TRY(publish_fence_begin(p, e));
     if (n <= COMMAND_BYTES_MAX)
-        TRY(publish_fence_add(p, e,
-                              REDIS_ARGS(STR("LREM"), str_from(key), STR("0"), ((struct str){text, n}))));
+        TRY(publish_fence_add(p, e, REDIS_ARGS(STR("LREM"), str_from(key), STR("0"), ((struct str){text, n}))));
     else
         TRY(publish_fence_add(p, e, REDIS_ARGS(STR("DEL"), str_from(key))));
     p->orders_us = 0; /* what stood behind it is read at the next turn */
@@ -117,6 +116,7 @@ enum status publish_read_orders(struct publish *p, struct err *e)
     struct err why;
     size_t n_bad;
     const int64_t now_us = p->clock->mono_us(p->clock);
+    if (p->leader != NULL) p->orders_us = INT64_MAX; /* orders are its leader's */
     if (now_us < p->orders_us) return STATUS_OK;
     p->orders_us = now_us + (int64_t)PUBLISH_ORDERS_MS * 1000;
     (void)key_commands(key, p->model);
@@ -156,13 +156,12 @@ static enum status add_answer(struct publish *p, const struct publish_order *o, 
     (void)key_answer(key, p->model, o->command.id);
     command_answer_encode(&answer, &o->answer);
     TRY_OUT(st, buf_status(&answer, e));
-    TRY_OUT(st, publish_fence_add(p, e,
-                                  REDIS_ARGS(STR("SET"), str_from(key),
-                                             ((struct str){(const char *)answer.p, answer.n}), STR("EX"),
-                                             STR(ANSWER_TTL_S))));
+    TRY_OUT(st,
+            publish_fence_add(p, e,
+                              REDIS_ARGS(STR("SET"), str_from(key), ((struct str){(const char *)answer.p, answer.n}),
+                                         STR("EX"), STR(ANSWER_TTL_S))));
     st = publish_fence_add(p, e,
-                           REDIS_ARGS(STR("LREM"), str_from(commands), STR("0"),
-                                      ((struct str){o->text, o->n_text})));
+                           REDIS_ARGS(STR("LREM"), str_from(commands), STR("0"), ((struct str){o->text, o->n_text})));
 out:
     buf_fini(&answer);
     return st;

@@ -114,7 +114,7 @@ struct publish {
     struct publish_batch *batch;         /* under way */
     struct publish_metrics_job sending;
     struct publish_sending sending_orders;
-    int64_t orders_us; /* when the list of orders is looked at next */
+    int64_t orders_us;             /* when the list of orders is looked at next */
     struct publish_manifest *kept; /* (n_kept) versions in Redis, newest first */
     size_t n_kept, cap_kept;
     bool kept_known;

@@ -5,6 +5,8 @@
 
 #define DAY_MS 86400000.0
 #define FORMAT 1
+#define BOLD 2         /* of the bets … */
+#define SUSPICION 3e-4 /* … and what they seldom reach without harm: several times their usual sum */
 #define WEALTH_MAX 1e3 /* more proof than is asked for is thrown away, so that what comes later is seen */
 
 /* Shares of the largest bet that can't lose everything: from sure and large harm to small harm among much noise. */
@@ -22,6 +24,7 @@ void gate_judge_begin(struct gate_judge *j)
 {
     memset(j->worse, 0, sizeof j->worse);
     memset(j->harm_sum, 0, sizeof j->harm_sum);
+    memset(j->harm_weight, 0, sizeof j->harm_weight);
     memset(j->harm_n, 0, sizeof j->harm_n);
     gate_judge_probation(j);
 }
@@ -66,7 +69,8 @@ static void bet_on(struct gate_judge *j, int f, double harm, double weight)
         j->worse[f][i] *= 1.0 + stake;
         j->fine[f][i] = fmin(j->fine[f][i] * (1.0 - stake), WEALTH_MAX);
     }
-    j->harm_sum[f] += harm;
+    j->harm_sum[f] += weight * harm;
+    j->harm_weight[f] += weight;
     j->harm_n[f]++;
 }
 
@@ -89,6 +93,14 @@ double gate_judge_worse(const struct gate_judge *j)
     return sum;
 }
 
+bool gate_judge_suspects(const struct gate_judge *j)
+{
+    double sum = 0.0;
+    for (int f = 0; f < GATE_FIGURES; f++)
+        for (int i = 0; i < BOLD; i++) sum += j->worse[f][i];
+    return sum >= SUSPICION;
+}
+
 /* A figure that no slate had says nothing against the line. */
 bool gate_judge_fine(const struct gate_judge *j)
 {
@@ -102,7 +114,7 @@ bool gate_judge_fine(const struct gate_judge *j)
 
 double gate_judge_mean(const struct gate_judge *j, enum gate_figure f)
 {
-    return j->harm_n[f] > 0 ? j->harm_sum[f] / (double)j->harm_n[f] : NAN;
+    return j->harm_n[f] > 0 ? j->harm_sum[f] / j->harm_weight[f] : NAN;
 }
 
 double gate_loss(const float *logits, const float *labels, uint32_t n)
@@ -125,6 +137,7 @@ void gate_judge_encode(struct buf *b, const struct gate_judge *j)
             buf_f64(b, j->fine[f][i]);
         }
         buf_f64(b, j->harm_sum[f]);
+        buf_f64(b, j->harm_weight[f]);
         buf_u64(b, j->harm_n[f]);
     }
     buf_u64(b, j->probed);
@@ -148,8 +161,9 @@ enum status gate_judge_decode(struct gate_judge *j, struct buf_reader *r, struct
             sound = sound && is_sum(j->worse[f][i]) && is_sum(j->fine[f][i]);
         }
         j->harm_sum[f] = buf_get_f64(r);
+        j->harm_weight[f] = buf_get_f64(r);
         j->harm_n[f] = buf_get_u64(r);
-        sound = sound && isfinite(j->harm_sum[f]);
+        sound = sound && isfinite(j->harm_sum[f]) && is_sum(j->harm_weight[f]);
     }
     j->probed = buf_get_u64(r);
     j->last_ms = buf_get_i64(r);

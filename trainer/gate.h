@@ -42,11 +42,11 @@ struct gate_evidence {
 };
 struct gate_judge {
     struct gate_rules rules;
-    double worse[GATE_FIGURES][GATE_BETS]; /* M */
-    double fine[GATE_FIGURES][GATE_BETS];  /* wealth of the bets on "not worse" */
-    double harm_sum[GATE_FIGURES];         /* since gate_judge_begin: for figures only */
-    uint64_t harm_n[GATE_FIGURES], probed; /* … and slates since gate_judge_probation */
-    int64_t last_ms;                       /* of the newest slate; INT64_MIN: none yet */
+    double worse[GATE_FIGURES][GATE_BETS];                    /* M */
+    double fine[GATE_FIGURES][GATE_BETS];                     /* wealth of the bets on "not worse" */
+    double harm_sum[GATE_FIGURES], harm_weight[GATE_FIGURES]; /* since gate_judge_begin: for figures only */
+    uint64_t harm_n[GATE_FIGURES], probed;                    /* … and slates since gate_judge_probation */
+    int64_t last_ms;                                          /* of the newest slate; INT64_MIN: none yet */
     uint32_t in_window;
     uint16_t crowd[GATE_CROWD]; /* slates of these users in this window */
 };
@@ -57,9 +57,12 @@ void gate_judge_probation(struct gate_judge *j); /* the proof of "not worse" beg
 /* Takes one slate's evidence.  True: the line is worse than the margin allows (gate_judge_worse has reached 1). */
 bool gate_judge_add(struct gate_judge *j, const struct gate_evidence *e);
 double gate_judge_worse(const struct gate_judge *j); /* 0 … 1: the share of the way to an alarm */
+/* Whether it is worth a closer look: the boldest bets, which an innocent line loses soonest, have won for a while. */
+bool gate_judge_suspects(const struct gate_judge *j);
 /* Whether every figure that was seen since gate_judge_probation is shown to be within the margin. */
 bool gate_judge_fine(const struct gate_judge *j);
-double gate_judge_mean(const struct gate_judge *j, enum gate_figure f); /* harm since gate_judge_begin; NaN: none yet */
+double gate_judge_mean(const struct gate_judge *j,
+                       enum gate_figure f); /* harm, weighted as above, since gate_judge_begin; NaN: none yet */
 /* What a list's predictions lose against its labels, mean over the candidates, each at most GATE_LOSS_MAX; n > 0. */
 #define GATE_LOSS_MAX 8.0
 double gate_loss(const float *logits, const float *labels, uint32_t n);

@@ -4,7 +4,7 @@
 #   deploy/redis/users.sh MODEL FOLDER
 #
 # Makes FOLDER/users.acl (for `aclfile` in redis.conf; the default user is off in it) and FOLDER/learner.password,
-# scorer.password and dashboard.password (`user:password`, mode 600, for redis.password_file).  Password files that are there
+# scorer.password, dashboard.password and operator.password (`user:password`, mode 600, for redis.password_file).  Password files that are there
 # already are kept, so a second model's or a repaired ACL file needs no new ones.  The ACL file holds hashes only.  To
 # administer the server add a user of your own: the roles can't.
 set -eu
@@ -20,7 +20,7 @@ umask 077
 mkdir -p "$folder"
 {
     echo 'user default reset off'
-    for role in learner scorer dashboard; do
+    for role in learner scorer dashboard operator; do
         file=$folder/$role.password
         [ -s "$file" ] || printf '%s:%s\n' $role "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" >"$file"
         hash=$(head -n 1 "$file" | cut -d : -f 2- | tr -d '\r\n' | sha256sum | cut -d ' ' -f 1)
@@ -29,4 +29,4 @@ mkdir -p "$folder"
     done
 } >"$folder/users.acl.new"
 mv "$folder/users.acl.new" "$folder/users.acl"
-echo "users.sh: $folder/users.acl and the password files of learner, scorer and dashboard" >&2
+echo "users.sh: $folder/users.acl and the password files of learner, scorer, dashboard and operator" >&2

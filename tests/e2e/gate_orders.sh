@@ -1,0 +1,148 @@
+#!/bin/sh
+# gate_orders.sh - freshet model rollback, promote, pin, unpin: through Redis to a learner that runs, through its folder with and
+# without one, with the answers, the version log, and what is in force afterwards.
+# labels: redis
+# timeout: 200
+set -eu
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+freshet=${FRESHET:-$source/build/release/freshet}
+[ -x "$freshet" ] || { echo "gate_orders: skipped, $freshet is not built"; exit 77; }
+"$freshet" --version | grep -q '+redis' || { echo "gate_orders: skipped, built without Redis"; exit 77; }
+for tool in jq redis-server redis-cli; do
+    command -v $tool >/dev/null || { echo "gate_orders: skipped, no $tool"; exit 77; }
+done
+dir=$(mktemp -d)
+redis='' learner=''
+end() {
+    for pid in $learner $redis; do kill -KILL "$pid" 2>/dev/null || true; done
+    rm -rf "$dir"
+}
+trap end EXIT
+trap 'exit 1' INT TERM
+cd "$dir"
+fail() { echo "gate_orders: $*"; tail -n 6 learner.log answer err 2>/dev/null; exit 1; }
+wait_for() { # seconds, what, command
+    seconds=$1 what=$2
+    shift 2
+    until=$(($(date +%s) + seconds))
+    until "$@" >tried 2>&1; do
+        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
+        sleep 0.05
+    done
+}
+redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
+redis=$!
+wait_for 20 Redis redis-cli -s redis ping
+ask() { redis-cli -s redis "$@"; }
+url=unix:$dir/redis
+order() { # exit status, text of the answer, order...
+    want=$1 text=$2 rc=0
+    shift 2
+    "$freshet" model "$@" >answer 2>&1 || rc=$?
+    [ $rc -eq "$want" ] || fail "$*: exit $rc, not $want"
+    grep -q -- "$text" answer || fail "$*: '$(cat answer)' says nothing of '$text'"
+}
+"$freshet" simulate --events 60000 --users 300 --items 60 --rate 5 --seed 4 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
+options="--quiet -o model.base=$source/tests/fixtures/uncased -o model.parts=numeric,hashed -o model.hashed_bits=14 -o kernels.threads=1
+    -o join.window_ms=10000 -o gate.bless_slates=200 -o gate.cooldown_ms=30000 -o publish.every_ms=100 -o publish.features_ms=20
+    -o state.keep=1000 -o publish.keep=1000"
+
+# --- nobody there
+order 2 'give --redis URL, or --state DIR' rollback
+order 1 'no learner of model default lives' rollback --redis "$url"
+order 1 'is no state folder' rollback --state "$dir"
+
+start() {
+    "$freshet" replay $options -o redis.url="$url" -o state.dir=state --speed "$1" log 2>>learner.log &
+    learner=$!
+}
+current() { ask get 'fr:{default}:current'; }
+at_least() { [ "$(current)" -ge "$1" ]; }
+blessed() { [ "$(ask hget fr:default:metrics gate_blessed_version)" -gt 0 ]; }
+sha() { ask get "fr:{default}:manifest:$1" | jq -r .sha256; }
+start 100x
+wait_for 30 "version in force" at_least 1
+order 1 'nothing is blessed yet' rollback --redis "$url" --reason 'too early'
+wait_for 60 "blessed version" blessed
+first=$(ask hget fr:default:metrics gate_blessed_version)
+
+# --- through Redis: within a second or two, and in force when the answer comes
+order 2 "'v' is no version" rollback v --redis "$url"
+before=$(date +%s%3N)
+order 0 "went back to version $first, as version" rollback --redis "$url" --reason 'looks odd'
+took=$(($(date +%s%3N) - before))
+version=$(sed 's/.*as version \([0-9]*\);.*/\1/' answer)
+at_least "$version" || fail "version $version is not in force, $(current) is"
+[ "$(sha "$version")" = "$(sha "$first")" ] || fail "version $version is not what $first was"
+[ "$took" -lt 5000 ] || fail "it took $took ms"
+[ "$(ask llen 'fr:{default}:commands')" = 0 ] || fail "the order is still there"
+order 0 'the line is judged against it' promote --redis "$url" --reason 'good enough'
+promoted() { [ "$(ask hget fr:default:metrics gate_blessed_version)" -gt "$version" ]; }
+wait_for 10 "promoted version" promoted
+
+# --- pinned: what is in force stays while checkpoints go on; then an older one; then the newest again
+order 0 'stays published while learning goes on' pin --redis "$url"
+pinned=$(sed 's/^version \([0-9]*\) .*/\1/' answer)
+sleep 1
+[ "$(current)" = "$pinned" ] || fail "pinned is $pinned, in force $(current)"
+newer() { [ "$(ask hget fr:default:metrics version)" -gt "$((pinned + 2))" ]; }
+wait_for 20 "learning behind the pin" newer
+[ "$(current)" = "$pinned" ] || fail "pinned is $pinned, in force $(current)"
+order 0 "version $first stays published" pin "$first" --redis "$url" --reason 'the first one'
+old() { [ "$(current)" = "$first" ]; }
+wait_for 10 "version $first in force" old
+[ "$(sha "$first")" = "$(sha "$version")" ] || true # newer manifests have left
+order 1 'is not kept' pin 999999 --redis "$url"
+
+# --- the pin outlives a restart and a Redis that lost everything
+kill -TERM $learner
+wait $learner || fail "the learner ended with $?"
+learner=
+ask flushall >/dev/null
+start 100x
+wait_for 30 "version $first in force after a restart" old
+order 0 'no longer pinned' unpin --redis "$url"
+wait_for 20 "newest version in force" at_least "$((version + 3))"
+order 1 'no version is pinned' unpin --redis "$url"
+
+# --- through the folder of a learner that runs
+order 0 'went back to version' rollback --state state --reason 'by its folder'
+[ -z "$(ls state/commands)" ] || fail "left behind: $(ls state/commands)"
+# --- another version than the blessed one: from its weight file
+target=$(ls state/weights | grep -x '[0-9]*' | sort -n | sed -n 3p)
+order 0 "went back to version $target, as version" rollback "$target" --state state
+version=$(sed 's/.*as version \([0-9]*\);.*/\1/' answer)
+wait_for 10 "it in force" at_least "$version"
+"$freshet" model versions state --json >versions
+jq -e --argjson a "$target" --argjson b "$version" '[.state.versions[] | select(.version == $a or .version == $b).sha256] | .[0] == .[1] and length == 2' versions >tried ||
+    fail "version $version is not what $target was"
+
+# --- a stopped learner's folder: written down, done at the next start, before anything is learnt
+kill -KILL $learner
+wait $learner 2>/dev/null || true
+learner=
+order 0 'it is done at the next start' pin "$first" --state state --reason 'while it is down'
+order 1 'taken back' pin --redis "$url" --wait 1 # its lease outlives a killed learner for a while
+start 100x
+wait_for 30 "pinned version" old
+kill -TERM $learner
+wait $learner || fail "the learner ended with $?"
+learner=
+
+# --- who, when and why
+"$freshet" model versions state >versions || fail "versions"
+for what in 'rollback .* by .*@.* pid .*: looks odd' 'promote .*: good enough' 'pin .*: the first one' 'pin .*: while it is down' 'rollback .*: by its folder'; do
+    grep -q "$what" versions || fail "the version log has no '$what': $(cat versions)"
+done
+"$freshet" model versions -o redis.url="$url" --log 1000 >versions || fail "versions of Redis"
+grep -q 'pin .*while it is down, by .*@' versions || fail "Redis' log has no pin: $(cat versions)"
+# what is no order is told of and goes
+ask rpush 'fr:{default}:commands' '{"id":"x"}' >/dev/null
+start 100x
+gone() { [ "$(ask exists 'fr:{default}:commands')" = 0 ]; }
+wait_for 20 "end of what is no order" gone
+kill -TERM $learner
+wait $learner || fail "the learner ended with $?"
+learner=
+grep -q 'command .*refused="order: its field "id"' learner.log || fail "nothing is said of what is no order"
+echo "gate_orders: a rollback took $took ms; $(grep -c 'command kind=' learner.log) orders"
