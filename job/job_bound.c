@@ -23,6 +23,7 @@ enum {
     CANDIDATE_WIDE = 3,        /* ... and of width F */
     EVALUATOR_BYTES = 4 * MIB, /* meters, windows, curve, segments of a line */
     UNSAMPLED_BYTES = 4096,    /* a candidate of the unsampled check: features, token ids, logits */
+    GATE_COPIES = 6,     /* two snapshots: parameters, two moments or the accumulators of hashed rows */
     WORKER_BYTES = 16 * MIB,
     ALLOCATOR_PART = 5 /* a fifth on top of everything that consists of small blocks */
 };
@@ -92,7 +93,7 @@ static size_t parameters(const struct conf *c, const struct encoder_shape *s)
     if (s != NULL && conf_list_has(c->model_parts, "text"))
         floats += (size_t)c->model_trainable_layers * layer_floats(s) + (size_t)(c->model_events + 64) * s->C;
     if (s != NULL && conf_list_has(c->model_parts, "match")) floats += s->C * s->C;
-    return floats * sizeof(float) * PARAM_COPIES;
+    return floats * sizeof(float) * (PARAM_COPIES + (c->gate_share > 0 ? GATE_COPIES : 0));
 }
 
 /* The mapped file, touched once, and its packed matrices. */

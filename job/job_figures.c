@@ -154,6 +154,9 @@ static void trouble(struct job *j, char out[400])
         (void)snprintf(out, 400, "%s", j->pause_why.text);
     else if (!h.up || h.gap_alarms > 0 || (h.partitions == 0 && !j->options->replay))
         (void)snprintf(out, 400, "%s", h.text);
+    else if (learner_rests(j->learner))
+        (void)snprintf(out, 400, "the line was rolled back to version %llu and rests: nothing is learnt for a while",
+                       (unsigned long long)learner_blessed(j->learner));
     else if (checkpoint_recovered(j->checkpoint)->recovered)
         (void)snprintf(out, 400, "the state folder was damaged: went on from the backup of version %llu",
                        (unsigned long long)checkpoint_recovered(j->checkpoint)->version);

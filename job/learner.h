@@ -85,6 +85,7 @@ void learner_let(struct learner *l);
 /* Back to the blessed version, by order or because a version is refused.  NOT_FOUND: nothing is blessed. */
 enum status learner_rollback(struct learner *l, const char *who, const char *why, int64_t wall_ms,
                              struct err *e) MUST_CHECK;
+bool learner_rests(const struct learner *l); /* after a rollback nothing is learnt for a while */
 uint64_t learner_blessed(const struct learner *l); /* number of the blessed version; 0: none, or it has none */
 /* Orders (schemas/command.h).  adopt: the weights of c->version were put in already (checkpoint_take); promote: the line as it
  * is becomes the blessed one; pin: version stays published, 0: none does.  All go into the version log.  NOT_FOUND: there is

@@ -127,6 +127,11 @@ enum status learner_rollback(struct learner *l, const char *who, const char *why
 
 /* ---- orders ---- */
 
+bool learner_rests(const struct learner *l)
+{
+    return line_gate_rests(l->line->gate);
+}
+
 uint64_t learner_blessed(const struct learner *l)
 {
     return l->line->gate != NULL ? l->line->gate->blessed_mark.version : 0;
@@ -177,7 +182,7 @@ enum status learner_promote(struct learner *l, const struct command *c, struct e
 enum status learner_promote_variant(struct learner *l, const struct command *c, struct err *e)
 {
     struct command said = *c;
-    (void)snprintf(said.reason, sizeof said.reason, "variant %.60s is in charge: %.130s", c->name, c->reason);
+    (void)snprintf(said.reason, sizeof said.reason, "variant %.60s is in charge: %.100s", c->name, c->reason);
     TRY(variants_promote(l->variants, str_from(c->name), e));
     return say_order(l, VERDICT_PROMOTE, l->said.version, &said, false, e);
 }
