@@ -17,7 +17,8 @@ struct row {
 };
 struct diff {
     struct cmd_model a, b;
-    struct row *rows; /* changed ones, biggest first */
+    char said_a[40], said_b[40]; /* of the version: blessed, discarded …; "": nothing */
+    struct row *rows;            /* changed ones, biggest first */
     size_t n, unchanged, only_a, only_b;
     bool json;
     struct buf out;
@@ -79,10 +80,11 @@ static enum status diff(struct diff *d, struct err *e)
     return STATUS_OK;
 }
 
-static json_t *side_json(const struct cmd_model *m)
+static json_t *side_json(const struct cmd_model *m, const char *said)
 {
     json_t *j = json_pack("{s:s, s:s}", "path", m->path, "sha256", m->sha256);
     if (j != NULL && m->version > 0) (void)json_object_set_new(j, "version", json_integer((json_int_t)m->version));
+    if (j != NULL && said[0] != '\0') (void)json_object_set_new(j, "said", json_string(said + 2));
     return j;
 }
 
@@ -101,8 +103,8 @@ static int print_json(const struct diff *d)
         }
     }
     return cmd_model_print_json(command,
-                                json_pack("{s:o, s:o, s:I, s:I, s:I, s:o}", "a", side_json(&d->a), "b",
-                                          side_json(&d->b), "unchanged", (json_int_t)d->unchanged, "only_a",
+                                json_pack("{s:o, s:o, s:I, s:I, s:I, s:o}", "a", side_json(&d->a, d->said_a), "b",
+                                          side_json(&d->b, d->said_b), "unchanged", (json_int_t)d->unchanged, "only_a",
                                           (json_int_t)d->only_a, "only_b", (json_int_t)d->only_b, "changed", list));
 }
 
@@ -126,7 +128,8 @@ static int print_text(struct diff *d)
 {
     struct buf *b = &d->out;
     char shape[96];
-    buf_printf(b, "A %s  sha256 %.12s\nB %s  sha256 %.12s\n\n", d->a.path, d->a.sha256, d->b.path, d->b.sha256);
+    buf_printf(b, "A %s  sha256 %.12s%s\nB %s  sha256 %.12s%s\n\n", d->a.path, d->a.sha256, d->said_a, d->b.path,
+               d->b.sha256, d->said_b);
     if (d->n > 0)
         buf_printf(b, "%10s %12s %12s %12s %14s  %s\n", "change", "norm A", "norm B", "largest", "shape", "tensor");
     for (size_t i = 0; i < d->n; i++) {
@@ -145,13 +148,14 @@ static int print_text(struct diff *d)
 }
 
 /* A path, or with state.dir set the number of a version in it. */
-static enum status open_side(struct cmd_model *m, const char *what, const char *state_dir, struct err *e)
+static enum status open_side(struct cmd_model *m, const char *what, const char *state_dir, char said[40], struct err *e)
 {
     char path[CMD_MODEL_PATH];
     char *end;
     const unsigned long long version = strtoull(what, &end, 10);
     if (*state_dir == 0 || end == what || *end != 0 || what[0] == '-') return cmd_model_open(m, what, 0, e);
     TRY(cmd_model_weights_path(path, state_dir, version, e));
+    cmd_model_said(said, state_dir, version);
     return cmd_model_open(m, path, 0, e);
 }
 
@@ -175,8 +179,8 @@ int cmd_model_diff(int argc, char **argv)
                  "-o state.dir=DIR also numbers of versions in it. change = |B - A| / |A| of a tensor.\n"};
     int rc = cmd_line_parse(&line, &usage, argc, argv);
     if (rc == CMD_GO_ON) {
-        enum status st = open_side(&d.a, line.args[0], line.conf->state_dir, &e);
-        if (st == STATUS_OK) st = open_side(&d.b, line.args[1], line.conf->state_dir, &e);
+        enum status st = open_side(&d.a, line.args[0], line.conf->state_dir, d.said_a, &e);
+        if (st == STATUS_OK) st = open_side(&d.b, line.args[1], line.conf->state_dir, d.said_b, &e);
         if (st == STATUS_OK) st = diff(&d, &e);
         rc = st != STATUS_OK ? cmd_failed(command, &e) : d.json ? print_json(&d) : print_text(&d);
     }

@@ -54,16 +54,6 @@ static enum status list_numbers(const char *dir, uint64_t newest, uint64_t **out
     return st;
 }
 
-/* What the gate or an operator said of it; NULL: nothing. */
-static const char *said_of(const struct verdict_log *log, uint64_t pinned, uint64_t version)
-{
-    static const char *const words[VERDICT_KINDS] = {"blessed", "gone back to", "refused", "promoted", "pinned", NULL};
-    if (version == pinned) return "pinned";
-    const struct verdict *v = verdict_of(log, version);
-    if (v != NULL && words[v->kind] != NULL && v->kind != VERDICT_PIN) return words[v->kind];
-    return verdict_discards(log, version) ? "discarded" : NULL;
-}
-
 static json_t *verdict_json(const struct verdict *v)
 {
     json_t *ranges = json_array();
@@ -129,7 +119,8 @@ static enum status list_state(struct versions *v, struct err *e)
     enum status st = list_numbers(v->conf->state_dir, meta.version, &numbers, &n, e);
     if (st == STATUS_OK) st = checkpoint_meta_verdicts(&meta, &log, &pinned, e);
     for (size_t i = 0; i < n && st == STATUS_OK; i++)
-        (void)json_array_append_new(list, state_version(v, &meta, numbers[i], said_of(&log, pinned, numbers[i])));
+        (void)json_array_append_new(list,
+                                    state_version(v, &meta, numbers[i], cmd_model_said_of(&log, pinned, numbers[i])));
     (void)json_object_set_new(v->out, "state",
                               json_pack("{s:s, s:I, s:o, s:o}", "dir", v->conf->state_dir, "pinned", (json_int_t)pinned,
                                         "versions", list, "verdicts", verdicts_json(v, &log)));

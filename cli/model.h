@@ -64,6 +64,11 @@ json_t *cmd_model_time(int64_t ms); /* RFC 3339 text */
 /* Prints and frees j (NULL: out of memory was met while it was made); an exit status. */
 int cmd_model_print_json(const char *command, json_t *take_j);
 
+/* What the version log of a state folder says of a version, as ", blessed"; "": nothing, or it can't be read. */
+void cmd_model_said(char out[40], const char *state_dir, uint64_t version);
+struct verdict_log;
+const char *cmd_model_said_of(const struct verdict_log *log, uint64_t pinned, uint64_t version); /* NULL: nothing */
+
 int cmd_model_inspect(int argc, char **argv);
 int cmd_model_export(int argc, char **argv);
 int cmd_model_versions(int argc, char **argv);

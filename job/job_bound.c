@@ -93,7 +93,7 @@ static size_t parameters(const struct conf *c, const struct encoder_shape *s)
     if (s != NULL && conf_list_has(c->model_parts, "text"))
         floats += (size_t)c->model_trainable_layers * layer_floats(s) + (size_t)(c->model_events + 64) * s->C;
     if (s != NULL && conf_list_has(c->model_parts, "match")) floats += s->C * s->C;
-    return floats * sizeof(float) * (PARAM_COPIES + (c->gate_share > 0 ? GATE_COPIES : 0));
+    return floats * sizeof(float) * (size_t)(PARAM_COPIES + (c->gate_share > 0 ? GATE_COPIES : 0));
 }
 
 /* The mapped file, touched once, and its packed matrices. */

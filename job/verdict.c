@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const names[VERDICT_KINDS] = {"bless", "rollback", "refuse", "promote", "pin", "unpin"};
+static const char *const names[VERDICT_KINDS] = {"bless", "rollback", "refuse", "promote", "pin", "unpin", "champion"};
 
 const char *verdict_name(enum verdict_kind k)
 {
@@ -59,7 +59,8 @@ const struct verdict *verdict_of(const struct verdict_log *g, uint64_t version)
 {
     for (size_t i = g->n; i-- > 0 && version > 0;) {
         const struct verdict *v = &g->items[i];
-        const bool about = v->kind != VERDICT_REFUSE && v->kind != VERDICT_UNPIN && v->about == version;
+        const bool about =
+            v->kind != VERDICT_REFUSE && v->kind != VERDICT_UNPIN && v->kind != VERDICT_CHAMPION && v->about == version;
         if (about || (v->kind == VERDICT_REFUSE && v->version == version)) return v;
     }
     return NULL;

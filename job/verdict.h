@@ -24,6 +24,7 @@ enum verdict_kind {
     VERDICT_PROMOTE,
     VERDICT_PIN,
     VERDICT_UNPIN,
+    VERDICT_CHAMPION, /* another variant is in charge */
     VERDICT_KINDS
 };
 struct verdict_range { /* records [from, to) of a partition; a log file is partition 0 */

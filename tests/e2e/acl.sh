@@ -78,6 +78,9 @@ for role in learner scorer; do # a scorer reads the model, a learner its leaving
 done
 "$freshet" model versions -o redis.url="unix:$dir/redis.sock" -o redis.password_file=dashboard.password >versions 2>err ||
     fail "model versions as dashboard"
+"$freshet" model promote --reason "a try" -o redis.url="unix:$dir/redis.sock" -o redis.password_file=operator.password >answer 2>err ||
+    fail "an order as operator"
+grep -q 'the line is judged against it' answer || fail "the answer is $(cat answer)"
 
 grep -q 'redis memory' check.out || fail "check says nothing of memory: $(cat check.out)"
 "$freshet" check $options -o redis.password_file=learner.password >check.out 2>err || fail "check"
@@ -92,7 +95,7 @@ refused() { # role, command
     n=$((n + 1))
 }
 n=0 bad=0
-for role in learner scorer dashboard; do
+for role in learner scorer dashboard operator; do
     for command in flushall flushdb 'config get *' 'config set maxmemory 1' 'keys *' 'debug sleep 0' 'debug segfault' 'script flush' \
         'script load return' 'eval return 0' 'evalsha x 0' 'fcall f 0' 'function list' shutdown 'acl list' 'acl setuser x on' 'acl whoami' \
         'client list' 'client kill 1' monitor 'slaveof no one' 'replicaof no one' sync 'psync x 1' failover save bgsave bgrewriteaof \
@@ -118,6 +121,11 @@ for command in 'set fr:{default}:current 1' 'hset fr:default:metrics a 1' 'hset 
     'hdel fr:default:metrics auc' 'xtrim fr:default:metrics:ts maxlen 0' 'get fr:default:user:u1' 'get fr:default:item:i1' \
     'get fr:default:state:0' 'get fr:{default}:chunk:1:0' 'get fr:{default}:lease' 'xrange fr:default:served - +' 'scan 0' info multi; do
     refused dashboard $command
+    case $command in *lease*) ;; *) refused operator $command ;; esac
+done
+for command in 'set fr:{default}:lease x' 'rpush fr:{default}:answer:x y' 'del fr:{default}:commands' 'lrange fr:{default}:commands 0 1' \
+    'expire fr:{default}:current 1' 'lrem fr:{other}:commands 0 x'; do
+    refused operator $command
 done
 for command in 'xadd fr:default:served * a 1' 'xrange fr:default:served - +' 'del fr:default:served' 'lrange x 0 1'; do
     refused learner $command
@@ -142,8 +150,8 @@ newest() { [ "$(curl -sf "$at/metrics" | sed -n 's/^freshet_version \([0-9]*\).*
 wait_for 20 "version $last in the scorer" newest
 
 # --- secrets stay where they belong
-for secret in $(cut -d : -f 2- learner.password scorer.password dashboard.password); do
+for secret in $(cut -d : -f 2- learner.password scorer.password dashboard.password operator.password); do
     ! grep -q "$secret" serve.log learner.log redis.log users.acl err || fail "a password is in a log"
     ! tr '\0' ' ' </proc/$scorer/cmdline | grep -q "$secret" || fail "a password is on a command line"
 done
-echo "acl: three roles at work, $n forbidden commands refused"
+echo "acl: four roles at work, $n forbidden commands refused"

@@ -42,9 +42,9 @@ order() { # exit status, text of the answer, order...
     [ $rc -eq "$want" ] || fail "$*: exit $rc, not $want"
     grep -q -- "$text" answer || fail "$*: '$(cat answer)' says nothing of '$text'"
 }
-"$freshet" simulate --events 60000 --users 300 --items 60 --rate 5 --seed 4 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
+"$freshet" simulate --events 90000 --users 300 --items 60 --rate 5 --seed 4 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
 options="--quiet -o model.base=$source/tests/fixtures/uncased -o model.parts=numeric,hashed -o model.hashed_bits=14 -o kernels.threads=1
-    -o join.window_ms=10000 -o gate.bless_slates=200 -o gate.cooldown_ms=30000 -o publish.every_ms=100 -o publish.features_ms=20
+    -o join.window_ms=10000 -o gate.bless_slates=1500 -o gate.cooldown_ms=30000 -o publish.every_ms=100 -o publish.features_ms=20
     -o state.keep=1000 -o publish.keep=1000"
 
 # --- nobody there
