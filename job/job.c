@@ -26,9 +26,9 @@ void job_reload(void)
 }
 
 /* --speed: waits until the event's time has come on a clock that runs `speed` times as fast as the wall's. */
-static void pace(struct job *j, int64_t event_ms)
+static enum status pace(struct job *j, int64_t event_ms, struct err *e)
 {
-    if (j->options->speed <= 0.0) return;
+    if (j->options->speed <= 0.0) return STATUS_OK;
     if (j->pace_event_ms == INT64_MIN) {
         j->pace_event_ms = event_ms;
         j->pace_wall_us = job_now_us(j);
@@ -36,12 +36,14 @@ static void pace(struct job *j, int64_t event_ms)
     const double due = (double)(event_ms - j->pace_event_ms) * 1000.0 / j->options->speed;
     while (!atomic_load(&job_stopping)) {
         const double left = due - (double)(job_now_us(j) - j->pace_wall_us);
-        if (left <= 0.0) return;
+        if (left <= 0.0) return STATUS_OK;
         const struct timespec nap = {0, left > 10000.0 ? 10000000L : (long)(left * 1000.0)};
         (void)nanosleep(&nap, NULL);
         job_alive(j, job_now_us(j), true);
-        if (job_publish_tick(j, job_now_us(j), NULL) != STATUS_OK) return;
+        TRY(job_command_tick(j, job_now_us(j), e));
+        if (job_publish_tick(j, job_now_us(j), NULL) != STATUS_OK) return STATUS_OK;
     }
+    return STATUS_OK;
 }
 
 static enum status steps_done(struct job *j, struct err *e)
@@ -63,7 +65,7 @@ static enum status verdict_due(struct job *j, struct err *e)
 static enum status take_record(struct job *j, const struct source_record *rec, struct err *e)
 {
     const int64_t settled = learner_settled_ms(j->learner);
-    if (rec->kind == SOURCE_EVENT) pace(j, rec->event.time_ms);
+    if (rec->kind == SOURCE_EVENT) TRY(pace(j, rec->event.time_ms, e));
     TRY(learner_record(j->learner, rec, e));
     if (learner_settled_ms(j->learner) != settled) {
         j->learnt_wall_ms = j->clock->wall_ms(j->clock);
