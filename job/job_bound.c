@@ -23,7 +23,7 @@ enum {
     CANDIDATE_WIDE = 3,        /* ... and of width F */
     EVALUATOR_BYTES = 4 * MIB, /* meters, windows, curve, segments of a line */
     UNSAMPLED_BYTES = 4096,    /* a candidate of the unsampled check: features, token ids, logits */
-    GATE_COPIES = 6,     /* two snapshots: parameters, two moments or the accumulators of hashed rows */
+    GATE_COPIES = 6,           /* two snapshots: parameters, two moments or the accumulators of hashed rows */
     WORKER_BYTES = 16 * MIB,
     ALLOCATOR_PART = 5 /* a fifth on top of everything that consists of small blocks */
 };
