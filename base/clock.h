@@ -15,6 +15,8 @@ struct clock {
 };
 struct clock *clock_system(void); /* static */
 double clock_cpu_s(void);         /* processor seconds of this process, all its threads; for figures only */
+/* For measuring what something costs, never for what is done: nanoseconds that this thread has had a processor. */
+uint64_t clock_cost_ns(void);
 struct clock_fake {
     struct clock base;
     int64_t wall_ms_now, mono_us_now;

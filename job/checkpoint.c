@@ -230,8 +230,18 @@ static const char *const once[] = {
     "join.max_item_age_days=0",
     "join.negative_rate=1",
     "join.wait_ms=60000",
+    "model.idvec_bits=14",
     "train.follow_ms=0",
     "train.follow_times=0",
+    "train.half_life_examples=0",
+    "train.idvec_rate=0.05",
+    "train.itembias_rate=0.05",
+    "train.l2_sp=0",
+    "train.l2_sp_anchor=pretrained",
+    "train.numeric_order=1",
+    "train.numeric_ridge=1",
+    "train.schedule=constant",
+    "train.schedule_steps=100000",
 };
 /* clang-format on */
 

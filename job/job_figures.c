@@ -1,5 +1,6 @@
 /* job_figures.c - what dashboards are told while the job runs: fr:m:metrics and fr:m:info, once a second. */
 #include "base/log.h"
+#include "job/job_parts.h"
 #include "job/job_private.h"
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +21,8 @@ static void update_rates(struct job *j, const struct learner_counts *c, int64_t 
     j->metrics_examples = c->examples;
 }
 
-#define FIGURES_MAX 96
+#define FIGURES_MAX 128
+#define PARTS_US 3600000000 /* what a part is worth is said so often */
 
 /* Figures of the newest full span; of the one that runs while there is none yet. */
 static const struct report_figures *update_recent(struct job *j, int64_t now_us)
@@ -39,6 +41,23 @@ static const struct report_figures *update_recent(struct job *j, int64_t now_us)
 static size_t add_figures(struct publish_metric *m, size_t n, const struct publish_metric *more, size_t n_more)
 {
     for (size_t i = 0; i < n_more && n < FIGURES_MAX; i++) m[n++] = more[i];
+    return n;
+}
+
+/* What each part brings and takes. */
+static size_t fill_parts(struct job *j, const struct report *r, struct publish_metric *m, size_t n)
+{
+    for (uint32_t i = 0; i < r->n_parts; i++) {
+        const struct report_part *p = &r->parts[i];
+        char(*names)[64] = j->part_figures[i];
+        (void)snprintf(names[0], sizeof names[0], "part_%.31s_gain", p->name);
+        (void)snprintf(names[1], sizeof names[1], "part_%.31s_cost_us", p->name);
+        (void)snprintf(names[2], sizeof names[2], "part_%.31s_cost_share", p->name);
+        const struct publish_metric all[] = {{names[0], r->progressive.gauc - p->gauc_without},
+                                             {names[1], p->score_us + p->learn_us},
+                                             {names[2], p->cost_share}};
+        n = add_figures(m, n, all, sizeof all / sizeof all[0]);
+    }
     return n;
 }
 
@@ -141,7 +160,11 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
         {"version", (double)checkpoint_version(j->checkpoint)},
         {"version_age_ms", j->checkpoint_wall_ms > 0 ? (double)(wall - j->checkpoint_wall_ms) : 0.0},
         {"watermark_ms", mark == INT64_MIN ? 0.0 : (double)mark}};
-    return fill_health(j, m, add_figures(m, 0, all, sizeof all / sizeof all[0]));
+    if (now_us >= j->next_parts_us) {
+        if (j->next_parts_us > 0) job_warn_parts(j->conf, &r);
+        j->next_parts_us = now_us + PARTS_US;
+    }
+    return fill_parts(j, &r, m, fill_health(j, m, add_figures(m, 0, all, sizeof all / sizeof all[0])));
 }
 
 /* One sentence on what keeps the job from its work; "" none. */

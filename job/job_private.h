@@ -88,6 +88,8 @@ struct job {
     double events_per_s, examples_per_s;
     struct report_figures recent; /* as dashboards see it */
     int64_t recent_until_us;
+    int64_t next_parts_us;
+    char part_figures[REPORT_PARTS_MAX][3][64]; /* names of their metrics */
     bool recent_whole;
     size_t bound_bytes; /* what memory can come to (job_bound.h) */
 };

@@ -1,5 +1,6 @@
 /* job_report.c - the figures of a run at its end: the report. */
 #include "base/log.h"
+#include "job/job_parts.h"
 #include "job/job_private.h"
 #include "schemas/report_html.h"
 #include <errno.h>
@@ -138,6 +139,7 @@ enum status job_write_report(struct job *j, struct err *e)
     learner_report_detail(j->learner, detail);
     r.detail = detail;
     progress_summary(&j->progress, &r);
+    job_warn_parts(j->conf, &r);
     TRY_OUT(st, write_json(j, &r, e));
     st = write_html(j, &r, e);
 out:

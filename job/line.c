@@ -27,6 +27,7 @@ static enum status open_model(struct line *l, const struct encoder *enc, uint32_
     TRY(param_set_new(&l->params, model_table(l->model), e));
     TRY(model_init_params(l->model, (uint64_t)c->train_seed, l->params, e));
     TRY(optim_new(&l->optim, model_table(l->model), c, e));
+    optim_anchor(l->optim, l->params);
     TRY(model_run_new(&l->run, l->model, l->states, true, e));
     l->pool = shared->pool;
     l->owns_pool = l->pool == NULL;

@@ -133,6 +133,7 @@ enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *
                        "nothing is blessed yet: the first one is after gate.bless_slates=%lld slates",
                        (long long)g->conf->gate_bless_slates);
     TRY(gate_snapshot_restore(g->blessed, &line, e));
+    optim_blessed(l->optim, l->params);
     l->n_pending = 0;
     gate_snapshot_drop(g->candidate);
     gate_judge_begin(&g->judge);
@@ -149,6 +150,7 @@ enum status line_gate_bless(struct line *l, uint64_t next_slate, struct err *e)
     const struct gate_line line = gate_line_of(l);
     TRY(gate_snapshot_take(g->blessed, &line, e));
     gate_snapshot_drop(g->candidate);
+    optim_blessed(l->optim, l->params);
     g->blessed_mark = mark_of(l);
     g->counts.blessings++;
     g->again = 0;
@@ -184,6 +186,7 @@ static enum status bless_candidate(struct line *l, uint64_t next_slate, struct e
 {
     struct line_gate *g = l->gate;
     gate_snapshot_exchange(g->blessed, g->candidate);
+    optim_blessed(l->optim, gate_snapshot_params(g->blessed));
     g->blessed_mark = g->candidate_mark;
     g->counts.blessings++;
     g->again = 0;

@@ -146,9 +146,10 @@ struct kern_ops {
     /* z[i] += sum_{j in off[i]..off[i+1]} w[idx[j]] * val[j]; an index may repeat */
     void (*sparse_forward)(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
                            const float *val, size_t n);
-    /* Row n of idx (N distinct) holds gradient g[n]: acc += g^2, w -= lr*g/sqrt(acc), on those rows alone. */
+    /* Row idx[n] (N distinct ones) of w (·, C) has gradient g[n] (N, C) and one accumulator: acc += |g[n]|^2,
+     * w -= lr*g[n]/sqrt(acc), on those rows alone. */
     void (*sparse_adagrad)(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr,
-                           size_t N);
+                           size_t N, size_t C);
 
     void (*adamw)(struct kern *k, float *w, float *m, float *v, const float *g, size_t n, const struct kern_adamw *o);
     /* The same for a whole matrix, whose values w->w (in the caller's hands, writable) and packed form are both made new in

@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* In the order of summation; schemas/conf.c refuses other names.  The intercepts come first, outside the list. */
-static const struct part_ops *const known[] = {&part_text, &part_match, &part_numeric, &part_cooccur, &part_hashed};
+static const struct part_ops *const known[] = {&part_text,   &part_match, &part_numeric, &part_cooccur,
+                                               &part_hashed, &part_idvec, &part_itembias};
 enum { KNOWN = sizeof known / sizeof *known };
 
 /* Base weights, then every tensor's name, group and shape; views change no shape, so they are named. */
@@ -24,16 +25,17 @@ static uint64_t fingerprint(const struct model *m, const struct conf *c)
     return h;
 }
 
-static enum status create_parts(struct model *m, const struct part_env *env, struct err *e)
+static enum status create_parts(struct model *m, struct part_env *env, struct err *e)
 {
     TRY(part_bias.create(&m->parts[m->n_parts], env, &m->table, e));
-    m->n_parts++;
+    m->first_tensor[++m->n_parts] = m->table.n;
     for (size_t i = 0; i < KNOWN; i++) {
         if (!conf_list_has(env->conf->model_parts, known[i]->name)) continue;
         TRY(known[i]->create(&m->parts[m->n_parts], env, &m->table, e));
+        if (known[i] == &part_match) env->match = m->parts[m->n_parts];
         m->wants_states |= m->parts[m->n_parts]->wants_states;
         m->wants_tokens |= m->parts[m->n_parts]->wants_tokens;
-        m->n_parts++;
+        m->first_tensor[++m->n_parts] = m->table.n;
     }
     return STATUS_OK;
 }
@@ -44,7 +46,7 @@ enum status model_new(struct model **out, const struct conf *c, const struct enc
     *out = NULL;
     struct model *m = mem_calloc(1, sizeof *m);
     if (m == NULL) return ERR_SET(e, STATUS_OOM, "model: %zu bytes", sizeof *m);
-    const struct part_env env = {c, enc, n_numeric};
+    struct part_env env = {.conf = c, .enc = enc, .n_numeric = n_numeric};
     enum status st = STATUS_OK;
     m->enc = enc;
     m->n_numeric = n_numeric;
@@ -88,6 +90,18 @@ size_t model_n_parts(const struct model *m)
 const char *model_part_name(const struct model *m, size_t i)
 {
     return m->parts[i + 1]->ops->name;
+}
+
+const float *model_precision(const struct model *m, const struct param_set *p, size_t *n)
+{
+    for (size_t i = 0; i < m->table.n; i++) {
+        const struct param *q = &m->table.params[i];
+        if (strcmp(q->name, PART_NUMERIC_PRECISION) != 0) continue;
+        *n = q->shape[0];
+        return p->w + q->offset;
+    }
+    *n = 0;
+    return NULL;
 }
 
 size_t model_frozen_layers(const struct model *m)

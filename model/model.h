@@ -4,7 +4,7 @@
  * is one thread's hands: kernels, tape, scratch, gradients.  Parameters come from outside (struct param_set), so that a
  * scorer can swap versions and a learner owns its own.  Without a recording tape the same code serves.
  *
- *   logit = bias + sum of parts      parts: text, match, numeric, cooccur, hashed      (MODEL.md; interface: model/part.h)
+ *   logit = bias + sum of parts: text, match, numeric, cooccur, hashed, idvec, itembias   (MODEL.md; interface: model/part.h)
  *
  * bias: two intercepts, for recorded impressions and for organic slates; a request takes the impressions' if any
  * impression was ever learnt from, else the organic one.  It is no part: it is never left out.
@@ -30,8 +30,12 @@ enum status model_new(struct model **out, const struct conf *c, const struct enc
                       struct err *e) MUST_CHECK;
 void model_free(struct model *m);
 const struct param_table *model_table(const struct model *m);
-size_t model_n_parts(const struct model *m); /* always in the order text, match, numeric, cooccur, hashed */
+size_t model_n_parts(const struct model *m); /* always in the order given above */
 const char *model_part_name(const struct model *m, size_t i);
+/* The precision (F,F) of numeric's weights in p, by the Laplace approximation (train.numeric_order=2): weights drawn from a
+ * normal with it as their inverse covariance are what exploration tries.  In p's order of features, for standardised ones;
+ * zero before anything was learnt.  NULL: the model has none. */
+const float *model_precision(const struct model *m, const struct param_set *p, size_t *n);
 /* L - K, where frozen states are taken; L without text, 0 without encoder. */
 size_t model_frozen_layers(const struct model *m);
 bool model_wants_states(const struct model *m);    /* text (not concat) or match: needs a state cache */
@@ -46,11 +50,16 @@ size_t model_replaced_layers(const struct model *m, const struct param_set *p, s
 
 /* What learning left behind, for the optimiser: gradients ADDED to dense (groups ADAMW and ADAGRAD: the first
  * table.group_first[PARAM_STAT] floats of the block), and the touched sparse rows.  All are sums over examples. */
+struct model_rows {       /* of one sparse tensor */
+    const uint32_t *rows; /* distinct touched ones, in order of first touch */
+    const float *grads;   /* (n, width of the tensor) */
+    size_t n;
+};
 struct model_grads {
-    float *dense;   /* group_first[PARAM_STAT] floats, backend memory */
-    uint32_t *rows; /* distinct touched rows of the sparse group (indices into it), in order of first touch */
-    float *row_grads;
-    size_t n_rows;
+    float *dense;              /* group_first[PARAM_STAT] floats, backend memory */
+    struct model_rows *sparse; /* one a sparse tensor, in table order (param_sparse) */
+    size_t n_sparse;
+    uint64_t *tensor_ns; /* by place in the table: time spent on each is added; NULL: nobody asks */
     /* Matrices that the run keeps packed: each lies in the block of parameters that is bound, within one tensor. */
     struct op_matrix *const *matrices;
     size_t n_matrices;
@@ -105,4 +114,14 @@ enum status model_frozen_cosine(struct model_run *r, const struct slate *s, floa
 enum status model_spread(struct model_run *r, const struct slate *s, const uint32_t *which, size_t n, float *out,
                          struct err *e) MUST_CHECK;
 struct kern *model_run_kern(struct model_run *r); /* for the optimiser's arithmetic */
+/* What a part costs, sampled: microseconds of the run's own thread (the pool's share in large products is beside it), means
+ * over the passes that were timed.  Frozen states that had to be computed count for the first part that asked.  Never part of
+ * a state, and of no influence on any number but these. */
+struct model_cost {
+    double score_us; /* a candidate */
+    double learn_us; /* an example: forward, backward and the optimiser's step; NaN like score_us: none was timed */
+    double share;    /* of the sum of both over all parts and the intercepts */
+};
+void model_costs(const struct model_run *r, struct model_cost *out); /* out (parts) */
+struct kern *model_run_kern(struct model_run *r);                    /* for the optimiser's arithmetic */
 #endif

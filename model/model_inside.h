@@ -14,11 +14,27 @@ struct model {
     enum kern_precision prec; /* of the learnt layers' operands */
     bool dropout, wants_states, wants_tokens;
     char backend[KERN_NAME_MAX];
-    struct part *parts[MODEL_PARTS_MAX + 1]; /* [0]: the intercepts */
-    size_t n_parts;                          /* with them */
+    struct part *parts[MODEL_PARTS_MAX + 1];  /* [0]: the intercepts */
+    size_t n_parts;                           /* with them */
+    size_t first_tensor[MODEL_PARTS_MAX + 2]; /* of each part, as given by param_table_add */
     struct param_table table;
     uint64_t fingerprint;
 };
+/* Times of the passes that are sampled: one in MODEL_TIMED_EVERY. */
+#define MODEL_TIMED_EVERY 32
+struct model_times {
+    uint64_t passes[2];                              /* scored, learnt; all of them */
+    bool now;                                        /* the pass under way is timed */
+    uint64_t n[2];                                   /* candidates scored, examples learnt in timed passes */
+    uint64_t ns[2][MODEL_PARTS_MAX + 1], *tensor_ns; /* by part; by tensor, of the optimiser */
+};
+enum { MODEL_SCORED, MODEL_LEARNT };
+/* Whether the pass that begins is timed. */
+void model_times_begin(struct model_run *r, int what, const struct slate *const *slates, size_t n);
+uint64_t model_times_now(const struct model_run *r); /* 0 when it is not */
+/* What passed since `since` was the part's; returns now. */
+uint64_t model_times_add(struct model_run *r, int what, size_t part, uint64_t since);
+
 struct model_run {
     const struct model *m;
     struct state_cache *states;
@@ -31,7 +47,8 @@ struct model_run {
     bool learn;
     struct model_grads grads;
     struct part_packed packed;
-    struct part_rows rows;
+    struct model_times times;
+    struct part_rows *rows; /* one a sparse tensor, as grads.sparse */
 };
 
 /* Opens s on the tape (reset by the caller), recording or not.  *all: 0 … K-1, on the tape's host side. */

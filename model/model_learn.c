@@ -95,15 +95,20 @@ static enum status forward_one(struct model_run *r, size_t part, struct learning
     return l->late[part] ? forward_late(r, part, l, e) : forward_chunk(r, part, l, 0, 0, K, &l->z[part], e);
 }
 
-static enum status forward(struct model_run *r, struct learning *l, size_t n, struct err *e)
+/* below[p]: the tape's last step before part p. */
+static enum status forward(struct model_run *r, struct learning *l, size_t n, const struct tape_step **below,
+                           struct err *e)
 {
+    uint64_t since = model_times_now(r);
     for (size_t p = 0; p < r->m->n_parts; p++) {
         const bool all = together(r, p, l, n);
+        below[p] = r->tape.last;
         if (all) TRY(forward_together(r, p, l, n, e));
         for (size_t i = 0; i < n; i++) {
             if (!all) TRY(forward_one(r, p, &l[i], e));
             l[i].sum = p == 0 ? l[i].z[0] : op_add(&r->tape, l[i].sum, l[i].z[p]);
         }
+        since = model_times_add(r, MODEL_LEARNT, p, since);
     }
     return tape_status(&r->tape, e);
 }
@@ -131,13 +136,19 @@ static enum status losses(struct model_run *r, struct learning *l, size_t n, flo
     return STATUS_OK;
 }
 
-static enum status backward(struct model_run *r, struct learning *l, size_t n, struct err *e)
+static enum status backward(struct model_run *r, struct learning *l, size_t n, const struct tape_step *const *below,
+                            struct err *e)
 {
-    tape_backward(&r->tape);
-    for (size_t i = 0; i < n; i++)
-        for (size_t p = 0; p < r->m->n_parts; p++) {
+    uint64_t since = model_times_now(r);
+    for (size_t p = r->m->n_parts; p-- > 0;) {
+        tape_backward_to(&r->tape, below[p]);
+        since = model_times_add(r, MODEL_LEARNT, p, since);
+    }
+    for (size_t p = 0; p < r->m->n_parts; p++) {
+        for (size_t i = 0; i < n; i++)
             if (l[i].late[p]) TRY(backward_late(r, p, &l[i], l[i].sum.dx, e));
-        }
+        since = model_times_add(r, MODEL_LEARNT, p, since);
+    }
     return tape_status(&r->tape, e);
 }
 
@@ -177,29 +188,42 @@ static bool all_finite(const float *x, size_t n)
     return true;
 }
 
+static enum status tell_parts(struct model_run *r, const struct slate *const *slates, const struct learning *l,
+                              size_t n, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        const size_t K = slates[i]->n_items;
+        float *z = tape_host(&r->tape, K, sizeof *z), *dz = tape_host(&r->tape, K, sizeof *dz);
+        if (r->tape.oom) return tape_status(&r->tape, e);
+        r->kern->ops->download(r->kern, z, l[i].sum.x, K * sizeof *z);
+        r->kern->ops->download(r->kern, dz, l[i].sum.dx, K * sizeof *dz);
+        for (size_t p = 0; p < r->m->n_parts; p++)
+            if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], slates[i], z, dz);
+    }
+    return STATUS_OK;
+}
+
 /* At most LEARN_TOGETHER slates, none of them empty.  *bad: a loss is not finite, and nothing was added. */
 static enum status learn_some(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
                               double *loss, bool *bad, struct err *e)
 {
     struct learning l[LEARN_TOGETHER];
     float found[LEARN_TOGETHER];
+    const struct tape_step *below[MODEL_PARTS_MAX + 1];
     *bad = false;
     tape_reset(&r->tape);
     TRY(open_slates(r, slates, n, seed, l, e));
+    model_times_begin(r, MODEL_LEARNT, slates, n);
     r->kern->ops->begin(r->kern);
-    enum status st = forward(r, l, n, e);
+    enum status st = forward(r, l, n, below, e);
     if (st == STATUS_OK) st = losses(r, l, n, found, e);
     if (st == STATUS_OK) *bad = !all_finite(found, n);
-    if (st == STATUS_OK && !*bad) st = backward(r, l, n, e);
+    if (st == STATUS_OK && !*bad) st = backward(r, l, n, below, e);
     r->kern->ops->end(r->kern);
     for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
     for (size_t i = 0; i < n; i++) loss[i] = found[i];
     if (st != STATUS_OK || *bad) return st;
-    for (size_t i = 0; i < n; i++)
-        for (size_t p = 0; p < r->m->n_parts; p++) {
-            if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], slates[i]);
-        }
-    return STATUS_OK;
+    return tell_parts(r, slates, l, n, e);
 }
 
 static enum status learn_one(struct model_run *r, const struct slate *s, uint64_t seed, double *loss, struct err *e)

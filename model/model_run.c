@@ -12,7 +12,10 @@ void model_run_free(struct model_run *r)
         if (r->parts[i] != NULL) r->m->parts[i]->ops->run_destroy(r->parts[i]);
     }
     tape_fini(&r->tape);
-    part_rows_fini(&r->rows);
+    for (size_t i = 0; i < r->grads.n_sparse; i++) part_rows_fini(&r->rows[i]);
+    mem_free(r->rows);
+    mem_free(r->grads.sparse);
+    mem_free(r->times.tensor_ns);
     mem_free(r->packed.m);
     if (r->kern != NULL) {
         r->kern->ops->release(r->kern, r->grads.dense);
@@ -22,18 +25,37 @@ void model_run_free(struct model_run *r)
     mem_free(r);
 }
 
+static enum status allocate_sparse(struct model_run *r, struct err *e)
+{
+    const struct param_table *t = &r->m->table;
+    const size_t n = param_sparse_count(t);
+    r->rows = mem_calloc(n, sizeof *r->rows);
+    r->grads.sparse = mem_calloc(n, sizeof *r->grads.sparse);
+    if (r->rows == NULL || r->grads.sparse == NULL)
+        return ERR_SET(e, STATUS_OOM, "model: gradients of %zu sparse tensors", n);
+    for (r->grads.n_sparse = 0; r->grads.n_sparse < n; r->grads.n_sparse++)
+        r->rows[r->grads.n_sparse].width = param_width(param_sparse(t, r->grads.n_sparse));
+    return STATUS_OK;
+}
+
 static enum status allocate(struct model_run *r, struct err *e)
 {
     const struct param_table *t = &r->m->table;
     TRY(kern_new(&r->kern, r->m->backend, e));
+    if (r->learn) TRY(allocate_sparse(r, e));
+    r->times.tensor_ns = mem_calloc(t->n, sizeof *r->times.tensor_ns);
+    if (r->times.tensor_ns == NULL) return ERR_SET(e, STATUS_OOM, "model: times of %zu tensors", t->n);
     tape_init(&r->tape, r->kern, false);
     const size_t n = t->group_first[PARAM_STAT];
     if (r->learn) r->grads.dense = r->kern->ops->alloc(r->kern, n * sizeof(float));
     if (!r->kern->ops->host_visible) r->w = r->kern->ops->alloc(r->kern, t->total * sizeof(float));
     if ((r->learn && r->grads.dense == NULL) || (!r->kern->ops->host_visible && r->w == NULL))
         return ERR_SET(e, STATUS_OOM, "model: %zu parameters", t->total);
-    for (size_t i = 0; i < r->m->n_parts; i++)
+    for (size_t i = 0; i < r->m->n_parts; i++) {
         TRY(r->m->parts[i]->ops->run_create(&r->parts[i], r->m->parts[i], r->kern, e));
+        for (size_t k = 0; k < i; k++)
+            if (r->m->parts[k] == r->m->parts[i]->under) r->parts[i]->under = r->parts[k];
+    }
     return STATUS_OK;
 }
 
@@ -69,7 +91,7 @@ static enum status bind(struct model_run *r, const struct param_set *p, bool fre
                                    .host = p->w,
                                    .w = r->w != NULL ? r->w : p->w,
                                    .dense = r->grads.dense,
-                                   .rows = r->learn ? &r->rows : NULL};
+                                   .rows = r->rows};
     for (size_t i = 0; i < r->m->n_parts; i++) TRY(r->m->parts[i]->ops->bind(r->parts[i], &pp, e));
     r->bound = p;
     r->generation = p->generation;
@@ -156,9 +178,9 @@ static void settle_stale(struct model_run *r)
 struct model_grads *model_grads(struct model_run *r)
 {
     settle_stale(r);
-    r->grads.rows = r->rows.rows;
-    r->grads.row_grads = r->rows.grads;
-    r->grads.n_rows = r->rows.n;
+    for (size_t i = 0; i < r->grads.n_sparse; i++)
+        r->grads.sparse[i] = (struct model_rows){r->rows[i].rows, r->rows[i].grads, r->rows[i].n};
+    r->grads.tensor_ns = r->times.now ? r->times.tensor_ns : NULL;
     r->grads.matrices = r->packed.m;
     r->grads.n_matrices = r->packed.n;
     return &r->grads;
@@ -185,7 +207,7 @@ void model_grads_clear(struct model_run *r)
         if (p->offset >= t->group_first[PARAM_STAT]) continue;
         if (!stale_matrices(r, p->offset, p->n)) r->kern->ops->zero(r->kern, r->grads.dense + p->offset, p->n);
     }
-    part_rows_clear(&r->rows);
+    for (size_t i = 0; i < r->grads.n_sparse; i++) part_rows_clear(&r->rows[i]);
 }
 
 void model_apply_stats(struct model_run *r, struct param_set *p)

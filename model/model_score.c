@@ -161,13 +161,18 @@ static enum status score_dear(struct model_run *r, size_t part, struct scoring *
 static enum status score_all(struct model_run *r, struct scoring *s, size_t n, const uint32_t *joint_top, struct err *e)
 {
     const struct model *m = r->m;
+    uint64_t since = model_times_now(r);
     for (size_t p = 0; p < m->n_parts; p++) {
         if (m->parts[p]->ops->rows != NULL) continue;
         for (size_t i = 0; i < n; i++) TRY(score_part(r, p, &s[i], s[i].all, s[i].ps.slate->n_items, e));
+        since = model_times_add(r, MODEL_SCORED, p, since);
     }
     for (size_t i = 0; i < n; i++) TRY(choose(r, &s[i], joint_top[i], e));
+    since = model_times_now(r);
     for (size_t p = 0; p < m->n_parts; p++) {
-        if (m->parts[p]->ops->rows != NULL) TRY(score_dear(r, p, s, n, e));
+        if (m->parts[p]->ops->rows == NULL) continue;
+        TRY(score_dear(r, p, s, n, e));
+        since = model_times_add(r, MODEL_SCORED, p, since);
     }
     return STATUS_OK;
 }
@@ -200,6 +205,7 @@ static enum status score_some(struct model_run *r, const struct slate *const *sl
     struct scoring s[SCORE_TOGETHER] = {{.all = NULL}};
     tape_reset(&r->tape);
     TRY(open_slates(r, slates, n, s, e));
+    model_times_begin(r, MODEL_SCORED, slates, n);
     r->kern->ops->begin(r->kern);
     const enum status st = score_all(r, s, n, joint_top, e);
     r->kern->ops->end(r->kern);

@@ -67,6 +67,15 @@ struct op_sparse {
     void *user;
 };
 struct tape_value op_sparse(struct tape *t, const struct op_sparse *s);
+/* y (N,C) = base (N,C) + w[rows[n]]: rows of a sparse tensor.  add_grads, when the tape records, gets dy (host, (N,C)) in the
+ * backward walk, as above. */
+struct op_sparse_rows {
+    const float *w;
+    const int32_t *rows; /* (N) host */
+    void (*add_grads)(void *user, const float *dy, size_t n);
+    void *user;
+};
+struct tape_value op_sparse_rows(struct tape *t, struct tape_value base, const struct op_sparse_rows *s);
 /* Weighted binary cross-entropy with logits z (K,1); y, w (K) host.  loss: one float of backend memory, added to.
  * dz += w*(sigmoid(z) - y) at once: this op is the outermost, its gradient with respect to itself is 1. */
 void op_bce(struct tape *t, float *loss, struct tape_value z, const float *y, const float *w);

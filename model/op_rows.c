@@ -52,6 +52,38 @@ struct tape_value op_embed(struct tape *t, struct tape_value base, const struct 
     return y;
 }
 
+struct saved_sparse_rows {
+    struct tape_value base, y;
+    struct op_sparse_rows s;
+};
+
+static void sparse_rows_backward(struct tape *t, void *saved)
+{
+    const struct saved_sparse_rows *s = saved;
+    const size_t n = s->y.n * s->y.c;
+    if (s->base.dx != NULL) t->kern->ops->axpy(t->kern, s->base.dx, 1.0f, s->y.dx, n);
+    float *dy = tape_host(t, n + 1, sizeof *dy);
+    if (dy == NULL) return;
+    t->kern->ops->download(t->kern, dy, s->y.dx, n * sizeof *dy);
+    s->s.add_grads(s->s.user, dy, s->y.n);
+}
+
+struct tape_value op_sparse_rows(struct tape *t, struct tape_value base, const struct op_sparse_rows *s)
+{
+    const struct kern_ops *o = t->kern->ops;
+    const size_t n = base.n, c = base.c;
+    struct tape_value y = tape_new(t, n, c, base.dx != NULL || s->add_grads != NULL);
+    const int32_t *rows = tape_upload(t, s->rows, n * sizeof *rows);
+    if (t->oom) return (struct tape_value){0};
+    o->gather(t->kern, y.x, s->w, rows, n, c);
+    o->axpy(t->kern, y.x, 1.0f, base.x, n * c);
+    struct saved_sparse_rows *kept = y.dx != NULL && s->add_grads != NULL ? tape_host(t, 1, sizeof *kept) : NULL;
+    if (kept == NULL) return y;
+    *kept = (struct saved_sparse_rows){base, y, *s};
+    tape_push(t, sparse_rows_backward, kept);
+    return y;
+}
+
 struct saved_pair {
     struct tape_value a, b, y;
 };

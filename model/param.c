@@ -75,6 +75,31 @@ const struct param *param_at(const struct param_table *t, size_t index)
     return &t->params[t->place[index]];
 }
 
+/* Sparse tensors come last. */
+size_t param_sparse_count(const struct param_table *t)
+{
+    size_t n = 0;
+    while (n < t->n && t->params[t->n - 1 - n].group == PARAM_SPARSE) n++;
+    return n;
+}
+
+const struct param *param_sparse(const struct param_table *t, size_t i)
+{
+    const size_t n = param_sparse_count(t);
+    assert(i < n);
+    return &t->params[t->n - n + i];
+}
+
+size_t param_sparse_place(const struct param_table *t, size_t index)
+{
+    return (size_t)(param_at(t, index) - param_sparse(t, 0));
+}
+
+size_t param_width(const struct param *p)
+{
+    return p->n / p->shape[0];
+}
+
 void param_table_fini(struct param_table *t)
 {
     mem_free(t->params);

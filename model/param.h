@@ -19,8 +19,8 @@
 enum param_group {
     PARAM_ADAMW,   /* dense, AdamW */
     PARAM_ADAGRAD, /* dense, AdaGrad */
-    PARAM_STAT,    /* running statistics that travel with the version (numeric's mean and deviation): no gradient */
-    PARAM_SPARSE,  /* rows touched singly, AdaGrad per row */
+    PARAM_STAT,    /* what parts make themselves between steps (numeric's mean and deviation): no gradient */
+    PARAM_SPARSE,  /* rows touched singly, AdaGrad with one accumulator a row: (N) of one float, or (N, C) */
     PARAM_GROUPS
 };
 struct param {
@@ -49,6 +49,12 @@ enum status param_table_add(struct param_table *t, const char *name, enum param_
                             struct err *e) MUST_CHECK;
 enum status param_table_seal(struct param_table *t, struct err *e) MUST_CHECK;
 const struct param *param_at(const struct param_table *t, size_t index);
+/* Of a sealed table: how many tensors are in group SPARSE, the i-th of them, the place among them of the one given by
+ * index; and the floats of one of its rows. */
+size_t param_sparse_count(const struct param_table *t);
+const struct param *param_sparse(const struct param_table *t, size_t i);
+size_t param_sparse_place(const struct param_table *t, size_t index);
+size_t param_width(const struct param *p);
 void param_table_fini(struct param_table *t);
 
 /* A block of values: the learner's own (mutable), or a published version (immutable, counted). */

@@ -15,6 +15,16 @@ struct tape_value part_value(const struct part_params *p, size_t index)
     return (struct tape_value){p->w + q->offset, learnt ? p->dense + q->offset : NULL, q->shape[0], q->n / q->shape[0]};
 }
 
+struct part_rows *part_rows_of(const struct part_params *p, size_t index)
+{
+    return p->rows != NULL ? &p->rows[param_sparse_place(p->table, index)] : NULL;
+}
+
+uint32_t part_item_row(uint64_t item, uint32_t mask)
+{
+    return (uint32_t)hash_mix(item, 0xd1b54a32d192ed03u) & mask;
+}
+
 void part_matrix_of(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out,
                     size_t bias)
 {
@@ -164,9 +174,10 @@ enum status part_rows_reserve(struct part_rows *r, size_t more, struct err *e)
 {
     r->promised += more;
     const size_t need = r->promised;
+    assert(r->width > 0);
     if (need >= UINT32_MAX) return ERR_SET(e, STATUS_FULL, "sparse gradients: %zu rows in one batch", need);
     if (mem_grow((void **)&r->rows, &r->rows_cap, need, sizeof *r->rows) != 0 ||
-        mem_grow((void **)&r->grads, &r->grads_cap, need, sizeof *r->grads) != 0)
+        mem_grow((void **)&r->grads, &r->grads_cap, need * r->width, sizeof *r->grads) != 0)
         return ERR_SET(e, STATUS_OOM, "sparse gradients: %zu rows", need);
     if (need * 2 <= r->n_slots) return STATUS_OK;
     size_t n_slots = r->n_slots != 0 ? r->n_slots : 1024;
@@ -180,16 +191,17 @@ enum status part_rows_reserve(struct part_rows *r, size_t more, struct err *e)
     return STATUS_OK;
 }
 
-void part_rows_add(struct part_rows *r, uint32_t row, float grad)
+void part_rows_add(struct part_rows *r, uint32_t row, const float *grad)
 {
-    const size_t at = slot_of(r, row);
+    const size_t at = slot_of(r, row), C = r->width;
     if (r->slots[at] == 0) {
-        assert(r->n < r->rows_cap && r->n < r->grads_cap);
+        assert(r->n < r->rows_cap && (r->n + 1) * C <= r->grads_cap);
         r->rows[r->n] = row;
-        r->grads[r->n] = 0;
+        memset(r->grads + r->n * C, 0, C * sizeof *grad);
         r->slots[at] = (uint32_t)++r->n;
     }
-    r->grads[r->slots[at] - 1] += grad;
+    float *to = r->grads + (r->slots[at] - 1) * C;
+    for (size_t c = 0; c < C; c++) to[c] += grad[c];
 }
 
 void part_rows_clear(struct part_rows *r)
@@ -208,5 +220,5 @@ void part_rows_fini(struct part_rows *r)
     mem_free(r->rows);
     mem_free(r->grads);
     mem_free(r->slots);
-    *r = (struct part_rows){0};
+    *r = (struct part_rows){.width = r->width};
 }

@@ -14,26 +14,29 @@
 #include "schemas/conf.h"
 #include "schemas/slate.h"
 
+#define PART_NUMERIC_PRECISION "numeric.precision"
 #define PART_AGES 16 /* buckets: min(15, floor(log2(1 + minutes) / 1.5)) */
 
 struct part_env { /* what parts are built from; borrowed for the life of the model */
     const struct conf *conf;
     const struct encoder *enc; /* NULL: none */
     uint32_t n_numeric;        /* F */
+    struct part *match;        /* NULL: none, or not made yet */
 };
 
-/* Sparse gradients by row, in order of first touch. */
+/* Gradients of one sparse tensor by row, in order of first touch. */
 struct part_rows {
+    size_t width; /* C: floats of a row; set before the first use */
     uint32_t *rows;
-    float *grads;
+    float *grads; /* (n, C) */
     size_t n, rows_cap, grads_cap;
     size_t promised; /* new rows that were asked for since the last clear */
     uint32_t *slots; /* open addressing: place + 1 in rows, 0 empty; n_slots is a power of two or 0 */
     size_t n_slots;
 };
 enum status part_rows_reserve(struct part_rows *r, size_t more,
-                              struct err *e) MUST_CHECK;           /* room for `more` new rows */
-void part_rows_add(struct part_rows *r, uint32_t row, float grad); /* within what was reserved */
+                              struct err *e) MUST_CHECK;                  /* room for `more` new rows */
+void part_rows_add(struct part_rows *r, uint32_t row, const float *grad); /* grad (C); within what was reserved */
 void part_rows_clear(struct part_rows *r);
 void part_rows_fini(struct part_rows *r);
 
@@ -51,10 +54,14 @@ struct part_params {
     const float *host;          /* the whole block in host memory */
     float *w;                   /* the same in backend memory */
     float *dense;               /* gradients of groups ADAMW and ADAGRAD in backend memory; NULL: nothing is learnt */
-    struct part_rows *rows;     /* gradients of group SPARSE; NULL likewise */
+    struct part_rows *rows;     /* gradients of each tensor of group SPARSE, in table order; NULL likewise */
 };
 /* A tensor as a value: (shape[0], n/shape[0]), with its gradient when its group has one. */
 struct tape_value part_value(const struct part_params *p, size_t index);
+/* Where the gradients of a sparse tensor go; NULL: nothing is learnt. */
+struct part_rows *part_rows_of(const struct part_params *p, size_t index);
+/* The row of a table of mask + 1 (a power of two) that stands for an item, by the hash of its id. */
+uint32_t part_item_row(uint64_t item, uint32_t mask);
 /* Rows [first, first+out) of the matrix `weight` (·, in), with the same rows of `bias` (SIZE_MAX: none).  Keeps
  * m->packed. */
 void part_matrix_of(struct op_matrix *m, const struct part_params *p, size_t weight, size_t first, size_t out,
@@ -76,6 +83,7 @@ struct part_slate {
     struct state_cache *states;
     const struct state_entry **entries; /* by sentence of the slate: NULL until asked for */
     size_t n_events;                    /* E: min(slate's, model.events) */
+    float *match;                       /* (K) part match's logits, where part idvec needs them */
     uint64_t dropout_seed;
     size_t dropout_chunk; /* ordinal of the candidates' chunk: names its random numbers */
     bool dropout;
@@ -125,8 +133,9 @@ struct part_ops {
      * parts with `together` set; the same numbers as one after the other. */
     enum status (*score_together)(struct part_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
                                   struct err *e);
-    /* Any of these may be NULL.  learnt: the slate was learnt from; apply: w is the block in host memory. */
-    void (*learnt)(struct part_run *r, const struct slate *s);
+    /* Any of these may be NULL.  learnt: the slate was learnt from, with the model's logits z (K) and the loss's derivatives
+     * dz (K) by them, host memory; apply: w is the block in host memory. */
+    void (*learnt)(struct part_run *r, const struct slate *s, const float *z, const float *dz);
     void (*apply)(struct part_run *r, const struct param_table *t, float *w);
     void (*encode)(struct buf *b, const struct part_run *r);
     enum status (*decode)(struct part_run *r, struct buf_reader *rd, struct err *e);
@@ -138,11 +147,14 @@ struct part { /* first member of every part */
     const struct part_ops *ops;
     bool wants_states, wants_tokens; /* of a state cache: entries at all; token states in them */
     bool together;                   /* it is worth scoring several slates at once */
+    bool changed;                    /* of match: idvec changes what it reads (model/part_match.h) */
+    const struct part *under;        /* whose run this one's run works on; NULL: none.  Made before it */
 };
 struct part_run { /* first member of every part's run */
     const struct part *part;
+    struct part_run *under; /* the run of part->under; set by whoever makes the runs */
 };
-extern const struct part_ops part_text, part_match, part_numeric, part_cooccur, part_hashed;
+extern const struct part_ops part_text, part_match, part_numeric, part_cooccur, part_hashed, part_idvec, part_itembias;
 /* The intercepts: not listed in model.parts, always there, never left out. */
 extern const struct part_ops part_bias;
 #endif

@@ -97,8 +97,9 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-static void learnt(struct part_run *run, const struct slate *s)
+static void learnt(struct part_run *run, const struct slate *s, const float *z, const float *dz)
 {
+    (void)z, (void)dz;
     struct bias_run *r = (struct bias_run *)run;
     r->learnt[intercept_of(r, s)] = true;
     part_position_learnt(&r->position, s);

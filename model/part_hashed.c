@@ -14,7 +14,6 @@ struct hashed_run {
     struct part_run base;
     const float *w;         /* backend */
     struct part_rows *rows; /* NULL: nothing is learnt */
-    uint32_t first_row;     /* of the tensor within group SPARSE */
 };
 struct entries { /* of some candidates, on the tape */
     const struct hashed_run *run;
@@ -64,10 +63,9 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
 {
     (void)e;
     struct hashed_run *r = (struct hashed_run *)run;
-    const struct param *q = param_at(p->table, ((const struct hashed *)run->part)->weights);
-    r->w = p->w + q->offset;
-    r->rows = p->rows;
-    r->first_row = (uint32_t)(q->offset - p->table->group_first[PARAM_SPARSE]);
+    const size_t weights = ((const struct hashed *)run->part)->weights;
+    r->w = p->w + param_at(p->table, weights)->offset;
+    r->rows = part_rows_of(p, weights);
     return STATUS_OK;
 }
 
@@ -82,8 +80,10 @@ static void add_grads(void *user, const float *dz, size_t n)
     const struct entries *q = user;
     const struct hashed_run *r = q->run;
     for (size_t i = 0; i < n; i++) {
-        for (uint32_t j = q->off[i]; j < q->off[i + 1]; j++)
-            part_rows_add(r->rows, r->first_row + q->idx[j], dz[i] * q->val[j]);
+        for (uint32_t j = q->off[i]; j < q->off[i + 1]; j++) {
+            const float g = dz[i] * q->val[j];
+            part_rows_add(r->rows, q->idx[j], &g);
+        }
     }
 }
 

@@ -6,8 +6,8 @@
  *   has-history};
  *   all times match.linear, plus v_item times match.item
  */
+#include "model/part_match.h"
 #include "base/mem.h"
-#include "model/part.h"
 
 enum { TAUS = 2, POOLED = TAUS + 2, SQUARE = POOLED, FIXED = SQUARE + 1, N_FIXED = 3, N_LINEAR = FIXED + N_FIXED };
 
@@ -17,15 +17,19 @@ struct match {
     size_t map, tau, rank, age, type; /* tensors: (C,C) (2) (events) (16) (32) */
     size_t linear, item;              /* (1,8) (1,C) */
 };
+struct user_side {
+    struct tape_value keys; /* (E,C): k_e */
+    struct tape_value bias; /* (E,1) */
+};
 struct match_run {
     struct part_run base;
     struct kern *kern;
     struct part_matrix map;
     struct op_matrix pooled, square, fixed, item;
     struct tape_value tau, rank, age, type;
-    struct tape_value events, keys; /* (E,C) of the slate prepared: v_e and k_e */
-    struct tape_value bias;         /* (E,1) */
-    struct tape_value taste;        /* (1,C) */
+    struct tape_value events; /* (E,C) of the slate prepared: v_e, frozen */
+    struct tape_value taste;  /* (1,C) */
+    struct user_side own;
 };
 
 static enum status declare(struct match *p, const struct conf *c, struct param_table *t, struct err *e)
@@ -129,18 +133,38 @@ static struct tape_value event_bias(struct match_run *r, struct part_slate *s)
     return op_embed(s->tape, (struct tape_value){.n = E, .c = 1}, lookups, 3);
 }
 
-static enum status prepare(struct part_run *run, struct part_slate *s, struct err *e)
+static struct user_side user_side(struct match_run *r, struct part_slate *s, struct tape_value events)
 {
-    struct match_run *r = (struct match_run *)run;
-    const size_t C = ((const struct match *)run->part)->C;
+    return (struct user_side){
+        .keys = op_add(s->tape, events, op_linear(s->tape, events, &r->map.op, KERN_ACT_NONE)),
+        .bias = event_bias(r, s),
+    };
+}
+
+/* Whether part idvec computes what is learnt from. */
+static bool stands_aside(const struct match_run *r, const struct part_slate *s)
+{
+    return r->base.part->changed && s->tape->record;
+}
+
+static enum status read_events(struct match_run *r, struct part_slate *s, struct err *e)
+{
+    const size_t C = ((const struct match *)r->base.part)->C;
     TRY(part_states(s, NULL, s->n_events, e));
     float *taste = tape_host(s->tape, C, sizeof *taste);
     if (taste == NULL) return tape_status(s->tape, e);
     part_taste(s, taste, C);
     r->taste = tape_constant(s->tape, taste, 1, C);
     r->events = part_state_rows(s, PART_STATE_FINAL, NULL, s->n_events, C);
-    r->keys = op_add(s->tape, r->events, op_linear(s->tape, r->events, &r->map.op, KERN_ACT_NONE));
-    r->bias = event_bias(r, s);
+    return tape_status(s->tape, e);
+}
+
+static enum status prepare(struct part_run *run, struct part_slate *s, struct err *e)
+{
+    struct match_run *r = (struct match_run *)run;
+    TRY(read_events(r, s, e));
+    if (!stands_aside(r, s)) r->own = user_side(r, s, r->events);
+    if (run->part->changed) s->match = tape_host(s->tape, s->slate->n_items + 1u, sizeof *s->match);
     return tape_status(s->tape, e);
 }
 
@@ -181,26 +205,66 @@ static struct tape_value first_column(struct tape *t, struct tape_value feat)
     return op_embed(t, (struct tape_value){.n = feat.n, .c = 1}, &lookup, 1);
 }
 
-static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
-                         struct tape_value *z, struct err *e)
+/* One set of vectors: frozen (n,C), of which the fixed features are, and what the rest reads. */
+static enum status logits(struct match_run *r, struct part_slate *s, const struct user_side *u,
+                          struct tape_value frozen, struct tape_value items, const uint32_t *which,
+                          struct tape_value *z, struct err *e)
 {
-    struct match_run *r = (struct match_run *)run;
     struct tape *t = s->tape;
-    const size_t C = ((const struct match *)run->part)->C, E = s->n_events;
-    TRY(part_states(s, which, n, e));
-    const struct tape_value items = part_state_rows(s, PART_STATE_FINAL, which, n, C);
+    const size_t n = frozen.n, E = s->n_events;
     *z = op_linear(t, items, &r->item, KERN_ACT_NONE);
     if (E == 0) return tape_status(t, e);
     uint8_t *self = tape_host(t, n * E + 1, 1);
     if (self == NULL) return tape_status(t, e);
-    const struct tape_value fixed = fixed_features(r, s, items, which, self);
+    const struct tape_value fixed = fixed_features(r, s, frozen, which, self);
     if (t->oom) return tape_status(t, e);
-    const struct tape_value feat = op_match(t, op_dot(t, items, r->keys), r->bias, r->tau, self);
+    const struct tape_value feat = op_match(t, op_dot(t, items, u->keys), u->bias, r->tau, self);
     const struct tape_value m = first_column(t, feat);
     *z = op_add(t, *z, op_linear(t, feat, &r->pooled, KERN_ACT_NONE));
     *z = op_add(t, *z, op_linear(t, op_mul(t, m, m), &r->square, KERN_ACT_NONE));
     *z = op_add(t, *z, op_linear(t, fixed, &r->fixed, KERN_ACT_NONE));
     return tape_status(t, e);
+}
+
+/* What idvec takes off again from the whole. */
+static void keep_logits(struct match_run *r, struct part_slate *s, const uint32_t *which, struct tape_value z)
+{
+    const struct tape_mark mark = tape_save(s->tape);
+    float *host = tape_host(s->tape, z.n + 1, sizeof *host);
+    if (host != NULL) r->kern->ops->download(r->kern, host, z.x, z.n * sizeof *host);
+    for (size_t i = 0; i < z.n && host != NULL; i++) s->match[which[i]] = host[i];
+    tape_rewind(s->tape, mark);
+}
+
+static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
+                         struct tape_value *z, struct err *e)
+{
+    struct match_run *r = (struct match_run *)run;
+    if (stands_aside(r, s)) {
+        *z = tape_new(s->tape, n, 1, false);
+        if (z->x != NULL) r->kern->ops->zero(r->kern, z->x, n);
+        return tape_status(s->tape, e);
+    }
+    TRY(part_states(s, which, n, e));
+    const struct tape_value items =
+        part_state_rows(s, PART_STATE_FINAL, which, n, ((const struct match *)run->part)->C);
+    TRY(logits(r, s, &r->own, items, items, which, z, e));
+    if (run->part->changed) keep_logits(r, s, which, *z);
+    return tape_status(s->tape, e);
+}
+
+enum status part_match_changed(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
+                               part_match_add *add, void *user, struct tape_value *z, struct err *e)
+{
+    struct match_run *r = (struct match_run *)run;
+    TRY(read_events(r, s, e)); /* what was prepared since may be another slate */
+    TRY(part_states(s, which, n, e));
+    const struct tape_value frozen =
+        part_state_rows(s, PART_STATE_FINAL, which, n, ((const struct match *)run->part)->C);
+    const struct tape_value events = add(user, s, r->events, NULL), items = add(user, s, frozen, which);
+    TRY(tape_status(s->tape, e));
+    const struct user_side u = user_side(r, s, events);
+    return logits(r, s, &u, frozen, items, which, z, e);
 }
 
 const struct part_ops part_match = {"match", create, destroy, init, run_create, run_destroy, bind, NULL,

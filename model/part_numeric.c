@@ -2,9 +2,12 @@
  *
  * What travels with the version are mean and 1/deviation as f32 (group STAT); the exact sums behind them (n, mean, M2
  * in double; Welford 1962, merged as Chan et al. 1979) stay with the learner's run.  A feature never seen gives 0.
+ * train.numeric_order=2: the weights are in group STAT too, as the part steps them itself (model/part_newton.h), and their
+ * precision travels beside them.
  */
 #include "base/mem.h"
 #include "model/part.h"
+#include "model/part_newton.h"
 #include <math.h>
 #include <string.h>
 
@@ -14,7 +17,11 @@
 struct numeric {
     struct part base;
     size_t n;                   /* F */
+    double half_life;           /* examples; 0: nothing is forgotten */
     size_t weight, mean, scale; /* tensors: (1, F), (F), (F) */
+    bool second;                /* order */
+    double ridge;
+    size_t precision; /* tensor (F, F), of second order */
 };
 struct moments {
     double n;
@@ -26,7 +33,25 @@ struct numeric_run {
     const float *mean, *scale;    /* host */
     struct moments total, recent; /* all applied; since the last apply */
     double *numbers;              /* owns the four arrays */
+    struct part_newton *newton;   /* NULL: first order */
+    float *x;                     /* (F) scratch of it */
 };
+
+static enum status declare(struct numeric *p, const struct conf *c, struct param_table *t, struct err *e)
+{
+    const uint32_t F = (uint32_t)p->n, shape[2] = {1, F};
+    const enum param_group group = p->second ? PARAM_STAT : PARAM_ADAGRAD;
+    TRY(param_table_add(t, "numeric.weight", group, 2, shape, (float)c->train_linear_rate, 0, &p->weight, e));
+    TRY(param_table_add(t, "numeric.mean", PARAM_STAT, 1, shape + 1, 0, 0, &p->mean, e));
+    TRY(param_table_add(t, "numeric.scale", PARAM_STAT, 1, shape + 1, 0, 0, &p->scale, e));
+    if (!p->second) return STATUS_OK;
+    if (F > PART_NEWTON_MAX)
+        return ERR_SET(e, STATUS_INVALID,
+                       "part numeric: %u features, and train.numeric_order=2 takes at most %d; name fewer in "
+                       "model.features, or set it to 1",
+                       F, PART_NEWTON_MAX);
+    return param_table_add(t, PART_NUMERIC_PRECISION, PARAM_STAT, 2, (uint32_t[]){F, F}, 0, 0, &p->precision, e);
+}
 
 static enum status create(struct part **out, const struct part_env *env, struct param_table *t, struct err *e)
 {
@@ -38,16 +63,14 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part numeric: %zu bytes", sizeof *p);
     p->base.ops = &part_numeric;
     p->n = env->n_numeric;
-    const uint32_t shape[2] = {1, env->n_numeric};
-    const float rate = (float)env->conf->train_linear_rate;
-    enum status st = STATUS_OK;
-    TRY_OUT(st, param_table_add(t, "numeric.weight", PARAM_ADAGRAD, 2, shape, rate, 0, &p->weight, e));
-    TRY_OUT(st, param_table_add(t, "numeric.mean", PARAM_STAT, 1, shape + 1, 0, 0, &p->mean, e));
-    TRY_OUT(st, param_table_add(t, "numeric.scale", PARAM_STAT, 1, shape + 1, 0, 0, &p->scale, e));
-    *out = &p->base;
-    p = NULL;
-out:
-    mem_free(p);
+    p->half_life = (double)env->conf->train_half_life;
+    p->second = env->conf->train_numeric_order == 2;
+    p->ridge = env->conf->train_numeric_ridge;
+    const enum status st = declare(p, env->conf, t, e);
+    if (st == STATUS_OK)
+        *out = &p->base;
+    else
+        mem_free(p);
     return st;
 }
 
@@ -56,30 +79,38 @@ static void destroy(struct part *p)
     mem_free(p);
 }
 
+static void run_destroy(struct part_run *run)
+{
+    struct numeric_run *r = (struct numeric_run *)run;
+    if (r == NULL) return;
+    part_newton_free(r->newton);
+    mem_free(r->numbers);
+    mem_free(r->x);
+    mem_free(r);
+}
+
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
     *out = NULL;
-    const size_t F = ((const struct numeric *)p)->n;
+    enum status st = STATUS_OK;
+    const struct numeric *q = (const struct numeric *)p;
+    const size_t F = q->n;
     struct numeric_run *r = mem_calloc(1, sizeof *r);
-    double *numbers = mem_calloc(4 * F, sizeof *numbers);
-    if (r == NULL || numbers == NULL) {
-        mem_free(r);
-        mem_free(numbers);
-        return ERR_SET(e, STATUS_OOM, "part numeric: sums of %zu features", F);
-    }
+    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part numeric: %zu bytes", sizeof *r);
     r->base.part = p;
-    r->numbers = numbers;
-    r->total = (struct moments){0, numbers, numbers + F};
-    r->recent = (struct moments){0, numbers + 2 * F, numbers + 3 * F};
+    r->numbers = mem_calloc(4 * F, sizeof *r->numbers);
+    r->x = mem_calloc(F, sizeof *r->x);
+    if (r->numbers == NULL || r->x == NULL) st = ERR_SET(e, STATUS_OOM, "part numeric: sums of %zu features", F);
+    if (st == STATUS_OK && q->second) st = part_newton_new(&r->newton, F, q->ridge, e);
+    if (st != STATUS_OK) {
+        run_destroy(&r->base);
+        return st;
+    }
+    r->total = (struct moments){0, r->numbers, r->numbers + F};
+    r->recent = (struct moments){0, r->numbers + 2 * F, r->numbers + 3 * F};
     *out = &r->base;
     return STATUS_OK;
-}
-
-static void run_destroy(struct part_run *run)
-{
-    if (run != NULL) mem_free(((struct numeric_run *)run)->numbers);
-    mem_free(run);
 }
 
 static enum status bind(struct part_run *run, const struct part_params *p, struct err *e)
@@ -120,10 +151,22 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-static void learnt(struct part_run *run, const struct slate *s)
+/* What the loss says of the weights: gradient dz*x, curvature p(1 - p)xx'. */
+static void add_curvature(struct numeric_run *r, const struct slate *s, size_t F, const float *z, const float *dz)
 {
-    struct moments *m = &((struct numeric_run *)run)->recent;
+    for (size_t i = 0; i < s->n_items; i++) {
+        const double p = 1.0 / (1.0 + exp(-(double)z[i]));
+        standardise(r, s->numeric + i * F, r->x, F);
+        part_newton_add(r->newton, r->x, (double)s->items[i].weight * p * (1.0 - p), (double)dz[i]);
+    }
+}
+
+static void learnt(struct part_run *run, const struct slate *s, const float *z, const float *dz)
+{
+    struct numeric_run *r = (struct numeric_run *)run;
+    struct moments *m = &r->recent;
     const size_t F = ((const struct numeric *)run->part)->n;
+    if (r->newton != NULL) add_curvature(r, s, F, z, dz);
     for (size_t i = 0; i < s->n_items; i++) {
         const float *x = s->numeric + i * F;
         m->n += 1;
@@ -135,6 +178,12 @@ static void learnt(struct part_run *run, const struct slate *s)
     }
 }
 
+static void forget(struct moments *m, size_t F, double keep)
+{
+    m->n *= keep;
+    for (size_t f = 0; f < F; f++) m->m2[f] *= keep;
+}
+
 static void apply(struct part_run *run, const struct param_table *t, float *w)
 {
     struct numeric_run *r = (struct numeric_run *)run;
@@ -142,6 +191,10 @@ static void apply(struct part_run *run, const struct param_table *t, float *w)
     struct moments *a = &r->total, *b = &r->recent;
     if (b->n == 0) return;
     float *mean = w + param_at(t, q->mean)->offset, *scale = w + param_at(t, q->scale)->offset;
+    const double keep = q->half_life > 0 ? exp2(-b->n / q->half_life) : 1.0;
+    if (keep < 1) forget(a, q->n, keep);
+    if (r->newton != NULL && part_newton_step(r->newton, keep, w + param_at(t, q->weight)->offset))
+        part_newton_precision(r->newton, w + param_at(t, q->precision)->offset);
     const double n = a->n + b->n;
     for (size_t f = 0; f < q->n; f++) {
         const double d = b->mean[f] - a->mean[f];
@@ -163,6 +216,7 @@ static void encode(struct buf *b, const struct part_run *run)
     buf_f64(b, r->total.n);
     buf_f64(b, r->recent.n);
     for (size_t i = 0; i < 4 * F; i++) buf_f64(b, r->numbers[i]);
+    if (r->newton != NULL) part_newton_encode(b, r->newton);
 }
 
 static enum status decode(struct part_run *run, struct buf_reader *rd, struct err *e)
@@ -174,7 +228,8 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     r->total.n = buf_get_f64(rd);
     r->recent.n = buf_get_f64(rd);
     for (size_t i = 0; i < 4 * F; i++) r->numbers[i] = buf_get_f64(rd);
-    return rd->bad ? ERR_SET(e, STATUS_CORRUPT, "state of part numeric: cut short") : STATUS_OK;
+    if (rd->bad) return ERR_SET(e, STATUS_CORRUPT, "state of part numeric: cut short");
+    return r->newton != NULL ? part_newton_decode(r->newton, rd, e) : STATUS_OK;
 }
 
 const struct part_ops part_numeric = {"numeric", create, destroy, NULL,   run_create, run_destroy, bind,   NULL,

@@ -90,7 +90,10 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     }
     p->view = view_of(c);
     const bool frozen = p->view != TEXT_CONCAT;
-    p->base = (struct part){&part_text, frozen, p->view == TEXT_TOKENS, frozen && K > 0 && c->model_dropout <= 0};
+    p->base = (struct part){.ops = &part_text,
+                            .wants_states = frozen,
+                            .wants_tokens = p->view == TEXT_TOKENS,
+                            .together = frozen && K > 0 && c->model_dropout <= 0};
     p->enc = env->enc;
     p->shape = *shape;
     p->n_layers = K;

@@ -166,7 +166,12 @@ void tape_push(struct tape *t, tape_backward_fn *backward, void *saved)
 
 void tape_backward(struct tape *t)
 {
-    while (t->last != NULL && !t->oom) {
+    tape_backward_to(t, NULL);
+}
+
+void tape_backward_to(struct tape *t, const struct tape_step *stop)
+{
+    while (t->last != stop && t->last != NULL && !t->oom) {
         struct tape_step *s = t->last;
         t->last = s->below;
         const struct tape_mark m = tape_save(t);

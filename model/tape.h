@@ -68,4 +68,6 @@ struct tape_value tape_rows(struct tape_value v, size_t first, size_t n);       
 void tape_push(struct tape *t, tape_backward_fn *backward, void *saved);
 /* Walks back from the last step.  The caller has put the outermost gradient into its value's dx before. */
 void tape_backward(struct tape *t);
+/* The same down to a step that was the last once (it stays); NULL: all. */
+void tape_backward_to(struct tape *t, const struct tape_step *stop);
 #endif

@@ -32,6 +32,7 @@
     X(model_dropout,          "model.dropout",              NUM,  0.0,            0.0,  0.9,       "",   "S", "dropout in the trainable layers") \
     X(model_hashed_bits,      "model.hashed_bits",          INT,  22,             8,    28,        "bits", "S", "log2 of the number of hashed weights") \
     X(model_position,         "model.position",             BOOL, false,          0,    1,         "",   "S", "learn what a place in a recorded list does to the label, so that it is not put down to the item; scores know nothing of places") \
+    X(model_idvec_bits,       "model.idvec_bits",           INT,  14,             4,    20,        "bits", "S", "log2 of the rows that items have in parts idvec and itembias; items that share a row share what is learnt") \
     X(model_features,         "model.features",             TEXT, "default",      0,    500,       "",   "S", "numeric features, comma-separated, or default") \
     X(describe_language,      "describe.language",          WORD, "en",           0,    0,         "en|zh", "S", "shipped template set") \
     X(describe_templates,     "describe.templates",         TEXT, "",             0,    500,       "",   "",  "file of templates that override the shipped ones") \
@@ -79,9 +80,18 @@
     X(train_head_rate,        "train.head_rate",            NUM,  1e-3,           0.0,  1.0,       "", "S", "AdamW step of embeddings and heads") \
     X(train_match_rate,       "train.match_rate",           NUM,  3e-4,           0.0,  1.0,       "", "S", "AdamW step of match's event map") \
     X(train_linear_rate,      "train.linear_rate",          NUM,  0.1,            0.0,  10.0,      "", "S", "AdaGrad step of linear features") \
+    X(train_numeric_order,    "train.numeric_order",        INT,  1,              1,    2,         "", "S", "how part numeric learns: 1 AdaGrad; 2 Newton steps with the curvature of all examples (at most 128 features)") \
+    X(train_numeric_ridge,    "train.numeric_ridge",        NUM,  1.0,            1e-6, 1e9,       "", "S", "order 2: precision of each weight before anything is learnt") \
     X(train_hashed_rate,      "train.hashed_rate",          NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of hashed weights") \
+    X(train_idvec_rate,       "train.idvec_rate",           NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of the learned item vectors") \
+    X(train_itembias_rate,    "train.itembias_rate",        NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of the item biases; 0.3 where they are the only source of popularity") \
     X(train_weight_decay,     "train.weight_decay",         NUM,  0.01,           0.0,  1.0,       "", "S", "AdamW weight decay of matrices") \
     X(train_warmup_steps,     "train.warmup_steps",         INT,  100,            0,    1e9,       "steps", "S", "AdamW steps over which the rate rises linearly") \
+    X(train_schedule,         "train.schedule",             WORD, "constant",     0,    0,         "constant|inverse_sqrt|cosine_restart", "S", "how the AdamW rate goes on after the warm-up") \
+    X(train_schedule_steps,   "train.schedule_steps",       INT,  100000,         1,    1e12,      "steps", "S", "inverse_sqrt: the rate falls from here on; cosine_restart: period, from the whole rate to a tenth of it") \
+    X(train_half_life,        "train.half_life_examples",   INT,  0,              0,    1e15,      "examples", "S", "after so many examples AdaGrad sums, running statistics of the numeric features and their second-order matrix count half; 0: nothing is forgotten") \
+    X(train_l2_sp,            "train.l2_sp",                NUM,  0.0,            0.0,  1000.0,    "", "S", "pull of the AdamW tensors to train.l2_sp_anchor: share of the distance a step, times the rate; 0: off") \
+    X(train_l2_sp_anchor,     "train.l2_sp_anchor",         WORD, "pretrained",   0,    0,         "pretrained|blessed", "S", "what train.l2_sp pulls to: the weights it began with, or from the first blessing on the last blessed version") \
     X(train_clip_norm,        "train.clip_norm",            NUM,  1.0,            0.0,  1e9,       "", "S", "largest norm of the AdamW gradients; 0: off") \
     X(train_batch_slates,     "train.batch_slates",         INT,  2,              1,    4096,      "slates", "S", "slates per step") \
     X(train_follow_ms,        "train.follow_ms",            INT,  0,              0,    1e13,      "ms", "S", "in a variant: does not learn, but takes the base configuration's parameters each time so much event time has passed; 0: learns") \
@@ -103,6 +113,8 @@
     X(eval_unsampled_items,   "eval.unsampled_items",       INT,  3000,           10,   9000,      "items", "", "active items of such a check at most, a seeded choice beyond it (ranks are then estimates); the text part sees the best serving.joint_top") \
     X(eval_window_ms,         "eval.window_ms",             INT,  86400000,       1000, 1e12,      "ms", "",  "length of the report's sliding windows") \
     X(eval_half_life_ms,      "eval.half_life_ms",          INT,  86400000,       1000, 1e12,      "ms", "",  "half-life of the report's decayed figures") \
+    X(eval_part_cost_share,   "eval.part_cost_share",       NUM,  0.3,            0.0,  1.0,       "", "",  "a part that takes more of the parts' time than this has to bring eval.part_min_gain, or a warning says so") \
+    X(eval_part_min_gain,     "eval.part_min_gain",         NUM,  0.0005,         -1.0, 1.0,       "", "",  "GAUC that is lost without the part") \
     X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \
     X(publish_features_ms,    "publish.features_ms",        INT,  50,             1,    1e8,       "ms", "L", "least time between flushes of changed users and items") \
     X(publish_keep,           "publish.keep",               INT,  5,              1,    1000,      "versions", "L", "published versions kept in Redis") \

@@ -109,7 +109,7 @@ bool conf_list_has(const char *list, const char *word)
 
 static enum status check_parts(const char *key, const char *v, struct err *e)
 {
-    static const char *const known[] = {"text", "match", "numeric", "cooccur", "hashed"};
+    static const char *const known[] = {"text", "match", "numeric", "cooccur", "hashed", "idvec", "itembias"};
     unsigned seen = 0;
     struct str w;
     for (const char *at = v; next_word(&at, &w);) {
@@ -117,8 +117,9 @@ static enum status check_parts(const char *key, const char *v, struct err *e)
         while (i < sizeof known / sizeof *known && !str_is(w, known[i])) i++;
         if (i == sizeof known / sizeof *known)
             return ERR_SET(e, STATUS_INVALID,
-                           "%s: '" STR_FMT "' is not a part; there are text, match, numeric, cooccur, hashed", key,
-                           STR_ARG(w));
+                           "%s: '" STR_FMT
+                           "' is not a part; there are text, match, numeric, cooccur, hashed, idvec, itembias",
+                           key, STR_ARG(w));
         if ((seen >> i & 1) != 0)
             return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' is there twice", key, STR_ARG(w));
         seen |= 1u << i;

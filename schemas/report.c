@@ -40,6 +40,19 @@ static void put_parts(struct buf *b, const struct report *r, bool *first)
     report_put_close(b, 1, inner);
 }
 
+static void put_costs(struct buf *b, const struct report *r, bool *first)
+{
+    bool inner = report_put_open(b, 1, "costs", first);
+    for (uint32_t i = 0; i < r->n_parts; i++) {
+        bool fields = report_put_open(b, 2, r->parts[i].name, &inner);
+        report_put_number(b, 3, "score_us_per_candidate", r->parts[i].score_us, &fields);
+        report_put_number(b, 3, "learn_us_per_example", r->parts[i].learn_us, &fields);
+        report_put_number(b, 3, "share", r->parts[i].cost_share, &fields);
+        report_put_close(b, 2, fields);
+    }
+    report_put_close(b, 1, inner);
+}
+
 static void put_buckets(struct buf *b, const char *key, const struct report_bucket *buckets, size_t n, bool *first)
 {
     bool inner = report_put_open(b, 2, key, first);
@@ -233,6 +246,7 @@ void report_write_json(struct buf *b, const struct report *r)
     put_ope(b, 1, &r->ope, &first);
     put_variants(b, r, &first);
     put_details(b, r, &first);
+    put_costs(b, r, &first);
     put_partitions(b, r, &first);
     if (r->detail != NULL) report_put_detail(b, r->detail, r, &first);
     buf_printf(b, "\n}\n");

@@ -105,6 +105,8 @@ struct report_detail {
 struct report_part {
     char name[32];
     double gauc_without, auc_without, logloss_without;
+    double score_us, learn_us,
+        cost_share; /* a candidate, an example; share of all parts: timed, so never twice the same */
 };
 struct report_bucket { /* self-check of the sampler: share of positives by item age and popularity decile */
     char name[32];

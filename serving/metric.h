@@ -48,6 +48,9 @@
     X("gate_rests", GAUGE, "1", "1 while nothing is learnt after a rollback (gate.cooldown_ms)")                       \
     X("gate_rested_total", COUNTER, "slates", "slates not learnt from meanwhile")                                      \
     X("gate_pinned_version", GAUGE, "1", "version that stays published by order; 0: none")                             \
+    X("part_NAME_gain", GAUGE, "1", "GAUC that is lost without part NAME, one for each of model.parts")                \
+    X("part_NAME_cost_us", GAUGE, "us", "what part NAME takes to score a candidate and learn an example")              \
+    X("part_NAME_cost_share", GAUGE, "1", "share of part NAME in what all parts take")                                 \
     X("open_slates", GAUGE, "slates", "slates that wait for their labels")                                             \
     X("late_total", COUNTER, "events", "behaviours after their slate was settled")                                     \
     X("unmatched_total", COUNTER, "events", "behaviours that no slate shows")                                          \

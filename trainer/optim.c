@@ -1,27 +1,46 @@
 /* optim.c - see optim.h.  The dense groups are updated tensor by tensor (rates differ), the sparse one by touched
  * row. */
-#include "trainer/optim.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "trainer/optim_private.h"
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-#define FORMAT 1
-
-struct optim {
-    const struct param_table *t;
-    double clip_norm;
-    uint64_t warmup, steps, refused;
-    size_t n_adamw, n_adagrad, n_sparse; /* floats of the groups */
-    float *m, *v, *acc;                  /* (n_adamw) (n_adamw) (n_adagrad): one block */
-    float *sparse;                       /* (n_sparse) accumulators; NULL until a sparse gradient comes */
-    uint64_t *dirty;                     /* one bit a page */
-    size_t n_dirty;
-};
+#define FORMAT 2 /* 1: before schedules, forgetting and an anchor */
 
 static void fill(float *x, size_t n, float value)
 {
     for (size_t i = 0; i < n; i++) x[i] = value;
+}
+
+static enum optim_schedule schedule_of(const char *word)
+{
+    if (strcmp(word, "inverse_sqrt") == 0) return OPTIM_INVERSE_SQRT;
+    return strcmp(word, "cosine_restart") == 0 ? OPTIM_COSINE_RESTART : OPTIM_CONSTANT;
+}
+
+static enum status list_sparse(struct optim *o, struct err *e)
+{
+    const size_t n = param_sparse_count(o->t);
+    o->tensors = mem_calloc(n, sizeof *o->tensors);
+    if (o->tensors == NULL) return ERR_SET(e, STATUS_OOM, "optimiser: a list of %zu sparse tensors", n);
+    for (o->n_tensors = 0; o->n_tensors < n; o->n_tensors++) {
+        const struct param *p = param_sparse(o->t, o->n_tensors);
+        o->tensors[o->n_tensors] = (struct optim_tensor){.first = p->offset - o->t->group_first[PARAM_SPARSE],
+                                                         .n = p->n,
+                                                         .width = param_width(p),
+                                                         .row = o->n_rows,
+                                                         .rate = p->rate};
+        o->n_rows += p->shape[0];
+    }
+    return STATUS_OK;
+}
+
+static enum status need_anchor(struct optim *o, struct err *e)
+{
+    o->anchor = mem_aligned(o->n_adamw, sizeof *o->anchor);
+    return o->anchor != NULL ? STATUS_OK : ERR_SET(e, STATUS_OOM, "optimiser: an anchor of %zu parameters", o->n_adamw);
 }
 
 enum status optim_new(struct optim **out, const struct param_table *t, const struct conf *c, struct err *e)
@@ -29,7 +48,15 @@ enum status optim_new(struct optim **out, const struct param_table *t, const str
     *out = NULL;
     struct optim *o = mem_calloc(1, sizeof *o);
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "optimiser: %zu bytes", sizeof *o);
-    *o = (struct optim){.t = t, .clip_norm = c->train_clip_norm, .warmup = (uint64_t)c->train_warmup_steps};
+    *o = (struct optim){.t = t,
+                        .clip_norm = c->train_clip_norm,
+                        .half_life = (double)c->train_half_life,
+                        .l2_sp = c->train_l2_sp,
+                        .to_blessed = strcmp(c->train_l2_sp_anchor, "blessed") == 0,
+                        .schedule = schedule_of(c->train_schedule),
+                        .warmup = (uint64_t)c->train_warmup_steps,
+                        .period = (uint64_t)c->train_schedule_steps,
+                        .scale = 1.0};
     o->n_adamw = t->group_first[PARAM_ADAGRAD] - t->group_first[PARAM_ADAMW];
     o->n_adagrad = t->group_first[PARAM_STAT] - t->group_first[PARAM_ADAGRAD];
     o->n_sparse = t->total - t->group_first[PARAM_SPARSE];
@@ -39,6 +66,12 @@ enum status optim_new(struct optim **out, const struct param_table *t, const str
         const size_t n = o->n_adamw;
         optim_free(o);
         return ERR_SET(e, STATUS_OOM, "optimiser: moments of %zu parameters", n);
+    }
+    enum status st = list_sparse(o, e);
+    if (st == STATUS_OK && o->l2_sp > 0) st = need_anchor(o, e);
+    if (st != STATUS_OK) {
+        optim_free(o);
+        return st;
     }
     o->v = o->m + o->n_adamw;
     o->acc = o->v + o->n_adamw;
@@ -51,9 +84,21 @@ void optim_free(struct optim *o)
 {
     if (o == NULL) return;
     mem_free(o->m);
+    mem_free(o->anchor);
+    mem_free(o->tensors);
     mem_free(o->sparse);
     mem_free(o->dirty);
     mem_free(o);
+}
+
+void optim_anchor(struct optim *o, const struct param_set *p)
+{
+    if (o->anchor != NULL) memcpy(o->anchor, p->w, o->n_adamw * sizeof *o->anchor);
+}
+
+void optim_blessed(struct optim *o, const struct param_set *p)
+{
+    if (o->to_blessed) optim_anchor(o, p);
 }
 
 uint64_t optim_steps(const struct optim *o)
@@ -77,8 +122,9 @@ static bool finite_grads(const struct optim *o, struct kern *k, const struct mod
     k->ops->sum_squares(k, &rest, g->dense + o->n_adamw, o->n_adagrad);
     if (!isfinite(*squares) || !isfinite(rest)) k->ops->all_finite(k, &ok, g->dense, o->n_adamw + o->n_adagrad);
     if (ok != 1.0f) return false;
-    for (size_t i = 0; i < g->n_rows; i++) {
-        if (!isfinite(g->row_grads[i])) return false;
+    for (size_t i = 0; i < g->n_sparse; i++) {
+        const size_t n = g->sparse[i].n * o->tensors[i].width;
+        if (param_first_not_finite(g->sparse[i].grads, n) < n) return false;
     }
     return true;
 }
@@ -108,10 +154,31 @@ static void step_adamw(struct optim *o, struct kern *k, float *w, size_t at, siz
     if (done == 0) k->ops->adamw(k, w + at, o->m + at, o->v + at, g->dense + at, n, a);
 }
 
+/* L2-SP (Li, Grandvalet and Davoine 2018), decoupled from the gradient as AdamW's decay is: w -= rate*l2_sp*(w - anchor). */
+static void pull_to_anchor(const struct optim *o, float *w, size_t at, size_t n, float rate)
+{
+    const float share = rate * (float)o->l2_sp;
+    for (size_t i = at; i < at + n; i++) w[i] -= share * (w[i] - o->anchor[i]);
+}
+
+static uint64_t time_now(const struct model_grads *g)
+{
+    return g->tensor_ns != NULL ? clock_cost_ns() : 0;
+}
+
+static uint64_t time_add(const struct model_grads *g, size_t tensor, uint64_t since)
+{
+    if (g->tensor_ns == NULL) return 0;
+    const uint64_t now = clock_cost_ns();
+    g->tensor_ns[tensor] += now - since;
+    return now;
+}
+
 static void step_dense(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g, float scale)
 {
-    const double warm = o->warmup > o->steps ? (double)o->steps / (double)o->warmup : 1.0;
+    const double warm = optim_schedule_factor(o);
     const size_t first = o->t->group_first[PARAM_ADAGRAD];
+    uint64_t since = time_now(g);
     for (size_t i = 0; i < o->t->n; i++) {
         const struct param *q = &o->t->params[i];
         const size_t at = q->offset;
@@ -123,39 +190,51 @@ static void step_dense(struct optim *o, struct kern *k, struct param_set *p, con
                                          .weight_decay = q->weight_decay,
                                          .grad_scale = scale,
                                          .t = o->steps};
+            if (o->anchor != NULL) pull_to_anchor(o, p->w, at, q->n, a.lr);
             step_adamw(o, k, p->w, at, q->n, g, &a);
         } else if (q->group == PARAM_ADAGRAD) {
             k->ops->adagrad(k, p->w + at, o->acc + (at - first), g->dense + at, q->rate, q->n);
         }
+        since = time_add(g, i, since);
     }
 }
 
-static enum status need_sparse(struct optim *o, struct err *e)
+enum status optim_need_sparse(struct optim *o, struct err *e)
 {
     if (o->sparse != NULL) return STATUS_OK;
-    o->sparse = mem_aligned(o->n_sparse, sizeof *o->sparse);
-    if (o->sparse == NULL) return ERR_SET(e, STATUS_OOM, "optimiser: accumulators of %zu hashed weights", o->n_sparse);
-    fill(o->sparse, o->n_sparse, 1.0f);
+    o->sparse = mem_aligned(o->n_rows, sizeof *o->sparse);
+    if (o->sparse == NULL) return ERR_SET(e, STATUS_OOM, "optimiser: accumulators of %zu sparse rows", o->n_rows);
+    fill(o->sparse, o->n_rows, 1.0f);
     return STATUS_OK;
 }
 
-static void mark_dirty(struct optim *o, size_t page)
+void optim_page_touch(struct optim *o, size_t page)
 {
     const uint64_t bit = (uint64_t)1 << (page % 64);
     if ((o->dirty[page / 64] & bit) == 0) o->n_dirty++;
     o->dirty[page / 64] |= bit;
 }
 
-/* All sparse tensors share one rate: that of the group's first. */
-static void step_sparse(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g)
+void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row)
 {
-    float rate = 0;
-    for (size_t i = 0; i < o->t->n && rate == 0; i++) {
-        if (o->t->params[i].group == PARAM_SPARSE) rate = o->t->params[i].rate;
-    }
-    float *w = p->w + o->t->group_first[PARAM_SPARSE];
-    k->ops->sparse_adagrad(k, w, o->sparse, g->rows, g->row_grads, rate, g->n_rows);
-    for (size_t i = 0; i < g->n_rows; i++) mark_dirty(o, g->rows[i] / OPTIM_PAGE);
+    const size_t from = t->first + row * t->width;
+    for (size_t page = from / OPTIM_PAGE; page <= (from + t->width - 1) / OPTIM_PAGE; page++) optim_page_touch(o, page);
+}
+
+static void step_sparse(struct optim *o, struct kern *k, float *w, const struct optim_tensor *t,
+                        const struct model_rows *g)
+{
+    optim_rows_unscale(o, t, g);
+    k->ops->sparse_adagrad(k, w + t->first, o->sparse + t->row, g->rows, g->grads, t->rate, g->n, t->width);
+    optim_rows_scale(o, t, g);
+    for (size_t i = 0; i < g->n; i++) optim_mark_dirty(o, t, g->rows[i]);
+}
+
+static bool any_sparse(const struct model_grads *g)
+{
+    for (size_t i = 0; i < g->n_sparse; i++)
+        if (g->sparse[i].n > 0) return true;
+    return false;
 }
 
 enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
@@ -165,15 +244,21 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
         return ERR_SET(e, STATUS_UNSUPPORTED, "optimiser: backend %s keeps weights where the host cannot see them",
                        k->ops->name);
     if (n_examples == 0) return STATUS_OK;
-    if (g->n_rows > 0) TRY(need_sparse(o, e));
+    if (any_sparse(g)) TRY(optim_need_sparse(o, e));
     float squares;
     if (!finite_grads(o, k, g, &squares)) {
         o->refused++;
         return STATUS_OK;
     }
     o->steps++;
+    if (o->half_life > 0) optim_forget(o, exp2(-(double)n_examples / o->half_life));
     step_dense(o, k, p, g, scale_of(o, squares, n_examples));
-    if (g->n_rows > 0) step_sparse(o, k, p, g);
+    uint64_t since = time_now(g);
+    for (size_t i = 0; i < g->n_sparse; i++) {
+        if (g->sparse[i].n > 0)
+            step_sparse(o, k, p->w + o->t->group_first[PARAM_SPARSE], &o->tensors[i], &g->sparse[i]);
+        since = time_add(g, o->t->n - o->n_tensors + i, since);
+    }
     param_touch(p);
     return STATUS_OK;
 }
@@ -188,6 +273,23 @@ void optim_encode(struct buf *b, const struct optim *o)
     buf_u64(b, o->n_adamw);
     buf_u64(b, o->n_adagrad);
     buf_put(b, o->m, (2 * o->n_adamw + o->n_adagrad) * sizeof *o->m);
+    buf_u64(b, o->since);
+    buf_f64(b, o->scale);
+    if (o->anchor != NULL) buf_put(b, o->anchor, o->n_adamw * sizeof *o->anchor);
+}
+
+/* What format 1 has not: those versions had a constant schedule and forgot nothing.  The caller's anchor stays then. */
+static enum status decode_since_2(struct optim *o, struct buf_reader *r, struct err *e)
+{
+    const uint64_t since = buf_get_u64(r);
+    const double scale = buf_get_f64(r);
+    const size_t size = o->anchor != NULL ? o->n_adamw * sizeof *o->anchor : 0;
+    if (r->bad || since > o->steps || !(scale > 0 && scale <= 1) || buf_left(r) < size)
+        return ERR_SET(e, STATUS_CORRUPT, "optimiser state: its schedule, sums or anchor are cut off or out of range");
+    o->since = since;
+    o->scale = scale;
+    if (size > 0) memcpy(o->anchor, buf_get(r, size), size);
+    return STATUS_OK;
 }
 
 enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e)
@@ -196,73 +298,14 @@ enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e)
     const uint64_t steps = buf_get_u64(r), refused = buf_get_u64(r), n_adamw = buf_get_u64(r),
                    n_adagrad = buf_get_u64(r);
     const size_t size = (2 * o->n_adamw + o->n_adagrad) * sizeof *o->m;
-    if (r->bad || format != FORMAT || n_adamw != o->n_adamw || n_adagrad != o->n_adagrad || buf_left(r) < size)
+    if (r->bad || format < 1 || format > FORMAT || n_adamw != o->n_adamw || n_adagrad != o->n_adagrad ||
+        buf_left(r) < size)
         return ERR_SET(e, STATUS_CORRUPT, "optimiser state: %zu bytes do not fit %zu + %zu parameters", buf_left(r),
                        o->n_adamw, o->n_adagrad);
     o->steps = steps;
     o->refused = refused;
     memcpy(o->m, buf_get(r, size), size);
-    return STATUS_OK;
-}
-
-size_t optim_pages(const struct optim *o)
-{
-    return (o->n_sparse + OPTIM_PAGE - 1) / OPTIM_PAGE;
-}
-
-size_t optim_dirty_page(const struct optim *o, size_t from)
-{
-    const size_t n = optim_pages(o);
-    for (size_t page = from; page < n; page++) {
-        const uint64_t rest = o->dirty[page / 64] >> (page % 64);
-        if (rest != 0) return page + (size_t)__builtin_ctzll(rest);
-        page |= 63; /* on to the next word */
-    }
-    return SIZE_MAX;
-}
-
-size_t optim_dirty_count(const struct optim *o)
-{
-    return o->n_dirty;
-}
-
-void optim_page_touch(struct optim *o, size_t page)
-{
-    mark_dirty(o, page);
-}
-
-void optim_sparse_saved(struct optim *o)
-{
-    memset(o->dirty, 0, (optim_pages(o) / 64 + 1) * sizeof *o->dirty);
-    o->n_dirty = 0;
-}
-
-void optim_page_get(const struct optim *o, const struct param_set *p, size_t page, struct optim_page *out)
-{
-    const float *w = p->w + o->t->group_first[PARAM_SPARSE];
-    for (size_t i = 0; i < OPTIM_PAGE; i++) {
-        const size_t row = page * OPTIM_PAGE + i;
-        out->w[i] = row < o->n_sparse ? w[row] : 0.0f;
-        out->acc[i] = row < o->n_sparse && o->sparse != NULL ? o->sparse[row] : 1.0f;
-    }
-}
-
-enum status optim_page_put(struct optim *o, struct param_set *p, size_t page, const struct optim_page *in,
-                           struct err *e)
-{
-    if (page >= optim_pages(o))
-        return ERR_SET(e, STATUS_INVALID, "hashed weights: page %zu, there are %zu", page, optim_pages(o));
-    for (size_t i = 0; i < OPTIM_PAGE; i++) {
-        if (!isfinite(in->w[i]) || !isfinite(in->acc[i]) || in->acc[i] < 1.0f)
-            return ERR_SET(e, STATUS_CORRUPT, "hashed weights: page %zu, row %zu holds %g with accumulator %g", page, i,
-                           (double)in->w[i], (double)in->acc[i]);
-    }
-    TRY(need_sparse(o, e));
-    float *w = p->w + o->t->group_first[PARAM_SPARSE];
-    for (size_t i = 0; i < OPTIM_PAGE && page * OPTIM_PAGE + i < o->n_sparse; i++) {
-        w[page * OPTIM_PAGE + i] = in->w[i];
-        o->sparse[page * OPTIM_PAGE + i] = in->acc[i];
-    }
-    param_touch(p);
-    return STATUS_OK;
+    o->since = 0;
+    o->scale = 1.0;
+    return format == 1 ? STATUS_OK : decode_since_2(o, r, e);
 }

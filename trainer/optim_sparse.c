@@ -1,4 +1,4 @@
-/* optim_sparse.c - pages of hashed weights and their accumulators in the store. */
+/* optim_sparse.c - pages of sparse rows and their accumulators in the store. */
 #include "base/mem.h"
 #include "trainer/optim.h"
 #include <assert.h>
@@ -31,9 +31,10 @@ enum status optim_sparse_save(const struct optim *o, const struct param_set *p, 
 {
     for (size_t page = optim_dirty_page(o, 0); page != SIZE_MAX; page = optim_dirty_page(o, page + 1)) {
         struct optim_page out;
-        char key[KEY_BYTES];
+        char key[KEY_BYTES], bytes[OPTIM_PAGE_BYTES];
         optim_page_get(o, p, page, &out);
-        TRY(store_put(t, STORE_HASHED, key_of(key, page, line), (struct str){(const char *)&out, sizeof out}, e));
+        const size_t n = optim_page_encode(o, page, &out, bytes);
+        TRY(store_put(t, STORE_HASHED, key_of(key, page, line), (struct str){bytes, n}, e));
     }
     return STATUS_OK;
 }
@@ -48,10 +49,10 @@ static enum status load_page(void *user, struct str key, struct str value, struc
 {
     const struct loading *l = user;
     struct optim_page in;
-    if (key.n < PAGE_BYTES || value.n != sizeof in)
-        return ERR_SET(e, STATUS_CORRUPT, "hashed weights: a record of %zu bytes, %zu expected", value.n, sizeof in);
+    if (key.n < PAGE_BYTES)
+        return ERR_SET(e, STATUS_CORRUPT, "sparse rows: a key of %zu bytes, at least %d expected", key.n, PAGE_BYTES);
     if (!is_of(key, l->line)) return STATUS_OK;
-    memcpy(&in, value.p, sizeof in);
+    TRY(optim_page_decode(l->o, page_of(key), value.p, value.n, &in, e));
     return optim_page_put(l->o, l->p, page_of(key), &in, e);
 }
 

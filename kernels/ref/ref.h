@@ -64,7 +64,7 @@ void kern_ref_match_backward(struct kern *k, float *ds, float *db, float *dtau, 
 void kern_ref_sparse_forward(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
                              const float *val, size_t n);
 void kern_ref_sparse_adagrad(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr,
-                             size_t N);
+                             size_t N, size_t C);
 void kern_ref_adamw(struct kern *k, float *w, float *m, float *v, const float *g, size_t n, const struct kern_adamw *o);
 void kern_ref_adamw_matrix(struct kern *k, const struct kern_matrix *w, float *m, float *v, const float *g,
                            const struct kern_adamw *o);

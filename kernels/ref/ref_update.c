@@ -22,11 +22,35 @@ static void adagrad_one(float *w, float *acc, float g, float lr)
     *w -= lr * g / sqrtf(a);
 }
 
+/* In eight running sums, so that it is a vector loop. */
+static float squares_of(const float *g, size_t C)
+{
+    float s[8] = {0}, rest = 0;
+    size_t c = 0;
+    for (; c + 8 <= C; c += 8)
+        for (size_t i = 0; i < 8; i++) s[i] += g[c + i] * g[c + i];
+    for (; c < C; c++) rest += g[c] * g[c];
+    return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7])) + rest;
+}
+
+static void adagrad_row(float *w, float *acc, const float *g, float lr, size_t C)
+{
+    const float a = *acc + squares_of(g, C), root = sqrtf(a);
+    *acc = a;
+    for (size_t c = 0; c < C; c++) w[c] -= lr * g[c] / root;
+}
+
 void kern_ref_sparse_adagrad(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr,
-                             size_t N)
+                             size_t N, size_t C)
 {
     (void)k;
-    for (size_t n = 0; n < N; n++) adagrad_one(w + idx[n], acc + idx[n], g[n], lr);
+    for (size_t n = 0; n < N; n++) {
+        const size_t row = idx[n];
+        if (C == 1)
+            adagrad_one(w + row, acc + row, g[n], lr);
+        else
+            adagrad_row(w + row * C, acc + row, g + n * C, lr, C);
+    }
 }
 
 void kern_ref_adamw_matrix(struct kern *k, const struct kern_matrix *w, float *m, float *v, const float *g,

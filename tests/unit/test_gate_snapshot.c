@@ -16,6 +16,7 @@ struct world {
     float dense[64];
     uint32_t rows[8];
     float row_grads[8];
+    struct model_rows sparse;
     struct model_grads g;
 };
 
@@ -37,7 +38,8 @@ static void open_world(struct world *w)
     assert_ok(param_table_seal(&w->t, &e), &e);
     assert_ok(param_set_new(&w->p, &w->t, &e), &e);
     assert_ok(optim_new(&w->o, &w->t, w->conf, &e), &e);
-    w->g = (struct model_grads){.dense = w->dense, .rows = w->rows, .row_grads = w->row_grads};
+    w->sparse = (struct model_rows){.rows = w->rows, .grads = w->row_grads};
+    w->g = (struct model_grads){.dense = w->dense, .sparse = &w->sparse, .n_sparse = 1};
 }
 
 static void close_world(struct world *w)
@@ -54,7 +56,7 @@ static void run(struct world *w, size_t from, size_t to)
     struct err e;
     for (size_t s = from; s < to; s++) {
         for (size_t i = 0; i < 64; i++) w->dense[i] = gradient_number(7000 + 64 * s + i);
-        w->g.n_rows = 8;
+        w->sparse.n = 8;
         for (size_t i = 0; i < 8; i++) {
             w->rows[i] = (uint32_t)(s * 997 + i * 4099) % ROWS;
             w->row_grads[i] = gradient_number(9000 + s * 8 + i);

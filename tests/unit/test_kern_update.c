@@ -71,12 +71,38 @@ static void test_sparse_rows(void **state)
         assert_true(z[0] == 10 + 5 + 1 + 10 && z[1] == 20 && z[2] == 29);
         const uint32_t rows[] = {3, 0};
         const float g[] = {2, -1};
-        k->ops->sparse_adagrad(k, w, acc, rows, g, 0.5f, 2);
+        k->ops->sparse_adagrad(k, w, acc, rows, g, 0.5f, 2, 1);
         assert_true(acc[3] == 8 && acc[0] == 2 && acc[1] == 1);
         assert_true(fabs(w[3] - (4 - 0.5 * 2 / sqrt(8))) < 1e-6 && fabs(w[0] - (1 + 0.5 / sqrt(2))) < 1e-6);
         assert_true(w[1] == 2 && w[2] == 3 && w[4] == 5);
         k->ops->sparse_forward(k, z, w, off, idx, val, 0);
-        k->ops->sparse_adagrad(k, w, acc, rows, g, 0.5f, 0);
+        k->ops->sparse_adagrad(k, w, acc, rows, g, 0.5f, 0, 1);
+    }
+}
+
+/* Rows of eleven columns: one accumulator each takes the squares of all of them. */
+static void test_sparse_rows_of_several_columns(void **state)
+{
+    (void)state;
+    enum { C = 11, ROWS = 4 };
+    struct kern *k;
+    for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+        float w[ROWS * C], g[2 * C], acc[ROWS] = {1, 2, 3, 4};
+        const uint32_t rows[] = {2, 0};
+        for (size_t i = 0; i < ROWS * C; i++) w[i] = (float)i;
+        for (size_t i = 0; i < 2 * C; i++) g[i] = 0.25f * (float)i - 1.0f;
+        k->ops->sparse_adagrad(k, w, acc, rows, g, 0.5f, 2, C);
+        for (size_t n = 0; n < 2; n++) {
+            double a = rows[n] + 1.0;
+            for (size_t c = 0; c < C; c++) a += (double)g[n * C + c] * (double)g[n * C + c];
+            assert_true(fabs((double)acc[rows[n]] - a) < 1e-5);
+            for (size_t c = 0; c < C; c++) {
+                const double want = (double)(rows[n] * C + c) - 0.5 * (double)g[n * C + c] / sqrt(a);
+                assert_true(fabs((double)w[rows[n] * C + c] - want) < 1e-5);
+            }
+        }
+        assert_true(acc[1] == 2 && acc[3] == 4 && w[C] == C && w[3 * C + 10] == 3 * C + 10);
+        kernels_reset();
     }
 }
 
@@ -164,7 +190,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_adamw_matrix), cmocka_unit_test(test_adamw),       cmocka_unit_test(test_adagrad),
-        cmocka_unit_test(test_sparse_rows),  cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_sparse_rows),
+        cmocka_unit_test(test_sparse_rows_of_several_columns),  cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_all_finite),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }

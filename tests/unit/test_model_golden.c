@@ -79,7 +79,8 @@ static void check_gradients(struct model_world *w, const char *at)
     const struct param_table *t = model_table(w->model);
     const struct model_grads *g = model_grads(w->run);
     float sparse[256] = {0};
-    for (size_t i = 0; i < g->n_rows; i++) sparse[g->rows[i]] += g->row_grads[i];
+    assert_int_equal(g->n_sparse, 1);
+    for (size_t i = 0; i < g->sparse->n; i++) sparse[g->sparse->rows[i]] += g->sparse->grads[i];
     for (size_t i = 0; i < t->n; i++) {
         const struct param *p = &t->params[i];
         char what[100];

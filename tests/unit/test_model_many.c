@@ -20,8 +20,8 @@ static void one_by_one(struct model_world *w, double *loss)
 
 static float grad_of_row(const struct model_grads *g, uint32_t row)
 {
-    for (size_t i = 0; i < g->n_rows; i++)
-        if (g->rows[i] == row) return g->row_grads[i];
+    for (size_t i = 0; i < g->sparse->n; i++)
+        if (g->sparse->rows[i] == row) return g->sparse->grads[i];
     fail_msg("row %u was not touched", row);
     return 0;
 }
@@ -35,12 +35,12 @@ static void compare(struct model_world *w)
     uint32_t *which = NULL;
     one_by_one(w, apart);
     const struct model_grads *g = model_grads(w->run);
-    const size_t n_rows = g->n_rows;
+    const size_t n_rows = g->sparse->n;
     memcpy(want, g->dense, dense * sizeof *want);
     rows = mem_calloc(n_rows, sizeof *rows);
     which = mem_calloc(n_rows, sizeof *which);
-    memcpy(rows, g->row_grads, n_rows * sizeof *rows);
-    memcpy(which, g->rows, n_rows * sizeof *which);
+    memcpy(rows, g->sparse->grads, n_rows * sizeof *rows);
+    memcpy(which, g->sparse->rows, n_rows * sizeof *which);
     model_grads_clear(w->run);
     assert_ok(model_learn_many(w->run, (const struct slate *const *)w->slates, WORLD_SLATES, 1, together, &e), &e);
     g = model_grads(w->run);
@@ -51,7 +51,7 @@ static void compare(struct model_world *w)
     for (size_t i = 0; i < dense; i++)
         if (!(fabsf(g->dense[i] - want[i]) <= 2e-5f + 1e-4f * fabsf(want[i])))
             fail_msg("gradient %zu is %g, one after the other %g", i, (double)g->dense[i], (double)want[i]);
-    assert_int_equal(g->n_rows, n_rows);
+    assert_int_equal(g->sparse->n, n_rows);
     for (size_t i = 0; i < n_rows; i++) assert_true(fabsf(grad_of_row(g, which[i]) - rows[i]) <= 1e-5f);
     mem_free(want);
     mem_free(rows);

@@ -8,18 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { W = 0, B, LINEAR, HASHED, ROWS = 9000 };
+enum { W = 0, B, LINEAR, HASHED, VECTORS, ROWS = 9000, VECTOR_ROWS = 100, C = 48 };
 
 struct world {
     struct kern *kern;
     struct conf *conf;
     struct param_table t;
-    size_t at[4];
+    size_t at[5];
     struct param_set *p;
     struct optim *o;
     float dense[64];
-    uint32_t rows[8];
-    float row_grads[8];
+    uint32_t rows[8], vector_rows[4];
+    float row_grads[8], vector_grads[4 * C];
+    struct model_rows sparse[2];
     struct model_grads g;
 };
 
@@ -35,13 +36,18 @@ static void open_world(struct world *w, const char *clip, const char *warmup)
     assert_ok(param_table_add(&w->t, "b", PARAM_ADAMW, 1, (uint32_t[]){5}, 0.003f, 0, &w->at[B], &e), &e);
     assert_ok(param_table_add(&w->t, "linear", PARAM_ADAGRAD, 1, (uint32_t[]){6}, 0.1f, 0, &w->at[LINEAR], &e), &e);
     assert_ok(param_table_add(&w->t, "hashed", PARAM_SPARSE, 1, (uint32_t[]){ROWS}, 0.05f, 0, &w->at[HASHED], &e), &e);
+    assert_ok(param_table_add(&w->t, "vectors", PARAM_SPARSE, 2, (uint32_t[]){VECTOR_ROWS, C}, 0.02f, 0,
+                              &w->at[VECTORS], &e),
+              &e);
     assert_ok(param_table_seal(&w->t, &e), &e);
     assert_ok(param_set_new(&w->p, &w->t, &e), &e);
     for (size_t i = 0; i < w->t.n; i++) {
         for (size_t j = 0; j < w->t.params[i].n; j++) w->p->w[w->t.params[i].offset + j] = gradient_number(100 * i + j);
     }
     assert_ok(optim_new(&w->o, &w->t, w->conf, &e), &e);
-    w->g = (struct model_grads){.dense = w->dense, .rows = w->rows, .row_grads = w->row_grads};
+    w->sparse[0] = (struct model_rows){.rows = w->rows, .grads = w->row_grads};
+    w->sparse[1] = (struct model_rows){.rows = w->vector_rows, .grads = w->vector_grads};
+    w->g = (struct model_grads){.dense = w->dense, .sparse = w->sparse, .n_sparse = 2};
 }
 
 static void close_world(struct world *w)
@@ -61,10 +67,15 @@ static void set_grads(struct world *w, size_t step)
         for (size_t j = 0; j < q->n; j++)
             w->dense[q->offset + j] = 3.0f * gradient_number(7000 + 50 * step + 17 * i + j);
     }
-    w->g.n_rows = 3;
+    w->sparse[0].n = 3;
     for (size_t i = 0; i < 3; i++) {
         w->rows[i] = (uint32_t)(step * 31 + i * 64) % ROWS;
         w->row_grads[i] = gradient_number(9000 + step * 3 + i);
+    }
+    w->sparse[1].n = 2;
+    for (size_t i = 0; i < 2; i++) {
+        w->vector_rows[i] = (uint32_t)(step * 7 + i * 3) % VECTOR_ROWS;
+        for (size_t c = 0; c < C; c++) w->vector_grads[i * C + c] = gradient_number(11000 + step * 2 * C + i * C + c);
     }
 }
 
@@ -72,6 +83,7 @@ static void set_grads(struct world *w, size_t step)
 struct plain {
     double w[17], m[17], v[17]; /* the twelve of w, then the five of b */
     double linear[6], acc[6], hashed[ROWS], hashed_acc[ROWS];
+    double vectors[VECTOR_ROWS][C], vector_acc[VECTOR_ROWS];
 };
 
 static void plain_read(struct plain *x, const struct world *w)
@@ -82,6 +94,11 @@ static void plain_read(struct plain *x, const struct world *w)
         x->linear[i] = (double)w->p->w[param_at(&w->t, w->at[LINEAR])->offset + i], x->acc[i] = 1;
     for (size_t i = 0; i < ROWS; i++)
         x->hashed[i] = (double)w->p->w[param_at(&w->t, w->at[HASHED])->offset + i], x->hashed_acc[i] = 1;
+    for (size_t i = 0; i < VECTOR_ROWS; i++) {
+        for (size_t c = 0; c < C; c++)
+            x->vectors[i][c] = (double)w->p->w[param_at(&w->t, w->at[VECTORS])->offset + i * C + c];
+        x->vector_acc[i] = 1;
+    }
 }
 
 static void plain_adamw(struct plain *x, const struct world *w, size_t t, double n, double clip, double warmup)
@@ -109,11 +126,17 @@ static void plain_adagrad(struct plain *x, const struct world *w)
         x->acc[i] += g * g;
         x->linear[i] -= 0.1 * g / sqrt(x->acc[i]);
     }
-    for (size_t i = 0; i < w->g.n_rows; i++) {
+    for (size_t i = 0; i < w->sparse[0].n; i++) {
         const double g = (double)w->row_grads[i];
         const uint32_t row = w->rows[i];
         x->hashed_acc[row] += g * g;
         x->hashed[row] -= 0.05 * g / sqrt(x->hashed_acc[row]);
+    }
+    for (size_t i = 0; i < w->sparse[1].n; i++) {
+        const float *g = w->vector_grads + i * C;
+        const uint32_t row = w->vector_rows[i];
+        for (size_t c = 0; c < C; c++) x->vector_acc[row] += (double)g[c] * (double)g[c];
+        for (size_t c = 0; c < C; c++) x->vectors[row][c] -= 0.02 * (double)g[c] / sqrt(x->vector_acc[row]);
     }
 }
 
@@ -124,6 +147,8 @@ static void plain_compare(const struct plain *x, const struct world *w)
     for (size_t i = 0; i < 17; i++) assert_true(fabs(now.w[i] - x->w[i]) < 2e-5);
     for (size_t i = 0; i < 6; i++) assert_true(fabs(now.linear[i] - x->linear[i]) < 1e-5);
     for (size_t i = 0; i < ROWS; i++) assert_true(fabs(now.hashed[i] - x->hashed[i]) < 1e-5);
+    for (size_t i = 0; i < VECTOR_ROWS; i++)
+        for (size_t c = 0; c < C; c++) assert_true(fabs(now.vectors[i][c] - x->vectors[i][c]) < 1e-5);
 }
 
 static void check_against_formulas(const char *clip, const char *warmup)
@@ -171,8 +196,11 @@ static void test_step_refuses_what_is_not_finite(void **state)
         set_grads(&w, 1);
         w.row_grads[i] = bad[i];
         assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 4, &e), &e);
+        set_grads(&w, 1);
+        w.vector_grads[C + i] = bad[i];
+        assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 4, &e), &e);
     }
-    assert_int_equal(optim_refused(w.o), 6);
+    assert_int_equal(optim_refused(w.o), 9);
     assert_int_equal(optim_steps(w.o), 0);
     assert_int_equal(optim_dirty_count(w.o), 0);
     plain_compare(&x, &w);
@@ -188,31 +216,64 @@ static void test_dirty_pages(void **state)
     struct world w;
     struct err e;
     open_world(&w, "1", "0");
-    assert_int_equal(optim_pages(w.o), 141); /* 9000 rows and padding to 9008 */
+    assert_int_equal(optim_pages(w.o), 216); /* 9000 rows and padding to 9008, then 100 of 48 numbers */
     assert_int_equal(optim_dirty_page(w.o, 0), SIZE_MAX);
-    w.g.n_rows = 5;
+    w.sparse[0].n = 5;
     w.rows[0] = 63, w.rows[1] = 8999, w.rows[2] = 5, w.rows[3] = 40 * 64, w.rows[4] = 100 * 64;
-    assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 1, &e), &e);
-    const size_t dirty[] = {0, 40, 100, 140};
+    w.sparse[1].n = 2;
+    w.vector_rows[0] = 1, w.vector_rows[1] = 99; /* numbers 9056 … 9103, and 13760 … 13807 */
+    const size_t dirty[] = {0, 40, 100, 140, 141, 142, 215};
     size_t page_no = 0;
-    assert_int_equal(optim_dirty_count(w.o), 4);
-    for (size_t i = 0; i < 4; i++) {
+    assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 1, &e), &e);
+    assert_int_equal(optim_dirty_count(w.o), 7);
+    for (size_t i = 0; i < 7; i++) {
         page_no = optim_dirty_page(w.o, i == 0 ? 0 : page_no + 1);
         assert_int_equal(page_no, dirty[i]);
     }
-    assert_int_equal(optim_dirty_page(w.o, 141), SIZE_MAX);
+    assert_int_equal(optim_dirty_page(w.o, 216), SIZE_MAX);
     optim_sparse_saved(w.o);
     assert_int_equal(optim_dirty_page(w.o, 0), SIZE_MAX);
     struct optim_page page;
     optim_page_get(w.o, w.p, 140, &page);
     assert_float_equal(page.w[39], w.p->w[w.t.group_first[PARAM_SPARSE] + 8999], 0.0f);
-    assert_float_equal(page.w[63], 0.0f, 0.0f);
-    assert_float_equal(page.acc[63], 1.0f, 0.0f);
-    assert_int_equal(optim_page_put(w.o, w.p, 141, &page, &e), STATUS_INVALID);
+    assert_float_equal(page.w[40], 0.0f, 0.0f); /* padding, and row 0 of the vectors after it */
+    assert_float_equal(page.acc[40], 1.0f, 0.0f);
+    assert_float_equal(page.w[48], w.p->w[param_at(&w.t, w.at[VECTORS])->offset], 0.0f);
+    optim_page_get(w.o, w.p, 215, &page);
+    assert_float_equal(page.w[47], w.p->w[w.t.total - 1], 0.0f);
+    assert_float_equal(page.w[48], 0.0f, 0.0f);
+    assert_float_equal(page.acc[48], 1.0f, 0.0f);
+    assert_int_equal(optim_page_put(w.o, w.p, 216, &page, &e), STATUS_INVALID);
     page.acc[2] = 0.5f;
     assert_int_equal(optim_page_put(w.o, w.p, 3, &page, &e), STATUS_CORRUPT);
     page.acc[2] = NAN;
     assert_int_equal(optim_page_put(w.o, w.p, 3, &page, &e), STATUS_CORRUPT);
+    close_world(&w);
+}
+
+/* A page's record has an accumulator for each row in it, and gives the page back; another length is refused. */
+static void test_page_records_keep_one_accumulator_a_row(void **state)
+{
+    (void)state;
+    struct world w;
+    struct err e;
+    struct optim_page page, back;
+    unsigned char bytes[OPTIM_PAGE_BYTES + 4];
+    open_world(&w, "1", "0");
+    set_grads(&w, 1);
+    assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 1, &e), &e);
+    const struct {
+        size_t page, accumulators;
+    } expected[] = {{0, 64}, {140, 40 + 8 + 1}, {141, 2}, {142, 2}, {215, 1 + 16}};
+    for (size_t i = 0; i < 5; i++) {
+        optim_page_get(w.o, w.p, expected[i].page, &page);
+        const size_t n = optim_page_encode(w.o, expected[i].page, &page, bytes);
+        assert_int_equal(n, 4 * (64 + expected[i].accumulators));
+        assert_ok(optim_page_decode(w.o, expected[i].page, bytes, n, &back, &e), &e);
+        assert_memory_equal(&page, &back, sizeof page);
+        assert_int_equal(optim_page_decode(w.o, expected[i].page, bytes, n - 4, &back, &e), STATUS_CORRUPT);
+        assert_int_equal(optim_page_decode(w.o, expected[i].page, bytes, n + 4, &back, &e), STATUS_CORRUPT);
+    }
     close_world(&w);
 }
 
@@ -299,7 +360,7 @@ static void test_survives_each_failing_allocation(void **state)
     long met;
     open_world(&w, "1", "0");
     FAIL_EACH_ALLOCATION(met, make_and_drop(&w));
-    assert_int_equal(met, 3);
+    assert_int_equal(met, 4);
     set_grads(&w, 1);
     mem_fail_after(0); /* the sparse accumulators */
     assert_int_equal(optim_step(w.o, w.kern, w.p, &w.g, 4, &e), STATUS_OOM);
@@ -315,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_step_follows_the_formulas),
         cmocka_unit_test(test_step_refuses_what_is_not_finite),
         cmocka_unit_test(test_dirty_pages),
+        cmocka_unit_test(test_page_records_keep_one_accumulator_a_row),
         cmocka_unit_test(test_checkpoint_goes_on_in_the_same_bits),
         cmocka_unit_test(test_survives_each_failing_allocation),
     };

@@ -8,11 +8,11 @@
 static void test_rows_keep_order_of_first_touch_and_sum(void **state)
 {
     (void)state;
-    struct part_rows r = {0};
+    struct part_rows r = {.width = 1};
     struct err e;
     assert_ok(part_rows_reserve(&r, 4, &e), &e);
     const uint32_t touched[] = {900, 3, 900, UINT32_MAX - 1, 3, 900};
-    for (size_t i = 0; i < 6; i++) part_rows_add(&r, touched[i], (float)(i + 1));
+    for (size_t i = 0; i < 6; i++) part_rows_add(&r, touched[i], &(float){(float)(i + 1)});
     assert_int_equal(r.n, 3);
     assert_int_equal(r.rows[0], 900);
     assert_int_equal(r.rows[1], 3);
@@ -22,13 +22,33 @@ static void test_rows_keep_order_of_first_touch_and_sum(void **state)
     part_rows_fini(&r);
 }
 
+/* A row of three columns is summed column by column, and is zero again after a clear. */
+static void test_rows_of_several_columns(void **state)
+{
+    (void)state;
+    struct part_rows r = {.width = 3};
+    struct err e;
+    for (int round = 0; round < 2; round++) {
+        assert_ok(part_rows_reserve(&r, 3, &e), &e);
+        part_rows_add(&r, 5, (const float[]){1, 2, 3});
+        part_rows_add(&r, 0, (const float[]){4, 5, 6});
+        part_rows_add(&r, 5, (const float[]){10, 20, 30});
+        const float want[] = {11, 22, 33, 4, 5, 6};
+        assert_int_equal(r.n, 2);
+        assert_int_equal(r.rows[0], 5);
+        assert_memory_equal(r.grads, want, sizeof want);
+        part_rows_clear(&r);
+    }
+    part_rows_fini(&r);
+}
+
 /* Against a plain array, through growth and through both ways of clearing. */
 static void test_rows_agree_with_an_array(void **state)
 {
     (void)state;
     enum { ROWS = 4096 };
     static float want[ROWS];
-    struct part_rows r = {0};
+    struct part_rows r = {.width = 1};
     struct err e;
     struct rand rnd;
     rand_init(&rnd, (struct rand_key){.purpose = RAND_TEST});
@@ -39,7 +59,7 @@ static void test_rows_agree_with_an_array(void **state)
             const uint32_t row = (uint32_t)rand_below(&rnd, ROWS);
             const float g = (float)((double)rand_below(&rnd, 16) - 7.5);
             assert_ok(part_rows_reserve(&r, 1, &e), &e);
-            part_rows_add(&r, row, g);
+            part_rows_add(&r, row, &g);
             want[row] += g;
         }
         for (size_t i = 0; i < r.n; i++) {
@@ -55,7 +75,7 @@ static void test_rows_agree_with_an_array(void **state)
 
 static enum status reserve_and_drop(void)
 {
-    struct part_rows r = {0};
+    struct part_rows r = {.width = 1};
     const enum status st = part_rows_reserve(&r, 5000, NULL);
     part_rows_fini(&r);
     return st;
@@ -96,8 +116,11 @@ static void test_widening_is_that_of_the_kernels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_keep_order_of_first_touch_and_sum), cmocka_unit_test(test_rows_agree_with_an_array),
-        cmocka_unit_test(test_rows_survive_each_failing_allocation),   cmocka_unit_test(test_age_buckets),
+        cmocka_unit_test(test_rows_keep_order_of_first_touch_and_sum),
+        cmocka_unit_test(test_rows_of_several_columns),
+        cmocka_unit_test(test_rows_agree_with_an_array),
+        cmocka_unit_test(test_rows_survive_each_failing_allocation),
+        cmocka_unit_test(test_age_buckets),
         cmocka_unit_test(test_widening_is_that_of_the_kernels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,12 +51,13 @@ static void test_gradients_are_summed_by_row(void **state)
     assert_ok(model_learn(w.run, s, 1, &loss, &e), &e);
     assert_ok(model_learn(w.run, s, 1, &loss, &e), &e);
     const struct model_grads *g = model_grads(w.run);
-    assert_int_equal(g->n_rows, 2);
-    for (size_t i = 0; i < 2; i++) assert_true(fabs((double)g->row_grads[i] - want[g->rows[i]]) < 1e-5);
-    assert_int_equal(g->rows[0], 7);
-    assert_int_equal(g->rows[1], 90);
+    assert_int_equal(g->n_sparse, 1);
+    assert_int_equal(g->sparse[0].n, 2);
+    for (size_t i = 0; i < 2; i++) assert_true(fabs((double)g->sparse[0].grads[i] - want[g->sparse[0].rows[i]]) < 1e-5);
+    assert_int_equal(g->sparse[0].rows[0], 7);
+    assert_int_equal(g->sparse[0].rows[1], 90);
     model_grads_clear(w.run);
-    assert_int_equal(model_grads(w.run)->n_rows, 0);
+    assert_int_equal(model_grads(w.run)->sparse[0].n, 0);
     slate_free(s);
     model_world_close(&w);
 }

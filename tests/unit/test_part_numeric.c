@@ -55,6 +55,74 @@ static void test_statistics_are_those_of_all_candidates(void **state)
     model_world_close(&w);
 }
 
+/* With a half-life of two steps' candidates the first step counts a quarter after two more. */
+static void test_statistics_forget_by_the_half_life(void **state)
+{
+    (void)state;
+    enum { N = 5 };
+    struct model_world w;
+    const float value[3] = {8, 0, 2};
+    const double weight[3] = {0.5, 0.70710678, 1};
+    model_world_open(&w, "cpu", "pooled", 1,
+                     (const char *const[]){"model.parts=numeric", "train.half_life_examples=10", NULL});
+    for (size_t t = 0; t < 3; t++) {
+        struct slate *s = model_world_slate(&w, N, 0);
+        for (size_t i = 0; i < N; i++) s->numeric[i * WORLD_NUMERIC] = value[t] + (i % 2 ? 1.0f : 0.0f);
+        learn(&w, s);
+        model_apply_stats(w.run, w.p);
+        slate_free(s);
+    }
+    double n = 0, m = 0, v = 0;
+    for (size_t t = 0; t < 3; t++) n += N * weight[t], m += weight[t] * (N * (double)value[t] + 2);
+    m /= n;
+    for (size_t t = 0; t < 3; t++)
+        for (size_t i = 0; i < N; i++) v += weight[t] * pow((double)value[t] + (double)(i % 2) - m, 2) / n;
+    const float *mean = w.p->w + model_world_param(&w, "numeric.mean")->offset;
+    const float *scale = w.p->w + model_world_param(&w, "numeric.scale")->offset;
+    assert_true(fabs((double)mean[0] - m) < 1e-5);
+    assert_true(fabs((double)scale[0] - 1 / sqrt(v)) < 1e-5);
+    model_world_close(&w);
+}
+
+/* Second order: the first step is that of the formula, no gradient is left for the optimiser, and the precision that travels
+ * with the version is its matrix. */
+static void test_second_order_steps_by_the_curvature(void **state)
+{
+    (void)state;
+    enum { N = 5, F = WORLD_NUMERIC };
+    struct model_world w;
+    size_t n;
+    double a[F] = {0}, g[F] = {0};
+    model_world_open(
+        &w, "cpu", "pooled", 1,
+        (const char *const[]){"model.parts=numeric", "train.numeric_order=2", "train.numeric_ridge=3", NULL});
+    const float scale[F] = {1, 1, 1, 1};
+    model_world_set(&w, "numeric.scale", scale, F);
+    struct slate *s = model_world_slate(&w, N, 0);
+    for (size_t i = 0; i < N; i++) { /* one feature each, so that the matrix is diagonal */
+        for (size_t f = 0; f < F; f++) s->numeric[i * F + f] = f == i % F ? (float)(i + 1) * 0.5f : 0.0f;
+        s->items[i].weight = 1.0f + (float)i;
+        const double x = (double)(i + 1) * 0.5, weight = 1.0 + (double)i;
+        a[i % F] += weight * 0.25 * x * x;
+        g[i % F] += weight * (0.5 - (double)s->items[i].label) * x;
+    }
+    assert_non_null(model_precision(w.model, w.p, &n));
+    assert_int_equal(n, F);
+    learn(&w, s);
+    model_apply_stats(w.run, w.p);
+    const float *weight = w.p->w + model_world_param(&w, "numeric.weight")->offset,
+                *precision = model_precision(w.model, w.p, &n);
+    for (size_t f = 0; f < F; f++) {
+        assert_true(fabs((double)weight[f] + g[f] / (a[f] + 3)) < 1e-6);
+        for (size_t k = 0; k < F; k++) assert_true(fabs((double)precision[f * F + k] - (k == f ? a[f] + 3 : 0)) < 1e-5);
+    }
+    slate_free(s);
+    model_world_close(&w);
+    open_world(&w);
+    assert_null(model_precision(w.model, w.p, &n));
+    model_world_close(&w);
+}
+
 static float logit(struct model_world *w, float value)
 {
     struct err e;
@@ -106,6 +174,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_statistics_are_those_of_all_candidates),
+        cmocka_unit_test(test_statistics_forget_by_the_half_life),
+        cmocka_unit_test(test_second_order_steps_by_the_curvature),
         cmocka_unit_test(test_standardised_clipped_and_safe),
         cmocka_unit_test(test_statistics_move_only_at_apply),
     };

@@ -1,0 +1,41 @@
+/* optim_private.h - the optimiser's insides, shared by optim*.c alone. */
+#ifndef TRAINER_OPTIM_PRIVATE_H
+#define TRAINER_OPTIM_PRIVATE_H
+#include "trainer/optim.h"
+
+struct optim_tensor {       /* of group SPARSE */
+    size_t first, n, width; /* floats of the group before it, floats of it, floats of a row */
+    size_t row;             /* rows of the tensors before it: where its accumulators begin */
+    float rate;
+};
+enum optim_schedule { OPTIM_CONSTANT, OPTIM_INVERSE_SQRT, OPTIM_COSINE_RESTART };
+struct optim {
+    const struct param_table *t;
+    double clip_norm, half_life, l2_sp;
+    bool to_blessed; /* the anchor is the last blessed version */
+    enum optim_schedule schedule;
+    uint64_t warmup, period;             /* steps */
+    uint64_t steps, refused, since;      /* since: step at which the schedule began (again) */
+    size_t n_adamw, n_adagrad, n_sparse; /* floats of the groups */
+    float *m, *v, *acc;                  /* (n_adamw) (n_adamw) (n_adagrad): one block */
+    float *anchor;                       /* (n_adamw) what l2_sp pulls to; NULL: it is off */
+    struct optim_tensor *tensors;        /* (n_tensors) of group SPARSE, in table order */
+    size_t n_tensors, n_rows;            /* rows: of all of them */
+    /* (n_rows) accumulators a of the sparse rows, whose sums of squares are 1 + scale*(a - 1): so forgetting touches no row.
+     * NULL until a sparse gradient comes. */
+    float *sparse;
+    double scale;
+    uint64_t *dirty; /* one bit a page */
+    size_t n_dirty;
+};
+
+enum status optim_need_sparse(struct optim *o, struct err *e) MUST_CHECK;         /* makes o->sparse; OOM */
+void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row); /* the pages of a row */
+/* What a rate is multiplied with at step `steps` of the schedule, from 1. */
+double optim_schedule_factor(const struct optim *o);
+/* The accumulators of the touched rows as sums of squares, and back. */
+void optim_rows_unscale(struct optim *o, const struct optim_tensor *t, const struct model_rows *g);
+void optim_rows_scale(struct optim *o, const struct optim_tensor *t, const struct model_rows *g);
+/* All AdaGrad sums count only `keep` of what they have beyond 1. */
+void optim_forget(struct optim *o, double keep);
+#endif
