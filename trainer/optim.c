@@ -6,12 +6,13 @@
 #include <math.h>
 #include <string.h>
 
-#define FORMAT 1
+#define FORMAT 2 /* 1: no restart; it is still read */
 
 struct optim {
     const struct param_table *t;
     double clip_norm;
     uint64_t warmup, steps, refused;
+    uint64_t restarted;                  /* steps at the last restart */
     size_t n_adamw, n_adagrad, n_sparse; /* floats of the groups */
     float *m, *v, *acc;                  /* (n_adamw) (n_adamw) (n_adagrad): one block */
     float *sparse;                       /* (n_sparse) accumulators; NULL until a sparse gradient comes */
@@ -122,7 +123,7 @@ static void step_dense(struct optim *o, struct kern *k, struct param_set *p, con
                                          .eps = OPTIM_EPS,
                                          .weight_decay = q->weight_decay,
                                          .grad_scale = scale,
-                                         .t = o->steps};
+                                         .t = o->steps - o->restarted};
             step_adamw(o, k, p->w, at, q->n, g, &a);
         } else if (q->group == PARAM_ADAGRAD) {
             k->ops->adagrad(k, p->w + at, o->acc + (at - first), g->dense + at, q->rate, q->n);
@@ -178,6 +179,18 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
     return STATUS_OK;
 }
 
+void optim_restart(struct optim *o)
+{
+    o->restarted = o->steps;
+    memset(o->m, 0, 2 * o->n_adamw * sizeof *o->m);
+    fill(o->acc, o->n_adagrad, 1.0f);
+    if (o->sparse == NULL) return;
+    for (size_t row = 0; row < o->n_sparse; row++) {
+        if (o->sparse[row] > 1.0f) mark_dirty(o, row / OPTIM_PAGE);
+        o->sparse[row] = 1.0f;
+    }
+}
+
 /* --- what a checkpoint keeps -------------------------------------------------------------------------------------- */
 
 void optim_encode(struct buf *b, const struct optim *o)
@@ -185,6 +198,7 @@ void optim_encode(struct buf *b, const struct optim *o)
     buf_u32(b, FORMAT);
     buf_u64(b, o->steps);
     buf_u64(b, o->refused);
+    buf_u64(b, o->restarted);
     buf_u64(b, o->n_adamw);
     buf_u64(b, o->n_adagrad);
     buf_put(b, o->m, (2 * o->n_adamw + o->n_adagrad) * sizeof *o->m);
@@ -193,14 +207,16 @@ void optim_encode(struct buf *b, const struct optim *o)
 enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e)
 {
     const uint32_t format = buf_get_u32(r);
-    const uint64_t steps = buf_get_u64(r), refused = buf_get_u64(r), n_adamw = buf_get_u64(r),
-                   n_adagrad = buf_get_u64(r);
+    const uint64_t steps = buf_get_u64(r), refused = buf_get_u64(r), restarted = format >= 2 ? buf_get_u64(r) : 0;
+    const uint64_t n_adamw = buf_get_u64(r), n_adagrad = buf_get_u64(r);
     const size_t size = (2 * o->n_adamw + o->n_adagrad) * sizeof *o->m;
-    if (r->bad || format != FORMAT || n_adamw != o->n_adamw || n_adagrad != o->n_adagrad || buf_left(r) < size)
+    if (r->bad || format < 1 || format > FORMAT || restarted > steps || n_adamw != o->n_adamw ||
+        n_adagrad != o->n_adagrad || buf_left(r) < size)
         return ERR_SET(e, STATUS_CORRUPT, "optimiser state: %zu bytes do not fit %zu + %zu parameters", buf_left(r),
                        o->n_adamw, o->n_adagrad);
     o->steps = steps;
     o->refused = refused;
+    o->restarted = restarted;
     memcpy(o->m, buf_get(r, size), size);
     return STATUS_OK;
 }

@@ -35,6 +35,9 @@ void optim_free(struct optim *o);
  * host cannot see. */
 enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
                        uint64_t n_examples, struct err *e) MUST_CHECK;
+/* A change is to be learnt fast: moments 0, accumulators 1, AdamW's bias correction from its beginning (not the warm-up);
+ * weights stay.  Every page with an accumulator is dirty afterwards. */
+void optim_restart(struct optim *o);
 uint64_t optim_steps(const struct optim *o);   /* applied */
 uint64_t optim_refused(const struct optim *o); /* not applied */
 

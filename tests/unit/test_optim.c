@@ -155,6 +155,58 @@ static void test_step_follows_the_formulas(void **state)
     check_against_formulas("1000", "7");
 }
 
+/* From a restart on the formulas begin anew, with the weights as they are; the count of steps goes on. */
+static void test_restart_begins_the_formulas_anew(void **state)
+{
+    (void)state;
+    struct world w;
+    struct plain x;
+    struct err e;
+    open_world(&w, "1", "0");
+    for (size_t t = 1; t <= 10; t++) {
+        set_grads(&w, t);
+        assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 4, &e), &e);
+    }
+    const size_t dirty = optim_dirty_count(w.o);
+    optim_sparse_saved(w.o);
+    optim_restart(w.o);
+    assert_int_equal(optim_dirty_count(w.o), dirty); /* their accumulators changed */
+    plain_read(&x, &w);
+    for (size_t t = 1; t <= 10; t++) {
+        set_grads(&w, 10 + t);
+        assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 4, &e), &e);
+        plain_adamw(&x, &w, t, 4, 1, 1);
+        plain_adagrad(&x, &w);
+        plain_compare(&x, &w);
+    }
+    assert_int_equal(optim_steps(w.o), 20);
+    close_world(&w);
+}
+
+/* Before restarts there was no word for the last one: read as never. */
+static void test_state_of_format_1_is_still_read(void **state)
+{
+    (void)state;
+    struct world w;
+    struct err e;
+    struct buf now = {0}, old = {0}, again = {0};
+    open_world(&w, "1", "0");
+    set_grads(&w, 1);
+    assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 4, &e), &e);
+    optim_encode(&now, w.o);
+    buf_u32(&old, 1);
+    buf_put(&old, now.p + 4, 16);          /* steps, refused */
+    buf_put(&old, now.p + 28, now.n - 28); /* without the steps at the last restart */
+    struct buf_reader r = buf_reader(old.p, old.n);
+    assert_ok(optim_decode(w.o, &r, &e), &e);
+    optim_encode(&again, w.o);
+    assert_true(again.n == now.n && memcmp(again.p, now.p, now.n) == 0);
+    buf_fini(&now);
+    buf_fini(&old);
+    buf_fini(&again);
+    close_world(&w);
+}
+
 static void test_step_refuses_what_is_not_finite(void **state)
 {
     (void)state;
@@ -313,6 +365,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_step_follows_the_formulas),
+        cmocka_unit_test(test_restart_begins_the_formulas_anew),
+        cmocka_unit_test(test_state_of_format_1_is_still_read),
         cmocka_unit_test(test_step_refuses_what_is_not_finite),
         cmocka_unit_test(test_dirty_pages),
         cmocka_unit_test(test_checkpoint_goes_on_in_the_same_bits),
