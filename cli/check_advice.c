@@ -12,7 +12,8 @@ static const struct {
     {"duplicate_key", "the producer names a key twice: which one counts is not for us to guess"},
     {"not_object", "one JSON object a message: a list of events must be split by its producer"},
     {"too_deep", "the producer nests deeper than an event can be: flatten it"},
-    {"unknown_type", "declare it (type.NAME.label, in a new state folder), or make it a type that is known and try these again"},
+    {"unknown_type",
+     "declare it (type.NAME.label, in a new state folder), or make it a type that is known and try these again"},
     {"missing_time", "each event needs `time`; map the field that holds it with ingest.map"},
     {"bad_time", "RFC 3339 or milliseconds since 1970"},
     {"time_seconds", "the producer sends seconds: multiply by 1000"},
@@ -21,6 +22,9 @@ static const struct {
      "a producer's clock runs ahead; if the times are right raise ingest.max_jump_ms, then try these again"},
     {"too_many_items", "show fewer items in one impression, or send it as several"},
     {"catalogue_full", "raise catalogue.items in a new state folder, or remove items with \"deleted\":true"},
+    {"anomaly",
+     "their source alone changed what the stream is like: see what is wrong with it; letters that are right can be "
+     "tried again"},
     {"csv_columns", "the file's rows do not agree with its header"},
     {"csv_quote", "quotes as RFC 4180 has them"},
 };

@@ -8,6 +8,7 @@
 #include "cli/cmd.h"
 #include "cli/cmd_signals.h"
 #include "cli/options.h"
+#include "simulate/fault.h"
 #include "simulate/parade.h"
 #include "simulate/stream.h"
 #include <errno.h>
@@ -69,11 +70,14 @@ static const struct row {
     ROW("split", KIND_NUM, parade.split, 0, 1, "parade: share of the log after which other words say the same"),
     ROW("flip", KIND_NUM, parade.flip, 0, 1,
         "parade: share of the log after which every preference has the other sign"),
+    ROW("sources", KIND_U32, shop.sources, 0, 1000, "events name one of so many sources s0, s1 …, by shopper; 0: none"),
+    ROW("fault-at", KIND_I64, shop.fault_at_ms, 0, 1e12, "ms from the start to the fault"),
+    ROW("fault-ms", KIND_I64, shop.fault_ms, 1, 1e12, "how long the fault lasts"),
     ROW("speed", KIND_NUM, speed, 0, 1e6,
         "paces the log against the wall clock, 1 = real time, each line flushed; 0: no pacing"),
 #undef ROW
 };
-enum { N_ROWS = sizeof rows / sizeof *rows, N_OPTIONS = N_ROWS + 5 };
+enum { N_ROWS = sizeof rows / sizeof *rows, N_OPTIONS = N_ROWS + 6 };
 
 static double row_value(const struct simulate *s, const struct row *r)
 {
@@ -164,7 +168,7 @@ static enum status check(const struct simulate *s, struct err *e)
 
 /* The command line's words for each option of the table, and their help: "text (range; default)". */
 struct words {
-    const char *given[N_ROWS], *language, *start, *scenario;
+    const char *given[N_ROWS], *language, *start, *scenario, *fault;
     char help[N_ROWS][160];
     bool no_best;
 };
@@ -193,6 +197,15 @@ static void list_options(struct words *w, struct simulate *s, struct cmd_option 
                                           NULL,
                                           "parade: items that live for 5 to 50 impressions, wishes that no sum over "
                                           "words can say (500 users, 200 items at a time)"};
+    out[N_ROWS + 5] =
+        (struct cmd_option){"fault",
+                            "WHAT",
+                            CMD_TEXT,
+                            &w->fault,
+                            NULL,
+                            "flip: half of all labels turned over; flood: one shopper asks four times as much as all "
+                            "others and clicks all; labels1: "
+                            "all clicked; prices0: all prices 0; with --sources only what comes through s0 (none)"};
 }
 
 static bool is_given(const struct words *w, const char *name)
@@ -210,6 +223,8 @@ static enum status set_scenario(struct simulate *s, const struct words *w, struc
     if (strcmp(w->scenario, "parade") != 0)
         return ERR_SET(e, STATUS_INVALID, "--scenario: '%s' is not shop or parade", w->scenario);
     s->is_parade = true;
+    if (s->shop.fault != SHOP_FAULT_NONE || s->shop.sources > 0)
+        return ERR_SET(e, STATUS_INVALID, "--fault and --sources: only the scenario shop has them");
     if (is_given(w, "users")) p->users = s->shop.users;
     if (is_given(w, "items")) p->items = s->shop.items;
     p->slate = s->shop.slate;
@@ -230,6 +245,8 @@ static enum status take_words(struct simulate *s, const struct words *w, const s
         if (w->given[i] != NULL) TRY(set_row(s, &rows[i], w->given[i], e));
     if (w->language != NULL) TRY(set_language(s, w->language, e));
     if (w->start != NULL) TRY(set_start(s, w->start, e));
+    if (w->fault != NULL && !fault_parse(w->fault, &s->shop.fault))
+        return ERR_SET(e, STATUS_INVALID, "--fault: '%s' is not none, flip, flood, labels1 or prices0", w->fault);
     TRY(set_scenario(s, w, e));
     s->best = !w->no_best;
     return check(s, e);

@@ -55,7 +55,8 @@
     X(CSV_QUOTE, "csv_quote", "quotes that RFC 4180 does not allow, or that never end")                                \
     X(CSV_COLUMNS, "csv_columns", "another number of columns than the header")                                         \
     X(SKIPPED, "skipped", "left out by a rule of the map")                                                             \
-    X(CATALOGUE_FULL, "catalogue_full", "a new item beyond catalogue.items")
+    X(CATALOGUE_FULL, "catalogue_full", "a new item beyond catalogue.items")                                           \
+    X(ANOMALY, "anomaly", "from a source in quarantine")
 
 enum reject_code {
 #define X(code, name, text) REJECT_##code,

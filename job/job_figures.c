@@ -61,6 +61,22 @@ static size_t fill_parts(struct job *j, const struct report *r, struct publish_m
     return n;
 }
 
+static size_t fill_guard(const struct report_guard *g, struct publish_metric *m, size_t n)
+{
+    const struct publish_metric all[] = {
+        {"guard_paused", g->paused},
+        {"guard_alarms_total", (double)g->alarms},
+        {"guard_out", (double)g->out},
+        {"guard_paused_ms", (double)g->paused_ms},
+        {"guard_paused_examples_total", (double)g->paused_examples},
+        {"guard_capped_examples_total", (double)(g->capped[0] + g->capped[1] + g->capped[2])},
+        {"guard_quarantined", (double)g->quarantined},
+        {"guard_quarantined_events_total", (double)g->quarantined_events},
+        {"guard_loss_spikes_total", (double)g->spikes},
+    };
+    return add_figures(m, n, all, sizeof all / sizeof all[0]);
+}
+
 /* How the job itself fares: pauses, lease, source, backups. */
 static size_t fill_health(struct job *j, struct publish_metric *m, size_t n)
 {
@@ -164,7 +180,8 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
         if (j->next_parts_us > 0) job_warn_parts(j->conf, &r);
         j->next_parts_us = now_us + PARTS_US;
     }
-    return fill_parts(j, &r, m, fill_health(j, m, add_figures(m, 0, all, sizeof all / sizeof all[0])));
+    const size_t n = add_figures(m, 0, all, sizeof all / sizeof all[0]);
+    return fill_parts(j, &r, m, fill_health(j, m, fill_guard(&r.guard, m, n)));
 }
 
 /* One sentence on what keeps the job from its work; "" none. */
@@ -180,6 +197,8 @@ static void trouble(struct job *j, char out[400])
     else if (learner_rests(j->learner))
         (void)snprintf(out, 400, "the line was rolled back to version %llu and rests: nothing is learnt for a while",
                        (unsigned long long)learner_blessed(j->learner));
+    else if (learner_guarded(j->learner)[0] != '\0')
+        (void)snprintf(out, 400, "%s", learner_guarded(j->learner));
     else if (checkpoint_recovered(j->checkpoint)->recovered)
         (void)snprintf(out, 400, "the state folder was damaged: went on from the backup of version %llu",
                        (unsigned long long)checkpoint_recovered(j->checkpoint)->version);
@@ -197,9 +216,13 @@ void job_figures(struct job *j, int64_t now_us)
     (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());
     trouble(j, text);
     publish_state(j->publish, &s);
-    const struct publish_info info[] = {
-        {"state", j->phase}, {"trouble", text}, {"variants", j->variants_text}, {"lease", publish_lease_name(s.lease)},
-        {"host", host},      {"pid", pid}}; /* version, sha256: with each publish */
+    const bool guarded = learner_guarded(j->learner)[0] != '\0' && strcmp(j->phase, "learning") == 0;
+    const struct publish_info info[] = {{"state", guarded ? "paused: alarm" : j->phase},
+                                        {"trouble", text},
+                                        {"variants", j->variants_text},
+                                        {"lease", publish_lease_name(s.lease)},
+                                        {"host", host},
+                                        {"pid", pid}}; /* version, sha256: with each publish */
     if (publish_metrics(j->publish, m, n, info, sizeof info / sizeof info[0], &e) != STATUS_OK)
         log_limited(LOG_WARN, "metrics", "error=\"%s\"", e.text);
 }

@@ -14,6 +14,7 @@ static enum status open_stream(struct learner *l, const struct learner_parts_in 
     TRY(watermark_new(&l->watermark, c, e));
     TRY(order_new(&l->order, c, e));
     TRY(segment_new(&l->segment, c, e));
+    TRY(guard_new(&l->guard, c, e));
     return join_new(&l->join, c, e);
 }
 
@@ -66,6 +67,7 @@ void learner_free(struct learner *l)
     segment_free(l->segment);
     learner_unsampled_free(l);
     line_free(l->line);
+    guard_free(l->guard);
     join_free(l->join);
     order_free(l->order);
     watermark_free(l->watermark);
@@ -175,6 +177,11 @@ const struct join_counts *learner_join_counts(const struct learner *l)
     return join_counts(l->join);
 }
 
+const char *learner_guarded(const struct learner *l)
+{
+    return guard_trouble(l->guard);
+}
+
 uint64_t learner_open_slates(const struct learner *l)
 {
     return open_count(l->open);
@@ -246,6 +253,9 @@ void learner_report(const struct learner *l, struct report *out)
     reject_tally_report(&l->tally, out);
     ope_report(l->line->ope, &out->ope);
     variants_report(l->variants, out);
+    guard_report(l->guard, &out->guard);
+    out->guard.spikes = l->line->spike.skipped;
+    out->guard.spike_examples = l->line->spike.examples;
 }
 
 void learner_report_detail(const struct learner *l, struct report_detail *out)

@@ -118,9 +118,10 @@ const struct learner_counts *learner_counts(const struct learner *l);
 const struct line_counts *learner_learnt(const struct learner *l);
 const struct join_counts *learner_join_counts(const struct learner *l);
 uint64_t learner_open_slates(const struct learner *l);
-int64_t learner_first_ms(const struct learner *l);   /* of the stream's first event; INT64_MIN before it */
-int64_t learner_watermark(const struct learner *l);  /* INT64_MIN before the first event */
-int64_t learner_settled_ms(const struct learner *l); /* event time that settled the newest learnt slate; 0: none */
+int64_t learner_first_ms(const struct learner *l);    /* of the stream's first event; INT64_MIN before it */
+int64_t learner_watermark(const struct learner *l);   /* INT64_MIN before the first event */
+int64_t learner_settled_ms(const struct learner *l);  /* event time that settled the newest learnt slate; 0: none */
+const char *learner_guarded(const struct learner *l); /* why learning is paused, one sentence; "": it is not */
 const struct source_offset *learner_offsets(const struct learner *l, size_t *n); /* Kafka's partitions */
 const struct source_offset *learner_file(const struct learner *l);               /* a replay's one */
 uint64_t learner_file_next(const struct learner *l);              /* ordinal of the next record of a replay */

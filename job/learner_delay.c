@@ -15,7 +15,7 @@ static bool learns(const struct learner *l)
 
 enum status learner_learn_whole(struct learner *l, struct err *e)
 {
-    if (!learns(l)) return STATUS_OK;
+    if (!learns(l) || !learner_guard_admits(l)) return STATUS_OK;
     TRY(variants_learn(l->variants, l->slate, NULL, NULL, e));
     return line_learn(l->line, &l->slate, e);
 }
@@ -50,12 +50,13 @@ static enum status learn_kept(struct learner *l, const struct line_copies *c, co
     return STATUS_OK;
 }
 
-/* Before the slate is settled: not at all where the gate says no, so that its end finds it unlearnt by all lines. */
+/* Before the slate is settled: not at all where the gate or the guard says no, so that its end finds it unlearnt by all lines. */
 static enum status learn_early(struct learner *l, const struct line_copies *c, const struct open_predictions *p,
                                int64_t when_ms, struct err *e)
 {
     bool learnt = false;
-    if (!line_gate_would_let(l->line->gate, l->slate)) return STATUS_OK;
+    if (!line_gate_would_let(l->line->gate, l->slate) || !guard_lets(l->guard, l->slate)) return STATUS_OK;
+    if (!c->marked && !learner_guard_admits(l)) return STATUS_OK;
     TRY(learn_kept(l, c, p, when_ms, &learnt, e));
     if (learnt && !c->marked) join_learnt(l->join);
     return STATUS_OK;
@@ -109,9 +110,11 @@ enum status learner_learn_ended(struct learner *l, const struct join_settled *do
     bool learnt;
     const struct loss_delay_settled settled = {p->logits, done->labels, done->weights, done->early, done->n_seen};
     if (!learns(l)) return STATUS_OK;
-    loss_delay_settle(&l->line->delay, &settled);
-    variants_settle_delays(l->variants, l->slate, &settled, p);
-    if (done->learnt) return STATUS_OK;
+    if (guard_lets(l->guard, l->slate)) {
+        loss_delay_settle(&l->line->delay, &settled);
+        variants_settle_delays(l->variants, l->slate, &settled, p);
+    }
+    if (done->learnt || !learner_guard_admits(l)) return STATUS_OK;
     TRY(draw_labelled(l, &keep, e));
     const struct line_copies c = {NULL, keep, false};
     return learn_kept(l, &c, NULL, done->due_ms, &learnt, e);

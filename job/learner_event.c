@@ -25,8 +25,9 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     TRY(variants_settle(l->variants, s, p, l->first_ms, e));
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
-    TRY(world_settled(l->world, s, e));
-    return learner_judge(l, s, p, e);
+    if (guard_counts(l->guard)) TRY(world_settled(l->world, s, e));
+    guard_settled(l->guard, s, p->logits, watermark_ms(l->watermark));
+    return guard_lets(l->guard, s) ? learner_judge(l, s, p, e) : STATUS_OK;
 }
 
 void learner_label(struct slate *s, const struct join_settled *done)
@@ -111,6 +112,7 @@ static void begin_slate(struct learner *l, enum slate_source source, const struc
     s->type = source == SLATE_ORGANIC ? ev->type : EVENT_TYPES_MAX;
     s->at = at;
     s->time_ms = time_ms;
+    s->origin = guard_source_key(ev->source);
     s->user = arena_str(s->arena, ev->user);
     s->request = arena_str(s->arena, source == SLATE_ORGANIC ? ev->order : str_has(ev->request) ? ev->request : ev->id);
 }
@@ -145,6 +147,7 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
     TRY(segment_fill(l->segment, l->world, l->slate, ev->context, ev->n_context, e));
     TRY(learner_check_unsampled(l, (struct world_unsampled){.context = ev->context, .n_context = ev->n_context}, e));
     TRY(score_slate(l, &p, e));
+    learner_guard_scored(l);
     TRY(open_put(l->open, l->slate, &p, e));
     l->next_slate++;
     TRY(join_open(l->join, l->slate->id, ev, e));
@@ -165,6 +168,7 @@ static enum status learn_organic(struct learner *l, const struct order_compound 
     l->next_slate++;
     l->slate->settled_ms = c->time_ms;
     TRY(score_slate(l, &p, e));
+    learner_guard_scored(l);
     TRY(settle_slate(l, &p, e));
     return learner_learn_whole(l, e);
 }
@@ -192,7 +196,7 @@ static enum status take_compound(struct learner *l, const struct order_compound 
     }
     organic = organic && type->label == CONF_LABEL_POSITIVE && str_has(c->lines[0].user) && l->conf->join_organic;
     if (organic) TRY(learn_organic(l, c, e));
-    return world_take(l->world, c->lines, c->n, e);
+    return guard_counts(l->guard) ? world_take(l->world, c->lines, c->n, e) : STATUS_OK;
 }
 
 static enum status take_ready(struct learner *l, struct err *e)
@@ -217,8 +221,8 @@ static enum status complete_due(struct learner *l, int64_t watermark, struct err
 static enum status take_event(struct learner *l, const struct event *ev, struct err *e)
 {
     switch (ev->kind) {
-    case EVENT_ITEM: return world_item(l->world, ev, e);
-    case EVENT_USER: return world_user(l->world, ev, e);
+    case EVENT_ITEM: return guard_counts(l->guard) ? world_item(l->world, ev, e) : STATUS_OK;
+    case EVENT_USER: return guard_counts(l->guard) ? world_user(l->world, ev, e) : STATUS_OK;
     case EVENT_IMPRESSION: return take_impression(l, ev, e);
     case EVENT_BEHAVIOUR: break;
     }
@@ -264,7 +268,7 @@ static enum status begin_offset(struct learner *l, struct event_position at, str
     return STATUS_OK;
 }
 
-static enum status refuse(struct learner *l, const struct source_record *rec, const char *stage, struct err *e)
+enum status learner_reject(struct learner *l, const struct source_record *rec, const char *stage, struct err *e)
 {
     l->counts.rejected++;
     reject_tally_add(&l->tally, &rec->reject);
@@ -279,7 +283,7 @@ static enum status refuse_item(struct learner *l, const struct source_record *re
         &full.reject, REJECT_CATALOGUE_FULL,
         "item \"%.100s\" is new, but catalogue.items=%lld are there already; raise it in a new state folder",
         rec->event.item.p, (long long)l->conf->catalogue_items);
-    return refuse(l, &full, "catalogue", e);
+    return learner_reject(l, &full, "catalogue", e);
 }
 
 static enum status accept_event(struct learner *l, const struct source_record *rec, struct err *e)
@@ -291,6 +295,9 @@ static enum status accept_event(struct learner *l, const struct source_record *r
     own.user = event_subject(own.user, own.session, room);
     if (l->first_ms == INT64_MIN) l->first_ms = ev->time_ms;
     TRY(complete_due(l, watermark_ms(l->watermark), e));
+    bool quarantined;
+    TRY(learner_guard_event(l, rec, &quarantined, e));
+    if (quarantined) return STATUS_OK;
     const uint64_t refused = w->refused_items;
     TRY(take_event(l, ev, e));
     if (ev->kind == EVENT_ITEM && w->refused_items != refused) return refuse_item(l, rec, e);
@@ -304,7 +311,7 @@ static enum status take_decided(struct learner *l, struct err *e)
     const struct source_record *rec;
     while (watermark_decided(l->watermark, &rec) == STATUS_OK) {
         if (rec->kind == SOURCE_REJECT)
-            TRY(refuse(l, rec, "watermark", e));
+            TRY(learner_reject(l, rec, "watermark", e));
         else
             TRY(accept_event(l, rec, e));
     }
@@ -348,7 +355,10 @@ static enum status take_record(struct learner *l, const struct source_record *re
         l->counts.duplicates++;
         return STATUS_OK;
     }
-    if (rec->kind == SOURCE_REJECT) return refuse(l, rec, "parse", e);
+    if (rec->kind == SOURCE_REJECT) {
+        if (!l->options.letters) guard_rejected(l->guard, watermark_ms(l->watermark));
+        return learner_reject(l, rec, "parse", e);
+    }
     if (rec->kind == SOURCE_EVENT) return take_in_time(l, rec, e);
     l->counts.skipped++;
     reject_tally_add(&l->tally, &rec->reject);
@@ -357,8 +367,9 @@ static enum status take_record(struct learner *l, const struct source_record *re
 
 enum status learner_record(struct learner *l, const struct source_record *rec, struct err *e)
 {
-    TRY(take_record(l, rec, e));
-    return learner_settle_gate(l, e);
+    const enum status st = take_record(l, rec, e);
+    learner_guard_say(l);
+    return st == STATUS_OK ? learner_settle_gate(l, e) : st;
 }
 
 enum status learner_flush(struct learner *l, struct err *e)

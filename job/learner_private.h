@@ -6,6 +6,7 @@
 #include "job/segment.h"
 #include "job/variants.h"
 #include "job/verdict.h"
+#include "trainer/guard.h"
 
 /* Where the stream stood when a snapshot was taken. */
 struct learner_place {
@@ -36,6 +37,7 @@ struct learner {
     struct segment *segment;
     struct unsampled *unsampled; /* learner_unsampled.c's scratch; NULL: not needed yet */
     struct line *line;
+    struct guard *guard;
     struct variants *variants; /* the lines beside it */
     struct conf *world_conf;   /* what features are made by: all parts that any line has */
     struct slate *slate;       /* scratch: the one being filled, or taken from the open ones */
@@ -85,4 +87,14 @@ enum status learner_learn_ended(struct learner *l, const struct join_settled *do
                                 struct err *e) MUST_CHECK;
 /* Labels and weights of s, which has at most done->n items. */
 void learner_label(struct slate *s, const struct join_settled *done);
+/* Counts a refusal and tells of it. */
+enum status learner_reject(struct learner *l, const struct source_record *rec, const char *stage,
+                           struct err *e) MUST_CHECK;
+/* learner_guard.c.  event: an event that is about to be taken; *refused: its source is in quarantine, and it went to the dead
+ * letters.  admits: l->slate, settled and evaluated, may be judged and learnt.  say: what there is to say, to the log. */
+enum status learner_guard_event(struct learner *l, const struct source_record *rec, bool *refused,
+                                struct err *e) MUST_CHECK;
+bool learner_guard_admits(struct learner *l);
+void learner_guard_scored(struct learner *l); /* l->slate was scored */
+void learner_guard_say(struct learner *l);
 #endif

@@ -98,10 +98,12 @@ enum piece {
     PIECE_SEGMENTS,
     PIECE_DELAY,
     PIECE_OFF_POLICY,
+    PIECE_GUARD,
     PIECES
 };
-static const char *const piece_names[PIECES] = {"stream", "dedupe",  "watermark", "order",    "join",  "eval",
-                                                "model",  "retried", "gate",      "segments", "delay", "off_policy"};
+static const char *const piece_names[PIECES] = {"stream", "dedupe",     "watermark", "order", "join",
+                                                "eval",   "model",      "retried",   "gate",  "segments",
+                                                "delay",  "off_policy", "guard"};
 
 static void piece_encode(struct buf *b, const struct learner *l, enum piece which)
 {
@@ -118,8 +120,19 @@ static void piece_encode(struct buf *b, const struct learner *l, enum piece whic
     case PIECE_SEGMENTS: segment_encode(b, l->segment); break;
     case PIECE_DELAY: loss_delay_encode(b, &l->line->delay); break;
     case PIECE_OFF_POLICY: ope_encode(b, l->line->ope); break;
+    case PIECE_GUARD:
+        guard_encode(b, l->guard);
+        spike_encode(b, &l->line->spike);
+        break;
     case PIECES: break;
     }
+}
+
+static enum status decode_guard(struct learner *l, struct buf_reader *r, struct err *e)
+{
+    TRY(guard_decode(l->guard, r, e));
+    spike_decode(&l->line->spike, r);
+    return r->bad ? ERR_SET(e, STATUS_CORRUPT, "the bound of a batch's loss can't be read") : STATUS_OK;
 }
 
 static enum status piece_decode(struct learner *l, enum piece which, struct buf_reader *r, struct err *e)
@@ -137,6 +150,7 @@ static enum status piece_decode(struct learner *l, enum piece which, struct buf_
     case PIECE_SEGMENTS: return segment_decode(l->segment, r, e);
     case PIECE_DELAY: return loss_delay_decode(&l->line->delay, r, e);
     case PIECE_OFF_POLICY: return ope_decode(l->line->ope, r, e);
+    case PIECE_GUARD: return decode_guard(l, r, e);
     case PIECES: break;
     }
     return STATUS_OK;

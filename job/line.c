@@ -218,23 +218,38 @@ void line_let_learn(struct line *l)
     l->learn = true;
 }
 
+/* true: the batch's loss is beyond all that was usual; what it added to the gradients is dropped. */
+static bool is_spike(struct line *l, uint64_t examples)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < l->n_pending; i++)
+        if (!isnan(l->losses[i])) sum += l->losses[i];
+    if (!spike_is(&l->spike, sum / (double)examples, examples, l->conf->guard_loss_spike)) return false;
+    l->spike.skipped++;
+    l->spike.examples += examples;
+    model_grads_clear(l->run);
+    return true;
+}
+
 static enum status step(struct line *l, struct err *e)
 {
-    uint64_t examples = 0;
+    uint64_t examples = 0, slates = 0;
     TRY(model_bind(l->run, l->params, e));
     TRY(model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
                          l->losses, e));
     for (uint32_t i = 0; i < l->n_pending; i++) {
         if (isnan(l->losses[i])) continue;
-        l->counts.learnt_slates++;
+        slates++;
         examples += l->pending[i]->n_items;
     }
+    const bool skip = examples == 0 || is_spike(l, examples);
     l->n_pending = 0;
-    if (examples == 0) return STATUS_OK;
+    if (skip) return STATUS_OK;
     TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
     model_apply_stats(l->run, l->params);
     TRY(model_stepped(l->run, l->params, e));
     model_grads_clear(l->run);
+    l->counts.learnt_slates += slates;
     l->counts.learnt_examples += examples;
     l->counts.steps++;
     return STATUS_OK;

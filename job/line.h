@@ -14,6 +14,7 @@
 #include "trainer/loss_delay.h"
 #include "trainer/ope.h"
 #include "trainer/optim.h"
+#include "trainer/spike.h"
 
 struct line_counts {
     uint64_t learnt_slates, learnt_examples, steps;
@@ -39,6 +40,7 @@ struct line {
     size_t cap_items;
     struct line_counts counts;
     double score_core_s, learn_core_s; /* processor seconds since the start: for figures, not part of the state */
+    struct spike spike; /* batches whose loss was beyond all bounds were not learnt (part of the state) */
 };
 /* conf and enc (NULL when no part needs it) are borrowed.  n_numeric: features of a candidate.  learn false: line_settle only
  * evaluates. */
@@ -76,7 +78,7 @@ enum status line_learn_copies(struct line *l, struct slate **s, const struct lin
                               struct err *e) MUST_CHECK;
 void line_let_learn(struct line *l); /* from now on, where it was made to evaluate only */
 /* Learns the pending slates as one batch, full or not: one optimiser step.  A slate whose numbers are not finite is skipped
- * (nothing of it was added). */
+ * (nothing of it was added), a batch whose loss is a spike (guard.loss_spike) whole. */
 enum status line_step(struct line *l, struct err *e) MUST_CHECK;
 /* The batch under way, for the state; CORRUPT: more of it than a batch holds. */
 void line_batch_encode(struct buf *b, const struct line *l);

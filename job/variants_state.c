@@ -47,6 +47,7 @@ static void line_encode(struct buf *b, const struct line *l, const struct follow
     eval_encode(b, l->eval);
     loss_delay_encode(b, &l->delay);
     ope_encode(b, l->ope);
+    spike_encode(b, &l->spike);
 }
 
 static enum status line_decode(struct line *l, struct follower *f, struct buf_reader *r, struct err *e)
@@ -62,6 +63,7 @@ static enum status line_decode(struct line *l, struct follower *f, struct buf_re
     TRY(eval_decode(l->eval, r, e));
     TRY(loss_delay_decode(&l->delay, r, e));
     if (buf_left(r) > 0) TRY(ope_decode(l->ope, r, e)); /* states of before have none */
+    if (buf_left(r) > 0) spike_decode(&l->spike, r);
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "state of a variant is cut short") : STATUS_OK;
 }
 

@@ -115,6 +115,27 @@
     X(eval_half_life_ms,      "eval.half_life_ms",          INT,  86400000,       1000, 1e12,      "ms", "",  "half-life of the report's decayed figures") \
     X(eval_part_cost_share,   "eval.part_cost_share",       NUM,  0.3,            0.0,  1.0,       "", "",  "a part that takes more of the parts' time than this has to bring eval.part_min_gain, or a warning says so") \
     X(eval_part_min_gain,     "eval.part_min_gain",         NUM,  0.0005,         -1.0, 1.0,       "", "",  "GAUC that is lost without the part") \
+    X(guard_mode,             "guard.mode",                 WORD, "pause",        0,    0,         "pause|warn|off", "L", "a monitor that leaves its level: pause learning, only say so, or do not watch at all; set to warn it ends a pause") \
+    X(guard_pause_on,         "guard.pause_on",             TEXT, "labels,volume,scores,schema,rejects", 0, 100, "", "L", "monitors that pause learning: labels, volume, scores, schema, rejects, loss; the others only say so") \
+    X(guard_bucket_ms,        "guard.bucket_ms",            INT,  60000,          1000, 1e10,      "ms", "L", "least event time of one bucket of a monitor") \
+    X(guard_bucket_events,    "guard.bucket_events",        INT,  100,            1,    1e9,       "", "L", "least observations of one bucket") \
+    X(guard_warmup,           "guard.warmup_buckets",       INT,  30,             2,    1e6,       "buckets", "L", "a monitor learns its level over so many before it says anything") \
+    X(guard_label_shift,      "guard.label_shift",          NUM,  0.3,            0.01, 3.2,       "", "L", "least lasting change of the share of positives that is an alarm, by show time (Cohen's h: 0.3 is 20 % to 33 %)") \
+    X(guard_schema_shift,     "guard.schema_shift",         NUM,  0.3,            0.01, 3.2,       "", "L", "the same for the share of each event type and of each attribute in its type") \
+    X(guard_reject_shift,     "guard.reject_shift",         NUM,  0.3,            0.01, 3.2,       "", "L", "the same for the share of rejected records") \
+    X(guard_volume_factor,    "guard.volume_factor",        NUM,  2.5,            1.01, 1e6,       "", "L", "the same for the number of behaviours and impressions an hour: so many times as many, or as few") \
+    X(guard_score_shift,      "guard.score_shift",          NUM,  0.7,            0.01, 100.0,     "", "L", "the same for mean and 90 % quantile of the predicted logits, in deviations of one logit") \
+    X(guard_loss_shift,       "guard.loss_shift",           NUM,  0.5,            0.01, 100.0,     "", "L", "the same for the progressive log-loss, in deviations of one example's") \
+    X(guard_pause_ms,         "guard.pause_ms",             INT,  600000,         0,    1e11,      "ms", "L", "least event time of a pause") \
+    X(guard_accept_ms,        "guard.accept_ms",            INT,  86400000,       0,    1e12,      "ms", "L", "a level that has stayed so long is accepted; 0: only the operator ends the pause") \
+    X(guard_counts,           "guard.counts",               BOOL, true,           0,    1,         "", "L", "during a pause what comes is counted into histories, catalogue and counters; false: left out of them") \
+    X(guard_restart,          "guard.restart",              WORD, "none",         0,    0,         "none|optimiser", "L", "after a pause, and at an alarm of loss: optimiser: its schedule begins anew and AdaGrad's sums keep a hundredth, so that it learns fast again") \
+    X(guard_window_ms,        "guard.window_ms",            INT,  3600000,        1000, 1e11,      "ms", "L", "event time over which the three caps below count") \
+    X(guard_user_examples,    "guard.user_examples",        INT,  5000,           0,    4e9,       "examples", "L", "most examples of one user that are learnt in a window; 0: no cap") \
+    X(guard_item_examples,    "guard.item_examples",        INT,  0,              0,    4e9,       "examples", "L", "most examples of one item that are learnt in a window; 0: no cap") \
+    X(guard_source_share,     "guard.source_share",         NUM,  1.0,            0.0,  1.0,       "", "L", "largest share of a window's examples that is learnt of one source (the events' field `source`); 1: no cap") \
+    X(guard_quarantine_ms,    "guard.quarantine_ms",        INT,  21600000,       0,    1e12,      "ms", "L", "a source that explains an alarm alone goes to the dead letters (stage anomaly) so long, and learning goes on; 0: never") \
+    X(guard_loss_spike,       "guard.loss_spike",           NUM,  20.0,           0.0,  1e9,       "", "L", "a batch whose loss is so many median deviations above the median is not learnt; 0: all are") \
     X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \
     X(publish_features_ms,    "publish.features_ms",        INT,  50,             1,    1e8,       "ms", "L", "least time between flushes of changed users and items") \
     X(publish_keep,           "publish.keep",               INT,  5,              1,    1000,      "versions", "L", "published versions kept in Redis") \

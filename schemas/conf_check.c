@@ -137,6 +137,21 @@ static enum status check_names(const char *key, const char *v, struct err *e)
     return STATUS_OK;
 }
 
+static enum status check_monitors(const char *key, const char *v, struct err *e)
+{
+    static const char *const known[] = {"labels", "volume", "scores", "schema", "rejects", "loss"};
+    struct str w;
+    for (const char *at = v; *v != 0 && next_word(&at, &w);) {
+        size_t i = 0;
+        while (i < sizeof known / sizeof *known && !str_is(w, known[i])) i++;
+        if (i == sizeof known / sizeof *known)
+            return ERR_SET(e, STATUS_INVALID,
+                           "%s: '" STR_FMT "' is no monitor; there are labels, volume, scores, schema, rejects, loss",
+                           key, STR_ARG(w));
+    }
+    return STATUS_OK;
+}
+
 static enum status check_half_lives(const char *key, const char *v, struct err *e)
 {
     double hours[4];
@@ -201,10 +216,11 @@ enum status conf_check_text(const char *key, const char *value, struct err *e)
         const char *key;
         enum status (*check)(const char *key, const char *value, struct err *e);
     } checks[] = {
-        {"model.name", check_model_name}, {"model.parts", check_parts},
-        {"model.features", check_names},  {"counter.half_lives_hours", check_half_lives},
-        {"ingest.topics", check_names},   {"ingest.start", check_start},
-        {"redis.url", check_redis_url},   {"serving.listen", check_listen},
+        {"model.name", check_model_name},   {"model.parts", check_parts},
+        {"model.features", check_names},    {"counter.half_lives_hours", check_half_lives},
+        {"ingest.topics", check_names},     {"ingest.start", check_start},
+        {"guard.pause_on", check_monitors}, {"redis.url", check_redis_url},
+        {"serving.listen", check_listen},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         if (strcmp(key, checks[i].key) == 0) return checks[i].check(key, value, e);

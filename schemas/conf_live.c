@@ -3,12 +3,21 @@
 #include "base/log.h"
 #include "schemas/conf_table.h"
 #include "schemas/conf_variant.h"
-#include <assert.h>
 #include <string.h>
 
-static int64_t c_int(const struct conf *c, const struct conf_key *k)
+/* Whole numbers are read by other threads too; the rest by the owner's alone. */
+static void take_value(struct conf *c, const struct conf *fresh, const struct conf_key *k)
 {
-    return *(const int64_t *)(const void *)((const char *)c + k->offset);
+    static const size_t bytes[] = {[CONF_KIND_NUM] = sizeof(double),
+                                   [CONF_KIND_BOOL] = sizeof(bool),
+                                   [CONF_KIND_TEXT] = CONF_TEXT,
+                                   [CONF_KIND_WORD] = sizeof c->guard_mode};
+    const void *from = (const char *)fresh + k->offset;
+    void *to = (char *)c + k->offset;
+    if (k->kind == CONF_KIND_INT)
+        __atomic_store_n((int64_t *)to, *(const int64_t *)from, __ATOMIC_RELAXED);
+    else
+        memcpy(to, from, bytes[k->kind]);
 }
 
 static void differs(struct conf_live *n, const char *key)
@@ -26,8 +35,7 @@ static void take_key(struct conf *c, const struct conf *fresh, const struct conf
     if (!same && strchr(k->flags, 'L') == NULL) {
         differs(n, k->key);
     } else if (!same) {
-        assert(k->kind == CONF_KIND_INT);
-        __atomic_store_n((int64_t *)(void *)((char *)c + k->offset), c_int(fresh, k), __ATOMIC_RELAXED);
+        take_value(c, fresh, k);
         n->changed++;
         log_info("reload", "key=%s old=%.*s new=%.*s", k->key, (int)old.n, (const char *)old.p, (int)now.n,
                  (const char *)now.p);

@@ -13,7 +13,8 @@ struct conf_live {
 /* Takes the live keys of `fresh` (which passed conf_check) into c and logs each change, old and new.  Thread: the one that
  * owns c; any other reads c's live keys through conf_now. */
 struct conf_live conf_take_live(struct conf *c, const struct conf *fresh);
-/* The value of a live key at this moment.  Thread: any.  All live keys are whole numbers. */
+/* The value of a live key that is a whole number, at this moment.  Thread: any.  The others (of section guard) are the
+ * owner's alone. */
 static inline int64_t conf_now(const int64_t *field)
 {
     return __atomic_load_n(field, __ATOMIC_RELAXED);

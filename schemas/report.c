@@ -92,6 +92,33 @@ static void put_details(struct buf *b, const struct report *r, bool *first)
     report_put_close(b, 1, inner);
 }
 
+static void put_guard(struct buf *b, const struct report_guard *g, bool *first)
+{
+    static const char *const names[REPORT_GUARDS] = {"labels", "volume", "scores", "schema", "rejects", "loss"};
+    bool inner = report_put_open(b, 1, "guard", first);
+    report_put_key(b, 2, "paused", &inner);
+    buf_printf(b, g->paused ? "true" : "false");
+    report_put_count(b, 2, "alarms", g->alarms, &inner);
+    bool groups = report_put_open(b, 2, "alarms_by_monitor", &inner);
+    for (int i = 0; i < REPORT_GUARDS; i++) report_put_count(b, 3, names[i], g->alarms_of[i], &groups);
+    report_put_close(b, 2, groups);
+    report_put_count(b, 2, "pauses", g->pauses, &inner);
+    report_put_count(b, 2, "paused_ms", g->paused_ms, &inner);
+    report_put_count(b, 2, "paused_slates", g->paused_slates, &inner);
+    report_put_count(b, 2, "paused_examples", g->paused_examples, &inner);
+    report_put_count(b, 2, "accepted_levels", g->accepted, &inner);
+    report_put_count(b, 2, "capped_user_examples", g->capped[0], &inner);
+    report_put_count(b, 2, "capped_item_examples", g->capped[1], &inner);
+    report_put_count(b, 2, "capped_source_examples", g->capped[2], &inner);
+    report_put_count(b, 2, "quarantines", g->quarantines, &inner);
+    report_put_count(b, 2, "quarantined_events", g->quarantined_events, &inner);
+    report_put_count(b, 2, "quarantined_examples", g->quarantined_examples, &inner);
+    report_put_count(b, 2, "loss_spikes", g->spikes, &inner);
+    report_put_count(b, 2, "loss_spike_examples", g->spike_examples, &inner);
+    report_put_count(b, 2, "optimiser_restarts", g->restarts, &inner);
+    report_put_close(b, 1, inner);
+}
+
 static void put_partitions(struct buf *b, const struct report *r, bool *first)
 {
     report_put_key(b, 1, "partitions", first);
@@ -247,6 +274,7 @@ void report_write_json(struct buf *b, const struct report *r)
     put_variants(b, r, &first);
     put_details(b, r, &first);
     put_costs(b, r, &first);
+    put_guard(b, &r->guard, &first);
     put_partitions(b, r, &first);
     if (r->detail != NULL) report_put_detail(b, r->detail, r, &first);
     buf_printf(b, "\n}\n");

@@ -112,6 +112,16 @@ struct report_bucket { /* self-check of the sampler: share of positives by item 
     char name[32];
     uint64_t examples, positives;
 };
+#define REPORT_GUARDS 6 /* groups of monitors: labels, volume, scores, schema, rejects, loss */
+struct report_guard {   /* what the circuit breaker and the caps did */
+    bool paused;        /* at the end */
+    uint64_t alarms, alarms_of[REPORT_GUARDS], pauses, accepted, out; /* out: monitors that are away from their level */
+    uint64_t paused_ms, paused_slates, paused_examples; /* event time; settled, evaluated and not learnt */
+    uint64_t capped[3];                                 /* examples not learnt: user, item, source */
+    uint64_t quarantines, quarantined, quarantined_events,
+        quarantined_examples; /* quarantined: sources at the moment */
+    uint64_t spikes, spike_examples, restarts;
+};
 struct report_partition { /* what was read of it: next offset, how many records, and the hash chain over them */
     const char *topic;    /* borrowed; "" for log files */
     uint32_t partition;
@@ -181,6 +191,7 @@ struct report {
     uint32_t n_parts;
     struct report_bucket by_age[8], by_popularity[10];
     struct report_gate gate;
+    struct report_guard guard;
     uint64_t version;
     char sha256[HASH_SHA256_HEX];
     char backend[64];

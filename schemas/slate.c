@@ -214,6 +214,7 @@ void slate_encode(struct buf *b, const struct slate *s)
     buf_str(b, s->request);
     buf_str(b, s->version);
     buf_str(b, s->variant);
+    buf_u64(b, s->origin);
     buf_u8(b, s->cold_user);
     buf_varint(b, s->n_sentences);
     for (uint32_t i = 0; i < s->n_sentences; i++) {
@@ -271,6 +272,7 @@ static enum status get_head(struct slate *s, struct buf_reader *r, uint8_t *form
     TRY(get_id(s, r, &s->request, e));
     if (*format >= 2) TRY(get_id(s, r, &s->version, e));
     if (*format >= 2) TRY(get_id(s, r, &s->variant, e));
+    if (*format >= 2) s->origin = buf_get_u64(r);
     const uint8_t cold = buf_get_u8(r);
     if (r->bad || cold > 1) return corrupt(s, e, "its head is cut off or out of range");
     s->cold_user = cold != 0;

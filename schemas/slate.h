@@ -55,6 +55,7 @@ struct slate {
     int64_t settled_ms;          /* event time at which its labels were settled; 0 while open */
     struct str user, request;    /* request: impression's or order's id */
     struct str version, variant; /* that made the list, as it echoed them; absent: not said */
+    uint64_t origin;             /* hash of the `source` that the event names; 0: none */
     bool cold_user;
     struct slate_sentence *sentences;
     uint32_t n_sentences;

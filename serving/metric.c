@@ -241,9 +241,9 @@ static void write_row(struct buf *b, const char *name, const char *type, const c
 static void write_info_fields(struct buf *b)
 {
     buf_printf(b, "| name | type | unit | meaning |\n|---|---|---|---|\n");
-    write_row(
-        b, "state", "text", "",
-        "standby, starting, learning, paused: disk full, stopping, or stopped (in order, with everything uploaded)");
+    write_row(b, "state", "text", "",
+              "standby, starting, learning, paused: disk full, paused: alarm, stopping, or stopped (in order, with "
+              "everything uploaded)");
     write_row(b, "variants", "text", "",
               "empty without challengers, else each variant with its share, GAUC and difference to the one in charge");
     write_row(b, "trouble", "text", "", "empty, or one sentence of what keeps it from learning");

@@ -75,6 +75,15 @@
     X("version_age_ms", GAUGE, "ms", "since that checkpoint")                                                          \
     X("watermark_ms", GAUGE, "ms", "event time reached, since 1970")                                                   \
     X("paused", GAUGE, "1", "1 while learning waits for room on the disk (state of fr:m:info says so too)")            \
+    X("guard_paused", GAUGE, "1", "1 while learning is paused by an alarm (trouble of fr:m:info says which)")             \
+    X("guard_alarms_total", COUNTER, "alarms", "monitors that left their level")                                       \
+    X("guard_out", GAUGE, "monitors", "monitors that are away from their level")                                       \
+    X("guard_paused_ms", GAUGE, "ms", "event time of all pauses together")                                             \
+    X("guard_paused_examples_total", COUNTER, "examples", "evaluated, and not learnt because of a pause")              \
+    X("guard_capped_examples_total", COUNTER, "examples", "not learnt: beyond the cap of their user, item or source")  \
+    X("guard_quarantined", GAUGE, "sources", "sources whose events go to the dead letters")                            \
+    X("guard_quarantined_events_total", COUNTER, "events", "of sources in quarantine, rejected")                       \
+    X("guard_loss_spikes_total", COUNTER, "steps", "left out because of their loss (guard.loss_spike)")                \
     X("published_version", GAUGE, "1", "newest version handed to Redis")                                               \
     X("lease_held", GAUGE, "1", "1 while the model's lease is ours")                                                   \
     X("lease_epoch", GAUGE, "1", "epoch of the lease; grows with every owner")                                         \

@@ -2,6 +2,7 @@
 #include "simulate/shop.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "simulate/fault.h"
 #include <math.h>
 
 struct taste {
@@ -40,7 +41,9 @@ void shop_defaults(struct shop_options *o)
                                .item_quality = 0.5,
                                .bias = -2.0,
                                .start_ms = INT64_C(1767225600000),
-                               .window_ms = 1800000};
+                               .window_ms = 1800000,
+                               .fault_at_ms = 14400000,
+                               .fault_ms = 3600000};
 }
 
 static double log_span_ms(const struct shop_options *o)
@@ -106,6 +109,12 @@ void shop_free(struct shop *s)
 const struct shop_item *shop_item(const struct shop *s, uint32_t i)
 {
     return &s->items[i];
+}
+
+double shop_price(const struct shop *s, uint32_t i, int64_t time_ms, uint32_t source)
+{
+    const bool lost = s->o.fault == SHOP_FAULT_PRICES0 && source <= 1 && fault_is_on(&s->o, time_ms);
+    return lost ? 0.0 : (double)s->items[i].price;
 }
 
 bool shop_is_chinese(const struct shop *s)
@@ -199,6 +208,7 @@ void shop_next(struct shop *s, struct shop_list *out)
     out->number = ++s->lists;
     out->time_ms = (int64_t)s->clock_ms;
     out->user = (uint32_t)(rand_unit(&r) * rand_unit(&r) * (double)s->o.users);
+    out->source = s->o.sources > 0 ? 1 + out->user % s->o.sources : 0;
     out->n = 0;
     out->left = false;
     drift_taste(s, &s->tastes[out->user], out->time_ms, &r);

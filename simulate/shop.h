@@ -18,6 +18,8 @@
 #define SHOP_WORDS (SHOP_NOUNS + SHOP_COLOURS + SHOP_MATERIALS)
 #define SHOP_SLATE_MAX 100
 
+enum shop_fault { SHOP_FAULT_NONE, SHOP_FAULT_FLIP, SHOP_FAULT_FLOOD, SHOP_FAULT_LABELS1, SHOP_FAULT_PRICES0 };
+
 struct shop_options {
     uint32_t users, items, slate; /* slate: items of one shown list */
     uint64_t events;              /* lines to write at most, catalogue included */
@@ -31,6 +33,9 @@ struct shop_options {
     double word_taste, item_quality, bias; /* s, q, and the intercept */
     int64_t start_ms, window_ms;           /* window: labels later than this are nobody's */
     bool chinese;
+    uint32_t sources; /* events name one of so many sources, by user; 0: none */
+    enum shop_fault fault;
+    int64_t fault_at_ms, fault_ms; /* after the start; how long */
 };
 void shop_defaults(struct shop_options *o);
 
@@ -43,7 +48,8 @@ struct shop_list {   /* one shown list and what came of it */
     uint64_t number; /* from 1 */
     int64_t time_ms;
     uint32_t user, n;
-    bool left; /* a click ended it: nothing further down was looked at (stop) */
+    bool left;       /* a click ended it: nothing further down was looked at (stop) */
+    uint32_t source; /* of the user, from 1; 0: none */
     uint32_t items[SHOP_SLATE_MAX];
     int64_t click_ms[SHOP_SLATE_MAX]; /* 0: never */
     bool bought[SHOP_SLATE_MAX];
@@ -64,6 +70,8 @@ uint32_t shop_looked(const struct shop_options *o, const struct shop_list *l);
 /* The three words of an item as indices 0 … SHOP_WORDS-1. */
 void shop_words(const struct shop_item *i, uint32_t out[3]);
 /* Native events as JSON lines. */
+/* What the log says of an item's price at that time. */
+double shop_price(const struct shop *s, uint32_t i, int64_t time_ms, uint32_t source);
 void shop_write_item(struct buf *b, const struct shop *s, uint32_t i);
 void shop_write_list(struct buf *b, const struct shop_list *l);
 void shop_write_click(struct buf *b, const struct shop_list *l, uint32_t k);

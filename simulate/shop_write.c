@@ -21,7 +21,7 @@ static const char *const materials_en[SHOP_MATERIALS] = {"wooden",  "glass", "ce
 static const char *const materials_zh[SHOP_MATERIALS] = {"木制", "玻璃", "陶瓷", "金属", "棉质",
                                                          "皮革", "纸质", "竹制", "羊毛", "塑料"};
 
-static void write_attributes(struct buf *b, const struct shop *s, uint32_t i)
+static void write_attributes(struct buf *b, const struct shop *s, uint32_t i, int64_t time_ms)
 {
     const struct shop_item *it = shop_item(s, i);
     if (shop_is_chinese(s))
@@ -30,14 +30,19 @@ static void write_attributes(struct buf *b, const struct shop *s, uint32_t i)
     else
         buf_printf(b, ",\"title\":\"%s %s %s\",\"category\":\"%s\"", colours_en[it->colour], materials_en[it->material],
                    nouns_en[it->noun], groups_en[it->noun / 4]);
-    buf_printf(b, ",\"price\":%.2f", (double)it->price);
+    buf_printf(b, ",\"price\":%.2f", shop_price(s, i, time_ms, 0));
 }
 
 void shop_write_item(struct buf *b, const struct shop *s, uint32_t i)
 {
     buf_printf(b, "{\"type\":\"item\",\"time\":%lld,\"item\":\"i%u\"", (long long)shop_item(s, i)->since_ms, i);
-    write_attributes(b, s, i);
+    write_attributes(b, s, i, shop_item(s, i)->since_ms);
     buf_printf(b, "}\n");
+}
+
+static void write_source(struct buf *b, const struct shop_list *l)
+{
+    if (l->source > 0) buf_printf(b, ",\"source\":\"s%u\"", l->source - 1);
 }
 
 void shop_write_list(struct buf *b, const struct shop_list *l)
@@ -46,7 +51,9 @@ void shop_write_list(struct buf *b, const struct shop_list *l)
         b, "{\"type\":\"impression\",\"time\":%lld,\"id\":\"r%llu\",\"request\":\"r%llu\",\"user\":\"u%u\",\"items\":[",
         (long long)l->time_ms, (unsigned long long)l->number, (unsigned long long)l->number, l->user);
     for (uint32_t k = 0; k < l->n; k++) buf_printf(b, "%s\"i%u\"", k > 0 ? "," : "", l->items[k]);
-    buf_printf(b, "]}\n");
+    buf_u8(b, ']');
+    write_source(b, l);
+    buf_printf(b, "}\n");
 }
 
 static void write_behaviour(struct buf *b, const struct shop_list *l, uint32_t k, const char *type, int64_t time_ms)
@@ -56,6 +63,7 @@ static void write_behaviour(struct buf *b, const struct shop_list *l, uint32_t k
         "{\"type\":\"%s\",\"time\":%lld,\"id\":\"%c%llu.%u\",\"request\":\"r%llu\",\"user\":\"u%u\",\"item\":\"i%u\"",
         type, (long long)time_ms, type[0], (unsigned long long)l->number, k, (unsigned long long)l->number, l->user,
         l->items[k]);
+    write_source(b, l);
 }
 
 void shop_write_click(struct buf *b, const struct shop_list *l, uint32_t k)
@@ -68,5 +76,5 @@ void shop_write_purchase(struct buf *b, const struct shop *s, const struct shop_
 {
     write_behaviour(b, l, k, "purchase", time_ms);
     buf_printf(b, ",\"order\":\"o%llu.%u\",\"price\":%.2f,\"quantity\":1}\n", (unsigned long long)l->number, k,
-               (double)shop_item(s, l->items[k])->price);
+               shop_price(s, l->items[k], time_ms, l->source));
 }

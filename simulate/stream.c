@@ -2,6 +2,7 @@
 #include "simulate/stream.h"
 #include "base/auc.h"
 #include "base/mem.h"
+#include "simulate/fault.h"
 #include "simulate/filter.h"
 #include <math.h>
 #include <stdlib.h>
@@ -185,19 +186,38 @@ static enum status put_clicks(struct run *r, const struct shop_list *l, struct e
     return STATUS_OK;
 }
 
+/* One list and, later, its clicks. */
+static enum status put_list(struct run *r, const struct shop_list *l, struct err *e)
+{
+    r->truth->lists++;
+    r->truth->shown += l->n;
+    buf_clear(&r->text);
+    shop_write_list(&r->text, l);
+    TRY(emit(r, l->time_ms, &r->text, e));
+    return put_clicks(r, l, e);
+}
+
+static enum status put_flood(struct run *r, const struct shop_list *l, struct err *e)
+{
+    struct shop_list flood;
+    if (r->o->fault != SHOP_FAULT_FLOOD || l->source > 1 || !fault_is_on(r->o, l->time_ms)) return STATUS_OK;
+    for (uint32_t j = 0; j < FAULT_FLOOD_LISTS; j++) {
+        fault_flood(r->o, l, j, &flood);
+        TRY(put_list(r, &flood, e));
+    }
+    return STATUS_OK;
+}
+
 static enum status run_lists(struct run *r, struct err *e)
 {
     struct shop_list l;
     for (;;) {
         shop_next(r->shop, &l);
         TRY(catch_up(r, l.time_ms, e));
-        r->truth->lists++;
-        r->truth->shown += l.n;
         TRY(judge(r, &l, e));
-        buf_clear(&r->text);
-        shop_write_list(&r->text, &l);
-        TRY(emit(r, l.time_ms, &r->text, e));
-        TRY(put_clicks(r, &l, e));
+        fault_list(r->o, &l);
+        TRY(put_list(r, &l, e));
+        TRY(put_flood(r, &l, e));
     }
 }
 

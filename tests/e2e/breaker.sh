@@ -1,0 +1,83 @@
+#!/bin/sh
+# breaker.sh - a stream that turns bad is noticed, not learnt, and learnt again when it is good; nothing is said of a good one.
+#
+# Four faults (an hour; the flood half of one) in a shop's log (freshet simulate --fault): half of all labels turned over, one user flooding, an
+# upstream that calls everything clicked, one that has lost all prices.  Prints when each was noticed and when learning went on.
+# A fault of one source of three is told from one of all: that source goes to the dead letters, and its letters can be tried again.
+# A replay that is cut into two through one state folder ends with the same weights and figures.
+# labels: quick
+# timeout: 400
+set -eu
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+freshet=${FRESHET:-$source/build/release/freshet}
+[ -x "$freshet" ] || { echo "breaker: skipped, $freshet is not built"; exit 77; }
+command -v jq >/dev/null || { echo "breaker: skipped, no jq"; exit 77; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "breaker: $*"; tail -n 30 "$dir/err"; exit 1; }
+
+events=50000 start=1767225600000 at=9000000 long=3600000
+shop() { # log, then options: four hours and more
+    log=$1
+    shift
+    "$freshet" simulate --events "$events" --users 300 --items 200 --seed 3 --no-best --fault-at $at --fault-ms $long "$@" >"$dir/$log" 2>"$dir/err"
+}
+replay() { # report, then arguments; what is said stays in err
+    report=$1
+    shift
+    "$freshet" replay --quiet --report "$dir/$report" -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed \
+        -o model.hashed_bits=12 -o kernels.threads=1 -o gate.share=0 "$@" 2>"$dir/err" || fail "exit $? of replay $*"
+}
+minutes() { # of the first line with that word: from the fault's beginning, or from its end
+    sed -n "s/.* guard $1 at_ms=\([0-9]*\) .*/\1/p" "$dir/err" | "$3" -n 1 | awk -v from="$2" '{ printf "%.1f", ($1 - from) / 60000 }'
+}
+within() { # value, least, most, what
+    awk -v x="$1" -v a="$2" -v b="$3" 'BEGIN { exit !(x != "" && x + 0 >= a && x + 0 <= b) }' || fail "$4 is '$1', not $2 to $3"
+}
+
+shop good
+replay good.json "$dir/good"
+! grep -q ' guard ' "$dir/err" || fail "something was said of a good stream"
+[ "$(jq '.guard.alarms + .guard.paused_slates + .guard.capped_user_examples + .guard.loss_spikes' "$dir/good.json")" -eq 0 ] || fail "$(jq .guard "$dir/good.json")"
+
+echo "fault     noticed after   learning again after its end   slates not learnt   noticed by"
+for fault in flip flood labels1 prices0; do
+    [ $fault = flood ] && events=145000 long=1800000 || events=95000 long=3600000 # a flood brings many
+    shop $fault --fault $fault
+    replay $fault.json "$dir/$fault"
+    noticed=$(minutes alarm $((start + at)) head) again=$(minutes resumed $((start + at + long)) tail)
+    kept=$(jq .guard.paused_slates "$dir/$fault.json")
+    by=$(sed -n 's/.* guard alarm .*monitor="\([^"]*\)".*/\1/p' "$dir/err" | head -n 1)
+    printf '%-9s %7s min %22s min %21s   %s\n' $fault "$noticed" "$again" "$kept" "$by"
+    within "$noticed" 0 45 "$fault: minutes until it was noticed"
+    within "$again" 0 75 "$fault: minutes until learning went on"
+    [ "$(jq .guard.paused "$dir/$fault.json")" = false ] || fail "$fault: still paused"
+    [ "$kept" -gt 1000 ] || fail "$fault: $kept slates were kept from learning"
+done
+
+events=80000 long=3600000
+# one source of three: it alone goes to the dead letters, learning goes on
+shop sourced --fault labels1 --sources 3
+replay sourced.json -o ingest.dead_letters="$dir/letters" -o guard.quarantine_ms=7200000 -o state.dir="$dir/state" "$dir/sourced"
+grep -q 'guard quarantined .*source="s0"' "$dir/err" || fail "s0 is not in quarantine"
+! grep -q 'guard paused\|source="s[12]"' "$dir/err" || fail "learning was paused, or another source met it"
+grep -q 'guard released .*source="s0"' "$dir/err" || fail "s0 was not released"
+jq -se 'length > 1000 and all(.[]; .stage == "anomaly" and .reason == "anomaly" and (.value_base64 | @base64d | contains("\"source\":\"s0\"")))' \
+    "$dir/letters" >"$dir/tried" || fail "letters: $(head -n 1 "$dir/letters")"
+letters=$(wc -l <"$dir/letters")
+[ "$(jq .guard.quarantined_events "$dir/sourced.json")" -eq "$letters" ] || fail "$letters letters, $(jq .guard "$dir/sourced.json")"
+"$freshet" check --dead-letters "$dir/letters" >"$dir/out" 2>"$dir/err" || fail "check: $(cat "$dir/out")"
+grep -q 'anomaly' "$dir/out" || fail "check does not name the stage: $(cat "$dir/out")"
+replay tried.json --dead-letters -o guard.quarantine_ms=7200000 -o state.dir="$dir/state" -o ingest.dead_letters="$dir/still" "$dir/letters"
+[ ! -s "$dir/still" ] || fail "$(wc -l <"$dir/still") letters were refused again: $(head -n 1 "$dir/still")"
+[ "$(jq .events "$dir/tried.json")" -eq $((events + letters)) ] || fail "$(jq .events "$dir/tried.json") events after the letters"
+
+# cut in the middle of a pause: the state carries the guard
+cut=55000
+head -n $cut "$dir/labels1" >"$dir/a"
+tail -n +$((cut + 1)) "$dir/labels1" >"$dir/b"
+replay first.json -o state.dir="$dir/cut" "$dir/a"
+replay second.json -o state.dir="$dir/cut" "$dir/b"
+for key in .model.sha256 .guard .progressive .slates; do
+    [ "$(jq -S "$key" "$dir/labels1.json")" = "$(jq -S "$key" "$dir/second.json")" ] || fail "$key differs when the replay is cut"
+done

@@ -1,0 +1,409 @@
+/* test_guard.c - when learning pauses and resumes, which slates are kept from it, caps, quarantine, and all that in the state. */
+#include "base/hash.h"
+#include "base/rand.h"
+#include "tests/support/check.h"
+#include "trainer/guard.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define START 1700000000000
+#define MINUTE 60000
+
+static struct conf *conf;
+static struct guard *guard;
+static struct slate *slate;
+static struct rand rnd;
+static int64_t now;
+static char said[4000]; /* names of what was said, each with a blank */
+
+static void set(const char *key, const char *value)
+{
+    struct err e = {0};
+    assert_ok(conf_set(conf, key, value, &e), &e);
+}
+
+static int setup(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    assert_ok(conf_new(&conf, &e), &e);
+    assert_ok(guard_new(&guard, conf, &e), &e);
+    assert_ok(slate_new(&slate, &e), &e);
+    rand_init(&rnd, (struct rand_key){.seed = 11, .purpose = RAND_TEST});
+    now = START;
+    said[0] = '\0';
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    slate_free(slate);
+    guard_free(guard);
+    conf_free(conf);
+    return mem_live() == 0 ? 0 : -1;
+}
+
+static void listen(void)
+{
+    struct guard_note n;
+    while (guard_say(guard, &n)) {
+        const size_t at = strlen(said);
+        (void)snprintf(said + at, sizeof said - at, "%s ", guard_said_name(n.what));
+    }
+}
+
+static struct event behaviour(enum event_type type, const char *source)
+{
+    return (struct event){.kind = EVENT_BEHAVIOUR,
+                          .type = (uint8_t)type,
+                          .type_name = str_from(conf->types[type].name),
+                          .time_ms = now,
+                          .user = STR("u"),
+                          .item = STR("i"),
+                          .source = source != NULL ? str_from(source) : (struct str){0},
+                          .price = (double)NAN,
+                          .quantity = (double)NAN,
+                          .value = (double)NAN};
+}
+
+/* A slate of ten items that was shown half an hour before now. */
+static void fill(double share, const char *user, const char *source)
+{
+    slate_reset(slate);
+    slate->source = SLATE_IMPRESSION;
+    slate->time_ms = now - conf->join_window_ms;
+    slate->settled_ms = now;
+    slate->user = arena_str(slate->arena, str_from(user));
+    slate->origin = source != NULL ? guard_source_key(str_from(source)) : 0;
+    slate->items = arena_alloc(slate->arena, 10, sizeof *slate->items);
+    assert_non_null(slate->items);
+    memset(slate->items, 0, 10 * sizeof *slate->items);
+    slate->n_items = 10;
+    for (uint32_t i = 0; i < 10; i++) {
+        slate->items[i].item = i;
+        slate->items[i].label = rand_unit(&rnd) < share;
+        slate->items[i].weight = 1.0f;
+    }
+}
+
+static bool settle(double share, const char *user, const char *source)
+{
+    static const float logits[10];
+    fill(share, user, source);
+    guard_settled(guard, slate, logits, now);
+    return guard_admits(guard, slate, now);
+}
+
+/* Minutes of a stream: a second brings a view, a click in three, and a settled slate; how many slates were admitted. */
+static uint32_t minutes(int n, double share)
+{
+    uint32_t admitted = 0;
+    char user[16];
+    for (int i = 0; i < n * 60; i++, now += 1000) {
+        struct event ev = behaviour(i % 3 == 0 ? EVENT_CLICK : EVENT_VIEW, NULL);
+        (void)snprintf(user, sizeof user, "u%d", i % 50);
+        guard_event(guard, &ev, now);
+        admitted += settle(share, user, NULL);
+    }
+    listen();
+    return admitted;
+}
+
+static struct report_guard figures(void)
+{
+    struct report_guard r;
+    guard_report(guard, &r);
+    return r;
+}
+
+static void test_nothing_is_said_of_a_quiet_stream(void **state)
+{
+    (void)state;
+    assert_int_equal(minutes(2000, 0.2), 2000 * 60);
+    assert_string_equal(said, "");
+    assert_int_equal(figures().alarms, 0);
+}
+
+static void test_labels_that_change_pause_learning_until_they_are_back(void **state)
+{
+    (void)state;
+    (void)minutes(200, 0.2);
+    const int64_t began = now;
+    const uint32_t learnt = minutes(60, 0.5);
+    assert_string_equal(said, "alarm paused ");
+    assert_in_range(learnt, 3 * 60, 8 * 60); /* the minutes until it was told */
+    assert_true(guard_paused(guard));
+    assert_non_null(strstr(guard_trouble(guard), "positives"));
+    assert_int_equal(figures().paused_slates, 60 * 60 - learnt);
+    assert_true(guard_counts(guard));
+    set("guard.counts", "false");
+    assert_false(guard_counts(guard));
+    said[0] = '\0';
+    (void)minutes(30, 0.2);
+    assert_string_equal(said, "back resumed ");
+    assert_false(guard_paused(guard));
+    assert_string_equal(guard_trouble(guard), "");
+    assert_int_equal(minutes(30, 0.2), 30 * 60);
+    /* what was shown meanwhile is not learnt later either; what was shown before is */
+    fill(0.2, "u", NULL);
+    slate->time_ms = began - conf->join_window_ms + 20 * MINUTE;
+    assert_false(guard_admits(guard, slate, now));
+    slate->time_ms = began - conf->join_window_ms - 20 * MINUTE;
+    assert_true(guard_admits(guard, slate, now));
+    assert_int_equal(figures().pauses, 1);
+    assert_in_range(figures().paused_ms, 50 * MINUTE, 70 * MINUTE);
+}
+
+static void test_a_pause_lasts_as_long_as_asked(void **state)
+{
+    (void)state;
+    set("guard.pause_ms", "7200000");
+    (void)minutes(200, 0.2);
+    (void)minutes(20, 0.6);
+    (void)minutes(90, 0.2);
+    assert_true(guard_paused(guard));
+    (void)minutes(30, 0.2);
+    assert_false(guard_paused(guard));
+}
+
+static void test_a_level_that_stays_is_accepted_or_is_not(void **state)
+{
+    (void)state;
+    (void)minutes(200, 0.2);
+    (void)minutes(23 * 60, 0.6);
+    assert_true(guard_paused(guard));
+    (void)minutes(65, 0.6);
+    assert_false(guard_paused(guard));
+    assert_non_null(strstr(said, "accepted resumed "));
+    assert_int_equal(figures().accepted, 1);
+    set("guard.accept_ms", "0");
+    (void)minutes(200, 0.6);
+    (void)minutes(48 * 60, 0.2);
+    assert_true(guard_paused(guard));
+    set("guard.mode", "warn"); /* the operator's word */
+    assert_int_equal(minutes(1, 0.2), 60);
+    assert_false(guard_paused(guard));
+}
+
+static void test_a_warning_pauses_nothing_and_off_is_off(void **state)
+{
+    (void)state;
+    set("guard.pause_on", "volume");
+    assert_int_equal(minutes(200, 0.2), 200 * 60);
+    assert_int_equal(minutes(20, 0.6), 20 * 60);
+    assert_string_equal(said, "alarm ");
+    set("guard.mode", "off");
+    assert_int_equal(minutes(600, 0.9), 600 * 60);
+    assert_string_equal(said, "alarm ");
+}
+
+static void test_types_attributes_volume_and_rejects_are_watched(void **state)
+{
+    static const char *const groups[] = {"schema", "volume", "rejects"};
+    const int of[] = {MONITOR_SCHEMA, MONITOR_VOLUME, MONITOR_REJECTS};
+    (void)state;
+    for (int which = 0; which < 4; which++) { /* attributes, types, then the groups that are left */
+        const int group = which < 2 ? 0 : which - 1;
+        (void)teardown(NULL);
+        (void)setup(NULL);
+        for (int i = 0; i < 300 * 60; i++, now += 1000) {
+            const bool wrong = i >= 240 * 60;
+            struct event_attr color = {.name = STR("color"), .kind = EVENT_ATTR_TEXT, .text = STR("red")};
+            struct event ev =
+                behaviour(i % 3 == 0 || (wrong && which == 1 && i % 3 == 1) ? EVENT_CLICK : EVENT_VIEW, NULL);
+            ev.attrs = &color;
+            ev.n_attrs = which == 0 && wrong ? 0 : 1;
+            for (int k = 0; k < (which == 2 && wrong ? 5 : 1); k++) guard_event(guard, &ev, now);
+            if (which == 3 && wrong) guard_rejected(guard, now);
+        }
+        listen();
+        assert_true(guard_paused(guard));
+        assert_non_null(strstr(guard_trouble(guard), groups[group]));
+        assert_true(figures().alarms_of[of[group]] > 0);
+    }
+}
+
+static void test_one_user_learns_no_more_than_its_share_of_a_window(void **state)
+{
+    (void)state;
+    uint32_t flooder = 0, other = 0;
+    set("guard.user_examples", "1000");
+    for (int i = 0; i < 600; i++, now += 1000) {
+        flooder += settle(0.2, "flooder", NULL);
+        if (i % 10 == 0) other += settle(0.2, "other", NULL);
+    }
+    listen();
+    assert_int_equal(flooder, 100);
+    assert_int_equal(other, 60);
+    assert_string_equal(said, "capped "); /* once a window */
+    assert_int_equal(figures().capped[0], 5000);
+    now += conf->guard_window_ms;
+    assert_true(settle(0.2, "flooder", NULL));
+}
+
+static void test_an_item_beyond_its_cap_weighs_nothing(void **state)
+{
+    (void)state;
+    set("guard.item_examples", "50");
+    set("guard.user_examples", "0");
+    for (int i = 0; i < 50; i++) assert_true(settle(0.2, "u", NULL));
+    fill(0.2, "u", NULL);
+    slate->items[9].item = 99; /* a new one */
+    assert_true(guard_admits(guard, slate, now));
+    for (int i = 0; i < 9; i++) assert_true(slate->items[i].weight == 0.0f);
+    assert_true(slate->items[9].weight == 1.0f);
+    assert_false(settle(0.2, "u", NULL)); /* nothing is left of it */
+    assert_int_equal(figures().capped[1], 9 + 10);
+}
+
+static void test_a_source_brings_no_more_than_its_share(void **state)
+{
+    (void)state;
+    uint32_t big = 0, small = 0;
+    set("guard.source_share", "0.5");
+    set("guard.user_examples", "0");
+    for (int i = 0; i < 3000; i++) {
+        big += settle(0.2, "u", "big");
+        if (i % 3 == 0) small += settle(0.2, "u", "small");
+    }
+    assert_in_range(big, 1990, 2010); /* half of 4,000 */
+    assert_int_equal(small, 1000);
+    assert_true(figures().capped[2] > 0);
+}
+
+/* Slates of three sources in turn, the first of them with that share of positives. */
+static uint32_t from_sources(int n_minutes, double odd)
+{
+    static const char *const names[] = {"bad", "good", "fine"};
+    uint32_t admitted = 0;
+    for (int i = 0; i < n_minutes * 60; i++, now += 1000) {
+        struct event ev = behaviour(EVENT_VIEW, names[i % 3]);
+        if (guard_quarantined(guard, &ev))
+            guard_dropped(guard);
+        else
+            guard_event(guard, &ev, now);
+        admitted += settle(i % 3 == 0 ? odd : 0.2, "u", names[i % 3]);
+    }
+    listen();
+    return admitted;
+}
+
+static void test_a_source_that_explains_it_alone_is_quarantined_and_learning_goes_on(void **state)
+{
+    (void)state;
+    set("guard.user_examples", "0");
+    set("guard.quarantine_ms", "7200000");
+    (void)from_sources(200, 0.2);
+    const uint32_t admitted = from_sources(60, 1.0);
+    assert_string_equal(said, "alarm quarantined ");
+    assert_false(guard_paused(guard));
+    assert_in_range(admitted, 40 * 60, 46 * 60); /* two thirds, and the bad third's first minutes */
+    struct event bad = behaviour(EVENT_VIEW, "bad"), good = behaviour(EVENT_VIEW, "good");
+    assert_true(guard_quarantined(guard, &bad));
+    assert_false(guard_quarantined(guard, &good));
+    assert_true(figures().quarantined_events > 50 * 20);
+    said[0] = '\0';
+    (void)from_sources(120, 0.2);
+    assert_string_equal(said, "released ");
+    assert_false(guard_quarantined(guard, &bad));
+    set("guard.quarantine_ms", "0");
+    (void)from_sources(30, 1.0);
+    assert_true(guard_paused(guard)); /* never: then the whole stream pauses */
+}
+
+static void test_the_optimiser_begins_anew_once_if_asked(void **state)
+{
+    (void)state;
+    (void)minutes(200, 0.2);
+    (void)minutes(20, 0.6);
+    (void)minutes(30, 0.2);
+    assert_false(guard_restart(guard));
+    set("guard.restart", "optimiser");
+    (void)minutes(20, 0.6);
+    (void)minutes(30, 0.2);
+    assert_true(guard_restart(guard));
+    assert_false(guard_restart(guard));
+    assert_int_equal(figures().restarts, 1);
+}
+
+static void test_state_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    struct buf b = {0}, again = {0};
+    struct err e = {0};
+    struct guard *copy = NULL;
+    set("guard.user_examples", "1000");
+    (void)from_sources(200, 0.2);
+    (void)minutes(20, 0.6);
+    guard_encode(&b, guard);
+    assert_ok(guard_new(&copy, conf, &e), &e);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_ok(guard_decode(copy, &r, &e), &e);
+    assert_int_equal(buf_left(&r), 0);
+    guard_encode(&again, copy);
+    assert_true(again.n == b.n && memcmp(again.p, b.p, b.n) == 0);
+    struct guard *first = guard;
+    const int64_t at = now;
+    const struct rand before = rnd;
+    const uint32_t admitted = from_sources(60, 0.4);
+    buf_clear(&b);
+    guard_encode(&b, guard);
+    now = at;
+    rnd = before;
+    guard = copy;
+    assert_int_equal(from_sources(60, 0.4), admitted);
+    buf_clear(&again);
+    guard_encode(&again, copy);
+    assert_true(again.n == b.n && memcmp(again.p, b.p, b.n) == 0);
+    guard = first;
+    guard_free(copy);
+    for (size_t n = 0; n < b.n; n += 97) {
+        assert_ok(guard_new(&copy, conf, &e), &e);
+        r = buf_reader(b.p, n);
+        assert_int_equal(guard_decode(copy, &r, &e), STATUS_CORRUPT);
+        guard_free(copy);
+    }
+    buf_fini(&b);
+    buf_fini(&again);
+}
+
+static enum status make_and_drop(void)
+{
+    struct guard *g;
+    struct err e;
+    const enum status st = guard_new(&g, conf, &e);
+    assert_true((g == NULL) == (st != STATUS_OK));
+    guard_free(g);
+    return st;
+}
+
+static void test_new_survives_each_failed_allocation(void **state)
+{
+    long met;
+    (void)state;
+    FAIL_EACH_ALLOCATION(met, make_and_drop());
+    assert_int_equal(met, 4);
+}
+
+#define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ROW(test_nothing_is_said_of_a_quiet_stream),
+        ROW(test_labels_that_change_pause_learning_until_they_are_back),
+        ROW(test_a_pause_lasts_as_long_as_asked),
+        ROW(test_a_level_that_stays_is_accepted_or_is_not),
+        ROW(test_a_warning_pauses_nothing_and_off_is_off),
+        ROW(test_types_attributes_volume_and_rejects_are_watched),
+        ROW(test_one_user_learns_no_more_than_its_share_of_a_window),
+        ROW(test_an_item_beyond_its_cap_weighs_nothing),
+        ROW(test_a_source_brings_no_more_than_its_share),
+        ROW(test_a_source_that_explains_it_alone_is_quarantined_and_learning_goes_on),
+        ROW(test_the_optimiser_begins_anew_once_if_asked),
+        ROW(test_state_goes_on_where_it_was),
+        ROW(test_new_survives_each_failed_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

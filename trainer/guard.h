@@ -1,0 +1,71 @@
+/* guard.h - what keeps a broken or hostile stream from being learnt: a circuit breaker, caps, quarantine.
+ *
+ * Monitors (trainer/monitor.h) watch the share of positives by the time a list was shown, the volume, the shares of types and
+ * attributes, rejects, scores and the progressive loss, in event time.  When one of guard.pause_on leaves its level, learning pauses:
+ * slates shown from the beginning of the change to its end are never learnt, all else goes on (reading, counting, evaluating,
+ * serving).  It resumes when every such monitor is back and guard.pause_ms have passed; when guard.accept_ms have passed, the
+ * new level is accepted; or when the operator sets guard.mode.  A source that explains the change alone is quarantined instead.
+ * Caps bound what one user, item or source contributes in a window.  No clock, no output, fixed memory; part of the state.
+ * Thread: the learner's.
+ */
+#ifndef TRAINER_GUARD_H
+#define TRAINER_GUARD_H
+#include "base/buf.h"
+#include "base/status.h"
+#include "schemas/conf.h"
+#include "schemas/event.h"
+#include "schemas/report.h"
+#include "schemas/slate.h"
+#include "trainer/monitor.h"
+
+struct guard;
+/* c: borrowed, live keys are read at each use. */
+enum status guard_new(struct guard **out, const struct conf *c, struct err *e) MUST_CHECK;
+void guard_free(struct guard *g);
+
+/* --- what the stream brings; now_ms: the watermark, which never goes back (INT64_MIN, not known yet: nothing happens) --- */
+void guard_event(struct guard *g, const struct event *ev, int64_t now_ms); /* accepted */
+void guard_rejected(struct guard *g, int64_t now_ms);                      /* one record was refused */
+void guard_scored(struct guard *g, const struct slate *s, const float *logits, int64_t now_ms); /* when it was opened */
+/* A settled slate with the logits that were predicted of it. */
+void guard_settled(struct guard *g, const struct slate *s, const float *logits, int64_t now_ms);
+
+/* --- what may be learnt --- */
+/* false: the slate is not to be learnt (a pause, or its user's or source's cap); counted.  An item beyond its cap keeps its
+ * place in the slate with weight 0. */
+bool guard_admits(struct guard *g, struct slate *s, int64_t now_ms);
+uint64_t guard_source_key(struct str source); /* slate.origin: its hash, never 0; 0: absent */
+/* Neither paused, nor shown while something was wrong, nor of a source in quarantine: caps apart, and nothing is counted. */
+bool guard_lets(const struct guard *g, const struct slate *s);
+bool guard_paused(const struct guard *g);
+bool guard_counts(const struct guard *g); /* what comes is counted into the world (guard.counts, during a pause) */
+/* The event's source is in quarantine: it goes to the dead letters. */
+bool guard_quarantined(const struct guard *g, const struct event *ev);
+bool guard_restart(struct guard *g); /* once after each pause, if guard.restart asks: the optimiser begins anew */
+void guard_dropped(struct guard *g); /* an event went to the dead letters */
+
+/* --- what to say --- */
+enum guard_said {
+    GUARD_ALARM,
+    GUARD_BACK,
+    GUARD_PAUSED,
+    GUARD_RESUMED,
+    GUARD_ACCEPTED,
+    GUARD_CAPPED,
+    GUARD_QUARANTINED,
+    GUARD_RELEASED
+};
+struct guard_note {
+    enum guard_said what;
+    int64_t at_ms;
+    char text[320]; /* key=value */
+};
+const char *guard_said_name(enum guard_said what);
+/* The oldest thing that was not said yet; false: none.  At most 16 wait, the oldest give way. */
+bool guard_say(struct guard *g, struct guard_note *out);
+const char *guard_trouble(const struct guard *g); /* one sentence while paused, else "" */
+void guard_report(const struct guard *g, struct report_guard *out);
+
+void guard_encode(struct buf *b, const struct guard *g);
+enum status guard_decode(struct guard *g, struct buf_reader *r, struct err *e) MUST_CHECK; /* into an empty one */
+#endif
