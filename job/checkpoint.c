@@ -218,9 +218,8 @@ void checkpoint_line_meaning(struct buf *b, const struct line *l)
 }
 
 /* Keys that folders of earlier versions say nothing of, and what those versions did. */
-/* clang-format off */
+/* clang-format off: a key a line */
 static const char *const once[] = {
-    "kernels.train_precision=f32",
     "eval.segments=",
     "gate.holdout_frac=0",
     "join.basket=false",
@@ -228,8 +227,13 @@ static const char *const once[] = {
     "join.max_item_age_days=0",
     "join.negative_rate=1",
     "join.wait_ms=60000",
+    "kernels.train_precision=f32",
     "train.follow_ms=0",
     "train.follow_times=0",
+    "train.recalibration=false",
+    "train.sampling_correction=false",
+    "train.softmax_share=0",
+    "train.tasks=",
 };
 /* clang-format on */
 

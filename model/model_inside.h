@@ -5,6 +5,8 @@
 #define MODEL_MODEL_INSIDE_H
 #include "model/model.h"
 #include "model/part.h"
+#include "model/recal.h"
+#include "model/tasks.h"
 
 struct model {
     const struct encoder *enc; /* NULL: none */
@@ -16,6 +18,10 @@ struct model {
     char backend[KERN_NAME_MAX];
     struct part *parts[MODEL_PARTS_MAX + 1]; /* [0]: the intercepts */
     size_t n_parts;                          /* with them */
+    size_t numeric_part;                     /* among parts; 0: none */
+    struct model_recal recal;
+    struct model_tasks tasks;
+    float softmax_share;
     struct param_table table;
     uint64_t fingerprint;
 };
@@ -32,6 +38,8 @@ struct model_run {
     struct model_grads grads;
     struct part_packed packed;
     struct part_rows rows;
+    struct model_recal_run recal;
+    struct model_tasks_run tasks;
 };
 
 /* Opens s on the tape (reset by the caller), recording or not.  *all: 0 … K-1, on the tape's host side. */
