@@ -8,6 +8,9 @@ enum status join_new(struct join **out, const struct conf *c, struct err *e)
     *out = NULL;
     struct join *j = mem_calloc(1, sizeof *j);
     if (j != NULL) {
+        uint8_t types[CONF_TASKS_MAX];
+        const uint32_t n_tasks = conf_tasks(c, types);
+        for (uint32_t t = 0; t < n_tasks; t++) j->task_of[types[t]] = UINT32_C(1) << t;
         j->conf = c;
         j->early = strcmp(c->join_loss, "importance") == 0;
         j->handed = j->current = ORDER_MAP_NONE;
@@ -30,6 +33,7 @@ void join_free(struct join *j)
         mem_free(j->pool[i].weights);
         mem_free(j->pool[i].marks);
         mem_free(j->pool[i].early);
+        mem_free(j->pool[i].tasks);
     }
     mem_free(j->pool);
     mem_free(j->spare);
@@ -76,7 +80,10 @@ static bool size_slate(struct open_slate *s, uint32_t n)
         if (marks != NULL) s->marks = marks;
         void *early = mem_realloc(s->early, n, sizeof *s->early);
         if (early != NULL) s->early = early;
-        if (items == NULL || labels == NULL || weights == NULL || marks == NULL || early == NULL) return false;
+        void *tasks = mem_realloc(s->tasks, n, sizeof *s->tasks);
+        if (tasks != NULL) s->tasks = tasks;
+        if (items == NULL || labels == NULL || weights == NULL || marks == NULL || early == NULL || tasks == NULL)
+            return false;
         s->cap = n;
     }
     s->n = n;
@@ -207,6 +214,7 @@ enum status join_open(struct join *j, uint64_t slate, const struct event *ev, st
         s->weights[i] = 1;
         s->marks[i] = MARK_NONE;
         s->early[i] = 0;
+        s->tasks[i] = 0;
     }
     TRY(join_index_slate(j, index, e));
     j->current = index;
@@ -261,13 +269,16 @@ static void note_copy(struct join *j, const struct open_slate *s, uint32_t place
                                  kind == MARK_POSITIVE && s->marks[place] != MARK_POSITIVE};
 }
 
-/* A positive type makes the label 1 for good; a negative one only weighs an item that no positive one took. */
-static void mark(struct join *j, struct open_slate *s, uint32_t place, const struct conf_type *type)
+/* A positive type makes the label 1 for good; a negative one only weighs an item that no positive one took.  Each is an
+ * example of its own task besides. */
+static void mark(struct join *j, struct open_slate *s, uint32_t place, uint8_t which)
 {
+    const struct conf_type *type = &j->conf->types[which];
     const float weight = (float)type->weight;
     const uint8_t kind = type->label == CONF_LABEL_POSITIVE   ? MARK_POSITIVE
                          : type->label == CONF_LABEL_NEGATIVE ? MARK_NEGATIVE
                                                               : MARK_NONE;
+    s->tasks[place] |= j->task_of[which];
     if (kind == MARK_NONE || kind < s->marks[place]) return;
     if (kind == s->marks[place] && weight <= s->weights[place]) {
         j->counts.duplicate++;
@@ -299,7 +310,7 @@ enum status join_mark(struct join *j, const struct event *ev, bool *matched, str
     if (ev->kind != EVENT_BEHAVIOUR || ev->type >= j->conf->n_types)
         return ERR_SET(e, STATUS_INVALID, "joiner: event type %u is no behaviour of the configuration", ev->type);
     *matched = find(j, ev, &index, &place, &late);
-    if (*matched) mark(j, &j->pool[index], place, &j->conf->types[ev->type]);
+    if (*matched) mark(j, &j->pool[index], place, ev->type);
     j->counts.matched += *matched;
     j->counts.late += late;
     j->counts.unmatched += !*matched && !late;
@@ -314,7 +325,7 @@ bool join_mark_early(struct join *j, const struct event *ev)
     j->copy.weight = 0.0f;
     if (ev->kind != EVENT_BEHAVIOUR || ev->type >= j->conf->n_types || !find(j, ev, &index, &place, &late))
         return false;
-    mark(j, &j->pool[index], place, &j->conf->types[ev->type]);
+    mark(j, &j->pool[index], place, ev->type);
     j->counts.matched++;
     return true;
 }
@@ -353,7 +364,8 @@ static void hand_waited(struct join *j, uint32_t index, struct join_settled *out
                                  .n = s->n,
                                  .n_seen = s->n,
                                  .labels = s->labels,
-                                 .weights = s->weights};
+                                 .weights = s->weights,
+                                 .tasks = s->tasks};
 }
 
 /* Leading items that were looked at: up to the last that was marked, all when none was. */
@@ -383,6 +395,7 @@ static void hand_ended(struct join *j, uint32_t index, struct join_settled *out)
                                  .n_seen = j->conf->join_cascade ? seen_of(s) : s->n,
                                  .labels = s->labels,
                                  .weights = s->weights,
+                                 .tasks = s->tasks,
                                  .early = s->waited ? s->early : NULL,
                                  .learnt = s->learnt,
                                  .ended = true};

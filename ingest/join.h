@@ -25,11 +25,12 @@ struct join_settled { /* valid until the next call on the joiner */
     /* Leading items that count.  join.cascade: who marks an item has looked at those above it, and at none below the last one
      * marked; nobody stopped at a list without marks, so it counts whole (Craswell et al. 2008).  Else n. */
     uint32_t n_seen;
-    const float *labels;  /* n of {0, 1}, in shown order */
-    const float *weights; /* n, of the strongest type that marked it; 1 where unmarked */
-    const uint8_t *early; /* at the end, of a slate that was handed out before: n, its labels then; else NULL */
-    bool learnt;          /* join_learnt was said of it */
-    bool ended;           /* false: join.wait_ms has passed (loss importance), and the slate stays open until its end */
+    const float *labels;   /* n of {0, 1}, in shown order */
+    const float *weights;  /* n, of the strongest type that marked it; 1 where unmarked */
+    const uint32_t *tasks; /* n, bit t: a behaviour of task t (conf_tasks) met it */
+    const uint8_t *early;  /* at the end, of a slate that was handed out before: n, its labels then; else NULL */
+    bool learnt;           /* join_learnt was said of it */
+    bool ended; /* false: join.wait_ms has passed (loss importance), and the slate stays open until its end */
 };
 /* A mark that is learnt by itself, as the slate was learnt from before it came: what it adds to the item's weight. */
 struct join_copy {

@@ -13,8 +13,9 @@ struct open_slate {                /* slate 0: not open */
     int64_t time_ms, due_ms;
     uint64_t *items; /* n hashes */
     float *labels, *weights;
-    uint8_t *marks; /* enum mark_kind */
-    uint8_t *early; /* was positive when join.wait_ms had passed */
+    uint8_t *marks;  /* enum mark_kind */
+    uint8_t *early;  /* was positive when join.wait_ms had passed */
+    uint32_t *tasks; /* bit t: a behaviour of task t */
     uint32_t n, cap;
     uint32_t newer, older; /* the same user's */
     bool waited;           /* join.wait_ms has passed and it was handed out */
@@ -22,6 +23,7 @@ struct open_slate {                /* slate 0: not open */
 };
 struct join {
     const struct conf *conf;
+    uint32_t task_of[EVENT_TYPES_MAX]; /* by type: the bit of its task, 0 without */
     struct open_slate *pool;
     size_t n_pool, pool_cap, n_spare;
     uint32_t *spare;              /* pool_cap places */

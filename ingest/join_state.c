@@ -1,7 +1,7 @@
 /* join_state.c - the joiner as part of a checkpoint. */
 #include "ingest/join_private.h"
 
-#define JOIN_FORMAT 2 /* 1: without what was learnt, early marks and the newer counts */
+#define JOIN_FORMAT 3 /* 1: without what was learnt, early marks and the newer counts; 2: without tasks */
 
 static void encode_slate(struct buf *b, const struct open_slate *s)
 {
@@ -16,6 +16,7 @@ static void encode_slate(struct buf *b, const struct open_slate *s)
         buf_u64(b, s->items[i]);
         buf_u8(b, (uint8_t)(s->marks[i] | s->early[i] << 2));
         buf_f32(b, s->weights[i]);
+        buf_varint(b, s->tasks[i]);
     }
 }
 
@@ -37,7 +38,7 @@ void join_encode(struct buf *b, const struct join *j)
     for (size_t i = 0; i < j->ends.n; i++) encode_slate(b, &j->pool[j->ends.at[i].index]);
 }
 
-static enum status decode_marks(struct open_slate *s, struct buf_reader *r, struct err *e)
+static enum status decode_marks(struct open_slate *s, uint8_t format, struct buf_reader *r, struct err *e)
 {
     for (uint32_t i = 0; i < s->n; i++) {
         s->items[i] = buf_get_u64(r);
@@ -48,6 +49,7 @@ static enum status decode_marks(struct open_slate *s, struct buf_reader *r, stru
         s->early[i] = bits >> 2;
         s->labels[i] = s->marks[i] == MARK_POSITIVE;
         s->weights[i] = buf_get_f32(r);
+        s->tasks[i] = format > 2 ? (uint32_t)buf_get_varint(r) : 0;
     }
     return STATUS_OK;
 }
@@ -73,7 +75,7 @@ static enum status decode_slate(struct join *j, uint8_t format, struct buf_reade
     s->due_ms = head.due_ms;
     s->waited = bits & 1;
     s->learnt = (bits & 2) != 0;
-    const enum status st = decode_marks(s, r, e);
+    const enum status st = decode_marks(s, format, r, e);
     if (st == STATUS_OK) return join_index_slate(j, index, e);
     s->slate = 0;
     j->spare[j->n_spare++] = index;

@@ -220,9 +220,12 @@ void checkpoint_line_meaning(struct buf *b, const struct line *l)
 }
 
 /* Keys that folders of earlier versions say nothing of, and what those versions did. */
-/* clang-format off */
+/* clang-format off: a key a line */
 static const char *const once[] = {
     "kernels.train_precision=f32",
+    "cooccur.half_life_days=0",
+    "cooccur.neighbours=128",
+    "counter.groups=65536",
     "eval.segments=",
     "gate.holdout_frac=0",
     "join.basket=false",
@@ -231,6 +234,7 @@ static const char *const once[] = {
     "join.negative_rate=1",
     "join.wait_ms=60000",
     "model.idvec_bits=14",
+    "model.position=false",
     "train.follow_ms=0",
     "train.follow_times=0",
     "train.half_life_examples=0",
@@ -240,8 +244,12 @@ static const char *const once[] = {
     "train.l2_sp_anchor=pretrained",
     "train.numeric_order=1",
     "train.numeric_ridge=1",
+    "train.recalibration=false",
+    "train.sampling_correction=false",
     "train.schedule=constant",
     "train.schedule_steps=100000",
+    "train.softmax_share=0",
+    "train.tasks=",
 };
 /* clang-format on */
 

@@ -86,6 +86,22 @@ static const char *part_name(const struct dump *d, size_t i)
     return model_part_name(d->model, i);
 }
 
+static const char *task_name(const struct dump *d, size_t i)
+{
+    return model_task_name(d->model, i);
+}
+
+/* What the tasks' behaviours said, and the logits of what was predicted of them (they follow the parts'). */
+static void put_tasks(struct buf *b, const struct dump *d, const struct learner_seen *seen, uint32_t i)
+{
+    const size_t n = model_n_tasks(d->model), K = seen->slate->n_items;
+    float y[CONF_TASKS_MAX];
+    if (n == 0) return;
+    for (size_t t = 0; t < n; t++) y[t] = (float)(seen->slate->items[i].tasks >> t & 1);
+    put_named(b, "task_labels", n, task_name, d, y, 1);
+    put_named(b, "tasks", n, task_name, d, seen->part_logits + seen->n_parts * K + i, K);
+}
+
 static const char *feature_name(const struct dump *d, size_t i)
 {
     return feat_name(d->feat, (uint32_t)i);
@@ -136,6 +152,7 @@ static void put_example(struct dump *d, const struct learner_seen *seen, uint32_
     put_number(b, "cosine", (double)seen->cosine[i]);
     buf_printf(b, ",\"cooccur\":[%.9g,%.9g]", (double)it->cooccur[0], (double)it->cooccur[1]);
     put_named(b, "parts", seen->n_parts, part_name, d, seen->part_logits + i, s->n_items);
+    put_tasks(b, d, seen, i);
     put_named(b, "numeric", s->n_numeric, feature_name, d, s->numeric + (size_t)i * s->n_numeric, 1);
     buf_printf(b, ",\"sentence\":");
     put_sentence(d, b, s, it->sentence);

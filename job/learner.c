@@ -226,11 +226,9 @@ static struct report_join join_report(const struct join_counts *c)
 void learner_report(const struct learner *l, struct report *out)
 {
     const struct learner_counts *c = &l->counts;
-    const char *names[MODEL_PARTS_MAX];
     struct model_cost costs[MODEL_PARTS_MAX];
-    for (size_t i = 0; i < model_n_parts(l->line->model); i++) names[i] = model_part_name(l->line->model, i);
     memset(out, 0, sizeof *out);
-    eval_report(l->line->eval, names, out);
+    line_report(l->line, out);
     line_gate_report(l->line->gate, &out->gate);
     out->gate.pinned = l->said.pinned;
     model_costs(l->line->run, costs);

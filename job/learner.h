@@ -32,7 +32,8 @@ struct learner;
 /* Called for every slate whose labels are settled, with what was predicted when it was opened (for --dump-examples). */
 struct learner_seen {
     const struct slate *slate;
-    const float *logits, *part_logits, *cosine; /* (K), (parts, K), (K): frozen cosine with the user's taste */
+    const float *logits, *part_logits,
+        *cosine; /* (K), (parts and tasks, K), (K): frozen cosine with the user's taste */
     size_t n_parts;
     bool counted; /* after the warm-up */
 };

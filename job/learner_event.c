@@ -13,7 +13,7 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     struct slate *s = l->slate;
     const struct eval_warmup *w = &l->options.warmup;
     const bool counted = l->counts.slates >= w->slates && s->time_ms - l->first_ms >= w->ms;
-    const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, l->line->predictions.n_parts, counted};
+    const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, model_n_parts(l->line->model), counted};
     l->counts.slates++;
     l->counts.examples += s->n_items;
     if (l->settled != NULL) {
@@ -35,6 +35,7 @@ void learner_label(struct slate *s, const struct join_settled *done)
     for (uint32_t i = 0; i < s->n_items; i++) {
         s->items[i].label = done->labels[i];
         s->items[i].weight = done->weights[i];
+        s->items[i].tasks = done->tasks[i];
     }
 }
 

@@ -33,7 +33,7 @@ static enum status open_model(struct line *l, const struct encoder *enc, uint32_
     l->owns_pool = l->pool == NULL;
     if (l->owns_pool) TRY(pool_new(&l->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
     kern_use_pool(model_run_kern(l->run), l->pool);
-    l->predictions.n_parts = model_n_parts(l->model);
+    l->predictions.n_parts = model_n_rows(l->model);
     return model_bind(l->run, l->params, e);
 }
 
@@ -54,6 +54,7 @@ static enum status open_eval(struct line *l, struct eval_warmup warmup, struct e
     for (size_t i = 0; i < model_n_parts(l->model); i++) names[i] = model_part_name(l->model, i);
     o.n_segments = (uint32_t)segment_count(l->conf->eval_segments);
     o.n_parts = model_n_parts(l->model);
+    o.n_tasks = model_n_tasks(l->model);
     o.part_names = names;
     o.warmup = warmup;
     return eval_new(&l->eval, &o, e);
@@ -171,13 +172,22 @@ enum status line_evaluate(struct line *l, const struct slate *s, const struct op
     return eval_slate(l->eval, s, p->logits, p->part_logits, p->frozen, first_ms, e);
 }
 
+void line_report(const struct line *l, struct report *out)
+{
+    const char *names[MODEL_ROWS_MAX];
+    const size_t n = model_n_parts(l->model);
+    for (size_t i = 0; i < n; i++) names[i] = model_part_name(l->model, i);
+    for (size_t i = 0; i < model_n_tasks(l->model); i++) names[n + i] = model_task_name(l->model, i);
+    eval_report(l->eval, names, out);
+    out->protocol = (struct report_protocol){l->conf->train_softmax_share, l->conf->train_sampling_correction,
+                                             l->conf->train_recalibration};
+}
+
 void line_figures(const struct line *l, struct report_figures *out)
 {
-    const char *names[MODEL_PARTS_MAX];
     struct report whole;
-    for (size_t i = 0; i < model_n_parts(l->model); i++) names[i] = model_part_name(l->model, i);
     memset(&whole, 0, sizeof whole);
-    eval_report(l->eval, names, &whole);
+    line_report(l, &whole);
     *out = whole.progressive;
 }
 

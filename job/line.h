@@ -59,6 +59,7 @@ void line_free(struct line *l);
 enum status line_score(struct line *l, const struct slate *s, bool whole, struct err *e) MUST_CHECK;
 /* The same without the frozen baseline, which another line has made of the same slate. */
 enum status line_score_beside(struct line *l, const struct slate *s, struct err *e) MUST_CHECK;
+void line_report(const struct line *l, struct report *out);          /* the evaluator's figures, and what they are of */
 void line_figures(const struct line *l, struct report_figures *out); /* of all that it has evaluated */
 /* The slate has its labels; p is what was predicted when it opened: evaluate. */
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,

@@ -12,8 +12,8 @@
 
 struct open_slates;
 struct open_predictions {
-    float *logits, *part_logits, *frozen; /* (K), (parts, K), (K) */
-    size_t n_parts;
+    float *logits, *part_logits, *frozen; /* (K), (n_parts, K), (K) */
+    size_t n_parts;                       /* rows of model_score: parts and tasks */
 };
 enum status open_new(struct open_slates **out, size_t n_parts, struct err *e) MUST_CHECK;
 void open_free(struct open_slates *o);

@@ -32,7 +32,7 @@ static enum status open_line(struct variants *v, size_t i, const struct encoder 
     TRY(variants_can_follow(v, i, e));
     v->followers[i].first_ms = INT64_MIN;
     v->row[i] = v->rows;
-    v->rows += 1 + model_n_parts(v->lines[i]->model);
+    v->rows += 1 + model_n_rows(v->lines[i]->model);
     v->fresh[i] = true;
     return STATUS_OK;
 }
@@ -54,7 +54,7 @@ enum status variants_new(struct variants **out, const struct conf *c, const stru
     if (v == NULL) return ERR_SET(e, STATUS_OOM, "variants: %zu bytes", sizeof *v);
     v->conf = c;
     v->first = first;
-    v->rows = model_n_parts(first->model);
+    v->rows = model_n_rows(first->model);
     v->warmup = warmup;
     if (c->n_variants > 0) TRY_OUT(st, open_comparisons(v, e));
     for (size_t i = 0; i < c->n_variants; i++) {
@@ -203,7 +203,7 @@ enum status variants_settle(struct variants *v, const struct slate *s, const str
         if (counted && i != v->in_charge) paired_slate(&v->paired[i], s, champion, own);
         if (i == 0 || s->n_items == 0 || isnan(own[0])) continue;
         const struct open_predictions its = {(float *)(uintptr_t)own, (float *)(uintptr_t)(own + s->n_items), p->frozen,
-                                             model_n_parts(v->lines[i - 1]->model)};
+                                             model_n_rows(v->lines[i - 1]->model)};
         TRY(line_evaluate(v->lines[i - 1], s, &its, first_ms, e));
     }
     note_arm(v, s);

@@ -45,7 +45,7 @@ void variants_report(const struct variants *v, struct report *out);
  * in charge).  layout: how open slates were kept then: map[row] is the row then, SIZE_MAX: none. */
 enum status variants_save(struct variants *v, struct store_txn *t, struct err *e) MUST_CHECK;
 void variants_saved(struct variants *v);
-#define VARIANTS_ROWS_MAX ((size_t)(CONF_LINES_MAX) * (MODEL_PARTS_MAX + 1))
+#define VARIANTS_ROWS_MAX ((size_t)(CONF_LINES_MAX) * (MODEL_ROWS_MAX + 1))
 struct variants_layout {
     size_t rows_then, map[VARIANTS_ROWS_MAX];
 };

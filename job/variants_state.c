@@ -27,7 +27,7 @@ static void common_encode(struct buf *b, const struct variants *v)
     buf_varint(b, v->n + 1);
     for (size_t i = 0; i <= v->n; i++) {
         buf_str(b, str_from(conf_line_name(v->conf, i)));
-        buf_varint(b, model_n_parts(variants_line(v, i)->model));
+        buf_varint(b, model_n_rows(variants_line(v, i)->model));
         paired_encode(b, &v->paired[i]);
     }
     buf_u64(b, v->settled);
@@ -128,12 +128,12 @@ static enum status take_line(struct variants *v, struct buf_reader *r, struct va
     const struct str name = buf_get_str(r);
     const size_t parts = (size_t)buf_get_varint(r), line = conf_line_find(v->conf, name);
     TRY(paired_decode(&pair, r, e));
-    if (parts > MODEL_PARTS_MAX || *row + parts + 1 > VARIANTS_ROWS_MAX)
+    if (parts > MODEL_ROWS_MAX || *row + parts + 1 > VARIANTS_ROWS_MAX)
         return ERR_SET(e, STATUS_CORRUPT, "state of variants: %zu parts", parts);
     const size_t from = *row, n = line == 0 ? parts : parts + 1;
     *row += n;
     if (line == SIZE_MAX) return note_gone(v, name, e);
-    if (model_n_parts(variants_line(v, line)->model) != parts)
+    if (model_n_rows(variants_line(v, line)->model) != parts)
         return ERR_SET(e, STATUS_CONFLICT, "variant %s had %zu parts in the state", conf_line_name(v->conf, line),
                        parts);
     const size_t to = line == 0 ? 0 : v->row[line - 1];
@@ -179,7 +179,7 @@ static enum status load_line(struct variants *v, size_t i, struct store_txn *t, 
 enum status variants_load(struct variants *v, struct store_txn *t, struct variants_layout *layout, struct err *e)
 {
     struct str value;
-    layout->rows_then = model_n_parts(v->first->model);
+    layout->rows_then = model_n_rows(v->first->model);
     for (size_t i = 0; i < VARIANTS_ROWS_MAX; i++) layout->map[i] = i < layout->rows_then ? i : SIZE_MAX;
     const enum status st = store_get(t, STORE_LEARNER, STR("variants"), &value, e);
     if (st == STATUS_NOT_FOUND) return STATUS_OK; /* the state has none */

@@ -137,6 +137,18 @@ struct kern_ops {
      * dz[i] += scale*w*(sigmoid(z)-y) */
     void (*bce)(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w, float scale,
                 size_t n);
+    /* Each positive (y > 0.5) of one slate against all its negatives, never against another positive (MODEL.md, "Loss"):
+     * with N = log(sum over negatives of w*exp(z)), P the positives' weight and W everybody's,
+     *   loss[0] += W/P * sum over positives of w*log(1 + exp(N - z));   dz[i] += scale * its derivative
+     * A weight w counts as w examples in the same place.  Without a positive or a negative: nothing. */
+    void (*slate_softmax)(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w,
+                          float scale, size_t n);
+
+    /* Tasks beside the main label: s (K) its logits, h (K,T) the tasks', y (K,T) their labels.  P = sigmoid(s)*sigmoid(h)
+     * where chained[t] (Ma et al. 2018: conversion over everything shown, as a product), else sigmoid(h):
+     *   loss[0] += sum of BCE(P, y);   ds[i], dh[i,t] += its derivatives */
+    void (*task_bce)(struct kern *k, float *loss, float *ds, float *dh, const float *s, const float *h, const float *y,
+                     const uint8_t *chained, size_t K, size_t T);
 
     /* Late interaction (MODEL.md, `match`): see kern_match below. */
     void (*match)(struct kern *k, float *feat, float *keep, const struct kern_match *m);

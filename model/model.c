@@ -33,6 +33,7 @@ static enum status create_parts(struct model *m, struct part_env *env, struct er
         if (!conf_list_has(env->conf->model_parts, known[i]->name)) continue;
         TRY(known[i]->create(&m->parts[m->n_parts], env, &m->table, e));
         if (known[i] == &part_match) env->match = m->parts[m->n_parts];
+        if (known[i] == &part_numeric) m->numeric_part = m->n_parts;
         m->wants_states |= m->parts[m->n_parts]->wants_states;
         m->wants_tokens |= m->parts[m->n_parts]->wants_tokens;
         m->first_tensor[++m->n_parts] = m->table.n;
@@ -54,7 +55,10 @@ enum status model_new(struct model **out, const struct conf *c, const struct enc
     m->dropout = c->model_dropout > 0;
     kern_name(c, m->backend);
     m->prec = kern_precision_of(c->kernels_train_precision);
+    m->softmax_share = (float)c->train_softmax_share;
     TRY_OUT(st, create_parts(m, &env, e));
+    TRY_OUT(st, model_tasks_declare(&m->tasks, c, m->numeric_part > 0 ? n_numeric : 0, &m->table, e));
+    TRY_OUT(st, model_recal_declare(&m->recal, c, &m->table, e));
     TRY_OUT(st, param_table_seal(&m->table, e));
     if (enc != NULL) {
         m->C = encoder_shape(enc)->C;
@@ -85,6 +89,21 @@ const struct param_table *model_table(const struct model *m)
 size_t model_n_parts(const struct model *m)
 {
     return m->n_parts - 1;
+}
+
+size_t model_n_tasks(const struct model *m)
+{
+    return m->tasks.n;
+}
+
+size_t model_n_rows(const struct model *m)
+{
+    return m->n_parts - 1 + m->tasks.n;
+}
+
+const char *model_task_name(const struct model *m, size_t i)
+{
+    return m->tasks.names[i];
 }
 
 const char *model_part_name(const struct model *m, size_t i)

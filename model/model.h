@@ -6,6 +6,8 @@
  *
  *   logit = bias + sum of parts: text, match, numeric, cooccur, hashed, idvec, itembias   (MODEL.md; interface: model/part.h)
  *
+ * what is handed out is that sum after sampling correction and recalibration (model/recal.h).
+ *
  * bias: two intercepts, for recorded impressions and for organic slates; a request takes the impressions' if any
  * impression was ever learnt from, else the organic one.  It is no part: it is never left out.
  */
@@ -21,6 +23,7 @@
 #include "schemas/slate.h"
 
 #define MODEL_PARTS_MAX 8
+#define MODEL_ROWS_MAX (MODEL_PARTS_MAX + CONF_TASKS_MAX)
 
 struct model;
 /* c: read during the call only.  enc: borrowed for the life of the model; may be NULL when neither text nor match is
@@ -36,6 +39,9 @@ const char *model_part_name(const struct model *m, size_t i);
  * normal with it as their inverse covariance are what exploration tries.  In p's order of features, for standardised ones;
  * zero before anything was learnt.  NULL: the model has none. */
 const float *model_precision(const struct model *m, const struct param_set *p, size_t *n);
+size_t model_n_tasks(const struct model *m); /* train.tasks, in its order (model/tasks.h) */
+const char *model_task_name(const struct model *m, size_t i);
+size_t model_n_rows(const struct model *m); /* of part_logits: parts, then tasks */
 /* L - K, where frozen states are taken; L without text, 0 without encoder. */
 size_t model_frozen_layers(const struct model *m);
 bool model_wants_states(const struct model *m);    /* text (not concat) or match: needs a state cache */
@@ -75,9 +81,13 @@ enum status model_bind(struct model_run *r, const struct param_set *p, struct er
 /* p is what is bound, and was changed by nobody but an optimiser that made every one of the run's matrices new in both its
  * forms (kern_ops.adamw_matrix): nothing is packed again. */
 enum status model_stepped(struct model_run *r, const struct param_set *p, struct err *e) MUST_CHECK;
-/* logits (K) and, when not NULL, part_logits (parts, K) row-major; logit = bias + the parts in order.  joint_top: the
- * text part sees only that many best by the other parts (ties: input order); the others' text logit is 0 and they rank
- * below by construction of the scorer; 0: all.  What is served is scored: no sampling correction (log_kq is not read).
+/* logits (K) and, when not NULL, part_logits (model_n_rows, K) row-major: what each part adds, then the logit of each
+ * task's probability.  A candidate's logit is that of the label its slate will
+ * get: s, what is served, where nothing was sampled; s - log_kq (about its mean) in an organic slate whose negatives were
+ * (train.sampling_correction), so that log-loss, calibration and order there are of the distribution they were drawn from.
+ * Part logits are scaled by the recalibration's slope: logit = something of the slate and the item's slices + the parts.
+ * joint_top: the text part sees only that many best by the other parts (ties: input order); the others' text logit is 0
+ * and they rank below by construction of the scorer; 0: all.
  * INVALID: the slate does not fit the model (F, event types, nothing bound); errors of state_acquire and the
  * encoder. */
 enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits,
@@ -86,7 +96,8 @@ enum status model_score(struct model_run *r, const struct slate *s, uint32_t joi
 enum status model_score_many(struct model_run *r, const struct slate *const *slates, size_t n,
                              const uint32_t *joint_top, float *const *logits, float *const *part_logits,
                              struct err *e) MUST_CHECK;
-/* Forward with tape, BCE with labels and weights of s, backward; adds into the run's gradients and standardiser sums.
+/* Forward with tape, the loss of MODEL.md with labels and weights of s (train.softmax_share), backward; adds into the
+ * run's gradients and standardiser sums.
  * loss_sum: sum over the slate's examples.  dropout (if configured) is keyed by (seed, s->at).  A slate whose
  * candidates bring more rows than LEARN_ROWS is learnt in chunks with the same result.  INVALID: as model_score, or a
  * label that is not a number.  CORRUPT: the loss is not finite; nothing was added then.  A gradient that overflows in

@@ -5,6 +5,8 @@
 #define MODEL_MODEL_INSIDE_H
 #include "model/model.h"
 #include "model/part.h"
+#include "model/recal.h"
+#include "model/tasks.h"
 
 struct model {
     const struct encoder *enc; /* NULL: none */
@@ -17,6 +19,10 @@ struct model {
     struct part *parts[MODEL_PARTS_MAX + 1];  /* [0]: the intercepts */
     size_t n_parts;                           /* with them */
     size_t first_tensor[MODEL_PARTS_MAX + 2]; /* of each part, as given by param_table_add */
+    size_t numeric_part;                      /* among parts; 0: none */
+    struct model_recal recal;
+    struct model_tasks tasks;
+    float softmax_share;
     struct param_table table;
     uint64_t fingerprint;
 };
@@ -49,6 +55,8 @@ struct model_run {
     struct part_packed packed;
     struct model_times times;
     struct part_rows *rows; /* one a sparse tensor, as grads.sparse */
+    struct model_recal_run recal;
+    struct model_tasks_run tasks;
 };
 
 /* Opens s on the tape (reset by the caller), recording or not.  *all: 0 … K-1, on the tape's host side. */

@@ -8,11 +8,12 @@
 
 #define LEARN_ROWS 8192   /* rows times layers of one chunk, whose activations and gradients are kept */
 #define LEARN_TOGETHER 16 /* slates on one tape */
+#define TERMS 3           /* of a slate's loss */
 
 struct learning {
     struct part_slate ps;
     uint32_t *all;
-    float *labels, *weights;
+    float *labels, *weights, *raw;
     struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
     struct tape_value sum;
     bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */
@@ -113,26 +114,35 @@ static enum status forward(struct model_run *r, struct learning *l, size_t n, co
     return tape_status(&r->tape, e);
 }
 
-/* The logits that the labels are compared with: those of a recorded list of whose negatives a share r is learnt from are shifted
- * by -ln r, so that what is learnt, and scored without the shift, is of all of them (trainer/loss_delay.h). */
-static struct tape_value shifted(struct model_run *r, struct learning *l)
+/* The logits that the labels are to be compared with: an organic slate's as its candidates were drawn, a recorded list's as its
+ * negatives were thinned out. */
+static struct tape_value sampled(struct model_run *r, struct learning *l)
 {
     const struct slate *s = l->ps.slate;
-    if (s->source != SLATE_IMPRESSION || s->items[0].log_kq == 0.0f) return l->sum;
-    float *shift = tape_host(&r->tape, s->n_items, sizeof *shift);
-    if (shift == NULL) return l->sum; /* the tape knows */
-    for (uint32_t i = 0; i < s->n_items; i++) shift[i] = -s->items[i].log_kq;
+    float *shift = tape_host(&r->tape, s->n_items + 1u, sizeof *shift);
+    if (shift == NULL || !model_recal_shift(&r->recal, s, part_bias_source(r->parts[0], s), shift)) return l->sum;
     return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, s->n_items, 1));
+}
+
+/* Three terms: binary cross-entropy, softmax, tasks. */
+static void slate_loss(struct model_run *r, struct learning *l, float *terms)
+{
+    op_loss(&r->tape, terms, sampled(r, l), &(struct op_loss){l->labels, l->weights, r->m->softmax_share});
+    if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, terms + 2);
 }
 
 /* loss (n): of each slate; its logits' gradients are there afterwards. */
 static enum status losses(struct model_run *r, struct learning *l, size_t n, float *loss, struct err *e)
 {
-    float *sums = tape_zeros(&r->tape, n);
-    for (size_t i = 0; i < n && !r->tape.oom; i++)
-        op_bce(&r->tape, sums + i, shifted(r, &l[i]), l[i].labels, l[i].weights);
+    const float share = r->m->softmax_share;
+    float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * LEARN_TOGETHER];
+    for (size_t i = 0; i < n && !r->tape.oom; i++) slate_loss(r, &l[i], sums + TERMS * i);
     TRY(tape_status(&r->tape, e));
-    r->kern->ops->download(r->kern, loss, sums, n * sizeof *loss);
+    r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
+    for (size_t i = 0; i < n; i++) {
+        loss[i] = op_loss_total(terms + TERMS * i, share) + terms[TERMS * i + 2];
+        r->kern->ops->download(r->kern, l[i].raw, l[i].sum.x, l[i].sum.n * sizeof *l[i].raw);
+    }
     return STATUS_OK;
 }
 
@@ -156,6 +166,7 @@ static enum status take_labels(struct model_run *r, const struct slate *s, struc
 {
     l->labels = tape_host(&r->tape, s->n_items + 1u, sizeof *l->labels);
     l->weights = tape_host(&r->tape, s->n_items + 1u, sizeof *l->weights);
+    l->raw = tape_host(&r->tape, s->n_items + 1u, sizeof *l->raw);
     TRY(tape_status(&r->tape, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
         l->labels[i] = s->items[i].label;
@@ -223,6 +234,8 @@ static enum status learn_some(struct model_run *r, const struct slate *const *sl
     for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
     for (size_t i = 0; i < n; i++) loss[i] = found[i];
     if (st != STATUS_OK || *bad) return st;
+    for (size_t i = 0; i < n; i++)
+        model_recal_learnt(&r->recal, slates[i], part_bias_source(r->parts[0], slates[i]), l[i].raw);
     return tell_parts(r, slates, l, n, e);
 }
 

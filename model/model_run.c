@@ -70,6 +70,7 @@ enum status model_run_new(struct model_run **out, const struct model *m, struct 
     r->m = m;
     r->states = states;
     r->learn = learn;
+    r->recal.c = &m->recal;
     const enum status st = allocate(r, e);
     if (st == STATUS_OK)
         *out = r;
@@ -93,6 +94,8 @@ static enum status bind(struct model_run *r, const struct param_set *p, bool fre
                                    .dense = r->grads.dense,
                                    .rows = r->rows};
     for (size_t i = 0; i < r->m->n_parts; i++) TRY(r->m->parts[i]->ops->bind(r->parts[i], &pp, e));
+    model_recal_bind(&r->recal, &r->m->recal, &r->m->table, p->w);
+    model_tasks_bind(&r->tasks, &r->m->tasks, &pp, r->m->numeric_part > 0 ? r->parts[r->m->numeric_part] : NULL);
     r->bound = p;
     r->generation = p->generation;
     return STATUS_OK;
@@ -215,6 +218,7 @@ void model_apply_stats(struct model_run *r, struct param_set *p)
     for (size_t i = 0; i < r->m->n_parts; i++) {
         if (r->m->parts[i]->ops->apply != NULL) r->m->parts[i]->ops->apply(r->parts[i], &r->m->table, p->w);
     }
+    model_recal_apply(&r->recal, &r->m->table, p->w);
     param_touch(p);
 }
 
@@ -223,6 +227,7 @@ void model_run_encode(struct buf *b, const struct model_run *r)
     for (size_t i = 0; i < r->m->n_parts; i++) {
         if (r->m->parts[i]->ops->encode != NULL) r->m->parts[i]->ops->encode(b, r->parts[i]);
     }
+    model_recal_encode(b, &r->recal);
 }
 
 enum status model_run_decode(struct model_run *r, struct buf_reader *rd, struct err *e)
@@ -230,7 +235,7 @@ enum status model_run_decode(struct model_run *r, struct buf_reader *rd, struct 
     for (size_t i = 0; i < r->m->n_parts; i++) {
         if (r->m->parts[i]->ops->decode != NULL) TRY(r->m->parts[i]->ops->decode(r->parts[i], rd, e));
     }
-    return STATUS_OK;
+    return model_recal_decode(&r->recal, rd, e);
 }
 
 static enum status cosines(struct model_run *r, struct part_slate *ps, const uint32_t *all, float *cosine,

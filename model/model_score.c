@@ -15,7 +15,8 @@ struct scoring {
     struct part_slate ps;
     uint32_t *all, *top; /* candidates; those that dear parts see (n_top of them, in input order) */
     uint32_t n_top;
-    float *z; /* (parts with bias, K) */
+    float *z;   /* (parts with bias, K) */
+    float *raw; /* (K) their sum */
 };
 
 /* --- which candidates --------------------------------------------------------------------------------------------- */
@@ -185,7 +186,8 @@ static enum status open_slates(struct model_run *r, const struct slate *const *s
     for (size_t i = 0; i < n; i++) {
         TRY(model_open_slate(r, slates[i], false, &s[i].ps, &s[i].all, e));
         s[i].z = tape_host(&r->tape, r->m->n_parts * slates[i]->n_items + 1, sizeof *s[i].z);
-        if (s[i].z == NULL) return tape_status(&r->tape, e);
+        s[i].raw = tape_host(&r->tape, slates[i]->n_items + 1u, sizeof *s[i].raw);
+        if (s[i].z == NULL || s[i].raw == NULL) return tape_status(&r->tape, e);
     }
     return STATUS_OK;
 }
@@ -194,8 +196,13 @@ static void hand_out(const struct model_run *r, const struct scoring *s, float *
 {
     const size_t K = s->ps.slate->n_items;
     if (K == 0) return;
-    sum_parts(r->m, s->z, K, false, logits);
-    if (part_logits != NULL) memcpy(part_logits, s->z + K, (r->m->n_parts - 1) * K * sizeof *s->z);
+    const int source = part_bias_source(r->parts[0], s->ps.slate);
+    const size_t n_parts = r->m->n_parts - 1;
+    sum_parts(r->m, s->z, K, false, s->raw);
+    memcpy(logits, s->raw, K * sizeof *logits);
+    if (part_logits != NULL) memcpy(part_logits, s->z + K, n_parts * K * sizeof *s->z);
+    model_recal_logits(&r->recal, s->ps.slate, source, logits, part_logits, n_parts);
+    if (part_logits != NULL) model_tasks_logits(&r->tasks, s->ps.slate, s->raw, logits, part_logits + n_parts * K);
 }
 
 /* At most SCORE_TOGETHER slates. */

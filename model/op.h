@@ -76,7 +76,17 @@ struct op_sparse_rows {
     void *user;
 };
 struct tape_value op_sparse_rows(struct tape *t, struct tape_value base, const struct op_sparse_rows *s);
-/* Weighted binary cross-entropy with logits z (K,1); y, w (K) host.  loss: one float of backend memory, added to.
- * dz += w*(sigmoid(z) - y) at once: this op is the outermost, its gradient with respect to itself is 1. */
-void op_bce(struct tape *t, float *loss, struct tape_value z, const float *y, const float *w);
+/* The loss of one slate with logits z (K,1): (1 - share)*BCE + share/4*softmax, both weighted (kern_ops.bce and
+ * .slate_softmax).  loss: two floats of backend memory, to which the two terms are added as they are; op_loss_total sums
+ * them.  dz gets the gradient of the total at once: this op is the outermost. */
+struct op_loss {
+    const float *y, *w; /* (K) host */
+    float share;        /* of the softmax, 0 … 1; 0: binary cross-entropy alone */
+};
+void op_loss(struct tape *t, float *loss, struct tape_value z, const struct op_loss *l);
+float op_loss_total(const float *terms, float share);
+/* The loss of the tasks beside it (kern_ops.task_bce): s (K,1), h (K,T); y (K,T) and chained (T) host.  loss: one float,
+ * added to; ds and dh at once, as above. */
+void op_task_loss(struct tape *t, float *loss, struct tape_value s, struct tape_value h, const float *y,
+                  const uint8_t *chained);
 #endif

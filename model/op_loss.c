@@ -33,10 +33,26 @@ struct tape_value op_sparse(struct tape *t, const struct op_sparse *s)
     return y;
 }
 
-void op_bce(struct tape *t, float *loss, struct tape_value z, const float *y, const float *w)
+void op_loss(struct tape *t, float *loss, struct tape_value z, const struct op_loss *l)
 {
-    const float *up_y = tape_upload(t, y, z.n * sizeof *y), *up_w = tape_upload(t, w, z.n * sizeof *w);
+    const float *y = tape_upload(t, l->y, z.n * sizeof *y), *w = tape_upload(t, l->w, z.n * sizeof *w);
     float *dz = z.dx != NULL ? z.dx : tape_zeros(t, z.n);
     if (t->oom) return;
-    t->kern->ops->bce(t->kern, loss, dz, z.x, up_y, up_w, 1.0f, z.n);
+    t->kern->ops->bce(t->kern, loss, dz, z.x, y, w, 1.0f - l->share, z.n);
+    if (l->share > 0.0f) t->kern->ops->slate_softmax(t->kern, loss + 1, dz, z.x, y, w, 0.25f * l->share, z.n);
+}
+
+float op_loss_total(const float *terms, float share)
+{
+    return (1.0f - share) * terms[0] + 0.25f * share * terms[1];
+}
+
+void op_task_loss(struct tape *t, float *loss, struct tape_value s, struct tape_value h, const float *y,
+                  const uint8_t *chained)
+{
+    const float *labels = tape_upload(t, y, h.n * h.c * sizeof *labels);
+    const uint8_t *products = tape_upload(t, chained, h.c);
+    float *ds = s.dx != NULL ? s.dx : tape_zeros(t, s.n), *dh = h.dx != NULL ? h.dx : tape_zeros(t, h.n * h.c);
+    if (t->oom) return;
+    t->kern->ops->task_bce(t->kern, loss, ds, dh, s.x, h.x, labels, products, h.n, h.c);
 }

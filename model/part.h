@@ -157,4 +157,10 @@ struct part_run { /* first member of every part's run */
 extern const struct part_ops part_text, part_match, part_numeric, part_cooccur, part_hashed, part_idvec, part_itembias;
 /* The intercepts: not listed in model.parts, always there, never left out. */
 extern const struct part_ops part_bias;
+/* What part_numeric makes of a candidate's features raw (F), for heads of others: x (F), standardised; their product with
+ * w (F).  numeric: a bound run of part_numeric. */
+void part_numeric_input(const struct part_run *numeric, const float *raw, float *x);
+double part_numeric_dot(const struct part_run *numeric, const float *raw, const float *w);
+/* Whose intercept the slate has: SLATE_IMPRESSION or SLATE_ORGANIC.  bias: a bound run of part_bias. */
+int part_bias_source(const struct part_run *bias, const struct slate *s);
 #endif

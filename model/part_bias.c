@@ -78,8 +78,9 @@ static enum status prepare(struct part_run *r, struct part_slate *s, struct err 
     return STATUS_OK;
 }
 
-static int32_t intercept_of(const struct bias_run *r, const struct slate *s)
+int part_bias_source(const struct part_run *run, const struct slate *s)
 {
+    const struct bias_run *r = (const struct bias_run *)run;
     if (s->source == SLATE_REQUEST) return r->seen[SLATE_IMPRESSION] > 0 ? SLATE_IMPRESSION : SLATE_ORGANIC;
     return s->source == SLATE_IMPRESSION ? SLATE_IMPRESSION : SLATE_ORGANIC;
 }
@@ -90,7 +91,7 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     struct bias_run *r = (struct bias_run *)run;
     int32_t *idx = tape_host(s->tape, n + 1, sizeof *idx);
     if (idx == NULL) return tape_status(s->tape, e);
-    for (size_t i = 0; i < n; i++) idx[i] = intercept_of(r, s->slate);
+    for (size_t i = 0; i < n; i++) idx[i] = part_bias_source(run, s->slate);
     const struct op_lookup lookup = {r->bias, idx};
     *z = op_embed(s->tape, (struct tape_value){.n = n, .c = 1}, &lookup, 1);
     *z = part_position_add(&r->position, s, which, n, *z);
@@ -101,7 +102,7 @@ static void learnt(struct part_run *run, const struct slate *s, const float *z, 
 {
     (void)z, (void)dz;
     struct bias_run *r = (struct bias_run *)run;
-    r->learnt[intercept_of(r, s)] = true;
+    r->learnt[part_bias_source(run, s)] = true;
     part_position_learnt(&r->position, s);
 }
 

@@ -130,13 +130,30 @@ static enum status prepare(struct part_run *r, struct part_slate *s, struct err 
     return STATUS_OK;
 }
 
-/* out (F) = clip((raw - mean) * scale); a number that is not finite counts as the mean */
+/* clip((raw - mean) * scale); a number that is not finite counts as the mean */
+static float standard(const struct numeric_run *r, const float *raw, size_t f)
+{
+    const float x = (raw[f] - r->mean[f]) * r->scale[f];
+    return !isfinite(x) ? 0.0f : x > CLIP ? CLIP : x < -CLIP ? -CLIP : x;
+}
+
 static void standardise(const struct numeric_run *r, const float *raw, float *out, size_t F)
 {
-    for (size_t f = 0; f < F; f++) {
-        const float x = (raw[f] - r->mean[f]) * r->scale[f];
-        out[f] = !isfinite(x) ? 0.0f : x > CLIP ? CLIP : x < -CLIP ? -CLIP : x;
-    }
+    for (size_t f = 0; f < F; f++) out[f] = standard(r, raw, f);
+}
+
+void part_numeric_input(const struct part_run *numeric, const float *raw, float *x)
+{
+    standardise((const struct numeric_run *)numeric, raw, x, ((const struct numeric *)numeric->part)->n);
+}
+
+double part_numeric_dot(const struct part_run *numeric, const float *raw, const float *w)
+{
+    const struct numeric_run *r = (const struct numeric_run *)numeric;
+    const size_t F = ((const struct numeric *)numeric->part)->n;
+    double sum = 0;
+    for (size_t f = 0; f < F; f++) sum += (double)standard(r, raw, f) * (double)w[f];
+    return sum;
 }
 
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,

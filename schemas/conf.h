@@ -96,6 +96,10 @@
     X(train_batch_slates,     "train.batch_slates",         INT,  2,              1,    4096,      "slates", "S", "slates per step") \
     X(train_follow_ms,        "train.follow_ms",            INT,  0,              0,    1e13,      "ms", "S", "in a variant: does not learn, but takes the base configuration's parameters each time so much event time has passed; 0: learns") \
     X(train_follow_times,     "train.follow_times",         INT,  0,              0,    1e9,       "", "S", "… so often at most; 0: without end") \
+    X(train_softmax_share,    "train.softmax_share",        NUM,  0.5,            0.0,  1.0,       "", "S", "share of the softmax over a slate's negatives in the loss; the rest is binary cross-entropy") \
+    X(train_sampling_correction, "train.sampling_correction", BOOL, true,         0,    1,         "", "S", "learn sampled slates by s - log(k*q) and serve s, so that how negatives are drawn is no part of the score") \
+    X(train_recalibration,    "train.recalibration",        BOOL, true,           0,    1,         "", "S", "slope, intercept and offsets by age, popularity and history that keep probabilities in line with settled labels") \
+    X(train_tasks,            "train.tasks",                TEXT, "",             0,    300,       "", "S", "behaviour types with a probability of their own on recorded lists, comma-separated: positive ones given any positive one (their product is what is learnt), negative ones (refund, uncart, dislike) by themselves; empty: the one label") \
     X(train_seed,             "train.seed",                 INT,  1,              0,    4294967295, "", "S", "seed of initial parameters and dropout") \
     X(gate_share,             "gate.share",                 NUM,  0.25,           0.0,  1.0,       "", "", "share of the slates that the blessed version scores too, to judge the line by; 0: no gate") \
     X(gate_margin,            "gate.margin",                NUM,  0.01,           0.0,  1.0,       "nats", "", "mean log-loss by which the line may be worse than its blessed version") \
@@ -136,6 +140,7 @@
     X(guard_source_share,     "guard.source_share",         NUM,  1.0,            0.0,  1.0,       "", "L", "largest share of a window's examples that is learnt of one source (the events' field `source`); 1: no cap") \
     X(guard_quarantine_ms,    "guard.quarantine_ms",        INT,  21600000,       0,    1e12,      "ms", "L", "a source that explains an alarm alone goes to the dead letters (stage anomaly) so long, and learning goes on; 0: never") \
     X(guard_loss_spike,       "guard.loss_spike",           NUM,  20.0,           0.0,  1e9,       "", "L", "a batch whose loss is so many median deviations above the median is not learnt; 0: all are") \
+    X(rank_utility,           "rank.utility",               TEXT, "",             0,    300,       "", "", "what a scorer ranks by, as a sum over train.tasks: click=1,purchase=5,refund=-3; a reply's score is then that sum; empty: the probability of the one label") \
     X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \
     X(publish_features_ms,    "publish.features_ms",        INT,  50,             1,    1e8,       "ms", "L", "least time between flushes of changed users and items") \
     X(publish_keep,           "publish.keep",               INT,  5,              1,    1000,      "versions", "L", "published versions kept in Redis") \
@@ -241,6 +246,13 @@ int conf_type_find(const struct conf *c, struct str name); /* index or -1 */
 bool conf_list_has(const char *list, const char *word);    /* "a,b,c" has "b" (blanks around commas ignored) */
 /* Parses "24,168,672,2160" into exactly n numbers > 0. */
 enum status conf_numbers(const char *list, double *out, size_t n, const char *key, struct err *e) MUST_CHECK;
+#define CONF_TASKS_MAX 8
+/* train.tasks as indices of types, in its order (task t); returns how many.  For a configuration that conf_check passed. */
+uint32_t conf_tasks(const struct conf *c, uint8_t types[CONF_TASKS_MAX]);
+/* rank.utility by task, 0 for those it does not name; false: it is empty. */
+bool conf_utility(const struct conf *c, double weights[CONF_TASKS_MAX]);
+/* What both demand, for conf_check: INVALID. */
+enum status conf_check_tasks(const struct conf *c, struct err *e) MUST_CHECK;
 /* "90s" "15m" "2h" "7d" "250ms" or plain milliseconds. */
 enum status conf_duration_ms(const char *text, int64_t *out, struct err *e) MUST_CHECK;
 #endif

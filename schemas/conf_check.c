@@ -274,6 +274,7 @@ enum status conf_check(const struct conf *c, struct err *e)
             "model.events = %lld reads more than history.events = %lld remembers; raise the latter or lower the "
             "former",
             (long long)c->model_events, (long long)c->history_events);
+    TRY(conf_check_tasks(c, e));
     if (strcmp(c->ingest_schema, "csv") == 0 && c->ingest_map[0] == 0)
         return ERR_SET(e, STATUS_INVALID,
                        "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");

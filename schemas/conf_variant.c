@@ -13,12 +13,14 @@
 
 /* ---- which keys a variant may change ---- */
 
-/* What only the learner of one line reads.  All train.* keys are that. */
+/* What only the learner of one line reads.  All train.* keys are that, but train.tasks: which behaviour a slate's bits mean is
+ * the joiner's too. */
 static bool is_lines_own(const char *key)
 {
-    static const char *const keys[] = {"model.parts",     "model.trainable_layers", "model.user_view",  "model.item_view",
-                                       "model.dropout",   "model.hashed_bits",      "model.concat_tokens"};
-    if (strncmp(key, "train.", 6) == 0) return true;
+    static const char *const keys[] = {"model.parts",        "model.trainable_layers", "model.user_view",
+                                       "model.item_view",    "model.dropout",          "model.hashed_bits",
+                                       "model.concat_tokens"};
+    if (strncmp(key, "train.", 6) == 0) return strcmp(key, "train.tasks") != 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;
@@ -227,10 +229,11 @@ enum status conf_variants_check(const struct conf *c, struct err *e)
         if (!c->variants[i].shadow) sum += c->variants[i].share;
     }
     if (sum < 1.0 || c->n_variants == 0) return STATUS_OK;
-    return ERR_SET(e, STATUS_INVALID,
-                   "the variants' shares add up to %g: they must stay below 1, since the rest is what the one in charge "
-                   "serves",
-                   sum);
+    return ERR_SET(
+        e, STATUS_INVALID,
+        "the variants' shares add up to %g: they must stay below 1, since the rest is what the one in charge "
+        "serves",
+        sum);
 }
 
 void conf_variants_dump(const struct conf *c, struct buf *b)
@@ -298,7 +301,8 @@ static bool same_keys(const struct conf_variant *a, const struct conf_variant *b
 {
     if (strcmp(a->name, b->name) != 0 || a->n_keys != b->n_keys) return false;
     for (size_t i = 0; i < a->n_keys; i++)
-        if (strcmp(a->keys[i].key, b->keys[i].key) != 0 || strcmp(a->keys[i].value, b->keys[i].value) != 0) return false;
+        if (strcmp(a->keys[i].key, b->keys[i].key) != 0 || strcmp(a->keys[i].value, b->keys[i].value) != 0)
+            return false;
     return true;
 }
 

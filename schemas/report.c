@@ -53,6 +53,29 @@ static void put_costs(struct buf *b, const struct report *r, bool *first)
     report_put_close(b, 1, inner);
 }
 
+static void put_tasks(struct buf *b, const struct report *r, bool *first)
+{
+    if (r->n_tasks == 0) return;
+    bool inner = report_put_open(b, 1, "tasks", first);
+    for (uint32_t i = 0; i < r->n_tasks; i++) report_put_figures(b, 2, r->tasks[i].name, &r->tasks[i].figures, &inner);
+    report_put_close(b, 1, inner);
+}
+
+static void put_protocol(struct buf *b, const struct report_protocol *p, bool *first)
+{
+    bool inner = report_put_open(b, 1, "protocol", first);
+    report_put_text(
+        b, 2, "order_logits",
+        p->sampling_correction
+            ? "s - log(k*q) about its mean: of the label in the sampled slate, which also orders it; s is served"
+            : "s, as served",
+        &inner);
+    report_put_text(b, 2, "probabilities",
+                    p->recalibration ? "recalibrated on settled labels" : "as the parts' sum says", &inner);
+    report_put_number(b, 2, "softmax_share", p->softmax_share, &inner);
+    report_put_close(b, 1, inner);
+}
+
 static void put_buckets(struct buf *b, const char *key, const struct report_bucket *buckets, size_t n, bool *first)
 {
     bool inner = report_put_open(b, 2, key, first);
@@ -265,6 +288,8 @@ void report_write_json(struct buf *b, const struct report *r)
     report_put_number(b, 1, "examples_per_second", r->examples_per_second, &first);
     put_groups(b, r, &first);
     put_parts(b, r, &first);
+    put_tasks(b, r, &first);
+    put_protocol(b, &r->protocol, &first);
     put_gate(b, &r->gate, &first);
     bool inner = report_put_open(b, 1, "model", &first);
     report_put_count(b, 2, "version", r->version, &inner);

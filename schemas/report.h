@@ -12,6 +12,7 @@
 
 #define REPORT_REJECTS_MAX 72
 #define REPORT_PARTS_MAX 16
+#define REPORT_TASKS_MAX 8
 #define REPORT_K_MAX 4 /* cuts of NDCG and recall */
 #define REPORT_TOP 10  /* places of a list that are its top */
 #define REPORT_AGES 8  /* groups of items by age */
@@ -108,6 +109,14 @@ struct report_part {
     double score_us, learn_us,
         cost_share; /* a candidate, an example; share of all parts: timed, so never twice the same */
 };
+struct report_task { /* a behaviour type of train.tasks: its own probability, over all that recorded lists showed */
+    char name[64];
+    struct report_figures figures;
+};
+struct report_protocol { /* what the logits behind the figures are */
+    double softmax_share;
+    bool sampling_correction, recalibration;
+};
 struct report_bucket { /* self-check of the sampler: share of positives by item age and popularity decile */
     char name[32];
     uint64_t examples, positives;
@@ -189,6 +198,9 @@ struct report {
     struct report_figures progressive, baselines[REPORT_BASELINES], slices[REPORT_SLICES];
     struct report_part parts[REPORT_PARTS_MAX];
     uint32_t n_parts;
+    struct report_task tasks[REPORT_TASKS_MAX];
+    uint32_t n_tasks;
+    struct report_protocol protocol;
     struct report_bucket by_age[8], by_popularity[10];
     struct report_gate gate;
     struct report_guard guard;

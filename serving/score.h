@@ -36,9 +36,9 @@ struct score_hand *score_borrow(struct score *s); /* waits while all are out.  T
 void score_return(struct score *s, struct score_hand *h);
 
 struct score_ranked {
-    uint32_t index; /* in request.items */
-    float score;    /* probability */
-    float logit;
+    uint32_t index;   /* in request.items */
+    float score;      /* probability of the one label; with rank.utility the sum that it ranks by */
+    float logit;      /* of that probability */
     float propensity; /* of being next, given those before it; 0: the list was not drawn, or it is not known */
     bool known;
 };
@@ -46,7 +46,7 @@ struct score_answer { /* lives in the hand until its next request */
     char request[EVENT_ID_MAX + 1];
     struct score_ranked *items; /* (n) best first; at most request.limit */
     uint32_t n;
-    const float *part_logits; /* (parts, K), K = request.n_items */
+    const float *part_logits; /* (parts and tasks, K), K = request.n_items */
     uint32_t n_parts;
     uint64_t features;         /* hash of the numeric and hashed features */
     bool explored;             /* the order was drawn (serving.explore) */

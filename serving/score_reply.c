@@ -2,6 +2,22 @@
 #include "schemas/event_json.h"
 #include "serving/score_private.h"
 #include "serving/score_text.h"
+#include <math.h>
+
+/* Probability of each task. */
+static void write_tasks(const struct score_hand *h, const struct score_answer *a, const struct score_ranked *r,
+                        struct buf *b)
+{
+    const size_t n = model_n_tasks(h->line->model), K = h->request.n_items;
+    if (n == 0) return;
+    score_text_put(b, ",\"tasks\":{");
+    for (size_t t = 0; t < n; t++) {
+        const double z = (double)a->part_logits[(a->n_parts + t) * K + r->index];
+        buf_printf(b, "%s\"%s\":", t ? "," : "", model_task_name(h->line->model, t));
+        score_text_float(b, (float)(1.0 / (1.0 + exp(-z))));
+    }
+    score_text_put(b, "}");
+}
 
 static void write_parts(const struct score_hand *h, const struct score_answer *a, const struct score_ranked *r,
                         struct buf *b)
@@ -14,6 +30,7 @@ static void write_parts(const struct score_hand *h, const struct score_answer *a
         score_text_float(b, a->part_logits[(size_t)p * h->request.n_items + r->index]);
     }
     score_text_put(b, "}");
+    write_tasks(h, a, r, b);
 }
 
 static void write_items(const struct score_hand *h, const struct score_answer *a, struct buf *b)

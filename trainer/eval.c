@@ -156,15 +156,15 @@ static void add_constant(struct eval *ev, struct seen *v)
     ev->base_examples += v->n;
 }
 
-/* The slate's intercept and the parts but those left out, added up anew: taking a part away from the sum would break ties
- * by its rounding. */
+/* What of the logit is no part's (intercepts, offsets, the sampling's shift) and the parts but those left out, added up anew:
+ * taking a part away from the sum would break ties by its rounding; the grid keeps equal what was equal before. */
 static void without(const struct eval *ev, const struct seen *v, const bool *left_out, float *z)
 {
     const size_t n = v->n, parts = ev->setup.n_parts;
-    float intercept = n > 0 ? v->logits[0] : 0.0f;
-    for (size_t q = 0; q < parts && n > 0; q++) intercept -= v->part_logits[q * n];
     for (size_t i = 0; i < n; i++) {
-        z[i] = intercept;
+        float rest = v->logits[i];
+        for (size_t q = 0; q < parts; q++) rest -= v->part_logits[q * n + i];
+        z[i] = rintf(rest * 65536.0f) / 65536.0f;
         for (size_t q = 0; q < parts; q++)
             if (!left_out[q]) z[i] += v->part_logits[q * n + i];
     }
@@ -253,8 +253,20 @@ static uint64_t cluster_of(const struct slate *s)
     return str_has(s->user) ? hash_str(s->user) : hash_mix(s->id, s->at.offset);
 }
 
+/* Each task's probability against what its behaviour said; an order's slate has one type by construction. */
+static void add_tasks(struct eval *ev, struct seen *v)
+{
+    if (v->s->source != SLATE_IMPRESSION) return;
+    for (size_t t = 0; t < ev->setup.n_tasks; t++) {
+        const float *z = v->part_logits + (ev->setup.n_parts + t) * v->n;
+        for (size_t i = 0; i < v->n; i++) v->score[i] = (float)(v->s->items[i].tasks >> t & 1);
+        eval_meters_add(&(struct eval_meter_mask){&ev->tasks[t], NULL}, 1, z, NULL, v->score, v->n);
+    }
+}
+
 static enum status add_counted(struct eval *ev, struct seen *v, struct err *e)
 {
+    add_tasks(ev, v);
     add_buckets(ev, v->s);
     for (size_t p = 0; p < ev->setup.n_parts; p++) add_without_part(ev, v, p);
     add_ranking(ev, v, v->s->spread);

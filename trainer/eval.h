@@ -57,6 +57,7 @@ struct eval_setup {
     size_t n_parts;
     const char *const
         *part_names; /* (n_parts), read at the call: text and match are no cheap parts; NULL: all are cheap */
+    size_t n_tasks;  /* rows of part_logits after the parts': logits of the tasks' probabilities (model/tasks.h) */
     struct eval_warmup warmup;
     uint32_t n_segments;             /* configured columns in slate.segments */
     uint32_t n_k, k[REPORT_K_MAX];   /* cuts of NDCG and recall; none: 5, 10, 20 */
@@ -67,10 +68,11 @@ enum status eval_setup_of(struct eval_setup *out, const struct conf *c, struct e
 struct eval;
 enum status eval_new(struct eval **out, const struct eval_setup *setup, struct err *e) MUST_CHECK;
 void eval_free(struct eval *ev);
-/* A slate whose labels are settled, with what was predicted when it was opened: logits (K), part_logits (parts, K),
- * frozen (K) cosine of the baseline. first_ms: time of the stream's first event. */
+/* A slate whose labels are settled, with what was predicted when it was opened: logits (K), part_logits (parts and
+ * tasks, K), frozen (K) cosine of the baseline. first_ms: time of the stream's first event. */
 enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
                        const float *frozen, int64_t first_ms, struct err *e) MUST_CHECK;
+/* part_names: of the parts, then of the tasks. */
 void eval_report(const struct eval *ev, const char *const *part_names, struct report *out);
 /* The rest, for a report at the end: what report.h's struct says.  names NULL: without segments.  out is zeroed first. */
 struct eval_names;

@@ -13,7 +13,7 @@
 #include "trainer/eval_unsampled.h"
 #include <stdint.h>
 
-#define EVAL_METERS_MAX (2 + REPORT_BASELINES + REPORT_SLICES + EVAL_PARTS_MAX)
+#define EVAL_METERS_MAX (2 + REPORT_BASELINES + REPORT_SLICES + EVAL_PARTS_MAX + REPORT_TASKS_MAX)
 
 /* Series of the bootstrap: the model, the baselines, the model without each part. */
 enum { EVAL_SERIES_MODEL, EVAL_SERIES_BASELINE, EVAL_SERIES_WITHOUT = EVAL_SERIES_BASELINE + REPORT_BASELINES };
@@ -26,6 +26,7 @@ struct eval {
     struct calibrate calibrators[REPORT_CONSTANT]; /* of the baselines before it */
     uint64_t base_examples, base_positives;        /* what `constant` knows */
     struct report_bucket by_age[8], by_popularity[10];
+    struct eval_meter tasks[REPORT_TASKS_MAX]; /* of recorded lists */
     struct eval_cut cut;
     struct eval_ranked model_ranked, ranked[REPORT_BASELINES];
     struct eval_boot boot;

@@ -31,6 +31,11 @@ void eval_report(const struct eval *ev, const char *const *part_names, struct re
         out->parts[p].auc_without = f.auc;
         out->parts[p].logloss_without = f.logloss;
     }
+    out->n_tasks = (uint32_t)ev->setup.n_tasks;
+    for (size_t t = 0; t < ev->setup.n_tasks; t++) {
+        eval_meter_figures(&ev->tasks[t], &out->tasks[t].figures);
+        (void)snprintf(out->tasks[t].name, sizeof out->tasks[t].name, "%s", part_names[ev->setup.n_parts + t]);
+    }
     report_buckets(out->by_age, ev->by_age, age_days_below, 8);
     report_buckets(out->by_popularity, ev->by_popularity, eval_popularity_below, 10);
 }

@@ -45,6 +45,7 @@ static size_t more_meters(struct eval *ev, struct eval_meter *out[EVAL_METERS_MA
     size_t n = 0;
     for (int i = REPORT_CHEAP; i < REPORT_BASELINES; i++) out[n++] = &ev->baselines[i];
     for (int i = REPORT_REPEATED; i < REPORT_SLICES; i++) out[n++] = &ev->slices[i];
+    for (size_t i = 0; i < ev->setup.n_tasks; i++) out[n++] = &ev->tasks[i];
     return n;
 }
 

@@ -57,6 +57,10 @@ void kern_ref_dropout(struct kern *k, float *y, const float *x, const uint8_t *k
 
 void kern_ref_bce(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w, float scale,
                   size_t n);
+void kern_ref_slate_softmax(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w,
+                            float scale, size_t n);
+void kern_ref_task_bce(struct kern *k, float *loss, float *ds, float *dh, const float *s, const float *h,
+                       const float *y, const uint8_t *chained, size_t K, size_t T);
 void kern_ref_match(struct kern *k, float *feat, float *keep, const struct kern_match *m);
 void kern_ref_match_backward(struct kern *k, float *ds, float *db, float *dtau, const float *dfeat, const float *keep,
                              const struct kern_match *m);

@@ -1,4 +1,4 @@
-/* ref_loss.c - binary cross-entropy, and late interaction (`match`). */
+/* ref_loss.c - binary cross-entropy, softmax over a slate, and late interaction (`match`). */
 #include "kernels/ref/ref.h"
 #include <math.h>
 
@@ -12,6 +12,89 @@ void kern_ref_bce(struct kern *k, float *loss, float *dz, const float *z, const 
         const double p = x >= 0.0 ? 1.0 / (1.0 + small) : small / (1.0 + small);
         sum += w[i] * (fmax(x, 0.0) - x * y[i] + log1p(small));
         dz[i] = (float)(dz[i] + (double)scale * w[i] * (p - y[i]));
+    }
+    loss[0] = (float)sum;
+}
+
+/* log(sum over negatives of w*exp(z)); -INFINITY: no negative weighs anything.  *all, *positive: sums of weights. */
+static double log_negatives(const float *z, const float *y, const float *w, size_t n, double *all, double *positive)
+{
+    double top = -INFINITY, sum = 0.0;
+    *all = *positive = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        *all += w[i];
+        if (y[i] > 0.5f)
+            *positive += w[i];
+        else if (w[i] > 0.0f)
+            top = fmax(top, z[i]);
+    }
+    if (top == -INFINITY) return -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (!(y[i] > 0.5f)) sum += w[i] * exp(z[i] - top);
+    return top + log(sum);
+}
+
+void kern_ref_slate_softmax(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w,
+                            float scale, size_t n)
+{
+    (void)k;
+    double all, positive, sum = 0.0, pull = 0.0;
+    const double others = log_negatives(z, y, w, n, &all, &positive);
+    if (!(positive > 0.0) || others == -INFINITY) return;
+    for (size_t i = 0; i < n; i++) {
+        if (!(y[i] > 0.5f)) continue;
+        const double d = others - z[i], small = exp(-fabs(d)), p = (d >= 0.0 ? 1.0 : small) / (1.0 + small);
+        sum += w[i] * (fmax(d, 0.0) + log1p(small));
+        dz[i] = (float)(dz[i] - scale * (all / positive) * w[i] * p);
+        pull += w[i] * p;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!(y[i] > 0.5f)) dz[i] = (float)(dz[i] + scale * (all / positive) * pull * w[i] * exp(z[i] - others));
+    loss[0] = (float)(loss[0] + all / positive * sum);
+}
+
+static double softplus(double x)
+{
+    return fmax(x, 0.0) + log1p(exp(-fabs(x)));
+}
+
+/* log(exp(-a) + exp(-b) + exp(-a-b)) = -logit(sigmoid(a)*sigmoid(b)) */
+static double product_odds(double a, double b)
+{
+    const double top = fmax(fmax(-a, -b), -a - b);
+    return top + log(exp(-a - top) + exp(-b - top) + exp(-a - b - top));
+}
+
+/* With P = sigmoid(a)*sigmoid(b): dBCE/da = (P - y)*(1 - sigmoid(a))/(1 - P), which is sigmoid(a) - 1 for y = 1 and
+ * exp(-softplus(a) - log(1 - P))*P for y = 0; and log(1 - P) = odds - softplus(odds). */
+static double product_bce(double a, double b, double y, double *da, double *db)
+{
+    const double odds = product_odds(a, b), log_p = -softplus(odds), log_not = odds + log_p;
+    *da = y * -exp(-softplus(a)) + (1.0 - y) * exp(log_p - softplus(a) - log_not);
+    *db = y * -exp(-softplus(b)) + (1.0 - y) * exp(log_p - softplus(b) - log_not);
+    return -y * log_p - (1.0 - y) * log_not;
+}
+
+void kern_ref_task_bce(struct kern *k, float *loss, float *ds, float *dh, const float *s, const float *h,
+                       const float *y, const uint8_t *chained, size_t K, size_t T)
+{
+    (void)k;
+    double sum = loss[0];
+    for (size_t i = 0; i < K; i++) {
+        double pull = 0.0;
+        for (size_t t = 0; t < T; t++) {
+            const double b = h[i * T + t], label = y[i * T + t];
+            double da = 0.0, db;
+            if (chained[t]) {
+                sum += product_bce(s[i], b, label, &da, &db);
+            } else {
+                sum += softplus(b) - label * b;
+                db = exp(-softplus(-b)) - label;
+            }
+            pull += da;
+            dh[i * T + t] = (float)(dh[i * T + t] + db);
+        }
+        ds[i] = (float)(ds[i] + pull);
     }
     loss[0] = (float)sum;
 }

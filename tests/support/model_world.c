@@ -105,8 +105,8 @@ static struct slate *golden_slate(const struct model_world *w, uint32_t index)
     const float *counts = slate_numbers(w, index, "hashed_n", &n);
     for (uint32_t i = 0; i < s->n_items; i++) {
         const float *x = items + 4 * i;
-        s->items[i] =
-            (struct slate_item){.item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .label = x[2], .weight = x[3], .examples = 1};
+        s->items[i] = (struct slate_item){
+            .item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .label = x[2], .weight = x[3], .examples = 1};
         s->hashed_off[i + 1] = s->hashed_off[i] + (uint32_t)counts[i];
     }
     for (uint32_t i = 0; i < s->n_events; i++) {
@@ -133,8 +133,8 @@ struct slate *model_world_slate(const struct model_world *w, uint32_t n_items, u
     s->source = SLATE_ORGANIC;
     add_sentences(w, s);
     for (uint32_t i = 0; i < n_items; i++) {
-        s->items[i] =
-            (struct slate_item){.item = i % 7, .sentence = i % WORLD_SENTENCES, .label = i % 5 == 0, .weight = 1, .examples = 1};
+        s->items[i] = (struct slate_item){
+            .item = i % 7, .sentence = i % WORLD_SENTENCES, .label = i % 5 == 0, .weight = 1, .examples = 1};
         for (uint32_t f = 0; f < WORLD_NUMERIC; f++)
             s->numeric[i * WORLD_NUMERIC + f] = gradient_number(i * WORLD_NUMERIC + f);
         s->hashed_idx[i] = i * 37;
@@ -164,7 +164,10 @@ static void configure(struct model_world *w, const char *backend, const char *vi
                                          "train.hashed_rate=0.05",
                                          "train.weight_decay=0.01",
                                          "train.clip_norm=0.5",
-                                         "train.warmup_steps=3"};
+                                         "train.warmup_steps=3",
+                                         "train.softmax_share=0", /* PyTorch's ten losses are of BCE alone */
+                                         "train.sampling_correction=false",
+                                         "train.recalibration=false"};
     struct err e;
     char text[32];
     assert_ok(conf_new(&w->conf, &e), &e);

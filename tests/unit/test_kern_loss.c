@@ -57,6 +57,120 @@ static void test_bce_gradient_is_a_slope(void **state)
     kernels_reset();
 }
 
+static void test_slate_softmax_values(void **state)
+{
+    (void)state;
+    struct kern *k;
+    for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+        const float z[] = {1.0f, 2.0f, -1.0f, 0.5f, 9.0f}, y[] = {1, 0, 1, 0, 0}, w[] = {1, 1, 2, 3, 0};
+        float loss = 10.0f, dz[5] = {1, 1, 1, 1, 1};
+        k->ops->slate_softmax(k, &loss, dz, z, y, w, 0.5f, 5);
+        const double n = exp(2.0) + 3 * exp(0.5), each = 7.0 / 3.0; /* W = 7, P = 3 */
+        const double want = log((exp(1.0) + n) / exp(1.0)) + 2 * log((exp(-1.0) + n) / exp(-1.0));
+        assert_true(fabs(loss - (10.0 + each * want)) < 1e-4);
+        const double p0 = n / (exp(1.0) + n), p2 = n / (exp(-1.0) + n);
+        assert_true(fabs(dz[0] - (1 - 0.5 * each * p0)) < 1e-6);
+        assert_true(fabs(dz[2] - (1 - 0.5 * each * 2 * p2)) < 1e-6);
+        assert_true(fabs(dz[1] - (1 + 0.5 * each * (p0 + 2 * p2) * exp(2.0) / n)) < 1e-6);
+        assert_true(dz[4] == 1.0f); /* weighs nothing */
+        const float sum = dz[0] + dz[1] + dz[2] + dz[3] + dz[4];
+        assert_true(fabs((double)sum - 5.0) < 1e-5); /* it does not care for the level */
+    }
+}
+
+/* Far out nothing overflows; where there is nothing to compare nothing happens. */
+static void test_slate_softmax_edges(void **state)
+{
+    (void)state;
+    struct kern *k;
+    for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+        const float far[] = {-900.0f, 900.0f}, y[] = {1, 0}, one[] = {1, 1}, none[] = {0, 0};
+        float loss = 0.0f, dz[2] = {0, 0};
+        k->ops->slate_softmax(k, &loss, dz, far, y, one, 1.0f, 2);
+        assert_true(fabs(loss - 2 * 1800.0) < 1e-2 && fabs(dz[0] + 2.0) < 1e-6 && fabs(dz[1] - 2.0) < 1e-6);
+        loss = dz[0] = dz[1] = 0.0f;
+        k->ops->slate_softmax(k, &loss, dz, far, one, one, 1.0f, 2);  /* no negative */
+        k->ops->slate_softmax(k, &loss, dz, far, none, one, 1.0f, 2); /* no positive */
+        k->ops->slate_softmax(k, &loss, dz, far, y, none, 1.0f, 2);   /* no weight */
+        k->ops->slate_softmax(k, &loss, dz, far, y, one, 1.0f, 0);
+        assert_true(loss == 0.0f && dz[0] == 0.0f && dz[1] == 0.0f);
+    }
+}
+
+static double softmax_loss(void *user)
+{
+    struct bce *b = user;
+    float loss = 0.0f, *dz = kernels_zeros(b->n);
+    kernels_ref()->ops->slate_softmax(kernels_ref(), &loss, dz, b->z, b->y, b->w, 1.0f, b->n);
+    return loss;
+}
+
+static void test_slate_softmax_gradient_is_a_slope(void **state)
+{
+    (void)state;
+    struct bce b = {.n = 7};
+    float loss = 0.0f, dz[7];
+    b.z = kernels_random(7, 3);
+    b.y = kernels_zeros(7);
+    b.w = kernels_random(7, 4);
+    for (size_t i = 0; i < 7; i++) b.y[i] = (float)(i % 3 == 0), b.w[i] = 0.1f + fabsf(b.w[i]), dz[i] = 2.0f;
+    kernels_ref()->ops->slate_softmax(kernels_ref(), &loss, dz, b.z, b.y, b.w, 1.0f, 7);
+    kernels_slope("z", softmax_loss, &b, b.z, 7, dz, 2.0f, 1e-3);
+    kernels_reset();
+}
+
+static void test_task_bce_values(void **state)
+{
+    (void)state;
+    struct kern *k;
+    for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+        const float s[] = {0.5f, -1.0f}, h[] = {1.0f, -2.0f, 0.3f, 4.0f}, y[] = {1, 0, 0, 1};
+        const uint8_t chained[] = {1, 0};
+        float loss = 3.0f, ds[2] = {1, 1}, dh[4] = {1, 1, 1, 1};
+        k->ops->task_bce(k, &loss, ds, dh, s, h, y, chained, 2, 2);
+        const double p0 = 1 / (1 + exp(-0.5)) / (1 + exp(-1.0)), p1 = 1 / (1 + exp(1.0)) / (1 + exp(-0.3));
+        const double q0 = 1 / (1 + exp(2.0)), q1 = 1 / (1 + exp(-4.0));
+        assert_true(fabs(loss - (3 - log(p0) - log(1 - q0) - log(1 - p1) - log(q1))) < 1e-5);
+        assert_true(fabs(ds[0] - (1 - 1 / (1 + exp(0.5)))) < 1e-6);
+        assert_true(fabs(ds[1] - (1 + p1 / (1 - p1) / (1 + exp(-1.0)))) < 1e-6);
+        assert_true(fabs(dh[1] - (1 + q0)) < 1e-6 && fabs(dh[3] - (1 + q1 - 1)) < 1e-6);
+        const float far[] = {600.0f, -600.0f}, away[] = {700.0f, -900.0f};
+        const float zero[] = {0, 1};
+        loss = 0;
+        k->ops->task_bce(k, &loss, ds, dh, far, away, zero, chained, 2, 1);
+        assert_true(isfinite(loss) && fabs(loss - (600.0 + 1500.0)) < 1e-1 && isfinite(ds[0]) && isfinite(dh[1]));
+    }
+}
+
+struct tasks {
+    float *s, *h, *y;
+    uint8_t chained[3];
+};
+
+static double task_loss(void *user)
+{
+    struct tasks *t = user;
+    float loss = 0.0f, *ds = kernels_zeros(5), *dh = kernels_zeros(15);
+    kernels_ref()->ops->task_bce(kernels_ref(), &loss, ds, dh, t->s, t->h, t->y, t->chained, 5, 3);
+    return loss;
+}
+
+static void test_task_bce_gradients_are_slopes(void **state)
+{
+    (void)state;
+    struct tasks t = {.chained = {1, 0, 1}};
+    float loss = 0.0f, ds[5], dh[15];
+    t.s = kernels_random(5, 5);
+    t.h = kernels_random(15, 6);
+    t.y = kernels_zeros(15);
+    for (size_t i = 0; i < 15; i++) t.y[i] = (float)(i % 4 == 0), dh[i] = 2.0f;
+    for (size_t i = 0; i < 5; i++) ds[i] = 3.0f;
+    kernels_ref()->ops->task_bce(kernels_ref(), &loss, ds, dh, t.s, t.h, t.y, t.chained, 5, 3);
+    kernels_slope("s", task_loss, &t, t.s, 5, ds, 3.0f, 1e-3);
+    kernels_slope("h", task_loss, &t, t.h, 15, dh, 2.0f, 1e-3);
+    kernels_reset();
+}
+
 struct match {
     struct kern_match m;
     float *s, *b, *tau, *feat, *keep, *dfeat;
@@ -167,6 +281,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bce_values),
         cmocka_unit_test(test_bce_gradient_is_a_slope),
+        cmocka_unit_test(test_slate_softmax_values),
+        cmocka_unit_test(test_slate_softmax_edges),
+        cmocka_unit_test(test_slate_softmax_gradient_is_a_slope),
+        cmocka_unit_test(test_task_bce_values),
+        cmocka_unit_test(test_task_bce_gradients_are_slopes),
         cmocka_unit_test(test_match_agrees),
         cmocka_unit_test(test_match_by_hand),
         cmocka_unit_test(test_match_gradients_are_slopes),

@@ -247,8 +247,10 @@ static int open_world(void **state)
 {
     (void)state;
     struct err e;
-    static const char *const options[] = {"gate.share=0.7",         "gate.bless_slates=60", "gate.bless_ms=10000",
-                                          "gate.cooldown_ms=60000", "gate.margin=0.15",     "gate.margin_auc=0.15"};
+    static const char
+        *const options[] = {"gate.share=0.7",           "gate.bless_slates=60", "gate.bless_ms=10000",
+                            "gate.cooldown_ms=60000",   "gate.margin=0.15",     "gate.margin_auc=0.15",
+                            "train.recalibration=false"}; /* it would put the spoilt weights out of force */
     learner_world_open_for(&world, 6000, 400);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         assert_ok(conf_set_option(world.conf, options[i], &e), &e);

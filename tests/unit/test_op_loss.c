@@ -42,14 +42,14 @@ static void test_sparse_values_and_gradient(void **state)
 
 static const float labels[K] = {1, 0, 1}, weights[K] = {1, 2, 0.5f};
 
-static double loss_of(struct kern *k, float *z, float *dz)
+static double loss_of(struct kern *k, float *z, float *dz, float share)
 {
     struct tape t;
     tape_init(&t, k, true);
-    float *loss = tape_zeros(&t, 1);
-    op_bce(&t, loss, (struct tape_value){z, dz, K, 1}, labels, weights);
+    float *loss = tape_zeros(&t, 2);
+    op_loss(&t, loss, (struct tape_value){z, dz, K, 1}, &(struct op_loss){labels, weights, share});
     assert_false(t.oom);
-    const double out = loss[0];
+    const double out = op_loss_total(loss, share);
     tape_fini(&t);
     return out;
 }
@@ -67,13 +67,32 @@ static void test_bce_values_and_gradient(void **state)
             const double p = 1.0 / (1.0 + exp(-(double)z[j]));
             want -= (double)weights[j] * (labels[j] > 0 ? log(p) : log(1 - p));
         }
-        assert_float_equal((float)loss_of(k, z, dz), (float)want, 1e-5f);
+        assert_float_equal((float)loss_of(k, z, dz, 0), (float)want, 1e-5f);
         for (int j = 0; j < K; j++) {
             const double p = 1.0 / (1.0 + exp(-(double)z[j]));
             assert_float_equal(dz[j] - 7.0f, (float)((double)weights[j] * (p - (double)labels[j])), 1e-5f);
         }
         float far[K] = {80, -80, -90}; /* no overflow far out */
-        assert_true(isfinite(loss_of(k, far, dz)));
+        assert_true(isfinite(loss_of(k, far, dz, 0.5f)));
+        kern_free(k);
+    }
+}
+
+/* The share mixes the two, values and gradients alike. */
+static void test_share_mixes_softmax_in(void **state)
+{
+    (void)state;
+    const char *const backends[] = {"ref", "cpu"};
+    for (int i = 0; i < 2; i++) {
+        struct kern *k;
+        float z[K] = {0.3f, -1.2f, 2.0f}, none[K] = {0}, all[K] = {0}, some[K] = {0};
+        assert_int_equal(kern_new(&k, backends[i], NULL), STATUS_OK);
+        const double bce = loss_of(k, z, none, 0), softmax = 4.0 * loss_of(k, z, all, 1);
+        const double n = 2 * exp(-1.2), each = 3.5 / 1.5; /* one negative of weight 2 */
+        const double want = each * (log1p(n / exp(0.3)) + 0.5 * log1p(n / exp(2.0)));
+        assert_true(fabs(softmax - want) < 1e-5);
+        assert_true(fabs(loss_of(k, z, some, 0.3f) - (0.7 * bce + 0.075 * softmax)) < 1e-5);
+        for (int j = 0; j < K; j++) assert_float_equal(some[j], 0.7f * none[j] + 0.3f * all[j], 1e-6f);
         kern_free(k);
     }
 }
@@ -83,6 +102,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sparse_values_and_gradient),
         cmocka_unit_test(test_bce_values_and_gradient),
+        cmocka_unit_test(test_share_mixes_softmax_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

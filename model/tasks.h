@@ -1,0 +1,40 @@
+/* tasks.h - several labels on one trunk: a probability for each behaviour type of train.tasks.  For model*.c alone.
+ *
+ * The trunk is the main logit r = intercept + parts, learnt by "any positive behaviour".  Task t reads it and the
+ * standardised numeric features x:
+ *   h_t = b_t + w_t x + c_t r
+ *   P(t) = sigmoid(logit) * sigmoid(h_t)   of a positive type: given any positive behaviour, as a product over all that was
+ *                                          shown, so that no selection of clicked examples biases it (ESMM, Ma et al. 2018)
+ *   P(t) = sigmoid(h_t)                    of a reversing one (refund, uncart, dislike): an example of its own
+ * Heads are linear because what tells a purchase from a click is mostly price, recency and habit, which are features; what
+ * text and identity add arrives through r.  Both losses reach the trunk: through the product and through c_t (0 at first).
+ * Learnt from recorded lists alone: an order's sampled slate has one type by construction.  AdaGrad, train.linear_rate.
+ */
+#ifndef MODEL_TASKS_H
+#define MODEL_TASKS_H
+#include "model/part.h"
+
+struct model_tasks { /* of the architecture; n 0: none, no tensors */
+    size_t n, F;     /* F: numeric features, 0 without that part */
+    uint8_t chained[CONF_TASKS_MAX];
+    char names[CONF_TASKS_MAX][64];
+    size_t weights, trunk; /* tensors: (n, 1 + F), (n, 1) */
+};
+struct model_tasks_run { /* zeroed is empty */
+    const struct model_tasks *c;
+    const struct part_run *numeric; /* borrowed; NULL without */
+    struct op_matrix weights, trunk;
+    const float *w, *of_trunk; /* host */
+};
+enum status model_tasks_declare(struct model_tasks *c, const struct conf *conf, size_t n_numeric, struct param_table *t,
+                                struct err *e) MUST_CHECK;
+void model_tasks_bind(struct model_tasks_run *r, const struct model_tasks *c, const struct part_params *p,
+                      const struct part_run *numeric);
+/* The tasks' loss of a recorded list whose trunk is r (K,1), added to loss (one float of backend memory); gradients at once
+ * (op_task_loss).  Other slates: nothing.  The tape says what failed. */
+void model_tasks_learn(struct model_tasks_run *t, struct tape *tape, const struct slate *s, struct tape_value r,
+                       float *loss);
+/* out (n, K): logits of P(t).  raw, logits (K): r and the main label's logit. */
+void model_tasks_logits(const struct model_tasks_run *t, const struct slate *s, const float *raw, const float *logits,
+                        float *out);
+#endif

@@ -1,0 +1,166 @@
+/* test_recal.c - sampling correction and recalibration: what they do to logits, what they learn, what a checkpoint keeps. */
+#include "base/mem.h"
+#include "base/rand.h"
+#include "model/recal.h"
+#include "tests/support/check.h"
+#include <math.h>
+#include <string.h>
+
+enum { K = 20 };
+
+struct fixture {
+    struct conf *conf;
+    struct param_table table;
+    struct param_set *p;
+    struct model_recal recal;
+    struct model_recal_run run;
+    struct slate slate;
+    struct slate_item items[K];
+};
+
+static void fixture_open(struct fixture *f, const char *correction, const char *recalibration)
+{
+    struct err e;
+    const uint32_t one[1] = {1};
+    memset(f, 0, sizeof *f);
+    assert_ok(conf_new(&f->conf, &e), &e);
+    assert_ok(conf_set(f->conf, "train.sampling_correction", correction, &e), &e);
+    assert_ok(conf_set(f->conf, "train.recalibration", recalibration, &e), &e);
+    assert_ok(param_table_add(&f->table, "before", PARAM_STAT, 1, one, 0, 0, NULL, &e), &e);
+    assert_ok(model_recal_declare(&f->recal, f->conf, &f->table, &e), &e);
+    assert_ok(param_table_seal(&f->table, &e), &e);
+    assert_ok(param_set_new(&f->p, &f->table, &e), &e);
+    model_recal_bind(&f->run, &f->recal, &f->table, f->p->w);
+    f->slate = (struct slate){.source = SLATE_ORGANIC, .items = f->items, .n_items = K};
+    for (uint32_t i = 0; i < K; i++) f->items[i] = (struct slate_item){.age_days = 30, .popularity = 5, .weight = 1};
+}
+
+static void fixture_close(struct fixture *f)
+{
+    param_set_release(f->p);
+    param_table_fini(&f->table);
+    conf_free(f->conf);
+}
+
+static double sigmoid(double z)
+{
+    return 1.0 / (1.0 + exp(-z));
+}
+
+/* An organic slate's logits are of its labels: minus log_kq about its mean; a request and a recorded list have s. */
+static void test_correction_is_of_sampled_slates_alone(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float z[K], shift[K];
+    fixture_open(&f, "true", "false");
+    for (uint32_t i = 0; i < K; i++) f.items[i].log_kq = (float)i - 12.0f, z[i] = 0.5f;
+    model_recal_logits(&f.run, &f.slate, SLATE_ORGANIC, z, NULL, 0); /* nothing learnt: about the slate's own mean */
+    for (uint32_t i = 0; i < K; i++) assert_float_equal(z[i], 0.5f - (float)i + 9.5f, 1e-5f);
+    model_recal_learnt(&f.run, &f.slate, SLATE_ORGANIC, z);
+    for (uint32_t i = 0; i < K; i++) f.items[i].log_kq = -5.0f;
+    model_recal_learnt(&f.run, &f.slate, SLATE_ORGANIC, z);
+    model_recal_apply(&f.run, &f.table, f.p->w); /* the centre is the mean of -2.5 and -5 */
+    assert_true(model_recal_shift(&f.run, &f.slate, SLATE_ORGANIC, shift));
+    assert_float_equal(shift[3], -3.75f + 5.0f, 1e-5f);
+    assert_false(model_recal_shift(&f.run, &f.slate, SLATE_IMPRESSION, shift));
+    f.slate.source = SLATE_REQUEST;
+    for (uint32_t i = 0; i < K; i++) f.items[i].log_kq = 0, z[i] = 0.5f;
+    model_recal_logits(&f.run, &f.slate, SLATE_ORGANIC, z, NULL, 0);
+    assert_float_equal(z[7], 0.5f - 3.75f, 1e-5f); /* served: s, on the scale of log-odds of being taken */
+    z[7] = 0.5f;
+    model_recal_logits(&f.run, &f.slate, SLATE_IMPRESSION, z, NULL, 0);
+    assert_true(z[7] == 0.5f);
+    fixture_close(&f);
+}
+
+static void test_nothing_learnt_changes_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, "false", "true");
+    float z[K], parts[2 * K];
+    for (uint32_t i = 0; i < K; i++) z[i] = 0.1f * (float)i, parts[i] = z[i], parts[K + i] = -1.0f / 3;
+    f.items[3].log_kq = 4.0f; /* not asked for */
+    model_recal_logits(&f.run, &f.slate, SLATE_ORGANIC, z, parts, 2);
+    for (uint32_t i = 0; i < K; i++)
+        assert_true(z[i] == 0.1f * (float)i && parts[i] == z[i] && parts[K + i] == -1.0f / 3);
+    fixture_close(&f);
+}
+
+/* Slates with logits of deviation 2 whose truth is half of them, one lower where an item is cold. */
+static void learn_slate(struct fixture *f, struct rand *r, float weight)
+{
+    float raw[K];
+    for (uint32_t i = 0; i < K; i++) {
+        const bool cold = i % 4 == 0;
+        raw[i] = (float)(2.0 * rand_normal(r));
+        f->items[i].flags = cold ? SLATE_ITEM_COLD : 0;
+        f->items[i].label = rand_unit(r) < sigmoid(0.5 * (double)raw[i] - (cold ? 1.0 : 0.0));
+        f->items[i].weight = f->items[i].label > 0.5f ? weight : 1.0f;
+    }
+    model_recal_learnt(&f->run, &f->slate, SLATE_ORGANIC, raw);
+    model_recal_apply(&f->run, &f->table, f->p->w);
+}
+
+static void test_slope_and_offset_are_found(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct rand r;
+    fixture_open(&f, "false", "true");
+    rand_init(&r, (struct rand_key){.seed = 5, .purpose = RAND_INIT});
+    learn_slate(&f, &r, 1.0f);
+    const float *w = f.p->w + param_at(&f.table, f.recal.weights)->offset + SLATE_ORGANIC * RECAL_N;
+    for (int i = 0; i < RECAL_N; i++) assert_true(fabsf(w[i]) < 1.5f); /* one slate moves nothing far */
+    for (int n = 0; n < 1500; n++) learn_slate(&f, &r, 5.0f);          /* weights do not enter */
+    assert_true(fabs(exp((double)w[RECAL_SLOPE]) - 0.5) < 0.05);
+    float z[2] = {1, 1};
+    f.slate.n_items = 2; /* a cold one and another */
+    f.items[0].flags = SLATE_ITEM_COLD;
+    f.items[1].flags = 0;
+    model_recal_logits(&f.run, &f.slate, SLATE_ORGANIC, z, NULL, 0);
+    assert_true(fabs((double)z[0] + 0.5) < 0.15);
+    assert_true(fabs((double)z[1] - 0.5) < 0.15);
+    for (int i = 0; i < RECAL_N; i++) assert_true((w - RECAL_N)[i] == 0); /* recorded lists have their own */
+    fixture_close(&f);
+}
+
+static void test_resumed_goes_on_in_the_same_bits(void **state)
+{
+    (void)state;
+    struct fixture a, b;
+    struct rand ra, rb;
+    struct buf buf = {0};
+    struct err e;
+    fixture_open(&a, "true", "true");
+    fixture_open(&b, "true", "true");
+    rand_init(&ra, (struct rand_key){.seed = 6, .purpose = RAND_INIT});
+    for (int n = 0; n < 50; n++) learn_slate(&a, &ra, 1.0f);
+    model_recal_encode(&buf, &a.run);
+    struct buf_reader in = buf_reader(buf.p, buf.n);
+    assert_ok(model_recal_decode(&b.run, &in, &e), &e);
+    assert_int_equal(buf_left(&in), 0);
+    memcpy(b.p->w, a.p->w, a.p->n * sizeof *a.p->w);
+    rb = ra;
+    for (int n = 0; n < 20; n++) learn_slate(&a, &ra, 1.0f), learn_slate(&b, &rb, 1.0f);
+    assert_memory_equal(a.p->w, b.p->w, a.p->n * sizeof *a.p->w);
+    for (size_t n = 0; n < buf.n; n += 97) {
+        in = buf_reader(buf.p, n);
+        assert_int_equal(model_recal_decode(&b.run, &in, &e), STATUS_CORRUPT);
+    }
+    buf_fini(&buf);
+    fixture_close(&a);
+    fixture_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_correction_is_of_sampled_slates_alone),
+        cmocka_unit_test(test_nothing_learnt_changes_nothing),
+        cmocka_unit_test(test_slope_and_offset_are_found),
+        cmocka_unit_test(test_resumed_goes_on_in_the_same_bits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
