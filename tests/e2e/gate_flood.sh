@@ -47,7 +47,7 @@ jq -c -s -f flood.jq honest >flooded
 # Features that know no user, so that the line can't keep the bot apart from the others.
 model="-o model.base=$source/tests/fixtures/uncased -o model.parts=numeric -o model.features=item.price,item.age,item.rate"
 options="--quiet --flush $model -o join.window_ms=10000 -o kernels.threads=1 -o gate.share=0.6 -o gate.bless_slates=1000
-    -o gate.bless_ms=300000 -o gate.cooldown_ms=60000 -o gate.margin=0.02 -o gate.margin_auc=0.05"
+    -o gate.bless_ms=300000 -o gate.cooldown_ms=60000 -o gate.margin=0.02 -o gate.margin_auc=0.05 -o guard.mode=off -o guard.user_examples=0"
 
 # --- honest: no rollback, and the gate changes no weight
 "$freshet" replay $options --report honest.json honest 2>err || fail "replay of the honest log"
