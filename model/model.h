@@ -14,6 +14,7 @@
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 #include "base/buf.h"
+#include "base/rand.h"
 #include "base/status.h"
 #include "model/encoder.h"
 #include "model/op.h"
@@ -42,6 +43,10 @@ const float *model_precision(const struct model *m, const struct param_set *p, s
 size_t model_n_tasks(const struct model *m); /* train.tasks, in its order (model/tasks.h) */
 const char *model_task_name(const struct model *m, size_t i);
 size_t model_n_rows(const struct model *m); /* of part_logits: parts, then tasks */
+/* out (K): what weights of part numeric that are drawn from that precision add to each candidate's logit, with mean 0.  INVALID:
+ * there is none; CORRUPT: it is not positive definite; OOM. */
+enum status model_draw(const struct model *m, const struct param_set *p, const struct slate *s, struct rand *r,
+                       double *out, struct err *e) MUST_CHECK;
 /* L - K, where frozen states are taken; L without text, 0 without encoder. */
 size_t model_frozen_layers(const struct model *m);
 bool model_wants_states(const struct model *m);    /* text (not concat) or match: needs a state cache */

@@ -155,6 +155,8 @@ struct part_run { /* first member of every part's run */
     struct part_run *under; /* the run of part->under; set by whoever makes the runs */
 };
 extern const struct part_ops part_text, part_match, part_numeric, part_cooccur, part_hashed, part_idvec, part_itembias;
+/* Part numeric's features as it reads them: out (F) from raw (F), by the tensors numeric.mean and numeric.scale. */
+void part_numeric_standardise(const float *mean, const float *scale, const float *raw, float *out, size_t F);
 /* The intercepts: not listed in model.parts, always there, never left out. */
 extern const struct part_ops part_bias;
 /* What part_numeric makes of a candidate's features raw (F), for heads of others: x (F), standardised; their product with

@@ -131,20 +131,21 @@ static enum status prepare(struct part_run *r, struct part_slate *s, struct err 
 }
 
 /* clip((raw - mean) * scale); a number that is not finite counts as the mean */
-static float standard(const struct numeric_run *r, const float *raw, size_t f)
+static float standard(float raw, float mean, float scale)
 {
-    const float x = (raw[f] - r->mean[f]) * r->scale[f];
+    const float x = (raw - mean) * scale;
     return !isfinite(x) ? 0.0f : x > CLIP ? CLIP : x < -CLIP ? -CLIP : x;
 }
 
-static void standardise(const struct numeric_run *r, const float *raw, float *out, size_t F)
+void part_numeric_standardise(const float *mean, const float *scale, const float *raw, float *out, size_t F)
 {
-    for (size_t f = 0; f < F; f++) out[f] = standard(r, raw, f);
+    for (size_t f = 0; f < F; f++) out[f] = standard(raw[f], mean[f], scale[f]);
 }
 
 void part_numeric_input(const struct part_run *numeric, const float *raw, float *x)
 {
-    standardise((const struct numeric_run *)numeric, raw, x, ((const struct numeric *)numeric->part)->n);
+    const struct numeric_run *r = (const struct numeric_run *)numeric;
+    part_numeric_standardise(r->mean, r->scale, raw, x, ((const struct numeric *)numeric->part)->n);
 }
 
 double part_numeric_dot(const struct part_run *numeric, const float *raw, const float *w)
@@ -152,8 +153,13 @@ double part_numeric_dot(const struct part_run *numeric, const float *raw, const 
     const struct numeric_run *r = (const struct numeric_run *)numeric;
     const size_t F = ((const struct numeric *)numeric->part)->n;
     double sum = 0;
-    for (size_t f = 0; f < F; f++) sum += (double)standard(r, raw, f) * (double)w[f];
+    for (size_t f = 0; f < F; f++) sum += (double)standard(raw[f], r->mean[f], r->scale[f]) * (double)w[f];
     return sum;
+}
+
+static void standardise(const struct numeric_run *r, const float *raw, float *out, size_t F)
+{
+    part_numeric_standardise(r->mean, r->scale, raw, out, F);
 }
 
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,

@@ -166,9 +166,9 @@
     X(serving_poll_ms,        "serving.poll_ms",            INT,  100,            1,    60000,     "ms", "L", "how often the scorer looks for a new version") \
     X(serving_drain_ms,       "serving.drain_ms",           INT,  3000,           0,    600000,    "ms", "L", "longest that a scorer that is told to stop takes to answer what is under way") \
     X(serving_served_max,     "serving.served_max",         INT,  10000,          0,    1e8,       "entries", "L", "length of the stream of served answers; 0: none") \
-    X(serving_explore,        "serving.explore",            WORD, "none",         0,    0,         "none|plackett_luce", "", "how explored requests are ordered: plackett_luce draws the list from the scores and says each position's propensity") \
+    X(serving_explore,        "serving.explore",            WORD, "none",         0,    0,         "none|thompson|plackett_luce", "", "how explored requests are ordered: plackett_luce draws the list from the scores and says each position's propensity; thompson draws the weights of the linear part (needs train.numeric_order = 2)") \
     X(serving_explore_frac,   "serving.explore_frac",       NUM,  0.05,           0.0,  1.0,       "", "", "share of the requests that are explored, chosen by their id") \
-    X(serving_explore_temperature, "serving.explore_temperature", NUM, 1.0,       0.01, 100.0,     "", "", "plackett_luce: scores are divided by it, larger is closer to chance; the report's off-policy estimates are for it too") \
+    X(serving_explore_temperature, "serving.explore_temperature", NUM, 1.0,       0.01, 100.0,     "", "", "plackett_luce: scores are divided by it, larger is closer to chance; thompson: factor on what is drawn; the report's off-policy estimates are for it too") \
     X(kernels_backend,        "kernels.backend",            WORD, "cpu",          0,    0,         "ref|cpu|cuda", "S", "arithmetic backend") \
     X(kernels_cpu,            "kernels.cpu",                WORD, "auto",         0,    0,         "auto|avx512bf16|avx512|avx2|base", "", "instruction set of backend cpu; auto: the best that this processor has") \
     X(kernels_precision,      "kernels.precision",          WORD, "f32",          0,    0,         "f32|bf16|int8", "S", "precision of the frozen layers' products; checked at load against f32 on a probe set") \

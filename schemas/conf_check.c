@@ -282,6 +282,11 @@ enum status conf_check(const struct conf *c, struct err *e)
     if (c->train_follow_ms > 0 && c->n_variants > 0)
         return ERR_SET(e, STATUS_INVALID,
                        "train.follow_ms belongs into a [variant.NAME]: the base configuration learns");
+    if (strcmp(c->serving_explore, "thompson") == 0 && c->train_numeric_order != 2 && c->n_variants == 0)
+        return ERR_SET(
+            e, STATUS_INVALID,
+            "serving.explore = thompson draws from the precision that train.numeric_order = 2 learns; it is %lld",
+            (long long)c->train_numeric_order);
     return conf_variants_check(c, e);
 }
 

@@ -223,6 +223,8 @@ enum status conf_variants_check(const struct conf *c, struct err *e)
         struct conf *own = NULL;
         struct err why = {0};
         enum status st = conf_line_new(&own, c, i + 1, &why);
+        if (st == STATUS_OK)
+            memcpy(own->serving_explore, "none", sizeof "none"); /* a rule of the scorer's, not a line's */
         if (st == STATUS_OK) st = conf_check(own, &why);
         conf_free(own);
         if (st != STATUS_OK) return ERR_SET(e, st, "variant.%s: %s", c->variants[i].name, why.text);

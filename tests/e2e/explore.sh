@@ -89,4 +89,30 @@ explored=$(jq '[.[] | select(.explored)] | length' all)
 is after.json ".off_policy.lists == $explored and .off_policy.partial == 0"
 is after.json '.off_policy | all(.logged, .ips, .snips, .dr; .mean != null and .lower <= .mean and .mean <= .upper)'
 is after.json '.off_policy.effective_lists > 1 and .off_policy.logged.mean > 0'
+
+# --- thompson: the linear part's weights are drawn, where their precision is learnt
+kill -TERM $scorer
+wait $scorer || fail "the scorer ended with $?"
+"$freshet" serve $options -o serving.explore=thompson --listen 127.0.0.1:0 2>err && fail "draws from a precision that nobody learns"
+grep -q 'train.numeric_order' err || fail "the refusal does not say what is missing"
+options="-o model.base=$source/tests/fixtures/uncased -o model.parts=numeric -o train.numeric_order=2 -o join.window_ms=10000
+    -o kernels.threads=1 -o redis.url=unix:$dir/redis -o state.dir=$dir/second -o model.name=second"
+head -n 300 log >little
+"$freshet" replay --quiet $options little 2>err || fail "replay ended with $?"
+"$freshet" serve $options -o serving.explore=thompson -o serving.explore_frac=1 --listen 127.0.0.1:0 2>serve.log &
+scorer=$!
+wait_for 20 "port" grep -q 'listening' serve.log
+at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+wait_for 20 "version" curl -sf "$at/v2/health/ready"
+i=0
+: >lists
+while [ $i -lt 20 ]; do
+    ask "t-$i" u1
+    jq -c . answer >>lists
+    i=$((i + 1))
+done
+jq -s '.' lists >all
+is all 'all(.[]; .explored and all(.items[]; has("propensity") | not))'
+is all '[.[] | [.items[].item]] | unique | length > 3'
+is all '[.[] | [.items[] | {(.item): .score}] | add] | unique | length == 1'
 echo "explore: drawn, said, echoed, estimated"
