@@ -63,17 +63,18 @@ def versus(world, title, settings):
     examples, report = world.replay.examples([f"model.parts={world.parts}", *settings], first_ms=FIRST_MS)
     slates = Slates(examples)
     ours = slates.auc(examples.logit)
-    every = 7 if world.quick else 1
+    every = world.options.every or (7 if world.quick else 1)
+    often = "daily" if every == 1 else f"every {every} days"
     learners = {
         "popularity": lambda: examples.popularity,
         "repeat": lambda: examples.repeat,
         "frozen cosine": lambda: examples.cosine,
         "item-kNN": lambda: baselines.item_knn(examples, world.replay.log),
         "Vowpal Wabbit, online, hashed crosses and all features": lambda: baselines.vowpal(examples),
-        "logistic regression, all features, retrained daily": lambda: baselines.logistic_daily(examples, WARMUP, every),
-        "LightGBM, all features, retrained daily": lambda: baselines.lightgbm_daily(examples, WARMUP, every),
+        f"logistic regression, all features, retrained {often}": lambda: baselines.logistic_daily(examples, WARMUP, every),
+        f"LightGBM, all features, retrained {often}": lambda: baselines.lightgbm_daily(examples, WARMUP, every),
     }
-    rows = [["**freshet, all parts**", show(bootstrap(ours, slates.user)), show(bootstrap(ours[slates.late], slates.user[slates.late])), ""]]
+    rows = [["**freshet, all parts**", show(bootstrap(ours, slates.user)), show(bootstrap(ours[slates.late], slates.user[slates.late])) if slates.late.any() else "", ""]]
     for name, score in learners.items():
         world.say(f"{title}: {name}")
         try:
@@ -82,7 +83,7 @@ def versus(world, title, settings):
                          show_difference(bootstrap(ours - theirs, slates.user))])
         except Exception as problem:
             rows.append([name, f"not measured: {problem}"[:120], "", ""])
-    lines = [f"{len(examples):,} scored examples, {len(slates.rows):,} slates counted; {report['seconds']:.0f} s without the dump's cost excluded.", ""]
+    lines = [f"{len(examples):,} scored examples, {len(slates.rows):,} slates counted; the replay took {report['seconds']:.0f} s, its dump included.", ""]
     lines += table(["learner", "GAUC (95 %)", f"days ≥ {LATE}", "ours − theirs, paired"], rows)
     return examples, report, slates, lines
 
@@ -253,6 +254,7 @@ def main():
     ask.add_argument("--quick", action="store_true", help="one seed, first quarter of the log, peers retrained weekly")
     ask.add_argument("--only", default=",".join(TOPICS), help="topics, comma-separated: " + " ".join(TOPICS))
     ask.add_argument("--seeds", type=int, default=3, help="seeds of the ablations (3)")
+    ask.add_argument("--every", type=int, default=0, help="days between two trainings of the batch learners (1; 7 with --quick)")
     ask.add_argument("--parts", help="model.parts of the whole model (the default of the configuration)")
     ask.add_argument("--report", default="QUALITY.md", help="file to write")
     options = ask.parse_args()
