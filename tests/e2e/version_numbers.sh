@@ -63,6 +63,7 @@ produce() { "$freshet" convert "$1" --topic events -o kafka.bootstrap.servers="$
 run() { # state folder, options
     folder=$1
     shift
+    : >err # what the run before said is not the word of this one: it would be stopped before it can be told
     "$freshet" run --quiet $options -o state.dir="$dir/$folder" -o kafka.bootstrap.servers="$servers" -o join.idle_ms=100 \
         -o ingest.membership=assign -o ingest.gaps=expected -o publish.every_ms=1000 "$@" 2>err &
     job=$!
