@@ -4,10 +4,8 @@
 #include "cli/options.h"
 #include "cli/process.h"
 #include "cli/sweep.h"
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,17 +37,6 @@ static enum status set_up(struct cmd_sweep *s, const struct sweep_args *a, struc
     TRY(cmd_sweep_parse(s, a->what, e));
     cmd_sweep_draw(s, (size_t)a->trials);
     return STATUS_OK;
-}
-
-static enum status temporary(struct cmd_sweep *s, struct err *e)
-{
-    const char *tmp = getenv("TMPDIR");
-    (void)snprintf(s->dir, sizeof s->dir, "%s/freshet-sweep-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(s->dir) != NULL) return STATUS_OK;
-    const int why = errno;
-    (void)ERR_SET(e, STATUS_IO, "temporary folder %s: %s (set TMPDIR)", s->dir, strerror(why));
-    s->dir[0] = '\0';
-    return STATUS_IO;
 }
 
 static void remove_files(const struct cmd_sweep *s)
@@ -95,7 +82,7 @@ static int sweep(struct cmd_line *line, const struct sweep_args *a)
     enum status st = set_up(s, a, &e);
     if (st == STATUS_OK) {
         rc = 1;
-        st = temporary(s, &e);
+        st = cmd_file_temporary(s->dir, sizeof s->dir, "sweep", &e);
         if (st == STATUS_OK) st = cmd_sweep_run(s, &e);
         if (st == STATUS_OK) st = show(s, a, &e);
     }

@@ -8,9 +8,7 @@
 #include "cli/worth.h"
 #include "job/job.h"
 #include "schemas/conf_variant.h"
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -145,17 +143,6 @@ static enum status second_replay(const struct cmd_line *line, const struct worth
     return cmd_worth_pair(w, name, live, report, slates, children_s() - before, e);
 }
 
-static enum status temporary(struct worth_args *a, struct err *e)
-{
-    const char *tmp = getenv("TMPDIR");
-    (void)snprintf(a->dir, sizeof a->dir, "%s/freshet-worth-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(a->dir) != NULL) return STATUS_OK;
-    const int why = errno;
-    const enum status st = ERR_SET(e, STATUS_IO, "temporary folder %s: %s (set TMPDIR)", a->dir, strerror(why));
-    a->dir[0] = '\0';
-    return st;
-}
-
 static void remove_files(const struct worth_args *a)
 {
     static const char *const names[] = {"live.json", "live.slates", "other.json", "other.slates", "config.ini", "log"};
@@ -202,7 +189,7 @@ static int worth(struct cmd_line *line, struct worth_args *a)
     if (st == STATUS_OK) {
         rc = 1;
         cmd_stop_on_signals(job_stop);
-        st = temporary(a, &e);
+        st = cmd_file_temporary(a->dir, sizeof a->dir, "worth", &e);
         if (st == STATUS_OK) st = replay(line, a, &w, &e);
         if (st == STATUS_OK && a->second) st = second_replay(line, a, &base, &w, &e);
         if (st == STATUS_OK) st = show(&w, a, &e);

@@ -28,6 +28,12 @@ json_t *cmd_model_number(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+double cmd_model_figure(const json_t *j, const char *key)
+{
+    const json_t *x = json_object_get(j, key);
+    return json_is_number(x) ? json_number_value(x) : NAN;
+}
+
 json_t *cmd_model_shape_json(const struct cmd_model_tensor *t)
 {
     json_t *j = json_array();

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -102,6 +103,17 @@ void cmd_process_stop(struct cmd_process *p)
     (void)kill(p->pid, SIGKILL);
     (void)waitpid(p->pid, NULL, 0);
     p->pid = 0;
+}
+
+enum status cmd_file_temporary(char *dir, size_t size, const char *name, struct err *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(dir, size, "%s/freshet-%s-XXXXXX", tmp != NULL ? tmp : "/tmp", name);
+    if (mkdtemp(dir) != NULL) return STATUS_OK;
+    const int why = errno;
+    const enum status st = ERR_SET(e, STATUS_IO, "temporary folder %s: %s (set TMPDIR)", dir, strerror(why));
+    dir[0] = '\0';
+    return st;
 }
 
 enum status cmd_file_read(struct buf *out, const char *path, struct err *e)

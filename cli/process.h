@@ -24,6 +24,8 @@ enum status cmd_process_start(struct cmd_process *p, const char *const *argv, st
 enum status cmd_process_wait(struct cmd_process *p, double timeout_s, struct err *e) MUST_CHECK;
 /* CORRUPT, quoting its log, when it has ended; UNSUPPORTED when the program is not installed. */
 enum status cmd_process_alive(struct cmd_process *p, struct err *e) MUST_CHECK;
+/* A new folder $TMPDIR/freshet-NAME-…; IO says why not, and dir is "" then. */
+enum status cmd_file_temporary(char *dir, size_t size, const char *name, struct err *e) MUST_CHECK;
 void cmd_process_stop(struct cmd_process *p); /* SIGTERM, then SIGKILL; none running is fine */
 void cmd_process_nap(double seconds);
 /* The whole file, NUL after it (not counted).  IO, OOM. */

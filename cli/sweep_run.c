@@ -1,5 +1,6 @@
 /* sweep_run.c - the rounds of a sweep: replays in processes of their own, a few at a time. */
 #include "base/mem.h"
+#include "cli/model.h"
 #include "cli/process.h"
 #include "cli/sweep.h"
 #include <jansson.h>
@@ -46,21 +47,15 @@ static enum status begin(const struct cmd_sweep *s, struct replay *p, double day
     return cmd_process_start(&p->process, argv, e);
 }
 
-static double number(const json_t *j, const char *key)
-{
-    const json_t *x = json_object_get(j, key);
-    return json_is_number(x) ? json_number_value(x) : NAN;
-}
-
 static enum status read_figures(const struct replay *p, struct err *e)
 {
     json_error_t why;
     json_t *j = json_load_file(p->report, 0, &why);
     const json_t *progressive = json_object_get(j, "progressive");
-    p->out->gauc = number(progressive, "gauc");
-    p->out->logloss = number(progressive, "logloss");
-    p->out->calibration = number(progressive, "calibration");
-    p->out->seconds = number(j, "seconds");
+    p->out->gauc = cmd_model_figure(progressive, "gauc");
+    p->out->logloss = cmd_model_figure(progressive, "logloss");
+    p->out->calibration = cmd_model_figure(progressive, "calibration");
+    p->out->seconds = cmd_model_figure(j, "seconds");
     const bool whole = j != NULL && isfinite(p->out->logloss);
     json_decref(j);
     return whole ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "no example was counted; are there days after the warm-up?");

@@ -1,4 +1,5 @@
 /* sweep_show.c - a sweep's outcome: table, picture, JSON. */
+#include "cli/model.h"
 #include "cli/sweep.h"
 #include <jansson.h>
 #include <math.h>
@@ -129,15 +130,11 @@ void cmd_sweep_put_svg(struct buf *b, const struct cmd_sweep *s)
 
 /* ---- JSON ---- */
 
-static json_t *real(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static json_t *figures_json(const struct cmd_sweep_figures *f)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "days", real(f->days), "gauc", real(f->gauc), "logloss",
-                     real(f->logloss), "calibration", real(f->calibration), "seconds", real(f->seconds));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "days", cmd_model_number(f->days), "gauc", cmd_model_number(f->gauc),
+                     "logloss", cmd_model_number(f->logloss), "calibration", cmd_model_number(f->calibration),
+                     "seconds", cmd_model_number(f->seconds));
 }
 
 static json_t *trial_json(const struct cmd_sweep *s, size_t trial)

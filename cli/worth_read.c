@@ -1,5 +1,6 @@
 /* worth_read.c - figures of `freshet worth` out of reports and slates. */
 #include "base/mem.h"
+#include "cli/model.h"
 #include "cli/worth.h"
 #include "schemas/conf_variant.h"
 #include "trainer/cluster.h"
@@ -8,12 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static double number(const json_t *j, const char *key)
-{
-    const json_t *x = json_object_get(j, key);
-    return json_is_number(x) ? json_number_value(x) : NAN;
-}
 
 static enum status load(json_t **out, const char *path, struct err *e)
 {
@@ -24,17 +19,17 @@ static enum status load(json_t **out, const char *path, struct err *e)
 
 static void read_figures(struct cmd_worth_row *r, const json_t *figures)
 {
-    r->gauc = number(figures, "gauc");
-    r->logloss = number(figures, "logloss");
-    r->calibration = number(figures, "calibration");
+    r->gauc = cmd_model_figure(figures, "gauc");
+    r->logloss = cmd_model_figure(figures, "logloss");
+    r->calibration = cmd_model_figure(figures, "calibration");
 }
 
 /* The report has the variant's less the live model's: here it is the other way round. */
 static void read_less(double out[3], const json_t *interval)
 {
-    out[0] = -number(interval, "mean");
-    out[1] = -number(interval, "upper");
-    out[2] = -number(interval, "lower");
+    out[0] = -cmd_model_figure(interval, "mean");
+    out[1] = -cmd_model_figure(interval, "upper");
+    out[2] = -cmd_model_figure(interval, "lower");
 }
 
 static void read_variant(struct cmd_worth_row *r, const char *name, const json_t *v)
@@ -42,8 +37,8 @@ static void read_variant(struct cmd_worth_row *r, const char *name, const json_t
     const json_t *paired = json_object_get(v, "paired");
     (void)snprintf(r->name, sizeof r->name, "%s", strcmp(name, CONF_LINE_DEFAULT) == 0 ? "live" : name);
     read_figures(r, json_object_get(v, "progressive"));
-    r->score_core_s = number(v, "score_core_seconds");
-    r->learn_core_s = number(v, "learn_core_seconds");
+    r->score_core_s = cmd_model_figure(v, "score_core_seconds");
+    r->learn_core_s = cmd_model_figure(v, "learn_core_seconds");
     read_less(r->less_gauc, json_object_get(paired, "gauc"));
     read_less(r->less_logloss, json_object_get(paired, "logloss"));
 }
@@ -95,8 +90,9 @@ static void add_pair(struct pairing *p, json_t *const both[2])
 {
     const char *user = json_string_value(json_object_get(both[0], "user"));
     const uint64_t cluster = cluster_user(str_from(user != NULL ? user : ""));
-    const double n = number(both[0], "examples"), loss = number(both[0], "logloss") - number(both[1], "logloss"),
-                 auc = number(both[0], "auc") - number(both[1], "auc");
+    const double n = cmd_model_figure(both[0], "examples"),
+                 loss = cmd_model_figure(both[0], "logloss") - cmd_model_figure(both[1], "logloss"),
+                 auc = cmd_model_figure(both[0], "auc") - cmd_model_figure(both[1], "auc");
     if (!json_is_true(json_object_get(both[0], "counted"))) return;
     if (isfinite(loss)) cluster_add(&p->loss, cluster, n, n * loss);
     if (isfinite(auc)) cluster_add(&p->auc, cluster, 1, auc);

@@ -1,4 +1,5 @@
 /* worth_show.c - the outcome of `freshet worth`: a table with a verdict, and JSON. */
+#include "cli/model.h"
 #include "cli/worth.h"
 #include <jansson.h>
 #include <math.h>
@@ -50,14 +51,10 @@ void cmd_worth_put_table(struct buf *b, const struct cmd_worth *w)
         if (w->rows[i].learn_core_s < w->rows[0].learn_core_s * 0.5) put_verdict(b, &w->rows[0], &w->rows[i]);
 }
 
-static json_t *real(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static json_t *interval_json(const double x[3])
 {
-    return json_pack("{s:o, s:o, s:o}", "mean", real(x[0]), "lower", real(x[1]), "upper", real(x[2]));
+    return json_pack("{s:o, s:o, s:o}", "mean", cmd_model_number(x[0]), "lower", cmd_model_number(x[1]), "upper",
+                     cmd_model_number(x[2]));
 }
 
 enum status cmd_worth_write_json(const struct cmd_worth *w, const char *path, struct err *e)
@@ -65,9 +62,10 @@ enum status cmd_worth_write_json(const struct cmd_worth *w, const char *path, st
     json_t *j = json_object(), *rows = json_array();
     for (size_t i = 0; i < w->n; i++) {
         const struct cmd_worth_row *r = &w->rows[i];
-        json_t *row = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", r->name, "gauc", real(r->gauc), "logloss",
-                                real(r->logloss), "calibration", real(r->calibration), "score_core_seconds",
-                                real(r->score_core_s), "learn_core_seconds", real(r->learn_core_s));
+        json_t *row = json_pack(
+            "{s:s, s:o, s:o, s:o, s:o, s:o}", "name", r->name, "gauc", cmd_model_number(r->gauc), "logloss",
+            cmd_model_number(r->logloss), "calibration", cmd_model_number(r->calibration), "score_core_seconds",
+            cmd_model_number(r->score_core_s), "learn_core_seconds", cmd_model_number(r->learn_core_s));
         if (i > 0) {
             (void)json_object_set_new(row, "live_gains_gauc", interval_json(r->less_gauc));
             (void)json_object_set_new(row, "live_gains_logloss", interval_json(r->less_logloss));

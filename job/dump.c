@@ -15,6 +15,8 @@ struct dump {
     const struct feat *feat;
     const struct token_vocab *vocab;
     struct buf line, history, sentence;
+    float *labels; /* (cap_labels) scratch of one slate */
+    size_t cap_labels;
 };
 
 enum status dump_open(struct dump **out, const char *path, const struct model *m, const struct feat *f,
@@ -48,6 +50,7 @@ void dump_close(struct dump *d)
     buf_fini(&d->line);
     buf_fini(&d->history);
     buf_fini(&d->sentence);
+    mem_free(d->labels);
     mem_free(d);
 }
 
@@ -179,30 +182,29 @@ enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e
     return STATUS_OK;
 }
 
-/* The slate's mean log-loss, and its AUC by pairs; NaN: undefined. */
-static void figures_of(const struct learner_seen *seen, double *loss, double *auc)
+/* The slate's mean log-loss, and its AUC; NaN: undefined. */
+static enum status figures_of(struct dump *d, const struct learner_seen *seen, double *loss, double *auc, struct err *e)
 {
     const struct slate *s = seen->slate;
-    double sum = 0, wins = 0, pairs = 0;
+    double sum = 0;
+    if (mem_grow((void **)&d->labels, &d->cap_labels, s->n_items, sizeof *d->labels) != 0)
+        return ERR_SET(e, STATUS_OOM, "dump: slate of %u candidates", s->n_items);
     for (uint32_t i = 0; i < s->n_items; i++) {
         const double z = s->items[i].label > 0.5f ? -(double)seen->logits[i] : (double)seen->logits[i];
         sum += (z > 0 ? z : 0) + log1p(exp(-fabs(z)));
-        for (uint32_t k = 0; k < s->n_items && s->items[i].label > 0.5f; k++) {
-            if (s->items[k].label > 0.5f) continue;
-            pairs++;
-            wins += seen->logits[i] > seen->logits[k] ? 1 : seen->logits[i] < seen->logits[k] ? 0 : 0.5;
-        }
+        d->labels[i] = s->items[i].label;
     }
     *loss = s->n_items > 0 ? sum / s->n_items : NAN;
-    *auc = pairs > 0 ? wins / pairs : NAN;
+    *auc = eval_auc(seen->logits, d->labels, NULL, s->n_items);
+    return STATUS_OK;
 }
 
 enum status dump_slate(struct dump *d, const struct learner_seen *seen, struct err *e)
 {
     const struct slate *s = seen->slate;
     struct buf *b = &d->line;
-    double loss, auc;
-    figures_of(seen, &loss, &auc);
+    double loss = NAN, auc = NAN;
+    TRY(figures_of(d, seen, &loss, &auc, e));
     buf_clear(b);
     buf_printf(b, "{\"slate\":%llu,\"time\":%lld,\"user\":", (unsigned long long)s->id, (long long)s->time_ms);
     event_json_string(b, s->user);

@@ -147,17 +147,12 @@ static void tell(const struct epoch *x, uint64_t epoch, bool best, struct fit_ep
                               .best = best};
 }
 
-static struct gate_line whole(struct line *l)
-{
-    return (struct gate_line){.table = model_table(l->model), .params = l->params, .optim = l->optim, .run = l->run};
-}
-
 static enum status run_epochs(struct fit *f, struct line *l, const struct fit_options *o, int64_t edge, struct epoch *x,
                               void (*told)(void *user, const struct fit_epoch *epoch), void *user,
                               const atomic_bool *stop, struct err *e)
 {
     double least = INFINITY;
-    const struct gate_line line = whole(l);
+    const struct gate_line line = line_whole(l);
     for (uint64_t epoch = 1, worse = 0; epoch <= o->epochs && worse < o->patience; epoch++) {
         struct fit_epoch now;
         TRY(run_epoch(f, l, edge, x, stop, e));
@@ -204,7 +199,7 @@ enum status fit_run(struct fit *f, struct line *l, const struct fit_options *o, 
     if (st == STATUS_OK) st = run_epochs(f, l, o, edge, x, told, user, stop, e);
     mem_free(x);
     TRY(st);
-    const struct gate_line line = whole(l);
+    const struct gate_line line = line_whole(l);
     TRY(gate_snapshot_restore(f->best, &line, e));
     return go_on(f, l, edge, first_ms, stop, e);
 }

@@ -11,8 +11,7 @@
 static enum status settle_slate(struct learner *l, const struct open_predictions *p, struct err *e)
 {
     struct slate *s = l->slate;
-    const struct eval_warmup *w = &l->options.warmup;
-    const bool counted = l->counts.slates >= w->slates && s->time_ms - l->first_ms >= w->ms;
+    const bool counted = eval_counts(&l->options.warmup, l->counts.slates, s->time_ms - l->first_ms);
     const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, model_n_parts(l->line->model), counted};
     l->counts.slates++;
     l->counts.examples += s->n_items;

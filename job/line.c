@@ -113,6 +113,11 @@ void line_free(struct line *l)
     mem_free(l);
 }
 
+struct gate_line line_whole(const struct line *l)
+{
+    return (struct gate_line){.table = model_table(l->model), .params = l->params, .optim = l->optim, .run = l->run};
+}
+
 /* ---- scoring ---- */
 
 static enum status room_for(struct line *l, size_t k, struct err *e)

@@ -55,6 +55,7 @@ enum status line_new_beside(struct line **out, const struct conf *c, const struc
                             bool learn, struct eval_warmup warmup, const struct line_shared *shared,
                             struct err *e) MUST_CHECK;
 void line_free(struct line *l);
+struct gate_line line_whole(const struct line *l); /* what a snapshot of it takes and puts back */
 /* Into l->predictions, which stay until the next call.  whole: part logits are looked at even where nothing was learnt. */
 enum status line_score(struct line *l, const struct slate *s, bool whole, struct err *e) MUST_CHECK;
 /* The same without the frozen baseline, which another line has made of the same slate. */

@@ -17,11 +17,6 @@ enum {
     PROBE_BYTES = 1 << 17
 };
 
-static struct gate_line gate_line_of(struct line *l)
-{
-    return (struct gate_line){model_table(l->model), l->params, l->optim, l->run};
-}
-
 enum status line_gate_new(struct line_gate **out, const struct conf *c, struct line *l, struct err *e)
 {
     enum status st;
@@ -127,7 +122,7 @@ static void rest(struct line_gate *g)
 enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *e)
 {
     struct line_gate *g = l->gate;
-    const struct gate_line line = gate_line_of(l);
+    const struct gate_line line = line_whole(l);
     if (!gate_snapshot_there(g->blessed))
         return ERR_SET(e, STATUS_NOT_FOUND,
                        "nothing is blessed yet: the first one is after gate.bless_slates=%lld slates",
@@ -147,7 +142,7 @@ enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *
 enum status line_gate_bless(struct line *l, uint64_t next_slate, struct err *e)
 {
     struct line_gate *g = l->gate;
-    const struct gate_line line = gate_line_of(l);
+    const struct gate_line line = line_whole(l);
     TRY(gate_snapshot_take(g->blessed, &line, e));
     gate_snapshot_drop(g->candidate);
     optim_blessed(l->optim, l->params);
@@ -173,7 +168,7 @@ enum status line_gate_adopt(struct line *l, uint64_t next_slate, struct err *e)
 static enum status take_candidate(struct line *l, struct err *e)
 {
     struct line_gate *g = l->gate;
-    const struct gate_line line = gate_line_of(l);
+    const struct gate_line line = line_whole(l);
     TRY(gate_snapshot_take(g->candidate, &line, e));
     g->candidate_mark = mark_of(l);
     gate_judge_probation(&g->judge);

@@ -28,22 +28,17 @@ static bool is_due(struct follower *f, const struct conf *c, int64_t time_ms)
     return true;
 }
 
-static struct gate_line whole(const struct line *l)
-{
-    return (struct gate_line){.table = model_table(l->model), .params = l->params, .optim = l->optim, .run = l->run};
-}
-
 enum status variants_follow(struct variants *v, const struct slate *s, struct err *e)
 {
     bool taken = false;
-    const struct gate_line from = whole(v->first);
+    const struct gate_line from = line_whole(v->first);
     for (size_t i = 0; i < v->n; i++) {
         struct line *l = v->lines[i];
         if (l->conf->train_follow_ms == 0 || !is_due(&v->followers[i], l->conf, s->time_ms)) continue;
         if (v->lead == NULL) TRY(gate_snapshot_new(&v->lead, model_table(v->first->model), e));
         if (!taken) TRY(gate_snapshot_take(v->lead, &from, e));
         taken = true;
-        const struct gate_line to = whole(l);
+        const struct gate_line to = line_whole(l);
         TRY(gate_snapshot_restore(v->lead, &to, e));
         l->counts = v->first->counts;
     }

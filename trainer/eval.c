@@ -288,7 +288,7 @@ enum status eval_slate(struct eval *ev, const struct slate *s, const float *logi
                      .part_logits = part_logits,
                      .frozen = frozen,
                      .n = s->n_items,
-                     .counted = ev->slates >= w->slates && s->time_ms - first_ms >= w->ms};
+                     .counted = eval_counts(w, ev->slates, s->time_ms - first_ms)};
     TRY(make_room(ev, &v, e));
     ev->slates++;
     for (int k = 0; k < REPORT_CONSTANT; k++) add_scored(ev, &v, (enum report_baseline)k);

@@ -65,6 +65,11 @@ struct eval_setup {
 };
 /* Takes eval.* of c; n_parts, part_names, warmup and n_segments are the caller's.  INVALID names the key. */
 enum status eval_setup_of(struct eval_setup *out, const struct conf *c, struct err *e) MUST_CHECK;
+/* Does the slate after `slates` others, opened so long after the stream's first event, count? */
+static inline bool eval_counts(const struct eval_warmup *w, uint64_t slates, int64_t since_ms)
+{
+    return slates >= w->slates && since_ms >= w->ms;
+}
 struct eval;
 enum status eval_new(struct eval **out, const struct eval_setup *setup, struct err *e) MUST_CHECK;
 void eval_free(struct eval *ev);
