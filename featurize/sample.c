@@ -14,7 +14,8 @@ void sample_init(struct sample *s, const struct conf *c)
     *s = (struct sample){.uniform_frac = c->join_negatives_uniform,
                          .days = c->join_negatives_days,
                          .day = INT64_MIN,
-                         .max_age = c->join_max_item_age};
+                         .max_age = c->join_max_item_age,
+                         .from_day = c->join_items_from == 0 ? INT64_MIN : counter_day(c->join_items_from)};
 }
 
 static void free_rows(struct sample *s)
@@ -126,15 +127,19 @@ static uint32_t weight_of(const struct sample *s, const struct sample_row *r)
     return w >= (double)UINT32_MAX ? UINT32_MAX : (uint32_t)(w + 0.5);
 }
 
+static bool young(const struct sample *s, int64_t first_day)
+{
+    return first_day >= s->from_day && (s->max_age == 0 || first_day > s->day - s->max_age);
+}
+
 static bool is_active(const struct sample *s, const struct sample_row *r)
 {
-    const bool young = s->max_age == 0 || r->first_day > s->day - s->max_age;
-    return r->last_day != INT32_MIN && r->last_day > s->day - s->days && young;
+    return r->last_day != INT32_MIN && r->last_day > s->day - s->days && young(s, r->first_day);
 }
 
 bool sample_young(const struct sample *s, int64_t first_ms)
 {
-    return s->max_age == 0 || counter_day(first_ms) > s->day - s->max_age;
+    return young(s, counter_day(first_ms));
 }
 
 static void weigh_all(struct sample *s)

@@ -24,6 +24,7 @@ struct sample {
     double uniform_frac;
     int64_t days, day;       /* window; the event day that weights are as of */
     int64_t max_age;         /* days since its first one after which an item is no candidate; 0: never */
+    int64_t from_day;        /* an item first seen earlier is none either */
     size_t n, cap;           /* rows */
     uint8_t *active;         /* (cap) */
     uint8_t *excluded;       /* (cap) */
@@ -44,7 +45,7 @@ void sample_fini(struct sample *s);
 bool sample_move(struct sample *s, int64_t time_ms);
 /* Activity and weight of an item's row, from its record and its takes so far.  OOM. */
 enum status sample_set(struct sample *s, const struct record_item *i, double takes, struct err *e) MUST_CHECK;
-/* Is an item first seen then young enough for join.max_item_age_days, as of the day? */
+/* Is an item first seen then young enough for join.max_item_age_days and join.items_from_ms, as of the day? */
 bool sample_young(const struct sample *s, int64_t first_ms);
 uint32_t sample_weight(const struct sample *s, uint32_t row); /* 0 unless active */
 

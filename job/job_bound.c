@@ -1,5 +1,6 @@
 /* job_bound.c - see job_bound.h. */
 #include "job/job_bound.h"
+#include "featurize/feat.h"
 #include "featurize/group.h"
 #include "featurize/history.h"
 #include "ingest/order.h"
@@ -94,6 +95,8 @@ static size_t parameters(const struct conf *c, const struct encoder_shape *s)
         floats += (size_t)c->model_trainable_layers * layer_floats(s) + (size_t)(c->model_events + 64) * s->C;
     if (s != NULL && conf_list_has(c->model_parts, "match")) floats += s->C * s->C;
     if (s != NULL && conf_list_has(c->model_parts, "idvec")) floats += s->C << c->model_idvec_bits;
+    if (conf_list_has(c->model_parts, "deep"))
+        floats += (size_t)c->model_deep_units * (FEAT_NUMERIC_MAX + (size_t)c->model_deep_units);
     if (conf_list_has(c->model_parts, "itembias")) floats += (size_t)1 << c->model_idvec_bits;
     return floats * sizeof(float) * (size_t)(PARAM_COPIES + (c->gate_share > 0 ? GATE_COPIES : 0));
 }

@@ -6,7 +6,7 @@
 
 /* In the order of summation; schemas/conf.c refuses other names.  The intercepts come first, outside the list. */
 static const struct part_ops *const known[] = {&part_text,   &part_match, &part_numeric, &part_cooccur,
-                                               &part_hashed, &part_idvec, &part_itembias};
+                                               &part_hashed, &part_idvec, &part_itembias, &part_deep};
 enum { KNOWN = sizeof known / sizeof *known };
 
 /* Base weights, then every tensor's name, group and shape; views change no shape, so they are named. */
@@ -33,7 +33,7 @@ static enum status create_parts(struct model *m, struct part_env *env, struct er
         if (!conf_list_has(env->conf->model_parts, known[i]->name)) continue;
         TRY(known[i]->create(&m->parts[m->n_parts], env, &m->table, e));
         if (known[i] == &part_match) env->match = m->parts[m->n_parts];
-        if (known[i] == &part_numeric) m->numeric_part = m->n_parts;
+        if (known[i] == &part_numeric) env->numeric = m->parts[m->n_parts], m->numeric_part = m->n_parts;
         m->wants_states |= m->parts[m->n_parts]->wants_states;
         m->wants_tokens |= m->parts[m->n_parts]->wants_tokens;
         m->first_tensor[++m->n_parts] = m->table.n;

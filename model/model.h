@@ -4,7 +4,7 @@
  * is one thread's hands: kernels, tape, scratch, gradients.  Parameters come from outside (struct param_set), so that a
  * scorer can swap versions and a learner owns its own.  Without a recording tape the same code serves.
  *
- *   logit = bias + sum of parts: text, match, numeric, cooccur, hashed, idvec, itembias   (MODEL.md; interface: model/part.h)
+ *   logit = bias + sum of parts: text, match, numeric, cooccur, hashed, idvec, itembias, deep   (MODEL.md; interface: model/part.h)
  *
  * what is handed out is that sum after sampling correction and recalibration (model/recal.h).
  *

@@ -219,7 +219,7 @@ static enum status learn_some(struct model_run *r, const struct slate *const *sl
                               double *loss, bool *bad, struct err *e)
 {
     struct learning l[LEARN_TOGETHER];
-    float found[LEARN_TOGETHER];
+    float found[LEARN_TOGETHER] = {0};
     const struct tape_step *below[MODEL_PARTS_MAX + 1];
     *bad = false;
     tape_reset(&r->tape);

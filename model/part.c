@@ -51,12 +51,12 @@ enum status part_pack(struct part_matrix *m, const struct part_params *p, struct
     return k->ops->pack(k, &m->op.m, e);
 }
 
-void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, float *w)
+void part_init_normal(const struct param_table *t, size_t index, double deviation, uint64_t seed, float *w)
 {
     const struct param *p = param_at(t, index);
     struct rand r;
     rand_init(&r, (struct rand_key){.seed = seed, .offset = (uint64_t)(p - t->params), .purpose = RAND_INIT});
-    for (size_t i = 0; i < p->n; i++) w[p->offset + i] = (float)(0.02 * rand_normal(&r));
+    for (size_t i = 0; i < p->n; i++) w[p->offset + i] = (float)(deviation * rand_normal(&r));
 }
 
 /* --- frozen states ------------------------------------------------------------------------------------------------ */

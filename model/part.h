@@ -21,7 +21,7 @@ struct part_env { /* what parts are built from; borrowed for the life of the mod
     const struct conf *conf;
     const struct encoder *enc; /* NULL: none */
     uint32_t n_numeric;        /* F */
-    struct part *match;        /* NULL: none, or not made yet */
+    struct part *match, *numeric; /* NULL: none, or not made yet */
 };
 
 /* Gradients of one sparse tensor by row, in order of first touch. */
@@ -73,8 +73,8 @@ struct part_matrix {
 };
 /* Puts m into the precision of p and packs it, unless that is done. */
 enum status part_pack(struct part_matrix *m, const struct part_params *p, struct kern *k, struct err *e) MUST_CHECK;
-/* Normal numbers of deviation 0.02, keyed by (seed, place in the table, RAND_INIT). */
-void part_init_normal(const struct param_table *t, size_t index, uint64_t seed, float *w);
+/* Normal numbers, keyed by (seed, place in the table, RAND_INIT). */
+void part_init_normal(const struct param_table *t, size_t index, double deviation, uint64_t seed, float *w);
 
 /* One slate or request in one run's hands; lives from prepare to the last score of it. */
 struct part_slate {
@@ -154,7 +154,8 @@ struct part_run { /* first member of every part's run */
     const struct part *part;
     struct part_run *under; /* the run of part->under; set by whoever makes the runs */
 };
-extern const struct part_ops part_text, part_match, part_numeric, part_cooccur, part_hashed, part_idvec, part_itembias;
+extern const struct part_ops part_text, part_match, part_numeric, part_cooccur, part_hashed, part_idvec, part_itembias,
+    part_deep;
 /* Part numeric's features as it reads them: out (F) from raw (F), by the tensors numeric.mean and numeric.scale. */
 void part_numeric_standardise(const float *mean, const float *scale, const float *raw, float *out, size_t F);
 /* The intercepts: not listed in model.parts, always there, never left out. */

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SMALL 0.02 /* deviation of what BERT begins with (Devlin et al. 2019) */
+
 /* --- tensors ------------------------------------------------------------------------------------------------------ */
 
 static enum status declare_layer(struct text *p, size_t l, const struct conf *c, struct param_table *t, struct err *e)
@@ -127,7 +129,7 @@ static void init(const struct part *part, const struct param_table *t, uint64_t 
     }
     if (!has_user(p)) return;
     const size_t small[] = {p->user, p->rank, p->age, p->type, p->role};
-    for (size_t i = 0; i < sizeof small / sizeof *small; i++) part_init_normal(t, small[i], seed, w);
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) part_init_normal(t, small[i], SMALL, seed, w);
 }
 
 /* --- one thread's hands ------------------------------------------------------------------------------------------- */

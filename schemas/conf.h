@@ -25,7 +25,7 @@
     X(model_trainable_layers, "model.trainable_layers",     INT,  1,              0,    64,        "layers", "S", "top encoder layers that are fine-tuned (text part)") \
     X(model_user_view,        "model.user_view",            WORD, "pooled",       0,    0,         "pooled|concat", "S", "how the user's events enter the text part") \
     X(model_item_view,        "model.item_view",            WORD, "pooled",       0,    0,         "pooled|tokens|concat", "S", "how a candidate's text enters the text part") \
-    X(model_parts,            "model.parts",                TEXT, "text,match,numeric,cooccur,hashed", 0, 200, "", "S", "parts whose logits are summed") \
+    X(model_parts,            "model.parts",                TEXT, "text,match,numeric,cooccur,hashed,deep", 0, 200, "", "S", "parts whose logits are summed") \
     X(model_events,           "model.events",               INT,  20,             0,    200,       "events", "S", "newest user events that the encoder parts read") \
     X(model_concat_tokens,    "model.concat_tokens",        INT,  128,            16,   512,       "tokens", "S", "longest sequence of the concat view") \
     X(model_max_tokens,       "model.max_tokens",           INT,  48,             8,    512,       "tokens", "S", "longest event or item sentence") \
@@ -33,6 +33,7 @@
     X(model_hashed_bits,      "model.hashed_bits",          INT,  22,             8,    28,        "bits", "S", "log2 of the number of hashed weights") \
     X(model_position,         "model.position",             BOOL, false,          0,    1,         "",   "S", "learn what a place in a recorded list does to the label, so that it is not put down to the item; scores know nothing of places") \
     X(model_idvec_bits,       "model.idvec_bits",           INT,  14,             4,    20,        "bits", "S", "log2 of the rows that items have in parts idvec and itembias; items that share a row share what is learnt") \
+    X(model_deep_units,       "model.deep_units",           INT,  64,             1,    4096,      "units", "S", "part deep: units of its first hidden layer; the second has half as many") \
     X(model_features,         "model.features",             TEXT, "default",      0,    500,       "",   "S", "numeric features, comma-separated, or default") \
     X(describe_language,      "describe.language",          WORD, "en",           0,    0,         "en|zh", "S", "shipped template set") \
     X(describe_templates,     "describe.templates",         TEXT, "",             0,    500,       "",   "",  "file of templates that override the shipped ones") \
@@ -72,6 +73,7 @@
     X(join_idle_ms,           "join.idle_ms",               INT,  500,            0,    1e9,       "ms", "", "a partition at its end this long no longer holds the watermark back") \
     X(join_organic,           "join.organic",               BOOL, true,           0,    1,         "", "S", "positive behaviours without an impression become slates with sampled negatives") \
     X(join_max_item_age,      "join.max_item_age_days",     INT,  0,              0,    36500,     "days", "S", "orders: only items announced or first taken so recently are candidates, taken or not; 0: all (measures the cold start of items)") \
+    X(join_items_from,        "join.items_from_ms",         INT,  0,              0,    1e15,      "ms", "S", "orders: only items announced or first taken on the day of this time (since 1970) or later are candidates, taken or not; before it nothing is learnt; 0: all (measures a new catalogue with an empty model)") \
     X(join_basket,            "join.basket",                BOOL, false,          0,    1,         "", "S", "orders: the first half of the distinct items is history already, the second half is predicted; orders of fewer than four are not scored (completes baskets)") \
     X(join_seed,              "join.seed",                  INT,  1,              0,    4294967295, "", "S", "seed of sampled positives and negatives") \
     X(join_open_slates,       "join.open_slates",           INT,  1000000,        1,    1e9,       "slates", "S", "open slates; the oldest is settled early beyond it") \
@@ -82,7 +84,7 @@
     X(train_linear_rate,      "train.linear_rate",          NUM,  0.1,            0.0,  10.0,      "", "S", "AdaGrad step of linear features") \
     X(train_numeric_order,    "train.numeric_order",        INT,  1,              1,    2,         "", "S", "how part numeric learns: 1 AdaGrad; 2 Newton steps with the curvature of all examples (at most 128 features)") \
     X(train_numeric_ridge,    "train.numeric_ridge",        NUM,  1.0,            1e-6, 1e9,       "", "S", "order 2: precision of each weight before anything is learnt") \
-    X(train_hashed_rate,      "train.hashed_rate",          NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of hashed weights") \
+    X(train_hashed_rate,      "train.hashed_rate",          NUM,  0.2,           0.0,  10.0,      "", "S", "AdaGrad step of hashed weights") \
     X(train_idvec_rate,       "train.idvec_rate",           NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of the learned item vectors") \
     X(train_itembias_rate,    "train.itembias_rate",        NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of the item biases; 0.3 where they are the only source of popularity") \
     X(train_weight_decay,     "train.weight_decay",         NUM,  0.01,           0.0,  1.0,       "", "S", "AdamW weight decay of matrices") \

@@ -109,7 +109,7 @@ bool conf_list_has(const char *list, const char *word)
 
 static enum status check_parts(const char *key, const char *v, struct err *e)
 {
-    static const char *const known[] = {"text", "match", "numeric", "cooccur", "hashed", "idvec", "itembias"};
+    static const char *const known[] = {"text", "match", "numeric", "cooccur", "hashed", "idvec", "itembias", "deep"};
     unsigned seen = 0;
     struct str w;
     for (const char *at = v; next_word(&at, &w);) {
@@ -118,7 +118,7 @@ static enum status check_parts(const char *key, const char *v, struct err *e)
         if (i == sizeof known / sizeof *known)
             return ERR_SET(e, STATUS_INVALID,
                            "%s: '" STR_FMT
-                           "' is not a part; there are text, match, numeric, cooccur, hashed, idvec, itembias",
+                           "' is not a part; there are text, match, numeric, cooccur, hashed, idvec, itembias, deep",
                            key, STR_ARG(w));
         if ((seen >> i & 1) != 0)
             return ERR_SET(e, STATUS_INVALID, "%s: '" STR_FMT "' is there twice", key, STR_ARG(w));

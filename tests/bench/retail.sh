@@ -17,7 +17,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
 declare -A options=(
-    [all]='' [numeric]='-o model.parts=numeric' [notext]='-o model.parts=match,numeric,cooccur,hashed' [text]='-o model.parts=text'
+    [all]='' [numeric]='-o model.parts=numeric' [notext]='-o model.parts=match,numeric,cooccur,hashed,deep' [text]='-o model.parts=text'
     [tokens]='-o model.parts=text -o model.item_view=tokens'
     [part]='-o model.parts=text'
     [concat]='-o model.parts=text -o model.user_view=concat -o model.item_view=concat')

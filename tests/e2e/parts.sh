@@ -17,7 +17,7 @@ cd "$dir"
 head -2500 log >a
 tail -n +2501 log >b
 base="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=10 -o join.window_ms=20000 -o train.batch_slates=3"
-all="-o model.parts=text,match,numeric,hashed,idvec,itembias -o model.idvec_bits=7 -o train.numeric_order=2
+all="-o model.parts=text,match,numeric,hashed,idvec,itembias,deep -o model.idvec_bits=7 -o train.numeric_order=2
     -o train.half_life_examples=2000 -o train.schedule=cosine_restart -o train.schedule_steps=50 -o train.l2_sp=0.01"
 replay() { # report, then arguments
     report=$1
@@ -36,7 +36,7 @@ same whole.json again.json
 replay a.json $all -o state.dir=ab a
 replay ab.json $all -o state.dir=ab b
 same whole.json ab.json
-[ "$(jq -r '.parts | keys_unsorted | join(",")' whole.json)" = text,match,numeric,hashed,idvec,itembias ] || fail "parts: $(jq -c .parts whole.json)"
+[ "$(jq -r '.parts | keys_unsorted | join(",")' whole.json)" = text,match,numeric,hashed,idvec,itembias,deep ] || fail "parts: $(jq -c .parts whole.json)"
 [ "$(jq '.parts | all(.[]; .gauc_without != null)' whole.json)" = true ] || fail "a part without figures"
 [ "$(jq '.parts.idvec.logloss_without == .progressive.logloss' whole.json)" = false ] || fail "idvec brings nothing at all"
 [ "$(jq '.costs | all(.[]; .score_us_per_candidate > 0 and .learn_us_per_example > 0 and .share > 0)' whole.json)" = true ] ||
@@ -44,7 +44,7 @@ same whole.json ab.json
 
 # every setting is learnt with, not only taken
 for change in train.numeric_order=1 train.half_life_examples=0 train.schedule=constant train.l2_sp=0 train.idvec_rate=0.1 \
-    train.itembias_rate=0.2 train.numeric_ridge=2 train.schedule_steps=70; do
+    train.itembias_rate=0.2 model.deep_units=32 train.numeric_ridge=2 train.schedule_steps=70; do
     replay other.json $all -o "$change" a
     [ "$(jq .model.sha256 other.json)" != "$(jq .model.sha256 a.json)" ] || fail "$change gives the same weights"
     "$freshet" replay --quiet $base $all -o "$change" -o state.dir=ab /dev/null 2>err && fail "a state is resumed with $change"

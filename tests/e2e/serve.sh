@@ -35,7 +35,7 @@ redis=$!
 wait_for 20 Redis redis-cli -s redis ping
 token='a secret'
 echo "$token" >token
-options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o model.parts=text,match,numeric,hashed,idvec,itembias -o model.idvec_bits=8 -o join.window_ms=10000 -o kernels.threads=1"
+options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o model.parts=text,match,numeric,hashed,idvec,itembias,deep -o model.idvec_bits=8 -o join.window_ms=10000 -o kernels.threads=1"
 "$freshet" simulate --events 3000 --users 40 --items 80 --seed 11 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
 
 # --- before there is a version

@@ -40,7 +40,7 @@ class World:
     def default_parts(self):
         text = subprocess.run([self.binary, "replay", "--help"], capture_output=True, text=True).stdout
         line = next((line for line in text.splitlines() if line.strip().startswith("model.parts")), "")
-        return line.rsplit("[", 1)[1].rstrip("]") if "[" in line else "text,match,numeric,hashed"
+        return line.rsplit("[", 1)[1].rstrip("]") if "[" in line else "text,match,numeric,cooccur,hashed,deep"
 
     def part(self):
         """The first quarter of the log, compressed as the whole is."""

@@ -68,7 +68,8 @@ static void test_fingerprint_tells_models_apart(void **state)
                     {"pooled", 1, {"model.hashed_bits=9", NULL}},
                     {"pooled", 1, {"model.parts=text,match,numeric", NULL}},
                     {"pooled", 1, {"model.parts=match,numeric,idvec", NULL}},
-                    {"pooled", 1, {"model.parts=match,numeric,itembias", NULL}}};
+                    {"pooled", 1, {"model.parts=match,numeric,itembias", NULL}},
+                    {"pooled", 1, {"model.parts=numeric,deep", NULL}}};
     enum { N = sizeof variants / sizeof *variants };
     uint64_t seen[N];
     for (size_t i = 0; i < N; i++) {
@@ -106,6 +107,7 @@ static void test_refuses_what_cannot_be(void **state)
     refuse(&w, "model.parts", "hashed,match", NULL, 4, "encoder");
     refuse(&w, "model.parts", "numeric", NULL, 0, "features");
     refuse(&w, "model.parts", "text,idvec", w.enc, 4, "put match");
+    refuse(&w, "model.parts", "hashed,deep", w.enc, 4, "put numeric");
     assert_int_equal(mem_live(), live);
     model_world_close(&w);
 }

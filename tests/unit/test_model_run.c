@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#define EVERY_PART "model.parts=text,match,numeric,hashed,idvec,itembias"
+#define EVERY_PART "model.parts=text,match,numeric,hashed,idvec,itembias,deep"
 
 static void near(const float *a, const float *b, size_t n, double tolerance)
 {

@@ -84,12 +84,32 @@ static void test_only_young_items_are_candidates(void **state)
     shop_close(&shop);
 }
 
+/* Earlier items are there for history and counters, and candidates for nobody. */
+static void test_only_items_from_a_day_on_are_candidates(void **state)
+{
+    (void)state;
+    char from[64];
+    (void)snprintf(from, sizeof from, "join.items_from_ms=%lld", (long long)at(8, 12));
+    shop_open(&shop, "uncased", (const char *const[]){from, "join.negatives=50", "join.negatives_days=100", NULL},
+              NULL);
+    stock(0, 20, 7);
+    stock(20, 5, 8);
+    assert_false(shop_order(&shop, "ann", "i3,i4", at(9, 0)));
+    assert_true(shop_order(&shop, "ann", "i2,i21", at(90, 0)));
+    assert_int_equal(shop_find(&shop, "i2"), -1);
+    assert_int_equal(shop_find(&shop, "i21"), 0);
+    assert_int_equal(shop.slate->n_items, 5);
+    assert_true(shop.slate->n_events >= 2);
+    shop_close(&shop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_half_of_a_basket_is_history),
         cmocka_unit_test(test_a_basket_of_somebody_new),
         cmocka_unit_test(test_only_young_items_are_candidates),
+        cmocka_unit_test(test_only_items_from_a_day_on_are_candidates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
