@@ -19,12 +19,12 @@ def features(examples):
 
 
 def daily(examples, fit, first_day, every=1):
-    """Scores by models retrained after every `every` days on all examples before; 0 before first_day."""
+    """Scores by models retrained after every `every` days on all examples before; 0 before first_day, and while there are none."""
     score, x = np.zeros(len(examples), np.float32), features(examples)
     last = int(examples.day.max())
     for day in range(first_day, last + 1, every):
         train, test = examples.day < day, (examples.day >= day) & (examples.day < day + every)
-        if test.any():
+        if test.any() and 0 < examples.label[train].sum() < train.sum():
             score[test] = fit(x[train], examples.label[train])(x[test])
     return score
 
