@@ -42,7 +42,7 @@ static void test_every_event_is_counted_and_labels_settle(void **state)
     assert_int_equal(learner_learnt(l)->learnt_slates, learner_counts(l)->slates);
     learner_report(l, &r);
     assert_true(r.progressive.gauc > 0.5 && r.progressive.gauc < 1.0);
-    assert_int_equal(r.n_parts, 5);
+    assert_int_equal(r.n_parts, 6);
     learner_free(l);
 }
 
