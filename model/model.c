@@ -56,6 +56,7 @@ enum status model_new(struct model **out, const struct conf *c, const struct enc
     kern_name(c, m->backend);
     m->prec = kern_precision_of(c->kernels_train_precision);
     m->softmax_share = (float)c->train_softmax_share;
+    m->distill = (float)c->train_distill;
     TRY_OUT(st, create_parts(m, &env, e));
     TRY_OUT(st, model_tasks_declare(&m->tasks, c, m->numeric_part > 0 ? n_numeric : 0, &m->table, e));
     TRY_OUT(st, model_recal_declare(&m->recal, c, &m->table, e));

@@ -92,6 +92,11 @@
     X(train_half_life,        "train.half_life_examples",   INT,  0,              0,    1e15,      "examples", "S", "after so many examples AdaGrad sums, running statistics of the numeric features and their second-order matrix count half; 0: nothing is forgotten") \
     X(train_l2_sp,            "train.l2_sp",                NUM,  0.0,            0.0,  1000.0,    "", "S", "pull of the AdamW tensors to train.l2_sp_anchor: share of the distance a step, times the rate; 0: off") \
     X(train_l2_sp_anchor,     "train.l2_sp_anchor",         WORD, "pretrained",   0,    0,         "pretrained|blessed", "S", "what train.l2_sp pulls to: the weights it began with, or from the first blessing on the last blessed version") \
+    X(train_distill,          "train.distill",              NUM,  0.0,            0.0,  1.0,       "", "S", "share of the blessed version's probability in the target of the cross-entropy, the rest is the label (needs gate.share); 0: off") \
+    X(train_replay_share,     "train.replay_share",         NUM,  0.0,            0.0,  0.5,       "", "S", "share of learnt slates that are old ones, drawn from the reservoir (join.loss=wait alone); 0: none, and no reservoir") \
+    X(train_reservoir_slates, "train.reservoir_slates",     INT,  10000,          16,   1e7,       "slates", "S", "learnt slates that the reservoir holds, a uniform sample of all") \
+    X(train_reservoir_bytes,  "train.reservoir_bytes",      INT,  67108864,       1048576, 1e12,   "bytes", "S", "the same in bytes, packed; beyond them it holds fewer") \
+    X(train_reservoir_horizon, "train.reservoir_horizon_slates", INT, 0,          0,    1e15,      "slates", "S", "slates over which the sample forgets: how likely one is still held falls by 1/e with so many further ones; 0: all of the past alike") \
     X(train_clip_norm,        "train.clip_norm",            NUM,  1.0,            0.0,  1e9,       "", "S", "largest norm of the AdamW gradients; 0: off") \
     X(train_batch_slates,     "train.batch_slates",         INT,  2,              1,    4096,      "slates", "S", "slates per step") \
     X(train_follow_ms,        "train.follow_ms",            INT,  0,              0,    1e13,      "ms", "S", "in a variant: does not learn, but takes the base configuration's parameters each time so much event time has passed; 0: learns") \

@@ -156,11 +156,10 @@ static void run(struct tmpdir *dir, const uint64_t *stops, uint64_t until, char 
     checkpoint_close(cp);
 }
 
-static void test_a_kill_around_a_rollback_changes_no_bit(void **state)
+static void check_kills_around_a_rollback(char whole[HASH_SHA256_HEX])
 {
-    (void)state;
     struct report_gate g, want;
-    char whole[HASH_SHA256_HEX], now[HASH_SHA256_HEX];
+    char now[HASH_SHA256_HEX];
     uint64_t blessed, back, again;
     struct tmpdir dir = tmpdir_make("line_gate");
     run(NULL, (const uint64_t[]){0}, 2500, whole, &want, &blessed, &back);
@@ -174,6 +173,62 @@ static void test_a_kill_around_a_rollback_changes_no_bit(void **state)
     assert_int_equal(g.rested, want.rested);
     assert_memory_equal(&g.worse, &want.worse, sizeof g.worse);
     tmpdir_remove(&dir);
+}
+
+static void test_a_kill_around_a_rollback_changes_no_bit(void **state)
+{
+    (void)state;
+    char hash[HASH_SHA256_HEX];
+    check_kills_around_a_rollback(hash);
+}
+
+static void set(const char *const *options)
+{
+    struct err e;
+    for (; *options != NULL; options++) assert_ok(conf_set_option(world.conf, *options, &e), &e);
+}
+
+/* A small reservoir, so that places change hands; each of the two guards learns otherwise than none. */
+static void test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says(void **state)
+{
+    (void)state;
+    struct report_gate g;
+    uint64_t blessed, back;
+    char both[HASH_SHA256_HEX], one[HASH_SHA256_HEX], none[HASH_SHA256_HEX];
+    set((const char *const[]){"train.replay_share=0.4", "train.reservoir_slates=40", "train.distill=0.3", NULL});
+    check_kills_around_a_rollback(both);
+    run(NULL, (const uint64_t[]){0}, 700, both, &g, &blessed, &back);
+    assert_true(blessed > 0 && back == 0);
+    set((const char *const[]){"train.distill=0", NULL});
+    run(NULL, (const uint64_t[]){0}, 700, one, &g, &blessed, &back);
+    set((const char *const[]){"train.replay_share=0", NULL});
+    run(NULL, (const uint64_t[]){0}, 700, none, &g, &blessed, &back);
+    assert_string_not_equal(both, one);
+    assert_string_not_equal(one, none);
+}
+
+/* After a rollback nothing is held of what the bad line learnt, and counts are of new lists alone. */
+static void test_a_rollback_takes_what_the_line_held_since(void **state)
+{
+    (void)state;
+    static struct report r;
+    set((const char *const[]){"train.replay_share=0.3", "train.reservoir_slates=1000", NULL});
+    struct learner *l = new_learner(NULL);
+    learner_world_rewind(&world);
+    (void)feed_until(l, false);
+    learner_report(l, &r);
+    const uint64_t held = r.reservoir.held;
+    assert_int_equal(held, learner_learnt(l)->learnt_slates);
+    (void)learner_world_feed(&world, l, 40);
+    learner_report(l, &r);
+    assert_true(r.reservoir.held > held && r.reservoir.replayed > 10);
+    assert_int_equal(r.reservoir.offered, learner_learnt(l)->learnt_slates);
+    (void)feed_until(l, true);
+    learner_report(l, &r);
+    assert_int_equal(r.reservoir.held, held);
+    assert_true(r.reservoir.offered > held);
+    learner_free(l);
+    set((const char *const[]){"train.replay_share=0", NULL});
 }
 
 static void test_versions_have_the_blessed_ones_number(void **state)
@@ -270,6 +325,8 @@ int main(void)
         cmocka_unit_test(test_a_line_that_turns_bad_goes_back_rests_and_goes_on),
         cmocka_unit_test(test_a_good_line_is_blessed_and_never_goes_back),
         cmocka_unit_test(test_a_kill_around_a_rollback_changes_no_bit),
+        cmocka_unit_test(test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says),
+        cmocka_unit_test(test_a_rollback_takes_what_the_line_held_since),
         cmocka_unit_test(test_versions_have_the_blessed_ones_number),
         cmocka_unit_test(test_held_out_users_are_not_learnt_from),
         cmocka_unit_test(test_without_a_gate_nothing_is_judged),
