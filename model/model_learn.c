@@ -124,23 +124,27 @@ static struct tape_value sampled(struct model_run *r, struct learning *l)
     return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, s->n_items, 1));
 }
 
+static float share_of(const struct model_run *r, const struct learning *l)
+{
+    return r->m->softmax_share[l->ps.slate->source];
+}
+
 /* Three terms: binary cross-entropy, softmax, tasks. */
 static void slate_loss(struct model_run *r, struct learning *l, float *terms)
 {
-    op_loss(&r->tape, terms, sampled(r, l), &(struct op_loss){l->labels, l->weights, l->soft, r->m->softmax_share});
+    op_loss(&r->tape, terms, sampled(r, l), &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
     if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, terms + 2);
 }
 
 /* loss (n): of each slate; its logits' gradients are there afterwards. */
 static enum status losses(struct model_run *r, struct learning *l, size_t n, float *loss, struct err *e)
 {
-    const float share = r->m->softmax_share;
     float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * LEARN_TOGETHER];
     for (size_t i = 0; i < n && !r->tape.oom; i++) slate_loss(r, &l[i], sums + TERMS * i);
     TRY(tape_status(&r->tape, e));
     r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
     for (size_t i = 0; i < n; i++) {
-        loss[i] = op_loss_total(terms + TERMS * i, share) + terms[TERMS * i + 2];
+        loss[i] = op_loss_total(terms + TERMS * i, share_of(r, &l[i])) + terms[TERMS * i + 2];
         r->kern->ops->download(r->kern, l[i].raw, l[i].sum.x, l[i].sum.n * sizeof *l[i].raw);
     }
     return STATUS_OK;

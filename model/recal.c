@@ -18,6 +18,7 @@ enum status model_recal_declare(struct model_recal *c, const struct conf *conf, 
     const uint32_t centre[1] = {2}, weights[2] = {RECAL_SOURCES, RECAL_N};
     c->corrected = conf->train_sampling_correction;
     c->recalibrated = conf->train_recalibration;
+    c->early = strcmp(conf->join_loss, "wait") != 0;
     if (c->corrected) TRY(param_table_add(t, "sampling.centre", PARAM_STAT, 1, centre, 0, 0, &c->centre, e));
     if (c->recalibrated) TRY(param_table_add(t, "recalibration", PARAM_STAT, 2, weights, 0, 0, &c->weights, e));
     return STATUS_OK;
@@ -141,7 +142,8 @@ static void recalibration_learnt(struct model_recal_run *r, const struct slate *
 
 void model_recal_learnt(struct model_recal_run *r, const struct slate *s, int source, const float *raw)
 {
-    if (r->weights != NULL) recalibration_learnt(r, s, source, raw);
+    const bool settled = !r->c->early || source != SLATE_IMPRESSION;
+    if (r->weights != NULL && settled) recalibration_learnt(r, s, source, raw);
     if (r->centre == NULL || source != SLATE_ORGANIC) return;
     for (uint32_t i = 0; i < s->n_items; i++) {
         if (!(s->items[i].examples > 0.0f)) continue;

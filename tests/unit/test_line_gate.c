@@ -207,6 +207,35 @@ static void test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says(voi
     assert_string_not_equal(one, none);
 }
 
+/* Just blessed, the line says itself what its blessed version says; negatives that are thinned out shift what the label is. */
+static void test_what_the_blessed_one_says_is_of_the_label_that_is_learnt(void **state)
+{
+    (void)state;
+    struct err e;
+    set((const char *const[]){"train.distill=0.3", NULL});
+    struct learner *l = new_learner(NULL);
+    struct line *line = learner_line(l);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, 40);
+    struct slate *s = line->pending[1];
+    assert_int_equal(s->source, SLATE_IMPRESSION);
+    assert_ok(line_gate_teach(line, s, &e), &e);
+    for (uint32_t i = 0; i < s->n_items; i++) assert_true(s->items[i].taught == 0.0f); /* nothing is blessed yet */
+    (void)feed_until(l, false);
+    s = line->pending[1];
+    for (int thinned = 0; thinned < 2; thinned++) {
+        for (uint32_t i = 0; i < s->n_items; i++) s->items[i].log_kq = thinned ? -0.5f : 0.0f;
+        assert_ok(line_score(line, s, false, &e), &e);
+        assert_ok(line_gate_teach(line, s, &e), &e);
+        for (uint32_t i = 0; i < s->n_items; i++) {
+            const double z = (double)line->predictions.logits[i] + (thinned ? 0.5 : 0.0);
+            assert_near((double)s->items[i].taught, 1.0 / (1.0 + exp(-z)), 1e-6);
+        }
+    }
+    learner_free(l);
+    set((const char *const[]){"train.distill=0", NULL});
+}
+
 /* After a rollback nothing is held of what the bad line learnt, and counts are of new lists alone. */
 static void test_a_rollback_takes_what_the_line_held_since(void **state)
 {
@@ -326,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_a_good_line_is_blessed_and_never_goes_back),
         cmocka_unit_test(test_a_kill_around_a_rollback_changes_no_bit),
         cmocka_unit_test(test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says),
+        cmocka_unit_test(test_what_the_blessed_one_says_is_of_the_label_that_is_learnt),
         cmocka_unit_test(test_a_rollback_takes_what_the_line_held_since),
         cmocka_unit_test(test_versions_have_the_blessed_ones_number),
         cmocka_unit_test(test_held_out_users_are_not_learnt_from),

@@ -181,6 +181,24 @@ static void test_resumed_goes_on_in_the_same_bits(void **state)
     fixture_close(&b);
 }
 
+/* Recorded lists whose labels are not settled when they are learnt stay as they are; orders are settled at once. */
+static void test_early_labels_recalibrate_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const float raw[K] = {2, 2, 2};
+    fixture_open(&f, "false", "true");
+    f.recal.early = true;
+    const float *w = f.p->w + param_at(&f.table, f.recal.weights)->offset;
+    model_recal_learnt(&f.run, &f.slate, SLATE_IMPRESSION, raw);
+    model_recal_apply(&f.run, &f.table, f.p->w);
+    for (int i = 0; i < RECAL_N; i++) assert_true(w[i] == 0.0f);
+    model_recal_learnt(&f.run, &f.slate, SLATE_ORGANIC, raw);
+    model_recal_apply(&f.run, &f.table, f.p->w);
+    assert_true(w[RECAL_N + RECAL_INTERCEPT] < -0.1f);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_nothing_learnt_changes_nothing),
         cmocka_unit_test(test_slope_and_offset_are_found),
         cmocka_unit_test(test_examples_count_and_what_is_learnt_again_does_not),
+        cmocka_unit_test(test_early_labels_recalibrate_nothing),
         cmocka_unit_test(test_resumed_goes_on_in_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
