@@ -19,6 +19,7 @@ CHEAP = {
     "`train.replay_share=0.25`, horizon a fifth of a season": ["train.replay_share=0.25", "train.reservoir_horizon_slates={near}"],
     "`train.distill=0.2`": ["train.distill=0.2"],
     "`guard.restart=optimiser`, `guard.loss_shift=0.1`": ["guard.restart=optimiser", "guard.loss_shift=0.1"],
+    "both: restart and `train.replay_share=0.25`": ["guard.restart=optimiser", "guard.loss_shift=0.1", "train.replay_share=0.25"],
 }
 TEXT = {
     "no guard": [],
