@@ -19,6 +19,7 @@ enum rand_purpose {
     RAND_TEST,
     RAND_EXPLORE,   /* which requests are answered with a drawn list, and the draw; keyed by the request's id */
     RAND_SWEEP,     /* which settings are tried */
+    RAND_REPLAY,    /* which learnt slates are held, and learnt again; offset counts them */
     RAND_GATE = 32, /* slates that the blessed version scores too */
     RAND_BOOTSTRAP = 40, /* weights of a user in the replicates of intervals; offset = hash of the user */
     RAND_UNSAMPLED, /* among which of the active items a slate is ranked */

@@ -58,12 +58,15 @@ static const struct row {
     ROW("items", KIND_U32, shop.items, 1, 1e7, "articles in the catalogue"),
     ROW("events", KIND_U64, shop.events, 1, 1e12, "lines to write, catalogue included"),
     ROW("seed", KIND_U64, shop.seed, 0, 4294967295.0, "equal seeds and options give equal bytes"),
+    ROW("season-ms", KIND_I64, shop.season_ms, 0, 1e12,
+        "tastes are others in every second season of so long, and come back; 0: no seasons (needs --no-best)"),
     ROW("drift", KIND_NUM, shop.drift, 0, 1, "share of a taste's variance renewed per day"),
     ROW("slate", KIND_U32, shop.slate, 1, SHOP_SLATE_MAX, "items of one shown list"),
     ROW("rate", KIND_NUM, shop.lists_per_s, 1e-6, 1e6, "lists per second of event time"),
     ROW("delay-ms", KIND_NUM, shop.delay_ms, 0, 1e10,
         "mean delay of a click (exponential), and of a purchase after it"),
-    ROW("stop", KIND_NUM, shop.stop, 0, 1, "share of clicks after which nothing further down is looked at; join.cascade"),
+    ROW("stop", KIND_NUM, shop.stop, 0, 1,
+        "share of clicks after which nothing further down is looked at; join.cascade"),
     ROW("window-ms", KIND_I64, shop.window_ms, 1, 1e11, "a click later than this counts for nobody; join.window_ms"),
     ROW("new-items", KIND_NUM, shop.new_items, 0, 0.99,
         "share of the catalogue that arrives later, evenly over the log"),
@@ -158,6 +161,10 @@ static enum status check(const struct simulate *s, struct err *e)
         return ERR_SET(e, STATUS_INVALID,
                        "--events %llu at --rate %g run past the year 9999; raise the rate or write fewer",
                        (unsigned long long)o->events, o->lists_per_s);
+    if (s->best && o->season_ms > 0)
+        return ERR_SET(e, STATUS_INVALID,
+                       "--season-ms %lld: the best reachable figures know of no seasons; add --no-best",
+                       (long long)o->season_ms);
     if (bytes > MEMORY_MAX)
         return ERR_SET(e, STATUS_INVALID, "these options need %.1f GB, the limit is %.0f GB; %s", bytes / 1e9,
                        MEMORY_MAX / 1e9,

@@ -7,6 +7,7 @@
 #include "ingest/source.h"
 #include "schemas/record.h"
 #include "serving/publish.h"
+#include "trainer/reservoir.h"
 #include <stdlib.h>
 
 enum {
@@ -143,6 +144,7 @@ void job_bound(struct job_bound *out, const struct conf *c, const struct encoder
         {"open_slates", slates(c)},
         {"orders", orders(c)},
         {"frozen_states", states + states / 8},
+        {"reservoir", reservoir_bytes_most(c) * (1 + c->n_variants)},
         {"dedupe", (size_t)c->ingest_dedupe_ids * DEDUPE_BYTES},
         {"batches", batches(c)},
         {"kafka", c->n_kafka > 0 ? (size_t)KAFKA_MIB * MIB : 0},

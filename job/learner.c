@@ -246,6 +246,8 @@ void learner_report(const struct learner *l, struct report *out)
     out->late = join_counts(l->join)->late;
     out->unmatched = join_counts(l->join)->unmatched;
     out->join = join_report(join_counts(l->join));
+    const struct reservoir_counts held = reservoir_counts(l->line->reservoir);
+    out->reservoir = (struct report_reservoir){held.offered, held.held, held.bytes, held.replayed};
     out->tokens = feat_tokens_seen(l->feat);
     out->unknown_tokens = feat_tokens_unknown(l->feat);
     reject_tally_report(&l->tally, out);

@@ -177,6 +177,7 @@ enum status learner_save(struct learner *l, struct store_txn *t, struct err *e)
     TRY(world_save(l->world, t, e));
     TRY(open_save(l->open, t, e));
     TRY(line_gate_save(l->line, t, e));
+    TRY(reservoir_save(l->line->reservoir, t, "reservoir", e));
     TRY(variants_save(l->variants, t, e));
     return optim_sparse_save(l->line->optim, l->line->params, STR(""), t, e);
 }
@@ -186,6 +187,7 @@ void learner_saved(struct learner *l)
     world_saved(l->world);
     open_saved(l->open);
     line_gate_saved(l->line);
+    reservoir_saved(l->line->reservoir);
     variants_saved(l->variants);
     optim_sparse_saved(l->line->optim);
 }
@@ -213,6 +215,7 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
     TRY(world_load(l->world, t, e));
     TRY(open_load(l->open, t, e));
     if (l->said.has_gate) TRY(line_gate_load(l->line, t, e));
+    TRY(reservoir_load(l->line->reservoir, t, "reservoir", e));
     TRY(load_variants(l, t, e));
     return optim_sparse_load(l->line->optim, l->line->params, STR(""), t, e);
 }

@@ -85,6 +85,7 @@ enum status line_new_beside(struct line **out, const struct conf *c, const struc
     }
     TRY_OUT(st, open_batch(l, (size_t)c->train_batch_slates, e));
     TRY_OUT(st, line_gate_new(&l->gate, c, l, e));
+    TRY_OUT(st, reservoir_new(&l->reservoir, c, e));
     *out = l;
     l = NULL;
 out:
@@ -101,6 +102,7 @@ void line_free(struct line *l)
     eval_free(l->eval);
     mem_free(l->ope);
     line_gate_free(l->gate);
+    reservoir_free(l->reservoir);
     model_run_free(l->run);
     if (l->owns_pool) pool_free(l->pool);
     optim_free(l->optim);
@@ -198,11 +200,14 @@ void line_figures(const struct line *l, struct report_figures *out)
 
 enum status line_learn(struct line *l, struct slate **s, struct err *e)
 {
+    const uint32_t batch = (uint32_t)l->conf->train_batch_slates;
     if (!l->learn || !line_gate_lets(l->gate, *s)) return STATUS_OK;
+    TRY(line_replay(l, e));
+    if (l->n_pending == batch) TRY(line_step(l, e));
     struct slate *used = l->pending[l->n_pending];
     l->pending[l->n_pending++] = *s;
     *s = used;
-    return l->n_pending == (uint32_t)l->conf->train_batch_slates ? line_step(l, e) : STATUS_OK;
+    return l->n_pending == batch ? line_step(l, e) : STATUS_OK;
 }
 
 static void weigh(const struct line *l, struct slate *s, const struct line_copies *c)
@@ -248,14 +253,18 @@ static bool is_spike(struct line *l, uint64_t examples)
 
 static enum status step(struct line *l, struct err *e)
 {
-    uint64_t examples = 0, slates = 0;
+    uint64_t examples = 0, fresh = 0, slates = 0;
+    const uint32_t n = l->n_pending;
+    TRY(line_teach(l, e));
     TRY(model_bind(l->run, l->params, e));
     TRY(model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
                          l->losses, e));
     for (uint32_t i = 0; i < l->n_pending; i++) {
         if (isnan(l->losses[i])) continue;
-        slates++;
         examples += l->pending[i]->n_items;
+        if (reservoir_is_replayed(l->reservoir, l->pending[i])) continue;
+        slates++;
+        fresh += l->pending[i]->n_items;
     }
     const bool skip = examples == 0 || is_spike(l, examples);
     l->n_pending = 0;
@@ -265,9 +274,9 @@ static enum status step(struct line *l, struct err *e)
     TRY(model_stepped(l->run, l->params, e));
     model_grads_clear(l->run);
     l->counts.learnt_slates += slates;
-    l->counts.learnt_examples += examples;
+    l->counts.learnt_examples += fresh;
     l->counts.steps++;
-    return STATUS_OK;
+    return line_hold_learnt(l, n, e);
 }
 
 enum status line_step(struct line *l, struct err *e)

@@ -14,6 +14,7 @@
 #include "trainer/loss_delay.h"
 #include "trainer/ope.h"
 #include "trainer/optim.h"
+#include "trainer/reservoir.h"
 #include "trainer/spike.h"
 
 struct line_counts {
@@ -30,10 +31,11 @@ struct line {
     struct model_run *run;
     struct pool *pool; /* shares the run's products */
     struct eval *eval;
-    struct ope *ope;         /* off-policy estimates from lists that were drawn */
-    struct line_gate *gate;  /* NULL: none is configured */
-    struct loss_delay delay; /* weights of what is learnt before it is settled (part of the state) */
-    struct slate **pending;  /* train.batch_slates of them: settled, not yet learnt (part of the state) */
+    struct ope *ope;             /* off-policy estimates from lists that were drawn */
+    struct line_gate *gate;      /* NULL: none is configured */
+    struct reservoir *reservoir; /* NULL: none is configured (part of the state) */
+    struct loss_delay delay;     /* weights of what is learnt before it is settled (part of the state) */
+    struct slate **pending;      /* train.batch_slates of them: settled, not yet learnt (part of the state) */
     uint32_t n_pending;
     double *losses;                      /* of the slates of a step */
     struct open_predictions predictions; /* scratch for cap_items candidates: what line_score said last */
@@ -82,6 +84,11 @@ void line_let_learn(struct line *l); /* from now on, where it was made to evalua
 /* Learns the pending slates as one batch, full or not: one optimiser step.  A slate whose numbers are not finite is skipped
  * (nothing of it was added), a batch whose loss is a spike (guard.loss_spike) whole. */
 enum status line_step(struct line *l, struct err *e) MUST_CHECK;
+/* line_replay.c, for line.c.  replay: an old slate may join the batch, which has room.  hold: the first n of the batch were just
+ * learnt.  teach: says what the blessed version makes of the batch (train.distill). */
+enum status line_replay(struct line *l, struct err *e) MUST_CHECK;
+enum status line_hold_learnt(struct line *l, uint32_t n, struct err *e) MUST_CHECK;
+enum status line_teach(struct line *l, struct err *e) MUST_CHECK;
 /* The batch under way, for the state; CORRUPT: more of it than a batch holds. */
 void line_batch_encode(struct buf *b, const struct line *l);
 enum status line_batch_decode(struct line *l, struct buf_reader *r, struct err *e) MUST_CHECK;

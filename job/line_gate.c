@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "job/line.h"
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -129,6 +130,7 @@ enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *
                        (long long)g->conf->gate_bless_slates);
     TRY(gate_snapshot_restore(g->blessed, &line, e));
     optim_blessed(l->optim, l->params);
+    reservoir_undo(l->reservoir, g->blessed_mark.slates);
     l->n_pending = 0;
     gate_snapshot_drop(g->candidate);
     gate_judge_begin(&g->judge);
@@ -277,6 +279,21 @@ static enum status compare(struct line *l, const struct slate *s, const double o
     g->counts.judged++;
     *worse = gate_judge_add(&g->judge, &evidence);
     if (!*worse) want(g);
+    return STATUS_OK;
+}
+
+/* The label of a recorded list whose negatives are thinned out is learnt by z - log_kq (model/recal.h), and so is this. */
+enum status line_gate_teach(struct line *l, struct slate *s, struct err *e)
+{
+    struct line_gate *g = l->gate;
+    const bool there = gate_snapshot_there(g->blessed), thinned = s->source == SLATE_IMPRESSION;
+    TRY(room_for(g, s->n_items, e));
+    if (there) TRY(model_bind(g->shadow, gate_snapshot_params(g->blessed), e));
+    if (there) TRY(model_score(g->shadow, s, 0, g->logits, NULL, e));
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        const double z = (double)g->logits[i] - (thinned ? (double)s->items[i].log_kq : 0.0);
+        s->items[i].taught = there ? fmaxf((float)(1.0 / (1.0 + exp(-z))), FLT_MIN) : 0.0f;
+    }
     return STATUS_OK;
 }
 

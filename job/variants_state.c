@@ -67,6 +67,12 @@ static enum status line_decode(struct line *l, struct follower *f, struct buf_re
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "state of a variant is cut short") : STATUS_OK;
 }
 
+static const char *reservoir_of(char key[KEY_ROOM], const char *name)
+{
+    (void)snprintf(key, KEY_ROOM, "variant/%s/reservoir", name);
+    return key;
+}
+
 /* ---- out ---- */
 
 static enum status drop_gone(struct variants *v, struct store_txn *t, struct err *e)
@@ -75,6 +81,7 @@ static enum status drop_gone(struct variants *v, struct store_txn *t, struct err
     for (size_t i = 0; i < v->n_gone; i++) {
         TRY(store_delete(t, STORE_LEARNER, key_of(key, v->gone[i]), e));
         TRY(optim_sparse_forget(t, str_from(v->gone[i]), e));
+        TRY(reservoir_forget(t, reservoir_of(key, v->gone[i]), e));
     }
     return STATUS_OK;
 }
@@ -93,6 +100,7 @@ enum status variants_save(struct variants *v, struct store_txn *t, struct err *e
         buf_clear(&b);
         line_encode(&b, l, &v->followers[i]);
         TRY_OUT(st, put(t, key_of(key, name), &b, e));
+        TRY_OUT(st, reservoir_save(l->reservoir, t, reservoir_of(key, name), e));
         TRY_OUT(st, optim_sparse_save(l->optim, l->params, str_from(name), t, e));
     }
 out:
@@ -102,7 +110,10 @@ out:
 
 void variants_saved(struct variants *v)
 {
-    for (size_t i = 0; i < v->n; i++) optim_sparse_saved(v->lines[i]->optim);
+    for (size_t i = 0; i < v->n; i++) {
+        optim_sparse_saved(v->lines[i]->optim);
+        reservoir_saved(v->lines[i]->reservoir);
+    }
     while (v->n_gone > 0) mem_free(v->gone[--v->n_gone]);
 }
 
@@ -173,6 +184,7 @@ static enum status load_line(struct variants *v, size_t i, struct store_txn *t, 
     TRY(store_get(t, STORE_LEARNER, key_of(key, name), &value, e));
     struct buf_reader r = buf_reader(value.p, value.n);
     if (line_decode(l, &v->followers[i], &r, e) != STATUS_OK) return err_prefix(e, "state record 'variant/%s'", name);
+    TRY(reservoir_load(l->reservoir, t, reservoir_of(key, name), e));
     return optim_sparse_load(l->optim, l->params, str_from(name), t, e);
 }
 

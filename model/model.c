@@ -41,6 +41,15 @@ static enum status create_parts(struct model *m, struct part_env *env, struct er
     return STATUS_OK;
 }
 
+/* Copies of a recorded list that are learnt early hold false negatives, or a late positive alone: their weights mend a sum over
+ * examples (trainer/loss_delay.h), not a softmax over a list. */
+static void set_loss(struct model *m, const struct conf *c)
+{
+    for (int i = 0; i < SLATE_SOURCES; i++) m->softmax_share[i] = (float)c->train_softmax_share;
+    if (strcmp(c->join_loss, "wait") != 0) m->softmax_share[SLATE_IMPRESSION] = 0.0f;
+    m->distill = (float)c->train_distill;
+}
+
 enum status model_new(struct model **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric,
                       struct err *e)
 {
@@ -55,7 +64,7 @@ enum status model_new(struct model **out, const struct conf *c, const struct enc
     m->dropout = c->model_dropout > 0;
     kern_name(c, m->backend);
     m->prec = kern_precision_of(c->kernels_train_precision);
-    m->softmax_share = (float)c->train_softmax_share;
+    set_loss(m, c);
     TRY_OUT(st, create_parts(m, &env, e));
     TRY_OUT(st, model_tasks_declare(&m->tasks, c, m->numeric_part > 0 ? n_numeric : 0, &m->table, e));
     TRY_OUT(st, model_recal_declare(&m->recal, c, &m->table, e));

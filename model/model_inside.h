@@ -22,7 +22,8 @@ struct model {
     size_t numeric_part;                      /* among parts; 0: none */
     struct model_recal recal;
     struct model_tasks tasks;
-    float softmax_share;
+    float softmax_share[SLATE_SOURCES]; /* by where a slate is from */
+    float distill;
     struct param_table table;
     uint64_t fingerprint;
 };

@@ -13,7 +13,7 @@
 struct learning {
     struct part_slate ps;
     uint32_t *all;
-    float *labels, *weights, *raw;
+    float *labels, *soft, *weights, *raw;     /* soft: what train.distill makes of the labels, or NULL */
     struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
     struct tape_value sum;
     bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */
@@ -124,23 +124,27 @@ static struct tape_value sampled(struct model_run *r, struct learning *l)
     return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, s->n_items, 1));
 }
 
+static float share_of(const struct model_run *r, const struct learning *l)
+{
+    return r->m->softmax_share[l->ps.slate->source];
+}
+
 /* Three terms: binary cross-entropy, softmax, tasks. */
 static void slate_loss(struct model_run *r, struct learning *l, float *terms)
 {
-    op_loss(&r->tape, terms, sampled(r, l), &(struct op_loss){l->labels, l->weights, r->m->softmax_share});
+    op_loss(&r->tape, terms, sampled(r, l), &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
     if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, terms + 2);
 }
 
 /* loss (n): of each slate; its logits' gradients are there afterwards. */
 static enum status losses(struct model_run *r, struct learning *l, size_t n, float *loss, struct err *e)
 {
-    const float share = r->m->softmax_share;
     float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * LEARN_TOGETHER];
     for (size_t i = 0; i < n && !r->tape.oom; i++) slate_loss(r, &l[i], sums + TERMS * i);
     TRY(tape_status(&r->tape, e));
     r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
     for (size_t i = 0; i < n; i++) {
-        loss[i] = op_loss_total(terms + TERMS * i, share) + terms[TERMS * i + 2];
+        loss[i] = op_loss_total(terms + TERMS * i, share_of(r, &l[i])) + terms[TERMS * i + 2];
         r->kern->ops->download(r->kern, l[i].raw, l[i].sum.x, l[i].sum.n * sizeof *l[i].raw);
     }
     return STATUS_OK;
@@ -162,14 +166,23 @@ static enum status backward(struct model_run *r, struct learning *l, size_t n, c
     return tape_status(&r->tape, e);
 }
 
+/* Between the label and what a teacher says, if one does: the gradient is (1 - share)·(p - y) + share·(p - taught), that of
+ * distillation by cross-entropy (Hinton et al. 2015; against forgetting: Li and Hoiem 2016). */
+static float softened(float share, const struct slate_item *i)
+{
+    return i->taught > 0.0f ? i->label + share * (i->taught - i->label) : i->label;
+}
+
 static enum status take_labels(struct model_run *r, const struct slate *s, struct learning *l, struct err *e)
 {
     l->labels = tape_host(&r->tape, s->n_items + 1u, sizeof *l->labels);
+    l->soft = r->m->distill > 0.0f ? tape_host(&r->tape, s->n_items + 1u, sizeof *l->soft) : NULL;
     l->weights = tape_host(&r->tape, s->n_items + 1u, sizeof *l->weights);
     l->raw = tape_host(&r->tape, s->n_items + 1u, sizeof *l->raw);
     TRY(tape_status(&r->tape, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
         l->labels[i] = s->items[i].label;
+        if (l->soft != NULL) l->soft[i] = softened(r->m->distill, &s->items[i]);
         l->weights[i] = s->items[i].weight;
         if (!isfinite(l->labels[i]) || !isfinite(l->weights[i]))
             return ERR_SET(e, STATUS_INVALID, "slate %llu: candidate %u has label %g and weight %g; settle it first",

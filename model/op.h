@@ -81,6 +81,7 @@ struct tape_value op_sparse_rows(struct tape *t, struct tape_value base, const s
  * them.  dz gets the gradient of the total at once: this op is the outermost. */
 struct op_loss {
     const float *y, *w; /* (K) host */
+    const float *soft;  /* (K) host: what the cross-entropy aims at; NULL: y */
     float share;        /* of the softmax, 0 … 1; 0: binary cross-entropy alone */
 };
 void op_loss(struct tape *t, float *loss, struct tape_value z, const struct op_loss *l);

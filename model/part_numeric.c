@@ -192,6 +192,7 @@ static void learnt(struct part_run *run, const struct slate *s, const float *z, 
     if (r->newton != NULL) add_curvature(r, s, F, z, dz);
     for (size_t i = 0; i < s->n_items; i++) {
         const float *x = s->numeric + i * F;
+        if (!(s->items[i].examples > 0.0f)) continue; /* learnt again: it was counted then */
         m->n += 1;
         for (size_t f = 0; f < F; f++) {
             const double d = (isfinite(x[f]) ? (double)x[f] : m->mean[f]) - m->mean[f];
@@ -212,7 +213,7 @@ static void apply(struct part_run *run, const struct param_table *t, float *w)
     struct numeric_run *r = (struct numeric_run *)run;
     const struct numeric *q = (const struct numeric *)run->part;
     struct moments *a = &r->total, *b = &r->recent;
-    if (b->n == 0) return;
+    if (a->n + b->n == 0) return;
     float *mean = w + param_at(t, q->mean)->offset, *scale = w + param_at(t, q->scale)->offset;
     const double keep = q->half_life > 0 ? exp2(-b->n / q->half_life) : 1.0;
     if (keep < 1) forget(a, q->n, keep);

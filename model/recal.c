@@ -18,7 +18,7 @@ enum status model_recal_declare(struct model_recal *c, const struct conf *conf, 
     const uint32_t centre[1] = {2}, weights[2] = {RECAL_SOURCES, RECAL_N};
     c->corrected = conf->train_sampling_correction;
     c->recalibrated = conf->train_recalibration;
-    c->weighted = strcmp(conf->join_loss, "wait") != 0;
+    c->early = strcmp(conf->join_loss, "wait") != 0;
     if (c->corrected) TRY(param_table_add(t, "sampling.centre", PARAM_STAT, 1, centre, 0, 0, &c->centre, e));
     if (c->recalibrated) TRY(param_table_add(t, "recalibration", PARAM_STAT, 2, weights, 0, 0, &c->weights, e));
     return STATUS_OK;
@@ -129,22 +129,27 @@ static void recalibration_learnt(struct model_recal_run *r, const struct slate *
     double centre;
     const bool shifted = is_shifted(r, s, source, &centre);
     for (uint32_t i = 0; i < s->n_items; i++) {
+        if (!(s->items[i].examples > 0.0f)) continue; /* learnt again: what is in force now says nothing of it */
         uint32_t at[4 + RECAL_FLAGS] = {RECAL_SLOPE, RECAL_INTERCEPT};
         double x[4 + RECAL_FLAGS] = {slope * (double)raw[i], 1, 1, 1, 1, 1, 1};
         const uint32_t n = slices(s, i, at + 2);
         double z = x[0] + offset_of(w, at + 2, n);
         if (shifted) z += centre - (double)s->items[i].log_kq;
-        const double p = 1.0 / (1.0 + exp(-z)), weight = r->c->weighted ? (double)s->items[i].weight : 1.0;
+        const double p = 1.0 / (1.0 + exp(-z)), weight = (double)s->items[i].examples;
         gather(&r->sums[source], at, x, n + 2, weight * (p - (double)s->items[i].label), weight * p * (1 - p));
     }
 }
 
 void model_recal_learnt(struct model_recal_run *r, const struct slate *s, int source, const float *raw)
 {
-    if (r->weights != NULL) recalibration_learnt(r, s, source, raw);
+    const bool settled = !r->c->early || source != SLATE_IMPRESSION;
+    if (r->weights != NULL && settled) recalibration_learnt(r, s, source, raw);
     if (r->centre == NULL || source != SLATE_ORGANIC) return;
-    for (uint32_t i = 0; i < s->n_items; i++) r->shift_sum += (double)s->items[i].log_kq;
-    r->shift_n += s->n_items;
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        if (!(s->items[i].examples > 0.0f)) continue;
+        r->shift_sum += (double)s->items[i].log_kq;
+        r->shift_n += 1;
+    }
 }
 
 /* x = a^-1 x for a symmetric and positive definite a (its lower triangle; overwritten by its Cholesky factor).  False:

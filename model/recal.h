@@ -11,11 +11,14 @@
  *
  * Recalibration (train.recalibration): per source (recorded impressions, organic slates) log(slope), an intercept and an
  * offset for every slice that a candidate is in: its age, its popularity, cold user, cold item, first time.  Learnt from the
- * labels of what is learnt, without the types' weights (join.loss=wait; other losses' weights are what makes their labels
- * true, so there they count), on the logits found before the step, after everything else and without a way back
- * into the parts, by one Newton step of regularised logistic regression per optimiser step (a Gaussian prior shrinks each
- * towards 0; A <- 2^(-n/RECAL_HALF_LIFE) A + sum p(1-p)xx').  Within a slice the order of candidates stays; offsets move slices
- * against each other.  The numbers travel with the version (group STAT), the sums behind them stay with the learner's run.
+ * settled labels of what is learnt, each as many examples as it stands for (slate_item.examples: 1 without the types' weights; 0 of
+ * what is learnt again), on the logits found before the step, after everything else and without a way back into the parts, by
+ * one Newton step of regularised logistic regression per optimiser step (a Gaussian prior shrinks each towards 0;
+ * A <- 2^(-n/RECAL_HALF_LIFE) A + sum p(1-p)xx').  Within a slice the order of candidates stays; offsets move slices against
+ * each other.  The numbers travel with the version (group STAT), the sums behind them stay with the learner's run.
+ *
+ * Recorded lists that are learnt before they are settled (join.loss other than wait) are not recalibrated: weights of early
+ * copies depend on what is predicted, and steps as fast as Newton's run away with that.
  */
 #ifndef MODEL_RECAL_H
 #define MODEL_RECAL_H
@@ -34,9 +37,9 @@ enum {
 };
 #define RECAL_SOURCES 2 /* SLATE_IMPRESSION, SLATE_ORGANIC */
 
-struct model_recal { /* of the architecture: which of the two are on, and where their tensors are */
-    bool corrected, recalibrated, weighted;
-    size_t centre, weights; /* tensors (2): the mean, and 1 once it is known; (RECAL_SOURCES, RECAL_N) */
+struct model_recal {                     /* of the architecture: which of the two are on, and where their tensors are */
+    bool corrected, recalibrated, early; /* early: labels of recorded lists are not settled ones */
+    size_t centre, weights;              /* tensors (2): the mean, and 1 once it is known; (RECAL_SOURCES, RECAL_N) */
 };
 /* Declares the tensors of what is on. */
 enum status model_recal_declare(struct model_recal *c, const struct conf *conf, struct param_table *t,

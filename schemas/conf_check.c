@@ -239,6 +239,23 @@ enum status conf_check_type_name(const char *key, struct str name, struct err *e
 
 /* ---- keys that belong together ---- */
 
+static enum status check_forgetting(const struct conf *c, struct err *e)
+{
+    if (c->train_distill > 0 && c->gate_share <= 0)
+        return ERR_SET(
+            e, STATUS_INVALID,
+            "train.distill = %g learns what the gate's blessed version says, and gate.share = 0 has none; set "
+            "gate.share above 0 or train.distill = 0",
+            c->train_distill);
+    if (c->train_replay_share > 0 && strcmp(c->join_loss, "wait") != 0)
+        return ERR_SET(
+            e, STATUS_INVALID,
+            "train.replay_share = %g with join.loss = %s: early copies are weighed by the model as it was, so "
+            "they can't be learnt again; set join.loss = wait or train.replay_share = 0",
+            c->train_replay_share, c->join_loss);
+    return STATUS_OK;
+}
+
 static enum status check_join(const struct conf *c, struct err *e)
 {
     if (strcmp(c->join_loss, "importance") == 0 && c->join_wait_ms >= c->join_window_ms)
@@ -279,6 +296,7 @@ enum status conf_check(const struct conf *c, struct err *e)
         return ERR_SET(e, STATUS_INVALID,
                        "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");
     TRY(check_join(c, e));
+    TRY(check_forgetting(c, e));
     if (c->train_follow_ms > 0 && c->n_variants > 0)
         return ERR_SET(e, STATUS_INVALID,
                        "train.follow_ms belongs into a [variant.NAME]: the base configuration learns");

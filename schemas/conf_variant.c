@@ -226,6 +226,11 @@ enum status conf_variants_check(const struct conf *c, struct err *e)
         if (st == STATUS_OK)
             memcpy(own->serving_explore, "none", sizeof "none"); /* a rule of the scorer's, not a line's */
         if (st == STATUS_OK) st = conf_check(own, &why);
+        if (st == STATUS_OK && own->train_distill > 0)
+            st = ERR_SET(
+                &why, STATUS_INVALID,
+                "train.distill = %g: only the base configuration's line has a blessed version; set it to 0 here",
+                own->train_distill);
         conf_free(own);
         if (st != STATUS_OK) return ERR_SET(e, st, "variant.%s: %s", c->variants[i].name, why.text);
         if (!c->variants[i].shadow) sum += c->variants[i].share;

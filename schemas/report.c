@@ -98,12 +98,23 @@ static void put_join(struct buf *b, const struct report_join *j, bool *first)
     report_put_close(b, 1, inner);
 }
 
+static void put_reservoir(struct buf *b, const struct report_reservoir *r, bool *first)
+{
+    bool inner = report_put_open(b, 1, "reservoir", first);
+    report_put_count(b, 2, "offered", r->offered, &inner);
+    report_put_count(b, 2, "held", r->held, &inner);
+    report_put_count(b, 2, "bytes", r->bytes, &inner);
+    report_put_count(b, 2, "replayed", r->replayed, &inner);
+    report_put_close(b, 1, inner);
+}
+
 static void put_details(struct buf *b, const struct report *r, bool *first)
 {
     report_put_count(b, 1, "duplicates", r->duplicates, first);
     report_put_count(b, 1, "late", r->late, first);
     report_put_count(b, 1, "unmatched", r->unmatched, first);
     put_join(b, &r->join, first);
+    put_reservoir(b, &r->reservoir, first);
     report_put_count(b, 1, "refused_jumps", r->refused_jumps, first);
     report_put_count(b, 1, "tokens", r->tokens, first);
     report_put_count(b, 1, "unknown_tokens", r->unknown_tokens, first);

@@ -97,10 +97,10 @@ struct report_detail {
     uint32_t n_deciles;
     struct report_ranked unsampled, unsampled_popularity; /* among all active items */
     double unsampled_items;                               /* mean number of them */
-    struct report_figures served, served_learner;         /* of the scores that lists echo; of the learner on the same */
+    struct report_figures served, served_learner; /* of the scores that lists echo; of the learner on the same */
     uint64_t served_lists;
     double skew_mean, skew_deviation, skew_p50, skew_p99, skew_most; /* learner's logit less the served one */
-    struct report_segment segments[REPORT_SEGMENTS_MAX]; /* values of a column follow each other */
+    struct report_segment segments[REPORT_SEGMENTS_MAX];             /* values of a column follow each other */
     uint32_t n_segments;
 };
 struct report_part {
@@ -185,9 +185,13 @@ struct report_arms {
 struct report_join { /* what became of behaviours and recorded lists (ingest/join.h) */
     uint64_t matched, duplicate, expired, early_settled;
 };
+struct report_reservoir { /* slates that are learnt again (trainer/reservoir.h) */
+    uint64_t offered, held, bytes, replayed;
+};
 struct report {
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
     struct report_join join;
+    struct report_reservoir reservoir;
     uint64_t tokens, unknown_tokens;
     struct {
         char code[48];

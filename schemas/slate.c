@@ -368,6 +368,7 @@ static enum status get_item(struct slate *s, struct buf_reader *r, uint8_t forma
     i->repeat = buf_get_f32(r);
     i->age_days = buf_get_f32(r);
     i->examples = 1;
+    i->taught = 0;
     if (format >= 2) get_item_rest(r, format, i);
     if (r->bad || sentence >= s->n_sentences || flags > known || !item_valid(i))
         return corrupt(s, e, "an item is cut off or out of range");

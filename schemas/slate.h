@@ -32,16 +32,19 @@ struct slate_item {
     struct str id;
     uint64_t item; /* hash_str(id) */
     uint32_t sentence;
-    float label;      /* 0, 1; NaN while open or in a request */
-    float weight;     /* of the example in the loss; 1 by default */
-    float examples;   /* that it stands for, types' weights apart: 1; of a copy learnt early see trainer/loss_delay.h */
-    float log_kq;     /* ln(k*q(i)) of the sampling correction; ln r where recorded negatives are learnt at rate r */
-    uint32_t flags;   /* enum slate_flag */
-    float popularity; /* baseline scores, higher is better: decayed sales of the item ... */
-    float repeat;     /* ... and times this user took the item */
-    float age_days;   /* of the item; for the self-check by age */
-    float cooccur[2]; /* counts with the user's events' items: mean and largest, as features; 0 without */
-    float propensity; /* of being shown at its place, as the list echoed it: in (0, 1]; 0: not said */
+    float label;  /* 0, 1; NaN while open or in a request */
+    float weight; /* of the example in the loss; 1 by default */
+    float
+        examples; /* that it stands for, types' weights apart: 1; 0: learnt again (trainer/reservoir.h); of a copy that is
+                       * learnt early see trainer/loss_delay.h */
+    float taught;      /* probability that train.distill learns beside the label; 0: none.  Set at the step, not kept */
+    float log_kq;      /* ln(k*q(i)) of the sampling correction; ln r where recorded negatives are learnt at rate r */
+    uint32_t flags;    /* enum slate_flag */
+    float popularity;  /* baseline scores, higher is better: decayed sales of the item ... */
+    float repeat;      /* ... and times this user took the item */
+    float age_days;    /* of the item; for the self-check by age */
+    float cooccur[2];  /* counts with the user's events' items: mean and largest, as features; 0 without */
+    float propensity;  /* of being shown at its place, as the list echoed it: in (0, 1]; 0: not said */
     uint32_t position; /* place in the recorded list, from 1; 0: not from one */
     uint32_t tasks;    /* bit t: task t's behaviour marked the item before the slate was settled */
     uint32_t category; /* hash of its category as it was known; 0: none */
@@ -70,9 +73,9 @@ struct slate {
     uint32_t *hashed_off; /* K+1 */
     uint32_t *hashed_idx; /* full 32-bit hashes; the part masks them to its table */
     float *hashed_val;
-    uint8_t type;         /* of the order's behaviour; EVENT_TYPES_MAX: no order */
-    uint16_t *segments;   /* (S, K) which value of eval.segments' attribute; for the evaluator alone */
-    uint32_t n_segments;  /* S */
+    uint8_t type;        /* of the order's behaviour; EVENT_TYPES_MAX: no order */
+    uint16_t *segments;  /* (S, K) which value of eval.segments' attribute; for the evaluator alone */
+    uint32_t n_segments; /* S */
     /* Unsampled check: of n_ranked active items and the candidates, how many stood above candidate k and how many beside
      * it, by the model's logits and by popularity; NULL: not checked. */
     uint32_t *ranks; /* (SLATE_RANKS, K) */

@@ -57,6 +57,9 @@
     X("repeated_total", COUNTER, "events", "behaviours that said what an equal or stronger one had said of the item")  \
     X("expired_total", COUNTER, "slates", "slates whose window ended without a mark")                                  \
     X("early_settled_total", COUNTER, "slates", "slates settled before their window's end: join.open_slates or join.max_bytes") \
+    X("reservoir_slates", GAUGE, "slates", "learnt lists that are held to be learnt again (train.replay_share)")        \
+    X("reservoir_bytes", GAUGE, "bytes", "what they take, at most train.reservoir_bytes and their table")               \
+    X("replayed_total", COUNTER, "slates", "times that an old list was learnt again")                                  \
     X("sample_ratio_alarm", GAUGE, "1", "1 while the users of the variants are not split as configured (report: sample_ratio)") \
     X("unknown_token_frac", GAUGE, "1", "share of [UNK] among all tokens; above 0.05 the vocabulary does not fit")      \
     X("users", GAUGE, "users", "users known")                                                                          \

@@ -12,7 +12,7 @@ struct taste {
 struct shop {
     struct shop_options o;
     struct shop_item *items;
-    struct taste *tastes;
+    struct taste *tastes; /* (users), then those of the odd seasons */
     uint64_t lists;
     double clock_ms; /* fractional, so that rates come out right */
 };
@@ -63,15 +63,21 @@ static void make_items(struct shop *s)
         it->noun = (uint32_t)rand_below(&r, SHOP_NOUNS);
         it->colour = (uint32_t)rand_below(&r, SHOP_COLOURS);
         it->material = (uint32_t)rand_below(&r, SHOP_MATERIALS);
-        it->quality = (float)(rand_normal(&r) * s->o.item_quality);
+        it->quality[0] = (float)(rand_normal(&r) * s->o.item_quality);
         it->price = (float)(round(exp(rand_normal(&r) * 0.7 + 2.0) * 100.0) / 100.0);
+        it->quality[1] = (float)(rand_normal(&r) * s->o.item_quality);
         it->since_ms = s->o.start_ms + (i < first ? 0 : (int64_t)(gap * (double)(i - first + 1)));
     }
 }
 
+static size_t n_tastes(const struct shop_options *o)
+{
+    return (size_t)o->users * (o->season_ms > 0 ? 2 : 1);
+}
+
 static void make_users(struct shop *s)
 {
-    for (uint32_t u = 0; u < s->o.users; u++) {
+    for (size_t u = 0; u < n_tastes(&s->o); u++) {
         struct rand r;
         stream(&r, s, STREAM_USER, u);
         for (int w = 0; w < SHOP_WORDS; w++) s->tastes[u].words[w] = (float)(rand_normal(&r) * s->o.word_taste);
@@ -87,7 +93,7 @@ enum status shop_new(struct shop **out, const struct shop_options *o, struct err
     s->o = *o;
     s->clock_ms = (double)o->start_ms;
     s->items = mem_calloc(o->items, sizeof *s->items);
-    s->tastes = mem_calloc(o->users, sizeof *s->tastes);
+    s->tastes = mem_calloc(n_tastes(o), sizeof *s->tastes);
     if (s->items == NULL || s->tastes == NULL) {
         shop_free(s);
         return ERR_SET(e, STATUS_OOM, "shop of %u users and %u items", o->users, o->items);
@@ -152,12 +158,12 @@ static void drift_taste(struct shop *s, struct taste *t, int64_t time_ms, struct
     for (int w = 0; w < SHOP_WORDS; w++) t->words[w] = (float)(keep * (double)t->words[w] + fresh * rand_normal(r));
 }
 
-static double click_probability(const struct shop *s, const struct taste *t, const struct shop_item *it)
+static double click_probability(const struct shop *s, const struct taste *t, const struct shop_item *it, int season)
 {
     uint32_t w[3];
     shop_words(it, w);
-    const double z =
-        s->o.bias + (double)it->quality + (double)t->words[w[0]] + (double)t->words[w[1]] + (double)t->words[w[2]];
+    const double z = s->o.bias + (double)it->quality[season] + (double)t->words[w[0]] + (double)t->words[w[1]] +
+                     (double)t->words[w[2]];
     return 1.0 / (1.0 + exp(-z));
 }
 
@@ -187,11 +193,23 @@ uint32_t shop_looked(const struct shop_options *o, const struct shop_list *l)
     return n > 0 ? n : l->n;
 }
 
-static void show_item(const struct shop *s, const struct taste *t, struct shop_list *l, uint32_t have, struct rand *r)
+/* 0 or 1: which tastes are in force. */
+static int season_at(const struct shop_options *o, int64_t time_ms)
+{
+    return o->season_ms > 0 ? (int)((time_ms - o->start_ms) / o->season_ms % 2) : 0;
+}
+
+static struct taste *taste_of(const struct shop *s, uint32_t user, int season)
+{
+    return &s->tastes[user + (season == 1 ? s->o.users : 0u)];
+}
+
+static void show_item(const struct shop *s, int season, struct shop_list *l, uint32_t have, struct rand *r)
 {
     const uint32_t i = draw_item(l, have, r), k = l->n++;
+    const struct taste *t = taste_of(s, l->user, season);
     l->items[k] = i;
-    l->p[k] = click_probability(s, t, &s->items[i]);
+    l->p[k] = click_probability(s, t, &s->items[i], season);
     const bool clicked = rand_unit(r) < l->p[k] && !l->left;
     const double delay = -log(1.0 - rand_unit(r)) * s->o.delay_ms;
     const bool bought = rand_unit(r) < s->o.buy;
@@ -211,7 +229,8 @@ void shop_next(struct shop *s, struct shop_list *out)
     out->source = s->o.sources > 0 ? 1 + out->user % s->o.sources : 0;
     out->n = 0;
     out->left = false;
-    drift_taste(s, &s->tastes[out->user], out->time_ms, &r);
+    const int season = season_at(&s->o, out->time_ms);
+    drift_taste(s, taste_of(s, out->user, season), out->time_ms, &r);
     const uint32_t have = shop_items_at(s, out->time_ms), n = s->o.slate < have ? s->o.slate : have;
-    while (out->n < n) show_item(s, &s->tastes[out->user], out, have, &r);
+    while (out->n < n) show_item(s, season, out, have, &r);
 }

@@ -2,7 +2,8 @@
  * and over single items, lists shown, clicks that come late, purchases that follow, new items, drifting tastes.
  *
  * Truth: P(click | looked at) = sigmoid(bias + taste_u · words(i) + quality_i), taste_u ~ N(0, s²) per word, quality_i ~ N(0, q²);
- * each day a share `drift` of a taste's variance is renewed (an Ornstein-Uhlenbeck walk, so its spread stays).  Every
+ * each day a share `drift` of a taste's variance is renewed (an Ornstein-Uhlenbeck walk, so its spread stays).  With season_ms
+ * tastes and qualities are others in every second season, and what they were returns with the one after it.  Every
  * number comes from base/rand.h: equal options give equal bytes.
  */
 #ifndef SIMULATE_SHOP_H
@@ -25,6 +26,7 @@ struct shop_options {
     uint64_t events;              /* lines to write at most, catalogue included */
     uint64_t seed;
     double drift;                          /* share of taste variance renewed per day */
+    int64_t season_ms;                     /* length of a season; 0: there are none */
     double new_items;                      /* share of the catalogue that arrives later, evenly over the log */
     double lists_per_s;                    /* of event time */
     double delay_ms;                       /* mean delay of a click (exponential) */
@@ -41,7 +43,7 @@ void shop_defaults(struct shop_options *o);
 
 struct shop_item {
     uint32_t noun, colour, material;
-    float quality, price;
+    float quality[2], price; /* quality: in even and in odd seasons */
     int64_t since_ms;
 };
 struct shop_list {   /* one shown list and what came of it */

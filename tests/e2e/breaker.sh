@@ -55,6 +55,12 @@ for fault in flip flood labels1 prices0; do
     [ "$kept" -gt 1000 ] || fail "$fault: $kept slates were kept from learning"
 done
 
+# after a pause the optimiser may begin anew: once, and what is learnt is another
+replay anew.json -o guard.restart=optimiser "$dir/labels1"
+[ "$(jq -c '[.guard.pauses, .guard.optimiser_restarts]' "$dir/anew.json")" = "[1,1]" ] || fail "restarts: $(jq -c .guard "$dir/anew.json")"
+[ "$(jq .guard.optimiser_restarts "$dir/labels1.json")" -eq 0 ] || fail "a restart that nobody asked for"
+[ "$(jq .model.sha256 "$dir/anew.json")" != "$(jq .model.sha256 "$dir/labels1.json")" ] || fail "a restart changed nothing"
+
 events=80000 long=3600000
 # one source of three: it alone goes to the dead letters, learning goes on
 shop sourced --fault labels1 --sources 3

@@ -1,5 +1,5 @@
 #!/bin/sh
-# parts.sh - learned item vectors and biases, second-order numeric, forgetting and schedules: in the state to the bit, in what is
+# parts.sh - learned item vectors and biases, second-order numeric, forgetting, schedules, replay and distillation: in the state to the bit, in what is
 # exported, and refused by name where they do not fit.
 # labels: quick
 # timeout: 240
@@ -18,7 +18,8 @@ head -2500 log >a
 tail -n +2501 log >b
 base="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=10 -o join.window_ms=20000 -o train.batch_slates=3"
 all="-o model.parts=text,match,numeric,hashed,idvec,itembias,deep -o model.idvec_bits=7 -o train.numeric_order=2
-    -o train.half_life_examples=2000 -o train.schedule=cosine_restart -o train.schedule_steps=50 -o train.l2_sp=0.01"
+    -o train.half_life_examples=2000 -o train.schedule=cosine_restart -o train.schedule_steps=50 -o train.l2_sp=0.01
+    -o train.replay_share=0.3 -o train.reservoir_slates=200 -o train.distill=0.2 -o gate.bless_slates=100 -o gate.bless_ms=1000"
 replay() { # report, then arguments
     report=$1
     shift
@@ -42,9 +43,13 @@ same whole.json ab.json
 [ "$(jq '.costs | all(.[]; .score_us_per_candidate > 0 and .learn_us_per_example > 0 and .share > 0)' whole.json)" = true ] ||
     fail "costs: $(jq -c .costs whole.json)"
 
+[ "$(jq -c ".reservoir | [.held, .replayed > 400, .offered > 1000, .bytes > 10000]" whole.json)" = "[200,true,true,true]" ] ||
+    fail "reservoir: $(jq -c .reservoir whole.json)"
+
 # every setting is learnt with, not only taken
 for change in train.numeric_order=1 train.half_life_examples=0 train.schedule=constant train.l2_sp=0 train.idvec_rate=0.1 \
-    train.itembias_rate=0.2 model.deep_units=32 train.numeric_ridge=2 train.schedule_steps=70; do
+    train.itembias_rate=0.2 model.deep_units=32 train.numeric_ridge=2 train.schedule_steps=70 train.replay_share=0 train.reservoir_slates=50 \
+    train.reservoir_horizon_slates=300 train.distill=0; do
     replay other.json $all -o "$change" a
     [ "$(jq .model.sha256 other.json)" != "$(jq .model.sha256 a.json)" ] || fail "$change gives the same weights"
     "$freshet" replay --quiet $base $all -o "$change" -o state.dir=ab /dev/null 2>err && fail "a state is resumed with $change"
@@ -59,3 +64,10 @@ tail -c +9 out/freshet.safetensors | head -c "$size" >header
 
 "$freshet" replay --quiet $base -o model.parts=text,idvec log 2>err && fail "idvec without match"
 grep -q 'put match into model.parts too' err || fail "idvec without match is refused in other words"
+
+"$freshet" replay --quiet $base -o train.distill=0.1 -o gate.share=0 log 2>err && fail "distillation without a gate"
+grep -q 'set gate.share above 0' err || fail "distillation without a gate is refused in other words"
+"$freshet" replay --quiet $base -o train.replay_share=0.1 -o join.loss=fnw log 2>err && fail "replay of early copies"
+grep -q "can't be learnt again" err || fail "replay of early copies is refused in other words"
+"$freshet" replay --quiet $base -o train.distill=0.1 -o variant.b.train.seed=2 log 2>err && fail "distillation in a variant"
+grep -q 'variant.b: train.distill' err || fail "distillation in a variant is refused in other words"

@@ -16,6 +16,7 @@ import numpy as np
 
 import baselines
 from compare import LATE, WARMUP, Slates, bootstrap, calibration, show, show_difference, sigmoid
+from forget import forget
 from layers import layers
 from replay import SLICES, Replay
 from titles import permute
@@ -239,6 +240,7 @@ TOPICS = {
     "plain": ("Plain protocol", plain), "basket": ("Baskets", basket), "cold": ("Cold items", cold), "parts": ("What each part brings", parts),
     "text": ("Text alone", text), "titles": ("Permuted titles", titles), "concat": ("Views of text", concat), "still": ("Without online learning", still),
     "best": ("Simulated shop", best), "layers": ("Where the top layers pay", lambda world: layers(world, table)),
+    "forget": ("Not forgetting", lambda world: forget(world, table)),
 }
 
 

@@ -156,11 +156,10 @@ static void run(struct tmpdir *dir, const uint64_t *stops, uint64_t until, char 
     checkpoint_close(cp);
 }
 
-static void test_a_kill_around_a_rollback_changes_no_bit(void **state)
+static void check_kills_around_a_rollback(char whole[HASH_SHA256_HEX])
 {
-    (void)state;
     struct report_gate g, want;
-    char whole[HASH_SHA256_HEX], now[HASH_SHA256_HEX];
+    char now[HASH_SHA256_HEX];
     uint64_t blessed, back, again;
     struct tmpdir dir = tmpdir_make("line_gate");
     run(NULL, (const uint64_t[]){0}, 2500, whole, &want, &blessed, &back);
@@ -174,6 +173,91 @@ static void test_a_kill_around_a_rollback_changes_no_bit(void **state)
     assert_int_equal(g.rested, want.rested);
     assert_memory_equal(&g.worse, &want.worse, sizeof g.worse);
     tmpdir_remove(&dir);
+}
+
+static void test_a_kill_around_a_rollback_changes_no_bit(void **state)
+{
+    (void)state;
+    char hash[HASH_SHA256_HEX];
+    check_kills_around_a_rollback(hash);
+}
+
+static void set(const char *const *options)
+{
+    struct err e;
+    for (; *options != NULL; options++) assert_ok(conf_set_option(world.conf, *options, &e), &e);
+}
+
+/* A small reservoir, so that places change hands; each of the two guards learns otherwise than none. */
+static void test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says(void **state)
+{
+    (void)state;
+    struct report_gate g;
+    uint64_t blessed, back;
+    char both[HASH_SHA256_HEX], one[HASH_SHA256_HEX], none[HASH_SHA256_HEX];
+    set((const char *const[]){"train.replay_share=0.4", "train.reservoir_slates=40", "train.distill=0.3", NULL});
+    check_kills_around_a_rollback(both);
+    run(NULL, (const uint64_t[]){0}, 700, both, &g, &blessed, &back);
+    assert_true(blessed > 0 && back == 0);
+    set((const char *const[]){"train.distill=0", NULL});
+    run(NULL, (const uint64_t[]){0}, 700, one, &g, &blessed, &back);
+    set((const char *const[]){"train.replay_share=0", NULL});
+    run(NULL, (const uint64_t[]){0}, 700, none, &g, &blessed, &back);
+    assert_string_not_equal(both, one);
+    assert_string_not_equal(one, none);
+}
+
+/* Just blessed, the line says itself what its blessed version says; negatives that are thinned out shift what the label is. */
+static void test_what_the_blessed_one_says_is_of_the_label_that_is_learnt(void **state)
+{
+    (void)state;
+    struct err e;
+    set((const char *const[]){"train.distill=0.3", NULL});
+    struct learner *l = new_learner(NULL);
+    struct line *line = learner_line(l);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, 40);
+    struct slate *s = line->pending[1];
+    assert_int_equal(s->source, SLATE_IMPRESSION);
+    assert_ok(line_gate_teach(line, s, &e), &e);
+    for (uint32_t i = 0; i < s->n_items; i++) assert_true(s->items[i].taught == 0.0f); /* nothing is blessed yet */
+    (void)feed_until(l, false);
+    s = line->pending[1];
+    for (int thinned = 0; thinned < 2; thinned++) {
+        for (uint32_t i = 0; i < s->n_items; i++) s->items[i].log_kq = thinned ? -0.5f : 0.0f;
+        assert_ok(line_score(line, s, false, &e), &e);
+        assert_ok(line_gate_teach(line, s, &e), &e);
+        for (uint32_t i = 0; i < s->n_items; i++) {
+            const double z = (double)line->predictions.logits[i] + (thinned ? 0.5 : 0.0);
+            assert_near((double)s->items[i].taught, 1.0 / (1.0 + exp(-z)), 1e-6);
+        }
+    }
+    learner_free(l);
+    set((const char *const[]){"train.distill=0", NULL});
+}
+
+/* After a rollback nothing is held of what the bad line learnt, and counts are of new lists alone. */
+static void test_a_rollback_takes_what_the_line_held_since(void **state)
+{
+    (void)state;
+    static struct report r;
+    set((const char *const[]){"train.replay_share=0.3", "train.reservoir_slates=1000", NULL});
+    struct learner *l = new_learner(NULL);
+    learner_world_rewind(&world);
+    (void)feed_until(l, false);
+    learner_report(l, &r);
+    const uint64_t held = r.reservoir.held;
+    assert_int_equal(held, learner_learnt(l)->learnt_slates);
+    (void)learner_world_feed(&world, l, 40);
+    learner_report(l, &r);
+    assert_true(r.reservoir.held > held && r.reservoir.replayed > 10);
+    assert_int_equal(r.reservoir.offered, learner_learnt(l)->learnt_slates);
+    (void)feed_until(l, true);
+    learner_report(l, &r);
+    assert_int_equal(r.reservoir.held, held);
+    assert_true(r.reservoir.offered > held);
+    learner_free(l);
+    set((const char *const[]){"train.replay_share=0", NULL});
 }
 
 static void test_versions_have_the_blessed_ones_number(void **state)
@@ -270,6 +354,9 @@ int main(void)
         cmocka_unit_test(test_a_line_that_turns_bad_goes_back_rests_and_goes_on),
         cmocka_unit_test(test_a_good_line_is_blessed_and_never_goes_back),
         cmocka_unit_test(test_a_kill_around_a_rollback_changes_no_bit),
+        cmocka_unit_test(test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says),
+        cmocka_unit_test(test_what_the_blessed_one_says_is_of_the_label_that_is_learnt),
+        cmocka_unit_test(test_a_rollback_takes_what_the_line_held_since),
         cmocka_unit_test(test_versions_have_the_blessed_ones_number),
         cmocka_unit_test(test_held_out_users_are_not_learnt_from),
         cmocka_unit_test(test_without_a_gate_nothing_is_judged),

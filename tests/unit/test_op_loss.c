@@ -42,12 +42,14 @@ static void test_sparse_values_and_gradient(void **state)
 
 static const float labels[K] = {1, 0, 1}, weights[K] = {1, 2, 0.5f};
 
+static const float *soft; /* NULL: labels */
+
 static double loss_of(struct kern *k, float *z, float *dz, float share)
 {
     struct tape t;
     tape_init(&t, k, true);
     float *loss = tape_zeros(&t, 2);
-    op_loss(&t, loss, (struct tape_value){z, dz, K, 1}, &(struct op_loss){labels, weights, share});
+    op_loss(&t, loss, (struct tape_value){z, dz, K, 1}, &(struct op_loss){labels, weights, soft, share});
     assert_false(t.oom);
     const double out = op_loss_total(loss, share);
     tape_fini(&t);
@@ -97,11 +99,32 @@ static void test_share_mixes_softmax_in(void **state)
     }
 }
 
+/* The softmax knows positives and negatives, the cross-entropy where it is to be: gradient (1 - share)*w*(p - soft) of the one. */
+static void test_soft_labels_move_the_cross_entropy_alone(void **state)
+{
+    (void)state;
+    const char *const backends[] = {"ref", "cpu"};
+    static const float between[K] = {0.8f, 0.3f, 0.6f};
+    for (int i = 0; i < 2; i++) {
+        struct kern *k;
+        float z[K] = {0.3f, -1.2f, 2.0f}, hard[K] = {0}, moved[K] = {0};
+        assert_int_equal(kern_new(&k, backends[i], NULL), STATUS_OK);
+        (void)loss_of(k, z, hard, 0.5f);
+        soft = between;
+        (void)loss_of(k, z, moved, 0.5f);
+        for (int j = 0; j < K; j++)
+            assert_float_equal(moved[j] - hard[j], 0.5f * weights[j] * (labels[j] - between[j]), 1e-6f);
+        soft = NULL;
+        kern_free(k);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sparse_values_and_gradient),
         cmocka_unit_test(test_bce_values_and_gradient),
+        cmocka_unit_test(test_soft_labels_move_the_cross_entropy_alone),
         cmocka_unit_test(test_share_mixes_softmax_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

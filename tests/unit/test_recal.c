@@ -32,7 +32,8 @@ static void fixture_open(struct fixture *f, const char *correction, const char *
     assert_ok(param_set_new(&f->p, &f->table, &e), &e);
     model_recal_bind(&f->run, &f->recal, &f->table, f->p->w);
     f->slate = (struct slate){.source = SLATE_ORGANIC, .items = f->items, .n_items = K};
-    for (uint32_t i = 0; i < K; i++) f->items[i] = (struct slate_item){.age_days = 30, .popularity = 5, .weight = 1};
+    for (uint32_t i = 0; i < K; i++)
+        f->items[i] = (struct slate_item){.age_days = 30, .popularity = 5, .weight = 1, .examples = 1};
 }
 
 static void fixture_close(struct fixture *f)
@@ -126,6 +127,32 @@ static void test_slope_and_offset_are_found(void **state)
     fixture_close(&f);
 }
 
+/* A copy counts as the examples that it stands for: n of 1, or one of n; what stands for none leaves all as it was. */
+static void test_examples_count_and_what_is_learnt_again_does_not(void **state)
+{
+    (void)state;
+    struct fixture a, b;
+    const float raw[K] = {1, -1, 0.5f};
+    fixture_open(&a, "true", "true");
+    fixture_open(&b, "true", "true");
+    for (uint32_t i = 0; i < K; i++) a.items[i].label = b.items[i].label = i % 3 == 0;
+    for (uint32_t i = 0; i < K; i++) b.items[i].examples = 0, b.items[i].log_kq = -3;
+    model_recal_learnt(&b.run, &b.slate, SLATE_ORGANIC, raw);
+    model_recal_apply(&b.run, &b.table, b.p->w);
+    for (size_t i = 0; i < b.p->n; i++) assert_true(b.p->w[i] == 0.0f);
+    for (uint32_t i = 0; i < K; i++) b.items[i].examples = 3, b.items[i].log_kq = 0;
+    for (int n = 0; n < 3; n++) model_recal_learnt(&a.run, &a.slate, SLATE_ORGANIC, raw);
+    model_recal_learnt(&b.run, &b.slate, SLATE_ORGANIC, raw);
+    model_recal_apply(&a.run, &a.table, a.p->w);
+    model_recal_apply(&b.run, &b.table, b.p->w);
+    const float *w = a.p->w + param_at(&a.table, a.recal.weights)->offset + SLATE_ORGANIC * RECAL_N;
+    const float *u = b.p->w + param_at(&b.table, b.recal.weights)->offset + SLATE_ORGANIC * RECAL_N;
+    assert_true(fabsf(w[RECAL_INTERCEPT]) > 1e-3f);
+    for (int i = 0; i < RECAL_N; i++) assert_float_equal(u[i], w[i], 1e-5f);
+    fixture_close(&a);
+    fixture_close(&b);
+}
+
 static void test_resumed_goes_on_in_the_same_bits(void **state)
 {
     (void)state;
@@ -154,12 +181,32 @@ static void test_resumed_goes_on_in_the_same_bits(void **state)
     fixture_close(&b);
 }
 
+/* Recorded lists whose labels are not settled when they are learnt stay as they are; orders are settled at once. */
+static void test_early_labels_recalibrate_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const float raw[K] = {2, 2, 2};
+    fixture_open(&f, "false", "true");
+    f.recal.early = true;
+    const float *w = f.p->w + param_at(&f.table, f.recal.weights)->offset;
+    model_recal_learnt(&f.run, &f.slate, SLATE_IMPRESSION, raw);
+    model_recal_apply(&f.run, &f.table, f.p->w);
+    for (int i = 0; i < RECAL_N; i++) assert_true(w[i] == 0.0f);
+    model_recal_learnt(&f.run, &f.slate, SLATE_ORGANIC, raw);
+    model_recal_apply(&f.run, &f.table, f.p->w);
+    assert_true(w[RECAL_N + RECAL_INTERCEPT] < -0.1f);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_correction_is_of_sampled_slates_alone),
         cmocka_unit_test(test_nothing_learnt_changes_nothing),
         cmocka_unit_test(test_slope_and_offset_are_found),
+        cmocka_unit_test(test_examples_count_and_what_is_learnt_again_does_not),
+        cmocka_unit_test(test_early_labels_recalibrate_nothing),
         cmocka_unit_test(test_resumed_goes_on_in_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

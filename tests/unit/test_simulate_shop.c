@@ -185,6 +185,33 @@ static void test_without_drift_tastes_stay(void **state)
     }
 }
 
+/* Every list of the one user and item has the probability of its season: two that differ, each of which comes back. */
+static void test_seasons_are_two_and_come_back(void **state)
+{
+    (void)state;
+    struct shop_options o = small();
+    o.users = o.items = o.slate = 1;
+    o.drift = 0.0;
+    o.lists_per_s = 0.1;
+    o.season_ms = 600000;
+    struct shop *s = shop_of(&o);
+    struct shop_list l = {0};
+    double p[2] = {0.0, 0.0};
+    for (int i = 0; i < 1000; i++) {
+        shop_next(s, &l);
+        double *of = &p[(l.time_ms - o.start_ms) / o.season_ms % 2];
+        if (*of == 0.0) *of = l.p[0];
+        assert_true(l.p[0] == *of);
+    }
+    assert_true(fabs(logit(p[0]) - logit(p[1])) > 0.1);
+    shop_free(s);
+    o.season_ms = 0;
+    s = shop_of(&o);
+    shop_next(s, &l);
+    assert_true(l.p[0] == p[0]); /* the first season's are those of a shop without seasons */
+    shop_free(s);
+}
+
 /* One user who clicks on one noun only: the filter moves its mean that way, surer with every list; the other words stay. */
 static void test_the_filter_learns_a_taste(void **state)
 {
@@ -320,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_clicks_and_delays_follow_their_distributions),
         cmocka_unit_test(test_drift_moves_tastes_and_keeps_their_spread),
         cmocka_unit_test(test_without_drift_tastes_stay),
+        cmocka_unit_test(test_seasons_are_two_and_come_back),
         cmocka_unit_test(test_the_filter_learns_a_taste),
         cmocka_unit_test(test_the_filter_forgets_with_drift),
         cmocka_unit_test(test_lines_are_native_events),
