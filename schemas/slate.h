@@ -70,9 +70,9 @@ struct slate {
     uint32_t *hashed_off; /* K+1 */
     uint32_t *hashed_idx; /* full 32-bit hashes; the part masks them to its table */
     float *hashed_val;
-    uint8_t type;         /* of the order's behaviour; EVENT_TYPES_MAX: no order */
-    uint16_t *segments;   /* (S, K) which value of eval.segments' attribute; for the evaluator alone */
-    uint32_t n_segments;  /* S */
+    uint8_t type;        /* of the order's behaviour; EVENT_TYPES_MAX: no order */
+    uint16_t *segments;  /* (S, K) which value of eval.segments' attribute; for the evaluator alone */
+    uint32_t n_segments; /* S */
     /* Unsampled check: of n_ranked active items and the candidates, how many stood above candidate k and how many beside
      * it, by the model's logits and by popularity; NULL: not checked. */
     uint32_t *ranks; /* (SLATE_RANKS, K) */
@@ -90,6 +90,9 @@ void slate_encode(struct buf *b, const struct slate *s);
 enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e) MUST_CHECK;
 /* Leaves the items i with keep[i] (n_items), in their order; sentences and events stay. */
 void slate_keep(struct slate *s, const uint8_t *keep);
+/* What a model reads of each candidate (numbers, crosses, its sentence, the user's sentences), hashed: out (K).  Equal hashes,
+ * equal features, whatever list the candidate stands in. */
+void slate_features(const struct slate *s, uint32_t *out);
 /* Adds a sentence (ids copied), returning its index; an equal one already there is reused.  UINT32_MAX: out of memory. */
 uint32_t slate_add_sentence(struct slate *s, const int32_t *ids, uint32_t n);
 #endif
