@@ -117,6 +117,10 @@
     X(eval_unsampled_items,   "eval.unsampled_items",       INT,  3000,           10,   9000,      "items", "", "active items of such a check at most, a seeded choice beyond it (ranks are then estimates); the text part sees the best serving.joint_top") \
     X(eval_window_ms,         "eval.window_ms",             INT,  86400000,       1000, 1e12,      "ms", "",  "length of the report's sliding windows") \
     X(eval_half_life_ms,      "eval.half_life_ms",          INT,  86400000,       1000, 1e12,      "ms", "",  "half-life of the report's decayed figures") \
+    X(eval_served_answers,    "eval.served_answers",        INT,  10000,          0,    1e6,       "answers", "", "answers of the log (fr:m:served) that a stream job keeps until their lists settle, for the report's figures of what was served; 0: the log is not read") \
+    X(eval_served_frac,       "eval.served_frac",           NUM,  1.0,            0.0,  1.0,       "",   "",  "share of the answers that are read, by their request") \
+    X(eval_served_checked,    "eval.served_checked",        NUM,  0.1,            0.0,  1.0,       "",   "",  "share of these whose features the learner makes again for the request's time and compares, and scores by the version that answered where it still has it") \
+    X(eval_served_every_ms,   "eval.served_every_ms",       INT,  10000,          0,    1e10,      "ms", "",  "how often a published version is kept for that; the newest two are") \
     X(eval_part_cost_share,   "eval.part_cost_share",       NUM,  0.3,            0.0,  1.0,       "", "",  "a part that takes more of the parts' time than this has to bring eval.part_min_gain, or a warning says so") \
     X(eval_part_min_gain,     "eval.part_min_gain",         NUM,  0.0005,         -1.0, 1.0,       "", "",  "GAUC that is lost without the part") \
     X(guard_mode,             "guard.mode",                 WORD, "pause",        0,    0,         "pause|warn|off", "L", "a monitor that leaves its level: pause learning, only say so, or do not watch at all; set to warn it ends a pause") \
