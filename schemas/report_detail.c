@@ -171,19 +171,71 @@ static void put_unsampled(struct buf *b, const struct report_detail *d, bool *fi
     report_put_close(b, 1, inner);
 }
 
+static void put_skew(struct buf *b, int depth, const char *key, const struct report_skew *x, bool *first)
+{
+    bool skew = report_put_open(b, depth, key, first);
+    report_put_number(b, depth + 1, "mean", x->mean, &skew);
+    report_put_number(b, depth + 1, "deviation", x->deviation, &skew);
+    report_put_number(b, depth + 1, "p50", x->p50, &skew);
+    report_put_number(b, depth + 1, "p99", x->p99, &skew);
+    report_put_number(b, depth + 1, "most", x->most, &skew);
+    report_put_close(b, depth, skew);
+}
+
+/* The fields of an object that is open, at this depth. */
+static void put_one_served(struct buf *b, int depth, const struct report_served *x, bool *inner)
+{
+    report_put_count(b, depth, "lists", x->lists, inner);
+    report_put_figures(b, depth, "figures", &x->figures, inner);
+    report_put_figures(b, depth, "learner", &x->learner, inner);
+    put_skew(b, depth, "skew", &x->skew, inner);
+}
+
+static void put_named_served(struct buf *b, const char *name, const struct report_served *x, bool *first)
+{
+    bool inner = report_put_open(b, 4, name, first);
+    put_one_served(b, 5, x, &inner);
+    report_put_close(b, 4, inner);
+}
+
+/* What was made again and scored by the version that answered. */
+static void put_checked(struct buf *b, const struct report_logged *x, bool *first)
+{
+    bool inner = report_put_open(b, 3, "checked", first);
+    report_put_count(b, 4, "lists", x->checked, &inner);
+    report_put_count(b, 4, "items", x->items, &inner);
+    report_put_number(b, 4, "features_equal", x->items > 0 ? (double)x->equal / (double)x->items : NAN, &inner);
+    report_put_count(b, 4, "same_version_items", x->same.items, &inner);
+    put_skew(b, 4, "same_version_skew", &x->same, &inner);
+    report_put_close(b, 3, inner);
+}
+
+static void put_logged(struct buf *b, const struct report_logged *x, bool *first)
+{
+    bool inner = report_put_open(b, 2, "log", first);
+    report_put_count(b, 3, "answers", x->answers, &inner);
+    report_put_count(b, 3, "joined", x->joined, &inner);
+    report_put_count(b, 3, "unmatched", x->unmatched, &inner);
+    put_one_served(b, 3, &x->all, &inner);
+    bool each = report_put_open(b, 3, "by_variant", &inner);
+    for (uint32_t i = 0; i < x->n_lines; i++) put_named_served(b, x->line_names[i], &x->lines[i], &each);
+    report_put_close(b, 3, each);
+    each = report_put_open(b, 3, "by_version", &inner);
+    for (uint32_t i = 0; i < x->n_versions; i++) {
+        char name[24];
+        (void)snprintf(name, sizeof name, "%" PRIu64, x->version_numbers[i]);
+        put_named_served(b, name, &x->versions[i], &each);
+    }
+    report_put_close(b, 3, each);
+    put_checked(b, x, &inner);
+    report_put_close(b, 2, inner);
+}
+
 static void put_served(struct buf *b, const struct report_detail *d, bool *first)
 {
     bool inner = report_put_open(b, 1, "served", first);
-    report_put_count(b, 2, "lists", d->served_lists, &inner);
-    report_put_figures(b, 2, "figures", &d->served, &inner);
-    report_put_figures(b, 2, "learner", &d->served_learner, &inner);
-    bool skew = report_put_open(b, 2, "skew", &inner);
-    report_put_number(b, 3, "mean", d->skew_mean, &skew);
-    report_put_number(b, 3, "deviation", d->skew_deviation, &skew);
-    report_put_number(b, 3, "p50", d->skew_p50, &skew);
-    report_put_number(b, 3, "p99", d->skew_p99, &skew);
-    report_put_number(b, 3, "most", d->skew_most, &skew);
-    report_put_close(b, 2, skew);
+    put_one_served(b, 2, &d->served, &inner);
+    put_logged(b, &d->logged, &inner);
     report_put_close(b, 1, inner);
 }
 

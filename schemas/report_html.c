@@ -315,18 +315,36 @@ static void put_unsampled(struct buf *b, const struct report_detail *d)
     close_table(b);
 }
 
-static void put_served(struct buf *b, const struct report_detail *d)
+static void put_served_lists(struct buf *b, const char *which, const struct report_served *x)
 {
-    if (d->served_lists == 0) return;
     buf_printf(
         b,
-        "<h2>What was served</h2>\n<p class=\"dim\">%llu lists that echo their scores. The learner's logit less the "
-        "served one: mean %.4g, deviation %.4g; half within %.3g, 99 %% within %.3g.</p>\n",
-        (unsigned long long)d->served_lists, d->skew_mean, d->skew_deviation, d->skew_p50, d->skew_p99);
+        "<p class=\"dim\">%llu lists %s. The learner's logit less the served one: mean %.4g, deviation %.4g; half "
+        "within %.3g, 99 %% within %.3g.</p>\n",
+        (unsigned long long)x->lists, which, x->skew.mean, x->skew.deviation, x->skew.p50, x->skew.p99);
     open_table(b, figure_heads);
-    put_figures_row(b, "served", &d->served);
-    put_figures_row(b, "learner, same items", &d->served_learner);
+    put_figures_row(b, "served", &x->figures);
+    put_figures_row(b, "learner, same items", &x->learner);
     close_table(b);
+}
+
+static void put_served(struct buf *b, const struct report_detail *d)
+{
+    const struct report_logged *x = &d->logged;
+    if (d->served.lists + x->all.lists == 0) return;
+    buf_printf(b, "<h2>What was served</h2>\n");
+    if (d->served.lists > 0) put_served_lists(b, "that echo their scores", &d->served);
+    if (x->all.lists == 0) return;
+    put_served_lists(b, "whose answers are in the log", &x->all);
+    open_table(b, figure_heads);
+    for (uint32_t i = 0; i < x->n_lines; i++) put_figures_row(b, x->line_names[i], &x->lines[i].figures);
+    close_table(b);
+    buf_printf(
+        b,
+        "<p class=\"dim\">%llu lists were made again for the request's time: features equal of %.4g %% of their items; "
+        "by the version that answered, 99 %% of %llu logits within %.3g, all within %.3g.</p>\n",
+        (unsigned long long)x->checked, x->items > 0 ? 100.0 * (double)x->equal / (double)x->items : NAN,
+        (unsigned long long)x->same.items, x->same.p99, x->same.most);
 }
 
 static void put_reliability(struct buf *b, const struct report_detail *d)
