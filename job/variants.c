@@ -41,7 +41,7 @@ static enum status open_comparisons(struct variants *v, struct err *e)
 {
     v->paired = mem_calloc(CONF_LINES_MAX, sizeof *v->paired);
     if (v->paired == NULL) return ERR_SET(e, STATUS_OOM, "variants: comparisons");
-    TRY(arms_new(&v->arms, e));
+    TRY(arms_new(&v->arms, v->conf->eval_window_ms, e));
     return slate_new(&v->copy, e);
 }
 
@@ -180,13 +180,9 @@ const float *variants_logits(const struct variants *v, const struct slate *s, co
 /* A recorded list that says which variant made it. */
 static void note_arm(struct variants *v, const struct slate *s)
 {
-    struct arms_seen seen = {.user = s->user, .shown = s->n_items};
+    struct arms_seen seen = {.user = s->user, .shown_ms = s->time_ms, .counts = eval_cohort_of(s)};
     if (s->source != SLATE_IMPRESSION || !str_has(s->variant)) return;
     seen.line = conf_line_find(v->conf, s->variant);
-    for (uint32_t i = 0; i < s->n_items; i++) {
-        seen.clicked += s->items[i].label > 0.5f;
-        seen.bought = seen.bought || s->items[i].label > 0.5f;
-    }
     arms_add(v->arms, &seen);
 }
 

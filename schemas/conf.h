@@ -115,6 +115,7 @@
     X(eval_segments,          "eval.segments",              TEXT, "",             0,    400,       "",   "S", "attributes by whose values the report is split, at most eight: user.NAME, item.NAME, context.NAME") \
     X(eval_unsampled,         "eval.unsampled_frac",        NUM,  0.01,           0.0,  1.0,       "",   "",  "share of the slates (seeded) that are ranked among all active items as well, for the report; 0: none") \
     X(eval_unsampled_items,   "eval.unsampled_items",       INT,  3000,           10,   9000,      "items", "", "active items of such a check at most, a seeded choice beyond it (ranks are then estimates); the text part sees the best serving.joint_top") \
+    X(eval_conversion,        "eval.conversion",            TEXT, "purchase",     1,    60,        "",   "",  "behaviour type whose lists have converted: conversion of cohorts and of variants' arms") \
     X(eval_window_ms,         "eval.window_ms",             INT,  86400000,       1000, 1e12,      "ms", "",  "length of the report's sliding windows") \
     X(eval_half_life_ms,      "eval.half_life_ms",          INT,  86400000,       1000, 1e12,      "ms", "",  "half-life of the report's decayed figures") \
     X(eval_served_answers,    "eval.served_answers",        INT,  10000,          0,    1e6,       "answers", "", "answers of the log (fr:m:served) that a stream job keeps until their lists settle, for the report's figures of what was served; 0: the log is not read") \

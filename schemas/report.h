@@ -59,11 +59,15 @@ struct report_group { /* items of one age or popularity; an empty name ends the 
     uint64_t candidates, positives, top;
     double predicted; /* summed probabilities */
 };
-struct report_point { /* a span of the curve, by the time of showing */
+#define REPORT_COHORTS 32
+struct report_cohort { /* recorded lists shown in [from, to), their window over: items shown, taken, converted */
     int64_t from_ms, to_ms;
+    uint64_t lists, shown, taken, converted, converted_lists;
+};
+struct report_point {            /* a span of the curve, by the time of showing */
+    struct report_cohort cohort; /* its times, too */
     struct report_figures model;
     double baselines[REPORT_BASELINES]; /* gauc */
-    uint64_t lists, shown, taken;       /* recorded lists: the cohort's click-through */
 };
 struct report_reliability {                /* examples of like prediction */
     double predicted, observed, low, high; /* means; low and high: of observed (Wilson 1927) */
@@ -191,7 +195,9 @@ struct report_variant {
 struct report_arm { /* what users did with the lists that one variant served */
     char name[33];
     double share;
-    uint64_t lists, users;                                                         /* users: of the sample */
+    uint64_t lists, users; /* users: of the sample */
+    struct report_cohort cohorts[REPORT_COHORTS];
+    uint32_t n_cohorts;
     struct report_interval ctr, conversion, ctr_difference, conversion_difference; /* against the one in charge */
 };
 struct report_arms {

@@ -111,17 +111,17 @@ static void put_point(struct buf *b, const struct report_point *p)
 {
     bool first = true;
     buf_u8(b, '{');
-    report_put_count(b, 3, "from_ms", (uint64_t)p->from_ms, &first);
-    report_put_count(b, 3, "to_ms", (uint64_t)p->to_ms, &first);
+    report_put_count(b, 3, "from_ms", (uint64_t)p->cohort.from_ms, &first);
+    report_put_count(b, 3, "to_ms", (uint64_t)p->cohort.to_ms, &first);
     report_put_figures(b, 3, "model", &p->model, &first);
     report_put_key(b, 3, "gauc", &first);
     buf_u8(b, '{');
     for (int i = 0; i < REPORT_BASELINES; i++)
         put_inline(b, report_baseline_names[i], p->baselines[i], i + 1 < REPORT_BASELINES ? ", " : "}");
     report_put_key(b, 3, "cohort", &first);
-    buf_printf(b, "{\"lists\": %" PRIu64 ", \"shown\": %" PRIu64 ", \"taken\": %" PRIu64 ", ", p->lists, p->shown,
-               p->taken);
-    put_inline(b, "rate", p->shown > 0 ? (double)p->taken / (double)p->shown : NAN, "}");
+    struct report_cohort counts = p->cohort;
+    counts.from_ms = counts.to_ms = 0; /* the point's */
+    report_put_cohort(b, &counts);
     report_put_close(b, 2, false);
 }
 
@@ -133,6 +133,25 @@ static void put_curve(struct buf *b, const struct report_detail *d, bool *first)
         put_point(b, &d->curve[i]);
     }
     end_list(b, 1, d->n_curve == 0);
+}
+
+/* All lists whose window is over. */
+static void put_shown(struct buf *b, const struct report_detail *d, bool *first)
+{
+    struct report_cohort all = {0};
+    for (uint32_t i = 0; i < d->n_curve; i++) {
+        const struct report_cohort *c = &d->curve[i].cohort;
+        if (c->lists == 0) continue;
+        if (all.lists == 0) all.from_ms = c->from_ms;
+        all.to_ms = c->to_ms;
+        all.lists += c->lists;
+        all.shown += c->shown;
+        all.taken += c->taken;
+        all.converted += c->converted;
+        all.converted_lists += c->converted_lists;
+    }
+    report_put_key(b, 1, "shown", first);
+    report_put_cohort(b, &all);
 }
 
 static void put_group(struct buf *b, int depth, const struct report_group *g, bool *first)
@@ -259,6 +278,7 @@ void report_put_detail(struct buf *b, const struct report_detail *d, const struc
     put_reliability(b, d, first);
     put_windows(b, d, first);
     put_curve(b, d, first);
+    put_shown(b, d, first);
     put_lists(b, d, first);
     put_unsampled(b, d, first);
     put_served(b, d, first);

@@ -159,7 +159,8 @@ struct curve {
 static void curve_of(struct curve *c, const struct report_detail *d)
 {
     c->n = d->n_curve;
-    for (size_t i = 0; i < c->n; i++) c->x[i] = ((double)d->curve[i].from_ms + (double)d->curve[i].to_ms) / 2.0;
+    for (size_t i = 0; i < c->n; i++)
+        c->x[i] = ((double)d->curve[i].cohort.from_ms + (double)d->curve[i].cohort.to_ms) / 2.0;
 }
 
 static void put_gauc_curve(struct buf *b, struct curve *c, const struct report_detail *d)
@@ -198,11 +199,17 @@ static void put_curves(struct buf *b, const struct report_detail *d)
     for (size_t i = 0; i < c.n; i++) c.y[0][i] = d->curve[i].model.calibration;
     put_one_curve(b, &c, "Calibration over time", "predicted over observed", 1.0);
     for (size_t i = 0; i < c.n; i++) {
-        c.y[0][i] = d->curve[i].shown > 0 ? (double)d->curve[i].taken / (double)d->curve[i].shown : NAN;
-        lists = lists || d->curve[i].shown > 0;
+        const struct report_cohort *x = &d->curve[i].cohort;
+        c.y[0][i] = x->shown > 0 ? (double)x->taken / (double)x->shown : NAN;
+        lists = lists || x->shown > 0;
     }
-    if (lists)
-        put_one_curve(b, &c, "Click-through of recorded lists, by when they were shown", "taken over shown", NAN);
+    if (!lists) return;
+    put_one_curve(b, &c, "Click-through of recorded lists, by when they were shown", "taken over shown", NAN);
+    for (size_t i = 0; i < c.n; i++) {
+        const struct report_cohort *x = &d->curve[i].cohort;
+        c.y[0][i] = x->lists > 0 ? (double)x->converted_lists / (double)x->lists : NAN;
+    }
+    put_one_curve(b, &c, "Conversion of recorded lists, by when they were shown", "lists with a conversion", NAN);
 }
 
 /* ---- tables ---- */
