@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "ingest/join_private.h"
+#include "schemas/slate.h"
 #include <string.h>
 enum status join_new(struct join **out, const struct conf *c, struct err *e)
 {
@@ -11,6 +12,8 @@ enum status join_new(struct join **out, const struct conf *c, struct err *e)
         uint8_t types[CONF_TASKS_MAX];
         const uint32_t n_tasks = conf_tasks(c, types);
         for (uint32_t t = 0; t < n_tasks; t++) j->task_of[types[t]] = UINT32_C(1) << t;
+        const int conversion = conf_type_find(c, str_from(c->eval_conversion));
+        if (conversion >= 0) j->task_of[conversion] |= SLATE_CONVERTED;
         j->conf = c;
         j->early = strcmp(c->join_loss, "importance") == 0;
         j->handed = j->current = ORDER_MAP_NONE;

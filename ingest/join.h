@@ -27,7 +27,7 @@ struct join_settled { /* valid until the next call on the joiner */
     uint32_t n_seen;
     const float *labels;   /* n of {0, 1}, in shown order */
     const float *weights;  /* n, of the strongest type that marked it; 1 where unmarked */
-    const uint32_t *tasks; /* n, bit t: a behaviour of task t (conf_tasks) met it */
+    const uint32_t *tasks; /* n, bit t: a behaviour of task t (conf_tasks) met it; SLATE_CONVERTED */
     const uint8_t *early;  /* at the end, of a slate that was handed out before: n, its labels then; else NULL */
     bool learnt;           /* join_learnt was said of it */
     bool ended; /* false: join.wait_ms has passed (loss importance), and the slate stays open until its end */

@@ -137,6 +137,7 @@ static void show_progress(struct job *j, int64_t now, bool last)
 static enum status tick(struct job *j, struct err *e)
 {
     const int64_t now = job_now_us(j);
+    TRY(job_served_tick(j, e));
     TRY(job_command_tick(j, now, e));
     TRY(verdict_due(j, e));
     if (atomic_exchange(&job_reloading, false)) job_reload_tick(j);
@@ -156,6 +157,7 @@ static enum status loop(struct job *j, struct err *e)
         if (st == STATUS_END) break;
         if (st == STATUS_OK) {
             struct source_batch *b = p;
+            TRY(job_served_tick(j, e)); /* answers are older than the lists that show them */
             const uint64_t barrier = b->barrier;
             const enum status taken = take_batch(j, b, e);
             if (queue_push(j->empty, b) != STATUS_OK) source_batch_free(b);

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "job/job_parts.h"
 #include "job/job_private.h"
+#include "trainer/eval_logged.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,6 +76,27 @@ static size_t fill_guard(const struct report_guard *g, struct publish_metric *m,
         {"guard_loss_spikes_total", (double)g->spikes},
     };
     return add_figures(m, n, all, sizeof all / sizeof all[0]);
+}
+
+/* What the log of answers says was served. */
+static size_t fill_served(const struct eval_logged *v, struct publish_metric *m, size_t n)
+{
+    struct report_served all;
+    struct report_skew same;
+    eval_served_report(&v->all, &all);
+    eval_skew_report(&v->same, &same);
+    const struct publish_metric more[] = {
+        {"served_answers_total", (double)v->answers},
+        {"served_joined_total", (double)v->joined},
+        {"served_unmatched_total", (double)v->unmatched},
+        {"served_gauc", all.figures.gauc},
+        {"served_logloss", all.figures.logloss},
+        {"served_calibration", all.figures.calibration},
+        {"served_skew_p99", all.skew.p99},
+        {"served_version_skew_p99", same.p99},
+        {"served_features_equal_frac", v->items > 0 ? (double)v->equal / (double)v->items : 0.0},
+    };
+    return add_figures(m, n, more, sizeof more / sizeof more[0]);
 }
 
 /* How the job itself fares: pauses, lease, source, backups. */
@@ -184,7 +206,9 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
         j->next_parts_us = now_us + PARTS_US;
     }
     const size_t n = add_figures(m, 0, all, sizeof all / sizeof all[0]);
-    return fill_parts(j, &r, m, fill_health(j, m, fill_guard(&r.guard, m, n)));
+    const size_t guarded = fill_guard(&r.guard, m, n);
+    const size_t served = j->served != NULL ? fill_served(learner_logged(j->learner), m, guarded) : guarded;
+    return fill_parts(j, &r, m, fill_health(j, m, served));
 }
 
 /* One sentence on what keeps the job from its work; "" none. */

@@ -205,6 +205,7 @@ enum status job_open(struct job *j, struct err *e)
     TRY(reject_sink_open_at(&j->sink, j->conf, letters, e));
     learner_on_refused(j->learner, write_refused, j);
     if (j->options->fit != NULL) TRY(open_fit(j, e));
+    TRY(job_served_open(j, e));
     TRY(open_dumps(j, e));
     return job_lease_check(j, e);
 }
@@ -264,6 +265,7 @@ static void close_source(struct job *j)
 void job_close(struct job *j)
 {
     job_poll_stop(j);
+    served_close(j->served);
     dump_close(j->dump);
     dump_close(j->dump_slates);
     fit_free(j->fit);

@@ -52,6 +52,7 @@ struct job {
     struct publish *publish;
     struct publish *variants[CONF_VARIANTS_MAX]; /* of [variant.NAME], in its order */
     char variants_text[1200];                    /* for dashboards: each line in a few words; "" without challengers */
+    struct served *served;                       /* reads the log of answers; NULL: it is not read */
     struct job_refill refill;
     uint64_t unconsumed; /* users that had left memory before their records went out, at the last refill */
     const char *phase;   /* as fr:m:info says it */
@@ -79,6 +80,7 @@ struct job {
     bool shows_pin;           /* the pinned version was handed over last */
     uint64_t refused_version; /* newest one that was not published; 0: none */
     uint64_t noted;           /* verdicts that were told to fr:{m}:log */
+    int64_t next_kept_us;     /* when a version is kept for job_served.c */
     int64_t next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;
     int64_t pace_wall_us, pace_event_ms;     /* --speed */
     bool reached;                            /* --until: what comes now is not taken */
@@ -135,6 +137,10 @@ enum status job_variants_publish(struct job *j, const char *reason, struct err *
 bool job_variants_behind(struct job *j);
 enum status job_variants_flush(struct job *j, int64_t timeout_ms, struct err *e) MUST_CHECK;
 void job_variants_figures(struct job *j, const struct report *r);
+/* job_served.c.  tick: what was read since.  keep: the versions that have just been published, now and then. */
+enum status job_served_open(struct job *j, struct err *e) MUST_CHECK;
+enum status job_served_tick(struct job *j, struct err *e) MUST_CHECK;
+enum status job_served_keep(struct job *j, struct err *e) MUST_CHECK;
 void job_reload_tick(struct job *j);                      /* job_reload.c */
 void job_alive(struct job *j, int64_t now_us, bool took); /* job_alive.c: signs of life to systemd and to the lease */
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;

@@ -113,7 +113,7 @@ static enum status publish_version_now(struct job *j, const char *reason, struct
     j->shows_pin = false;
     TRY(job_publish_line(j, j->publish, first, champion, reason, e));
     j->published_version = first->params->version;
-    return STATUS_OK;
+    return job_served_keep(j, e);
 }
 
 /* What the checkpoint is about to take for saved has still to reach Redis. */

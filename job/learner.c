@@ -61,6 +61,7 @@ out:
 void learner_free(struct learner *l)
 {
     if (l == NULL) return;
+    learner_served_fini(l);
     slate_free(l->slate);
     open_free(l->open);
     variants_free(l->variants);
@@ -155,6 +156,11 @@ struct state_cache *learner_states(struct learner *l)
 struct eval *learner_eval(struct learner *l)
 {
     return l->line->eval;
+}
+
+const struct eval_logged *learner_logged(const struct learner *l)
+{
+    return &l->served.figures;
 }
 
 struct feat *learner_feat(struct learner *l)
@@ -262,4 +268,5 @@ void learner_report_detail(const struct learner *l, struct report_detail *out)
 {
     const struct eval_names names = segment_names(l->segment);
     eval_report_detail(l->line->eval, &names, out);
+    eval_logged_report(&l->served.figures, l->conf, &out->logged);
 }

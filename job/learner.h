@@ -17,6 +17,7 @@
 #include "job/variants.h"
 #include "schemas/command.h"
 #include "schemas/report.h"
+#include "serving/served.h"
 
 struct learner_counts {
     uint64_t events, accepted, rejected, skipped, duplicates, slates, examples;
@@ -86,7 +87,7 @@ void learner_let(struct learner *l);
 /* Back to the blessed version, by order or because a version is refused.  NOT_FOUND: nothing is blessed. */
 enum status learner_rollback(struct learner *l, const char *who, const char *why, int64_t wall_ms,
                              struct err *e) MUST_CHECK;
-bool learner_rests(const struct learner *l); /* after a rollback nothing is learnt for a while */
+bool learner_rests(const struct learner *l);       /* after a rollback nothing is learnt for a while */
 uint64_t learner_blessed(const struct learner *l); /* number of the blessed version; 0: none, or it has none */
 /* Orders (schemas/command.h).  adopt: the weights of c->version were put in already (checkpoint_take); promote: the line as it
  * is becomes the blessed one; pin: version stays published, 0: none does.  All go into the version log.  NOT_FOUND: there is
@@ -105,6 +106,15 @@ const struct verdict_log *learner_verdicts(const struct learner *l);
 enum status learner_gate_peek(struct buf_reader *r, struct verdict_log *log, uint64_t *pinned,
                               struct err *e) MUST_CHECK;
 uint64_t learner_pinned(const struct learner *l); /* version that stays published while learning goes on; 0: none */
+/* The log of answers (serving/served.h), for figures alone.  read: from now on learner_served is given what is read after the
+ * entry that learner_served_from names.  keep: the line's parameters as they are now, which are being published, stay for
+ * a while, so that what scorers said with them can be checked. */
+enum status learner_read_served(struct learner *l, struct err *e) MUST_CHECK;
+struct served_id learner_served_from(const struct learner *l);
+enum status learner_served(struct learner *l, struct served_answer *take_a, struct err *e) MUST_CHECK;
+enum status learner_keep_version(struct learner *l, size_t line, struct err *e) MUST_CHECK;
+struct eval_logged;
+const struct eval_logged *learner_logged(const struct learner *l);
 size_t learner_dirty_bytes(const struct learner *l);
 
 struct param_set *learner_params(struct learner *l);

@@ -22,6 +22,7 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     }
     TRY(line_evaluate(l->line, s, p, l->first_ms, e));
     TRY(variants_settle(l->variants, s, p, l->first_ms, e));
+    if (counted) TRY(learner_served_settled(l, s, p, e));
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
     if (guard_counts(l->guard)) TRY(world_settled(l->world, s, e));
@@ -152,6 +153,7 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
     l->next_slate++;
     TRY(join_open(l->join, l->slate->id, ev, e));
     if (open_bytes(l->open) > (size_t)l->conf->join_max_bytes) join_hurry(l->join);
+    TRY(learner_served_opened(l, ev, e));
     return learner_learn_opened(l, &p, e);
 }
 

@@ -24,31 +24,34 @@ static enum status note_place(struct learner_place *p, const struct source_offse
     return STATUS_OK;
 }
 
-/* discarded: what the line had learnt since the blessed version goes with it. */
-static enum status say(struct learner *l, struct verdict *v, bool discarded, struct err *e)
+/* from: what the line had learnt since goes with it; NULL: nothing does. */
+static enum status say(struct learner *l, struct verdict *v, const struct learner_place *from, struct err *e)
 {
     size_t n;
     const struct source_offset *now = here(l, &n);
-    const struct learner_place *from = &l->said.blessed;
     v->version = v->version > 0 ? v->version : l->said.version;
     v->examples = l->line->counts.learnt_examples;
     v->time_ms = learner_watermark(l);
-    return verdict_add(&l->said.log, v, discarded ? from->o : NULL, discarded ? from->n : 0, now, n, e);
+    return verdict_add(&l->said.log, v, from != NULL ? from->o : NULL, from != NULL ? from->n : 0, now, n, e);
 }
 
-static enum status say_rollback(struct learner *l, const char *who, const char *reason, int64_t wall_ms, struct err *e)
+static enum status say_rollback(struct learner *l, bool candidate, const char *who, const char *reason, int64_t wall_ms,
+                                struct err *e)
 {
-    const struct line_mark *m = &l->line->gate->blessed_mark;
+    const struct line_gate *g = l->line->gate;
+    const struct line_mark *m = candidate ? &g->candidate_mark : &g->blessed_mark;
+    const char *to = candidate ? "candidate" : "blessed";
     struct verdict v = {.kind = VERDICT_ROLLBACK, .about = m->version, .wall_ms = wall_ms};
     (void)snprintf(v.who, sizeof v.who, "%s", who);
     (void)snprintf(v.reason, sizeof v.reason, "%s", reason);
     log_error("gate",
-              "verdict=rollback newest_version=%" PRIu64 " blessed_version=%" PRIu64 " blessed_examples=%" PRIu64
-              " examples=%" PRIu64 " rest_until_event_ms=%" PRId64 " by=\"%s\" reason=\"%s\"",
-              l->said.version, m->version, m->examples, l->line->counts.learnt_examples, l->line->gate->rest_until_ms,
-              who, reason);
+              "verdict=rollback event_ms=%" PRId64 " newest_version=%" PRIu64 " %s_version=%" PRIu64
+              " %s_examples=%" PRIu64 " examples=%" PRIu64 " rest_until_event_ms=%" PRId64 " by=\"%s\" reason=\"%s\"",
+              learner_watermark(l), l->said.version, to, m->version, to, m->examples, l->line->counts.learnt_examples,
+              g->rest_until_ms, who, reason);
     l->said.due = "rollback";
-    return say(l, &v, true, e);
+    guard_line_changed(l->guard);
+    return say(l, &v, candidate ? &l->said.candidate : &l->said.blessed, e);
 }
 
 enum status learner_judge(struct learner *l, const struct slate *s, const struct open_predictions *p, struct err *e)
@@ -65,11 +68,31 @@ enum status learner_judge(struct learner *l, const struct slate *s, const struct
                    "worse than the blessed version on the same slates by more than gate.margin: log-loss %+.4f, "
                    "AUC %+.4f (users weighted) over %" PRIu64 " of them since it was blessed",
                    loss, -auc, n);
-    return say_rollback(l, "gate", reason, 0, e);
+    return say_rollback(l, false, "gate", reason, 0, e);
+}
+
+/* The guard has an alarm: what was learnt since the change began goes, if there is a version from before that. */
+static enum status undo(struct learner *l, struct err *e)
+{
+    int64_t since_ms;
+    char why[GUARD_WHY], reason[VERDICT_REASON];
+    bool candidate;
+    struct err none;
+    if (!guard_undo(l->guard, &since_ms, why) || !l->line->learn) return STATUS_OK;
+    const enum status st = line_gate_undo(l->line, since_ms, l->next_slate, &candidate, &none);
+    if (st == STATUS_NOT_FOUND) {
+        log_warn("guard", "kept=\"what was learnt since: %s\" reason=\"%s\"", none.text, why);
+        return STATUS_OK;
+    }
+    if (st != STATUS_OK && e != NULL) *e = none;
+    TRY(st);
+    (void)snprintf(reason, sizeof reason, "what was learnt since %s", why);
+    return say_rollback(l, candidate, "guard", reason, 0, e);
 }
 
 enum status learner_settle_gate(struct learner *l, struct err *e)
 {
+    TRY(undo(l, e));
     enum line_verdict verdict;
     size_t n;
     const struct source_offset *now = here(l, &n);
@@ -93,7 +116,7 @@ enum status learner_settle_gate(struct learner *l, struct err *e)
              g->blessed_mark.examples, v.reason);
     TRY(note_place(&l->said.blessed, first ? now : l->said.candidate.o, first ? n : l->said.candidate.n, e));
     TRY(note_place(&l->said.candidate, now, n, e));
-    return say(l, &v, false, e);
+    return say(l, &v, NULL, e);
 }
 
 enum status learner_check(struct learner *l, char why[LINE_WHY], struct err *e)
@@ -110,7 +133,7 @@ enum status learner_refuse(struct learner *l, uint64_t version, const char *why,
     if (l->said.refusing) return STATUS_OK;
     l->said.refusing = true;
     (void)snprintf(v.reason, sizeof v.reason, "%s", why);
-    return say(l, &v, false, e);
+    return say(l, &v, NULL, e);
 }
 
 void learner_let(struct learner *l)
@@ -122,7 +145,7 @@ enum status learner_rollback(struct learner *l, const char *who, const char *why
 {
     if (l->line->gate == NULL) return ERR_SET(e, STATUS_NOT_FOUND, "nothing is blessed: gate.share is 0");
     TRY(line_gate_rollback(l->line, l->next_slate, e));
-    return say_rollback(l, who, why, wall_ms, e);
+    return say_rollback(l, false, who, why, wall_ms, e);
 }
 
 /* ---- orders ---- */
@@ -143,7 +166,7 @@ static enum status say_order(struct learner *l, enum verdict_kind kind, uint64_t
     struct verdict v = {.kind = kind, .about = about, .wall_ms = c->wall_ms};
     (void)snprintf(v.who, sizeof v.who, "%s", c->who);
     (void)snprintf(v.reason, sizeof v.reason, "%s", c->reason);
-    return say(l, &v, discarded, e);
+    return say(l, &v, discarded ? &l->said.blessed : NULL, e);
 }
 
 static enum status need_gate(const struct learner *l, struct err *e)
@@ -158,6 +181,7 @@ enum status learner_adopt(struct learner *l, const struct command *c, struct err
     size_t n;
     const struct source_offset *now = here(l, &n);
     TRY(say_order(l, VERDICT_ROLLBACK, c->version, c, true, e));
+    guard_line_changed(l->guard);
     log_error("gate", "verdict=rollback newest_version=%" PRIu64 " to_version=%" PRIu64 " by=\"%s\" reason=\"%s\"",
               l->said.version, c->version, c->who, c->reason);
     if (l->line->gate == NULL) {

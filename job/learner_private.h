@@ -2,10 +2,12 @@
 #ifndef JOB_LEARNER_PRIVATE_H
 #define JOB_LEARNER_PRIVATE_H
 #include "ingest/reject_places.h"
+#include "job/answers.h"
 #include "job/learner.h"
 #include "job/segment.h"
 #include "job/variants.h"
 #include "job/verdict.h"
+#include "trainer/eval_logged.h"
 #include "trainer/guard.h"
 
 /* Where the stream stood when a snapshot was taken. */
@@ -23,6 +25,16 @@ struct learner_verdicts { /* learner_gate.c's */
     const char *due;  /* reason for a checkpoint at once; NULL: none */
     bool refusing;    /* the newest version was refused */
     bool has_gate;    /* the state that was loaded has one */
+};
+#define LEARNER_KEPT 2  /* versions of a line that stay to be compared with what scorers say */
+struct learner_served { /* learner_served.c's: what the log of answers says */
+    struct eval_logged figures;
+    struct served_id from,
+        newest;              /* entries of the stream: where a process that begins reads on; the newest ever taken */
+    struct answers *answers; /* NULL: the log is not read */
+    struct slate *again;     /* scratch */
+    struct param_set *kept[CONF_LINES_MAX][LEARNER_KEPT]; /* newest first */
+    struct model_run *runs[CONF_LINES_MAX];               /* made when they are first needed */
 };
 struct learner {
     const struct conf *conf;
@@ -52,6 +64,7 @@ struct learner {
     struct reject_tally tally;
     struct reject_places retried; /* dead letters that were accepted when they were tried again */
     struct learner_verdicts said;
+    struct learner_served served;
     learner_seen_fn *seen;
     void *seen_user;
     learner_settled_fn *settled; /* NULL: they are evaluated and learnt */
@@ -72,6 +85,13 @@ enum status learner_settle_gate(struct learner *l, struct err *e) MUST_CHECK;
 void learner_gate_fini(struct learner *l);
 void learner_gate_encode(struct buf *b, const struct learner *l);
 enum status learner_gate_decode(struct learner *l, struct buf_reader *r, struct err *e) MUST_CHECK;
+/* learner_served.c.  The scratch slate was opened by ev; s is settled, p as it was predicted. */
+enum status learner_served_opened(struct learner *l, const struct event *ev, struct err *e) MUST_CHECK;
+enum status learner_served_settled(struct learner *l, const struct slate *s, const struct open_predictions *p,
+                                   struct err *e) MUST_CHECK;
+void learner_served_fini(struct learner *l);
+void learner_served_encode(struct buf *b, const struct learner *l);
+enum status learner_served_decode(struct learner *l, struct buf_reader *r, struct err *e) MUST_CHECK;
 /* ---- learner_delay.c: each may take the scratch slate into the batch, and another takes its place ---- */
 
 /* The scratch slate is of an order: labels and weights are there, and nothing was learnt of it. */

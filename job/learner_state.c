@@ -99,11 +99,12 @@ enum piece {
     PIECE_DELAY,
     PIECE_OFF_POLICY,
     PIECE_GUARD,
+    PIECE_SERVED,
     PIECES
 };
 static const char *const piece_names[PIECES] = {"stream", "dedupe",     "watermark", "order", "join",
                                                 "eval",   "model",      "retried",   "gate",  "segments",
-                                                "delay",  "off_policy", "guard"};
+                                                "delay",  "off_policy", "guard",     "served"};
 
 static void piece_encode(struct buf *b, const struct learner *l, enum piece which)
 {
@@ -124,6 +125,7 @@ static void piece_encode(struct buf *b, const struct learner *l, enum piece whic
         guard_encode(b, l->guard);
         spike_encode(b, &l->line->spike);
         break;
+    case PIECE_SERVED: learner_served_encode(b, l); break;
     case PIECES: break;
     }
 }
@@ -151,6 +153,7 @@ static enum status piece_decode(struct learner *l, enum piece which, struct buf_
     case PIECE_DELAY: return loss_delay_decode(&l->line->delay, r, e);
     case PIECE_OFF_POLICY: return ope_decode(l->line->ope, r, e);
     case PIECE_GUARD: return decode_guard(l, r, e);
+    case PIECE_SERVED: return learner_served_decode(l, r, e);
     case PIECES: break;
     }
     return STATUS_OK;

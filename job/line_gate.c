@@ -141,6 +141,29 @@ enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *
     return STATUS_OK;
 }
 
+static bool is_before(const struct gate_snapshot *s, const struct line_mark *m, int64_t since_ms)
+{
+    return gate_snapshot_there(s) && m->time_ms <= since_ms;
+}
+
+/* The candidate stays one, and the blessed version blessed: both are older than what went wrong. */
+enum status line_gate_undo(struct line *l, int64_t since_ms, uint64_t next_slate, bool *candidate, struct err *e)
+{
+    struct line_gate *g = l->gate;
+    const struct gate_line line = line_whole(l);
+    *candidate = g != NULL && is_before(g->candidate, &g->candidate_mark, since_ms);
+    if (g == NULL || (!*candidate && !is_before(g->blessed, &g->blessed_mark, since_ms)))
+        return ERR_SET(e, STATUS_NOT_FOUND, "no blessed version, and no candidate, is older than that");
+    TRY(gate_snapshot_restore(*candidate ? g->candidate : g->blessed, &line, e));
+    if (!*candidate) gate_snapshot_drop(g->candidate);
+    l->n_pending = 0;
+    gate_judge_begin(&g->judge);
+    g->judge_from = next_slate;
+    g->want_bless = g->want_mark = false;
+    g->counts.rollbacks++;
+    return STATUS_OK;
+}
+
 enum status line_gate_bless(struct line *l, uint64_t next_slate, struct err *e)
 {
     struct line_gate *g = l->gate;

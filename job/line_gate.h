@@ -79,6 +79,10 @@ enum status line_gate_check(struct line *l, char why[LINE_WHY], struct err *e) M
 /* By order: back to the blessed version (NOT_FOUND: there is none), or the line as it is becomes the blessed one. */
 enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *e) MUST_CHECK;
 enum status line_gate_bless(struct line *l, uint64_t next_slate, struct err *e) MUST_CHECK;
+/* What was learnt since then (event time, as labels settled) goes: back to the candidate, or else the blessed version, whichever
+ * is the newest that is older.  It does not rest: whoever asks for it keeps what comes from being learnt.  NOT_FOUND: neither is. */
+enum status line_gate_undo(struct line *l, int64_t since_ms, uint64_t next_slate, bool *candidate,
+                           struct err *e) MUST_CHECK;
 /* Other weights were put into the line by order: they are the blessed ones, the batch under way is dropped, it rests. */
 enum status line_gate_adopt(struct line *l, uint64_t next_slate, struct err *e) MUST_CHECK;
 /* The line as it stands is durable as `version`: snapshots that are the same have this number. */

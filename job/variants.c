@@ -41,7 +41,7 @@ static enum status open_comparisons(struct variants *v, struct err *e)
 {
     v->paired = mem_calloc(CONF_LINES_MAX, sizeof *v->paired);
     if (v->paired == NULL) return ERR_SET(e, STATUS_OOM, "variants: comparisons");
-    TRY(arms_new(&v->arms, e));
+    TRY(arms_new(&v->arms, v->conf->eval_window_ms, e));
     return slate_new(&v->copy, e);
 }
 
@@ -171,9 +171,8 @@ enum status variants_predict(struct variants *v, const struct slate *s, struct o
 
 /* ---- settling ---- */
 
-/* What a line said of the slate; NaN: nothing. */
-static const float *logits_of(const struct variants *v, const struct slate *s, const struct open_predictions *p,
-                              size_t line)
+const float *variants_logits(const struct variants *v, const struct slate *s, const struct open_predictions *p,
+                             size_t line)
 {
     return line == 0 ? p->logits : p->part_logits + v->row[line - 1] * s->n_items;
 }
@@ -181,13 +180,9 @@ static const float *logits_of(const struct variants *v, const struct slate *s, c
 /* A recorded list that says which variant made it. */
 static void note_arm(struct variants *v, const struct slate *s)
 {
-    struct arms_seen seen = {.user = s->user, .shown = s->n_items};
+    struct arms_seen seen = {.user = s->user, .shown_ms = s->time_ms, .counts = eval_cohort_of(s)};
     if (s->source != SLATE_IMPRESSION || !str_has(s->variant)) return;
     seen.line = conf_line_find(v->conf, s->variant);
-    for (uint32_t i = 0; i < s->n_items; i++) {
-        seen.clicked += s->items[i].label > 0.5f;
-        seen.bought = seen.bought || s->items[i].label > 0.5f;
-    }
     arms_add(v->arms, &seen);
 }
 
@@ -196,10 +191,10 @@ enum status variants_settle(struct variants *v, const struct slate *s, const str
 {
     if (v->n == 0) return STATUS_OK;
     const bool counted = eval_counts(&v->warmup, v->settled, s->time_ms - first_ms);
-    const float *champion = logits_of(v, s, p, v->in_charge);
+    const float *champion = variants_logits(v, s, p, v->in_charge);
     v->settled++;
     for (size_t i = 0; i <= v->n; i++) {
-        const float *own = logits_of(v, s, p, i);
+        const float *own = variants_logits(v, s, p, i);
         if (counted && i != v->in_charge) paired_slate(&v->paired[i], s, champion, own);
         if (i == 0 || s->n_items == 0 || isnan(own[0])) continue;
         const struct open_predictions its = {(float *)(uintptr_t)own, (float *)(uintptr_t)(own + s->n_items), p->frozen,
@@ -215,7 +210,7 @@ void variants_settle_delays(struct variants *v, const struct slate *s, const str
 {
     for (size_t i = 0; i < v->n; i++) {
         struct loss_delay_settled own = *settled;
-        own.z = logits_of(v, s, p, i + 1);
+        own.z = variants_logits(v, s, p, i + 1);
         if (s->n_items > 0 && !isnan(own.z[0])) loss_delay_settle(&v->lines[i]->delay, &own);
     }
 }
@@ -237,8 +232,9 @@ enum status variants_learn(struct variants *v, const struct slate *s, const stru
             TRY(line_learn(v->lines[i], &v->copy, e));
             continue;
         }
-        if (c->z != NULL && isnan(logits_of(v, s, p, i + 1)[0])) continue; /* it was not there when the list opened */
-        const struct line_copies own = {c->z != NULL ? logits_of(v, s, p, i + 1) : NULL, c->keep, c->marked};
+        if (c->z != NULL && isnan(variants_logits(v, s, p, i + 1)[0]))
+            continue; /* it was not there when the list opened */
+        const struct line_copies own = {c->z != NULL ? variants_logits(v, s, p, i + 1) : NULL, c->keep, c->marked};
         TRY(line_learn_copies(v->lines[i], &v->copy, &own, &learnt, e));
     }
     return STATUS_OK;

@@ -28,6 +28,9 @@ size_t variants_rows(const struct variants *v);
 /* Every variant's predictions behind the default line's (its predictions of s): into *out, until the next call. */
 enum status variants_predict(struct variants *v, const struct slate *s, struct open_predictions *out,
                              struct err *e) MUST_CHECK;
+/* What a line said of the slate when it opened, (K) in p; NaN: it was not there yet. */
+const float *variants_logits(const struct variants *v, const struct slate *s, const struct open_predictions *p,
+                             size_t line);
 /* The slate has its labels; p as variants_predict made it when it opened.  Before anything is learnt from it. */
 enum status variants_settle(struct variants *v, const struct slate *s, const struct open_predictions *p,
                             int64_t first_ms, struct err *e) MUST_CHECK;

@@ -32,6 +32,7 @@ static void common_encode(struct buf *b, const struct variants *v)
     }
     buf_u64(b, v->settled);
     arms_encode(b, v->arms, v->conf);
+    arms_cohorts_encode(b, v->arms, v->conf);
 }
 
 static void line_encode(struct buf *b, const struct line *l, const struct follower *f)
@@ -171,7 +172,9 @@ static enum status common_decode(struct variants *v, struct buf_reader *r, struc
     for (size_t i = 0; i < n; i++) TRY(take_line(v, r, layout, &row, e));
     layout->rows_then = row;
     v->settled = buf_get_u64(r);
-    return v->arms != NULL ? arms_decode(v->arms, v->conf, r, e) : STATUS_OK;
+    if (v->arms == NULL) return STATUS_OK;
+    TRY(arms_decode(v->arms, v->conf, r, e));
+    return buf_left(r) > 0 ? arms_cohorts_decode(v->arms, v->conf, r, e) : STATUS_OK; /* of before: none */
 }
 
 static enum status load_line(struct variants *v, size_t i, struct store_txn *t, struct err *e)

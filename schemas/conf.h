@@ -122,8 +122,13 @@
     X(eval_segments,          "eval.segments",              TEXT, "",             0,    400,       "",   "S", "attributes by whose values the report is split, at most eight: user.NAME, item.NAME, context.NAME") \
     X(eval_unsampled,         "eval.unsampled_frac",        NUM,  0.01,           0.0,  1.0,       "",   "",  "share of the slates (seeded) that are ranked among all active items as well, for the report; 0: none") \
     X(eval_unsampled_items,   "eval.unsampled_items",       INT,  3000,           10,   9000,      "items", "", "active items of such a check at most, a seeded choice beyond it (ranks are then estimates); the text part sees the best serving.joint_top") \
+    X(eval_conversion,        "eval.conversion",            TEXT, "purchase",     1,    60,        "",   "",  "behaviour type whose lists have converted: conversion of cohorts and of variants' arms") \
     X(eval_window_ms,         "eval.window_ms",             INT,  86400000,       1000, 1e12,      "ms", "",  "length of the report's sliding windows") \
     X(eval_half_life_ms,      "eval.half_life_ms",          INT,  86400000,       1000, 1e12,      "ms", "",  "half-life of the report's decayed figures") \
+    X(eval_served_answers,    "eval.served_answers",        INT,  10000,          0,    1e6,       "answers", "", "answers of the log (fr:m:served) that a stream job keeps until their lists settle, for the report's figures of what was served; 0: the log is not read") \
+    X(eval_served_frac,       "eval.served_frac",           NUM,  1.0,            0.0,  1.0,       "",   "",  "share of the answers that are read, by their request") \
+    X(eval_served_checked,    "eval.served_checked",        NUM,  0.1,            0.0,  1.0,       "",   "",  "share of these whose features the learner makes again for the request's time and compares, and scores by the version that answered where it still has it") \
+    X(eval_served_every_ms,   "eval.served_every_ms",       INT,  10000,          0,    1e10,      "ms", "",  "how often a published version is kept for that; the newest two are") \
     X(eval_part_cost_share,   "eval.part_cost_share",       NUM,  0.3,            0.0,  1.0,       "", "",  "a part that takes more of the parts' time than this has to bring eval.part_min_gain, or a warning says so") \
     X(eval_part_min_gain,     "eval.part_min_gain",         NUM,  0.0005,         -1.0, 1.0,       "", "",  "GAUC that is lost without the part") \
     X(guard_mode,             "guard.mode",                 WORD, "pause",        0,    0,         "pause|warn|off", "L", "a monitor that leaves its level: pause learning, only say so, or do not watch at all; set to warn it ends a pause") \
@@ -139,6 +144,7 @@
     X(guard_loss_shift,       "guard.loss_shift",           NUM,  0.5,            0.01, 100.0,     "", "L", "the same for the progressive log-loss, in deviations of one example's") \
     X(guard_pause_ms,         "guard.pause_ms",             INT,  600000,         0,    1e11,      "ms", "L", "least event time of a pause") \
     X(guard_accept_ms,        "guard.accept_ms",            INT,  86400000,       0,    1e12,      "ms", "L", "a level that has stayed so long is accepted; 0: only the operator ends the pause") \
+    X(guard_rollback_on,      "guard.rollback_on",          TEXT, "labels,scores,schema", 0, 100,      "", "L", "monitors of these that pause learning also take back what was learnt since the change began: the line goes back to its blessed version if that is older than the change (needs gate.share > 0); empty: none") \
     X(guard_counts,           "guard.counts",               BOOL, true,           0,    1,         "", "L", "during a pause what comes is counted into histories, catalogue and counters; false: left out of them") \
     X(guard_restart,          "guard.restart",              WORD, "none",         0,    0,         "none|optimiser", "L", "after a pause, and at an alarm of loss: optimiser: its schedule begins anew and AdaGrad's sums keep a hundredth, so that it learns fast again") \
     X(guard_window_ms,        "guard.window_ms",            INT,  3600000,        1000, 1e11,      "ms", "L", "event time over which the three caps below count") \

@@ -219,8 +219,8 @@ enum status conf_check_text(const char *key, const char *value, struct err *e)
         {"model.name", check_model_name},   {"model.parts", check_parts},
         {"model.features", check_names},    {"counter.half_lives_hours", check_half_lives},
         {"ingest.topics", check_names},     {"ingest.start", check_start},
-        {"guard.pause_on", check_monitors}, {"redis.url", check_redis_url},
-        {"serving.listen", check_listen},
+        {"guard.pause_on", check_monitors}, {"guard.rollback_on", check_monitors},
+        {"redis.url", check_redis_url},     {"serving.listen", check_listen},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         if (strcmp(key, checks[i].key) == 0) return checks[i].check(key, value, e);

@@ -92,6 +92,9 @@ enum status conf_check_tasks(const struct conf *c, struct err *e)
     struct str w;
     uint32_t seen = 0, n = 0;
     for (const char *at = c->train_tasks; next(&at, &w); n++) TRY(check_task(c, w, &seen, e));
+    if (conf_type_find(c, str_from(c->eval_conversion)) < 0)
+        return ERR_SET(e, STATUS_INVALID, "eval.conversion: '%s' is no behaviour type; declare it by type.%s.label",
+                       c->eval_conversion, c->eval_conversion);
     if (n > CONF_TASKS_MAX) return ERR_SET(e, STATUS_INVALID, "train.tasks: %u tasks, at most %d", n, CONF_TASKS_MAX);
     for (const char *at = c->rank_utility; next(&at, &w);) TRY(check_worth(c, w, e));
     if (c->rank_utility[0] != 0 && strcmp(c->serving_explore, "none") != 0)

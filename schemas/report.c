@@ -262,6 +262,12 @@ static void put_arm(struct buf *b, const struct report_arm *a, bool *first)
     report_put_interval(b, 3, "conversion", &a->conversion, &inner);
     report_put_interval(b, 3, "ctr_difference", &a->ctr_difference, &inner);
     report_put_interval(b, 3, "conversion_difference", &a->conversion_difference, &inner);
+    report_put_key(b, 3, "cohorts", &inner);
+    for (uint32_t i = 0; i < a->n_cohorts; i++) {
+        buf_printf(b, "%s\n        ", i == 0 ? "[" : ",");
+        report_put_cohort(b, &a->cohorts[i]);
+    }
+    buf_printf(b, a->n_cohorts > 0 ? "\n      ]" : "[]");
     report_put_close(b, 2, inner);
 }
 

@@ -59,11 +59,15 @@ struct report_group { /* items of one age or popularity; an empty name ends the 
     uint64_t candidates, positives, top;
     double predicted; /* summed probabilities */
 };
-struct report_point { /* a span of the curve, by the time of showing */
+#define REPORT_COHORTS 32
+struct report_cohort { /* recorded lists shown in [from, to), their window over: items shown, taken, converted */
     int64_t from_ms, to_ms;
+    uint64_t lists, shown, taken, converted, converted_lists;
+};
+struct report_point {            /* a span of the curve, by the time of showing */
+    struct report_cohort cohort; /* its times, too */
     struct report_figures model;
     double baselines[REPORT_BASELINES]; /* gauc */
-    uint64_t lists, shown, taken;       /* recorded lists: the cohort's click-through */
 };
 struct report_reliability {                /* examples of like prediction */
     double predicted, observed, low, high; /* means; low and high: of observed (Wilson 1927) */
@@ -73,7 +77,28 @@ struct report_segment {
     char column[64], value[64];
     struct report_figures figures;
 };
-/* What only a report at the end shows.  About 150 KiB: on the heap. */
+struct report_skew { /* of two logits of the same items: p50, p99, most are of the absolute difference */
+    uint64_t items;
+    double mean, deviation, p50, p99, most;
+};
+struct report_served { /* lists as they were served, the learner on the same items, and its logit less the served one */
+    uint64_t lists;
+    struct report_figures figures, learner;
+    struct report_skew skew;
+};
+#define REPORT_VARIANTS_MAX 8
+#define REPORT_LOGGED_VERSIONS 16
+struct report_logged { /* what the log of answers says of lists that came back (trainer/eval_logged.h) */
+    uint64_t answers, joined, unmatched;
+    struct report_served all, lines[REPORT_VARIANTS_MAX], versions[REPORT_LOGGED_VERSIONS];
+    char line_names[REPORT_VARIANTS_MAX][33];
+    uint64_t version_numbers[REPORT_LOGGED_VERSIONS]; /* the newest ones, ascending */
+    uint32_t n_lines, n_versions;
+    uint64_t checked, items,
+        equal; /* lists made again at the request's time; their items, and those whose features are equal */
+    struct report_skew same; /* the version that answered, scored by the learner, less the served one */
+};
+/* What only a report at the end shows.  About 180 KiB: on the heap. */
 struct report_detail {
     uint32_t n_k, k[REPORT_K_MAX];
     struct report_ranked model_ranked, ranked[REPORT_BASELINES];
@@ -97,10 +122,9 @@ struct report_detail {
     uint32_t n_deciles;
     struct report_ranked unsampled, unsampled_popularity; /* among all active items */
     double unsampled_items;                               /* mean number of them */
-    struct report_figures served, served_learner; /* of the scores that lists echo; of the learner on the same */
-    uint64_t served_lists;
-    double skew_mean, skew_deviation, skew_p50, skew_p99, skew_most; /* learner's logit less the served one */
-    struct report_segment segments[REPORT_SEGMENTS_MAX];             /* values of a column follow each other */
+    struct report_served served;                          /* of the scores that lists echo */
+    struct report_logged logged;                          /* of the log of answers */
+    struct report_segment segments[REPORT_SEGMENTS_MAX];  /* values of a column follow each other */
     uint32_t n_segments;
 };
 struct report_part {
@@ -158,7 +182,6 @@ struct report_ope { /* off-policy estimates of the line's own drawn lists (train
     double effective; /* number of lists that weigh as much */
     struct report_interval logged, ips, snips, dr;
 };
-#define REPORT_VARIANTS_MAX 8
 struct report_variant {
     char name[33], sha256[HASH_SHA256_HEX];
     bool in_charge, shadow;
@@ -172,7 +195,9 @@ struct report_variant {
 struct report_arm { /* what users did with the lists that one variant served */
     char name[33];
     double share;
-    uint64_t lists, users;                                                         /* users: of the sample */
+    uint64_t lists, users; /* users: of the sample */
+    struct report_cohort cohorts[REPORT_COHORTS];
+    uint32_t n_cohorts;
     struct report_interval ctr, conversion, ctr_difference, conversion_difference; /* against the one in charge */
 };
 struct report_arms {

@@ -111,17 +111,17 @@ static void put_point(struct buf *b, const struct report_point *p)
 {
     bool first = true;
     buf_u8(b, '{');
-    report_put_count(b, 3, "from_ms", (uint64_t)p->from_ms, &first);
-    report_put_count(b, 3, "to_ms", (uint64_t)p->to_ms, &first);
+    report_put_count(b, 3, "from_ms", (uint64_t)p->cohort.from_ms, &first);
+    report_put_count(b, 3, "to_ms", (uint64_t)p->cohort.to_ms, &first);
     report_put_figures(b, 3, "model", &p->model, &first);
     report_put_key(b, 3, "gauc", &first);
     buf_u8(b, '{');
     for (int i = 0; i < REPORT_BASELINES; i++)
         put_inline(b, report_baseline_names[i], p->baselines[i], i + 1 < REPORT_BASELINES ? ", " : "}");
     report_put_key(b, 3, "cohort", &first);
-    buf_printf(b, "{\"lists\": %" PRIu64 ", \"shown\": %" PRIu64 ", \"taken\": %" PRIu64 ", ", p->lists, p->shown,
-               p->taken);
-    put_inline(b, "rate", p->shown > 0 ? (double)p->taken / (double)p->shown : NAN, "}");
+    struct report_cohort counts = p->cohort;
+    counts.from_ms = counts.to_ms = 0; /* the point's */
+    report_put_cohort(b, &counts);
     report_put_close(b, 2, false);
 }
 
@@ -133,6 +133,25 @@ static void put_curve(struct buf *b, const struct report_detail *d, bool *first)
         put_point(b, &d->curve[i]);
     }
     end_list(b, 1, d->n_curve == 0);
+}
+
+/* All lists whose window is over. */
+static void put_shown(struct buf *b, const struct report_detail *d, bool *first)
+{
+    struct report_cohort all = {0};
+    for (uint32_t i = 0; i < d->n_curve; i++) {
+        const struct report_cohort *c = &d->curve[i].cohort;
+        if (c->lists == 0) continue;
+        if (all.lists == 0) all.from_ms = c->from_ms;
+        all.to_ms = c->to_ms;
+        all.lists += c->lists;
+        all.shown += c->shown;
+        all.taken += c->taken;
+        all.converted += c->converted;
+        all.converted_lists += c->converted_lists;
+    }
+    report_put_key(b, 1, "shown", first);
+    report_put_cohort(b, &all);
 }
 
 static void put_group(struct buf *b, int depth, const struct report_group *g, bool *first)
@@ -171,19 +190,71 @@ static void put_unsampled(struct buf *b, const struct report_detail *d, bool *fi
     report_put_close(b, 1, inner);
 }
 
+static void put_skew(struct buf *b, int depth, const char *key, const struct report_skew *x, bool *first)
+{
+    bool skew = report_put_open(b, depth, key, first);
+    report_put_number(b, depth + 1, "mean", x->mean, &skew);
+    report_put_number(b, depth + 1, "deviation", x->deviation, &skew);
+    report_put_number(b, depth + 1, "p50", x->p50, &skew);
+    report_put_number(b, depth + 1, "p99", x->p99, &skew);
+    report_put_number(b, depth + 1, "most", x->most, &skew);
+    report_put_close(b, depth, skew);
+}
+
+/* The fields of an object that is open, at this depth. */
+static void put_one_served(struct buf *b, int depth, const struct report_served *x, bool *inner)
+{
+    report_put_count(b, depth, "lists", x->lists, inner);
+    report_put_figures(b, depth, "figures", &x->figures, inner);
+    report_put_figures(b, depth, "learner", &x->learner, inner);
+    put_skew(b, depth, "skew", &x->skew, inner);
+}
+
+static void put_named_served(struct buf *b, const char *name, const struct report_served *x, bool *first)
+{
+    bool inner = report_put_open(b, 4, name, first);
+    put_one_served(b, 5, x, &inner);
+    report_put_close(b, 4, inner);
+}
+
+/* What was made again and scored by the version that answered. */
+static void put_checked(struct buf *b, const struct report_logged *x, bool *first)
+{
+    bool inner = report_put_open(b, 3, "checked", first);
+    report_put_count(b, 4, "lists", x->checked, &inner);
+    report_put_count(b, 4, "items", x->items, &inner);
+    report_put_number(b, 4, "features_equal", x->items > 0 ? (double)x->equal / (double)x->items : NAN, &inner);
+    report_put_count(b, 4, "same_version_items", x->same.items, &inner);
+    put_skew(b, 4, "same_version_skew", &x->same, &inner);
+    report_put_close(b, 3, inner);
+}
+
+static void put_logged(struct buf *b, const struct report_logged *x, bool *first)
+{
+    bool inner = report_put_open(b, 2, "log", first);
+    report_put_count(b, 3, "answers", x->answers, &inner);
+    report_put_count(b, 3, "joined", x->joined, &inner);
+    report_put_count(b, 3, "unmatched", x->unmatched, &inner);
+    put_one_served(b, 3, &x->all, &inner);
+    bool each = report_put_open(b, 3, "by_variant", &inner);
+    for (uint32_t i = 0; i < x->n_lines; i++) put_named_served(b, x->line_names[i], &x->lines[i], &each);
+    report_put_close(b, 3, each);
+    each = report_put_open(b, 3, "by_version", &inner);
+    for (uint32_t i = 0; i < x->n_versions; i++) {
+        char name[24];
+        (void)snprintf(name, sizeof name, "%" PRIu64, x->version_numbers[i]);
+        put_named_served(b, name, &x->versions[i], &each);
+    }
+    report_put_close(b, 3, each);
+    put_checked(b, x, &inner);
+    report_put_close(b, 2, inner);
+}
+
 static void put_served(struct buf *b, const struct report_detail *d, bool *first)
 {
     bool inner = report_put_open(b, 1, "served", first);
-    report_put_count(b, 2, "lists", d->served_lists, &inner);
-    report_put_figures(b, 2, "figures", &d->served, &inner);
-    report_put_figures(b, 2, "learner", &d->served_learner, &inner);
-    bool skew = report_put_open(b, 2, "skew", &inner);
-    report_put_number(b, 3, "mean", d->skew_mean, &skew);
-    report_put_number(b, 3, "deviation", d->skew_deviation, &skew);
-    report_put_number(b, 3, "p50", d->skew_p50, &skew);
-    report_put_number(b, 3, "p99", d->skew_p99, &skew);
-    report_put_number(b, 3, "most", d->skew_most, &skew);
-    report_put_close(b, 2, skew);
+    put_one_served(b, 2, &d->served, &inner);
+    put_logged(b, &d->logged, &inner);
     report_put_close(b, 1, inner);
 }
 
@@ -207,6 +278,7 @@ void report_put_detail(struct buf *b, const struct report_detail *d, const struc
     put_reliability(b, d, first);
     put_windows(b, d, first);
     put_curve(b, d, first);
+    put_shown(b, d, first);
     put_lists(b, d, first);
     put_unsampled(b, d, first);
     put_served(b, d, first);

@@ -159,7 +159,8 @@ struct curve {
 static void curve_of(struct curve *c, const struct report_detail *d)
 {
     c->n = d->n_curve;
-    for (size_t i = 0; i < c->n; i++) c->x[i] = ((double)d->curve[i].from_ms + (double)d->curve[i].to_ms) / 2.0;
+    for (size_t i = 0; i < c->n; i++)
+        c->x[i] = ((double)d->curve[i].cohort.from_ms + (double)d->curve[i].cohort.to_ms) / 2.0;
 }
 
 static void put_gauc_curve(struct buf *b, struct curve *c, const struct report_detail *d)
@@ -198,11 +199,17 @@ static void put_curves(struct buf *b, const struct report_detail *d)
     for (size_t i = 0; i < c.n; i++) c.y[0][i] = d->curve[i].model.calibration;
     put_one_curve(b, &c, "Calibration over time", "predicted over observed", 1.0);
     for (size_t i = 0; i < c.n; i++) {
-        c.y[0][i] = d->curve[i].shown > 0 ? (double)d->curve[i].taken / (double)d->curve[i].shown : NAN;
-        lists = lists || d->curve[i].shown > 0;
+        const struct report_cohort *x = &d->curve[i].cohort;
+        c.y[0][i] = x->shown > 0 ? (double)x->taken / (double)x->shown : NAN;
+        lists = lists || x->shown > 0;
     }
-    if (lists)
-        put_one_curve(b, &c, "Click-through of recorded lists, by when they were shown", "taken over shown", NAN);
+    if (!lists) return;
+    put_one_curve(b, &c, "Click-through of recorded lists, by when they were shown", "taken over shown", NAN);
+    for (size_t i = 0; i < c.n; i++) {
+        const struct report_cohort *x = &d->curve[i].cohort;
+        c.y[0][i] = x->lists > 0 ? (double)x->converted_lists / (double)x->lists : NAN;
+    }
+    put_one_curve(b, &c, "Conversion of recorded lists, by when they were shown", "lists with a conversion", NAN);
 }
 
 /* ---- tables ---- */
@@ -315,18 +322,36 @@ static void put_unsampled(struct buf *b, const struct report_detail *d)
     close_table(b);
 }
 
-static void put_served(struct buf *b, const struct report_detail *d)
+static void put_served_lists(struct buf *b, const char *which, const struct report_served *x)
 {
-    if (d->served_lists == 0) return;
     buf_printf(
         b,
-        "<h2>What was served</h2>\n<p class=\"dim\">%llu lists that echo their scores. The learner's logit less the "
-        "served one: mean %.4g, deviation %.4g; half within %.3g, 99 %% within %.3g.</p>\n",
-        (unsigned long long)d->served_lists, d->skew_mean, d->skew_deviation, d->skew_p50, d->skew_p99);
+        "<p class=\"dim\">%llu lists %s. The learner's logit less the served one: mean %.4g, deviation %.4g; half "
+        "within %.3g, 99 %% within %.3g.</p>\n",
+        (unsigned long long)x->lists, which, x->skew.mean, x->skew.deviation, x->skew.p50, x->skew.p99);
     open_table(b, figure_heads);
-    put_figures_row(b, "served", &d->served);
-    put_figures_row(b, "learner, same items", &d->served_learner);
+    put_figures_row(b, "served", &x->figures);
+    put_figures_row(b, "learner, same items", &x->learner);
     close_table(b);
+}
+
+static void put_served(struct buf *b, const struct report_detail *d)
+{
+    const struct report_logged *x = &d->logged;
+    if (d->served.lists + x->all.lists == 0) return;
+    buf_printf(b, "<h2>What was served</h2>\n");
+    if (d->served.lists > 0) put_served_lists(b, "that echo their scores", &d->served);
+    if (x->all.lists == 0) return;
+    put_served_lists(b, "whose answers are in the log", &x->all);
+    open_table(b, figure_heads);
+    for (uint32_t i = 0; i < x->n_lines; i++) put_figures_row(b, x->line_names[i], &x->lines[i].figures);
+    close_table(b);
+    buf_printf(
+        b,
+        "<p class=\"dim\">%llu lists were made again for the request's time: features equal of %.4g %% of their items; "
+        "by the version that answered, 99 %% of %llu logits within %.3g, all within %.3g.</p>\n",
+        (unsigned long long)x->checked, x->items > 0 ? 100.0 * (double)x->equal / (double)x->items : NAN,
+        (unsigned long long)x->same.items, x->same.p99, x->same.most);
 }
 
 static void put_reliability(struct buf *b, const struct report_detail *d)

@@ -1,6 +1,8 @@
 /* report_put.c - see report_put.h. */
 #include "schemas/report_put.h"
 #include "schemas/event_json.h"
+#include <inttypes.h>
+#include <math.h>
 
 void report_put_key(struct buf *b, int depth, const char *key, bool *first)
 {
@@ -68,5 +70,24 @@ void report_put_interval(struct buf *b, int depth, const char *key, const struct
         buf_printf(b, "%s\"%s\": ", i == 0 ? "{" : ", ", names[i]);
         event_json_number(b, v[i]);
     }
+    buf_u8(b, '}');
+}
+
+static void put_rate(struct buf *b, const char *name, uint64_t part, uint64_t whole)
+{
+    buf_printf(b, ", \"%s\": ", name);
+    event_json_number(b, whole > 0 ? (double)part / (double)whole : NAN);
+}
+
+void report_put_cohort(struct buf *b, const struct report_cohort *c)
+{
+    buf_u8(b, '{');
+    if (c->from_ms != 0 || c->to_ms != 0)
+        buf_printf(b, "\"from_ms\": %" PRId64 ", \"to_ms\": %" PRId64 ", ", c->from_ms, c->to_ms);
+    buf_printf(b, "\"lists\": %" PRIu64 ", \"shown\": %" PRIu64 ", \"taken\": %" PRIu64, c->lists, c->shown, c->taken);
+    put_rate(b, "rate", c->taken, c->shown);
+    buf_printf(b, ", \"converted\": %" PRIu64 ", \"converted_lists\": %" PRIu64, c->converted, c->converted_lists);
+    put_rate(b, "conversion", c->converted_lists, c->lists);
+    put_rate(b, "post_click", c->converted, c->taken);
     buf_u8(b, '}');
 }

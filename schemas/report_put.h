@@ -15,5 +15,7 @@ bool report_put_open(struct buf *b, int depth, const char *key, bool *first); /*
 void report_put_close(struct buf *b, int depth, bool empty);
 void report_put_figures(struct buf *b, int depth, const char *key, const struct report_figures *f, bool *first);
 void report_put_interval(struct buf *b, int depth, const char *key, const struct report_interval *x, bool *first);
+/* Its value, after a key: counts and rates; from_ms and to_ms unless both are 0. */
+void report_put_cohort(struct buf *b, const struct report_cohort *c);
 void report_put_detail(struct buf *b, const struct report_detail *d, const struct report *r, bool *first);
 #endif

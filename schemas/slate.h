@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "schemas/event.h"
 
+#define SLATE_CONVERTED (UINT32_C(1) << 31) /* among an item's tasks: the behaviour of eval.conversion met it */
 enum slate_rank { SLATE_ABOVE, SLATE_BESIDE, SLATE_ABOVE_POPULAR, SLATE_BESIDE_POPULAR, SLATE_RANKS };
 #define SLATE_SEGMENTS_MAX 8 /* attributes of eval.segments */
 enum slate_source { SLATE_IMPRESSION, SLATE_ORGANIC, SLATE_REQUEST, SLATE_SOURCES };
@@ -46,7 +47,7 @@ struct slate_item {
     float cooccur[2];  /* counts with the user's events' items: mean and largest, as features; 0 without */
     float propensity;  /* of being shown at its place, as the list echoed it: in (0, 1]; 0: not said */
     uint32_t position; /* place in the recorded list, from 1; 0: not from one */
-    uint32_t tasks;    /* bit t: task t's behaviour marked the item before the slate was settled */
+    uint32_t tasks;    /* bit t: task t's behaviour marked the item before the slate was settled; SLATE_CONVERTED */
     uint32_t category; /* hash of its category as it was known; 0: none */
     float served;      /* probability with which it was shown, as the list or the log of answers says; 0: not said */
 };
@@ -93,6 +94,9 @@ void slate_encode(struct buf *b, const struct slate *s);
 enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e) MUST_CHECK;
 /* Leaves the items i with keep[i] (n_items), in their order; sentences and events stay. */
 void slate_keep(struct slate *s, const uint8_t *keep);
+/* What a model reads of each candidate (numbers, crosses, its sentence, the user's sentences), hashed: out (K).  Equal hashes,
+ * equal features, whatever list the candidate stands in. */
+void slate_features(const struct slate *s, uint32_t *out);
 /* Adds a sentence (ids copied), returning its index; an equal one already there is reused.  UINT32_MAX: out of memory. */
 uint32_t slate_add_sentence(struct slate *s, const int32_t *ids, uint32_t n);
 #endif

@@ -48,7 +48,7 @@ struct score_answer { /* lives in the hand until its next request */
     uint32_t n;
     const float *part_logits; /* (parts and tasks, K), K = request.n_items */
     uint32_t n_parts;
-    uint64_t features;         /* hash of the numeric and hashed features */
+    uint32_t *features;        /* (candidates) slate_features of each, in the request's order */
     bool explored;             /* the order was drawn (serving.explore) */
     bool user_known, degraded; /* degraded: Redis was away, made from what was at hand */
     const struct slot_version *version;

@@ -1,5 +1,4 @@
 /* score_hand.c - one request through one pair of hands: overlay, slate, model, ranking, reply. */
-#include "base/hash.h"
 #include "base/mem.h"
 #include "featurize/catalogue.h"
 #include "schemas/conf_live.h"
@@ -159,17 +158,6 @@ static enum status fill(struct score_hand *h, const struct score_found *f, struc
     return feat_fill(h->feat, h->slate, u, c, q->n_items, q->context, q->n_context, e);
 }
 
-/* Hash of what the model read as numbers: equal hashes, equal features (to find skew between serving and learning). */
-static uint64_t features_hash(const struct slate *s)
-{
-    const size_t n = s->hashed_off[s->n_items];
-    uint64_t h = hash_bytes(s->numeric, (size_t)s->n_items * s->n_numeric * sizeof *s->numeric);
-    for (uint32_t i = 0; i < s->n_items; i++)
-        h = hash_mix(h, hash_bytes(s->items[i].cooccur, sizeof s->items[i].cooccur));
-    h = hash_mix(h, hash_bytes(s->hashed_idx, n * sizeof *s->hashed_idx));
-    return hash_mix(h, hash_bytes(s->hashed_val, n * sizeof *s->hashed_val));
-}
-
 /* --- ranking ------------------------------------------------------------------------------------------------------ */
 
 /* Those that all parts saw first, then by key; ties keep input order. */
@@ -255,7 +243,9 @@ static enum status run(struct score_hand *h, struct err *e)
     h->joint_top = (uint32_t)conf_now(&h->s->conf->serving_joint_top); /* one value for the whole request */
     TRY(score_gather(h, &f, e));
     TRY(fill(h, &f, e));
-    a->features = features_hash(h->slate);
+    a->features = arena_alloc(&h->arena, h->slate->n_items, sizeof *a->features);
+    if (a->features == NULL) return no_memory(e);
+    slate_features(h->slate, a->features);
     a->user_known = f.user != NULL;
     a->degraded = f.away;
     a->time_ms = h->slate->time_ms;

@@ -3,6 +3,7 @@
  * Entries come from a fixed set with room for a usual answer, so a request allocates nothing here.  When none is free, or
  * Redis is away, the answer is not logged, and counted.
  */
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "schemas/conf_live.h"
@@ -58,7 +59,7 @@ static void pack(struct buf *b, const struct score_hand *h, const struct score_a
     buf_varint(b, m->version);
     buf_str(b, str_from(m->sha256));
     buf_varint(b, (uint64_t)a->time_ms);
-    buf_u64(b, a->features);
+    buf_u64(b, hash_bytes(a->features, h->request.n_items * sizeof *a->features));
     buf_varint(b, h->request.n_items);
     buf_u8(b, a->degraded);
     buf_str(b, str_from(h->line->name));
@@ -72,6 +73,7 @@ static void pack(struct buf *b, const struct score_hand *h, const struct score_a
         buf_f32(b, r->score);
         buf_f32(b, r->logit);
         buf_f32(b, r->propensity);
+        buf_u32(b, a->features[r->index]);
         for (uint32_t p = 0; p < a->n_parts; p++) buf_f32(b, a->part_logits[(size_t)p * h->request.n_items + r->index]);
     }
 }
@@ -116,7 +118,7 @@ static void add_u64(struct fields *f, const char *name, uint64_t value, const ch
     add_text(f, name, str_from(text));
 }
 
-/* [{"item","score","logit","parts":[…]}…] */
+/* [{"item","score","logit","features","parts":[…]}…] */
 static void add_items(struct fields *f, struct buf_reader *r)
 {
     struct buf *b = f->text;
@@ -134,6 +136,7 @@ static void add_items(struct fields *f, struct buf_reader *r)
             score_text_put(b, ",\"propensity\":");
             score_text_float(b, propensity);
         }
+        buf_printf(b, ",\"features\":\"%08" PRIx32 "\"", buf_get_u32(r));
         for (uint64_t p = 0; p < n_parts; p++) {
             score_text_put(b, p ? "," : ",\"parts\":[");
             score_text_float(b, buf_get_f32(r));

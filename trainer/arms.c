@@ -8,7 +8,8 @@
 #define SLOTS (2 * ARMS_USERS_MAX) /* a power of two */
 
 struct arm {
-    struct cluster ctr, conversion; /* n: items shown, lists; y: clicked, with a purchase */
+    struct cluster ctr, conversion; /* n: items shown, lists; y: taken, that converted */
+    struct eval_cohorts cohorts;
     uint64_t lists;
 };
 struct place {
@@ -24,10 +25,12 @@ struct arms {
     uint64_t moved; /* lists of a sampled user that another line served before */
 };
 
-enum status arms_new(struct arms **out, struct err *e)
+enum status arms_new(struct arms **out, int64_t cohort_ms, struct err *e)
 {
     *out = mem_calloc(1, sizeof **out);
-    return *out != NULL ? STATUS_OK : ERR_SET(e, STATUS_OOM, "arms: %zu bytes", sizeof **out);
+    if (*out == NULL) return ERR_SET(e, STATUS_OOM, "arms: %zu bytes", sizeof **out);
+    for (size_t i = 0; i < CONF_LINES_MAX; i++) eval_cohorts_init(&(*out)->lines[i].cohorts, cohort_ms);
+    return STATUS_OK;
 }
 
 void arms_free(struct arms *a)
@@ -83,12 +86,14 @@ void arms_restart_ratio(struct arms *a)
 
 void arms_add(struct arms *a, const struct arms_seen *seen)
 {
-    if (!str_has(seen->user) || seen->line >= CONF_LINES_MAX || seen->shown == 0) return;
+    const struct report_cohort *n = &seen->counts;
+    if (!str_has(seen->user) || seen->line >= CONF_LINES_MAX || n->lists == 0) return;
     struct arm *arm = &a->lines[seen->line];
     const uint64_t user = cluster_user(seen->user);
     arm->lists++;
-    cluster_add(&arm->ctr, user, seen->shown, seen->clicked);
-    cluster_add(&arm->conversion, user, 1.0, seen->bought ? 1.0 : 0.0);
+    cluster_add(&arm->ctr, user, (double)n->shown, (double)n->taken);
+    cluster_add(&arm->conversion, user, 1.0, (double)n->converted_lists);
+    eval_cohorts_add(&arm->cohorts, seen->shown_ms, n);
     count_user(a, user, seen->line);
 }
 
@@ -108,6 +113,7 @@ static void report_arm(const struct arms *a, const struct conf *c, size_t line, 
     out->share = conf_line_share(c, line, in_charge);
     out->lists = arm->lists;
     out->users = users;
+    out->n_cohorts = eval_cohorts_report(&arm->cohorts, out->cohorts);
     cluster_mean(&arm->ctr, &x);
     out->ctr = shown(&x);
     cluster_mean(&arm->conversion, &x);
@@ -185,13 +191,13 @@ static enum status decode_lines(struct arms *a, const struct conf *c, size_t *to
     *n = (size_t)buf_get_varint(r);
     if (r->bad || *n > CONF_LINES_MAX) return ERR_SET(e, STATUS_CORRUPT, "arms of %zu variants", *n);
     for (size_t i = 0; i < *n; i++) {
-        struct arm arm = {0};
+        struct arm gone = {0};
         const size_t line = conf_line_find(c, buf_get_str(r));
-        arm.lists = buf_get_u64(r);
-        cluster_decode(&arm.ctr, r);
-        cluster_decode(&arm.conversion, r);
+        struct arm *arm = line != SIZE_MAX ? &a->lines[line] : &gone;
+        arm->lists = buf_get_u64(r);
+        cluster_decode(&arm->ctr, r);
+        cluster_decode(&arm->conversion, r);
         to[i] = line == SIZE_MAX ? CONF_LINES_MAX : line;
-        if (line != SIZE_MAX) a->lines[line] = arm;
     }
     return STATUS_OK;
 }
@@ -215,4 +221,24 @@ enum status arms_decode(struct arms *a, const struct conf *c, struct buf_reader 
     }
     if (!whole) arms_restart_ratio(a);
     return STATUS_OK;
+}
+
+void arms_cohorts_encode(struct buf *b, const struct arms *a, const struct conf *c)
+{
+    buf_varint(b, conf_lines(c));
+    for (size_t i = 0; i < conf_lines(c); i++) {
+        buf_str(b, str_from(conf_line_name(c, i)));
+        eval_cohorts_encode(b, &a->lines[i].cohorts);
+    }
+}
+
+enum status arms_cohorts_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e)
+{
+    const uint64_t n = buf_get_varint(r);
+    for (uint64_t i = 0; i < n && !r->bad; i++) {
+        struct eval_cohorts gone = {.width_ms = 1};
+        const size_t line = conf_line_find(c, buf_get_str(r));
+        eval_cohorts_decode(line != SIZE_MAX ? &a->lines[line].cohorts : &gone, r);
+    }
+    return r->bad ? ERR_SET(e, STATUS_CORRUPT, "arms: cohorts are cut short") : STATUS_OK;
 }

@@ -2,7 +2,8 @@
  *
  * Only recorded impressions that echo the reply's `variant` count, once they are settled (so a list is older than the window),
  * and only those of a known user, since the arm follows from the user's hash.  Rates are per shown item (CTR: any positive label)
- * and per list (conversion: a list with a purchase), with intervals clustered by user.  The sample-ratio check counts each
+ * and per list (conversion: a list with a behaviour of eval.conversion), with intervals clustered by user, and by cohorts of
+ * eval.window_ms by the time of showing.  The sample-ratio check counts each
  * user once and compares with the configured shares (chi-square; Fabijan et al. 2019): when it fails, the arms do not differ by
  * the variant alone, and no comparison of theirs means anything.
  *
@@ -15,26 +16,30 @@
 #include "schemas/report.h"
 #include "schemas/slate.h"
 #include "trainer/cluster.h"
+#include "trainer/eval_cohort.h"
 
-#define ARMS_USERS_MAX 16384  /* of the sample */
-#define ARMS_ALARM_P 0.0005   /* of the sample-ratio check */
-#define ARMS_USERS_LEAST 100  /* no check with fewer users */
+#define ARMS_USERS_MAX 16384 /* of the sample */
+#define ARMS_ALARM_P 0.0005  /* of the sample-ratio check */
+#define ARMS_USERS_LEAST 100 /* no check with fewer users */
 
 struct arms;
-enum status arms_new(struct arms **out, struct err *e) MUST_CHECK;
+enum status arms_new(struct arms **out, int64_t cohort_ms, struct err *e) MUST_CHECK;
 void arms_free(struct arms *a);
 struct arms_seen { /* one settled list */
     struct str user;
-    size_t line;   /* that served it (conf_line_find) */
-    uint32_t shown, clicked; /* items, and those with a positive label */
-    bool bought;   /* any of them was bought */
+    size_t line; /* that served it (conf_line_find) */
+    int64_t shown_ms;
+    struct report_cohort counts; /* of this one (eval_cohort_of) */
 };
 void arms_add(struct arms *a, const struct arms_seen *seen);
 /* Shares changed, or who is in charge: the sample of users begins anew (the rates go on). */
 void arms_restart_ratio(struct arms *a);
 /* c: names and shares; in_charge: the line that serves the rest, and that the others are compared with. */
 void arms_report(const struct arms *a, const struct conf *c, size_t in_charge, struct report_arms *out);
-/* The rates are kept by the variants' names in c: a line that is gone is left out, a new one begins at nothing. */
+/* Behind one another in a state: all but the cohorts, which states of before do not have; then the cohorts.
+ * The rates are kept by the variants' names in c: a line that is gone is left out, a new one begins at nothing. */
 void arms_encode(struct buf *b, const struct arms *a, const struct conf *c);
 enum status arms_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
+void arms_cohorts_encode(struct buf *b, const struct arms *a, const struct conf *c);
+enum status arms_cohorts_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
 #endif

@@ -271,8 +271,11 @@ static enum status add_counted(struct eval *ev, struct seen *v, struct err *e)
     for (size_t p = 0; p < ev->setup.n_parts; p++) add_without_part(ev, v, p);
     add_ranking(ev, v, v->s->spread);
     eval_unsampled_add(&ev->unsampled, &ev->cut, v->s);
-    if (v->s->source == SLATE_IMPRESSION)
-        eval_served_add(&ev->served, v->s, &v->terms, &(struct eval_served_room){v->z, v->masks, v->shown});
+    if (v->s->source == SLATE_IMPRESSION) {
+        const struct eval_served_room room = {v->z, v->masks, v->shown};
+        eval_served_echoed(v->s, &room);
+        eval_served_add(&ev->served, &v->terms, &room);
+    }
     v->boot.ranked = !isnan(v->terms.auc);
     v->boot.examples = (double)v->n;
     eval_boot_add(&ev->boot, cluster_of(v->s), &v->boot);

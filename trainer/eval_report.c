@@ -76,6 +76,6 @@ void eval_report_detail(const struct eval *ev, const struct eval_names *names, s
     eval_time_report(&ev->time, out);
     eval_lists_report(&ev->lists, out);
     eval_unsampled_report(&ev->unsampled, &ev->cut, out);
-    eval_served_report(&ev->served, out);
+    eval_served_report(&ev->served, &out->served);
     if (names != NULL) eval_segments_report(&ev->segments, names, out);
 }

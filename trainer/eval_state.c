@@ -2,7 +2,7 @@
 #include "trainer/eval_private.h"
 #include <string.h>
 
-#define EVAL_FORMAT 3 /* 1 ended at the buckets of the self-check, 2 at the segments */
+#define EVAL_FORMAT 4 /* 1 ended at the buckets of the self-check, 2 at the segments; 3: cohorts without conversions */
 
 static void meter_encode(struct buf *b, const struct eval_meter *m)
 {
@@ -121,7 +121,7 @@ static enum status rankings_decode(struct eval *ev, struct buf_reader *r, uint64
 {
     ranked_decode(&ev->model_ranked, ev->cut.n, r);
     for (int i = 0; i < REPORT_BASELINES; i++) ranked_decode(&ev->ranked[i], ev->cut.n, r);
-    eval_time_decode(&ev->time, r);
+    eval_time_decode(&ev->time, format > 3, r);
     if (!r->bad) TRY(eval_segments_decode(&ev->segments, r, e));
     if (format < 3) return STATUS_OK;
     ranked_decode(&ev->unsampled.model, ev->cut.n, r);

@@ -68,9 +68,7 @@ static void span_merge(struct eval_span *into, const struct eval_span *from)
 {
     eval_light_merge(&into->model, &from->model);
     for (int i = 0; i < REPORT_BASELINES; i++) into->baselines[i] += from->baselines[i];
-    into->cohort.shown += from->cohort.shown;
-    into->cohort.taken += from->cohort.taken;
-    into->cohort.lists += from->cohort.lists;
+    eval_cohort_merge(&into->cohort, &from->cohort);
 }
 
 /* The next coarser width: in place, as no span moves up. */
@@ -108,25 +106,18 @@ static struct eval_span *span_for(struct eval_time *t, int64_t time_ms)
     return &t->spans[at];
 }
 
-static void count_cohort(struct eval_cohort *c, const struct slate *s)
-{
-    if (s->source != SLATE_IMPRESSION) return;
-    c->lists++;
-    c->shown += s->n_items;
-    for (uint32_t i = 0; i < s->n_items; i++) c->taken += s->items[i].label > 0.5f;
-}
-
 void eval_time_add(struct eval_time *t, const struct slate *s, const struct eval_terms *terms,
                    const double baselines[REPORT_BASELINES])
 {
     struct eval_light *window = window_for(t, s->time_ms);
     struct eval_span *span = span_for(t, s->time_ms);
+    const struct report_cohort list = eval_cohort_of(s);
     if (s->time_ms > t->newest_ms) t->newest_ms = s->time_ms;
     if (window != NULL) eval_light_add(window, terms, NULL, 1.0);
     eval_light_add(&t->decayed, terms, NULL, decayed_weight(t, s->time_ms));
     eval_light_add(&span->model, terms, NULL, 1.0);
     for (int i = 0; i < REPORT_BASELINES && !isnan(terms->auc); i++) span->baselines[i] += baselines[i];
-    count_cohort(&span->cohort, s);
+    eval_cohort_merge(&span->cohort, &list);
 }
 
 /* ---- report ---- */
@@ -159,11 +150,9 @@ static void report_span(const struct eval_time *t, uint32_t i, struct report_poi
 {
     const struct eval_span *s = &t->spans[i];
     const int64_t width = width_of(t->width);
-    *p = (struct report_point){.from_ms = (t->first_span + i) * width,
-                               .to_ms = (t->first_span + i + 1) * width,
-                               .lists = s->cohort.lists,
-                               .shown = s->cohort.shown,
-                               .taken = s->cohort.taken};
+    *p = (struct report_point){.cohort = s->cohort};
+    p->cohort.from_ms = (t->first_span + i) * width;
+    p->cohort.to_ms = (t->first_span + i + 1) * width;
     eval_light_figures(&s->model, &p->model);
     for (int k = 0; k < REPORT_BASELINES; k++)
         p->baselines[k] = s->model.gauc_slates > 0.0 ? s->baselines[k] / s->model.gauc_slates : NAN;
@@ -184,15 +173,17 @@ static void span_encode(struct buf *b, const struct eval_span *s)
 {
     eval_light_encode(b, &s->model);
     for (int i = 0; i < REPORT_BASELINES; i++) buf_f64(b, s->baselines[i]);
-    buf_varint(b, s->cohort.shown);
-    buf_varint(b, s->cohort.taken);
-    buf_varint(b, s->cohort.lists);
+    eval_cohort_encode(b, &s->cohort);
 }
 
-static void span_decode(struct eval_span *s, struct buf_reader *r)
+static void span_decode(struct eval_span *s, bool converted, struct buf_reader *r)
 {
     eval_light_decode(&s->model, r);
     for (int i = 0; i < REPORT_BASELINES; i++) s->baselines[i] = buf_get_f64(r);
+    if (converted) {
+        eval_cohort_decode(&s->cohort, r);
+        return;
+    }
     s->cohort.shown = buf_get_varint(r);
     s->cohort.taken = buf_get_varint(r);
     s->cohort.lists = buf_get_varint(r);
@@ -219,7 +210,7 @@ static int64_t get_time(struct buf_reader *r)
     return r->bad ? INT64_MIN : x;
 }
 
-void eval_time_decode(struct eval_time *t, struct buf_reader *r)
+void eval_time_decode(struct eval_time *t, bool converted, struct buf_reader *r)
 {
     t->newest_window = get_time(r);
     for (int i = 0; i < EVAL_WINDOWS; i++) eval_light_decode(&t->windows[i], r);
@@ -232,5 +223,5 @@ void eval_time_decode(struct eval_time *t, struct buf_reader *r)
     if (width >= WIDTHS_MAX || n > EVAL_SPANS) r->bad = true;
     t->width = r->bad ? 0 : (uint32_t)width;
     t->n_spans = r->bad ? 0 : (uint32_t)n;
-    for (uint32_t i = 0; i < t->n_spans && !r->bad; i++) span_decode(&t->spans[i], r);
+    for (uint32_t i = 0; i < t->n_spans && !r->bad; i++) span_decode(&t->spans[i], converted, r);
 }

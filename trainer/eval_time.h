@@ -3,24 +3,21 @@
  * All by the time at which a slate was shown (slate.time_ms), aligned to the epoch.  Windows: the newest 29 of eval.window_ms.
  * Curve: at most 128 spans, of a minute at first; when the stream outgrows them, neighbours are merged into the next coarser
  * span (1 5 15 minutes, 1 3 6 12 hours, 1 2 4 … days).  Decayed: forward decay (Cormode et al. 2009) with eval.half_life_ms.
- * Cohorts of recorded lists are counted in the spans: what was shown in one, and what of that was taken.  A list is counted
- * when its window has ended, so no cohort is younger than that.  Thread: the learner's.
+ * Cohorts of recorded lists (eval_cohort.h) are counted in the spans.  Thread: the learner's.
  */
 #ifndef TRAINER_EVAL_TIME_H
 #define TRAINER_EVAL_TIME_H
 #include "schemas/slate.h"
+#include "trainer/eval_cohort.h"
 #include "trainer/eval_light.h"
 
 #define EVAL_WINDOWS 29
 #define EVAL_SPANS REPORT_CURVE_MAX
 
-struct eval_cohort { /* recorded lists, by time of show */
-    uint64_t shown, taken, lists;
-};
 struct eval_span {
     struct eval_light model;
     double baselines[REPORT_BASELINES]; /* sums of AUC over model.gauc_slates slates */
-    struct eval_cohort cohort;
+    struct report_cohort cohort;        /* counts */
 };
 struct eval_time {
     int64_t window_ms, half_life_ms;
@@ -40,5 +37,6 @@ void eval_time_add(struct eval_time *t, const struct slate *s, const struct eval
                    const double baselines[REPORT_BASELINES]);
 void eval_time_report(const struct eval_time *t, struct report_detail *out);
 void eval_time_encode(struct buf *b, const struct eval_time *t);
-void eval_time_decode(struct eval_time *t, struct buf_reader *r); /* r->bad: damage */
+/* converted: the state has conversions; r->bad: damage. */
+void eval_time_decode(struct eval_time *t, bool converted, struct buf_reader *r);
 #endif

@@ -6,6 +6,28 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What the line says, and how right it is. */
+static void watch_line(struct guard *g)
+{
+    monitor_init(&g->monitors[GUARD_SCORES], STR("mean logit"), 0, MONITOR_SCORES, MONITOR_MEAN);
+    monitor_init(&g->monitors[GUARD_SCORES_HIGH], STR("logit's 90 % quantile"), 0, MONITOR_SCORES, MONITOR_MEAN);
+    monitor_init(&g->monitors[GUARD_LOSS], STR("progressive log-loss"), 0, MONITOR_LOSS, MONITOR_MEAN);
+    memset(g->bins, 0, sizeof g->bins);
+}
+
+/* In a pause the fault is still there, and what comes is no level to learn. */
+static bool watches_line(const struct guard *g)
+{
+    return !(g->paused && g->line_new);
+}
+
+void guard_line_changed(struct guard *g)
+{
+    watch_line(g);
+    g->line_new = g->paused;
+    guard_calm(g);
+}
+
 enum status guard_new(struct guard **out, const struct conf *c, struct err *e)
 {
     enum status st = STATUS_OK;
@@ -14,16 +36,15 @@ enum status guard_new(struct guard **out, const struct conf *c, struct err *e)
     if (g == NULL) return ERR_SET(e, STATUS_OOM, "guard: %zu bytes", sizeof *g);
     g->conf = c;
     g->now_ms = INT64_MIN;
+    g->undo_ms = g->taught_ms = INT64_MIN;
     g->from_ms = INT64_MAX;
     g->to_ms = INT64_MIN;
     g->window_ms = INT64_MIN;
     for (int i = 0; i < GUARD_CAPS; i++) TRY_OUT(st, quota_new(&g->used[i], e));
     monitor_init(&g->monitors[GUARD_LABELS], STR("positives of shown items"), 0, MONITOR_LABELS, MONITOR_SHARE);
     monitor_init(&g->monitors[GUARD_VOLUME], STR("events an hour"), 0, MONITOR_VOLUME, MONITOR_RATE);
-    monitor_init(&g->monitors[GUARD_SCORES], STR("mean logit"), 0, MONITOR_SCORES, MONITOR_MEAN);
-    monitor_init(&g->monitors[GUARD_SCORES_HIGH], STR("logit's 90 % quantile"), 0, MONITOR_SCORES, MONITOR_MEAN);
+    watch_line(g);
     monitor_init(&g->monitors[GUARD_REJECTS], STR("rejected records"), 0, MONITOR_REJECTS, MONITOR_SHARE);
-    monitor_init(&g->monitors[GUARD_LOSS], STR("progressive log-loss"), 0, MONITOR_LOSS, MONITOR_MEAN);
     monitor_init(&g->monitors[GUARD_IMPRESSIONS], STR("share of impression"), 0, MONITOR_SCHEMA, MONITOR_SHARE);
     *out = g;
     g = NULL;
@@ -201,6 +222,7 @@ void guard_scored(struct guard *g, const struct slate *s, const float *logits, i
     const uint32_t n = s->n_items;
     if (now_ms == INT64_MIN || guard_off(g) || n == 0 || foreign(g, s)) return;
     guard_tick(g, now_ms);
+    if (!watches_line(g)) return;
     close_scores(g);
     for (uint32_t i = 0; i < n; i++) {
         const double z = fmin(fmax((double)logits[i], -GUARD_LOGIT), GUARD_LOGIT); /* NaN: the lower end */
@@ -231,7 +253,7 @@ void guard_settled(struct guard *g, const struct slate *s, const float *logits, 
     guard_tick(g, now_ms);
     const struct guard_source *from = guard_source_find(g, s->origin);
     if (from != NULL && from->until_ms != 0) return; /* what a source in quarantine had open changes no level */
-    if (!foreign(g, s)) observe_loss(g, s, logits);
+    if (!foreign(g, s) && watches_line(g)) observe_loss(g, s, logits);
     if (s->source != SLATE_IMPRESSION) return; /* of a sampled slate the share is the sampler's */
     for (uint32_t i = 0; i < s->n_items; i++) positives += s->items[i].label > 0.5f;
     observe(g, &g->monitors[GUARD_LABELS], s->origin, s->n_items, positives, 0.0);

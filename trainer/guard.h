@@ -42,7 +42,12 @@ bool guard_counts(const struct guard *g); /* what comes is counted into the worl
 /* The event's source is in quarantine: it goes to the dead letters. */
 bool guard_quarantined(const struct guard *g, const struct event *ev);
 bool guard_restart(struct guard *g); /* once after each pause, if guard.restart asks: the optimiser begins anew */
-void guard_dropped(struct guard *g); /* an event went to the dead letters */
+/* Once in a pause, when a monitor of guard.rollback_on left its level: since when (event time, as labels were met) what was
+ * learnt is not to be trusted.  why: the caller's, GUARD_WHY bytes. */
+#define GUARD_WHY 160
+bool guard_undo(struct guard *g, int64_t *since_ms, char why[GUARD_WHY]);
+void guard_line_changed(struct guard *g); /* it went back: levels of its scores and of its loss are learnt anew */
+void guard_dropped(struct guard *g);      /* an event went to the dead letters */
 
 /* --- what to say --- */
 enum guard_said {

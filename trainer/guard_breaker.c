@@ -60,6 +60,15 @@ bool guard_restart(struct guard *g)
     return now;
 }
 
+bool guard_undo(struct guard *g, int64_t *since_ms, char why[GUARD_WHY])
+{
+    if (g->undo_ms == INT64_MIN) return false;
+    *since_ms = g->undo_ms;
+    memcpy(why, g->undo_why, GUARD_WHY);
+    g->undo_ms = INT64_MIN;
+    return true;
+}
+
 /* --- sources ------------------------------------------------------------------------------------------------------ */
 
 struct guard_source *guard_source_find(const struct guard *g, uint64_t source)
@@ -162,12 +171,26 @@ static int64_t shown_ms(const struct guard *g, const struct monitor *m, int64_t 
     return m->group == MONITOR_LABELS || m->group == MONITOR_LOSS ? met_ms - g->conf->join_window_ms : met_ms;
 }
 
+/* Labels wait for their list's window, so that often nothing that was shown since has been learnt yet.  Scores are no part of
+ * what is learnt: that they move may be what came of it. */
+static void want_undo(struct guard *g, const struct monitor *m)
+{
+    const bool taught = g->taught_ms != INT64_MIN && (m->group == MONITOR_SCORES || g->taught_ms >= g->from_ms);
+    if (!taught || g->undone || !conf_list_has(g->conf->guard_rollback_on, monitor_group_name(m->group))) return;
+    g->undone = true;
+    g->undo_ms = monitor_began_ms(m);
+    (void)snprintf(g->undo_why, sizeof g->undo_why, "%s (%s) left %.4g for %.4g at event_ms=%" PRId64, m->name,
+                   monitor_group_name(m->group), monitor_level(m), m->value, g->undo_ms);
+}
+
 static void pause(struct guard *g, const struct monitor *m)
 {
     const int64_t began = shown_ms(g, m, monitor_began_ms(m)), window = g->conf->join_window_ms;
+    if (!g->paused) g->undone = false;
     /* slates of an earlier change may still be open: one stretch then covers both */
     if (g->to_ms < g->now_ms - window || g->from_ms > began) g->from_ms = began;
     g->to_ms = INT64_MAX;
+    want_undo(g, m);
     if (g->paused) return;
     g->good_ms = INT64_MIN;
     g->paused = true;
@@ -200,9 +223,15 @@ void guard_changed(struct guard *g, struct monitor *m, enum drift_change c)
     if (pauses(g, m)) pause(g, m);
 }
 
+void guard_calm(struct guard *g)
+{
+    if (g->paused && g->to_ms == INT64_MAX && first_out(g) == NULL)
+        g->to_ms = g->good_ms > g->now_ms ? g->good_ms : g->now_ms;
+}
+
 static void resume(struct guard *g, const char *why)
 {
-    g->paused = false;
+    g->paused = g->line_new = false;
     if (g->to_ms == INT64_MAX) g->to_ms = INT64_MIN; /* the new level is right: so is what is still open */
     g->counts.paused_ms += (uint64_t)(g->now_ms - g->paused_ms);
     g->restart = g->restart || strcmp(g->conf->guard_restart, "none") != 0;

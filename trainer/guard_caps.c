@@ -113,7 +113,9 @@ bool guard_admits(struct guard *g, struct slate *s, int64_t now_ms)
         g->counts.quarantined_examples += s->n_items;
         return false;
     }
-    return user_admitted(g, s) && source_admitted(g, s) && items_admitted(g, s);
+    if (!user_admitted(g, s) || !source_admitted(g, s) || !items_admitted(g, s)) return false;
+    if (s->time_ms > g->taught_ms) g->taught_ms = s->time_ms;
+    return true;
 }
 
 void guard_dropped(struct guard *g)

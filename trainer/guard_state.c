@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORMAT 1
+#define FORMAT 2 /* 1: without taught_ms */
 
 void guard_report(const struct guard *g, struct report_guard *out)
 {
@@ -106,7 +106,8 @@ void guard_encode(struct buf *b, const struct guard *g)
     buf_u8(b, FORMAT);
     buf_i64(b, g->now_ms);
     buf_u8(b, g->paused);
-    buf_u8(b, g->restart);
+    buf_u8(b, (uint8_t)(g->restart | g->undone << 1 | g->line_new << 2));
+    buf_i64(b, g->taught_ms);
     buf_i64(b, g->paused_ms);
     buf_i64(b, g->from_ms);
     buf_i64(b, g->to_ms);
@@ -125,10 +126,15 @@ void guard_encode(struct buf *b, const struct guard *g)
 
 enum status guard_decode(struct guard *g, struct buf_reader *r, struct err *e)
 {
-    if (buf_get_u8(r) != FORMAT) r->bad = true;
+    const uint8_t format = buf_get_u8(r);
+    if (format < 1 || format > FORMAT) r->bad = true;
     g->now_ms = buf_get_i64(r);
     g->paused = buf_get_u8(r) != 0;
-    g->restart = buf_get_u8(r) != 0;
+    const uint8_t flags = buf_get_u8(r);
+    g->restart = (flags & 1) != 0;
+    g->undone = (flags & 2) != 0;
+    g->line_new = (flags & 4) != 0;
+    if (format > 1) g->taught_ms = buf_get_i64(r);
     g->paused_ms = buf_get_i64(r);
     g->from_ms = buf_get_i64(r);
     g->to_ms = buf_get_i64(r);

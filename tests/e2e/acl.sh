@@ -87,6 +87,8 @@ for command in 'rpush fr:{default}:commands x' 'expire fr:{default}:commands 9' 
     ! grep -q NOPERM answer || fail "refused to the operator: $command"
 done
 
+as learner xread COUNT 1 STREAMS fr:default:served 0-0 >answer
+grep -q features answer || fail "the learner may not read what was served: $(cat answer)"
 grep -q 'redis memory' check.out || fail "check says nothing of memory: $(cat check.out)"
 "$freshet" check $options -o redis.password_file=learner.password >check.out 2>err || fail "check"
 grep -q 'this model needs [0-9.]* MiB for 6 versions' check.out || fail "check does not say what the model needs: $(cat check.out)"
@@ -108,7 +110,7 @@ for role in learner scorer dashboard operator; do
         randomkey dbsize 'migrate h 1 k 0 1' 'restore k 0 x' 'dump fr:default:info' 'rename a b' 'object encoding fr:default:info' \
         'get fr:other:info' 'get fr:{other}:current' 'hgetall fr:other:metrics' 'get fr:default' 'get secret' \
         'set fr:{other}:current 1' 'set fr:other:user:u1 x' 'set foreign x' 'unlink fr:{other}:current' 'hset fr:other:metrics a 1' \
-        'xadd fr:other:served * a b' 'sort fr:default:metrics' 'append fr:{default}:current 1' 'setrange fr:{default}:chunk:1:0 0 x' \
+        'xadd fr:other:served * a b' 'xread STREAMS fr:other:served 0' 'xread STREAMS fr:{default}:log 0' 'sort fr:default:metrics' 'append fr:{default}:current 1' 'setrange fr:{default}:chunk:1:0 0 x' \
         'copy fr:{default}:current fr:other:x' 'memory usage fr:default:info' 'lolwut' 'wait 1 1' 'readonly'; do
         refused $role $command
     done

@@ -1,12 +1,15 @@
 #!/bin/sh
-# breaker.sh - a stream that turns bad is noticed, not learnt, and learnt again when it is good; nothing is said of a good one.
+# breaker.sh - a stream that turns bad is noticed, not learnt, and learnt again when it is good; what it had taught by then is taken
+# back; nothing is said of a good one.
 #
 # Four faults (an hour; the flood half of one) in a shop's log (freshet simulate --fault): half of all labels turned over, one user flooding, an
-# upstream that calls everything clicked, one that has lost all prices.  Prints when each was noticed and when learning went on.
+# upstream that calls everything clicked, one that has lost all prices.  Prints when each was noticed, how long users were ranked by a
+# line that had learnt from it (from the first list of the fault that was settled until the line went back; STATED minutes at most), and when
+# learning went on.
 # A fault of one source of three is told from one of all: that source goes to the dead letters, and its letters can be tried again.
 # A replay that is cut into two through one state folder ends with the same weights and figures.
 # labels: quick
-# timeout: 400
+# timeout: 600
 set -eu
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 freshet=${FRESHET:-$source/build/release/freshet}
@@ -26,7 +29,7 @@ replay() { # report, then arguments; what is said stays in err
     report=$1
     shift
     "$freshet" replay --quiet --report "$dir/$report" -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed \
-        -o model.hashed_bits=12 -o kernels.threads=1 -o gate.share=0 "$@" 2>"$dir/err" || fail "exit $? of replay $*"
+        -o model.hashed_bits=12 -o kernels.threads=1 -o gate.bless_slates=500 -o gate.bless_ms=1800000 "$@" 2>"$dir/err" || fail "exit $? of replay $*"
 }
 minutes() { # of the first line with that word: from the fault's beginning, or from its end
     sed -n "s/.* guard $1 at_ms=\([0-9]*\) .*/\1/p" "$dir/err" | "$3" -n 1 | awk -v from="$2" '{ printf "%.1f", ($1 - from) / 60000 }'
@@ -40,20 +43,32 @@ replay good.json "$dir/good"
 ! grep -q ' guard ' "$dir/err" || fail "something was said of a good stream"
 [ "$(jq '.guard.alarms + .guard.paused_slates + .guard.capped_user_examples + .guard.loss_spikes' "$dir/good.json")" -eq 0 ] || fail "$(jq .guard "$dir/good.json")"
 
-echo "fault     noticed after   learning again after its end   slates not learnt   noticed by"
-for fault in flip flood labels1 prices0; do
-    [ $fault = flood ] && events=145000 long=1800000 || events=95000 long=3600000 # a flood brings many
-    shop $fault --fault $fault
-    replay $fault.json "$dir/$fault"
-    noticed=$(minutes alarm $((start + at)) head) again=$(minutes resumed $((start + at + long)) tail)
-    kept=$(jq .guard.paused_slates "$dir/$fault.json")
-    by=$(sed -n 's/.* guard alarm .*monitor="\([^"]*\)".*/\1/p' "$dir/err" | head -n 1)
-    printf '%-9s %7s min %22s min %21s   %s\n' $fault "$noticed" "$again" "$kept" "$by"
-    within "$noticed" 0 45 "$fault: minutes until it was noticed"
-    within "$again" 0 75 "$fault: minutes until learning went on"
-    [ "$(jq .guard.paused "$dir/$fault.json")" = false ] || fail "$fault: still paused"
-    [ "$kept" -gt 1000 ] || fail "$fault: $kept slates were kept from learning"
-done
+back() { # minutes from the fault's beginning until the line went back; nothing: it did not
+    sed -n 's/.* gate verdict=rollback event_ms=\([0-9]*\) .*/\1/p' "$dir/err" | head -n 1 | awk -v from=$((start + at)) '{ printf "%.1f", ($1 - from) / 60000 }'
+}
+each() { # label window, minutes; then arguments of every replay
+    window=$1
+    shift
+    for fault in flip flood labels1 prices0; do
+        [ $fault = flood ] && events=145000 long=1800000 || events=95000 long=3600000 # a flood brings many
+        shop $fault --fault $fault --window-ms $((window * 60000)) --delay-ms $((window * 12000))
+        replay $fault.json -o join.window_ms=$((window * 60000)) "$@" "$dir/$fault"
+        noticed=$(minutes alarm $((start + at)) head) again=$(minutes resumed $((start + at + long)) tail) back=$(back)
+        bad=$(echo "${back:-0}" | awk -v w=$window '{ print ($1 > w) ? $1 - w : 0 }') # the fault's first lists settle a window later
+        kept=$(jq .guard.paused_slates "$dir/$fault.json")
+        by=$(sed -n 's/.* guard alarm .*monitor="\([^"]*\)".*/\1/p' "$dir/err" | head -n 1)
+        printf '%-9s %3s min %11s min %10s min %21s min %12s min %17s   %s\n' $fault $window "$noticed" "${back:--}" "$again" "$bad" "$kept" "$by"
+        within "$noticed" 0 45 "$fault: minutes until it was noticed"
+        within "$again" 0 75 "$fault: minutes until learning went on"
+        within "$bad" 0 $stated "$fault: minutes in which users were ranked by what it taught"
+        [ "$(jq .guard.paused "$dir/$fault.json")" = false ] || fail "$fault: still paused"
+        [ "$kept" -gt 1000 ] || fail "$fault: $kept slates were kept from learning"
+    done
+}
+stated=15 # minutes
+echo "fault      window   noticed after   gone back   learning again after its end   bad line for   slates not learnt   noticed by"
+each 30 # labels come so late that nothing bad has been learnt when it is noticed
+each 3
 
 # after a pause the optimiser may begin anew: once, and what is learnt is another
 replay anew.json -o guard.restart=optimiser "$dir/labels1"

@@ -40,6 +40,11 @@ END
 replay --flush --dump-examples examples log
 marks "a purchase finds the list of its click; a refund takes nothing back" \
     "i1=1:click+purchase+refund i2=0:dislike i3=1:purchase i4=1:click i5=0:"
+replay --flush --report report.json log
+jq -e '.shown == {from_ms: .shown.from_ms, to_ms: .shown.to_ms, lists: 1, shown: 5, taken: 3, rate: 0.6, converted: 2, converted_lists: 1,
+    conversion: 1, post_click: (2 / 3)}' report.json >/dev/null || fail "conversion: $(jq -c .shown report.json)"
+replay --flush --report report.json -o eval.conversion=dislike log
+jq -e '.shown | .converted == 1 and .taken == 3' report.json >/dev/null || fail "another conversion: $(jq -c .shown report.json)"
 jq -e '.tasks | length == 5 and all(type == "number")' examples >/dev/null || fail "no logits of the tasks"
 
 refused() { # option, sentence
@@ -49,6 +54,7 @@ refused() { # option, sentence
 refused train.tasks=view "type.view.label is none"
 refused train.tasks=clik "'clik' is no behaviour type"
 refused train.tasks=click,click "stands there twice"
+refused eval.conversion=sale "'sale' is no behaviour type"
 refused rank.utility=click=1 "'click' is not among train.tasks"
 refused rank.utility=click "not of the form task=number"
 

@@ -15,13 +15,16 @@ static void feed(struct arms *a, struct rand *r, int first, int n, double moved)
     for (int i = first; i < first + n; i++) {
         char id[20];
         (void)snprintf(id, sizeof id, "u%d", i);
-        struct arms_seen seen = {.user = str_from(id), .line = conf_line_of_user(conf, str_from(id), 0), .shown = 10};
+        struct arms_seen seen = {.user = str_from(id),
+                                 .line = conf_line_of_user(conf, str_from(id), 0),
+                                 .counts = {.lists = 1, .shown = 10}};
         if (seen.line == 2 && rand_unit(r) < moved) seen.line = 0;
         const double p = (seen.line == 1 ? 0.25 : 0.2) + 0.1 * (rand_unit(r) - 0.5);
         for (uint64_t k = 1 + rand_below(r, 5); k > 0; k--) {
-            seen.clicked = 0;
-            for (int item = 0; item < 10; item++) seen.clicked += rand_unit(r) < p;
-            seen.bought = rand_unit(r) < 0.1;
+            seen.counts.taken = 0;
+            seen.shown_ms = 1000 * i;
+            for (int item = 0; item < 10; item++) seen.counts.taken += rand_unit(r) < p;
+            seen.counts.converted_lists = rand_unit(r) < 0.1;
             arms_add(a, &seen);
         }
     }
@@ -33,7 +36,7 @@ static struct arms *fed(uint64_t seed, int users, double moved)
     struct err e;
     struct rand r;
     rand_init(&r, (struct rand_key){seed, 0, 0, 0, RAND_TEST});
-    assert_ok(arms_new(&a, &e), &e);
+    assert_ok(arms_new(&a, 1000000, &e), &e);
     feed(a, &r, 0, users, moved);
     return a;
 }
@@ -77,7 +80,7 @@ static void test_alarms_are_rare_when_nothing_is_wrong(void **state)
         struct arms *a;
         struct err e;
         rand_init(&r, (struct rand_key){100 + i, 0, 0, 0, RAND_TEST});
-        assert_ok(arms_new(&a, &e), &e);
+        assert_ok(arms_new(&a, 1000000, &e), &e);
         feed(a, &r, (int)i * 500, 500, 0.0);
         arms_report(a, conf, 0, &out);
         alarms += out.ratio_alarm;
@@ -109,15 +112,25 @@ static void test_state_goes_out_and_back_by_name(void **state)
     struct buf b = {0};
     struct arms *a = fed(4, 3000, 0.1), *back;
     arms_encode(&b, a, conf);
+    const size_t without = b.n;
+    arms_cohorts_encode(&b, a, conf);
     arms_report(a, conf, 0, &then);
-    assert_ok(arms_new(&back, &e), &e);
+    assert_int_equal(then.arms[0].n_cohorts, 3); /* a user a second, a cohort a thousand */
+    assert_true(then.arms[0].cohorts[1].to_ms == 2000000 &&
+                then.arms[0].cohorts[1].shown == 10 * then.arms[0].cohorts[1].lists);
+    uint64_t lists = 0;
+    for (uint32_t i = 0; i < 3; i++) lists += then.arms[0].cohorts[i].lists;
+    assert_int_equal(lists, then.arms[0].lists);
+    assert_ok(arms_new(&back, 1000000, &e), &e);
     struct buf_reader r = buf_reader(b.p, b.n);
     assert_ok(arms_decode(back, conf, &r, &e), &e);
+    assert_int_equal(buf_left(&r), b.n - without);
+    assert_ok(arms_cohorts_decode(back, conf, &r, &e), &e);
     arms_report(back, conf, 0, &now);
     assert_memory_equal(&then, &now, sizeof then);
-    for (size_t n = 0; n < b.n; n += 997) { /* cut short anywhere: refused */
+    for (size_t n = 0; n < without; n += 997) { /* cut short anywhere: refused */
         struct arms *cut;
-        assert_ok(arms_new(&cut, &e), &e);
+        assert_ok(arms_new(&cut, 1000000, &e), &e);
         r = buf_reader(b.p, n);
         assert_int_equal(arms_decode(cut, conf, &r, &e), STATUS_CORRUPT);
         arms_free(cut);

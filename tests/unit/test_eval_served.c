@@ -1,13 +1,13 @@
 /* test_eval_served.c - figures of the scores that were served, and the skew, by hand.
  * labels: quick */
-#include "trainer/eval_served.h"
 #include "tests/support/check.h"
+#include "trainer/eval_served.h"
 #include <math.h>
 #include <string.h>
 
 enum { N = 4 };
 static struct eval_served v, back;
-static struct report_detail detail;
+static struct report_served got;
 
 /* Served 0.5 0.8 0.2 and nothing; the learner's logits differ by `off` from the first three. */
 static void add(float off)
@@ -24,29 +24,31 @@ static void add(float off)
         z[i] = (float)log(p / (1.0 - p)) + off;
     }
     eval_terms_fill(&t);
-    eval_served_add(&v, &s, &t, &(struct eval_served_room){room_z, mask, more});
+    const struct eval_served_room room = {room_z, mask, more};
+    eval_served_echoed(&s, &room);
+    eval_served_add(&v, &t, &room);
 }
 
 static void test_figures_and_skew(void **state)
 {
     (void)state;
     memset(&v, 0, sizeof v);
-    memset(&detail, 0, sizeof detail);
-    eval_served_report(&v, &detail);
-    assert_true(isnan(detail.skew_mean) && isnan(detail.skew_p50) && isnan(detail.skew_most));
+    memset(&got, 0, sizeof got);
+    eval_served_report(&v, &got);
+    assert_true(isnan(got.skew.mean) && isnan(got.skew.p50) && isnan(got.skew.most));
     for (int i = 0; i < 99; i++) add(0.01f);
     add(-1.0f);
-    eval_served_report(&v, &detail);
-    assert_int_equal(detail.served_lists, 100);
-    assert_int_equal(detail.served.examples, 300);
-    assert_int_equal(detail.served_learner.examples, 300);
-    assert_near(detail.served.logloss, -(log(0.5) + 2.0 * log(0.8)) / 3.0, 1e-6);
-    assert_near(detail.served.gauc, 1.0, 1e-12);
-    assert_near(detail.skew_mean, 0.99 * 0.01 - 0.01, 1e-5);
-    assert_near(detail.skew_most, 1.0, 1e-5);
-    assert_true(detail.skew_p50 >= 0.01 && detail.skew_p50 < 0.0134);
-    assert_true(detail.skew_p99 >= 0.01 && detail.skew_p99 < 0.0134);
-    assert_near(detail.skew_deviation, sqrt(0.99 * 0.0001 + 0.01 - pow(detail.skew_mean, 2.0)), 1e-4);
+    eval_served_report(&v, &got);
+    assert_int_equal(got.lists, 100);
+    assert_int_equal(got.figures.examples, 300);
+    assert_int_equal(got.learner.examples, 300);
+    assert_near(got.figures.logloss, -(log(0.5) + 2.0 * log(0.8)) / 3.0, 1e-6);
+    assert_near(got.figures.gauc, 1.0, 1e-12);
+    assert_near(got.skew.mean, 0.99 * 0.01 - 0.01, 1e-5);
+    assert_near(got.skew.most, 1.0, 1e-5);
+    assert_true(got.skew.p50 >= 0.01 && got.skew.p50 < 0.0134);
+    assert_true(got.skew.p99 >= 0.01 && got.skew.p99 < 0.0134);
+    assert_near(got.skew.deviation, sqrt(0.99 * 0.0001 + 0.01 - pow(got.skew.mean, 2.0)), 1e-4);
 }
 
 static void test_packed_it_is_the_same(void **state)

@@ -94,24 +94,24 @@ static void test_decayed_is_weighed_by_age(void **state)
 static void check_curve(int n)
 {
     uint64_t slates = 0, lists = 0, taken = 0, shown = 0;
-    const int64_t width = detail.curve[0].to_ms - detail.curve[0].from_ms;
+    const int64_t width = detail.curve[0].cohort.to_ms - detail.curve[0].cohort.from_ms;
     for (uint32_t p = 0; p < detail.n_curve; p++) {
         const struct report_point *at = &detail.curve[p];
         double loss = 0.0, k = 0.0;
         for (int i = 0; i < n; i++) {
-            if (kept[i].time_ms < at->from_ms || kept[i].time_ms >= at->to_ms) continue;
+            if (kept[i].time_ms < at->cohort.from_ms || kept[i].time_ms >= at->cohort.to_ms) continue;
             loss += kept[i].loss;
             k += 1.0;
         }
-        assert_true(at->to_ms - at->from_ms == width && at->from_ms % width == 0);
+        assert_true(at->cohort.to_ms - at->cohort.from_ms == width && at->cohort.from_ms % width == 0);
         assert_int_equal(at->model.slates, k);
         assert_near(at->model.logloss, loss / (N * k), 1e-9);
         assert_near(at->baselines[REPORT_POPULARITY], 0.25, 1e-9);
         assert_near(at->baselines[REPORT_REPEAT], 0.5, 1e-9);
         slates += at->model.slates;
-        lists += at->lists;
-        taken += at->taken;
-        shown += at->shown;
+        lists += at->cohort.lists;
+        taken += at->cohort.taken;
+        shown += at->cohort.shown;
     }
     assert_int_equal(slates, n);
     assert_int_equal(lists, (n + 1) / 2);
@@ -144,7 +144,7 @@ static void test_packed_it_goes_on_as_it_was(void **state)
     for (int i = 0; i < 500; i++) add(&now, i, START + i * HOUR / 3);
     eval_time_encode(&b, &now);
     struct buf_reader r = buf_reader(b.p, b.n);
-    eval_time_decode(&back, &r);
+    eval_time_decode(&back, true, &r);
     assert_true(!r.bad && buf_left(&r) == 0);
     for (int i = 500; i < 900; i++) {
         add(&now, i, START + i * HOUR / 3);
@@ -156,7 +156,7 @@ static void test_packed_it_goes_on_as_it_was(void **state)
     eval_time_report(&back, &other);
     assert_memory_equal(&detail, &other, sizeof detail);
     r = buf_reader(b.p, b.n - 1);
-    eval_time_decode(&back, &r);
+    eval_time_decode(&back, true, &r);
     assert_true(r.bad);
     buf_fini(&b);
 }

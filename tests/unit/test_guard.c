@@ -199,6 +199,74 @@ static void test_a_warning_pauses_nothing_and_off_is_off(void **state)
     assert_string_equal(said, "alarm ");
 }
 
+static void test_what_was_taught_since_is_taken_back_once(void **state)
+{
+    int64_t since, began;
+    char why[GUARD_WHY];
+    (void)state;
+    (void)minutes(200, 0.2);
+    assert_false(guard_undo(guard, &since, why));
+    began = now;
+    (void)minutes(20, 0.6);
+    assert_true(guard_undo(guard, &since, why));
+    assert_in_range(since, began - 5 * MINUTE, began + 5 * MINUTE);
+    assert_non_null(strstr(why, "labels"));
+    assert_false(guard_undo(guard, &since, why));
+    (void)minutes(40, 0.9);
+    assert_false(guard_undo(guard, &since, why)); /* it was, in this pause */
+    (void)minutes(60, 0.2);
+    assert_false(guard_paused(guard));
+    (void)minutes(20, 0.6); /* another one */
+    assert_true(guard_undo(guard, &since, why));
+    set("guard.rollback_on", "schema");
+    (void)minutes(60, 0.2);
+    (void)minutes(20, 0.6);
+    assert_true(guard_paused(guard));
+    assert_false(guard_undo(guard, &since, why));
+}
+
+/* The price of everything is gone an hour before the first list that was shown with it settles: nothing was learnt of it. */
+static void test_nothing_is_taken_back_that_was_not_taught(void **state)
+{
+    int64_t since;
+    char why[GUARD_WHY];
+    (void)state;
+    set("join.window_ms", "3600000");
+    (void)minutes(240, 0.2);
+    for (int i = 0; i < 30 * 60 && !guard_paused(guard); i++, now += 1000) {
+        struct event ev = behaviour(EVENT_CLICK, NULL); /* no views any more */
+        for (int k = 0; k < 2; k++) guard_event(guard, &ev, now);
+        (void)settle(0.2, "u", NULL);
+    }
+    assert_true(guard_paused(guard));
+    assert_non_null(strstr(guard_trouble(guard), "schema"));
+    assert_false(guard_undo(guard, &since, why));
+}
+
+/* A line that went back says other things than the one before, for as long as nothing is learnt: that is no reason to go on
+ * pausing, nor for another alarm. */
+static void test_a_line_that_went_back_is_watched_anew(void **state)
+{
+    float logits[10];
+    (void)state;
+    for (int i = 0; i < 400 * 60; i++, now += 1000) {
+        const bool wrong = i >= 240 * 60 && i < 270 * 60, back = i >= 250 * 60;
+        const struct event ev = behaviour(i % 3 == 0 || wrong ? EVENT_CLICK : EVENT_VIEW, NULL);
+        guard_event(guard, &ev, now);
+        if (i == 250 * 60) {
+            assert_true(guard_paused(guard));
+            guard_line_changed(guard);
+        }
+        for (int k = 0; k < 10; k++) logits[k] = (back ? -3.0f : 0.0f) + (float)rand_unit(&rnd);
+        fill(0.2, "u", NULL);
+        slate->time_ms = now;
+        guard_scored(guard, slate, logits, now);
+    }
+    assert_false(guard_paused(guard));
+    assert_int_equal(figures().pauses, 1);
+    assert_int_equal(figures().alarms_of[MONITOR_SCORES], 0);
+}
+
 static void test_types_attributes_volume_and_rejects_are_watched(void **state)
 {
     static const char *const groups[] = {"schema", "volume", "rejects"};
@@ -396,6 +464,9 @@ int main(void)
         ROW(test_a_pause_lasts_as_long_as_asked),
         ROW(test_a_level_that_stays_is_accepted_or_is_not),
         ROW(test_a_warning_pauses_nothing_and_off_is_off),
+        ROW(test_what_was_taught_since_is_taken_back_once),
+        ROW(test_nothing_is_taken_back_that_was_not_taught),
+        ROW(test_a_line_that_went_back_is_watched_anew),
         ROW(test_types_attributes_volume_and_rejects_are_watched),
         ROW(test_one_user_learns_no_more_than_its_share_of_a_window),
         ROW(test_an_item_beyond_its_cap_weighs_nothing),

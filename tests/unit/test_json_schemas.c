@@ -174,7 +174,7 @@ static void test_served_answers(void **state)
     static const char entry[] =
         "{\"request\":\"r1\",\"user\":\"\",\"version\":\"12\",\"time_ms\":\"1700000000000\",\"sha256\":"
         "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"features\":\"00000000000000ff\","
-        "\"items\":[{\"item\":\"a\",\"score\":0.5,\"logit\":0,\"parts\":[0.25,-0.25]}]}";
+        "\"items\":[{\"item\":\"a\",\"score\":0.5,\"logit\":0,\"features\":\"0000beef\",\"parts\":[0.25,-0.25]}]}";
     accepts("served", entry, sizeof entry - 1);
     refuses("served", "{\"version\":12}", "/version: type");
     refuses("served", "{\"features\":\"xyz\"}", "/features: pattern");

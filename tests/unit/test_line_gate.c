@@ -109,6 +109,69 @@ static void test_a_line_that_turns_bad_goes_back_rests_and_goes_on(void **state)
     learner_free(l);
 }
 
+static void set_all(const char *const options[], size_t n)
+{
+    struct err e;
+    for (size_t i = 0; i < n; i++) assert_ok(conf_set_option(world.conf, options[i], &e), &e);
+}
+
+/* Recalibration takes the weight out of what says nothing any more, so that the loss gives less away; the order of the lists
+ * does. */
+static void test_recalibration_hides_no_fault(void **state)
+{
+    static const char *const with[] = {"train.recalibration=true", "gate.share=1", "gate.margin=0.02",
+                                       "gate.margin_auc=0.02"},
+                             *const back[] = {"train.recalibration=false", "gate.share=0.7", "gate.margin=0.15",
+                                              "gate.margin_auc=0.15"};
+    set_all(with, 4);
+    test_a_line_that_turns_bad_goes_back_rests_and_goes_on(state);
+    set_all(back, 4);
+}
+
+/* The linear weights times this. */
+static void scale(struct learner *l, float factor)
+{
+    struct param_set *p = learner_params(l);
+    const size_t *first = model_table(learner_model(l))->group_first;
+    for (size_t i = first[PARAM_ADAGRAD]; i < first[PARAM_STAT]; i++) p->w[i] *= factor;
+    param_touch(p);
+}
+
+static void unfit(struct learner *l, const char *because)
+{
+    char why[LINE_WHY];
+    struct err e;
+    assert_ok(learner_check(l, why, &e), &e);
+    if (strstr(why, because) == NULL || (because[0] == '\0' && why[0] != '\0'))
+        fail_msg("'%s' says nothing of '%s'", why, because);
+}
+
+/* Against the newest lists that were judged, which are looked at before a version is published. */
+static void test_a_version_that_is_unfit_is_told(void **state)
+{
+    (void)state;
+    struct err e;
+    struct learner *l = new_learner(NULL);
+    learner_world_rewind(&world);
+    (void)feed_until(l, false);
+    (void)learner_world_feed(&world, l, 1000);
+    unfit(l, "");
+    assert_ok(conf_set(world.conf, "gate.max_drift", "0.0001", &e), &e);
+    unfit(l, "gate.max_drift=0.0001");
+    assert_ok(conf_set(world.conf, "gate.max_drift", "0", &e), &e);
+    scale(l, 1e6f);
+    unfit(l, "a probe list scored");
+    memset(learner_params(l)->w, 0, learner_params(l)->n * sizeof(float));
+    param_touch(learner_params(l));
+    unfit(l, "one score for all");
+    learner_params(l)->w[7] = NAN;
+    unfit(l, "parameter 7 is not finite");
+    assert_ok(learner_rollback(l, "gate", "a test", 0, &e), &e);
+    unfit(l, "");
+    assert_ok(conf_set(world.conf, "gate.max_drift", "10", &e), &e);
+    learner_free(l);
+}
+
 static void test_a_good_line_is_blessed_and_never_goes_back(void **state)
 {
     (void)state;
@@ -330,14 +393,12 @@ static void test_without_a_gate_nothing_is_judged(void **state)
 static int open_world(void **state)
 {
     (void)state;
-    struct err e;
     static const char
         *const options[] = {"gate.share=0.7",           "gate.bless_slates=60", "gate.bless_ms=10000",
                             "gate.cooldown_ms=60000",   "gate.margin=0.15",     "gate.margin_auc=0.15",
                             "train.recalibration=false"}; /* it would put the spoilt weights out of force */
     learner_world_open_for(&world, 6000, 400);
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
-        assert_ok(conf_set_option(world.conf, options[i], &e), &e);
+    set_all(options, sizeof options / sizeof *options);
     return 0;
 }
 
@@ -352,6 +413,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_line_that_turns_bad_goes_back_rests_and_goes_on),
+        cmocka_unit_test(test_recalibration_hides_no_fault),
+        cmocka_unit_test(test_a_version_that_is_unfit_is_told),
         cmocka_unit_test(test_a_good_line_is_blessed_and_never_goes_back),
         cmocka_unit_test(test_a_kill_around_a_rollback_changes_no_bit),
         cmocka_unit_test(test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says),
