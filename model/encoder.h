@@ -98,9 +98,12 @@ enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e) 
  */
 enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, const uint8_t *types, size_t n, size_t mid,
                                  float *mid_states, float *final_states, struct err *e) MUST_CHECK;
-/* Several sentences at once, with the same bits as one after the other (up to ENCODER_CHUNK tokens share each pass over
- * the weights, where the backend's rows are alone).  Every sentence is checked before anything is computed. */
-#define ENCODER_CHUNK 128
+/* Several sentences at once, with the same bits as one after the other (up to ENCODER_CHUNK tokens, ENCODER_CHUNK_FAR where the
+ * backend's memory is apart, share each pass over the weights, where the backend's rows are alone).  Every sentence is
+ * checked before anything is computed. */
+#define ENCODER_CHUNK 128       /* activations stay in the second cache */
+#define ENCODER_CHUNK_FAR 16384 /* enough rows for every multiprocessor */
+size_t encoder_run_chunk(const struct encoder_run *r); /* tokens that share a pass, at most: one of these two */
 struct encoder_sentence {
     const int32_t *ids;
     const uint8_t *types; /* or NULL */

@@ -5,15 +5,15 @@
 struct encoder_run {
     const struct encoder *m;
     struct kern *kern;
-    size_t room;                    /* tokens that the scratch is for */
-    void *block;                    /* all of it; backend memory */
-    float *x, *h, *ctx, *sum;       /* (room, C) */
-    float *qkv;                     /* (room, 3C) */
-    float *up;                      /* (room, F) */
-    float *mean, *rstd;             /* (room) */
-    int32_t *id, *pos, *typ;        /* (room) each, one behind the other */
-    int32_t *host;                  /* (3 * room) the same in host memory, packed to the pass's tokens */
-    int32_t off[ENCODER_CHUNK + 1]; /* where the sentences of a pass begin */
+    size_t room;              /* tokens that the scratch is for */
+    void *block;              /* all of it; backend memory */
+    float *x, *h, *ctx, *sum; /* (room, C) */
+    float *qkv;               /* (room, 3C) */
+    float *up;                /* (room, F) */
+    float *mean, *rstd;       /* (room) */
+    int32_t *id, *pos, *typ;  /* (room) each, one behind the other */
+    int32_t *host;            /* (3 * room) the same in host memory, packed to the pass's tokens */
+    int32_t *off;             /* (room + 1) where the sentences of a pass begin; host memory, as is the line above */
 };
 
 enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, const char *backend, struct err *e)
@@ -58,14 +58,20 @@ static float *carve(float **at, size_t n)
     return p;
 }
 
+size_t encoder_run_chunk(const struct encoder_run *r)
+{
+    return r->kern->ops->host_visible ? ENCODER_CHUNK : ENCODER_CHUNK_FAR;
+}
+
 static enum status grow(struct encoder_run *r, size_t n, struct err *e)
 {
     const struct encoder_shape *s = encoder_shape(r->m);
     if (n <= r->room) return STATUS_OK;
-    const size_t most = s->P > ENCODER_CHUNK ? s->P : ENCODER_CHUNK, twice = 2 * r->room < most ? 2 * r->room : most;
+    const size_t most = s->P > encoder_run_chunk(r) ? s->P : encoder_run_chunk(r),
+                 twice = 2 * r->room < most ? 2 * r->room : most;
     const size_t want = twice > n ? twice : n;
     const size_t floats = want * (7 * s->C + s->F + 5) + 11 * 16;
-    int32_t *host = mem_calloc(3 * want, sizeof *host);
+    int32_t *host = mem_calloc(4 * want + 1, sizeof *host);
     void *block = host != NULL ? r->kern->ops->alloc(r->kern, floats * sizeof(float)) : NULL;
     if (block == NULL) {
         mem_free(host);
@@ -74,6 +80,7 @@ static enum status grow(struct encoder_run *r, size_t n, struct err *e)
     if (r->block != NULL) r->kern->ops->release(r->kern, r->block);
     mem_free(r->host);
     r->host = host;
+    r->off = host + 3 * want;
     float *at = r->block = block;
     r->room = want;
     r->x = carve(&at, want * s->C);
@@ -205,7 +212,8 @@ enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_se
     for (size_t i = 0; i < count; i++) TRY(check(r, &q[i], mid, e));
     for (size_t first = 0, last; first < count; first = last) {
         size_t n = q[first].n;
-        for (last = first + 1; together && last < count && n + q[last].n <= ENCODER_CHUNK; last++) n += q[last].n;
+        for (last = first + 1; together && last < count && n + q[last].n <= encoder_run_chunk(r); last++)
+            n += q[last].n;
         TRY(grow(r, n, e));
         pass(r, q + first, last - first, mid);
     }
