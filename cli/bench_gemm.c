@@ -1,13 +1,16 @@
 /* bench_gemm.c - the kernels' products on the model's shapes: y = x w^T + b by packed matrices, per precision, one core.
  *
  * Shapes are rows N of 32 … 256 by each of a layer's four matrices.  A sample is one shape's rate, the median of its rounds,
- * so the spread that is shown is that over shapes, and its least is the worst shape.
+ * so the spread that is shown is that over shapes, and its least is the worst shape.  Where the backend's memory is apart the
+ * rows are 64 times as many, and operands lie there already.
  */
 #include "base/mem.h"
 #include "cli/bench.h"
 #include "model/encoder.h"
 
 #define ROWS_MAX 256
+#define FAR_TIMES 64                                  /* as many rows where a device wants them */
+#define FAR_CALLS 32                                  /* between two waits for it */
 static const size_t rows[] = {32, 64, 100, 128, 256}; /* 100: what is left over when tiles don't fit */
 enum { N_ROWS = sizeof rows / sizeof *rows, MATRICES = 4, SHAPES = N_ROWS * MATRICES, ROUNDS = 9, ROUNDS_QUICK = 3 };
 #define ROUND_S 0.012 /* of a shape in a round: long beside the clock's step */
@@ -17,6 +20,9 @@ struct own {
     struct kern_matrix m[MATRICES];
     const float *bias[MATRICES];
     float *x, *y, *want; /* (ROWS_MAX, widest) */
+    struct {             /* the same in the backend's memory; NULL: it sees the host's */
+        float *x, *y, *w;
+    } far;
 };
 
 /* A layer's matrices as encoder_layer lends them, without their packed form. */
@@ -40,16 +46,42 @@ static size_t widest(const struct own *o)
     return n;
 }
 
+/* Operands and weights in the backend's memory, where that is apart; x comes again and again. */
+static enum status place(struct cmd_bench *b, size_t n, struct err *e)
+{
+    struct own *o = b->own;
+    struct kern *k = b->kern;
+    size_t floats = 0;
+    if (k->ops->host_visible) return STATUS_OK;
+    for (int i = 0; i < MATRICES; i++) floats += o->m[i].out * (o->m[i].in + 1);
+    o->far.x = k->ops->alloc(k, FAR_TIMES * n * sizeof(float));
+    o->far.y = k->ops->alloc(k, FAR_TIMES * n * sizeof(float));
+    float *at = o->far.w = k->ops->alloc(k, floats * sizeof(float));
+    if (o->far.x == NULL || o->far.y == NULL || at == NULL)
+        return ERR_SET(e, STATUS_OOM, "no device memory for products");
+    for (size_t i = 0; i < FAR_TIMES; i++) k->ops->upload(k, o->far.x + i * n, o->x, n * sizeof(float));
+    for (int i = 0; i < MATRICES; i++) {
+        const size_t w = o->m[i].out * o->m[i].in;
+        k->ops->upload(k, at, o->m[i].w, w * sizeof(float));
+        k->ops->upload(k, at + w, o->bias[i], o->m[i].out * sizeof(float));
+        o->m[i].w = at;
+        o->bias[i] = at + w;
+        at += w + o->m[i].out;
+    }
+    return STATUS_OK;
+}
+
 /* The i-th matrix's product of every count of rows against ref's. */
 static enum status check(struct cmd_bench *b, int i, double tolerance, struct err *e)
 {
     struct own *o = b->own;
-    struct kern_matrix plain = o->m[i];
-    plain.packed = NULL;
-    plain.prec = KERN_F32;
-    o->ref->ops->linear(o->ref, o->want, NULL, o->x, &plain, o->bias[i], KERN_ACT_NONE, ROWS_MAX);
+    struct own plain = {0};
+    take_matrices(&plain, encoder_layer(b->encoder, 0));
+    o->ref->ops->linear(o->ref, o->want, NULL, o->x, &plain.m[i], plain.bias[i], KERN_ACT_NONE, ROWS_MAX);
     for (int r = 0; r < N_ROWS; r++) {
-        b->kern->ops->linear(b->kern, o->y, NULL, o->x, &o->m[i], o->bias[i], KERN_ACT_NONE, rows[r]);
+        float *x = o->far.x != NULL ? o->far.x : o->x, *y = o->far.y != NULL ? o->far.y : o->y;
+        b->kern->ops->linear(b->kern, y, NULL, x, &o->m[i], o->bias[i], KERN_ACT_NONE, rows[r]);
+        if (y != o->y) b->kern->ops->download(b->kern, o->y, y, rows[r] * o->m[i].out * sizeof *y);
         TRY(cmd_bench_near("gemm", o->y, o->want, rows[r] * o->m[i].out, tolerance, e));
     }
     return STATUS_OK;
@@ -69,6 +101,7 @@ static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, st
     o->want = mem_aligned(n, sizeof *o->want);
     if (o->x == NULL || o->y == NULL || o->want == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu floats", n);
     for (size_t i = 0; i < n; i++) o->x[i] = (float)((double)(i * 2654435761u >> 8 & 0xffff) / 32768.0 - 1.0);
+    TRY(place(b, n, e));
     for (int i = 0; i < MATRICES; i++) {
         o->m[i].prec = precision[c->limit];
         TRY(b->kern->ops->pack(b->kern, &o->m[i], e));
@@ -80,11 +113,15 @@ static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, st
 static double time_shape(struct cmd_bench *b, int i, size_t N)
 {
     struct own *o = b->own;
+    const bool far = o->far.x != NULL;
+    float *x = far ? o->far.x : o->x, *y = far ? o->far.y : o->y, any;
     const double start = cmd_bench_now_s();
     double calls = 0.0, spent;
+    if (far) N *= FAR_TIMES;
     do {
-        b->kern->ops->linear(b->kern, o->y, NULL, o->x, &o->m[i], o->bias[i], KERN_ACT_NONE, N);
-        calls++;
+        for (int call = 0; call < (far ? FAR_CALLS : 1); call++, calls++)
+            b->kern->ops->linear(b->kern, y, NULL, x, &o->m[i], o->bias[i], KERN_ACT_NONE, N);
+        b->kern->ops->download(b->kern, &any, y, sizeof any);
         spent = cmd_bench_now_s() - start;
     } while (spent < ROUND_S);
     return 2e-9 * calls * (double)(N * o->m[i].out * o->m[i].in) / spent;
@@ -121,6 +158,11 @@ static void end(struct cmd_bench *b)
     if (o == NULL) return;
     for (int i = 0; i < MATRICES; i++)
         if (o->m[i].packed != NULL) b->kern->ops->unpack(b->kern, &o->m[i]);
+    if (!b->kern->ops->host_visible) {
+        b->kern->ops->release(b->kern, o->far.x);
+        b->kern->ops->release(b->kern, o->far.y);
+        b->kern->ops->release(b->kern, o->far.w);
+    }
     kern_free(o->ref);
     mem_free(o->x);
     mem_free(o->y);

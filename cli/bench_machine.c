@@ -145,7 +145,7 @@ static enum status measure_disk(struct cmd_bench_machine *m, const char *dir, do
 
 enum status cmd_bench_measure_again(struct cmd_bench_machine *m, struct err *e)
 {
-    return measure_peaks(m, CMD_BENCH_ALL, AGAIN_S, e);
+    return m->device ? STATUS_OK : measure_peaks(m, CMD_BENCH_ALL, AGAIN_S, e);
 }
 
 enum status cmd_bench_measure(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e)

@@ -49,6 +49,18 @@ static void train_cost(const struct cmd_bench *b, const struct cmd_bench_case *c
                              (mean_items(b) * (double)o->slates);
 }
 
+/* The dense gradients against those of ref, which the host sees. */
+static enum status near_ref(struct cmd_bench *b, struct model_run *ref, size_t n, double least, struct err *e)
+{
+    struct kern *k = model_run_kern(b->model);
+    float *got = mem_calloc(n, sizeof *got);
+    if (got == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu gradients", n);
+    k->ops->download(k, got, model_grads(b->model)->dense, n * sizeof *got);
+    const enum status st = cmd_bench_near("train", got, model_grads(ref)->dense, n, least, e);
+    mem_free(got);
+    return st;
+}
+
 /* Loss and all dense gradients of one slate against the reference backend, on the same frozen states. */
 static enum status check_model(struct cmd_bench *b, struct slate *s, struct err *e)
 {
@@ -66,7 +78,7 @@ static enum status check_model(struct cmd_bench *b, struct slate *s, struct err 
     TRY_OUT(st, model_bind(run, b->params, e));
     TRY_OUT(st, model_learn(run, s, 1, &want, e));
     TRY_OUT(st, model_learn(b->model, s, 1, &loss, e));
-    TRY_OUT(st, cmd_bench_near("train", model_grads(b->model)->dense, model_grads(run)->dense, dense, least, e));
+    TRY_OUT(st, near_ref(b, run, dense, least, e));
     if (!(fabs(loss - want) <= least * want)) st = ERR_SET(e, STATUS_CORRUPT, "train: loss %g, ref has %g", loss, want);
 out:
     model_run_free(run);
@@ -118,6 +130,8 @@ static enum status train_setup(struct cmd_bench *b, const struct cmd_bench_case 
     struct cmd_bench_tally t;
     double examples;
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a case");
+    if (c->sample != NULL && !b->kern->ops->host_visible)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "what a device does inside its operations is not seen from here");
     o->slates = slates_of_step(b);
     o->losses = mem_calloc(o->slates, sizeof *o->losses);
     if (o->losses == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a batch");

@@ -180,8 +180,8 @@ enum cmd_bench_limit cmd_bench_trained(const struct cmd_bench *b)
 
 void cmd_bench_case_end(struct cmd_bench *b)
 {
+    optim_free(b->optim); /* may hold memory of the run's kernels */
     model_run_free(b->model);
-    optim_free(b->optim);
     param_set_release(b->params);
     buf_fini(&b->file);
     b->model = NULL;

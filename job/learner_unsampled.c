@@ -32,14 +32,14 @@ static enum status open_it(struct learner *l, struct err *e)
     return l->unsampled->all != NULL ? STATUS_OK : slate_new(&l->unsampled->all, e);
 }
 
-static enum status room_for(struct unsampled *u, size_t n, size_t n_parts, struct err *e)
+static enum status room_for(struct unsampled *u, size_t n, size_t n_rows, struct err *e)
 {
     if (n <= u->cap) return STATUS_OK;
     mem_free(u->logits);
     mem_free(u->parts);
     u->cap = 0;
     u->logits = mem_calloc(n, sizeof *u->logits);
-    u->parts = mem_calloc(n * n_parts, sizeof *u->parts);
+    u->parts = mem_calloc(n * n_rows, sizeof *u->parts);
     if (u->logits == NULL || u->parts == NULL) return ERR_SET(e, STATUS_OOM, "unsampled check of %zu items", n);
     u->cap = n;
     return STATUS_OK;
@@ -58,7 +58,7 @@ static void put_below(const struct line *l, struct unsampled *u, size_t n)
 static enum status score_all(struct line *l, struct unsampled *u, struct err *e)
 {
     const size_t n = u->all->n_items;
-    TRY(room_for(u, n, model_n_parts(l->model), e));
+    TRY(room_for(u, n, model_n_rows(l->model), e));
     TRY(model_bind(l->run, l->params, e));
     TRY(model_score(l->run, u->all, (uint32_t)l->conf->serving_joint_top, u->logits, u->parts, e));
     put_below(l, u, n);

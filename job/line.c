@@ -103,9 +103,9 @@ void line_free(struct line *l)
     mem_free(l->ope);
     line_gate_free(l->gate);
     reservoir_free(l->reservoir);
+    optim_free(l->optim); /* may hold memory of the run's kernels */
     model_run_free(l->run);
     if (l->owns_pool) pool_free(l->pool);
-    optim_free(l->optim);
     param_set_release(l->params);
     if (l->owns_states) state_cache_free(l->states);
     model_free(l->model);

@@ -1,7 +1,9 @@
 /* kern.c - makes and frees backends by name, and what all of them share. */
 #include "kernels/kern.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "kernels/kern_backend.h"
+#include "kernels/kern_plugin.h"
 #include "schemas/conf.h"
 #include <stdio.h>
 #include <string.h>
@@ -19,23 +21,20 @@ static enum status find_ops(const struct kern_ops **out, const char *name, struc
             return ERR_SET(e, STATUS_UNSUPPORTED,
                            "kernels: backend '%s' asks for instructions that this processor or build has not; use cpu",
                            name);
-    } else if (strcmp(name, "cuda") == 0) {
-        return ERR_SET(e, STATUS_UNSUPPORTED,
-                       "kernels: the cuda plug-in is not part of this build; set kernels.backend=cpu");
     } else {
         return ERR_SET(e, STATUS_INVALID, "kernels: unknown backend '%s'; use ref, cpu or cuda", name);
     }
     return STATUS_OK;
 }
 
-enum status kern_new(struct kern **out, const char *name, struct err *e)
+/* settings: what a plug-in's open reads; NULL for the others. */
+static enum status make(struct kern **out, const char *name, const struct kern_ops *ops,
+                        struct kern_plugin_settings *settings, struct err *e)
 {
-    const struct kern_ops *ops;
-    *out = NULL;
-    TRY(find_ops(&ops, name, e));
     struct kern *k = mem_calloc(1, sizeof *k);
     if (k == NULL) return ERR_SET(e, STATUS_OOM, "kernels: no memory for backend %s", name);
     k->ops = ops;
+    k->state = settings;
     const enum status st = ops->open(k, e);
     if (st != STATUS_OK) {
         mem_free(k);
@@ -45,6 +44,36 @@ enum status kern_new(struct kern **out, const char *name, struct err *e)
     return STATUS_OK;
 }
 
+/* text: the settings behind "cuda:", or NULL. */
+static enum status make_plugged(struct kern **out, const char *text, struct err *e)
+{
+    struct kern_plugin_settings settings;
+    char path[KERN_NAME_MAX];
+    bool to_cpu;
+    const struct kern_ops *ops;
+    struct err why = {0};
+    TRY(kern_plugin_parse(&settings, path, sizeof path, &to_cpu, text, e));
+    enum status st = kern_plugin_load(&ops, path, &why);
+    if (st == STATUS_OK) st = make(out, "cuda", ops, &settings, &why);
+    if (st == STATUS_OK) return st;
+    if (to_cpu) {
+        log_limited(LOG_WARN, "kernels", "%s; kernels.fallback=cpu: the processor computes instead", why.text);
+        return kern_new(out, "cpu", e);
+    }
+    if (e != NULL) *e = why;
+    return st;
+}
+
+enum status kern_new(struct kern **out, const char *name, struct err *e)
+{
+    const struct kern_ops *ops;
+    *out = NULL;
+    if (strcmp(name, "cuda") == 0 || strncmp(name, "cuda:", 5) == 0)
+        return make_plugged(out, name[4] == ':' ? name + 5 : NULL, e);
+    TRY(find_ops(&ops, name, e));
+    return make(out, name, ops, NULL, e);
+}
+
 void kern_use_pool(struct kern *k, struct pool *p)
 {
     k->pool = p;
@@ -52,6 +81,12 @@ void kern_use_pool(struct kern *k, struct pool *p)
 
 void kern_name(const struct conf *c, char out[KERN_NAME_MAX])
 {
+    if (strcmp(c->kernels_backend, "cuda") == 0) {
+        const bool tf32 = strcmp(c->kernels_precision, "tf32") == 0 || strcmp(c->kernels_train_precision, "tf32") == 0;
+        (void)snprintf(out, KERN_NAME_MAX, "cuda:device=%d,memory=%d,tf32=%d,fallback=%s,plugin=%s",
+                       (int)c->kernels_device, (int)c->kernels_device_mb, tf32, c->kernels_fallback, c->kernels_plugin);
+        return;
+    }
     const bool chosen = strcmp(c->kernels_backend, "cpu") == 0 && strcmp(c->kernels_cpu, "auto") != 0;
     (void)snprintf(out, KERN_NAME_MAX, "%s%s%s", c->kernels_backend, chosen ? "-" : "", chosen ? c->kernels_cpu : "");
 }

@@ -5,7 +5,9 @@
  * handed out by `alloc` are handles in the backend's memory; a caller does arithmetic on them but reads and writes
  * them only through `upload`, `download` or where `host_visible` is set.  Operations between `begin` and `end` may be
  * queued; none returns anything to the host inside a step: losses, norms and flags land in backend memory and are
- * downloaded at one point.
+ * downloaded at one point.  Every pointer that an operation takes is backend memory, but for the structs themselves and the
+ * offsets in struct kern_segments.  Memory of one struct kern may be read through another of the same backend, once
+ * a download has waited for what filled it.
  *
  * Matrices are row-major float32.  Letters: N rows, C hidden, H heads, D = C/H, F FFN width, O outputs, I inputs,
  * S segments, K candidates, E user events.  All N may be 0.  Backward functions ADD into gradients (d…), never assign.
@@ -43,9 +45,9 @@ struct kern_matrix {
 /* Packed token rows cut into segments that attend separately.  Queries q_off[s]..q_off[s+1] see the first `prefix` rows
  * of the prefix keys (shared by all segments; none when 0) and keys k_off[s]..k_off[s+1].  Offsets have S+1 entries. */
 struct kern_segments {
-    size_t n; /* S */
-    const int32_t *q_off, *k_off;
-    size_t prefix; /* P rows of pk, pv */
+    size_t n;                     /* S */
+    const int32_t *q_off, *k_off; /* host memory, read during the call */
+    size_t prefix;                /* P rows of pk, pv */
 };
 
 /* AdamW (Loshchilov and Hutter 2019) with bias correction at step t (from 1). */
@@ -124,6 +126,8 @@ struct kern_ops {
     /* x (N,C) = word[id] + position[pos] + type[typ]: BERT's input before its LayerNorm */
     void (*embed)(struct kern *k, float *x, const float *word, const float *position, const float *type,
                   const int32_t *id, const int32_t *pos, const int32_t *typ, size_t N, size_t C);
+    /* table[idx[n]] = d[n]: the way back of gather; idx distinct */
+    void (*put_rows)(struct kern *k, float *table, const float *d, const int32_t *idx, size_t N, size_t C);
     /* out (S,C) = mean of rows off[s]..off[s+1] */
     void (*mean_rows)(struct kern *k, float *out, const float *x, const int32_t *off, size_t S, size_t C);
     /* out row = x row * scale / max(|x row|, 1e-12); norm (N), when not NULL, keeps |x row| for backward */
@@ -169,6 +173,7 @@ struct kern_ops {
     void (*adamw_matrix)(struct kern *k, const struct kern_matrix *w, float *m, float *v, const float *g,
                          const struct kern_adamw *o);
     void (*adagrad)(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n); /* acc starts at 1 */
+    void (*pull)(struct kern *k, float *w, const float *to, float share, size_t n);            /* w -= share*(w - to) */
     void (*sum_squares)(struct kern *k, float *out, const float *x, size_t n); /* out[0] += sum x^2, in a fixed order */
     void (*all_finite)(struct kern *k, float *out, const float *x, size_t n);  /* out[0] = 1 if all finite, else 0 */
 };
@@ -190,7 +195,8 @@ struct kern {
     void *state;       /* the backend's */
     struct pool *pool; /* kern_use_pool; NULL: alone */
 };
-/* name: "ref", "cpu"; "cuda" loads the plug-in (UNSUPPORTED with the reason where it is absent).  "cpu" takes the best
+/* name: "ref", "cpu"; "cuda", alone or with its settings (kern_name), loads the plug-in (kern_plugin.h; UNSUPPORTED with the
+ * reason where it or its device is absent, and CPU instead where fallback=cpu says so).  "cpu" takes the best
  * instruction set there is; "cpu-avx512bf16" (with VNNI), "cpu-avx512", "cpu-avx2" and "cpu-base" take that one (UNSUPPORTED
  * where it is not). */
 enum status kern_new(struct kern **out, const char *name, struct err *e) MUST_CHECK;
@@ -198,8 +204,9 @@ void kern_free(struct kern *k);
 /* Large operations are cut into tasks for p's threads from now on, with the same bits (p borrowed; NULL: alone again).  A
  * backend that has no use for it ignores it. */
 void kern_use_pool(struct kern *k, struct pool *p);
-#define KERN_NAME_MAX 72
-/* kernels.backend and kernels.cpu as one name for kern_new. */
+#define KERN_NAME_MAX 640
+/* kernels.backend and what belongs to it (kernels.cpu; kernels.device_*, kernels.plugin, TF32) as one name for kern_new:
+ * "cpu-avx2", "cuda:device=0,memory=0,tf32=0,fallback=none,plugin=PATH". */
 struct conf;
 void kern_name(const struct conf *c, char out[KERN_NAME_MAX]);
 enum kern_precision kern_precision_of(const char *word);                /* "f32", "bf16", "int8" */

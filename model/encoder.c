@@ -155,30 +155,28 @@ static enum status take_embedding(struct encoder *m, struct err *e)
     return take(m, "embeddings.LayerNorm.bias", "embeddings.LayerNorm.beta", 0, s->C, NULL, &w->ln_bias, e);
 }
 
-/* Matrix i of the encoder: four a layer. */
-static struct kern_matrix *matrix_at(struct encoder *m, size_t i)
+/* Other runs read what was queued so far (kern.h). */
+static void wait_for_kern(struct encoder *m)
 {
-    struct encoder_layer *w = &m->layers[i / 4];
-    struct kern_matrix *all[4] = {&w->qkv, &w->o, &w->up, &w->down};
-    return all[i % 4];
+    float any;
+    m->kern->ops->download(m->kern, &any, m->placed_embedding.ln_gain, sizeof any);
 }
 
 static enum status pack(struct encoder *m, struct kern *k, struct err *e)
 {
+    TRY(encoder_place(m, k, e));
     if (k == NULL) return STATUS_OK;
-    if (!k->ops->host_visible)
-        return ERR_SET(e, STATUS_UNSUPPORTED,
-                       "encoder: backend %s keeps its memory apart; the frozen encoder runs on cpu or ref",
-                       k->ops->name);
     m->kern = k;
-    for (; m->n_packed < 4 * m->shape.L; m->n_packed++) TRY(k->ops->pack(k, matrix_at(m, m->n_packed), e));
+    for (; m->n_packed < 4 * m->shape.L; m->n_packed++) TRY(k->ops->pack(k, encoder_matrix(m, m->n_packed), e));
+    wait_for_kern(m);
     return STATUS_OK;
 }
 
 enum status encoder_repack(struct encoder *m, enum kern_precision prec, struct err *e)
 {
-    for (size_t i = 0; i < 4 * m->shape.L; i++) matrix_at(m, i)->prec = prec;
-    for (size_t i = 0; i < m->n_packed; i++) TRY(m->kern->ops->pack(m->kern, matrix_at(m, i), e));
+    for (size_t i = 0; i < 4 * m->shape.L; i++) encoder_matrix(m, i)->prec = prec;
+    for (size_t i = 0; i < m->n_packed; i++) TRY(m->kern->ops->pack(m->kern, encoder_matrix(m, i), e));
+    if (m->n_packed > 0) wait_for_kern(m);
     return STATUS_OK;
 }
 
@@ -226,7 +224,7 @@ enum status encoder_open(struct encoder **out, struct kern *k, const char *dir, 
 void encoder_free(struct encoder *m)
 {
     if (m == NULL) return;
-    for (size_t i = 0; i < m->n_packed; i++) m->kern->ops->unpack(m->kern, matrix_at(m, i));
+    encoder_unplace(m);
     mem_free(m->layers);
     safetensors_close(m->file);
     arena_fini(&m->arena);

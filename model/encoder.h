@@ -74,8 +74,12 @@ const struct kern *encoder_kern(const struct encoder *m); /* that packed the mat
 uint64_t encoder_fingerprint(const struct encoder *m);
 const struct encoder_layer *encoder_layer(const struct encoder *m, size_t l); /* l in 0 … L-1 */
 const struct encoder_embedding *encoder_embedding(const struct encoder *m);
+/* The same in the memory of the backend that packed them, for kernels to read; the two above are the host's. */
+const struct encoder_layer *encoder_placed_layer(const struct encoder *m, size_t l);
+const struct encoder_embedding *encoder_placed_embedding(const struct encoder *m);
 
-/* backend: "ref", "cpu"; INVALID when the encoder was packed by another one. */
+/* backend: a name for kern_new; INVALID when the encoder was packed by another one, or by none and the backend's memory is
+ * not the host's. */
 enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, const char *backend,
                             struct err *e) MUST_CHECK;
 void encoder_run_free(struct encoder_run *r);
@@ -94,9 +98,12 @@ enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e) 
  */
 enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, const uint8_t *types, size_t n, size_t mid,
                                  float *mid_states, float *final_states, struct err *e) MUST_CHECK;
-/* Several sentences at once, with the same bits as one after the other (up to ENCODER_CHUNK tokens share each pass over
- * the weights, where the backend's rows are alone).  Every sentence is checked before anything is computed. */
-#define ENCODER_CHUNK 128
+/* Several sentences at once, with the same bits as one after the other (up to ENCODER_CHUNK tokens, ENCODER_CHUNK_FAR where the
+ * backend's memory is apart, share each pass over the weights, where the backend's rows are alone).  Every sentence is
+ * checked before anything is computed. */
+#define ENCODER_CHUNK 128       /* activations stay in the second cache */
+#define ENCODER_CHUNK_FAR 16384 /* enough rows for every multiprocessor */
+size_t encoder_run_chunk(const struct encoder_run *r); /* tokens that share a pass, at most: one of these two */
 struct encoder_sentence {
     const int32_t *ids;
     const uint8_t *types; /* or NULL */
@@ -105,7 +112,7 @@ struct encoder_sentence {
 };
 enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_sentence *s, size_t count, size_t mid,
                                   struct err *e) MUST_CHECK;
-/* x (n, C) through layers from … to-1 of the frozen network, all n tokens one sentence; x is read and written. */
+/* x (n, C), host memory, through layers from … to-1 of the frozen network, all n tokens one sentence; x is read and written. */
 enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to,
                                struct err *e) MUST_CHECK;
 

@@ -5,14 +5,15 @@
 struct encoder_run {
     const struct encoder *m;
     struct kern *kern;
-    size_t room;                    /* tokens that the scratch is for */
-    void *block;                    /* all of it */
-    float *x, *h, *ctx, *sum;       /* (room, C) */
-    float *qkv;                     /* (room, 3C) */
-    float *up;                      /* (room, F) */
-    float *mean, *rstd;             /* (room) */
-    int32_t *id, *pos, *typ;        /* (room) */
-    int32_t off[ENCODER_CHUNK + 1]; /* where the sentences of a pass begin */
+    size_t room;              /* tokens that the scratch is for */
+    void *block;              /* all of it; backend memory */
+    float *x, *h, *ctx, *sum; /* (room, C) */
+    float *qkv;               /* (room, 3C) */
+    float *up;                /* (room, F) */
+    float *mean, *rstd;       /* (room) */
+    int32_t *id, *pos, *typ;  /* (room) each, one behind the other */
+    int32_t *host;            /* (3 * room) the same in host memory, packed to the pass's tokens */
+    int32_t *off;             /* (room + 1) where the sentences of a pass begin; host memory, as is the line above */
 };
 
 enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, const char *backend, struct err *e)
@@ -23,9 +24,9 @@ enum status encoder_run_new(struct encoder_run **out, const struct encoder *m, c
     if (r == NULL) return ERR_SET(e, STATUS_OOM, "encoder: no memory for a run");
     r->m = m;
     TRY_OUT(st, kern_new(&r->kern, backend, e));
-    if (!r->kern->ops->host_visible) {
-        st = ERR_SET(e, STATUS_UNSUPPORTED,
-                     "encoder: backend %s keeps its memory apart; the frozen encoder runs on cpu or ref", backend);
+    if (encoder_kern(m) == NULL && !r->kern->ops->host_visible) {
+        st =
+            ERR_SET(e, STATUS_INVALID, "encoder: its matrices are not in the memory of backend %s", r->kern->ops->name);
         goto out;
     }
     if (encoder_kern(m) != NULL && encoder_kern(m)->ops != r->kern->ops) {
@@ -45,6 +46,7 @@ void encoder_run_free(struct encoder_run *r)
     if (r == NULL) return;
     if (r->block != NULL) r->kern->ops->release(r->kern, r->block);
     kern_free(r->kern);
+    mem_free(r->host);
     mem_free(r);
 }
 
@@ -56,16 +58,29 @@ static float *carve(float **at, size_t n)
     return p;
 }
 
+size_t encoder_run_chunk(const struct encoder_run *r)
+{
+    return r->kern->ops->host_visible ? ENCODER_CHUNK : ENCODER_CHUNK_FAR;
+}
+
 static enum status grow(struct encoder_run *r, size_t n, struct err *e)
 {
     const struct encoder_shape *s = encoder_shape(r->m);
     if (n <= r->room) return STATUS_OK;
-    const size_t most = s->P > ENCODER_CHUNK ? s->P : ENCODER_CHUNK, twice = 2 * r->room < most ? 2 * r->room : most;
+    const size_t most = s->P > encoder_run_chunk(r) ? s->P : encoder_run_chunk(r),
+                 twice = 2 * r->room < most ? 2 * r->room : most;
     const size_t want = twice > n ? twice : n;
     const size_t floats = want * (7 * s->C + s->F + 5) + 11 * 16;
-    void *block = r->kern->ops->alloc(r->kern, floats * sizeof(float));
-    if (block == NULL) return ERR_SET(e, STATUS_OOM, "encoder: no memory for sentences of %zu tokens", want);
+    int32_t *host = mem_calloc(4 * want + 1, sizeof *host);
+    void *block = host != NULL ? r->kern->ops->alloc(r->kern, floats * sizeof(float)) : NULL;
+    if (block == NULL) {
+        mem_free(host);
+        return ERR_SET(e, STATUS_OOM, "encoder: no memory for sentences of %zu tokens", want);
+    }
     if (r->block != NULL) r->kern->ops->release(r->kern, r->block);
+    mem_free(r->host);
+    r->host = host;
+    r->off = host + 3 * want;
     float *at = r->block = block;
     r->room = want;
     r->x = carve(&at, want * s->C);
@@ -76,9 +91,7 @@ static enum status grow(struct encoder_run *r, size_t n, struct err *e)
     r->up = carve(&at, want * s->F);
     r->mean = carve(&at, want);
     r->rstd = carve(&at, want);
-    r->id = (int32_t *)(void *)carve(&at, want);
-    r->pos = (int32_t *)(void *)carve(&at, want);
-    r->typ = (int32_t *)(void *)carve(&at, want);
+    r->id = (int32_t *)(void *)carve(&at, 3 * want);
     return STATUS_OK;
 }
 
@@ -113,7 +126,12 @@ enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t
     TRY(encoder_run_reserve(r, n, e));
     r->off[0] = 0;
     r->off[1] = (int32_t)n;
-    for (size_t l = from; l < to; l++) layer(r, x, n, 1, encoder_layer(r->m, l));
+    const size_t bytes = n * encoder_shape(r->m)->C * sizeof *x;
+    r->kern->ops->begin(r->kern);
+    r->kern->ops->upload(r->kern, r->x, x, bytes);
+    for (size_t l = from; l < to; l++) layer(r, r->x, n, 1, encoder_placed_layer(r->m, l));
+    r->kern->ops->download(r->kern, x, r->x, bytes);
+    r->kern->ops->end(r->kern);
     return STATUS_OK;
 }
 
@@ -140,37 +158,50 @@ static enum status check(const struct encoder_run *r, const struct encoder_sente
 static size_t take_tokens(struct encoder_run *r, const struct encoder_sentence *q, size_t count)
 {
     size_t n = 0;
-    for (size_t s = 0; s < count; s++) {
-        r->off[s] = (int32_t)n;
-        for (size_t i = 0; i < q[s].n; i++, n++) {
-            r->id[n] = q[s].ids[i];
-            r->pos[n] = (int32_t)i;
-            r->typ[n] = q[s].types != NULL ? q[s].types[i] : 0;
-        }
-    }
+    for (size_t s = 0; s < count; n += q[s++].n) r->off[s] = (int32_t)n;
     r->off[count] = (int32_t)n;
+    int32_t *id = r->host, *pos = id + n, *typ = pos + n;
+    for (size_t s = 0; s < count; s++)
+        for (size_t i = 0; i < q[s].n; i++) {
+            *id++ = q[s].ids[i];
+            *pos++ = (int32_t)i;
+            *typ++ = q[s].types != NULL ? q[s].types[i] : 0;
+        }
+    r->pos = r->id + n;
+    r->typ = r->pos + n;
+    r->kern->ops->upload(r->kern, r->id, r->host, 3 * n * sizeof *r->host);
     return n;
+}
+
+/* The states of all sentences after the middle layer, or at the end; neighbours in the caller's memory come together. */
+static void give(struct encoder_run *r, const struct encoder_sentence *q, size_t count, bool final)
+{
+    const size_t C = encoder_shape(r->m)->C;
+    for (size_t i = 0, last; i < count; i = last) {
+        float *to = final ? q[i].final : q[i].mid;
+        size_t n = q[i].n;
+        for (last = i + 1; to != NULL && last < count && (final ? q[last].final : q[last].mid) == to + n * C; last++)
+            n += q[last].n;
+        if (to != NULL) r->kern->ops->download(r->kern, to, r->x + (size_t)r->off[i] * C, n * C * sizeof *to);
+    }
 }
 
 /* One pass: all sentences together through the layers. */
 static void pass(struct encoder_run *r, const struct encoder_sentence *q, size_t count, size_t mid)
 {
     const struct encoder_shape *s = encoder_shape(r->m);
-    const struct encoder_embedding *w = encoder_embedding(r->m);
+    const struct encoder_embedding *w = encoder_placed_embedding(r->m);
     const struct kern_ops *op = r->kern->ops;
-    const size_t n = take_tokens(r, q, count), row = s->C * sizeof *r->x;
     bool whole = false;
+    for (size_t i = 0; i < count; i++) whole = whole || q[i].final != NULL;
     op->begin(r->kern);
+    const size_t n = take_tokens(r, q, count);
     op->embed(r->kern, r->sum, w->word, w->position, w->type, r->id, r->pos, r->typ, n, s->C);
     op->layernorm(r->kern, r->x, r->mean, r->rstd, NULL, r->sum, NULL, w->ln_gain, w->ln_bias, s->eps, n, s->C);
-    for (size_t l = 0; l < mid; l++) layer(r, r->x, n, count, encoder_layer(r->m, l));
-    for (size_t i = 0; i < count; i++) {
-        whole = whole || q[i].final != NULL;
-        if (q[i].mid != NULL) op->download(r->kern, q[i].mid, r->x + (size_t)r->off[i] * s->C, q[i].n * row);
-    }
-    for (size_t l = mid; whole && l < s->L; l++) layer(r, r->x, n, count, encoder_layer(r->m, l));
-    for (size_t i = 0; i < count; i++)
-        if (q[i].final != NULL) op->download(r->kern, q[i].final, r->x + (size_t)r->off[i] * s->C, q[i].n * row);
+    for (size_t l = 0; l < mid; l++) layer(r, r->x, n, count, encoder_placed_layer(r->m, l));
+    give(r, q, count, false);
+    for (size_t l = mid; whole && l < s->L; l++) layer(r, r->x, n, count, encoder_placed_layer(r->m, l));
+    if (whole) give(r, q, count, true);
     op->end(r->kern);
 }
 
@@ -181,7 +212,8 @@ enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_se
     for (size_t i = 0; i < count; i++) TRY(check(r, &q[i], mid, e));
     for (size_t first = 0, last; first < count; first = last) {
         size_t n = q[first].n;
-        for (last = first + 1; together && last < count && n + q[last].n <= ENCODER_CHUNK; last++) n += q[last].n;
+        for (last = first + 1; together && last < count && n + q[last].n <= encoder_run_chunk(r); last++)
+            n += q[last].n;
         TRY(grow(r, n, e));
         pass(r, q + first, last - first, mid);
     }

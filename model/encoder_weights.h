@@ -18,10 +18,18 @@ struct encoder {
     const char *prefix; /* of the tensors' names: "" or "bert." */
     struct kern *kern;  /* packed the matrices; NULL: none did */
     size_t n_packed;    /* matrices packed so far */
-    double cosine;      /* encoder_precision_cosine */
+    /* What runs compute with: embedding and layers as they are, or copies in kern's own memory, which `block` owns. */
+    struct encoder_embedding placed_embedding;
+    struct encoder_layer *placed; /* (L) */
+    void *block;                  /* NULL: kern sees the host's memory */
+    double cosine;                /* encoder_precision_cosine */
     uint64_t fingerprint;
 };
 
+/* Makes m->placed for kern k (NULL: host memory).  OOM, naming what it takes. */
+enum status encoder_place(struct encoder *m, struct kern *k, struct err *e) MUST_CHECK;
+void encoder_unplace(struct encoder *m);
+struct kern_matrix *encoder_matrix(struct encoder *m, size_t i); /* placed matrix i: four a layer */
 /* Packs all matrices again in another precision. */
 enum status encoder_repack(struct encoder *m, enum kern_precision prec, struct err *e) MUST_CHECK;
 

@@ -68,6 +68,7 @@ struct model_rows {       /* of one sparse tensor */
 };
 struct model_grads {
     float *dense;              /* group_first[PARAM_STAT] floats, backend memory */
+    float *w;                  /* the run's copy of the bound parameters in backend memory; NULL: it reads the host's */
     struct model_rows *sparse; /* one a sparse tensor, in table order (param_sparse) */
     size_t n_sparse;
     uint64_t *tensor_ns; /* by place in the table: time spent on each is added; NULL: nobody asks */

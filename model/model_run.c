@@ -79,12 +79,21 @@ enum status model_run_new(struct model_run **out, const struct model *m, struct 
     return st;
 }
 
-/* fresh: the matrices' packed forms are up to date. */
+/* The backend's copy of the parameters; fresh: the optimiser has changed it as well as p, and only what parts gather beside it
+ * is new. */
+static void upload(struct model_run *r, const struct param_set *p, bool fresh)
+{
+    const size_t *first = r->m->table.group_first;
+    const size_t from = fresh ? first[PARAM_STAT] : 0, to = fresh ? first[PARAM_SPARSE] : p->n;
+    r->kern->ops->upload(r->kern, r->w + from, p->w + from, (to - from) * sizeof *p->w);
+}
+
+/* fresh: the backend's copy and the matrices' packed forms are up to date. */
 static enum status bind(struct model_run *r, const struct param_set *p, bool fresh, struct err *e)
 {
     r->bound = NULL;
     if (!fresh) r->packed.n = 0;
-    if (r->w != NULL) r->kern->ops->upload(r->kern, r->w, p->w, p->n * sizeof *p->w);
+    if (r->w != NULL) upload(r, p, fresh);
     const struct part_params pp = {.table = &r->m->table,
                                    .prec = r->m->prec,
                                    .fresh = fresh,
@@ -183,6 +192,7 @@ struct model_grads *model_grads(struct model_run *r)
     settle_stale(r);
     for (size_t i = 0; i < r->grads.n_sparse; i++)
         r->grads.sparse[i] = (struct model_rows){r->rows[i].rows, r->rows[i].grads, r->rows[i].n};
+    r->grads.w = r->w;
     r->grads.tensor_ns = r->times.now ? r->times.tensor_ns : NULL;
     r->grads.matrices = r->packed.m;
     r->grads.n_matrices = r->packed.n;

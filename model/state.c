@@ -120,7 +120,7 @@ static size_t queue_take(struct state_cache *c, struct state_slot **out)
     size_t n = 0, tokens = 0;
     while (c->queue_first != NULL && n < STATE_TOGETHER && (n == 0 || n < share)) {
         struct state_slot *s = c->queue_first;
-        if (n > 0 && tokens + s->n_ids > ENCODER_CHUNK) break;
+        if (n > 0 && tokens + s->n_ids > encoder_run_chunk(c->workers[0].run)) break;
         tokens += s->n_ids;
         out[n++] = s;
         c->queue_first = s->queued;

@@ -26,7 +26,7 @@ struct state_file_kind state_file_kind(const struct state_cache *c)
                                     .base = encoder_fingerprint(c->m),
                                     .width = (uint32_t)c->C,
                                     .mid = (uint32_t)c->mid,
-                                    .precision = encoder_layer(c->m, 0)->qkv.prec,
+                                    .precision = encoder_placed_layer(c->m, 0)->qkv.prec,
                                     .tokens = c->keep_tokens};
 }
 

@@ -184,15 +184,20 @@
     X(serving_explore_temperature, "serving.explore_temperature", NUM, 1.0,       0.01, 100.0,     "", "", "plackett_luce: scores are divided by it, larger is closer to chance; thompson: factor on what is drawn; the report's off-policy estimates are for it too") \
     X(kernels_backend,        "kernels.backend",            WORD, "cpu",          0,    0,         "ref|cpu|cuda", "S", "arithmetic backend") \
     X(kernels_cpu,            "kernels.cpu",                WORD, "auto",         0,    0,         "auto|avx512bf16|avx512|avx2|base", "", "instruction set of backend cpu; auto: the best that this processor has") \
-    X(kernels_precision,      "kernels.precision",          WORD, "f32",          0,    0,         "f32|bf16|int8", "S", "precision of the frozen layers' products; checked at load against f32 on a probe set") \
-    X(kernels_train_precision, "kernels.train_precision",   WORD, "bf16",         0,    0,         "f32|bf16", "S", "precision of the trainable layers' operands; sums, gradients and what is kept of them are f32") \
+    X(kernels_precision,      "kernels.precision",          WORD, "f32",          0,    0,         "f32|tf32|bf16|int8", "S", "precision of the frozen layers' products; checked at load against f32 on a probe set; tf32: as f32, but that backend cuda may round operands to TF32") \
+    X(kernels_train_precision, "kernels.train_precision",   WORD, "bf16",         0,    0,         "f32|tf32|bf16", "S", "precision of the trainable layers' operands (tf32: as above); sums, gradients and what is kept of them are f32") \
     X(kernels_min_cosine,     "kernels.min_cosine",         NUM,  0.97,           -1.0, 1.0,       "", "", "least cosine between a probe sentence's state in kernels.precision and in f32; below it the encoder is refused") \
     X(kernels_threads,        "kernels.threads",            INT,  2,              1,    256,       "threads", "", "workers that compute frozen states, and threads of the learner's products") \
     X(kernels_pin,            "kernels.pin",                BOOL, true,           0,    1,         "", "", "workers keep to one processor each") \
     X(kernels_cache_bytes,    "kernels.cache_bytes",        INT,  268435456,      1048576, 1e12,   "bytes", "", \
       "frozen states kept in memory") \
     X(kernels_states_dir,     "kernels.states_dir",         TEXT, "",             0,    500,       "", "", \
-      "folder of states made beforehand by `freshet model warm`: read where memory has none; empty: none")
+      "folder of states made beforehand by `freshet model warm`: read where memory has none; empty: none") \
+    X(kernels_device,         "kernels.device",             INT,  0,              0,    63,        "", "", "backend cuda: which of the machine's devices") \
+    X(kernels_device_mb,      "kernels.device_mb",          INT,  0,              0,    1048576,   "MiB", "", "backend cuda: memory taken on the device at start, for all that the process does there; 0: nine tenths of what is free") \
+    X(kernels_fallback,       "kernels.fallback",           WORD, "none",         0,    0,         "none|cpu", "", "when backend cuda cannot start (no plug-in, driver, device or memory): none: an error that says why; cpu: a warning, and the processor computes") \
+    X(kernels_plugin,         "kernels.plugin",             TEXT, "",             0,    500,       "", "", \
+      "backend cuda: the plug-in's file; empty: freshet_cuda.so beside the program, in ../lib/freshet, or where the dynamic linker looks")
 /* clang-format on */
 
 #define CONF_C_INT int64_t

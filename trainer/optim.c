@@ -83,6 +83,7 @@ enum status optim_new(struct optim **out, const struct param_table *t, const str
 void optim_free(struct optim *o)
 {
     if (o == NULL) return;
+    optim_far_free(o);
     mem_free(o->m);
     mem_free(o->anchor);
     mem_free(o->tensors);
@@ -93,7 +94,10 @@ void optim_free(struct optim *o)
 
 void optim_anchor(struct optim *o, const struct param_set *p)
 {
-    if (o->anchor != NULL) memcpy(o->anchor, p->w, o->n_adamw * sizeof *o->anchor);
+    if (o->anchor == NULL) return;
+    optim_far_fetch(o);
+    memcpy(o->anchor, p->w, o->n_adamw * sizeof *o->anchor);
+    optim_far_stale(o);
 }
 
 void optim_blessed(struct optim *o, const struct param_set *p)
@@ -113,15 +117,26 @@ uint64_t optim_refused(const struct optim *o)
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
-/* squares: sum over the AdamW gradients, read once for both its uses: where it is finite, so are they all. */
-static bool finite_grads(const struct optim *o, struct kern *k, const struct model_grads *g, float *squares)
+/* at->sums[i] on the host. */
+static float sum_of(struct kern *k, const struct optim_place *at, size_t i)
 {
-    float ok = 1.0f, rest = 0.0f;
-    *squares = 0.0f;
-    k->ops->sum_squares(k, squares, g->dense, o->n_adamw);
-    k->ops->sum_squares(k, &rest, g->dense + o->n_adamw, o->n_adagrad);
-    if (!isfinite(*squares) || !isfinite(rest)) k->ops->all_finite(k, &ok, g->dense, o->n_adamw + o->n_adagrad);
-    if (ok != 1.0f) return false;
+    float x;
+    k->ops->download(k, &x, at->sums + i, sizeof x);
+    return x;
+}
+
+/* squares: sum over the AdamW gradients, read once for both its uses: where it is finite, so are they all. */
+static bool finite_grads(const struct optim *o, struct kern *k, const struct optim_place *at,
+                         const struct model_grads *g, float *squares)
+{
+    k->ops->zero(k, at->sums, 2);
+    k->ops->sum_squares(k, at->sums, g->dense, o->n_adamw);
+    k->ops->sum_squares(k, at->sums + 1, g->dense + o->n_adamw, o->n_adagrad);
+    *squares = sum_of(k, at, 0);
+    if (!isfinite(*squares) || !isfinite(sum_of(k, at, 1))) {
+        k->ops->all_finite(k, at->sums, g->dense, o->n_adamw + o->n_adagrad);
+        if (sum_of(k, at, 0) != 1.0f) return false;
+    }
     for (size_t i = 0; i < g->n_sparse; i++) {
         const size_t n = g->sparse[i].n * o->tensors[i].width;
         if (param_first_not_finite(g->sparse[i].grads, n) < n) return false;
@@ -139,26 +154,19 @@ static float scale_of(const struct optim *o, float squares, uint64_t n_examples)
 }
 
 /* One tensor: the matrices that the run keeps of it, which together are all of it; else its values alone. */
-static void step_adamw(struct optim *o, struct kern *k, float *w, size_t at, size_t n, const struct model_grads *g,
+static void step_adamw(const struct optim_place *p, struct kern *k, size_t at, size_t n, const struct model_grads *g,
                        const struct kern_adamw *a)
 {
     size_t done = 0;
     for (size_t i = 0; i < g->n_matrices && done < n; i++) {
         const struct kern_matrix *m = &g->matrices[i]->m;
-        if (m->w < w + at || m->w >= w + at + n) continue;
-        const size_t from = (size_t)(m->w - w);
-        k->ops->adamw_matrix(k, m, o->m + from, o->v + from, g->dense + from, a);
+        if (m->w < p->w + at || m->w >= p->w + at + n) continue;
+        const size_t from = (size_t)(m->w - p->w);
+        k->ops->adamw_matrix(k, m, p->m + from, p->v + from, g->dense + from, a);
         done += m->out * m->in;
     }
     assert(done == 0 || done == n);
-    if (done == 0) k->ops->adamw(k, w + at, o->m + at, o->v + at, g->dense + at, n, a);
-}
-
-/* L2-SP (Li, Grandvalet and Davoine 2018), decoupled from the gradient as AdamW's decay is: w -= rate*l2_sp*(w - anchor). */
-static void pull_to_anchor(const struct optim *o, float *w, size_t at, size_t n, float rate)
-{
-    const float share = rate * (float)o->l2_sp;
-    for (size_t i = at; i < at + n; i++) w[i] -= share * (w[i] - o->anchor[i]);
+    if (done == 0) k->ops->adamw(k, p->w + at, p->m + at, p->v + at, g->dense + at, n, a);
 }
 
 static uint64_t time_now(const struct model_grads *g)
@@ -174,7 +182,9 @@ static uint64_t time_add(const struct model_grads *g, size_t tensor, uint64_t si
     return now;
 }
 
-static void step_dense(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g, float scale)
+/* With train.l2_sp first L2-SP (Li, Grandvalet and Davoine 2018), decoupled from the gradient as AdamW's decay is. */
+static void step_dense(struct optim *o, struct kern *k, const struct optim_place *p, const struct model_grads *g,
+                       float scale)
 {
     const double warm = optim_schedule_factor(o);
     const size_t first = o->t->group_first[PARAM_ADAGRAD];
@@ -190,10 +200,10 @@ static void step_dense(struct optim *o, struct kern *k, struct param_set *p, con
                                          .weight_decay = q->weight_decay,
                                          .grad_scale = scale,
                                          .t = o->steps};
-            if (o->anchor != NULL) pull_to_anchor(o, p->w, at, q->n, a.lr);
-            step_adamw(o, k, p->w, at, q->n, g, &a);
+            if (p->anchor != NULL) k->ops->pull(k, p->w + at, p->anchor + at, a.lr * (float)o->l2_sp, q->n);
+            step_adamw(p, k, at, q->n, g, &a);
         } else if (q->group == PARAM_ADAGRAD) {
-            k->ops->adagrad(k, p->w + at, o->acc + (at - first), g->dense + at, q->rate, q->n);
+            k->ops->adagrad(k, p->w + at, p->acc + (at - first), g->dense + at, q->rate, q->n);
         }
         since = time_add(g, i, since);
     }
@@ -221,13 +231,18 @@ void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row)
     for (size_t page = from / OPTIM_PAGE; page <= (from + t->width - 1) / OPTIM_PAGE; page++) optim_page_touch(o, page);
 }
 
-static void step_sparse(struct optim *o, struct kern *k, float *w, const struct optim_tensor *t,
-                        const struct model_rows *g)
+static enum status step_sparse(struct optim *o, struct kern *k, float *w, const struct optim_tensor *t,
+                               const struct model_grads *all, const struct model_rows *g, struct err *e)
 {
+    enum status st = STATUS_OK;
     optim_rows_unscale(o, t, g);
-    k->ops->sparse_adagrad(k, w + t->first, o->sparse + t->row, g->rows, g->grads, t->rate, g->n, t->width);
+    if (all->w != NULL)
+        st = optim_far_sparse(o, w, t, all, g, e);
+    else
+        k->ops->sparse_adagrad(k, w + t->first, o->sparse + t->row, g->rows, g->grads, t->rate, g->n, t->width);
     optim_rows_scale(o, t, g);
     for (size_t i = 0; i < g->n; i++) optim_mark_dirty(o, t, g->rows[i]);
+    return st;
 }
 
 static bool any_sparse(const struct model_grads *g)
@@ -237,28 +252,36 @@ static bool any_sparse(const struct model_grads *g)
     return false;
 }
 
+static enum status step_sparse_all(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
+                                   struct err *e)
+{
+    uint64_t since = time_now(g);
+    for (size_t i = 0; i < g->n_sparse; i++) {
+        float *w = p->w + o->t->group_first[PARAM_SPARSE];
+        if (g->sparse[i].n > 0) TRY(step_sparse(o, k, w, &o->tensors[i], g, &g->sparse[i], e));
+        since = time_add(g, o->t->n - o->n_tensors + i, since);
+    }
+    return STATUS_OK;
+}
+
 enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
                        uint64_t n_examples, struct err *e)
 {
-    if (!k->ops->host_visible)
-        return ERR_SET(e, STATUS_UNSUPPORTED, "optimiser: backend %s keeps weights where the host cannot see them",
-                       k->ops->name);
+    float squares, sums[2];
+    struct optim_place at = {p->w, o->m, o->v, o->acc, o->anchor, sums};
     if (n_examples == 0) return STATUS_OK;
     if (any_sparse(g)) TRY(optim_need_sparse(o, e));
-    float squares;
-    if (!finite_grads(o, k, g, &squares)) {
+    if (g->w != NULL) TRY(optim_far_open(o, k, g, &at, e));
+    if (!finite_grads(o, k, &at, g, &squares)) {
         o->refused++;
         return STATUS_OK;
     }
     o->steps++;
     if (o->half_life > 0) optim_forget(o, exp2(-(double)n_examples / o->half_life));
-    step_dense(o, k, p, g, scale_of(o, squares, n_examples));
-    uint64_t since = time_now(g);
-    for (size_t i = 0; i < g->n_sparse; i++) {
-        if (g->sparse[i].n > 0)
-            step_sparse(o, k, p->w + o->t->group_first[PARAM_SPARSE], &o->tensors[i], &g->sparse[i]);
-        since = time_add(g, o->t->n - o->n_tensors + i, since);
-    }
+    if (g->w != NULL) k->ops->upload(k, at.acc, o->acc, o->n_adagrad * sizeof *o->acc);
+    step_dense(o, k, &at, g, scale_of(o, squares, n_examples));
+    if (g->w != NULL) optim_far_dense_done(o, p, g);
+    TRY(step_sparse_all(o, k, p, g, e));
     param_touch(p);
     return STATUS_OK;
 }
@@ -267,6 +290,7 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
 
 void optim_encode(struct buf *b, const struct optim *o)
 {
+    optim_far_fetch(o);
     buf_u32(b, FORMAT);
     buf_u64(b, o->steps);
     buf_u64(b, o->refused);
@@ -305,6 +329,7 @@ enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e)
     o->steps = steps;
     o->refused = refused;
     memcpy(o->m, buf_get(r, size), size);
+    optim_far_stale(o);
     o->since = 0;
     o->scale = 1.0;
     return format == 1 ? STATUS_OK : decode_since_2(o, r, e);

@@ -32,8 +32,8 @@ enum status optim_new(struct optim **out, const struct param_table *t, const str
 void optim_free(struct optim *o);
 /* One step over n_examples (sum over the batch): changes p->w in place and touches p (a new generation).  g is only
  * read; the caller clears it.  n_examples 0: nothing happens.  A gradient that is not finite: nothing changes,
- * optim_refused counts it, and the result is OK.  OOM: sparse accumulators; UNSUPPORTED: a backend whose memory the
- * host cannot see. */
+ * optim_refused counts it, and the result is OK.  g->w, where the run has it, is changed as p is; the optimiser then keeps
+ * memory of k, so it is freed before k.  OOM: sparse accumulators, or backend memory. */
 enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
                        uint64_t n_examples, struct err *e) MUST_CHECK;
 /* What train.l2_sp pulls the AdamW tensors to, copied (part of the state).  anchor: p as it was initialised from the

@@ -8,6 +8,14 @@ struct optim_tensor {       /* of group SPARSE */
     size_t row;             /* rows of the tensors before it: where its accumulators begin */
     float rate;
 };
+/* Where a step works: the host's own arrays, or their copies in backend memory. */
+struct optim_place {
+    float *w;            /* the whole block of parameters */
+    float *m, *v, *acc;  /* of groups ADAMW, ADAMW, ADAGRAD */
+    const float *anchor; /* NULL: none */
+    float *sums;         /* (2) */
+};
+struct optim_far;
 enum optim_schedule { OPTIM_CONSTANT, OPTIM_INVERSE_SQRT, OPTIM_COSINE_RESTART };
 struct optim {
     const struct param_table *t;
@@ -27,7 +35,19 @@ struct optim {
     double scale;
     uint64_t *dirty; /* one bit a page */
     size_t n_dirty;
+    struct optim_far *far; /* NULL: no step was made in backend memory */
 };
+
+/* optim_far.c: steps where the host cannot see the backend's memory.  Moments and anchor live there between steps, and come
+ * back when they are encoded; parameters come back after every step, since everybody reads them. */
+enum status optim_far_open(struct optim *o, struct kern *k, const struct model_grads *g, struct optim_place *out,
+                           struct err *e) MUST_CHECK; /* before a step: makes or refreshes the copies; OOM */
+void optim_far_dense_done(struct optim *o, struct param_set *p, const struct model_grads *g); /* after it */
+enum status optim_far_sparse(struct optim *o, float *w, const struct optim_tensor *t, const struct model_grads *all,
+                             const struct model_rows *g, struct err *e) MUST_CHECK;
+void optim_far_fetch(const struct optim *o); /* o->m and o->v as they are now */
+void optim_far_stale(struct optim *o);       /* they, or the anchor, were changed on the host */
+void optim_far_free(struct optim *o);
 
 enum status optim_need_sparse(struct optim *o, struct err *e) MUST_CHECK;         /* makes o->sparse; OOM */
 void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row); /* the pages of a row */

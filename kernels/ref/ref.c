@@ -115,6 +115,7 @@ const struct kern_ops kern_ref_ops = {
     .attention_backward = kern_ref_attention_backward,
     .gather = kern_ref_gather,
     .scatter_add = kern_ref_scatter_add,
+    .put_rows = kern_ref_put_rows,
     .embed = kern_ref_embed,
     .mean_rows = kern_ref_mean_rows,
     .unit_rows = kern_ref_unit_rows,
@@ -130,6 +131,7 @@ const struct kern_ops kern_ref_ops = {
     .adamw = kern_ref_adamw,
     .adamw_matrix = kern_ref_adamw_matrix,
     .adagrad = kern_ref_adagrad,
+    .pull = kern_ref_pull,
     .sum_squares = kern_ref_sum_squares,
     .all_finite = kern_ref_all_finite,
 };

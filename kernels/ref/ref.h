@@ -47,6 +47,7 @@ void kern_ref_attention_backward(struct kern *k, float *dq, size_t lddq, float *
 
 void kern_ref_gather(struct kern *k, float *out, const float *table, const int32_t *idx, size_t N, size_t C);
 void kern_ref_scatter_add(struct kern *k, float *dtable, const float *d, const int32_t *idx, size_t N, size_t C);
+void kern_ref_put_rows(struct kern *k, float *table, const float *d, const int32_t *idx, size_t N, size_t C);
 void kern_ref_embed(struct kern *k, float *x, const float *word, const float *position, const float *type,
                     const int32_t *id, const int32_t *pos, const int32_t *typ, size_t N, size_t C);
 void kern_ref_mean_rows(struct kern *k, float *out, const float *x, const int32_t *off, size_t S, size_t C);
@@ -73,6 +74,7 @@ void kern_ref_adamw(struct kern *k, float *w, float *m, float *v, const float *g
 void kern_ref_adamw_matrix(struct kern *k, const struct kern_matrix *w, float *m, float *v, const float *g,
                            const struct kern_adamw *o);
 void kern_ref_adagrad(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n);
+void kern_ref_pull(struct kern *k, float *w, const float *to, float share, size_t n);
 void kern_ref_sum_squares(struct kern *k, float *out, const float *x, size_t n);
 void kern_ref_all_finite(struct kern *k, float *out, const float *x, size_t n);
 #endif

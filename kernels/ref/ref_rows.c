@@ -20,6 +20,12 @@ void kern_ref_scatter_add(struct kern *k, float *dtable, const float *d, const i
     }
 }
 
+void kern_ref_put_rows(struct kern *k, float *table, const float *d, const int32_t *idx, size_t N, size_t C)
+{
+    (void)k;
+    for (size_t n = 0; n < N; n++) memcpy(table + (size_t)idx[n] * C, d + n * C, C * sizeof *d);
+}
+
 void kern_ref_embed(struct kern *k, float *x, const float *word, const float *position, const float *type,
                     const int32_t *id, const int32_t *pos, const int32_t *typ, size_t N, size_t C)
 {

@@ -79,6 +79,12 @@ void kern_ref_adamw(struct kern *k, float *w, float *m, float *v, const float *g
     }
 }
 
+void kern_ref_pull(struct kern *k, float *w, const float *to, float share, size_t n)
+{
+    (void)k;
+    for (size_t i = 0; i < n; i++) w[i] -= share * (w[i] - to[i]);
+}
+
 void kern_ref_sum_squares(struct kern *k, float *out, const float *x, size_t n)
 {
     (void)k;

@@ -9,6 +9,8 @@
 
 struct kern *kernels_ref(void);         /* made at first use, freed by kernels_close_all */
 struct kern *kernels_backend(size_t i); /* the others, from 0; NULL after the last */
+/* With FRESHET_KERNELS_PLUGIN in the environment the one other is that plug-in's; where it does not start the program ends as
+ * skipped (77), or fails with FRESHET_GPU_MUST.  FRESHET_TF32: with TF32 products, and comparisons to 2e-2 + 2e-3. */
 void kernels_close_all(void);
 
 float *kernels_zeros(size_t n);

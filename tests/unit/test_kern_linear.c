@@ -3,6 +3,7 @@
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
 #include <math.h>
+#include <string.h>
 
 /* Tolerance: float32 sums of K products of standard normals in another order: about 1e-7 * K in the worst, relative to
  * terms of size 1, not to the sum (which may cancel). */
@@ -13,8 +14,8 @@ static double tolerance(size_t K)
 
 static const struct {
     size_t M, N, K;
-} shapes[] = {{0, 3, 4}, {3, 0, 4},   {3, 4, 0},    {1, 1, 1},      {1, 384, 384},
-              {2, 5, 3}, {7, 33, 65}, {21, 96, 64}, {40, 130, 129}, {211, 67, 70}};
+} shapes[] = {{0, 3, 4},   {3, 0, 4},    {3, 4, 0},      {1, 1, 1},     {1, 384, 384}, {2, 5, 3},
+              {7, 33, 65}, {21, 96, 64}, {40, 130, 129}, {211, 67, 70}, {40, 128, 64}};
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
 enum product { NT, NN, TN };
@@ -36,7 +37,9 @@ static void test_products(void **state)
         const size_t M = shapes[i / 9].M, N = shapes[i / 9].N, K = shapes[i / 9].K;
         const enum product p = (enum product)(i % 3);
         const float beta = betas[i / 3 % 3];
-        const size_t lda = (p == TN ? M : K) + 3, ldb = (p == NT ? K : N) + 2, ldc = N + 1;
+        const size_t even = N % 4 == 0 && M % 4 == 0 ? 4 : 0; /* rows that begin at multiples of 16 bytes, and others */
+        const size_t lda = (p == TN ? M : K) + (even ? 4 : 3), ldb = (p == NT ? K : N) + (even ? 8 : 2),
+                     ldc = N + (even ? 4 : 1);
         const float *a = kernels_random((p == TN ? K : M) * lda, 1), *b = kernels_random((p == NT ? N : K) * ldb, 2);
         const float *start = kernels_random(M * ldc, 3);
         float *want = kernels_copy(start, M * ldc);
@@ -67,9 +70,18 @@ static void test_products_ignore_c_when_beta_is_zero(void **state)
 }
 
 /* Rounded operands are the same for every backend, so that only the order of the sum differs; int8 sums are exact. */
-static void linear_in(enum kern_precision prec)
+/* false: a backend that does without int8. */
+static bool packs(struct kern *k, struct kern_matrix *w)
 {
     struct err e = {0};
+    const enum status st = k->ops->pack(k, w, &e);
+    if (st == STATUS_UNSUPPORTED && w->prec == KERN_INT8 && strcmp(k->ops->name, "cuda") == 0) return false;
+    assert_ok(st, &e);
+    return true;
+}
+
+static void linear_in(enum kern_precision prec)
+{
     for (size_t i = 0; i < N_SHAPES * 8; i++) {
         const size_t N = shapes[i / 8].M, O = shapes[i / 8].N, I = shapes[i / 8].K;
         const enum kern_act act = (enum kern_act)(i % 4);
@@ -81,7 +93,7 @@ static void linear_in(enum kern_precision prec)
         struct kern *k;
         for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
             float *got = kernels_zeros(N * O), *pre = bare ? NULL : kernels_zeros(N * O);
-            assert_ok(k->ops->pack(k, &w, &e), &e);
+            if (!packs(k, &w)) continue;
             k->ops->linear(k, got, pre, x, &w, b, act, N);
             k->ops->unpack(k, &w);
             kernels_close("linear", got, want, N * O, tolerance(I), 1e-5);
@@ -126,7 +138,7 @@ static void test_rows_and_threads_do_not_change_bits(void **state)
             float *many = kernels_zeros(N * O), *shared = kernels_zeros(N * O), *one = kernels_zeros(O);
             struct kern_matrix w = {
                 .w = kernels_random(O * I, 3), .out = O, .in = I, .prec = (enum kern_precision)prec};
-            assert_ok(k->ops->pack(k, &w, &e), &e);
+            if (!packs(k, &w)) continue;
             k->ops->linear(k, many, NULL, x, &w, b, KERN_ACT_GELU, N);
             kern_use_pool(k, pool);
             k->ops->linear(k, shared, NULL, x, &w, b, KERN_ACT_GELU, N);

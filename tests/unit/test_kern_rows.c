@@ -38,6 +38,26 @@ static void test_gather_and_scatter(void **state)
         }
 }
 
+/* Rows that are named are replaced, the others stay. */
+static void test_put_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 7, N = 3 };
+    static const int32_t idx[N] = {5, 0, 2};
+    struct kern *k;
+    for (size_t i = 0; i < N_WIDTHS; i++)
+        for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+            const size_t C = widths[i];
+            const float *d = kernels_random(N * C, 1), *start = kernels_random(ROWS * C, 2);
+            float *table = kernels_copy(start, ROWS * C), *want = kernels_copy(start, ROWS * C);
+            k->ops->put_rows(k, table, d, idx, N, C);
+            for (size_t n = 0; n < N; n++) memcpy(want + (size_t)idx[n] * C, d + n * C, C * sizeof *d);
+            assert_memory_equal(table, want, ROWS * C * sizeof *want);
+            k->ops->put_rows(k, table, NULL, NULL, 0, C);
+            kernels_reset();
+        }
+}
+
 static void test_embed(void **state)
 {
     (void)state;
@@ -127,8 +147,11 @@ static int done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gather_and_scatter), cmocka_unit_test(test_embed),
-        cmocka_unit_test(test_mean_rows),          cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_gather_and_scatter),
+        cmocka_unit_test(test_put_rows),
+        cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_mean_rows),
+        cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_zero_copy_axpy),
     };
     return cmocka_run_group_tests(tests, NULL, done);

@@ -146,6 +146,21 @@ static void test_all_finite(void **state)
     }
 }
 
+static void test_pull(void **state)
+{
+    (void)state;
+    struct kern *k;
+    for (size_t n = 0; n < 700; n += 333)
+        for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+            const float *to = kernels_random(n, 1), *start = kernels_random(n, 2);
+            float *w = kernels_copy(start, n);
+            k->ops->pull(k, w, to, 0.25f, n);
+            for (size_t i = 0; i < n; i++)
+                assert_true(fabsf(w[i] - (0.75f * start[i] + 0.25f * to[i])) <= 1e-6f * (1.0f + fabsf(start[i])));
+            kernels_reset();
+        }
+}
+
 static int done(void **state)
 {
     (void)state;
@@ -189,9 +204,10 @@ static void test_adamw_matrix(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adamw_matrix), cmocka_unit_test(test_adamw),       cmocka_unit_test(test_adagrad),
-        cmocka_unit_test(test_sparse_rows),
-        cmocka_unit_test(test_sparse_rows_of_several_columns),  cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_adamw_matrix), cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_adagrad),      cmocka_unit_test(test_pull),
+        cmocka_unit_test(test_sparse_rows),  cmocka_unit_test(test_sparse_rows_of_several_columns),
+        cmocka_unit_test(test_sum_squares),  cmocka_unit_test(test_all_finite),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }

@@ -1,0 +1,45 @@
+/* launch.h - how kernels are written here: in the common part of CUDA and C, one struct of arguments each.
+ *
+ *   KERNEL(name, struct args) { … a.x … }        threads that do not wait for each other
+ *   KERNEL_TOGETHER(name, struct args) { … }     threads of a block that do (BLOCK_WAIT, WARP_WAIT, LANE_XOR, LANE_OF)
+ *   LAUNCH(c, name, grid, block, &args)          queued on c's stream
+ *
+ * So every kernel also compiles for the host, where tests/cuda/ runs it thread by thread against `ref`.  Sums are in a fixed
+ * order: no atomics anywhere.  A warp is 32 lanes; a kernel that uses LANE_XOR keeps whole warps together.
+ */
+#ifndef KERNELS_CUDA_LAUNCH_H
+#define KERNELS_CUDA_LAUNCH_H
+#include <cuda_runtime.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WARP 32u
+#define BLOCK 256u           /* threads of a block, where nothing else is said */
+#define WARPS (BLOCK / WARP) /* of such a block */
+
+#ifdef __CUDACC__
+#define KERNEL(name, type) static __global__ void name(const type a)
+#define KERNEL_TOGETHER(name, type) static __global__ void __launch_bounds__(BLOCK) name(const type a)
+#define LAUNCH(c, name, grid, block, args)                                                                             \
+    do {                                                                                                               \
+        name<<<(unsigned)(grid), (block), 0, (c)->stream>>>(*(args));                                                  \
+        cuda_check((c), cudaPeekAtLastError(), #name);                                                                 \
+    } while (0)
+#define BLOCK_WAIT() __syncthreads()
+#define LANE_XOR(v, mask) __shfl_xor_sync(0xffffffffu, (v), (mask))
+#define LANE_OF(v, lane) __shfl_sync(0xffffffffu, (v), (lane))
+#define WARP_WAIT() __syncwarp()
+#define DEVICE static __device__ __forceinline__
+#define SHARED __shared__
+#endif
+
+/* The thread's place in the whole grid, and of its warp. */
+#define THREAD ((size_t)blockIdx.x * blockDim.x + threadIdx.x)
+#define WARP_INDEX (THREAD / WARP)
+#define LANE (threadIdx.x % WARP)
+
+static inline size_t launch_blocks(size_t threads, size_t block)
+{
+    return (threads + block - 1) / block;
+}
+#endif

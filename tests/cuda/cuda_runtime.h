@@ -1,0 +1,85 @@
+/* cuda_runtime.h - as much of CUDA's run time as kernels/cuda/ uses, for the host: stands in for the real header in the
+ * emulated plug-in (tests/cuda/emulate.c), on machines that have neither toolkit nor GPU.
+ */
+#ifndef TESTS_CUDA_CUDA_RUNTIME_H
+#define TESTS_CUDA_CUDA_RUNTIME_H
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    cudaSuccess,
+    cudaErrorMemoryAllocation,
+    cudaErrorInsufficientDriver,
+    cudaErrorLaunchFailure
+} cudaError_t;
+struct emulated_stream {
+    void (*open)(void), (*close)(void); /* device memory, for libraries that compute on it */
+};
+typedef struct emulated_stream *cudaStream_t;
+typedef struct emulated_event *cudaEvent_t;
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaDevAttrComputeCapabilityMajor = 75 };
+#define CUDART_VERSION 0
+struct cudaDeviceProp {
+    char name[256];
+};
+
+cudaError_t cudaGetDeviceCount(int *n);
+cudaError_t cudaDriverGetVersion(int *version);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device);
+cudaError_t cudaDeviceGetAttribute(int *value, int what, int device);
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
+cudaError_t cudaMalloc(void **p, size_t bytes);
+cudaError_t cudaFree(void *p);
+cudaError_t cudaMallocHost(void **p, size_t bytes);
+cudaError_t cudaFreeHost(void *p);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t s);
+cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t e);
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s);
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s);
+cudaError_t cudaGetLastError(void);
+cudaError_t cudaPeekAtLastError(void);
+const char *cudaGetErrorString(cudaError_t code);
+
+/* What launch.h asks of the compiler.  A kernel is a function of its arguments; emulate_launch calls it once a thread, with
+ * threadIdx, blockIdx and blockDim set; `together`: threads of a block take turns where they wait for each other. */
+struct emulated_place {
+    unsigned x;
+};
+extern _Thread_local struct emulated_place threadIdx, blockIdx, blockDim;
+struct cuda;
+void emulate_launch(void (*kernel)(const void *args), const void *args, size_t grid, unsigned block, bool together);
+void emulate_block_wait(void);
+void emulate_warp_wait(void);
+double emulate_lane(double v, unsigned lane); /* of the warp */
+
+#define KERNEL_AS(name, type, waits)                                                                                   \
+    static void name##_thread(const type a);                                                                           \
+    static void name(const void *args)                                                                                 \
+    {                                                                                                                  \
+        name##_thread(*(const type *)args);                                                                            \
+    }                                                                                                                  \
+    enum { name##_waits = (waits) };                                                                                   \
+    static void name##_thread(const type a)
+#define KERNEL(name, type) KERNEL_AS(name, type, 0)
+#define KERNEL_TOGETHER(name, type) KERNEL_AS(name, type, 1)
+#define LAUNCH(c, name, grid, block, args)                                                                             \
+    do {                                                                                                               \
+        emulate_launch(name, (args), (size_t)(grid), (block), name##_waits);                                           \
+        cuda_check((c), cudaPeekAtLastError(), #name);                                                                 \
+    } while (0)
+#define BLOCK_WAIT() emulate_block_wait()
+#define WARP_WAIT() emulate_warp_wait()
+#define LANE_OF(v, lane) ((__typeof__(v))emulate_lane((double)(v), (lane)))
+#define LANE_XOR(v, mask) LANE_OF(v, threadIdx.x % 32u ^ (mask))
+#define DEVICE __attribute__((unused)) static inline
+#define SHARED static _Thread_local /* blocks run one after the other */
+#endif

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# far_memory.sh - a backend whose memory the host cannot touch (tests/plugins/kern_far.c) trains and scores to the same bits as
+# `ref`: every part, view and rule of the optimiser, resumed in the middle too.
+# labels: quick
+# timeout: 240
+set -euo pipefail
+source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
+build=${FRESHET_BUILD:-$source/build/release}
+freshet=${FRESHET:-$build/freshet}
+plugin=${FRESHET_PLUGINS:-$build/tests}/kern_far.so
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+fail() { echo "far_memory: $*"; tail -n 20 err 2>/dev/null || true; exit 1; }
+[ -f "$plugin" ] || fail "no plug-in in $plugin"
+
+"$freshet" simulate --events 300 --users 12 --items 20 --no-best >log 2>err
+head -n 150 log >first
+tail -n +151 log >second
+cp log whole
+options=(-o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=8 -o model.idvec_bits=6 -o model.events=4
+    -o join.window_ms=5000 -o kernels.threads=1 -o state.checkpoint_every_ms=10)
+far=(-o kernels.backend=cuda -o kernels.plugin="$plugin")
+whole() { # NAME OPTION...: its figures and the hash of what it learnt
+    local name=$1
+    shift
+    "$freshet" replay "${options[@]}" "$@" --quiet --flush --report "$name.json" log 2>err || fail "$name: replay $*"
+    jq -c '[.model.sha256, .progressive, .parts, .examples]' "$name.json" >"$name"
+}
+same() { # WHAT OPTION...
+    local what=$1
+    shift
+    whole near -o kernels.backend=ref "$@"
+    whole far "${far[@]}" "$@"
+    cmp -s near far || fail "$what: $(diff near far)"
+    jq -e '.examples > 100 and .progressive.auc != null' near.json >/dev/null || fail "$what: nothing was learnt: $(cat near)"
+}
+same "all parts" -o model.parts=text,match,numeric,cooccur,hashed,idvec,itembias -o model.trainable_layers=2 -o train.batch_slates=3
+same "f32, tokens, tasks, forgetting" -o model.item_view=tokens -o train.tasks=click,purchase -o train.half_life_examples=1000 \
+    -o kernels.train_precision=f32 -o train.numeric_order=2
+head -n 60 first >log # concat is dear
+same "concat, dropout, an anchor" -o model.parts=text,numeric -o model.user_view=concat -o model.item_view=concat \
+    -o model.dropout=0.1 -o train.l2_sp=0.01 -o kernels.precision=bf16
+
+cp whole log
+
+# What a resume reads is what the steps left: moments come back from the other memory, and go there again.
+for kind in near far; do
+    backend=(-o kernels.backend=ref)
+    [ $kind = near ] || backend=("${far[@]}")
+    "$freshet" replay "${options[@]}" "${backend[@]}" -o state.dir=state-$kind --quiet first 2>err || fail "first half, $kind"
+    "$freshet" replay "${options[@]}" "${backend[@]}" -o state.dir=state-$kind --quiet --flush --report $kind.json second 2>err ||
+        fail "second half, $kind"
+done
+[ "$(jq -r .model.sha256 near.json)" = "$(jq -r .model.sha256 far.json)" ] || fail "resumed: $(jq .model near.json far.json)"
+
+# Sentences through the frozen encoder, and a model folder's states.
+for backend in ref cuda; do
+    echo '{"text":"a red lamp"}' | "$freshet" embed --model "$source/tests/fixtures/uncased" -o kernels.backend=$backend \
+        -o kernels.plugin="$plugin" >$backend.out 2>err || fail "embed, $backend"
+done
+cmp -s ref.out cuda.out || fail "embeddings differ"
