@@ -5,6 +5,8 @@
 #include "featurize/history.h"
 #include "ingest/order.h"
 #include "ingest/source.h"
+#include "job/answers.h"
+#include "schemas/conf_variant.h"
 #include "schemas/record.h"
 #include "serving/publish.h"
 #include "trainer/reservoir.h"
@@ -25,6 +27,7 @@ enum {
     CANDIDATE_WIDE = 3,        /* ... and of width F */
     EVALUATOR_BYTES = 4 * MIB, /* meters, windows, curve, segments of a line */
     UNSAMPLED_BYTES = 4096,    /* a candidate of the unsampled check: features, token ids, logits */
+    KEPT_COPIES = 2,           /* versions that scorers may still answer with (job/learner_served.c) */
     GATE_COPIES = 6,           /* two snapshots: parameters, two moments or the accumulators of hashed rows */
     WORKER_BYTES = 16 * MIB,
     ALLOCATOR_PART = 5 /* a fifth on top of everything that consists of small blocks */
@@ -99,7 +102,28 @@ static size_t parameters(const struct conf *c, const struct encoder_shape *s)
     if (conf_list_has(c->model_parts, "deep"))
         floats += (size_t)c->model_deep_units * (FEAT_NUMERIC_MAX + (size_t)c->model_deep_units);
     if (conf_list_has(c->model_parts, "itembias")) floats += (size_t)1 << c->model_idvec_bits;
-    return floats * sizeof(float) * (size_t)(PARAM_COPIES + (c->gate_share > 0 ? GATE_COPIES : 0));
+    const size_t kept = c->redis_url[0] != '\0' && c->eval_served_answers > 0 ? KEPT_COPIES : 0;
+    return floats * sizeof(float) * ((size_t)PARAM_COPIES + (c->gate_share > 0 ? GATE_COPIES : 0) + kept);
+}
+
+/* Every line has its own of them, of the parts that it has. */
+static size_t of_all_lines(const struct conf *c, const struct encoder_shape *s,
+                           size_t (*of)(const struct conf *, const struct encoder_shape *))
+{
+    size_t sum = of(c, s);
+    for (size_t i = 1; i < conf_lines(c); i++) {
+        struct conf *own = NULL;
+        const bool made = conf_line_new(&own, c, i, NULL) == STATUS_OK;
+        sum += of(made ? own : c, s);
+        conf_free(own);
+    }
+    return sum;
+}
+
+/* Answers of the log that wait for their lists. */
+static size_t answers(const struct conf *c)
+{
+    return c->redis_url[0] != '\0' ? (size_t)c->eval_served_answers * (ANSWERS_BYTES + 64) : 0;
 }
 
 /* The mapped file, touched once, and its packed matrices. */
@@ -149,9 +173,10 @@ void job_bound(struct job_bound *out, const struct conf *c, const struct encoder
         {"batches", batches(c)},
         {"kafka", c->n_kafka > 0 ? (size_t)KAFKA_MIB * MIB : 0},
         {"redis", uploads(c)},
-        {"parameters", parameters(c, shape)},
+        {"parameters", of_all_lines(c, shape, parameters)},
+        {"answers", answers(c)},
         {"encoder", encoder(shape)},
-        {"workspaces", workspaces(c, shape)},
+        {"workspaces", of_all_lines(c, shape, workspaces)},
         {"process", (size_t)PROCESS_MIB * MIB},
     };
     _Static_assert(sizeof all / sizeof *all <= JOB_BOUND_SHARES, "room for each share");

@@ -207,7 +207,7 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
     }
     const size_t n = add_figures(m, 0, all, sizeof all / sizeof all[0]);
     const size_t guarded = fill_guard(&r.guard, m, n);
-    const size_t served = j->served != NULL ? fill_served(learner_logged(j->learner), m, guarded) : guarded;
+    const size_t served = fill_served(learner_logged(j->learner), m, guarded);
     return fill_parts(j, &r, m, fill_health(j, m, served));
 }
 

@@ -35,13 +35,13 @@ enum status job_variants_publish(struct job *j, const char *reason, struct err *
 {
     const struct variants *v = learner_variants(j->learner);
     for (size_t i = 0; i < variants_count(v); i++) {
+        char why[LINE_WHY];
         struct line *l = variants_line(v, i + 1);
-        const size_t bad = param_first_not_finite(l->params->w, l->params->n);
-        if (bad == l->params->n)
+        TRY(line_gate_check(l, why, e));
+        if (why[0] == '\0')
             TRY(job_publish_line(j, j->variants[i], l, NULL, reason, e));
         else
-            log_limited(LOG_ERROR, "gate", "variant=%s parameter %zu is not finite: its last version stays",
-                        j->conf->variants[i].name, bad);
+            log_limited(LOG_ERROR, "gate", "variant=%s %s: its last version stays", j->conf->variants[i].name, why);
     }
     return STATUS_OK;
 }

@@ -115,12 +115,49 @@ static enum status begin_at(struct job *j, const struct publish_manifest *m, str
     return st;
 }
 
+/* A challenger's own version; without a sound one it begins at nothing. */
+static enum status warm_variant(struct job *j, size_t i, struct err *e)
+{
+    struct fetch_warm *w = NULL;
+    struct publish_manifest m = {0};
+    struct err why;
+    struct line *l = variants_line(learner_variants(j->learner), i);
+    const char *name = conf_line_name(j->conf, i);
+    enum status st = fetch_warm_open(&w, l->conf, j->clock, &why);
+    if (st == STATUS_OK) st = fetch_warm_version(w, l->model, l->params, &m, &why);
+    if (st == STATUS_OK) {
+        l->counts.learnt_examples = m.examples;
+        log_warn("warm", "variant=%s version=%llu examples=%llu", name, (unsigned long long)m.version,
+                 (unsigned long long)m.examples);
+    } else {
+        log_warn("warm", "variant=%s begins=\"at nothing\" reason=\"%s\"", name, why.text);
+    }
+    publish_manifest_fini(&m);
+    fetch_warm_close(w);
+    return st == STATUS_OOM ? ERR_SET(e, st, "variant %s: %s", name, why.text) : STATUS_OK;
+}
+
+/* All of them, and who is in charge. */
+static enum status warm_variants(struct job *j, struct fetch_warm *w, struct err *e)
+{
+    char champion[CONF_VARIANT_NAME];
+    struct err why;
+    struct variants *v = learner_variants(j->learner);
+    for (size_t i = 1; i <= variants_count(v); i++) TRY(warm_variant(j, i, e));
+    if (variants_count(v) == 0) return STATUS_OK;
+    TRY(fetch_warm_champion(w, champion, e));
+    if (champion[0] != '\0' && variants_promote(v, str_from(champion), &why) != STATUS_OK)
+        log_error("warm", "in_charge=default reason=\"%s\"", why.text);
+    return STATUS_OK;
+}
+
 static enum status go_on(struct job *j, struct fetch_warm *w, const struct publish_manifest *m, struct err *e)
 {
     const uint64_t above = j->given_out > m->version ? j->given_out : m->version;
     struct fetch_warm_counts n;
     const int64_t from_us = job_now_us(j);
     TRY(begin_at(j, m, e));
+    TRY(warm_variants(j, w, e));
     TRY(read_records(j, w, e));
     TRY(world_warmed(learner_world(j->learner), m->watermark_ms, e));
     checkpoint_go_on_after(j->checkpoint, above);

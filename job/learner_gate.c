@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "job/learner_private.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,11 +55,64 @@ static enum status say_rollback(struct learner *l, bool candidate, const char *w
     return say(l, &v, candidate ? &l->said.candidate : &l->said.blessed, e);
 }
 
+/* A challenger: it may be in charge, and serves its share in any case.  Said in the log alone; the version log is the
+ * default line's. */
+static enum status judge_variant(struct learner *l, size_t i, const struct slate *s, const struct open_predictions *p,
+                                 struct err *e)
+{
+    enum line_verdict verdict;
+    struct line *line = variants_line(l->variants, i);
+    const float *z = variants_logits(l->variants, s, p, i);
+    const struct open_predictions its = {.logits = (float *)(uintptr_t)z};
+    if (line->gate == NULL || !line->learn || s->n_items == 0 || isnan(z[0])) return STATUS_OK;
+    const double loss = gate_judge_mean(&line->gate->judge, GATE_LOSS);
+    TRY(line_gate_judge(line, s, &its, l->next_slate, &verdict, e));
+    if (verdict != LINE_ROLLED_BACK) return STATUS_OK;
+    l->said.due = "rollback";
+    log_error("gate",
+              "verdict=rollback variant=%s event_ms=%" PRId64 " blessed_examples=%" PRIu64
+              " reason=\"worse than its blessed version on the same slates: log-loss %+.4f\"",
+              conf_line_name(l->conf, i), learner_watermark(l), line->gate->blessed_mark.examples, loss);
+    return STATUS_OK;
+}
+
+static enum status settle_variants(struct learner *l, struct err *e)
+{
+    enum line_verdict verdict;
+    for (size_t i = 1; i <= variants_count(l->variants); i++) {
+        struct line *line = variants_line(l->variants, i);
+        if (line->gate == NULL || !line->learn) continue;
+        TRY(line_gate_settle(line, l->next_slate, &verdict, e));
+        if (verdict == LINE_BLESSED)
+            log_info("gate", "verdict=bless variant=%s blessed_examples=%" PRIu64, conf_line_name(l->conf, i),
+                     line->gate->blessed_mark.examples);
+    }
+    return STATUS_OK;
+}
+
+static enum status undo_variants(struct learner *l, int64_t since_ms, const char *why, struct err *e)
+{
+    bool candidate;
+    struct err none;
+    for (size_t i = 1; i <= variants_count(l->variants); i++) {
+        struct line *line = variants_line(l->variants, i);
+        if (!line->learn) continue;
+        const enum status st = line_gate_undo(line, since_ms, l->next_slate, &candidate, &none);
+        if (st != STATUS_OK && st != STATUS_NOT_FOUND && e != NULL) *e = none;
+        if (st == STATUS_NOT_FOUND) continue;
+        TRY(st);
+        l->said.due = "rollback";
+        log_error("gate", "verdict=rollback variant=%s by=\"guard\" reason=\"%s\"", conf_line_name(l->conf, i), why);
+    }
+    return STATUS_OK;
+}
+
 enum status learner_judge(struct learner *l, const struct slate *s, const struct open_predictions *p, struct err *e)
 {
     char reason[VERDICT_REASON];
     enum line_verdict verdict;
     struct line_gate *g = l->line->gate;
+    for (size_t i = 1; i <= variants_count(l->variants); i++) TRY(judge_variant(l, i, s, p, e));
     if (g == NULL || !l->line->learn) return STATUS_OK;
     const double loss = gate_judge_mean(&g->judge, GATE_LOSS), auc = gate_judge_mean(&g->judge, GATE_AUC);
     const uint64_t n = g->judge.harm_n[GATE_LOSS];
@@ -79,6 +133,7 @@ static enum status undo(struct learner *l, struct err *e)
     bool candidate;
     struct err none;
     if (!guard_undo(l->guard, &since_ms, why) || !l->line->learn) return STATUS_OK;
+    TRY(undo_variants(l, since_ms, why, e));
     const enum status st = line_gate_undo(l->line, since_ms, l->next_slate, &candidate, &none);
     if (st == STATUS_NOT_FOUND) {
         log_warn("guard", "kept=\"what was learnt since: %s\" reason=\"%s\"", none.text, why);
@@ -93,6 +148,7 @@ static enum status undo(struct learner *l, struct err *e)
 enum status learner_settle_gate(struct learner *l, struct err *e)
 {
     TRY(undo(l, e));
+    TRY(settle_variants(l, e));
     enum line_verdict verdict;
     size_t n;
     const struct source_offset *now = here(l, &n);
@@ -247,7 +303,8 @@ void learner_numbered(struct learner *l, uint64_t version)
 {
     const bool nameless = l->said.log.n > 0 && l->said.log.items[l->said.log.n - 1].about == 0;
     l->said.version = version;
-    line_gate_numbered(l->line, version);
+    for (size_t i = 0; i <= variants_count(l->variants); i++)
+        line_gate_numbered(variants_line(l->variants, i), version);
     struct verdict *last = nameless ? &l->said.log.items[l->said.log.n - 1] : NULL;
     if (last != NULL && (last->kind == VERDICT_BLESS || last->kind == VERDICT_PROMOTE) && l->line->gate != NULL)
         last->about = l->line->gate->blessed_mark.version;

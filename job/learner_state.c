@@ -179,7 +179,7 @@ enum status learner_save(struct learner *l, struct store_txn *t, struct err *e)
     TRY(save_pieces(l, t, e));
     TRY(world_save(l->world, t, e));
     TRY(open_save(l->open, t, e));
-    TRY(line_gate_save(l->line, t, e));
+    TRY(line_gate_save(l->line, NULL, t, e));
     TRY(reservoir_save(l->line->reservoir, t, "reservoir", e));
     TRY(variants_save(l->variants, t, e));
     return optim_sparse_save(l->line->optim, l->line->params, STR(""), t, e);
@@ -217,7 +217,7 @@ enum status learner_load(struct learner *l, struct store_txn *t, struct err *e)
     watermark_leave_all(l->watermark); /* nothing is read yet */
     TRY(world_load(l->world, t, e));
     TRY(open_load(l->open, t, e));
-    if (l->said.has_gate) TRY(line_gate_load(l->line, t, e));
+    if (l->said.has_gate) TRY(line_gate_load(l->line, NULL, t, e));
     TRY(reservoir_load(l->line->reservoir, t, "reservoir", e));
     TRY(load_variants(l, t, e));
     return optim_sparse_load(l->line->optim, l->line->params, STR(""), t, e);

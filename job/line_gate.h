@@ -91,8 +91,9 @@ void line_gate_report(const struct line_gate *g, struct report_gate *out);
 
 void line_gate_encode(struct buf *b, const struct line_gate *g);
 enum status line_gate_decode(struct line_gate *g, struct buf_reader *r, struct err *e) MUST_CHECK;
-/* Both snapshots; load after the line's own parameters. */
-enum status line_gate_save(const struct line *l, struct store_txn *t, struct err *e) MUST_CHECK;
+/* Both snapshots; load after the line's own parameters.  name: the variant's; NULL: the default line.  forget: one that is gone. */
+enum status line_gate_save(const struct line *l, const char *name, struct store_txn *t, struct err *e) MUST_CHECK;
 void line_gate_saved(struct line *l);
-enum status line_gate_load(struct line *l, struct store_txn *t, struct err *e) MUST_CHECK;
+enum status line_gate_load(struct line *l, const char *name, struct store_txn *t, struct err *e) MUST_CHECK;
+enum status line_gate_forget(const char *name, struct store_txn *t, struct err *e) MUST_CHECK;
 #endif

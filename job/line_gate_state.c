@@ -2,6 +2,7 @@
 #include "job/line.h"
 #include "job/line_gate.h"
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define FORMAT 1
@@ -66,11 +67,20 @@ enum status line_gate_decode(struct line_gate *g, struct buf_reader *r, struct e
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "the gate's state is cut short") : STATUS_OK;
 }
 
-enum status line_gate_save(const struct line *l, struct store_txn *t, struct err *e)
+enum { NAME_ROOM = 48 };
+
+static const char *name_of(char out[NAME_ROOM], const char *what, const char *variant)
 {
+    (void)snprintf(out, NAME_ROOM, "%s%s%s", what, variant != NULL ? "." : "", variant != NULL ? variant : "");
+    return out;
+}
+
+enum status line_gate_save(const struct line *l, const char *name, struct store_txn *t, struct err *e)
+{
+    char room[NAME_ROOM];
     if (l->gate == NULL) return STATUS_OK;
-    TRY(gate_snapshot_save(l->gate->blessed, t, "blessed", e));
-    return gate_snapshot_save(l->gate->candidate, t, "candidate", e);
+    TRY(gate_snapshot_save(l->gate->blessed, t, name_of(room, "blessed", name), e));
+    return gate_snapshot_save(l->gate->candidate, t, name_of(room, "candidate", name), e);
 }
 
 void line_gate_saved(struct line *l)
@@ -80,11 +90,19 @@ void line_gate_saved(struct line *l)
     gate_snapshot_saved(l->gate->candidate);
 }
 
-enum status line_gate_load(struct line *l, struct store_txn *t, struct err *e)
+enum status line_gate_load(struct line *l, const char *name, struct store_txn *t, struct err *e)
 {
+    char room[NAME_ROOM];
     if (l->gate == NULL) return STATUS_OK;
-    TRY(gate_snapshot_load(l->gate->blessed, t, "blessed", l->optim, e));
-    return gate_snapshot_load(l->gate->candidate, t, "candidate", l->optim, e);
+    TRY(gate_snapshot_load(l->gate->blessed, t, name_of(room, "blessed", name), l->optim, e));
+    return gate_snapshot_load(l->gate->candidate, t, name_of(room, "candidate", name), l->optim, e);
+}
+
+enum status line_gate_forget(const char *name, struct store_txn *t, struct err *e)
+{
+    char room[NAME_ROOM];
+    TRY(gate_snapshot_forget(t, name_of(room, "blessed", name), e));
+    return gate_snapshot_forget(t, name_of(room, "candidate", name), e);
 }
 
 /* Nothing was learnt since the snapshot, nor taken back: the version holds just it. */

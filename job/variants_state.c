@@ -49,9 +49,11 @@ static void line_encode(struct buf *b, const struct line *l, const struct follow
     loss_delay_encode(b, &l->delay);
     ope_encode(b, l->ope);
     spike_encode(b, &l->spike);
+    if (l->gate != NULL) line_gate_encode(b, l->gate);
 }
 
-static enum status line_decode(struct line *l, struct follower *f, struct buf_reader *r, struct err *e)
+/* gated: the state has a gate of it. */
+static enum status line_decode(struct line *l, struct follower *f, struct buf_reader *r, bool *gated, struct err *e)
 {
     f->first_ms = buf_get_i64(r);
     f->periods = buf_get_u64(r);
@@ -65,6 +67,8 @@ static enum status line_decode(struct line *l, struct follower *f, struct buf_re
     TRY(loss_delay_decode(&l->delay, r, e));
     if (buf_left(r) > 0) TRY(ope_decode(l->ope, r, e)); /* states of before have none */
     if (buf_left(r) > 0) spike_decode(&l->spike, r);
+    *gated = buf_left(r) > 0 && l->gate != NULL;
+    if (*gated) TRY(line_gate_decode(l->gate, r, e));
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "state of a variant is cut short") : STATUS_OK;
 }
 
@@ -83,6 +87,7 @@ static enum status drop_gone(struct variants *v, struct store_txn *t, struct err
         TRY(store_delete(t, STORE_LEARNER, key_of(key, v->gone[i]), e));
         TRY(optim_sparse_forget(t, str_from(v->gone[i]), e));
         TRY(reservoir_forget(t, reservoir_of(key, v->gone[i]), e));
+        TRY(line_gate_forget(v->gone[i], t, e));
     }
     return STATUS_OK;
 }
@@ -103,6 +108,7 @@ enum status variants_save(struct variants *v, struct store_txn *t, struct err *e
         TRY_OUT(st, put(t, key_of(key, name), &b, e));
         TRY_OUT(st, reservoir_save(l->reservoir, t, reservoir_of(key, name), e));
         TRY_OUT(st, optim_sparse_save(l->optim, l->params, str_from(name), t, e));
+        TRY_OUT(st, line_gate_save(l, name, t, e));
     }
 out:
     buf_fini(&b);
@@ -114,6 +120,7 @@ void variants_saved(struct variants *v)
     for (size_t i = 0; i < v->n; i++) {
         optim_sparse_saved(v->lines[i]->optim);
         reservoir_saved(v->lines[i]->reservoir);
+        line_gate_saved(v->lines[i]);
     }
     while (v->n_gone > 0) mem_free(v->gone[--v->n_gone]);
 }
@@ -186,7 +193,10 @@ static enum status load_line(struct variants *v, size_t i, struct store_txn *t, 
     if (v->fresh[i]) return STATUS_OK;
     TRY(store_get(t, STORE_LEARNER, key_of(key, name), &value, e));
     struct buf_reader r = buf_reader(value.p, value.n);
-    if (line_decode(l, &v->followers[i], &r, e) != STATUS_OK) return err_prefix(e, "state record 'variant/%s'", name);
+    bool gated;
+    if (line_decode(l, &v->followers[i], &r, &gated, e) != STATUS_OK)
+        return err_prefix(e, "state record 'variant/%s'", name);
+    if (gated) TRY(line_gate_load(l, name, t, e));
     TRY(reservoir_load(l->reservoir, t, reservoir_of(key, name), e));
     return optim_sparse_load(l->optim, l->params, str_from(name), t, e);
 }

@@ -14,7 +14,7 @@
 
 struct fetch_warm {
     struct redis *redis;
-    char name[65];
+    char name[KEY_MODEL_MAX];
     struct arena arena;
     char cursor[CURSOR_MAX]; /* of SCAN; "" before the first slice */
     bool done;
@@ -26,7 +26,7 @@ enum status fetch_warm_open(struct fetch_warm **out, const struct conf *c, struc
     *out = NULL;
     struct fetch_warm *w = mem_calloc(1, sizeof *w);
     if (w == NULL) return ERR_SET(e, STATUS_OOM, "warm start: no memory");
-    (void)snprintf(w->name, sizeof w->name, "%.64s", c->model_name);
+    (void)snprintf(w->name, sizeof w->name, "%.97s", c->model_name);
     arena_init(&w->arena, 0);
     const enum status st = redis_open(&w->redis, c, clock, e);
     if (st == STATUS_OK)
@@ -139,6 +139,21 @@ enum status fetch_warm_newest(struct fetch_warm *w, uint64_t *version, struct er
         if (logged[i] > *version) *version = logged[i];
     redis_clear(w->redis);
     return st == STATUS_OK ? st : ERR_SET(e, st, "%s", why.text);
+}
+
+enum status fetch_warm_champion(struct fetch_warm *w, char name[CONF_VARIANT_NAME], struct err *e)
+{
+    char key[KEY_MAX], most[8];
+    const struct redis_reply *reply;
+    name[0] = '\0';
+    (void)key_champion(key, w->name);
+    (void)snprintf(most, sizeof most, "%d", CONF_VARIANT_NAME - 2);
+    const enum status st =
+        redis_call(w->redis, e, &reply, REDIS_ARGS(STR("GETRANGE"), str_from(key), STR("0"), str_from(most)));
+    if (st == STATUS_OK && reply->kind == REDIS_TEXT)
+        (void)snprintf(name, CONF_VARIANT_NAME, STR_FMT, STR_ARG(reply->text));
+    redis_clear(w->redis);
+    return st;
 }
 
 /* The newest sound one of those that were published before `damaged`; keeps e when there is none. */
@@ -271,7 +286,7 @@ static enum status hand_all(struct fetch_warm *w, const struct found *f, size_t 
 
 static enum status slice(struct fetch_warm *w, const struct fetch_warm_sink *sink, struct err *e)
 {
-    char pattern[100], count[24], next[CURSOR_MAX];
+    char pattern[KEY_MODEL_MAX + 32], count[24], next[CURSOR_MAX];
     const struct redis_reply *reply;
     (void)snprintf(pattern, sizeof pattern, "fr:%s:[ui][st]e[rm]:*",
                    w->name); /* no sign of glob is in a model's name */

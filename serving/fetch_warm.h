@@ -23,6 +23,8 @@ void fetch_warm_close(struct fetch_warm *w); /* NULL is fine */
  * 0: none.  IO or AGAIN (loading): ask later. */
 enum status fetch_warm_newest(struct fetch_warm *w, uint64_t *version, struct err *e) MUST_CHECK;
 
+/* The variant in charge ("": the default one), as Redis has it.  IO, AGAIN. */
+enum status fetch_warm_champion(struct fetch_warm *w, char name[CONF_VARIANT_NAME], struct err *e) MUST_CHECK;
 /* The version in force, or, when that is damaged, the newest older one that is sound (a line in the log says so).  One of
  * publish.dense=bf16 gives its rounded numbers, and a line in the log.
  *

@@ -87,6 +87,18 @@
     X("guard_quarantined", GAUGE, "sources", "sources whose events go to the dead letters")                            \
     X("guard_quarantined_events_total", COUNTER, "events", "of sources in quarantine, rejected")                       \
     X("guard_loss_spikes_total", COUNTER, "steps", "left out because of their loss (guard.loss_spike)")                \
+    X("served_answers_total", COUNTER, "answers", "read from the log of answers (fr:m:served) by a stream job")        \
+    X("served_joined_total", COUNTER, "lists", "settled lists whose answer was there, by their request")               \
+    X("served_unmatched_total", COUNTER, "answers", "no list came before eval.served_answers newer ones did")          \
+    X("served_gauc", GAUGE, "1", "GAUC of the logits that were served")                                                \
+    X("served_logloss", GAUGE, "nats", "their log-loss")                                                               \
+    X("served_calibration", GAUGE, "1", "predicted over observed positives of what was served")                        \
+    X("served_skew_p99", GAUGE, "1",                                                                                   \
+      "99 % of the items: the learner's logit when the list came is this close to the served one")                     \
+    X("served_version_skew_p99", GAUGE, "1",                                                                           \
+      "the same of the version that answered, scored by the learner for the request's time; 0 where all is well")      \
+    X("served_features_equal_frac", GAUGE, "1",                                                                        \
+      "share of these items whose features the learner makes the same; below 1 the scorer did not know all yet")       \
     X("published_version", GAUGE, "1", "newest version handed to Redis")                                               \
     X("lease_held", GAUGE, "1", "1 while the model's lease is ours")                                                   \
     X("lease_epoch", GAUGE, "1", "epoch of the lease; grows with every owner")                                         \
@@ -183,8 +195,9 @@ enum metric_route {
 struct metric;
 enum status metric_new(struct metric **out, struct err *e) MUST_CHECK;
 void metric_free(struct metric *m);
-void metric_add(struct metric *m, enum metric_id id, uint64_t n);   /* counters */
-void metric_total(struct metric *m, enum metric_id id, uint64_t n); /* counters that are kept elsewhere: what they say now */
+void metric_add(struct metric *m, enum metric_id id, uint64_t n); /* counters */
+void metric_total(struct metric *m, enum metric_id id,
+                  uint64_t n); /* counters that are kept elsewhere: what they say now */
 void metric_set(struct metric *m, enum metric_id id, double value); /* gauges */
 double metric_get(const struct metric *m, enum metric_id id);
 void metric_request(struct metric *m, enum metric_route route, int status, double seconds);

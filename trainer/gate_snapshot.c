@@ -239,6 +239,34 @@ static enum status put_all(const struct gate_snapshot *s, struct store_txn *t, c
     return put_rows(s, t, name, b, e);
 }
 
+struct forgetting {
+    struct str prefix;
+    struct buf keys;
+};
+
+/* END: beyond the prefix. */
+static enum status list_key(void *user, struct str key, struct str value, struct err *e)
+{
+    struct forgetting *f = user;
+    (void)value;
+    if (key.n < f->prefix.n || memcmp(key.p, f->prefix.p, f->prefix.n) != 0) return STATUS_END;
+    buf_str(&f->keys, key);
+    return buf_status(&f->keys, e);
+}
+
+enum status gate_snapshot_forget(struct store_txn *t, const char *name, struct err *e)
+{
+    char prefix[64];
+    struct forgetting f = {.prefix = {prefix, (size_t)snprintf(prefix, sizeof prefix, "%s/", name)}};
+    enum status st = store_each_from(t, STORE_LEARNER, f.prefix, list_key, &f, e);
+    if (st == STATUS_END) st = STATUS_OK;
+    struct buf_reader r = buf_reader(f.keys.p, f.keys.n);
+    while (st == STATUS_OK && buf_left(&r) > 0) st = store_delete(t, STORE_LEARNER, buf_get_str(&r), e);
+    if (st == STATUS_OK) st = store_delete(t, STORE_LEARNER, str_from(name), e);
+    buf_fini(&f.keys);
+    return st;
+}
+
 enum status gate_snapshot_save(const struct gate_snapshot *s, struct store_txn *t, const char *name, struct err *e)
 {
     struct buf b = {0};

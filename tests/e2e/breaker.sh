@@ -97,8 +97,8 @@ replay tried.json --dead-letters -o guard.quarantine_ms=7200000 -o state.dir="$d
 cut=55000
 head -n $cut "$dir/labels1" >"$dir/a"
 tail -n +$((cut + 1)) "$dir/labels1" >"$dir/b"
-replay first.json -o state.dir="$dir/cut" "$dir/a"
-replay second.json -o state.dir="$dir/cut" "$dir/b"
+replay first.json -o join.window_ms=180000 -o state.dir="$dir/cut" "$dir/a"
+replay second.json -o join.window_ms=180000 -o state.dir="$dir/cut" "$dir/b"
 for key in .model.sha256 .guard .progressive .slates; do
     [ "$(jq -S "$key" "$dir/labels1.json")" = "$(jq -S "$key" "$dir/second.json")" ] || fail "$key differs when the replay is cut"
 done

@@ -4,47 +4,17 @@
 # labels: redis
 # timeout: 120
 set -eu
-source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
-freshet=${FRESHET:-$source/build/release/freshet}
-[ -x "$freshet" ] || { echo "explore: skipped, $freshet is not built"; exit 77; }
-"$freshet" --version | grep -q '+redis.*+http' || { echo "explore: skipped, built without Redis or HTTP"; exit 77; }
-for tool in jq curl redis-server redis-cli; do
-    command -v $tool >/dev/null || { echo "explore: skipped, no $tool"; exit 77; }
-done
-dir=$(mktemp -d)
-redis='' scorer=''
-end() {
-    for pid in $scorer $redis; do kill -KILL "$pid" 2>/dev/null || true; done
-    rm -rf "$dir"
-}
-trap end EXIT
-trap 'exit 1' INT TERM
-cd "$dir"
-fail() { echo "explore: $*"; tail -n 5 err serve.log 2>/dev/null; [ ! -f answer ] || head -c 1000 answer; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
-is() { jq -e "$2" "$1" >tried || fail "$1 has not: $2"; }
-
-redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
-redis=$!
-wait_for 20 Redis redis-cli -s redis ping
+# shellcheck source=tests/support/serving.sh
+. "$(dirname "$0")/../support/serving.sh"
+serving_begin explore "redis http" curl
+serving_redis
 options="-o model.base=$source/tests/fixtures/uncased -o model.parts=numeric,hashed -o model.hashed_bits=12 -o join.window_ms=10000
     -o kernels.threads=1 -o redis.url=unix:$dir/redis -o state.dir=$dir/state"
 "$freshet" simulate --events 2000 --users 40 --items 80 --seed 11 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
 "$freshet" replay --quiet $options --report before.json log 2>err || fail "replay ended with $?"
 is before.json 'has("off_policy") | not'
 
-"$freshet" serve $options -o serving.explore=plackett_luce -o serving.explore_frac=0.5 --listen 127.0.0.1:0 2>serve.log &
-scorer=$!
-wait_for 20 "port" grep -q 'listening' serve.log
-at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+serve $options -o serving.explore=plackett_luce -o serving.explore_frac=0.5
 wait_for 20 "version" curl -sf "$at/v2/health/ready"
 ask() { # request, user, more
     curl -s -m 20 -o answer -d "{\"request\":\"$1\",\"user\":\"$2\",\"items\":[\"i1\",\"i2\",\"i3\",\"i4\",\"i5\",\"i6\"]${3:-}}" "$at/v1/rerank"
@@ -91,18 +61,14 @@ is after.json '.off_policy | all(.logged, .ips, .snips, .dr; .mean != null and .
 is after.json '.off_policy.effective_lists > 1 and .off_policy.logged.mean > 0'
 
 # --- thompson: the linear part's weights are drawn, where their precision is learnt
-kill -TERM $scorer
-wait $scorer || fail "the scorer ended with $?"
+serve_over
 "$freshet" serve $options -o serving.explore=thompson --listen 127.0.0.1:0 2>err && fail "draws from a precision that nobody learns"
 grep -q 'train.numeric_order' err || fail "the refusal does not say what is missing"
 options="-o model.base=$source/tests/fixtures/uncased -o model.parts=numeric -o train.numeric_order=2 -o join.window_ms=10000
     -o kernels.threads=1 -o redis.url=unix:$dir/redis -o state.dir=$dir/second -o model.name=second"
 head -n 300 log >little
 "$freshet" replay --quiet $options little 2>err || fail "replay ended with $?"
-"$freshet" serve $options -o serving.explore=thompson -o serving.explore_frac=1 --listen 127.0.0.1:0 2>serve.log &
-scorer=$!
-wait_for 20 "port" grep -q 'listening' serve.log
-at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+serve $options -o serving.explore=thompson -o serving.explore_frac=1
 wait_for 20 "version" curl -sf "$at/v2/health/ready"
 i=0
 : >lists

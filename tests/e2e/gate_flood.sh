@@ -5,33 +5,9 @@
 # labels: redis
 # timeout: 300
 set -eu
-source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
-freshet=${FRESHET:-$source/build/release/freshet}
-[ -x "$freshet" ] || { echo "gate_flood: skipped, $freshet is not built"; exit 77; }
-"$freshet" --version | grep -q '+redis.*+http' || { echo "gate_flood: skipped, built without Redis or HTTP"; exit 77; }
-for tool in jq curl redis-server redis-cli; do
-    command -v $tool >/dev/null || { echo "gate_flood: skipped, no $tool"; exit 77; }
-done
-dir=$(mktemp -d)
-redis='' scorer='' learner=''
-end() {
-    for pid in $learner $scorer $redis; do kill -KILL "$pid" 2>/dev/null || true; done
-    rm -rf "$dir"
-}
-trap end EXIT
-trap 'exit 1' INT TERM
-cd "$dir"
-fail() { echo "gate_flood: $*"; tail -n 5 err serve.log 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
-
+# shellcheck source=tests/support/serving.sh
+. "$(dirname "$0")/../support/serving.sh"
+serving_begin gate_flood "redis http" curl
 # From list r5000 to r6500 each list comes three times more, to the user `bot`, who clicks what the first one did not.
 "$freshet" simulate --events 30000 --users 400 --items 60 --rate 5 --seed 3 --delay-ms 2000 --window-ms 10000 --no-best >honest 2>err
 cat >flood.jq <<'JQ'
@@ -85,13 +61,8 @@ done
     fail "another judge after $kills kills"
 
 # --- through Redis: what scorers get after the rollback is the blessed version, under a new number
-redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
-redis=$!
-wait_for 20 Redis redis-cli -s redis ping
-"$freshet" serve $model -o redis.url="unix:$dir/redis" -o serving.poll_ms=20 --listen 127.0.0.1:0 2>serve.log &
-scorer=$!
-wait_for 20 "port" grep -q 'listening' serve.log
-at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+serving_redis
+serve $model -o redis.url="unix:$dir/redis" -o serving.poll_ms=20
 "$freshet" replay $options -o redis.url="unix:$dir/redis" -o state.dir=published --report published.json -o publish.keep=1000 \
     -o publish.every_ms=300 --speed 400x flooded 2>err || fail "replay with Redis"
 [ "$(jq -r .model.sha256 published.json)" = "$newest" ] || fail "Redis changed what was learnt"

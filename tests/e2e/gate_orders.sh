@@ -4,35 +4,10 @@
 # labels: redis
 # timeout: 200
 set -eu
-source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
-freshet=${FRESHET:-$source/build/release/freshet}
-[ -x "$freshet" ] || { echo "gate_orders: skipped, $freshet is not built"; exit 77; }
-"$freshet" --version | grep -q '+redis' || { echo "gate_orders: skipped, built without Redis"; exit 77; }
-for tool in jq redis-server redis-cli; do
-    command -v $tool >/dev/null || { echo "gate_orders: skipped, no $tool"; exit 77; }
-done
-dir=$(mktemp -d)
-redis='' learner=''
-end() {
-    for pid in $learner $redis; do kill -KILL "$pid" 2>/dev/null || true; done
-    rm -rf "$dir"
-}
-trap end EXIT
-trap 'exit 1' INT TERM
-cd "$dir"
-fail() { echo "gate_orders: $*"; tail -n 6 learner.log answer err 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
-redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
-redis=$!
-wait_for 20 Redis redis-cli -s redis ping
+# shellcheck source=tests/support/serving.sh
+. "$(dirname "$0")/../support/serving.sh"
+serving_begin gate_orders "redis"
+serving_redis
 ask() { redis-cli -s redis "$@"; }
 url=unix:$dir/redis
 order() { # exit status, text of the answer, order...

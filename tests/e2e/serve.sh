@@ -3,47 +3,18 @@
 # labels: redis threads
 # timeout: 120
 set -eu
-source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
-freshet=${FRESHET:-$source/build/release/freshet}
-[ -x "$freshet" ] || { echo "serve: skipped, $freshet is not built"; exit 77; }
-"$freshet" --version | grep -q '+redis.*+http' || { echo "serve: skipped, built without Redis or HTTP"; exit 77; }
-for tool in jq curl redis-server redis-cli; do
-    command -v $tool >/dev/null || { echo "serve: skipped, no $tool"; exit 77; }
-done
-dir=$(mktemp -d)
-redis='' scorer='' learner=''
-end() {
-    for pid in $learner $scorer $redis; do kill -KILL "$pid" 2>/dev/null || true; done
-    rm -rf "$dir"
-}
-trap end EXIT
-trap 'exit 1' INT TERM
-cd "$dir"
-fail() { echo "serve: $*"; tail -n 5 err serve.log 2>/dev/null; [ ! -f answer ] || head -c 2000 answer; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
-
-redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
-redis=$!
-wait_for 20 Redis redis-cli -s redis ping
+# shellcheck source=tests/support/serving.sh
+. "$(dirname "$0")/../support/serving.sh"
+serving_begin serve "redis http" curl
+serving_redis
 token='a secret'
 echo "$token" >token
 options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o model.parts=text,match,numeric,hashed,idvec,itembias,deep -o model.idvec_bits=8 -o join.window_ms=10000 -o kernels.threads=1"
 "$freshet" simulate --events 3000 --users 40 --items 80 --seed 11 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
 
 # --- before there is a version
-"$freshet" serve $options -o redis.url="unix:$dir/redis" -o redis.timeout_ms=500 -o serving.poll_ms=20 -o serving.max_items=50 \
-    -o serving.max_body_bytes=20000 -o serving.token_file="$dir/token" --listen 127.0.0.1:0 2>serve.log &
-scorer=$!
-wait_for 20 "port" grep -q 'listening' serve.log
-at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+serve $options -o redis.url="unix:$dir/redis" -o redis.timeout_ms=500 -o serving.poll_ms=20 -o serving.max_items=50 \
+    -o serving.max_body_bytes=20000 -o serving.token_file="$dir/token"
 ask() { # wanted status, path, more for curl
     want=$1 path=$2
     shift 2

@@ -111,6 +111,16 @@ wait_for 40 "all events" all_of
 learner_over
 is without.json '.served.log.answers == 0'
 [ "$(jq -r .model.sha256 without.json)" = "$(jq -r .model.sha256 state.json)" ] || fail "the log of answers changed what was learnt"
+# a folder that was lost: every line goes on from its own version in Redis, and who was in charge is
+redis-cli -s redis set 'fr:{default}:champion' b >tried
+learn warm -o redis.url="$url"
+wait_for 40 "both lines' versions" grep -q 'warm variant=b version=' learner.log
+taken_up() { [ "$(redis-cli -s redis hget fr:default:info state)" = learning ]; }
+wait_for 20 "a learner that goes on" taken_up
+learner_over
+is warm.json '.variants.b.in_charge and .variants.b.learnt_examples > 4000 and .variants.default.learnt_examples > 4000'
+[ "$(jq -r .variants.b.sha256 warm.json)" = "$(jq -r .variants.b.sha256 state.json)" ] || fail "b is not what it was"
+
 serve_over
 kill -KILL $redis
 wait $redis 2>/dev/null || true

@@ -4,42 +4,14 @@
 # labels: quick redis
 # timeout: 120
 set -eu
-source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
-freshet=${FRESHET:-$source/build/release/freshet}
-[ -x "$freshet" ] || { echo "served_skew: skipped, $freshet is not built"; exit 77; }
-"$freshet" --version | grep -q '+redis.*+http' || { echo "served_skew: skipped, built without Redis or HTTP"; exit 77; }
-for tool in jq curl redis-server redis-cli; do
-    command -v $tool >/dev/null || { echo "served_skew: skipped, no $tool"; exit 77; }
-done
-dir=$(mktemp -d)
-redis='' scorer=''
-end() {
-    for pid in $scorer $redis; do kill -KILL "$pid" 2>/dev/null || true; done
-    rm -rf "$dir"
-}
-trap end EXIT
-trap 'exit 1' INT TERM
-cd "$dir"
-fail() { echo "served_skew: $*"; tail -n 5 err serve.log 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
-redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
-redis=$!
-wait_for 20 Redis redis-cli -s redis ping
+# shellcheck source=tests/support/serving.sh
+. "$(dirname "$0")/../support/serving.sh"
+serving_begin served_skew "redis http" curl
+serving_redis
 options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o join.window_ms=10000 -o join.organic=false -o eval.unsampled_frac=0"
 "$freshet" simulate --events 3000 --users 40 --items 80 --seed 11 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
 "$freshet" replay --quiet --flush $options -o redis.url="unix:$dir/redis" -o state.dir="$dir/state" log 2>err || fail "replay"
-"$freshet" serve $options -o redis.url="unix:$dir/redis" -o serving.poll_ms=20 --listen 127.0.0.1:0 2>serve.log &
-scorer=$!
-wait_for 20 port grep -q listening serve.log
-at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+serve $options -o redis.url="unix:$dir/redis" -o serving.poll_ms=20
 wait_for 20 version curl -sf "$at/v2/health/ready"
 
 # thirty answers, shown as they are in thirty milliseconds; each first item is clicked afterwards

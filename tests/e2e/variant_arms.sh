@@ -4,37 +4,10 @@
 # labels: redis threads
 # timeout: 120
 set -eu
-source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
-freshet=${FRESHET:-$source/build/release/freshet}
-[ -x "$freshet" ] || { echo "variant_arms: skipped, $freshet is not built"; exit 77; }
-"$freshet" --version | grep -q '+redis.*+http' || { echo "variant_arms: skipped, built without Redis or HTTP"; exit 77; }
-for tool in jq curl redis-server redis-cli; do
-    command -v $tool >/dev/null || { echo "variant_arms: skipped, no $tool"; exit 77; }
-done
-dir=$(mktemp -d)
-redis='' scorer=''
-end() {
-    for pid in $scorer $redis; do kill -KILL "$pid" 2>/dev/null || true; done
-    rm -rf "$dir"
-}
-trap end EXIT
-trap 'exit 1' INT TERM
-cd "$dir"
-fail() { echo "variant_arms: $*"; tail -n 5 err serve.log 2>/dev/null; [ ! -f answer ] || head -c 1000 answer; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
-is() { jq -e "$2" "$1" >tried || fail "$1 has not: $2"; }
-
-redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
-redis=$!
-wait_for 20 Redis redis-cli -s redis ping
+# shellcheck source=tests/support/serving.sh
+. "$(dirname "$0")/../support/serving.sh"
+serving_begin variant_arms "redis http" curl
+serving_redis
 cat >conf.ini <<CONF
 [model]
 base = $source/tests/fixtures/uncased
@@ -85,29 +58,21 @@ grep -q 'variant *b: share 0.3, GAUC 0.*, log-loss .*lists' top.txt || fail "top
 
 # --- a scorer without variants reads what it always read
 sed '/^\[variant/,$d' conf.ini >plain.ini
-serve() { # configuration
-    "$freshet" serve --config "$1" --listen 127.0.0.1:0 2>serve.log &
-    scorer=$!
-    wait_for 20 "port" grep -q 'listening' serve.log
-    at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
+serve_all() { # configuration
+    serve --config "$1"
     wait_for 20 "version" curl -sf "$at/v2/health/ready"
-}
-over() {
-    kill -TERM $scorer
-    wait $scorer || fail "the scorer ended with $?"
-    scorer=
 }
 ask() { # user
     curl -s -m 20 -o answer -d "{\"user\":\"$1\",\"items\":[\"i1\",\"i2\",\"i3\",\"i4\"]}" "$at/v1/rerank"
 }
-serve plain.ini
+serve_all plain.ini
 ask u1
 is answer '.model.variant == "default"'
-over
+serve_over
 
 # --- routing: the same user the same variant, about the configured share, the variant's own weights
 redis-cli -s redis del fr:shop:served >tried
-serve conf.ini
+serve_all conf.ini
 wait_for 20 "all versions" sh -c "curl -s $at/v1/models | jq -e '.models | length == 3'"
 curl -s "$at/v1/models" >answer
 is answer '[.models[] | {(.variant): .share}] | add == {"default": 0.7, "b": 0.3, "watcher": 0}'
@@ -158,7 +123,7 @@ sleep 0.2
 ask user-1
 is answer '.model.variant == "b"'
 grep -q 'configuration lacks' serve.log || fail "an unknown variant in charge is not said"
-over
+serve_over
 
 # --- a changed variant is refused by name, shares are not
 sed 's/^train.linear_rate = 0.05/train.linear_rate = 0.06/' conf.ini >changed.ini

@@ -61,6 +61,7 @@ serving_redis() {
 }
 
 serve() { # ARGUMENT...
+    : >serve.log # what an earlier one said of its port is gone
     "$freshet" serve "$@" --listen 127.0.0.1:0 2>serve.log &
     scorer=$!
     wait_for 20 port grep -q listening serve.log

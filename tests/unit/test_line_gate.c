@@ -1,6 +1,6 @@
 /* test_line_gate.c - a line that turns bad goes back to its blessed version, rests, and goes on; all of it is part of the state.
  * labels: quick
- * timeout: 240 */
+ * timeout: 400 */
 #include "job/checkpoint.h"
 #include "job/verdict.h"
 #include "model/param.h"
@@ -37,13 +37,17 @@ static void figures(const struct learner *l, struct report_gate *g)
 }
 
 /* As a fault that comes again and again would: linear weights that mean nothing. */
+static void spoil_line(struct line *l)
+{
+    const size_t *first = model_table(l->model)->group_first;
+    for (size_t i = first[PARAM_ADAGRAD]; i < first[PARAM_STAT]; i++)
+        l->params->w[i] = (i * 2654435761u & 65536) ? 2.0f : -2.0f;
+    param_touch(l->params);
+}
+
 static void spoil(struct learner *l)
 {
-    struct param_set *p = learner_params(l);
-    const size_t *first = model_table(learner_model(l))->group_first;
-    for (size_t i = first[PARAM_ADAGRAD]; i < first[PARAM_STAT]; i++)
-        p->w[i] = (i * 2654435761u & 65536) ? 2.0f : -2.0f;
-    param_touch(p);
+    spoil_line(learner_line(l));
 }
 
 static void hash_of(struct learner *l, char hex[HASH_SHA256_HEX])
@@ -323,6 +327,52 @@ static void test_a_rollback_takes_what_the_line_held_since(void **state)
     set((const char *const[]){"train.replay_share=0", NULL});
 }
 
+/* Records until the variant went back once, spoilt like the default line above; cut: through a checkpoint on the way. */
+static uint64_t feed_variant(struct tmpdir *dir, uint64_t cut, char hash[HASH_SHA256_HEX])
+{
+    struct err e;
+    uint64_t n = 0;
+    struct checkpoint *cp = dir != NULL ? open_folder(dir) : NULL;
+    struct learner *l = new_learner(cp);
+    learner_world_rewind(&world);
+    for (;;) {
+        struct line *b = variants_line(learner_variants(l), 1);
+        if (b->gate->counts.rollbacks > 0) break;
+        if (b->gate->counts.blessings == 1 && n % 8 == 0) spoil_line(b);
+        assert_int_equal(learner_world_feed(&world, l, 1), 1); /* else the log ended before */
+        if (++n != cut) continue;
+        assert_ok(checkpoint_write(cp, l, &e), &e);
+        learner_free(l);
+        checkpoint_close(cp);
+        cp = open_folder(dir);
+        l = new_learner(cp);
+        assert_ok(checkpoint_restore(cp, l, &e), &e);
+    }
+    struct line *b = variants_line(learner_variants(l), 1);
+    assert_true(line_gate_rests(b->gate) && !learner_rests(l));
+    assert_string_equal(learner_due(l), "rollback");
+    assert_int_equal(variants_line(learner_variants(l), 0)->gate->counts.rollbacks, 0);
+    assert_ok(param_sha256(b->params, &e), &e);
+    memcpy(hash, b->params->sha256, HASH_SHA256_HEX);
+    learner_free(l);
+    checkpoint_close(cp);
+    return n;
+}
+
+static void test_a_variant_goes_back_by_itself(void **state)
+{
+    (void)state;
+    char whole[HASH_SHA256_HEX], cut[HASH_SHA256_HEX];
+    struct tmpdir dir = tmpdir_make("line_gate");
+    struct err e;
+    assert_ok(conf_set_option(world.conf, "variant.b.train.linear_rate=0.05", &e), &e);
+    const uint64_t n = feed_variant(NULL, 0, whole);
+    assert_int_equal(feed_variant(&dir, n - 100, cut), n);
+    assert_string_equal(cut, whole);
+    conf_variants_free(world.conf);
+    tmpdir_remove(&dir);
+}
+
 static void test_versions_have_the_blessed_ones_number(void **state)
 {
     (void)state;
@@ -420,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says),
         cmocka_unit_test(test_what_the_blessed_one_says_is_of_the_label_that_is_learnt),
         cmocka_unit_test(test_a_rollback_takes_what_the_line_held_since),
+        cmocka_unit_test(test_a_variant_goes_back_by_itself),
         cmocka_unit_test(test_versions_have_the_blessed_ones_number),
         cmocka_unit_test(test_held_out_users_are_not_learnt_from),
         cmocka_unit_test(test_without_a_gate_nothing_is_judged),
