@@ -106,6 +106,12 @@ static size_t parameters(const struct conf *c, const struct encoder_shape *s)
     return floats * sizeof(float) * ((size_t)PARAM_COPIES + (c->gate_share > 0 ? GATE_COPIES : 0) + kept);
 }
 
+static size_t reservoir(const struct conf *c, const struct encoder_shape *s)
+{
+    (void)s;
+    return reservoir_bytes_most(c);
+}
+
 /* Every line has its own of them, of the parts that it has. */
 static size_t of_all_lines(const struct conf *c, const struct encoder_shape *s,
                            size_t (*of)(const struct conf *, const struct encoder_shape *))
@@ -168,7 +174,7 @@ void job_bound(struct job_bound *out, const struct conf *c, const struct encoder
         {"open_slates", slates(c)},
         {"orders", orders(c)},
         {"frozen_states", states + states / 8},
-        {"reservoir", reservoir_bytes_most(c) * (1 + c->n_variants)},
+        {"reservoir", of_all_lines(c, shape, reservoir)},
         {"dedupe", (size_t)c->ingest_dedupe_ids * DEDUPE_BYTES},
         {"batches", batches(c)},
         {"kafka", c->n_kafka > 0 ? (size_t)KAFKA_MIB * MIB : 0},

@@ -10,7 +10,7 @@
 #include "model/encoder.h"
 #include "schemas/conf.h"
 
-#define JOB_BOUND_SHARES 14
+#define JOB_BOUND_SHARES 16
 struct job_bound {
     struct job_bound_share {
         const char *name; /* static */

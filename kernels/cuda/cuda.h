@@ -20,16 +20,16 @@ extern "C" {
 #define CUDA_STAGING ((size_t)8 << 20) /* bytes of pinned memory for uploads, and as many for downloads */
 
 struct cuda_lt;
-struct cuda {                /* k->state */
+struct cuda { /* k->state */
     struct kern_state head;
     cudaStream_t stream;
-    char *staging, *bounce;  /* pinned: two halves for uploads; downloads */
-    size_t staged;           /* bytes used of the half in use */
+    char *staging, *bounce; /* pinned: two halves for uploads; downloads */
+    size_t staged;          /* bytes used of the half in use */
     int half;
-    cudaEvent_t copied[2];   /* what was staged in a half has left it */
-    char *scratch;           /* of the operation under way */
+    cudaEvent_t copied[2]; /* what was staged in a half has left it */
+    char *scratch;         /* of the operation under way */
     size_t scratch_bytes;
-    char *host;              /* likewise, host memory */
+    char *host; /* likewise, host memory */
     size_t host_bytes;
     struct cuda_lt *lt;
     bool tf32, failed;
@@ -43,7 +43,7 @@ static inline struct cuda *cuda_of(const struct kern *k)
 /* memory.cu */
 enum status cuda_memory_open(const struct kern_plugin_settings *s, char *about, size_t about_bytes, struct err *e);
 void cuda_memory_close(void);
-void cuda_memory_here(void); /* the calling thread uses the process's device from now on */
+void cuda_memory_here(void);          /* the calling thread uses the process's device from now on */
 void *cuda_memory_take(size_t bytes); /* 256-byte aligned; NULL: none left */
 void cuda_memory_give(void *p);       /* whoever used it has waited for its stream */
 /* Scratch for one operation, 256-byte aligned; the next call may give the same.  NULL: no memory, and c has failed. */
@@ -87,12 +87,12 @@ void cuda_linear(struct kern *k, float *y, float *pre, const float *x, const str
 void cuda_linear_dx(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w, size_t N);
 void cuda_linear_dw(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O, size_t I,
                     enum kern_precision prec, bool add);
-void cuda_gemm_nt(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb, size_t M,
-                  size_t N, size_t K, float beta);
-void cuda_gemm_nn(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb, size_t M,
-                  size_t N, size_t K, float beta);
-void cuda_gemm_tn(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb, size_t M,
-                  size_t N, size_t K, float beta);
+void cuda_gemm_nt(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
+                  size_t M, size_t N, size_t K, float beta);
+void cuda_gemm_nn(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
+                  size_t M, size_t N, size_t K, float beta);
+void cuda_gemm_tn(struct kern *k, float *c, size_t ldc, const float *a, size_t lda, const float *b, size_t ldb,
+                  size_t M, size_t N, size_t K, float beta);
 void cuda_act(struct kern *k, float *y, const float *x, enum kern_act act, size_t n);
 void cuda_act_backward(struct kern *k, float *dx, const float *dy, const float *x, enum kern_act act, size_t n);
 void cuda_dropout(struct kern *k, float *y, const float *x, const uint8_t *keep, float p, size_t n);

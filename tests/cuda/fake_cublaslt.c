@@ -117,6 +117,21 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     return bytes == want ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
 
+/* How many products of each kind were made: for a test that wants to know that they came here at all. */
+static size_t made[2][2][2], with_epilogue[CUBLASLT_EPILOGUE_GELU_AUX_BIAS + 1];
+
+size_t fake_cublaslt_made(int trans_a, int trans_b, int bf16);
+size_t fake_cublaslt_made(int trans_a, int trans_b, int bf16)
+{
+    return made[trans_a][trans_b][bf16];
+}
+
+size_t fake_cublaslt_with(int epilogue);
+size_t fake_cublaslt_with(int epilogue)
+{
+    return with_epilogue[epilogue];
+}
+
 static uint64_t after(const struct fake_layout *l, cublasOperation_t t, bool rows)
 {
     return rows == (t == CUBLAS_OP_N) ? l->rows : l->cols;
@@ -178,6 +193,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const 
     if (!agree(d, la, lb, lc) || lresult != lc || c != result) return CUBLAS_STATUS_INVALID_VALUE;
     const uint64_t inner = after(la, d->ta, false);
     float *out = result;
+    made[d->ta][d->tb][la->type == CUDA_R_16BF]++;
+    with_epilogue[d->epilogue]++;
     s->open();
     for (uint64_t col = 0; col < lc->cols; col++)
         for (uint64_t row = 0; row < lc->rows; row++) {

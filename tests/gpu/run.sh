@@ -32,6 +32,7 @@ pack() {
     for library in $(ldd build/gpu/freshet build/gpu/test_* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u); do
         case $library in */libc.so.* | */libm.so.* | */ld-linux*) ;; *) cp -L "$library" build/gpu/lib/ ;; esac
     done
+    strip -g build/gpu/freshet build/gpu/test_* build/gpu/lib/*
     du -sh build/gpu >&2
 }
 
