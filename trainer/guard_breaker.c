@@ -204,6 +204,12 @@ static void pause(struct guard *g, const struct monitor *m)
                m->name, monitor_group_name(m->group), g->from_ms);
 }
 
+/* A loss that falls is what learning is for; where labels bring it about (all are 0), their own monitors say so. */
+static bool better(const struct monitor *m)
+{
+    return m->group == MONITOR_LOSS && m->value < monitor_level(m);
+}
+
 void guard_changed(struct guard *g, struct monitor *m, enum drift_change c)
 {
     if (c == DRIFT_BACK) {
@@ -212,6 +218,10 @@ void guard_changed(struct guard *g, struct monitor *m, enum drift_change c)
         const int64_t good_ms = shown_ms(g, m, g->now_ms);
         if (good_ms > g->good_ms) g->good_ms = good_ms;
         if (g->paused && first_out(g) == NULL) g->to_ms = g->good_ms;
+        return;
+    }
+    if (better(m)) {
+        drift_adopt(&m->drift);
         return;
     }
     g->counts.alarms++;

@@ -267,6 +267,29 @@ static void test_a_line_that_went_back_is_watched_anew(void **state)
     assert_int_equal(figures().alarms_of[MONITOR_SCORES], 0);
 }
 
+/* Minutes in which every tenth item is positive and every logit is the same. */
+static void predict(int n, float logit)
+{
+    float logits[10];
+    for (size_t k = 0; k < 10; k++) logits[k] = logit;
+    for (int i = 0; i < n * 60; i++, now += 1000) {
+        const struct event ev = behaviour(i % 3 == 0 ? EVENT_CLICK : EVENT_VIEW, NULL);
+        guard_event(guard, &ev, now);
+        fill(0.1, "u", NULL);
+        guard_settled(guard, slate, logits, now);
+    }
+}
+
+static void test_a_loss_that_falls_is_no_alarm_and_one_that_rises_is(void **state)
+{
+    (void)state;
+    predict(240, 0.0f);
+    predict(240, -2.2f);
+    assert_int_equal(figures().alarms_of[MONITOR_LOSS], 0);
+    predict(60, 0.0f);
+    assert_int_equal(figures().alarms_of[MONITOR_LOSS], 1);
+}
+
 static void test_types_attributes_volume_and_rejects_are_watched(void **state)
 {
     static const char *const groups[] = {"schema", "volume", "rejects"};
@@ -467,6 +490,7 @@ int main(void)
         ROW(test_what_was_taught_since_is_taken_back_once),
         ROW(test_nothing_is_taken_back_that_was_not_taught),
         ROW(test_a_line_that_went_back_is_watched_anew),
+        ROW(test_a_loss_that_falls_is_no_alarm_and_one_that_rises_is),
         ROW(test_types_attributes_volume_and_rejects_are_watched),
         ROW(test_one_user_learns_no_more_than_its_share_of_a_window),
         ROW(test_an_item_beyond_its_cap_weighs_nothing),
