@@ -164,7 +164,8 @@ def row(name, arm, score, other, core, best=None):
 
 def layers(world, table):
     """The whole topic: lines of Markdown."""
-    events, concat_events = (20_000, 4_000) if world.quick else (100_000, 12_000)
+    events = world.options.lines or (20_000 if world.quick else 100_000)
+    concat_events = events // 20
     l = Layers(world, events)
     cheap_parts = ",".join(p for p in world.parts.split(",") if p not in ("text", "match"))
     world.say("layers: cheap parts")

@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -255,12 +256,31 @@ def version():
     return done.stdout.strip() or "unknown"
 
 
+def put(report, title, section):
+    """Writes the section into the report, in the order of the topics; the others, of this run or of earlier ones, stay."""
+    sections = {}
+    if os.path.exists(report):
+        with open(report) as read:
+            for text in re.split(r"^## ", read.read(), flags=re.M)[1:]:
+                head, _, rest = text.partition("\n")
+                sections[head] = rest.strip("\n") + "\n"
+    sections[title] = section
+    lines = ["# What the model learns", "", "Written by `make quality`, each section by the command below it; do not edit.  How it is measured: "
+             "[tests/quality/README.md](tests/quality/README.md).", ""]
+    for known, _ in TOPICS.values():
+        if known in sections:
+            lines += [f"## {known}", "", sections[known].strip("\n"), ""]
+    with open(report, "w") as out:
+        out.write("\n".join(lines))
+
+
 def main():
     ask = argparse.ArgumentParser(description="What the model learns beside other learners; writes QUALITY.md.")
     ask.add_argument("--quick", action="store_true", help="one seed, first quarter of the log, peers retrained weekly")
     ask.add_argument("--only", default=",".join(TOPICS), help="topics, comma-separated: " + " ".join(TOPICS))
     ask.add_argument("--seeds", type=int, default=3, help="seeds of the ablations (3)")
     ask.add_argument("--every", type=int, default=0, help="days between two trainings of the batch learners (1; 7 with --quick)")
+    ask.add_argument("--lines", type=int, default=0, help="layers: lines of the simulated log (100000; 20000 with --quick); concat has a twentieth")
     ask.add_argument("--parts", help="model.parts of the whole model (the default of the configuration)")
     ask.add_argument("--report", default="QUALITY.md", help="file to write")
     options = ask.parse_args()
@@ -273,21 +293,20 @@ def main():
         print(f"quality: skipped, {world.log} is not there (set FRESHET_DATA)", file=sys.stderr)
         return 77
     command = "make quality" + (f' ARGS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else "")
-    lines = ["# What the model learns", "", "Written by `make quality`; do not edit.  How it is measured: [tests/quality/README.md](tests/quality/README.md).", "",
-             f"- {datetime.date.today()}, freshet {version()}; command: `{command}`; parts `{world.parts}`; seeds {', '.join(map(str, world.seeds))}", f"- {machine()}", ""]
     for name in chosen:
         title, run = TOPICS[name]
-        start = time.perf_counter()
+        where, start = machine(), time.perf_counter()
         try:
             section = run(world)
         except Exception as problem:
             traceback.print_exc()
             section = [f"not measured: {problem}", ""]
-        lines += [f"## {title}", "", *section, f"({time.perf_counter() - start:.0f} s: `make quality ARGS=\"--only {name}\"`)", ""]
-        with open(options.report, "w") as out:
-            out.write("\n".join(lines))
+        said = (f"({datetime.date.today()}, freshet {version()}: `{command}`, {time.perf_counter() - start:.0f} s; parts `{world.parts}`; "
+                f"seeds {', '.join(map(str, world.seeds))}; {where})")
+        put(options.report, title, "\n".join([*section, said, ""]))
     subprocess.run(["rm", "-rf", world.folder])
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
