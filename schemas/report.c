@@ -2,6 +2,7 @@
 #include "schemas/report.h"
 #include "schemas/event_json.h"
 #include "schemas/report_put.h"
+#include <math.h>
 #include <stdbool.h>
 
 const char *const report_baseline_names[REPORT_BASELINES] = {"popularity", "repeat", "frozen", "constant", "cheap"};
@@ -108,6 +109,16 @@ static void put_reservoir(struct buf *b, const struct report_reservoir *r, bool 
     report_put_close(b, 1, inner);
 }
 
+/* Of features spread evenly: that one shares its weight with another is as likely as that a weight is in use. */
+static void put_hashed(struct buf *b, const struct report_hashed *h, bool *first)
+{
+    bool inner = report_put_open(b, 1, "hashed", first);
+    report_put_count(b, 2, "rows", h->rows, &inner);
+    report_put_count(b, 2, "used", h->used, &inner);
+    report_put_number(b, 2, "collision_rate", h->rows > 0 ? (double)h->used / (double)h->rows : (double)NAN, &inner);
+    report_put_close(b, 1, inner);
+}
+
 static void put_details(struct buf *b, const struct report *r, bool *first)
 {
     report_put_count(b, 1, "duplicates", r->duplicates, first);
@@ -115,6 +126,7 @@ static void put_details(struct buf *b, const struct report *r, bool *first)
     report_put_count(b, 1, "unmatched", r->unmatched, first);
     put_join(b, &r->join, first);
     put_reservoir(b, &r->reservoir, first);
+    put_hashed(b, &r->hashed, first);
     report_put_count(b, 1, "refused_jumps", r->refused_jumps, first);
     report_put_count(b, 1, "tokens", r->tokens, first);
     report_put_count(b, 1, "unknown_tokens", r->unknown_tokens, first);

@@ -213,10 +213,14 @@ struct report_join { /* what became of behaviours and recorded lists (ingest/joi
 struct report_reservoir { /* slates that are learnt again (trainer/reservoir.h) */
     uint64_t offered, held, bytes, replayed;
 };
+struct report_hashed { /* weights of part hashed, and those that a feature has touched; 0, 0 without the part */
+    uint64_t rows, used;
+};
 struct report {
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
     struct report_join join;
     struct report_reservoir reservoir;
+    struct report_hashed hashed;
     uint64_t tokens, unknown_tokens;
     struct {
         char code[48];

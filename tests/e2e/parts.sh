@@ -46,6 +46,9 @@ same whole.json ab.json
 [ "$(jq -c ".reservoir | [.held, .replayed > 400, .offered > 1000, .bytes > 10000]" whole.json)" = "[200,true,true,true]" ] ||
     fail "reservoir: $(jq -c .reservoir whole.json)"
 
+[ "$(jq -c ".hashed | [.rows, .used > 500 and .used <= .rows, .collision_rate == .used / .rows]" whole.json)" = "[1024,true,true]" ] ||
+    fail "hashed: $(jq -c .hashed whole.json)"
+
 # every setting is learnt with, not only taken
 for change in train.numeric_order=1 train.half_life_examples=0 train.schedule=constant train.l2_sp=0 train.idvec_rate=0.1 \
     train.itembias_rate=0.2 model.deep_units=32 train.numeric_ridge=2 train.schedule_steps=70 train.replay_share=0 train.reservoir_slates=50 \
