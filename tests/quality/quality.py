@@ -208,6 +208,28 @@ def still(world):
             *table(["model", "GAUC", "log-loss", "calibration"], rows)]
 
 
+def delay(world):
+    """Each way to learn from labels that come late, on logs whose clicks are late by a third of the window."""
+    rows, window = [], 1_800_000
+    for lines in (10_000, 30_000 if world.quick else 150_000):
+        log = os.path.join(world.folder, "late.jsonl")
+        with open(log, "w") as out:
+            subprocess.run([world.binary, "simulate", "--events", str(lines), "--window-ms", str(window), "--delay-ms", str(window // 3), "--no-best"], stdout=out,
+                           stderr=subprocess.DEVNULL, check=True)
+        for loss, parts in itertools.product(("wait", "fnw", "importance"), ("hashed", "numeric", "numeric,cooccur,hashed,deep")):
+            world.say(f"delay: {lines:,} lines, {loss}, {parts}")
+            report = os.path.join(world.folder, "report.json")
+            keys = [f"model.parts={parts}", f"model.base={world.model}", f"join.window_ms={window}", f"join.loss={loss}"]
+            subprocess.run([world.binary, "replay", "--quiet", "--flush", *(part for key in keys for part in ("-o", key)), "--report", report, log],
+                           stderr=subprocess.DEVNULL, check=True)
+            with open(report) as read:
+                p = json.load(read)["progressive"]
+            rows.append([f"{lines:,}", f"`{parts}`", f"`{loss}`", f"{p['examples']:,}", f"{p['gauc']:.4f}", f"{p['logloss']:.4f}", f"{p['calibration']:.3f}"])
+    return ["Shown lists of a simulated shop; clicks come after 10 minutes in the mean, a list is settled after 30. Scored when shown: what is learnt sooner serves the "
+            "next lists.  `fnw` and `importance` learn positives later than negatives, each with the features of its showing: counters that have "
+            "moved on tell the two apart, and the more so the more freely a part can bend, so they are for parts without counters.", "", *table(["lines", "parts", "`join.loss`", "examples", "GAUC", "log-loss", "calibration"], rows)]
+
+
 def best(world):
     """Simulated shop with known truth: how near the best reachable AUC the last quarter comes."""
     events, rows = 100_000 if world.quick else 400_000, []
@@ -241,6 +263,7 @@ TOPICS = {
     "plain": ("Plain protocol", plain), "basket": ("Baskets", basket), "cold": ("Cold items", cold), "parts": ("What each part brings", parts),
     "text": ("Text alone", text), "titles": ("Permuted titles", titles), "concat": ("Views of text", concat), "still": ("Without online learning", still),
     "best": ("Simulated shop", best), "layers": ("Where the top layers pay", lambda world: layers(world, table)),
+    "delay": ("Labels that come late", delay),
     "forget": ("Not forgetting", lambda world: forget(world, table)),
 }
 
