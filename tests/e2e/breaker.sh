@@ -8,7 +8,7 @@
 # learning went on.
 # A fault of one source of three is told from one of all: that source goes to the dead letters, and its letters can be tried again.
 # A replay that is cut into two through one state folder ends with the same weights and figures.
-# labels: fault
+# labels: long
 # timeout: 600
 set -eu
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}

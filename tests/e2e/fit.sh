@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # fit.sh - a first model by epochs over a log: better on the last days than one pass, repeatable, and goes on online.
-# labels: quick
+# labels: long
 # timeout: 120
 set -euo pipefail
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # sweep.sh - settings by successive halving: a good one wins over bad ones, is reported on later days, and wrong usage is told.
-# labels: quick
+# labels: long
 # timeout: 120
 set -euo pipefail
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # worth.sh - live learning against the same model frozen, daily and hourly; other settings on the same lists; wrong usage.
-# labels: quick
+# labels: long
 # timeout: 120
 set -euo pipefail
 source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
