@@ -120,23 +120,33 @@ static void rest(struct line_gate *g)
         g->rest_until_ms = g->now_ms + (g->conf->gate_cooldown_ms << doubled);
 }
 
-enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *e)
+/* The line as it was then; what it has learnt since is nowhere any more.  A candidate that it does not go to is of since. */
+static enum status go_back(struct line *l, bool candidate, uint64_t next_slate, struct err *e)
 {
     struct line_gate *g = l->gate;
     const struct gate_line line = line_whole(l);
-    if (!gate_snapshot_there(g->blessed))
-        return ERR_SET(e, STATUS_NOT_FOUND,
-                       "nothing is blessed yet: the first one is after gate.bless_slates=%lld slates",
-                       (long long)g->conf->gate_bless_slates);
-    TRY(gate_snapshot_restore(g->blessed, &line, e));
-    optim_blessed(l->optim, l->params);
-    reservoir_undo(l->reservoir, g->blessed_mark.slates);
+    TRY(gate_snapshot_restore(candidate ? g->candidate : g->blessed, &line, e));
+    reservoir_undo(l->reservoir, candidate ? g->candidate_mark.slates : g->blessed_mark.slates);
+    if (!candidate) {
+        optim_blessed(l->optim, l->params);
+        gate_snapshot_drop(g->candidate);
+    }
     l->n_pending = 0;
-    gate_snapshot_drop(g->candidate);
     gate_judge_begin(&g->judge);
     g->judge_from = next_slate;
     g->want_bless = g->want_mark = false;
     g->counts.rollbacks++;
+    return STATUS_OK;
+}
+
+enum status line_gate_rollback(struct line *l, uint64_t next_slate, struct err *e)
+{
+    struct line_gate *g = l->gate;
+    if (!gate_snapshot_there(g->blessed))
+        return ERR_SET(e, STATUS_NOT_FOUND,
+                       "nothing is blessed yet: the first one is after gate.bless_slates=%lld slates",
+                       (long long)g->conf->gate_bless_slates);
+    TRY(go_back(l, false, next_slate, e));
     rest(g);
     return STATUS_OK;
 }
@@ -149,19 +159,11 @@ static bool is_before(const struct gate_snapshot *s, const struct line_mark *m, 
 /* The candidate stays one, and the blessed version blessed: both are older than what went wrong. */
 enum status line_gate_undo(struct line *l, int64_t since_ms, uint64_t next_slate, bool *candidate, struct err *e)
 {
-    struct line_gate *g = l->gate;
-    const struct gate_line line = line_whole(l);
+    const struct line_gate *g = l->gate;
     *candidate = g != NULL && is_before(g->candidate, &g->candidate_mark, since_ms);
     if (g == NULL || (!*candidate && !is_before(g->blessed, &g->blessed_mark, since_ms)))
         return ERR_SET(e, STATUS_NOT_FOUND, "no blessed version, and no candidate, is older than that");
-    TRY(gate_snapshot_restore(*candidate ? g->candidate : g->blessed, &line, e));
-    if (!*candidate) gate_snapshot_drop(g->candidate);
-    l->n_pending = 0;
-    gate_judge_begin(&g->judge);
-    g->judge_from = next_slate;
-    g->want_bless = g->want_mark = false;
-    g->counts.rollbacks++;
-    return STATUS_OK;
+    return go_back(l, *candidate, next_slate, e);
 }
 
 enum status line_gate_bless(struct line *l, uint64_t next_slate, struct err *e)

@@ -327,6 +327,31 @@ static void test_a_rollback_takes_what_the_line_held_since(void **state)
     set((const char *const[]){"train.replay_share=0", NULL});
 }
 
+/* The guard takes back since a time: the reservoir no longer holds what the fault had taught. */
+static void test_nor_is_held_what_the_guard_takes_back(void **state)
+{
+    (void)state;
+    static struct report r;
+    struct err e;
+    bool candidate;
+    set((const char *const[]){"train.replay_share=0.3", "train.reservoir_slates=1000", NULL});
+    struct learner *l = new_learner(NULL);
+    learner_world_rewind(&world);
+    (void)feed_until(l, false);
+    learner_report(l, &r);
+    const uint64_t held = r.reservoir.held;
+    (void)learner_world_feed(&world, l, 40);
+    learner_report(l, &r);
+    assert_true(r.reservoir.held > held);
+    struct line *line = learner_line(l);
+    assert_ok(line_gate_undo(line, line->gate->blessed_mark.time_ms, 1, &candidate, &e), &e);
+    assert_false(candidate);
+    learner_report(l, &r);
+    assert_int_equal(r.reservoir.held, held);
+    learner_free(l);
+    set((const char *const[]){"train.replay_share=0", NULL});
+}
+
 /* Records until the variant went back once, spoilt like the default line above; cut: through a checkpoint on the way. */
 static uint64_t feed_variant(struct tmpdir *dir, uint64_t cut, char hash[HASH_SHA256_HEX])
 {
@@ -470,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_nor_with_what_is_learnt_again_and_what_the_blessed_one_says),
         cmocka_unit_test(test_what_the_blessed_one_says_is_of_the_label_that_is_learnt),
         cmocka_unit_test(test_a_rollback_takes_what_the_line_held_since),
+        cmocka_unit_test(test_nor_is_held_what_the_guard_takes_back),
         cmocka_unit_test(test_a_variant_goes_back_by_itself),
         cmocka_unit_test(test_versions_have_the_blessed_ones_number),
         cmocka_unit_test(test_held_out_users_are_not_learnt_from),
