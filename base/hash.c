@@ -34,6 +34,11 @@ uint64_t hash_mix(uint64_t a, uint64_t b)
     return x;
 }
 
+double hash_unit(uint64_t h)
+{
+    return (double)(h >> 11) * 0x1p-53;
+}
+
 struct hash_sha256 {
     EVP_MD_CTX *ctx;
     bool bad; /* a call into OpenSSL failed: the digest is not to be believed */

@@ -13,6 +13,7 @@ uint64_t hash_bytes(const void *p, size_t n);                 /* XXH3-64, seed 0
 uint64_t hash_seeded(const void *p, size_t n, uint64_t seed); /* the same with a seed: separate key spaces */
 uint64_t hash_str(struct str s);
 uint64_t hash_mix(uint64_t a, uint64_t b); /* combines two hashes; order matters */
+double hash_unit(uint64_t h);              /* in [0, 1), evenly: below s for a share s of all hashes */
 
 #define HASH_SHA256_HEX 65 /* 64 digits and NUL */
 struct hash_sha256;        /* a running SHA-256 */

@@ -81,7 +81,7 @@ static const struct served_answer *answer_of(const struct learner *l, const stru
 
 static bool is_checked(const struct learner *l, const struct served_answer *a)
 {
-    return (double)(hash_mix(a->request, CHECKED_SEED) >> 11) * 0x1p-53 < l->conf->eval_served_checked;
+    return hash_unit(hash_mix(a->request, CHECKED_SEED)) < l->conf->eval_served_checked;
 }
 
 /* The list as its scorer had it before it: of the request's time, and a request. */

@@ -66,7 +66,7 @@ static uint64_t user_of(const struct slate *s)
 static bool is_held_out(const struct line_gate *g, const struct slate *s)
 {
     if (g->conf->gate_holdout_frac <= 0 || !str_has(s->user)) return false;
-    return (double)(user_of(s) >> 11) * 0x1p-53 < g->conf->gate_holdout_frac;
+    return hash_unit(user_of(s)) < g->conf->gate_holdout_frac;
 }
 
 /* The seeded share of the slates; all of them while there is suspicion, which is known before the slate is. */

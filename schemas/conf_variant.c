@@ -294,7 +294,7 @@ size_t conf_line_of_user(const struct conf *c, struct str user, size_t in_charge
 {
     double below = 0.0;
     if (!str_has(user) || c->n_variants == 0) return in_charge;
-    const double at = (double)(hash_seeded(user.p, user.n, USER_SALT) >> 11) * 0x1p-53;
+    const double at = hash_unit(hash_seeded(user.p, user.n, USER_SALT));
     for (size_t i = 1; i < conf_lines(c); i++) {
         below += share_now(&c->variants[i - 1]);
         if (at < below) return i;

@@ -60,7 +60,7 @@ static enum status take_items(struct served_answer **out, const json_t *items, s
 
 static bool is_read(uint64_t request, double share)
 {
-    return (double)(hash_mix(request, UINT64_C(0x736572766564)) >> 11) * 0x1p-53 < share; /* "served" */
+    return hash_unit(hash_mix(request, UINT64_C(0x736572766564))) < share; /* "served" */
 }
 
 enum status served_parse(struct served_answer **out, const struct str *fields, size_t n, double share, struct err *e)

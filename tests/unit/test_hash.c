@@ -21,6 +21,7 @@ static void test_mix_depends_on_order(void **state)
     (void)state;
     assert_true(hash_mix(1, 2) != hash_mix(2, 1));
     assert_true(hash_mix(0, 0) != 0);
+    assert_true(hash_unit(0) == 0.0 && hash_unit(UINT64_C(1) << 63) == 0.5 && hash_unit(UINT64_MAX) < 1.0);
     assert_true(hash_mix(7, 7) != hash_mix(8, 8));
     assert_true(hash_mix(1, 2) == 0x15d610cdba7544efu); /* stored in records: must never change */
 }
