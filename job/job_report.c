@@ -20,6 +20,7 @@ double job_rss_bytes(void)
 static void fill_report(struct job *j, struct report *r)
 {
     learner_report(j->learner, r);
+    r->hashed = learner_hashed(j->learner);
     r->seconds = (double)(job_now_us(j) - j->started_us) * 1e-6;
     r->examples_per_second = r->seconds > 0.0 ? (double)(r->examples - j->examples_before) / r->seconds : 0.0;
     r->peak_rss_bytes = job_rss_bytes();

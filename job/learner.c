@@ -230,16 +230,13 @@ static struct report_join join_report(const struct join_counts *c)
 }
 
 /* A weight that something was learnt of is not exactly 0. */
-static struct report_hashed hashed_use(const struct line *l)
+struct report_hashed learner_hashed(const struct learner *l)
 {
     struct report_hashed h = {0};
-    const struct param_table *t = model_table(l->model);
-    for (size_t i = 0; i < param_sparse_count(t); i++) {
-        const struct param *p = param_sparse(t, i);
-        if (strcmp(p->name, "hashed.weight") != 0) continue;
-        h.rows = p->n;
-        for (size_t row = 0; row < p->n; row++) h.used += l->params->w[p->offset + row] != 0.0f;
-    }
+    const struct param *p = param_find(model_table(l->line->model), "hashed.weight");
+    if (p == NULL) return h;
+    h.rows = p->n;
+    for (size_t row = 0; row < p->n; row++) h.used += l->line->params->w[p->offset + row] != 0.0f;
     return h;
 }
 
@@ -268,7 +265,6 @@ void learner_report(const struct learner *l, struct report *out)
     out->join = join_report(join_counts(l->join));
     const struct reservoir_counts held = reservoir_counts(l->line->reservoir);
     out->reservoir = (struct report_reservoir){held.offered, held.held, held.bytes, held.replayed};
-    out->hashed = hashed_use(l->line);
     out->tokens = feat_tokens_seen(l->feat);
     out->unknown_tokens = feat_tokens_unknown(l->feat);
     reject_tally_report(&l->tally, out);

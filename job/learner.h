@@ -136,6 +136,7 @@ const char *learner_guarded(const struct learner *l); /* why learning is paused,
 const struct source_offset *learner_offsets(const struct learner *l, size_t *n); /* Kafka's partitions */
 const struct source_offset *learner_file(const struct learner *l);               /* a replay's one */
 uint64_t learner_file_next(const struct learner *l);              /* ordinal of the next record of a replay */
-void learner_report(const struct learner *l, struct report *out); /* all but seconds and version */
+void learner_report(const struct learner *l, struct report *out); /* all but seconds, version and hashed */
+struct report_hashed learner_hashed(const struct learner *l);     /* reads the whole table */
 void learner_report_detail(const struct learner *l, struct report_detail *out);
 #endif

@@ -122,14 +122,9 @@ const char *model_part_name(const struct model *m, size_t i)
 
 const float *model_precision(const struct model *m, const struct param_set *p, size_t *n)
 {
-    for (size_t i = 0; i < m->table.n; i++) {
-        const struct param *q = &m->table.params[i];
-        if (strcmp(q->name, PART_NUMERIC_PRECISION) != 0) continue;
-        *n = q->shape[0];
-        return p->w + q->offset;
-    }
-    *n = 0;
-    return NULL;
+    const struct param *q = param_find(&m->table, PART_NUMERIC_PRECISION);
+    *n = q != NULL ? q->shape[0] : 0;
+    return q != NULL ? p->w + q->offset : NULL;
 }
 
 size_t model_frozen_layers(const struct model *m)

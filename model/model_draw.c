@@ -3,13 +3,11 @@
 #include "model/model_inside.h"
 #include "model/part_newton.h"
 #include <math.h>
-#include <string.h>
 
 static const float *tensor(const struct model *m, const struct param_set *p, const char *name)
 {
-    for (size_t i = 0; i < m->table.n; i++)
-        if (strcmp(m->table.params[i].name, name) == 0) return p->w + m->table.params[i].offset;
-    return NULL;
+    const struct param *q = param_find(&m->table, name);
+    return q != NULL ? p->w + q->offset : NULL;
 }
 
 /* The lower triangle L of a = LL', in place; false: a is not positive definite. */

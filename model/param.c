@@ -20,10 +20,7 @@ static enum status check_new(const struct param_table *t, const char *name, uint
         if (shape[i] == 0 || __builtin_mul_overflow(*n, (size_t)shape[i], n) || *n > SIZE_MAX / 64)
             return ERR_SET(e, STATUS_INVALID, "parameter %s: dimension %u is %u", name, i, shape[i]);
     }
-    for (size_t i = 0; i < t->n; i++) {
-        if (strcmp(t->params[i].name, name) == 0)
-            return ERR_SET(e, STATUS_INVALID, "parameter %s exists already", name);
-    }
+    if (param_find(t, name) != NULL) return ERR_SET(e, STATUS_INVALID, "parameter %s exists already", name);
     return STATUS_OK;
 }
 
@@ -73,6 +70,13 @@ const struct param *param_at(const struct param_table *t, size_t index)
 {
     assert(index < t->n);
     return &t->params[t->place[index]];
+}
+
+const struct param *param_find(const struct param_table *t, const char *name)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (strcmp(t->params[i].name, name) == 0) return &t->params[i];
+    return NULL;
 }
 
 /* Sparse tensors come last. */
