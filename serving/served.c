@@ -25,7 +25,7 @@ struct served {
     struct served_id from;
     pthread_t thread;
     bool running;
-    atomic_bool closing;
+    atomic_bool closing, current; /* current: all that was logged when it began was read, or can't be */
 };
 
 /* "<ms>-<seq>" */
@@ -76,6 +76,10 @@ static enum status ask(struct served *r, const struct redis_reply **reply, struc
     (void)key_served(key, r->conf->model_name);
     (void)snprintf(from, sizeof from, "%" PRIu64 "-%" PRIu64, r->from.ms, r->from.seq);
     (void)snprintf(block, sizeof block, "%d", half_ms < BLOCK_MS ? (int)half_ms : BLOCK_MS);
+    if (!atomic_load(&r->current)) /* nothing to wait for: an empty reply says that this was all */
+        return redis_call(
+            r->redis, e, reply,
+            REDIS_ARGS(STR("XREAD"), STR("COUNT"), STR(AT_ONCE), STR("STREAMS"), str_from(key), str_from(from)));
     return redis_call(r->redis, e, reply,
                       REDIS_ARGS(STR("XREAD"), STR("COUNT"), STR(AT_ONCE), STR("BLOCK"), str_from(block),
                                  STR("STREAMS"), str_from(key), str_from(from)));
@@ -91,6 +95,7 @@ static enum status read_some(struct served *r, struct err *e)
     const struct redis_reply *entries = any ? &reply->items[0].items[1] : NULL;
     for (size_t i = 0; any && i < entries->n && st == STATUS_OK; i++) st = take_entry(r, &entries->items[i]);
     redis_clear(r->redis);
+    if (!any || st != STATUS_OK) atomic_store(&r->current, true);
     return st;
 }
 
@@ -147,6 +152,11 @@ void served_close(struct served *r)
     queue_free(r->read);
     redis_close(r->redis);
     mem_free(r);
+}
+
+bool served_current(const struct served *r)
+{
+    return r == NULL || atomic_load(&r->current);
 }
 
 struct served_answer *served_take(struct served *r)

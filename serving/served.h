@@ -32,8 +32,8 @@ struct served_answer {
  * of the share that is read (eval.served_frac, by the request's hash); OOM.  Free with mem_free. */
 enum status served_parse(struct served_answer **out, const struct str *fields, size_t n, double share,
                          struct err *e) MUST_CHECK;
-const struct served_item *served_find(const struct served_answer *a,
-                                      uint64_t item); /* NULL: it was not in the answer */
+/* NULL: it was not in the answer. */
+const struct served_item *served_find(const struct served_answer *a, uint64_t item);
 bool served_before(struct served_id a, struct served_id b);
 
 struct served;
@@ -43,4 +43,6 @@ enum status served_open(struct served **out, const struct conf *c, struct clock 
                         struct err *e) MUST_CHECK;
 void served_close(struct served *r);
 struct served_answer *served_take(struct served *r); /* the next one, the caller's (mem_free); NULL: none waits */
+/* All that was logged when it was opened has been read (and waits to be taken), or the server did not give it. */
+bool served_current(const struct served *r);
 #endif
