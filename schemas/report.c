@@ -9,6 +9,15 @@ const char *const report_baseline_names[REPORT_BASELINES] = {"popularity", "repe
 const char *const report_slice_names[REPORT_SLICES] = {"cold_user",  "cold_item",  "first_time", "repeated",
                                                        "young_item", "impression", "organic"};
 
+void report_cohort_add(struct report_cohort *into, const struct report_cohort *from)
+{
+    into->lists += from->lists;
+    into->shown += from->shown;
+    into->taken += from->taken;
+    into->converted += from->converted;
+    into->converted_lists += from->converted_lists;
+}
+
 static void put_rejects(struct buf *b, const struct report *r, bool *first)
 {
     bool inner = report_put_open(b, 1, "rejects", first);

@@ -64,6 +64,7 @@ struct report_cohort { /* recorded lists shown in [from, to), their window over:
     int64_t from_ms, to_ms;
     uint64_t lists, shown, taken, converted, converted_lists;
 };
+void report_cohort_add(struct report_cohort *into, const struct report_cohort *from); /* counts alone */
 struct report_point {            /* a span of the curve, by the time of showing */
     struct report_cohort cohort; /* its times, too */
     struct report_figures model;
@@ -94,8 +95,8 @@ struct report_logged { /* what the log of answers says of lists that came back (
     char line_names[REPORT_VARIANTS_MAX][33];
     uint64_t version_numbers[REPORT_LOGGED_VERSIONS]; /* the newest ones, ascending */
     uint32_t n_lines, n_versions;
-    uint64_t checked, items,
-        equal; /* lists made again at the request's time; their items, and those whose features are equal */
+    /* Lists made again at the request's time; their items, and those whose features are equal. */
+    uint64_t checked, items, equal;
     struct report_skew same; /* the version that answered, scored by the learner, less the served one */
 };
 /* What only a report at the end shows.  About 180 KiB: on the heap. */

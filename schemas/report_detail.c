@@ -144,11 +144,7 @@ static void put_shown(struct buf *b, const struct report_detail *d, bool *first)
         if (c->lists == 0) continue;
         if (all.lists == 0) all.from_ms = c->from_ms;
         all.to_ms = c->to_ms;
-        all.lists += c->lists;
-        all.shown += c->shown;
-        all.taken += c->taken;
-        all.converted += c->converted;
-        all.converted_lists += c->converted_lists;
+        report_cohort_add(&all, c);
     }
     report_put_key(b, 1, "shown", first);
     report_put_cohort(b, &all);

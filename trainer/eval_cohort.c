@@ -16,15 +16,6 @@ struct report_cohort eval_cohort_of(const struct slate *s)
     return c;
 }
 
-void eval_cohort_merge(struct report_cohort *into, const struct report_cohort *from)
-{
-    into->lists += from->lists;
-    into->shown += from->shown;
-    into->taken += from->taken;
-    into->converted += from->converted;
-    into->converted_lists += from->converted_lists;
-}
-
 void eval_cohort_encode(struct buf *b, const struct report_cohort *c)
 {
     const uint64_t counts[] = {c->lists, c->shown, c->taken, c->converted, c->converted_lists};
@@ -64,7 +55,7 @@ void eval_cohorts_add(struct eval_cohorts *c, int64_t shown_ms, const struct rep
     const int64_t fresh = n - c->newest < REPORT_COHORTS ? n - c->newest : REPORT_COHORTS;
     for (int64_t i = 0; i < fresh; i++) *place_of(c, n - i) = (struct report_cohort){0};
     if (n > c->newest) c->newest = n;
-    eval_cohort_merge(place_of(c, n), list);
+    report_cohort_add(place_of(c, n), list);
 }
 
 uint32_t eval_cohorts_report(const struct eval_cohorts *c, struct report_cohort out[REPORT_COHORTS])

@@ -12,13 +12,12 @@
 
 struct eval_cohorts {
     int64_t width_ms, newest; /* newest: its number; INT64_MIN: none yet */
-    struct report_cohort
-        at[REPORT_COHORTS]; /* number n lies at n mod REPORT_COHORTS; its times are made for the report */
+    /* Number n lies at n mod REPORT_COHORTS; its times are made for the report. */
+    struct report_cohort at[REPORT_COHORTS];
 };
-struct report_cohort eval_cohort_of(
-    const struct slate *s); /* one recorded list; without times.  Other slates: nothing */
-void eval_cohort_merge(struct report_cohort *into, const struct report_cohort *from); /* counts */
-void eval_cohort_encode(struct buf *b, const struct report_cohort *c);                /* counts */
+/* One recorded list; without times.  Other slates: nothing. */
+struct report_cohort eval_cohort_of(const struct slate *s);
+void eval_cohort_encode(struct buf *b, const struct report_cohort *c); /* counts */
 void eval_cohort_decode(struct report_cohort *c, struct buf_reader *r);
 void eval_cohorts_init(struct eval_cohorts *c, int64_t width_ms);
 /* Of a list that was shown then; one that is older than all that are kept is dropped. */

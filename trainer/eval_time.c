@@ -68,7 +68,7 @@ static void span_merge(struct eval_span *into, const struct eval_span *from)
 {
     eval_light_merge(&into->model, &from->model);
     for (int i = 0; i < REPORT_BASELINES; i++) into->baselines[i] += from->baselines[i];
-    eval_cohort_merge(&into->cohort, &from->cohort);
+    report_cohort_add(&into->cohort, &from->cohort);
 }
 
 /* The next coarser width: in place, as no span moves up. */
@@ -117,7 +117,7 @@ void eval_time_add(struct eval_time *t, const struct slate *s, const struct eval
     eval_light_add(&t->decayed, terms, NULL, decayed_weight(t, s->time_ms));
     eval_light_add(&span->model, terms, NULL, 1.0);
     for (int i = 0; i < REPORT_BASELINES && !isnan(terms->auc); i++) span->baselines[i] += baselines[i];
-    eval_cohort_merge(&span->cohort, &list);
+    report_cohort_add(&span->cohort, &list);
 }
 
 /* ---- report ---- */
