@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* In the order of summation; schemas/conf.c refuses other names.  The intercepts come first, outside the list. */
-static const struct part_ops *const known[] = {&part_text,   &part_match, &part_numeric, &part_cooccur,
+static const struct part_ops *const known[] = {&part_text,   &part_match, &part_numeric,  &part_cooccur,
                                                &part_hashed, &part_idvec, &part_itembias, &part_deep};
 enum { KNOWN = sizeof known / sizeof *known };
 
@@ -85,7 +85,7 @@ out:
 void model_free(struct model *m)
 {
     if (m == NULL) return;
-    for (size_t i = 0; i < m->n_parts; i++) m->parts[i]->ops->destroy(m->parts[i]);
+    for (size_t i = 0; i < m->n_parts; i++) part_destroy(m->parts[i]);
     param_table_fini(&m->table);
     mem_free(m);
 }

@@ -24,7 +24,7 @@ static enum status forward_chunk(struct model_run *r, size_t part, struct learni
                                  size_t k, struct tape_value *z, struct err *e)
 {
     l->ps.dropout_chunk = chunk;
-    TRY(r->m->parts[part]->ops->prepare(r->parts[part], &l->ps, e));
+    TRY(part_prepare(r->parts[part], &l->ps, e));
     return r->m->parts[part]->ops->score(r->parts[part], &l->ps, l->all + at, k, z, e);
 }
 

@@ -93,7 +93,7 @@ static enum status score_part(struct model_run *r, size_t part, struct scoring *
     const struct part_ops *o = r->m->parts[part]->ops;
     float *out = tape_host(&r->tape, n + 1, sizeof *out);
     if (out == NULL || n == 0) return tape_status(&r->tape, e);
-    TRY(o->prepare(r->parts[part], &s->ps, e));
+    TRY(part_prepare(r->parts[part], &s->ps, e));
     for (size_t at = 0; at < n;) {
         const struct tape_mark mark = tape_save(&r->tape);
         const size_t k = model_chunk(r, part, &s->ps, which + at, n - at, SCORE_ROWS);

@@ -59,6 +59,21 @@ void part_init_normal(const struct param_table *t, size_t index, double deviatio
     for (size_t i = 0; i < p->n; i++) w[p->offset + i] = (float)(deviation * rand_normal(&r));
 }
 
+/* --- what a part may leave out ------------------------------------------------------------------------------------- */
+
+void part_destroy(struct part *p)
+{
+    if (p != NULL && p->ops->destroy != NULL)
+        p->ops->destroy(p);
+    else
+        mem_free(p);
+}
+
+enum status part_prepare(struct part_run *r, struct part_slate *s, struct err *e)
+{
+    return r->part->ops->prepare != NULL ? r->part->ops->prepare(r, s, e) : STATUS_OK;
+}
+
 /* --- frozen states ------------------------------------------------------------------------------------------------ */
 
 static uint32_t sentence_of(const struct part_slate *s, const uint32_t *which, size_t i)

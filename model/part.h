@@ -115,7 +115,7 @@ struct part_ops {
     const char *name;
     /* Declares tensors in t.  INVALID: a configuration that this part cannot follow. */
     enum status (*create)(struct part **out, const struct part_env *env, struct param_table *t, struct err *e);
-    void (*destroy)(struct part *p);
+    void (*destroy)(struct part *p); /* NULL: it is its own memory alone */
     /* Writes initial values (w: the zeroed block in host memory); NULL: the zeros stay. */
     void (*init)(const struct part *p, const struct param_table *t, uint64_t seed, float *w);
     enum status (*run_create)(struct part_run **out, const struct part *p, struct kern *k, struct err *e);
@@ -125,7 +125,7 @@ struct part_ops {
     /* Rows that candidate `item` brings, times layers that keep them; NULL: few (score is given all at once). */
     size_t (*rows)(const struct part_run *r, const struct part_slate *s, uint32_t item);
     /* The user side, once per slate (and again per chunk when a large slate is learnt in chunks). */
-    enum status (*prepare)(struct part_run *r, struct part_slate *s, struct err *e);
+    enum status (*prepare)(struct part_run *r, struct part_slate *s, struct err *e); /* NULL: it has none */
     /* z (n,1): the part's logits of items which[0..n). */
     enum status (*score)(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e);
@@ -154,6 +154,8 @@ struct part_run { /* first member of every part's run */
     const struct part *part;
     struct part_run *under; /* the run of part->under; set by whoever makes the runs */
 };
+void part_destroy(struct part *p);
+enum status part_prepare(struct part_run *r, struct part_slate *s, struct err *e) MUST_CHECK;
 extern const struct part_ops part_text, part_match, part_numeric, part_cooccur, part_hashed, part_idvec, part_itembias,
     part_deep;
 /* Part numeric's features as it reads them: out (F) from raw (F), by the tensors numeric.mean and numeric.scale. */

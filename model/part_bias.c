@@ -40,11 +40,6 @@ out:
     return st;
 }
 
-static void destroy(struct part *p)
-{
-    mem_free(p);
-}
-
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
@@ -69,12 +64,6 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     r->bias = part_value(p, b->bias);
     r->seen = p->host + param_at(p->table, b->seen)->offset;
     part_position_bind(&r->position, p);
-    return STATUS_OK;
-}
-
-static enum status prepare(struct part_run *r, struct part_slate *s, struct err *e)
-{
-    (void)r, (void)s, (void)e;
     return STATUS_OK;
 }
 
@@ -134,5 +123,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return part_position_decode(&r->position, rd, e);
 }
 
-const struct part_ops part_bias = {"bias",  create, destroy, NULL,   run_create, run_destroy, bind,   NULL,
-                                   prepare, score,  NULL,    learnt, apply,      encode,      decode, NULL};
+const struct part_ops part_bias = {"bias", create, NULL, NULL,   run_create, run_destroy, bind,   NULL,
+                                   NULL,   score,  NULL, learnt, apply,      encode,      decode, NULL};

@@ -32,11 +32,6 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     return st;
 }
 
-static void destroy(struct part *p)
-{
-    mem_free(p);
-}
-
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
@@ -60,12 +55,6 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     return STATUS_OK;
 }
 
-static enum status prepare(struct part_run *r, struct part_slate *s, struct err *e)
-{
-    (void)r, (void)s, (void)e;
-    return STATUS_OK;
-}
-
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e)
 {
@@ -78,5 +67,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_cooccur = {"cooccur", create, destroy, NULL, run_create, run_destroy, bind, NULL,
-                                      prepare,   score,  NULL,    NULL, NULL,       NULL,        NULL, NULL};
+const struct part_ops part_cooccur = {"cooccur", create, NULL, NULL, run_create, run_destroy, bind, NULL,
+                                      NULL,      score,  NULL, NULL, NULL,       NULL,        NULL, NULL};

@@ -60,11 +60,6 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     return st;
 }
 
-static void destroy(struct part *p)
-{
-    mem_free(p);
-}
-
 /* Half of what keeps the variance through a layer of rectified units (He et al. 2015): features are many and alike. */
 static void init(const struct part *part, const struct param_table *t, uint64_t seed, float *w)
 {
@@ -103,12 +98,6 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     return STATUS_OK;
 }
 
-static enum status prepare(struct part_run *r, struct part_slate *s, struct err *e)
-{
-    (void)r, (void)s, (void)e;
-    return STATUS_OK;
-}
-
 /* x (n, F + 2) */
 static struct tape_value inputs(const struct deep_run *r, struct part_slate *s, const uint32_t *which, size_t n)
 {
@@ -132,5 +121,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_deep = {"deep",  create, destroy, init, run_create, run_destroy, bind, NULL,
-                                   prepare, score,  NULL,    NULL, NULL,       NULL,        NULL, NULL};
+const struct part_ops part_deep = {"deep", create, NULL, init, run_create, run_destroy, bind, NULL,
+                                   NULL,   score,  NULL, NULL, NULL,       NULL,        NULL, NULL};

@@ -44,11 +44,6 @@ out:
     return st;
 }
 
-static void destroy(struct part *p)
-{
-    mem_free(p);
-}
-
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     struct idvec_run *r = mem_calloc(1, sizeof *r);
@@ -71,12 +66,6 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     const size_t vectors = ((const struct idvec *)run->part)->vectors;
     r->w = p->w + param_at(p->table, vectors)->offset;
     r->rows = part_rows_of(p, vectors);
-    return STATUS_OK;
-}
-
-static enum status prepare(struct part_run *r, struct part_slate *s, struct err *e)
-{
-    (void)r, (void)s, (void)e;
     return STATUS_OK;
 }
 
@@ -122,5 +111,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_idvec = {"idvec", create, destroy, NULL, run_create, run_destroy, bind, NULL,
-                                    prepare, score,  NULL,    NULL, NULL,       NULL,        NULL, NULL};
+const struct part_ops part_idvec = {"idvec", create, NULL, NULL, run_create, run_destroy, bind, NULL,
+                                    NULL,    score,  NULL, NULL, NULL,       NULL,        NULL, NULL};

@@ -38,11 +38,6 @@ out:
     return st;
 }
 
-static void destroy(struct part *p)
-{
-    mem_free(p);
-}
-
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
@@ -65,12 +60,6 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     const size_t weights = ((const struct itembias *)run->part)->weights;
     r->w = p->w + param_at(p->table, weights)->offset;
     r->rows = part_rows_of(p, weights);
-    return STATUS_OK;
-}
-
-static enum status prepare(struct part_run *r, struct part_slate *s, struct err *e)
-{
-    (void)r, (void)s, (void)e;
     return STATUS_OK;
 }
 
@@ -100,5 +89,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_itembias = {"itembias", create, destroy, NULL, run_create, run_destroy, bind, NULL,
-                                       prepare,    score,  NULL,    NULL, NULL,       NULL,        NULL, NULL};
+const struct part_ops part_itembias = {"itembias", create, NULL, NULL, run_create, run_destroy, bind, NULL,
+                                       NULL,       score,  NULL, NULL, NULL,       NULL,        NULL, NULL};

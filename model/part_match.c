@@ -65,11 +65,6 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     return st;
 }
 
-static void destroy(struct part *p)
-{
-    mem_free(p);
-}
-
 static void init(const struct part *part, const struct param_table *t, uint64_t seed, float *w)
 {
     (void)seed;
@@ -267,5 +262,5 @@ enum status part_match_changed(struct part_run *run, struct part_slate *s, const
     return logits(r, s, &u, frozen, items, which, z, e);
 }
 
-const struct part_ops part_match = {"match", create, destroy, init, run_create, run_destroy, bind, NULL,
-                                    prepare, score,  NULL,    NULL, NULL,       NULL,        NULL, NULL};
+const struct part_ops part_match = {"match", create, NULL, init, run_create, run_destroy, bind, NULL,
+                                    prepare, score,  NULL, NULL, NULL,       NULL,        NULL, NULL};

@@ -74,11 +74,6 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     return st;
 }
 
-static void destroy(struct part *p)
-{
-    mem_free(p);
-}
-
 static void run_destroy(struct part_run *run)
 {
     struct numeric_run *r = (struct numeric_run *)run;
@@ -121,12 +116,6 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     part_matrix_of(&r->weight, p, q->weight, 0, 1, SIZE_MAX);
     r->mean = p->host + param_at(p->table, q->mean)->offset;
     r->scale = p->host + param_at(p->table, q->scale)->offset;
-    return STATUS_OK;
-}
-
-static enum status prepare(struct part_run *r, struct part_slate *s, struct err *e)
-{
-    (void)r, (void)s, (void)e;
     return STATUS_OK;
 }
 
@@ -256,5 +245,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return r->newton != NULL ? part_newton_decode(r->newton, rd, e) : STATUS_OK;
 }
 
-const struct part_ops part_numeric = {"numeric", create, destroy, NULL,   run_create, run_destroy, bind,   NULL,
-                                      prepare,   score,  NULL,    learnt, apply,      encode,      decode, NULL};
+const struct part_ops part_numeric = {"numeric", create, NULL, NULL,   run_create, run_destroy, bind,   NULL,
+                                      NULL,      score,  NULL, learnt, apply,      encode,      decode, NULL};
