@@ -14,10 +14,10 @@ enum status answers_new(struct answers **out, size_t capacity, struct err *e) MU
 void answers_free(struct answers *a);
 /* Takes take_x over, on failure too; the newest of a request counts.  again: it was taken before, in an earlier process. */
 enum status answers_put(struct answers *a, struct served_answer *take_x, bool again, struct err *e) MUST_CHECK;
-const struct served_answer *answers_find(const struct answers *a,
-                                         uint64_t request); /* NULL: none; until the next put */
-void answers_use(struct answers *a, uint64_t request);      /* a list shows it */
-uint64_t answers_unmatched(const struct answers *a); /* gave way without a list, those that came again left out */
+/* NULL: none; until the next put. */
+const struct served_answer *answers_find(const struct answers *a, uint64_t request);
+void answers_use(struct answers *a, uint64_t request); /* a list shows it */
+uint64_t answers_unmatched(const struct answers *a);   /* gave way without a list, those that came again left out */
 /* After this entry all that still wait stand in the stream: where a later process begins to read.  newest: where we are. */
 struct served_id answers_from(const struct answers *a, struct served_id newest);
 #endif

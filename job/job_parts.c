@@ -46,7 +46,7 @@ void job_warn_early(const struct conf *c)
     if (!numeric && !deep) return;
     log_warn("parts",
              "join.loss=%s model.parts=%s reason=\"positives are learnt later than negatives, and counters that have "
-             "moved on "
-             "tell the two apart\" next=\"model.parts of hashed, match, text and cooccur alone, or join.loss=wait\"",
+             "moved on tell the two apart\" next=\"model.parts of hashed, match, text and cooccur alone, or "
+             "join.loss=wait\"",
              c->join_loss, c->model_parts);
 }

@@ -29,8 +29,8 @@ struct learner_verdicts { /* learner_gate.c's */
 #define LEARNER_KEPT 2  /* versions of a line that stay to be compared with what scorers say */
 struct learner_served { /* learner_served.c's: what the log of answers says */
     struct eval_logged figures;
-    struct served_id from,
-        newest;              /* entries of the stream: where a process that begins reads on; the newest ever taken */
+    /* Entries of the stream: where a process that begins reads on; the newest ever taken. */
+    struct served_id from, newest;
     struct answers *answers; /* NULL: the log is not read */
     struct slate *again;     /* scratch */
     struct param_set *kept[CONF_LINES_MAX][LEARNER_KEPT]; /* newest first */

@@ -35,9 +35,9 @@ struct slate_item {
     uint32_t sentence;
     float label;  /* 0, 1; NaN while open or in a request */
     float weight; /* of the example in the loss; 1 by default */
-    float
-        examples; /* that it stands for, types' weights apart: 1; 0: learnt again (trainer/reservoir.h); of a copy that is
-                       * learnt early see trainer/loss_delay.h */
+    /* That it stands for, types' weights apart: 1; 0: learnt again (trainer/reservoir.h); of a copy that is learnt early see
+     * trainer/loss_delay.h. */
+    float examples;
     float taught;      /* probability that train.distill learns beside the label; 0: none.  Set at the step, not kept */
     float log_kq;      /* ln(k*q(i)) of the sampling correction; ln r where recorded negatives are learnt at rate r */
     uint32_t flags;    /* enum slate_flag */

@@ -196,8 +196,8 @@ struct metric;
 enum status metric_new(struct metric **out, struct err *e) MUST_CHECK;
 void metric_free(struct metric *m);
 void metric_add(struct metric *m, enum metric_id id, uint64_t n); /* counters */
-void metric_total(struct metric *m, enum metric_id id,
-                  uint64_t n); /* counters that are kept elsewhere: what they say now */
+/* Counters that are kept elsewhere: what they say now. */
+void metric_total(struct metric *m, enum metric_id id, uint64_t n);
 void metric_set(struct metric *m, enum metric_id id, double value); /* gauges */
 double metric_get(const struct metric *m, enum metric_id id);
 void metric_request(struct metric *m, enum metric_route route, int status, double seconds);
