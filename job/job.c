@@ -233,7 +233,6 @@ static void say_bound(struct job *j)
     j->bound_bytes = bound.total;
     job_bound_text(&bound, &b);
     if (!b.oom && !(j->options->replay && j->options->quiet)) log_info("memory", "%.*s", (int)b.n, (const char *)b.p);
-    job_warn_early(j->conf);
     if (!j->options->replay) warn_of_room(&bound);
     buf_fini(&b);
 }

@@ -38,15 +38,3 @@ void job_warn_parts(const struct conf *c, const struct report *r)
     for (uint32_t i = 0; i < r->n_parts; i++)
         if (job_part_is_dear(c, r, i, text, sizeof text)) log_warn("parts", "dear=\"%s\"", text);
 }
-
-void job_warn_early(const struct conf *c)
-{
-    if (strcmp(c->join_loss, "wait") == 0) return;
-    const bool numeric = conf_list_has(c->model_parts, "numeric"), deep = conf_list_has(c->model_parts, "deep");
-    if (!numeric && !deep) return;
-    log_warn("parts",
-             "join.loss=%s model.parts=%s reason=\"positives are learnt later than negatives, and counters that have "
-             "moved on tell the two apart\" next=\"model.parts of hashed, match, text and cooccur alone, or "
-             "join.loss=wait\"",
-             c->join_loss, c->model_parts);
-}

@@ -16,8 +16,4 @@
 bool job_part_is_dear(const struct conf *c, const struct report *r, uint32_t i, char *out, size_t n);
 /* A warning for each such part. */
 void job_warn_parts(const struct conf *c, const struct report *r);
-/* Early copies of a list (join.loss other than wait) are learnt with the features it was shown with, positives later than
- * negatives: features that all move with time (counters, and what is made of them) then tell late from early in the place of
- * liked from not.  A warning that names the parts; QUALITY.md, "Labels that come late", has figures. */
-void job_warn_early(const struct conf *c);
 #endif

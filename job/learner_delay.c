@@ -1,5 +1,8 @@
 /* learner_delay.c - what is learnt of a slate, and when: join.loss, join.negative_rate (weights: trainer/loss_delay.h).
  *
+ * What is learnt early is learnt by the parts that read no counts: a positive is learnt with the features of its showing, and
+ * counts that have moved on since would tell it from the negatives of its time.  Parts that count learn the list at its end.
+ *
  * Every copy is made by one event or one moment of the watermark, at once, and joins the lines' batches, which are state like
  * the open slates and their marks: so each is learnt exactly once, whatever is killed between two of them.  A list that
  * the gate keeps the line from learning at its moment is learnt at its end, as with loss wait.
@@ -16,7 +19,7 @@ static bool learns(const struct learner *l)
 enum status learner_learn_whole(struct learner *l, struct err *e)
 {
     if (!learns(l) || !learner_guard_admits(l)) return STATUS_OK;
-    TRY(variants_learn(l->variants, l->slate, NULL, NULL, e));
+    TRY(variants_learn(l->variants, l->slate, NULL, e));
     return line_learn(l->line, &l->slate, e);
 }
 
@@ -37,27 +40,26 @@ static enum status draw_negatives(const struct learner *l, const struct slate *s
 }
 
 /* The scratch slate, labelled, is learnt by all lines as far as it is kept; when: event time that brought it. */
-static enum status learn_kept(struct learner *l, const struct line_copies *c, const struct open_predictions *p,
-                              int64_t when_ms, bool *learnt, struct err *e)
+static enum status learn_kept(struct learner *l, const struct line_copies *c, int64_t when_ms, bool *learnt,
+                              struct err *e)
 {
     struct slate *s = l->slate;
     const float log_rate = (float)log(l->conf->join_negative_rate);
     for (uint32_t i = 0; i < s->n_items; i++) s->items[i].log_kq = log_rate;
     s->settled_ms = when_ms;
-    TRY(variants_learn(l->variants, s, c, p, e));
+    TRY(variants_learn(l->variants, s, c, e));
     TRY(line_learn_copies(l->line, &l->slate, c, learnt, e));
     if (*learnt && when_ms > l->settled_ms) l->settled_ms = when_ms;
     return STATUS_OK;
 }
 
 /* Before the slate is settled: not at all where the gate or the guard says no, so that its end finds it unlearnt by all lines. */
-static enum status learn_early(struct learner *l, const struct line_copies *c, const struct open_predictions *p,
-                               int64_t when_ms, struct err *e)
+static enum status learn_early(struct learner *l, const struct line_copies *c, int64_t when_ms, struct err *e)
 {
     bool learnt = false;
     if (!line_gate_would_let(l->line->gate, l->slate) || !guard_lets(l->guard, l->slate)) return STATUS_OK;
     if (!c->marked && !learner_guard_admits(l)) return STATUS_OK;
-    TRY(learn_kept(l, c, p, when_ms, &learnt, e));
+    TRY(learn_kept(l, c, when_ms, &learnt, e));
     if (learnt && !c->marked) join_learnt(l->join);
     return STATUS_OK;
 }
@@ -78,8 +80,8 @@ enum status learner_learn_opened(struct learner *l, const struct open_prediction
     if (l->line->delay.kind != LOSS_DELAY_FNW || !learns(l)) return STATUS_OK;
     for (uint32_t i = 0; i < s->n_items; i++) s->items[i].label = 0;
     TRY(draw_negatives(l, s, &keep, e));
-    const struct line_copies c = {p->logits, keep, false};
-    return learn_early(l, &c, p, s->time_ms, e);
+    const struct line_copies c = {SLATE_EARLY, p, keep, false};
+    return learn_early(l, &c, s->time_ms, e);
 }
 
 /* All positives, and those negatives that are drawn. */
@@ -99,8 +101,20 @@ enum status learner_learn_waited(struct learner *l, const struct join_settled *d
     TRY(look(l, done->slate, &p, e));
     learner_label(l->slate, done);
     TRY(draw_labelled(l, &keep, e));
-    const struct line_copies c = {p.logits, keep, false};
-    return learn_early(l, &c, &p, done->due_ms, e);
+    const struct line_copies c = {SLATE_EARLY, &p, keep, false};
+    return learn_early(l, &c, done->due_ms, e);
+}
+
+/* Every line's estimates of delays learn from the labels. */
+static enum status settle_delays(struct learner *l, const struct join_settled *done, const struct open_predictions *p,
+                                 struct err *e)
+{
+    float *z = arena_alloc(l->slate->arena, l->slate->n_items, sizeof *z);
+    if (z == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", l->slate->n_items);
+    line_early_logits(l->line, p, l->slate->n_items, z);
+    const struct loss_delay_settled settled = {z, done->labels, done->weights, done->early, done->n_seen, done->due_ms};
+    loss_delay_settle(&l->line->delay, &settled);
+    return variants_settle_delays(l->variants, l->slate, &settled, p, e);
 }
 
 enum status learner_learn_ended(struct learner *l, const struct join_settled *done, const struct open_predictions *p,
@@ -108,16 +122,13 @@ enum status learner_learn_ended(struct learner *l, const struct join_settled *do
 {
     uint8_t *keep;
     bool learnt;
-    const struct loss_delay_settled settled = {p->logits, done->labels, done->weights, done->early, done->n_seen};
     if (!learns(l)) return STATUS_OK;
-    if (guard_lets(l->guard, l->slate)) {
-        loss_delay_settle(&l->line->delay, &settled);
-        variants_settle_delays(l->variants, l->slate, &settled, p);
-    }
-    if (done->learnt || !learner_guard_admits(l)) return STATUS_OK;
+    const bool lets = guard_lets(l->guard, l->slate);
+    if (lets) TRY(settle_delays(l, done, p, e));
+    if (done->learnt ? !lets : !learner_guard_admits(l)) return STATUS_OK;
     TRY(draw_labelled(l, &keep, e));
-    const struct line_copies c = {NULL, keep, false};
-    return learn_kept(l, &c, NULL, done->due_ms, &learnt, e);
+    const struct line_copies c = {done->learnt ? SLATE_ENDED : SLATE_WHOLE, p, keep, false};
+    return learn_kept(l, &c, done->due_ms, &learnt, e);
 }
 
 enum status learner_learn_mark(struct learner *l, int64_t when_ms, struct err *e)
@@ -133,6 +144,6 @@ enum status learner_learn_mark(struct learner *l, int64_t when_ms, struct err *e
     it->label = mark.positive;
     it->examples = mark.first;
     it->weight = mark.weight;
-    const struct line_copies c = {p.logits, keep, true};
-    return learn_early(l, &c, &p, when_ms, e);
+    const struct line_copies c = {SLATE_EARLY, &p, keep, true};
+    return learn_early(l, &c, when_ms, e);
 }

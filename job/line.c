@@ -210,21 +210,49 @@ enum status line_learn(struct line *l, struct slate **s, struct err *e)
     return l->n_pending == batch ? line_step(l, e) : STATUS_OK;
 }
 
+void line_early_logits(const struct line *l, const struct open_predictions *p, size_t K, float *z)
+{
+    memcpy(z, p->logits, K * sizeof *z);
+    for (size_t part = 0; part < model_n_parts(l->model); part++)
+        for (size_t i = 0; i < K && model_part_counts(l->model, part); i++) z[i] -= p->part_logits[part * K + i];
+}
+
 static void weigh(const struct line *l, struct slate *s, const struct line_copies *c)
 {
     for (uint32_t i = 0; i < s->n_items; i++) {
         struct slate_item *it = &s->items[i];
-        const float factor = loss_delay_factor(&l->delay, c->z[i], it->label > 0.5f, c->marked);
+        const float factor = loss_delay_factor(&l->delay, it->apart, it->label > 0.5f, c->marked);
         it->examples *= factor;
         it->weight *= factor;
     }
+}
+
+/* What the parts that learn early said of each candidate. */
+static enum status set_apart(const struct line *l, struct slate *s, const struct open_predictions *shown, struct err *e)
+{
+    float *z = arena_alloc(s->arena, s->n_items, sizeof *z);
+    if (z == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", s->n_items);
+    line_early_logits(l, shown, s->n_items, z);
+    for (uint32_t i = 0; i < s->n_items; i++) s->items[i].apart = isfinite(z[i]) ? z[i] : 0.0f;
+    return STATUS_OK;
+}
+
+static bool learns_ends(const struct line *l, const struct slate *s)
+{
+    bool any = false;
+    for (size_t i = 0; i < model_n_parts(l->model); i++) any |= model_part_counts(l->model, i);
+    return any && s->time_ms >= l->delay.first_end_ms;
 }
 
 enum status line_learn_copies(struct line *l, struct slate **s, const struct line_copies *c, bool *learnt,
                               struct err *e)
 {
     const struct slate *taken = *s;
-    if (c->z != NULL) weigh(l, *s, c);
+    *learnt = false;
+    if (c->copy == SLATE_ENDED && !learns_ends(l, *s)) return STATUS_OK;
+    if (c->copy != SLATE_WHOLE) TRY(set_apart(l, *s, c->shown, e));
+    if (c->copy == SLATE_EARLY) weigh(l, *s, c);
+    (*s)->copy = c->copy;
     slate_keep(*s, c->keep);
     *learnt = true;
     if ((*s)->n_items == 0) return STATUS_OK;
@@ -262,7 +290,7 @@ static enum status step(struct line *l, struct err *e)
     for (uint32_t i = 0; i < l->n_pending; i++) {
         if (isnan(l->losses[i])) continue;
         examples += l->pending[i]->n_items;
-        if (reservoir_is_replayed(l->reservoir, l->pending[i])) continue;
+        if (reservoir_is_replayed(l->reservoir, l->pending[i]) || l->pending[i]->copy == SLATE_ENDED) continue;
         slates++;
         fresh += l->pending[i]->n_items;
     }

@@ -70,14 +70,18 @@ enum status line_evaluate(struct line *l, const struct slate *s, const struct op
 /* The slate joins the batch, and a used one takes its place in *s; a full batch is learnt.  Nothing is done with one that
  * the gate does not let the line learn from. */
 enum status line_learn(struct line *l, struct slate **s, struct err *e) MUST_CHECK;
-/* Of a slate with labels and weights the items with keep (K).  z (K), when not NULL: they are copies that are learnt before the
- * slate is settled; each is weighed as the line's delays say, by its logit, and marked says that a behaviour made it.
+/* Of a slate with labels and weights the items with keep (K).  shown: what was predicted when it was shown, this line's own.
+ * EARLY: they are copies that are learnt before the slate is settled; each is weighed as the line's delays say, by its
+ * logit then, and marked says that a behaviour made it.  ENDED: it was learnt early, and is now by the parts that count.
  * *learnt: they joined the batch (and *s was taken), or none was kept; false: the gate does not let the line learn. */
 struct line_copies {
-    const float *z;
+    enum slate_copy copy;
+    const struct open_predictions *shown;
     const uint8_t *keep;
     bool marked;
 };
+/* z (K): what intercepts and the parts that learn early (SLATE_EARLY) said of each candidate, of the line's own predictions. */
+void line_early_logits(const struct line *l, const struct open_predictions *p, size_t K, float *z);
 enum status line_learn_copies(struct line *l, struct slate **s, const struct line_copies *c, bool *learnt,
                               struct err *e) MUST_CHECK;
 void line_let_learn(struct line *l); /* from now on, where it was made to evaluate only */

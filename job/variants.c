@@ -177,6 +177,14 @@ const float *variants_logits(const struct variants *v, const struct slate *s, co
     return line == 0 ? p->logits : p->part_logits + v->row[line - 1] * s->n_items;
 }
 
+/* What variant `line` (> 0) predicted: its rows among those of all. */
+static struct open_predictions shown_by(const struct variants *v, const struct slate *s,
+                                        const struct open_predictions *p, size_t line)
+{
+    float *rows = p->part_logits + v->row[line - 1] * s->n_items;
+    return (struct open_predictions){rows, rows + s->n_items, p->frozen, model_n_rows(v->lines[line - 1]->model)};
+}
+
 /* A recorded list that says which variant made it. */
 static void note_arm(struct variants *v, const struct slate *s)
 {
@@ -197,27 +205,30 @@ enum status variants_settle(struct variants *v, const struct slate *s, const str
         const float *own = variants_logits(v, s, p, i);
         if (counted && i != v->in_charge) paired_slate(&v->paired[i], s, champion, own);
         if (i == 0 || s->n_items == 0 || isnan(own[0])) continue;
-        const struct open_predictions its = {(float *)(uintptr_t)own, (float *)(uintptr_t)(own + s->n_items), p->frozen,
-                                             model_n_rows(v->lines[i - 1]->model)};
+        const struct open_predictions its = shown_by(v, s, p, i);
         TRY(line_evaluate(v->lines[i - 1], s, &its, first_ms, e));
     }
     note_arm(v, s);
     return STATUS_OK;
 }
 
-void variants_settle_delays(struct variants *v, const struct slate *s, const struct loss_delay_settled *settled,
-                            const struct open_predictions *p)
+enum status variants_settle_delays(struct variants *v, const struct slate *s, const struct loss_delay_settled *settled,
+                                   const struct open_predictions *p, struct err *e)
 {
+    float *z = arena_alloc(s->arena, s->n_items, sizeof *z);
+    if (z == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", s->n_items);
     for (size_t i = 0; i < v->n; i++) {
         struct loss_delay_settled own = *settled;
-        own.z = variants_logits(v, s, p, i + 1);
-        if (s->n_items > 0 && !isnan(own.z[0])) loss_delay_settle(&v->lines[i]->delay, &own);
+        const struct open_predictions shown = shown_by(v, s, p, i + 1);
+        line_early_logits(v->lines[i], &shown, s->n_items, z);
+        own.z = z;
+        if (s->n_items > 0 && !isnan(z[0])) loss_delay_settle(&v->lines[i]->delay, &own);
     }
+    return STATUS_OK;
 }
 
 /* Each variant has a batch, and so a copy, of its own. */
-enum status variants_learn(struct variants *v, const struct slate *s, const struct line_copies *c,
-                           const struct open_predictions *p, struct err *e)
+enum status variants_learn(struct variants *v, const struct slate *s, const struct line_copies *c, struct err *e)
 {
     bool learnt;
     if (v->n == 0 || !v->first->learn) return STATUS_OK;
@@ -232,9 +243,13 @@ enum status variants_learn(struct variants *v, const struct slate *s, const stru
             TRY(line_learn(v->lines[i], &v->copy, e));
             continue;
         }
-        if (c->z != NULL && isnan(variants_logits(v, s, p, i + 1)[0]))
-            continue; /* it was not there when the list opened */
-        const struct line_copies own = {c->z != NULL ? variants_logits(v, s, p, i + 1) : NULL, c->keep, c->marked};
+        struct open_predictions shown;
+        struct line_copies own = *c;
+        if (c->copy != SLATE_WHOLE) {
+            shown = shown_by(v, s, c->shown, i + 1);
+            own.shown = &shown;
+            if (isnan(shown.logits[0])) continue; /* it was not there when the list opened */
+        }
         TRY(line_learn_copies(v->lines[i], &v->copy, &own, &learnt, e));
     }
     return STATUS_OK;

@@ -34,12 +34,12 @@ const float *variants_logits(const struct variants *v, const struct slate *s, co
 /* The slate has its labels; p as variants_predict made it when it opened.  Before anything is learnt from it. */
 enum status variants_settle(struct variants *v, const struct slate *s, const struct open_predictions *p,
                             int64_t first_ms, struct err *e) MUST_CHECK;
-/* Each line learns a copy of s: whole (c NULL), or some of it, weighed by what it predicted (p) where c->z is not NULL. */
+/* Each line learns a copy of s: whole (c NULL), or some of it.  c->shown: as variants_predict made it when s opened. */
 enum status variants_learn(struct variants *v, const struct slate *s, const struct line_copies *c,
-                           const struct open_predictions *p, struct err *e) MUST_CHECK;
+                           struct err *e) MUST_CHECK;
 /* What settled labels say of delays, with each line's own logits in the place of settled->z. */
-void variants_settle_delays(struct variants *v, const struct slate *s, const struct loss_delay_settled *settled,
-                            const struct open_predictions *p);
+enum status variants_settle_delays(struct variants *v, const struct slate *s, const struct loss_delay_settled *settled,
+                                   const struct open_predictions *p, struct err *e) MUST_CHECK;
 enum status variants_step(struct variants *v, struct err *e) MUST_CHECK; /* batches that are not full, too */
 void variants_report(const struct variants *v, struct report *out);
 

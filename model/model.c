@@ -42,7 +42,7 @@ static enum status create_parts(struct model *m, struct part_env *env, struct er
 }
 
 /* Copies of a recorded list that are learnt early hold false negatives, or a late positive alone: their weights mend a sum over
- * examples (trainer/loss_delay.h), not a softmax over a list. */
+ * examples (trainer/loss_delay.h), not a softmax over a list, nor do they say what recalibration would mend of one. */
 static void set_loss(struct model *m, const struct conf *c)
 {
     for (int i = 0; i < SLATE_SOURCES; i++) m->softmax_share[i] = (float)c->train_softmax_share;
@@ -98,6 +98,11 @@ const struct param_table *model_table(const struct model *m)
 size_t model_n_parts(const struct model *m)
 {
     return m->n_parts - 1;
+}
+
+bool model_part_counts(const struct model *m, size_t i)
+{
+    return m->parts[i + 1]->counts;
 }
 
 size_t model_n_tasks(const struct model *m)

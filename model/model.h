@@ -40,7 +40,8 @@ const char *model_part_name(const struct model *m, size_t i);
  * normal with it as their inverse covariance are what exploration tries.  In p's order of features, for standardised ones;
  * zero before anything was learnt.  NULL: the model has none. */
 const float *model_precision(const struct model *m, const struct param_set *p, size_t *n);
-size_t model_n_tasks(const struct model *m); /* train.tasks, in its order (model/tasks.h) */
+bool model_part_counts(const struct model *m, size_t i); /* what it reads are counts (SLATE_ENDED) */
+size_t model_n_tasks(const struct model *m);             /* train.tasks, in its order (model/tasks.h) */
 const char *model_task_name(const struct model *m, size_t i);
 size_t model_n_rows(const struct model *m); /* of part_logits: parts, then tasks */
 /* out (K): what weights of part numeric that are drawn from that precision add to each candidate's logit, with mean 0.  INVALID:
@@ -71,6 +72,8 @@ struct model_grads {
     float *w;                  /* the run's copy of the bound parameters in backend memory; NULL: it reads the host's */
     struct model_rows *sparse; /* one a sparse tensor, in table order (param_sparse) */
     size_t n_sparse;
+    /* By place in the table: nothing was learnt of the tensor, whose gradient is 0 (SLATE_EARLY, SLATE_ENDED); NULL: none is so. */
+    bool *idle;
     uint64_t *tensor_ns; /* by place in the table: time spent on each is added; NULL: nobody asks */
     /* Matrices that the run keeps packed: each lies in the block of parameters that is bound, within one tensor. */
     struct op_matrix *const *matrices;

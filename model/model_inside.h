@@ -60,6 +60,8 @@ struct model_run {
     struct model_tasks_run tasks;
 };
 
+/* Whether nothing is learnt of the part's tensors yet. */
+void model_part_idle(struct model_run *r, size_t part, bool idle);
 /* Opens s on the tape (reset by the caller), recording or not.  *all: 0 … K-1, on the tape's host side. */
 enum status model_open_slate(struct model_run *r, const struct slate *s, bool record, struct part_slate *ps,
                              uint32_t **all, struct err *e) MUST_CHECK;

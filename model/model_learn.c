@@ -19,6 +19,13 @@ struct learning {
     bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */
 };
 
+/* SLATE_EARLY: by the parts that don't count, the intercepts among them; SLATE_ENDED: by the others. */
+static bool learns(const struct model_run *r, size_t part, const struct learning *l)
+{
+    const enum slate_copy copy = l->ps.slate->copy;
+    return copy == SLATE_WHOLE || r->m->parts[part]->counts == (copy == SLATE_ENDED);
+}
+
 /* prepare and score of one chunk, with that chunk's random numbers. */
 static enum status forward_chunk(struct model_run *r, size_t part, struct learning *l, size_t chunk, size_t at,
                                  size_t k, struct tape_value *z, struct err *e)
@@ -72,9 +79,11 @@ static bool together(const struct model_run *r, size_t part, const struct learni
 {
     size_t rows = 0;
     if (n < 2 || !r->m->parts[part]->together) return false;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (!learns(r, part, &l[i])) return false;
         for (uint32_t k = 0; k < l[i].ps.slate->n_items; k++)
             rows += r->m->parts[part]->ops->rows(r->parts[part], &l[i].ps, k);
+    }
     return rows <= LEARN_ROWS;
 }
 
@@ -106,8 +115,9 @@ static enum status forward(struct model_run *r, struct learning *l, size_t n, co
         below[p] = r->tape.last;
         if (all) TRY(forward_together(r, p, l, n, e));
         for (size_t i = 0; i < n; i++) {
+            if (!learns(r, p, &l[i])) continue;
             if (!all) TRY(forward_one(r, p, &l[i], e));
-            l[i].sum = p == 0 ? l[i].z[0] : op_add(&r->tape, l[i].sum, l[i].z[p]);
+            l[i].sum = l[i].sum.x == NULL ? l[i].z[p] : op_add(&r->tape, l[i].sum, l[i].z[p]);
         }
         since = model_times_add(r, MODEL_LEARNT, p, since);
     }
@@ -191,6 +201,15 @@ static enum status take_labels(struct model_run *r, const struct slate *s, struc
     return STATUS_OK;
 }
 
+static enum status take_apart(struct model_run *r, const struct slate *s, struct learning *l, struct err *e)
+{
+    float *apart = tape_host(&r->tape, s->n_items + 1u, sizeof *apart);
+    if (apart == NULL) return tape_status(&r->tape, e);
+    for (uint32_t i = 0; i < s->n_items; i++) apart[i] = s->items[i].apart;
+    l->sum = tape_constant(&r->tape, apart, s->n_items, 1);
+    return tape_status(&r->tape, e);
+}
+
 /* Opens all slates on one tape. */
 static enum status open_slates(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
                                struct learning *l, struct err *e)
@@ -199,6 +218,7 @@ static enum status open_slates(struct model_run *r, const struct slate *const *s
         l[i] = (struct learning){0};
         TRY(model_open_slate(r, slates[i], true, &l[i].ps, &l[i].all, e));
         TRY(take_labels(r, slates[i], &l[i], e));
+        if (slates[i]->copy == SLATE_ENDED) TRY(take_apart(r, slates[i], &l[i], e));
         l[i].ps.dropout = r->m->dropout;
         l[i].ps.dropout_seed = seed;
     }
@@ -221,8 +241,11 @@ static enum status tell_parts(struct model_run *r, const struct slate *const *sl
         if (r->tape.oom) return tape_status(&r->tape, e);
         r->kern->ops->download(r->kern, z, l[i].sum.x, K * sizeof *z);
         r->kern->ops->download(r->kern, dz, l[i].sum.dx, K * sizeof *dz);
-        for (size_t p = 0; p < r->m->n_parts; p++)
+        for (size_t p = 0; p < r->m->n_parts; p++) {
+            if (!learns(r, p, &l[i])) continue;
+            model_part_idle(r, p, false);
             if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], slates[i], z, dz);
+        }
     }
     return STATUS_OK;
 }

@@ -16,6 +16,7 @@ void model_run_free(struct model_run *r)
     mem_free(r->rows);
     mem_free(r->grads.sparse);
     mem_free(r->times.tensor_ns);
+    mem_free(r->grads.idle);
     mem_free(r->packed.m);
     if (r->kern != NULL) {
         r->kern->ops->release(r->kern, r->grads.dense);
@@ -38,13 +39,22 @@ static enum status allocate_sparse(struct model_run *r, struct err *e)
     return STATUS_OK;
 }
 
+void model_part_idle(struct model_run *r, size_t part, bool idle)
+{
+    const struct param_table *t = &r->m->table;
+    for (size_t i = r->m->first_tensor[part]; i < r->m->first_tensor[part + 1]; i++)
+        r->grads.idle[param_at(t, i) - t->params] = idle;
+}
+
 static enum status allocate(struct model_run *r, struct err *e)
 {
     const struct param_table *t = &r->m->table;
     TRY(kern_new(&r->kern, r->m->backend, e));
     if (r->learn) TRY(allocate_sparse(r, e));
     r->times.tensor_ns = mem_calloc(t->n, sizeof *r->times.tensor_ns);
-    if (r->times.tensor_ns == NULL) return ERR_SET(e, STATUS_OOM, "model: times of %zu tensors", t->n);
+    r->grads.idle = mem_calloc(t->n, sizeof *r->grads.idle);
+    if (r->times.tensor_ns == NULL || r->grads.idle == NULL) return ERR_SET(e, STATUS_OOM, "model: %zu tensors", t->n);
+    for (size_t i = 0; i < r->m->n_parts; i++) model_part_idle(r, i, true);
     tape_init(&r->tape, r->kern, false);
     const size_t n = t->group_first[PARAM_STAT];
     if (r->learn) r->grads.dense = r->kern->ops->alloc(r->kern, n * sizeof(float));
@@ -221,6 +231,7 @@ void model_grads_clear(struct model_run *r)
         if (!stale_matrices(r, p->offset, p->n)) r->kern->ops->zero(r->kern, r->grads.dense + p->offset, p->n);
     }
     for (size_t i = 0; i < r->grads.n_sparse; i++) part_rows_clear(&r->rows[i]);
+    for (size_t i = 0; i < r->m->n_parts; i++) model_part_idle(r, i, true);
 }
 
 void model_apply_stats(struct model_run *r, struct param_set *p)

@@ -21,7 +21,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     *out = NULL;
     struct cooccur *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part cooccur: %zu bytes", sizeof *p);
-    p->base.ops = &part_cooccur;
+    p->base = (struct part){.ops = &part_cooccur, .counts = true};
     const uint32_t shape[2] = {1, FEATURES};
     const float rate = (float)env->conf->train_linear_rate;
     const enum status st = param_table_add(t, "cooccur.weight", PARAM_ADAGRAD, 2, shape, rate, 0, &p->weight, e);

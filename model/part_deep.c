@@ -47,7 +47,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
                        "part deep: reads what numeric standardises; put numeric into model.parts too");
     struct deep *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part deep: %zu bytes", sizeof *p);
-    p->base = (struct part){.ops = &part_deep, .under = env->numeric};
+    p->base = (struct part){.ops = &part_deep, .counts = true, .under = env->numeric};
     p->F = env->n_numeric;
     p->width[0] = p->F + COOCCUR;
     p->width[1] = (size_t)env->conf->model_deep_units;

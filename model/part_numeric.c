@@ -61,7 +61,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
                        "part numeric: no features; set model.features or take it out of model.parts");
     struct numeric *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part numeric: %zu bytes", sizeof *p);
-    p->base.ops = &part_numeric;
+    p->base = (struct part){.ops = &part_numeric, .counts = true};
     p->n = env->n_numeric;
     p->half_life = (double)env->conf->train_half_life;
     p->second = env->conf->train_numeric_order == 2;

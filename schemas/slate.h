@@ -14,6 +14,9 @@
 #define SLATE_CONVERTED (UINT32_C(1) << 31) /* among an item's tasks: the behaviour of eval.conversion met it */
 enum slate_rank { SLATE_ABOVE, SLATE_BESIDE, SLATE_ABOVE_POPULAR, SLATE_BESIDE_POPULAR, SLATE_RANKS };
 #define SLATE_SEGMENTS_MAX 8 /* attributes of eval.segments */
+/* What is learnt of a slate: WHOLE, all parts learn it.  With join.loss other than wait (trainer/loss_delay.h) EARLY is what
+ * intercepts and the parts that read no counts learn before its end, by themselves; ENDED what the others add, at its end. */
+enum slate_copy { SLATE_WHOLE, SLATE_EARLY, SLATE_ENDED, SLATE_COPIES };
 enum slate_source { SLATE_IMPRESSION, SLATE_ORGANIC, SLATE_REQUEST, SLATE_SOURCES };
 
 /* A sentence: its token ids ([CLS] … [SEP] included) and their hash (hash_bytes over the int32 ids). */
@@ -39,6 +42,7 @@ struct slate_item {
      * trainer/loss_delay.h. */
     float examples;
     float taught;      /* probability that train.distill learns beside the label; 0: none.  Set at the step, not kept */
+    float apart;       /* EARLY, ENDED: what intercepts and the parts that learn early said of it when it was shown */
     float log_kq;      /* ln(k*q(i)) of the sampling correction; ln r where recorded negatives are learnt at rate r */
     uint32_t flags;    /* enum slate_flag */
     float popularity;  /* baseline scores, higher is better: decayed sales of the item ... */
@@ -54,6 +58,7 @@ struct slate_item {
 struct slate {
     uint64_t id; /* ordinal of opening within the state folder, from 1 */
     enum slate_source source;
+    enum slate_copy copy;
     struct event_position at; /* of the event that opened it */
     int64_t time_ms;
     int64_t settled_ms;          /* event time at which its labels were settled; 0 while open */

@@ -3,12 +3,12 @@
 #include <math.h>
 #include <string.h>
 
-#define LOSS_DELAY_FORMAT 1
-#define LATER_AT_FIRST 0.5 /* S, before anything is known */
+#define LOSS_DELAY_FORMAT 2 /* 1: without first_end_ms */
+#define LATER_AT_FIRST 0.5  /* S, before anything is known */
 
 void loss_delay_init(struct loss_delay *d, const struct conf *c)
 {
-    *d = (struct loss_delay){.weights = {1.0, 1.0}, .examples = {1.0, 1.0}};
+    *d = (struct loss_delay){.weights = {1.0, 1.0}, .examples = {1.0, 1.0}, .first_end_ms = INT64_MAX};
     d->kind = strcmp(c->join_loss, "fnw") == 0          ? LOSS_DELAY_FNW
               : strcmp(c->join_loss, "importance") == 0 ? LOSS_DELAY_IMPORTANCE
                                                         : LOSS_DELAY_WAIT;
@@ -64,6 +64,7 @@ void loss_delay_settle(struct loss_delay *d, const struct loss_delay_settled *s)
         d->examples[label] += 1.0;
     }
     if (s->early != NULL) learn_delays(d, s);
+    if (s->end_ms < d->first_end_ms) d->first_end_ms = s->end_ms;
 }
 
 static void put_line(struct buf *b, const struct calibrate *c)
@@ -91,6 +92,7 @@ void loss_delay_encode(struct buf *b, const struct loss_delay *d)
         buf_f64(b, d->weights[i]);
         buf_f64(b, d->examples[i]);
     }
+    buf_i64(b, d->first_end_ms);
 }
 
 static bool line_valid(const struct calibrate *c)
@@ -103,12 +105,13 @@ enum status loss_delay_decode(struct loss_delay *d, struct buf_reader *r, struct
     const uint8_t format = buf_get_u8(r);
     get_line(&d->real_negative, r);
     get_line(&d->delayed, r);
-    bool valid = format == LOSS_DELAY_FORMAT && line_valid(&d->real_negative) && line_valid(&d->delayed);
+    bool valid = format >= 1 && format <= LOSS_DELAY_FORMAT && line_valid(&d->real_negative) && line_valid(&d->delayed);
     for (int i = 0; i < 2; i++) {
         d->weights[i] = buf_get_f64(r);
         d->examples[i] = buf_get_f64(r);
         valid =
             valid && isfinite(d->weights[i]) && isfinite(d->examples[i]) && d->weights[i] >= 0 && d->examples[i] > 0;
     }
+    d->first_end_ms = format >= 2 ? buf_get_i64(r) : INT64_MIN;
     return valid && !r->bad ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "state of the delayed labels' weights is damaged");
 }

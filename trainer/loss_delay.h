@@ -15,6 +15,14 @@
  *   learnt online from slates whose window has ended.  If the share S of positives that come later is the same for all,
  *   logit p_rn = -z - ln S exactly; S = 1/2 is where they begin.  What a delay has to do with x beyond z they don't see.
  *
+ * Counts: copies have the features of the showing, positives later than the negatives that are learnt beside them.  Features
+ * that all move with time (counters of a young shop, an item's age) then tell late from early in the place of liked from not, and
+ * the model with them.  So parts that read counts learn no copies: they learn the slate at its end, where the labels are settled.
+ * f above is then the sum of the other parts alone, which learn as if there were no more, and those that count learn what is
+ * missing to what that sum was when the slate was shown (now it knows the slate's labels).  Were both to see each other, each
+ * would mend the same error, one of them a window too late, and then both what came of it.  Slates shown before the first one had
+ * ended are left out there: that sum had just begun.
+ *
  * Combined with others:
  *   weights of event types: positives w, negatives v.  The model is to stand where waiting puts it, f/(1 - f) = (w/v)·q/(1 - q).
  *   Both losses multiply their copies by these weights; p_rn is about events and needs no more; fnw's p must be q, not f:
@@ -41,17 +49,19 @@ struct loss_delay {
     enum loss_delay_kind kind;
     struct calibrate real_negative, delayed; /* p_rn, p_dp */
     double weights[2], examples[2];          /* settled ones by label: sum of weights, number; both begin at 1 */
+    int64_t first_end_ms;                    /* event time at which the first slate ended; INT64_MAX: none has */
 };
 void loss_delay_init(struct loss_delay *d, const struct conf *c);
 /* What to multiply the weight of one copy by; z: the model's logit of it, as served.  marked: a behaviour said so, so a
  * negative is no fake one.  1 with loss wait.  NaN (a line that had not seen the list) counts as 0. */
 float loss_delay_factor(const struct loss_delay *d, float z, bool positive, bool marked);
-/* n settled examples of one slate: logits when it was shown, labels and weights at the window's end, and labels when it was
- * first learnt from (importance; NULL: it was not). */
+/* n settled examples of one slate, which ended at end_ms: logits when it was shown, labels and weights at the window's end, and
+ * labels when it was first learnt from (importance; NULL: it was not). */
 struct loss_delay_settled {
     const float *z, *labels, *weights;
     const uint8_t *early;
     size_t n;
+    int64_t end_ms;
 };
 void loss_delay_settle(struct loss_delay *d, const struct loss_delay_settled *s);
 void loss_delay_encode(struct buf *b, const struct loss_delay *d);

@@ -192,6 +192,7 @@ static void step_dense(struct optim *o, struct kern *k, const struct optim_place
     for (size_t i = 0; i < o->t->n; i++) {
         const struct param *q = &o->t->params[i];
         const size_t at = q->offset;
+        if (g->idle != NULL && g->idle[i]) continue;
         if (q->group == PARAM_ADAMW) {
             const struct kern_adamw a = {.lr = (float)(q->rate * warm),
                                          .beta1 = OPTIM_BETA1,

@@ -216,18 +216,22 @@ def delay(world):
         with open(log, "w") as out:
             subprocess.run([world.binary, "simulate", "--events", str(lines), "--window-ms", str(window), "--delay-ms", str(window // 3), "--no-best"], stdout=out,
                            stderr=subprocess.DEVNULL, check=True)
-        for loss, parts in itertools.product(("wait", "fnw", "importance"), ("hashed", "numeric", "numeric,cooccur,hashed,deep")):
+        with open(log) as read:
+            lists = sum('"type":"impression"' in line for line in read)
+        for parts, loss in itertools.product(("hashed", "numeric,hashed", "numeric,cooccur,hashed,deep"), ("wait", "fnw", "importance")):
             world.say(f"delay: {lines:,} lines, {loss}, {parts}")
-            report = os.path.join(world.folder, "report.json")
+            report, cells = os.path.join(world.folder, "report.json"), []
             keys = [f"model.parts={parts}", f"model.base={world.model}", f"join.window_ms={window}", f"join.loss={loss}"]
-            subprocess.run([world.binary, "replay", "--quiet", "--flush", *(part for key in keys for part in ("-o", key)), "--report", report, log],
-                           stderr=subprocess.DEVNULL, check=True)
-            with open(report) as read:
-                p = json.load(read)["progressive"]
-            rows.append([f"{lines:,}", f"`{parts}`", f"`{loss}`", f"{p['examples']:,}", f"{p['gauc']:.4f}", f"{p['logloss']:.4f}", f"{p['calibration']:.3f}"])
+            for warmup in (0, lists // 2):
+                subprocess.run([world.binary, "replay", "--quiet", "--flush", "--warmup", str(warmup), *(part for key in keys for part in ("-o", key)), "--report", report, log],
+                               stderr=subprocess.DEVNULL, check=True)
+                with open(report) as read:
+                    p = json.load(read)["progressive"]
+                cells += [f"{p['gauc']:.4f}", f"{p['logloss']:.4f}", f"{p['calibration']:.3f}"]
+            rows.append([f"{lines:,}", f"`{parts}`", f"`{loss}`", *cells])
     return ["Shown lists of a simulated shop; clicks come after 10 minutes in the mean, a list is settled after 30. Scored when shown: what is learnt sooner serves the "
-            "next lists.  `fnw` and `importance` learn positives later than negatives, each with the features of its showing: counters that have "
-            "moved on tell the two apart, and the more so the more freely a part can bend, so they are for parts without counters.", "", *table(["lines", "parts", "`join.loss`", "examples", "GAUC", "log-loss", "calibration"], rows)]
+            "next lists.  With `fnw` and `importance` the parts that read no counts learn early, by themselves, and those that do (numeric, cooccur, deep) what is missing to "
+            "them, when a list is settled.  *Later*: the second half of the log.", "", *table(["lines", "parts", "`join.loss`", "GAUC", "log-loss", "calibration", "later: GAUC", "log-loss", "calibration"], rows)]
 
 
 def best(world):

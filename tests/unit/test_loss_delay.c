@@ -62,7 +62,8 @@ static void test_weights_of_types_are_taken_out_of_the_rate(void **state)
     (void)state;
     struct loss_delay d = begin("fnw");
     const float z[2] = {0, 0}, labels[2] = {1, 0}, weights[2] = {4, 2};
-    for (int i = 0; i < 100000; i++) loss_delay_settle(&d, &(struct loss_delay_settled){z, labels, weights, NULL, 2});
+    for (int i = 0; i < 100000; i++)
+        loss_delay_settle(&d, &(struct loss_delay_settled){z, labels, weights, NULL, 2, 0});
     for (double q = 0.05; q < 0.9; q += 0.1) {
         const double odds = 2.0 * q / (1.0 - q), f = odds / (1.0 + odds);
         const double negative = (double)loss_delay_factor(&d, logit(f), false, false);
@@ -84,7 +85,7 @@ static void test_importance_learns_what_comes_later(void **state)
         const bool positive = rand_unit(&r) < q;
         const float z = logit(q), label = positive, one = 1.0f;
         const uint8_t early = positive && rand_unit(&r) >= later;
-        loss_delay_settle(&d, &(struct loss_delay_settled){&z, &label, &one, &early, 1});
+        loss_delay_settle(&d, &(struct loss_delay_settled){&z, &label, &one, &early, 1, 7});
     }
     for (double q = 0.1; q < 0.65; q += 0.1) {
         const double p_dp = q * later, p_rn = (1.0 - q) / (1.0 - q + p_dp);
@@ -104,7 +105,7 @@ static void test_state_goes_on(void **state)
     struct buf b = {0};
     const float z = 0.3f, label = 1, weight = 2.5f;
     const uint8_t early = 0;
-    loss_delay_settle(&d, &(struct loss_delay_settled){&z, &label, &weight, &early, 1});
+    loss_delay_settle(&d, &(struct loss_delay_settled){&z, &label, &weight, &early, 1, 7});
     loss_delay_encode(&b, &d);
     struct buf_reader r = buf_reader(b.p, b.n);
     assert_ok(loss_delay_decode(&again, &r, &e), &e);
@@ -121,6 +122,9 @@ static void test_state_goes_on(void **state)
     r = buf_reader(b.p, b.n);
     assert_int_equal(loss_delay_decode(&again, &r, &e), STATUS_CORRUPT);
     buf_fini(&b);
+    assert_int_equal(d.first_end_ms, 7);
+    loss_delay_settle(&d, &(struct loss_delay_settled){&z, &label, &weight, &early, 1, 9});
+    assert_int_equal(d.first_end_ms, 7);
 }
 
 int main(void)

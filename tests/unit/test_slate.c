@@ -94,6 +94,8 @@ static void random_slate(struct slate *s, struct rand *r)
         it->item = hash_str(it->id);
     }
     s->type = (uint8_t)rand_below(r, EVENT_TYPES_MAX + 1);
+    s->copy = (enum slate_copy)rand_below(r, SLATE_COPIES);
+    for (uint32_t i = 0; s->copy == SLATE_ENDED && i < s->n_items; i++) s->items[i].apart = unit(r);
     s->spread = unit(r);
     if (rand_below(r, 2) == 0) {
         s->ranks = arena_alloc(s->arena, SLATE_RANKS * s->n_items + 1, sizeof *s->ranks);
@@ -112,7 +114,7 @@ static void same_items(const struct slate *a, const struct slate *b)
         const float fy[] = {y->weight, y->log_kq, y->popularity, y->repeat, y->age_days, y->cooccur[0], y->cooccur[1]};
         assert_memory_equal(fx, fy, sizeof fx);
         assert_true(isnan(x->label) ? isnan(y->label) : x->label == y->label);
-        assert_true(x->examples == y->examples);
+        assert_true(x->examples == y->examples && x->apart == y->apart);
         assert_true(x->propensity == y->propensity && x->position == y->position && x->tasks == y->tasks &&
                     x->category == y->category && x->served == y->served);
     }
@@ -145,7 +147,8 @@ static void same_arrays(const struct slate *a, const struct slate *b)
 
 static void same(const struct slate *a, const struct slate *b)
 {
-    assert_true(a->id == b->id && a->source == b->source && a->time_ms == b->time_ms && a->settled_ms == b->settled_ms);
+    assert_true(a->id == b->id && a->source == b->source && a->time_ms == b->time_ms && a->settled_ms == b->settled_ms &&
+                a->copy == b->copy);
     assert_memory_equal(&a->at, &b->at, sizeof a->at);
     assert_true(a->type == b->type && a->n_segments == b->n_segments && a->n_ranked == b->n_ranked &&
                 a->spread == b->spread);
