@@ -20,15 +20,7 @@ trap end EXIT
 trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "acl: $*"; tail -n 5 err serve.log learner.log 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what: $(cat tried)"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
 
 # --- the server as deploy/redis says, and an administrator for this test
 "$source/deploy/redis/users.sh" default "$dir" 2>err || fail "users.sh"

@@ -113,22 +113,14 @@ jq -r .value_base64 letters | base64 -d | cmp -s - "$(printf '%s%s' "$far" "$far
 # --- through Kafka
 "$freshet" --version | grep -q '+kafka.*+redis' || exit 0
 command -v kcat >/dev/null && command -v redis-server >/dev/null || exit 0
-wait_for() { # what, command
-    what=$1
-    shift
-    until=$(($(date +%s) + 30))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after 30 s still no $what: $(tail -n 1 tried)"
-        [ -z "$job" ] || kill -0 "$job" 2>tried || fail "run ended by itself while waiting for $what"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
+wait_worth() { [ -z "$job" ] || kill -0 "$job" 2>/dev/null; }
 redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
 redis=$!
 "$build/tests/mock_kafka" shop:1 >bootstrap 2>err &
 kafka=$!
-wait_for Redis redis-cli -s redis ping
-wait_for Kafka test -s bootstrap
+wait_for 20 Redis redis-cli -s redis ping
+wait_for 20 Kafka test -s bootstrap
 { head -n 1500 far; echo "$far"; tail -n +1501 far; } >further
 mix native bad 900000 further mixed
 kcat -q -P -b "$(cat bootstrap)" -t shop -p 0 -l mixed 2>err || fail "kcat"
@@ -138,7 +130,7 @@ kcat -q -P -b "$(cat bootstrap)" -t shop -p 0 -l mixed 2>err || fail "kcat"
     -o ingest.dead_letters=letters.kafka 2>err &
 job=$!
 caught_up() { [ "$(redis-cli -s redis hget fr:shop:metrics events_total)" = "$(wc -l <mixed)" ]; }
-wait_for "events in the metrics" caught_up
+wait_for 30 "events in the metrics" caught_up
 kill -TERM $job
 rc=0
 wait $job || rc=$?

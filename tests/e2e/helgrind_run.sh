@@ -24,15 +24,7 @@ trap end EXIT
 trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "helgrind_run: $*"; head -n 60 helgrind.* 2>/dev/null; tail -n 10 run.log serve.log redis.log 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.1
-    done
-}
+. "$source/tests/support/wait.sh"
 checked() { name=$1; shift; HELGRIND_OPTIONS="--log-file=$dir/helgrind.$name" exec "$source/tests/tools/helgrind.sh" "$freshet" "$@"; }
 
 redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &

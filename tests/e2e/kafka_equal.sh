@@ -24,16 +24,8 @@ trap end EXIT
 trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "kafka_equal: $*"; tail -n 30 err redis.log 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what: $(tail -n 1 tried)"
-        [ -z "$job" ] || kill -0 "$job" 2>tried || fail "run ended by itself while waiting for $what"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
+wait_worth() { [ -z "$job" ] || kill -0 "$job" 2>/dev/null; }
 
 redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
 redis=$!

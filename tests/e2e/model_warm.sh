@@ -20,15 +20,7 @@ trap end EXIT
 trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "model_warm: $*"; tail -n 5 err serve.log 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
 model="-o model.base=$source/tests/fixtures/uncased"
 options="$model -o model.hashed_bits=12 -o join.window_ms=10000 -o kernels.threads=2"
 warm() { # wanted status, arguments

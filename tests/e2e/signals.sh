@@ -21,15 +21,7 @@ trap end EXIT
 trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "signals: $*"; tail -n 12 err told 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what: $(tail -n 1 tried)"
-        sleep 0.02
-    done
-}
+. "$source/tests/support/wait.sh"
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 worst=0
 stop() { # what is tried, signal: exit 0 in under 5 s

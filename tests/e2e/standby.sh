@@ -24,15 +24,7 @@ trap end EXIT
 trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "standby: $*"; tail -n 12 owner.err second.err 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what: $(tail -n 1 tried)"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
 ended() { # pid, expected exit status, seconds
     wait_for "$3" "end of $1" eval "! kill -0 $1 || grep -q '^State:.Z' /proc/$1/status"
     rc=0

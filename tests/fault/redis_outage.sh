@@ -22,15 +22,7 @@ trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "redis_outage: $*"; tail -n 12 err 2>/dev/null; exit 1; }
 ask() { redis-cli -s redis.sock "$@"; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
 start() { # socket: a server without a disk
     rm -f "$1"
     redis-server --unixsocket "$dir/$1" --port 0 --save '' --appendonly no --repl-diskless-sync-delay 0 --enable-debug-command yes \

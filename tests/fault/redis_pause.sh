@@ -22,15 +22,7 @@ trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "redis_pause: $*"; tail -n 8 first.log second.log 2>/dev/null; exit 1; }
 ask() { redis-cli -s redis.sock "$@"; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
 redis-server --unixsocket "$dir/redis.sock" --port 0 --save '' --appendonly no >redis.log 2>&1 &
 redis=$!
 wait_for 20 Redis redis-cli -s redis.sock ping

@@ -29,15 +29,7 @@ trap end EXIT
 trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "swap: $*"; tail -n 5 publisher.err serve.log load.err 2>/dev/null; cat with without 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
 
 mkfifo commands
 "$build/tests/swap_publish" table $options <commands >said 2>publisher.err &

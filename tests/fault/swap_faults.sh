@@ -24,15 +24,7 @@ trap end EXIT
 trap 'exit 1' INT TERM
 cd "$dir"
 fail() { echo "swap_faults: $*"; tail -n 8 publisher.err serve.log load.err 2>/dev/null; head -c 1000 answer 2>/dev/null; exit 1; }
-wait_for() { # seconds, what, command
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.02
-    done
-}
+. "$source/tests/support/wait.sh"
 now_ms() { date +%s%3N; }
 options="model.hashed_bits=12 kernels.threads=1"
 

@@ -5,7 +5,7 @@
 #   serving_redis                         Redis on ./redis, again after it was ended: $redis (pid)
 #   serve ARGUMENT...                     a scorer on a free port, listening: $scorer (pid), $at; what it says is in ./serve.log
 #   serve_over                            the end of it, which has to be a good one
-#   wait_for SECONDS WHAT COMMAND...
+#   wait_for SECONDS WHAT COMMAND...      (support/wait.sh)
 #   is FILE FILTER                        what jq has to find in it
 #   fail TEXT                             the end, with what was said last
 #
@@ -44,15 +44,7 @@ serving_begin() { # NAME LIBRARIES TOOL...
     cd "$dir"
 }
 
-wait_for() { # SECONDS WHAT COMMAND...
-    seconds=$1 what=$2
-    shift 2
-    until=$(($(date +%s) + seconds))
-    until "$@" >tried 2>&1; do
-        [ "$(date +%s)" -lt $until ] || fail "after $seconds s still no $what"
-        sleep 0.05
-    done
-}
+. "$source/tests/support/wait.sh"
 
 serving_redis() {
     redis-server --unixsocket "$dir/redis" --port 0 --save '' --appendonly no >redis.log 2>&1 &
