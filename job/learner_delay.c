@@ -58,9 +58,9 @@ static enum status learn_early(struct learner *l, const struct line_copies *c, i
 {
     bool learnt = false;
     if (!line_gate_would_let(l->line->gate, l->slate) || !guard_lets(l->guard, l->slate)) return STATUS_OK;
-    if (!c->marked && !learner_guard_admits(l)) return STATUS_OK;
+    if (c->copy != SLATE_AGAIN && !learner_guard_admits(l)) return STATUS_OK;
     TRY(learn_kept(l, c, when_ms, &learnt, e));
-    if (learnt && !c->marked) join_learnt(l->join);
+    if (learnt && c->copy != SLATE_AGAIN) join_learnt(l->join);
     return STATUS_OK;
 }
 
@@ -80,7 +80,7 @@ enum status learner_learn_opened(struct learner *l, const struct open_prediction
     if (l->line->delay.kind != LOSS_DELAY_FNW || !learns(l)) return STATUS_OK;
     for (uint32_t i = 0; i < s->n_items; i++) s->items[i].label = 0;
     TRY(draw_negatives(l, s, &keep, e));
-    const struct line_copies c = {SLATE_EARLY, p, keep, false};
+    const struct line_copies c = {SLATE_EARLY, p, keep};
     return learn_early(l, &c, s->time_ms, e);
 }
 
@@ -101,7 +101,7 @@ enum status learner_learn_waited(struct learner *l, const struct join_settled *d
     TRY(look(l, done->slate, &p, e));
     learner_label(l->slate, done);
     TRY(draw_labelled(l, &keep, e));
-    const struct line_copies c = {SLATE_EARLY, &p, keep, false};
+    const struct line_copies c = {SLATE_EARLY, &p, keep};
     return learn_early(l, &c, done->due_ms, e);
 }
 
@@ -127,7 +127,7 @@ enum status learner_learn_ended(struct learner *l, const struct join_settled *do
     if (lets) TRY(settle_delays(l, done, p, e));
     if (done->learnt ? !lets : !learner_guard_admits(l)) return STATUS_OK;
     TRY(draw_labelled(l, &keep, e));
-    const struct line_copies c = {done->learnt ? SLATE_ENDED : SLATE_WHOLE, p, keep, false};
+    const struct line_copies c = {done->learnt ? SLATE_ENDED : SLATE_WHOLE, p, keep};
     return learn_kept(l, &c, done->due_ms, &learnt, e);
 }
 
@@ -144,6 +144,6 @@ enum status learner_learn_mark(struct learner *l, int64_t when_ms, struct err *e
     it->label = mark.positive;
     it->examples = mark.first;
     it->weight = mark.weight;
-    const struct line_copies c = {SLATE_EARLY, &p, keep, true};
+    const struct line_copies c = {SLATE_AGAIN, &p, keep};
     return learn_early(l, &c, when_ms, e);
 }

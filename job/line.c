@@ -221,7 +221,7 @@ static void weigh(const struct line *l, struct slate *s, const struct line_copie
 {
     for (uint32_t i = 0; i < s->n_items; i++) {
         struct slate_item *it = &s->items[i];
-        const float factor = loss_delay_factor(&l->delay, it->apart, it->label > 0.5f, c->marked);
+        const float factor = loss_delay_factor(&l->delay, it->apart, it->label > 0.5f, c->copy == SLATE_AGAIN);
         it->examples *= factor;
         it->weight *= factor;
     }
@@ -251,7 +251,7 @@ enum status line_learn_copies(struct line *l, struct slate **s, const struct lin
     *learnt = false;
     if (c->copy == SLATE_ENDED && !learns_ends(l, *s)) return STATUS_OK;
     if (c->copy != SLATE_WHOLE) TRY(set_apart(l, *s, c->shown, e));
-    if (c->copy == SLATE_EARLY) weigh(l, *s, c);
+    if (c->copy == SLATE_EARLY || c->copy == SLATE_AGAIN) weigh(l, *s, c);
     (*s)->copy = c->copy;
     slate_keep(*s, c->keep);
     *learnt = true;

@@ -78,7 +78,6 @@ struct line_copies {
     enum slate_copy copy;
     const struct open_predictions *shown;
     const uint8_t *keep;
-    bool marked;
 };
 /* z (K): what intercepts and the parts that learn early (SLATE_EARLY) said of each candidate, of the line's own predictions. */
 void line_early_logits(const struct line *l, const struct open_predictions *p, size_t K, float *z);

@@ -124,13 +124,26 @@ static enum status forward(struct model_run *r, struct learning *l, size_t n, co
     return tape_status(&r->tape, e);
 }
 
+/* What is learnt again was learnt as a negative before, and sparse weights know it by heart: the logit of now is lower by that than
+ * that of another list like it, from which positives of all such lists would be learnt too much. */
+static void as_when_shown(struct model_run *r, const struct learning *l, bool any, float *shift)
+{
+    const struct slate *s = l->ps.slate;
+    r->kern->ops->download(r->kern, l->raw, l->sum.x, s->n_items * sizeof *l->raw);
+    for (uint32_t i = 0; i < s->n_items; i++)
+        shift[i] = (any ? shift[i] : 0.0f) + fmaxf(s->items[i].apart - l->raw[i], 0.0f);
+}
+
 /* The logits that the labels are to be compared with: an organic slate's as its candidates were drawn, a recorded list's as its
  * negatives were thinned out. */
 static struct tape_value sampled(struct model_run *r, struct learning *l)
 {
     const struct slate *s = l->ps.slate;
     float *shift = tape_host(&r->tape, s->n_items + 1u, sizeof *shift);
-    if (shift == NULL || !model_recal_shift(&r->recal, s, part_bias_source(r->parts[0], s), shift)) return l->sum;
+    if (shift == NULL) return l->sum;
+    const bool any = model_recal_shift(&r->recal, s, part_bias_source(r->parts[0], s), shift);
+    if (s->copy == SLATE_AGAIN) as_when_shown(r, l, any, shift);
+    if (!any && s->copy != SLATE_AGAIN) return l->sum;
     return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, s->n_items, 1));
 }
 

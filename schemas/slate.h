@@ -15,8 +15,9 @@
 enum slate_rank { SLATE_ABOVE, SLATE_BESIDE, SLATE_ABOVE_POPULAR, SLATE_BESIDE_POPULAR, SLATE_RANKS };
 #define SLATE_SEGMENTS_MAX 8 /* attributes of eval.segments */
 /* What is learnt of a slate: WHOLE, all parts learn it.  With join.loss other than wait (trainer/loss_delay.h) EARLY is what
- * intercepts and the parts that read no counts learn before its end, by themselves; ENDED what the others add, at its end. */
-enum slate_copy { SLATE_WHOLE, SLATE_EARLY, SLATE_ENDED, SLATE_COPIES };
+ * intercepts and the parts that read no counts learn before its end, by themselves, AGAIN what they learn of an item of it that
+ * was marked since, and ENDED what the others add, at its end. */
+enum slate_copy { SLATE_WHOLE, SLATE_EARLY, SLATE_AGAIN, SLATE_ENDED, SLATE_COPIES };
 enum slate_source { SLATE_IMPRESSION, SLATE_ORGANIC, SLATE_REQUEST, SLATE_SOURCES };
 
 /* A sentence: its token ids ([CLS] … [SEP] included) and their hash (hash_bytes over the int32 ids). */
@@ -42,7 +43,7 @@ struct slate_item {
      * trainer/loss_delay.h. */
     float examples;
     float taught;      /* probability that train.distill learns beside the label; 0: none.  Set at the step, not kept */
-    float apart;       /* EARLY, ENDED: what intercepts and the parts that learn early said of it when it was shown */
+    float apart;       /* not WHOLE: what intercepts and the parts that learn early said of it when it was shown */
     float log_kq;      /* ln(k*q(i)) of the sampling correction; ln r where recorded negatives are learnt at rate r */
     uint32_t flags;    /* enum slate_flag */
     float popularity;  /* baseline scores, higher is better: decayed sales of the item ... */

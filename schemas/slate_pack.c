@@ -81,7 +81,7 @@ static void put_ranks(struct buf *b, const struct slate *s)
 static void put_copy(struct buf *b, const struct slate *s)
 {
     buf_u8(b, (uint8_t)s->copy);
-    for (uint32_t i = 0; s->copy == SLATE_ENDED && i < s->n_items; i++) buf_f32(b, s->items[i].apart);
+    for (uint32_t i = 0; s->copy > SLATE_EARLY && i < s->n_items; i++) buf_f32(b, s->items[i].apart);
 }
 
 void slate_encode(struct buf *b, const struct slate *s)
@@ -363,7 +363,7 @@ static enum status get_copy(struct slate *s, struct buf_reader *r, struct err *e
     const uint8_t copy = buf_get_u8(r);
     if (r->bad || copy >= SLATE_COPIES) return corrupt(s, e, "it does not say what is learnt of it");
     s->copy = (enum slate_copy)copy;
-    for (uint32_t i = 0; copy == SLATE_ENDED && i < s->n_items; i++) {
+    for (uint32_t i = 0; copy > SLATE_EARLY && i < s->n_items; i++) {
         s->items[i].apart = buf_get_f32(r);
         if (r->bad || !isfinite(s->items[i].apart)) return corrupt(s, e, "a logit is cut off or not finite");
     }

@@ -82,6 +82,21 @@ static void test_the_end_adds_to_what_was_said(void **state)
     assert_true(largest(true) > 0.1f);
 }
 
+/* A copy that is learnt again is held against its label from the logit of its showing where that is lower by now: sparse weights
+ * know its first copy by heart. */
+static void test_again_from_the_logit_of_the_showing(void **state)
+{
+    (void)state;
+    struct slate *s = w.slates[0];
+    for (uint32_t i = 0; i < s->n_items; i++) s->items[i].label = 1;
+    learn(s, SLATE_EARLY, 0);
+    const float now = largest(false);
+    learn(s, SLATE_AGAIN, -30);
+    assert_true(largest(false) == now);
+    learn(s, SLATE_AGAIN, 30);
+    assert_true(largest(false) < 1e-9f && now > 1e-3f);
+}
+
 /* A tensor of which nothing was learnt is not moved by what its moments remember. */
 static void test_a_step_leaves_alone_what_learnt_nothing(void **state)
 {
@@ -110,18 +125,18 @@ static void test_copies_of_both_kinds_in_one_batch(void **state)
 {
     (void)state;
     struct err e;
-    double loss, losses[3];
+    double loss, losses[SLATE_COPIES];
     const size_t dense = model_table(w.model)->group_first[PARAM_STAT];
     float *sum = mem_calloc(dense, sizeof *sum);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < SLATE_COPIES; i++) {
         w.slates[i]->copy = (enum slate_copy)i;
         for (uint32_t k = 0; k < w.slates[i]->n_items; k++) w.slates[i]->items[k].apart = 0.5f;
     }
     model_grads_clear(w.run);
-    for (int i = 0; i < 3; i++) assert_ok(model_learn(w.run, w.slates[i], 1, &loss, &e), &e);
+    for (int i = 0; i < SLATE_COPIES; i++) assert_ok(model_learn(w.run, w.slates[i], 1, &loss, &e), &e);
     memcpy(sum, model_grads(w.run)->dense, dense * sizeof *sum);
     model_grads_clear(w.run);
-    assert_ok(model_learn_many(w.run, (const struct slate *const *)w.slates, 3, 1, losses, &e), &e);
+    assert_ok(model_learn_many(w.run, (const struct slate *const *)w.slates, SLATE_COPIES, 1, losses, &e), &e);
     const float *g = model_grads(w.run)->dense;
     for (size_t i = 0; i < dense; i++) assert_true(fabsf(g[i] - sum[i]) <= 2e-5f + 1e-4f * fabsf(sum[i]));
     mem_free(sum);
@@ -132,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_parts_that_read_counts_learn_the_end, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_the_end_adds_to_what_was_said, open_world, close_world),
+        cmocka_unit_test_setup_teardown(test_again_from_the_logit_of_the_showing, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_a_step_leaves_alone_what_learnt_nothing, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_copies_of_both_kinds_in_one_batch, open_world, close_world),
     };

@@ -95,7 +95,7 @@ static void random_slate(struct slate *s, struct rand *r)
     }
     s->type = (uint8_t)rand_below(r, EVENT_TYPES_MAX + 1);
     s->copy = (enum slate_copy)rand_below(r, SLATE_COPIES);
-    for (uint32_t i = 0; s->copy == SLATE_ENDED && i < s->n_items; i++) s->items[i].apart = unit(r);
+    for (uint32_t i = 0; s->copy > SLATE_EARLY && i < s->n_items; i++) s->items[i].apart = unit(r);
     s->spread = unit(r);
     if (rand_below(r, 2) == 0) {
         s->ranks = arena_alloc(s->arena, SLATE_RANKS * s->n_items + 1, sizeof *s->ranks);
