@@ -64,7 +64,7 @@ while ! [ -s "$dir/killed.json" ] && [ $kills -lt 60 ]; do
         -o model.hashed_bits=12 -o join.window_ms=600000 -o train.batch_slates=3 -o state.dir="$dir/killed" \
         -o eval.segments=item.category,user.none -o eval.unsampled_frac=0.05 -o state.checkpoint_every_ms=20 "$dir/log" 2>"$dir/err" &
     pid=$!
-    sleep "$(awk "BEGIN { print 0.05 + 0.04 * $kills }")" # longer each time: a slow machine gets through as well
+    sleep "$(awk "BEGIN { print 0.05 + 0.005 * $kills * $kills }")" # longer each time: a slow machine gets through as well
     kill -KILL $pid 2>/dev/null && kills=$((kills + 1))
     wait $pid 2>/dev/null || true
 done

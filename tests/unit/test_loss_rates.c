@@ -9,6 +9,7 @@
  *
  * FRESHET_RATES_LINES=400000 is the long form (3 minutes of a core): all arms, and 1 % is the limit.  The short
  * form ends while counters of days are still young: all predict too little, and what is far off is found.
+ * labels: long
  * timeout: 600 */
 #include "base/mem.h"
 #include "job/learner.h"
