@@ -1,7 +1,8 @@
 /* job_command.c - orders, from Redis and from the state folder: done between two records, durable, published, answered.
  *
  * STATE/commands/<id> is an order (schemas/command.h), written whole by a rename; STATE/commands/<id>.answer what came of it.  The
- * order's file goes when its answer is there.  An order that was done before a kill is answered from the state.
+ * order's file goes when its answer is there.  Orders are followed as they were given, one after the other.  One that was done
+ * before a kill is answered from the state.
  */
 #include "base/file.h"
 #include "base/log.h"
@@ -148,25 +149,28 @@ static size_t read_small(int dir, const char *name, char out[COMMAND_BYTES_MAX +
     return n > 0 ? (size_t)n : 0;
 }
 
-/* A file that is no order goes, and is told of. */
-static enum status take_file(struct job *j, int dir, const char *name, struct err *e)
+/* A file that is no order goes, and is told of: false. */
+static bool read_order(const struct job *j, int dir, const char *name, struct command *c)
 {
     char text[COMMAND_BYTES_MAX + 1];
-    struct command c;
-    struct command_answer a;
     struct err why = {0};
     const size_t n = read_small(dir, name, text);
-    if (command_decode(&c, (struct str){text, n}, &why) != STATUS_OK || strcmp(c.id, name) != 0) {
-        log_warn("command", "file=%s/commands/%s refused=\"%s\"", j->state_dir, name,
-                 why.text[0] != '\0' ? why.text : "its id is not its name");
-        (void)unlinkat(dir, name, 0);
-        return STATUS_OK;
-    }
-    TRY(carry_out(j, &c, &a, e));
+    if (command_decode(c, (struct str){text, n}, &why) == STATUS_OK && strcmp(c->id, name) == 0) return true;
+    log_warn("command", "file=%s/commands/%s refused=\"%s\"", j->state_dir, name,
+             why.text[0] != '\0' ? why.text : "its id is not its name");
+    (void)unlinkat(dir, name, 0);
+    return false;
+}
+
+static enum status follow(struct job *j, int dir, const struct command *c, struct err *e)
+{
+    struct command_answer a;
+    struct err why = {0};
+    TRY(carry_out(j, c, &a, e));
     if (answer_file(dir, &a, &why) != STATUS_OK)
-        log_warn("command", "answer of %s not written: %s", name, why.text); /* it is asked again, and known then */
+        log_warn("command", "answer of %s not written: %s", c->id, why.text); /* it is asked again, and known then */
     else
-        (void)unlinkat(dir, name, 0);
+        (void)unlinkat(dir, c->id, 0);
     return STATUS_OK;
 }
 
@@ -175,17 +179,34 @@ static bool is_order(const char *name)
     return strlen(name) == COMMAND_ID - 1 && strspn(name, "0123456789abcdef") == COMMAND_ID - 1;
 }
 
+/* By when they were given, whatever order the folder lists them in. */
+static bool is_earlier(const struct command *a, const struct command *b)
+{
+    return a->wall_ms != b->wall_ms ? a->wall_ms < b->wall_ms : strcmp(a->id, b->id) < 0;
+}
+
+/* Puts c in its place among the n first ones; the last of AT_ONCE gives way.  Returns how many there are. */
+static size_t put_order(struct command *orders, size_t n, const struct command *c)
+{
+    size_t at = n < AT_ONCE ? n : AT_ONCE - 1;
+    if (n == AT_ONCE && !is_earlier(c, &orders[at])) return n;
+    for (; at > 0 && is_earlier(c, &orders[at - 1]); at--) orders[at] = orders[at - 1];
+    orders[at] = *c;
+    return n < AT_ONCE ? n + 1 : n;
+}
+
 static enum status read_folder(struct job *j, struct err *e)
 {
-    char path[700], names[AT_ONCE][COMMAND_ID];
+    char path[700];
+    struct command orders[AT_ONCE], c;
     size_t n = 0;
     enum status st = STATUS_OK;
     (void)snprintf(path, sizeof path, "%s/commands", j->state_dir);
     DIR *d = opendir(path);
     if (d == NULL) return STATUS_OK;
-    for (struct dirent *f = readdir(d); f != NULL && n < AT_ONCE; f = readdir(d))
-        if (is_order(f->d_name)) memcpy(names[n++], f->d_name, COMMAND_ID);
-    for (size_t i = 0; i < n && st == STATUS_OK; i++) st = take_file(j, dirfd(d), names[i], e);
+    for (struct dirent *f = readdir(d); f != NULL; f = readdir(d))
+        if (is_order(f->d_name) && read_order(j, dirfd(d), f->d_name, &c)) n = put_order(orders, n, &c);
+    for (size_t i = 0; i < n && st == STATUS_OK; i++) st = follow(j, dirfd(d), &orders[i], e);
     (void)closedir(d);
     return st;
 }

@@ -62,6 +62,7 @@ static enum status settle_ended(struct learner *l, const struct join_settled *do
     if (done->n_seen < done->n) TRY(cut(l, done, &p, e));
     learner_label(l->slate, done);
     l->slate->settled_ms = done->due_ms;
+    l->slate->cut_off = done->due_ms > watermark_ms(l->watermark);
     TRY(settle_slate(l, &p, e));
     return learner_learn_ended(l, done, &p, e);
 }

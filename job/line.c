@@ -56,6 +56,7 @@ static enum status open_eval(struct line *l, struct eval_warmup warmup, struct e
     o.n_parts = model_n_parts(l->model);
     o.n_tasks = model_n_tasks(l->model);
     o.part_names = names;
+    o.no_frozen = !model_wants_states(l->model);
     o.warmup = warmup;
     return eval_new(&l->eval, &o, e);
 }
@@ -175,7 +176,7 @@ enum status line_score_beside(struct line *l, const struct slate *s, struct err 
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
                           struct err *e)
 {
-    ope_list(l->ope, s, p->logits, l->conf->serving_explore_temperature);
+    if (eval_next_counts(l->eval, s, first_ms)) ope_list(l->ope, s, p->logits, l->conf->serving_explore_temperature);
     return eval_slate(l->eval, s, p->logits, p->part_logits, p->frozen, first_ms, e);
 }
 

@@ -285,21 +285,25 @@ static enum status add_counted(struct eval *ev, struct seen *v, struct err *e)
 enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
                        const float *frozen, int64_t first_ms, struct err *e)
 {
-    const struct eval_warmup *w = &ev->setup.warmup;
     struct seen v = {.s = s,
                      .logits = logits,
                      .part_logits = part_logits,
                      .frozen = frozen,
                      .n = s->n_items,
-                     .counted = eval_counts(w, ev->slates, s->time_ms - first_ms)};
+                     .counted = eval_next_counts(ev, s, first_ms)};
     TRY(make_room(ev, &v, e));
     ev->slates++;
     for (int k = 0; k < REPORT_CONSTANT; k++) add_scored(ev, &v, (enum report_baseline)k);
     add_constant(ev, &v);
     add_cheap(ev, &v);
     add_model(ev, &v);
-    eval_time_add(&ev->time, s, &v.terms, &v.boot.auc[EVAL_SERIES_BASELINE]);
+    eval_time_add(&ev->time, s, &v.terms, &v.boot.auc[EVAL_SERIES_BASELINE], v.counted);
     return v.counted ? add_counted(ev, &v, e) : STATUS_OK;
+}
+
+bool eval_next_counts(const struct eval *ev, const struct slate *s, int64_t first_ms)
+{
+    return eval_counts(&ev->setup.warmup, ev->slates, s->time_ms - first_ms);
 }
 
 void eval_recent(const struct eval *ev, struct report_figures *out)

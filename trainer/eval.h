@@ -59,6 +59,8 @@ struct eval_setup {
         *part_names; /* (n_parts), read at the call: text and match are no cheap parts; NULL: all are cheap */
     size_t n_tasks;  /* rows of part_logits after the parts': logits of the tasks' probabilities (model/tasks.h) */
     struct eval_warmup warmup;
+    bool
+        no_frozen; /* there are no sentence states, so that the baseline `frozen` says nothing: its figures are undefined */
     uint32_t n_segments;             /* configured columns in slate.segments */
     uint32_t n_k, k[REPORT_K_MAX];   /* cuts of NDCG and recall; none: 5, 10, 20 */
     int64_t window_ms, half_life_ms; /* 0: a day */
@@ -77,6 +79,7 @@ void eval_free(struct eval *ev);
  * tasks, K), frozen (K) cosine of the baseline. first_ms: time of the stream's first event. */
 enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
                        const float *frozen, int64_t first_ms, struct err *e) MUST_CHECK;
+bool eval_next_counts(const struct eval *ev, const struct slate *s, int64_t first_ms); /* it is behind the warm-up */
 /* part_names: of the parts, then of the tasks. */
 void eval_report(const struct eval *ev, const char *const *part_names, struct report *out);
 /* The rest, for a report at the end: what report.h's struct says.  names NULL: without segments.  out is zeroed first. */

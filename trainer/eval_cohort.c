@@ -5,7 +5,7 @@
 struct report_cohort eval_cohort_of(const struct slate *s)
 {
     struct report_cohort c = {0};
-    if (s->source != SLATE_IMPRESSION || s->n_items == 0) return c;
+    if (s->source != SLATE_IMPRESSION || s->n_items == 0 || s->cut_off) return c;
     c.lists = 1;
     c.shown = s->n_items;
     for (uint32_t i = 0; i < s->n_items; i++) {

@@ -17,10 +17,26 @@ static void report_buckets(struct report_bucket *out, const struct report_bucket
     }
 }
 
+/* A baseline that nothing can be said of is no measured 0.5. */
+static void frozen_undefined(struct report_figures *f)
+{
+    *f = (struct report_figures){.auc = NAN, .gauc = NAN, .logloss = NAN, .ne = NAN, .calibration = NAN};
+}
+
+static void frozen_detail_undefined(struct report_detail *out)
+{
+    static const struct report_interval none = {NAN, NAN, NAN};
+    out->gauc_over[REPORT_FROZEN] = out->logloss_under[REPORT_FROZEN] = none;
+    for (int i = 0; i < REPORT_K_MAX; i++)
+        out->ranked[REPORT_FROZEN].ndcg[i] = out->ranked[REPORT_FROZEN].recall[i] = NAN;
+    for (uint32_t i = 0; i < out->n_curve; i++) out->curve[i].baselines[REPORT_FROZEN] = NAN;
+}
+
 void eval_report(const struct eval *ev, const char *const *part_names, struct report *out)
 {
     eval_meter_figures(&ev->model, &out->progressive);
     for (int i = 0; i < REPORT_BASELINES; i++) eval_meter_figures(&ev->baselines[i], &out->baselines[i]);
+    if (ev->setup.no_frozen) frozen_undefined(&out->baselines[REPORT_FROZEN]);
     for (int i = 0; i < REPORT_SLICES; i++) eval_meter_figures(&ev->slices[i], &out->slices[i]);
     out->n_parts = (uint32_t)ev->setup.n_parts;
     for (size_t p = 0; p < ev->setup.n_parts; p++) {
@@ -74,6 +90,7 @@ void eval_report_detail(const struct eval *ev, const struct eval_names *names, s
     report_intervals(ev, out);
     out->n_reliability = eval_meter_reliability(&ev->model, out->reliability, &out->calibration_error);
     eval_time_report(&ev->time, out);
+    if (ev->setup.no_frozen) frozen_detail_undefined(out);
     eval_lists_report(&ev->lists, out);
     eval_unsampled_report(&ev->unsampled, &ev->cut, out);
     eval_served_report(&ev->served, &out->served);

@@ -106,15 +106,21 @@ static struct eval_span *span_for(struct eval_time *t, int64_t time_ms)
     return &t->spans[at];
 }
 
-void eval_time_add(struct eval_time *t, const struct slate *s, const struct eval_terms *terms,
-                   const double baselines[REPORT_BASELINES])
+/* Warm-up is left out of what says how good the model is, not of its course over time. */
+static void add_newest(struct eval_time *t, const struct slate *s, const struct eval_terms *terms)
 {
     struct eval_light *window = window_for(t, s->time_ms);
+    if (window != NULL) eval_light_add(window, terms, NULL, 1.0);
+    eval_light_add(&t->decayed, terms, NULL, decayed_weight(t, s->time_ms));
+}
+
+void eval_time_add(struct eval_time *t, const struct slate *s, const struct eval_terms *terms,
+                   const double baselines[REPORT_BASELINES], bool counted)
+{
     struct eval_span *span = span_for(t, s->time_ms);
     const struct report_cohort list = eval_cohort_of(s);
     if (s->time_ms > t->newest_ms) t->newest_ms = s->time_ms;
-    if (window != NULL) eval_light_add(window, terms, NULL, 1.0);
-    eval_light_add(&t->decayed, terms, NULL, decayed_weight(t, s->time_ms));
+    if (counted) add_newest(t, s, terms);
     eval_light_add(&span->model, terms, NULL, 1.0);
     for (int i = 0; i < REPORT_BASELINES && !isnan(terms->auc); i++) span->baselines[i] += baselines[i];
     report_cohort_add(&span->cohort, &list);
@@ -128,8 +134,7 @@ static void report_windows(const struct eval_time *t, struct report_detail *out)
     struct eval_light sum = {0};
     out->window_ms = t->window_ms;
     for (int n = 0, k = 0; n < EVAL_WINDOWS; n++) {
-        const int64_t w = t->newest_window - n;
-        if (t->newest_window != INT64_MIN) eval_light_merge(&sum, &t->windows[window_place(w)]);
+        if (t->newest_window != INT64_MIN) eval_light_merge(&sum, &t->windows[window_place(t->newest_window - n)]);
         if (k < REPORT_WINDOWS && n == newest[k]) {
             out->window_counts[k] = (uint32_t)newest[k];
             eval_light_figures(&sum, &out->windows[k++]);
@@ -140,7 +145,7 @@ static void report_windows(const struct eval_time *t, struct report_detail *out)
 static void report_decayed(const struct eval_time *t, struct report_detail *out)
 {
     struct eval_light m = t->decayed;
-    if (t->newest_ms != INT64_MIN) /* the newest slate weighs 1 */
+    if (t->decay_base_ms != INT64_MIN) /* the newest slate weighs 1 */
         eval_light_scale(&m, exp2(-(double)(t->newest_ms - t->decay_base_ms) / (double)t->half_life_ms));
     out->half_life_ms = t->half_life_ms;
     eval_light_figures(&m, &out->decayed);

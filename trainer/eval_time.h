@@ -32,9 +32,10 @@ struct eval_time {
     uint32_t n_spans;
 };
 void eval_time_init(struct eval_time *t, int64_t window_ms, int64_t half_life_ms);
-/* One settled slate: its terms, and the AUC of each baseline (read only when the slate has both labels). */
+/* One settled slate: its terms, and the AUC of each baseline (read only when the slate has both labels).  counted: it is behind
+ * the warm-up; else only the course over time has it. */
 void eval_time_add(struct eval_time *t, const struct slate *s, const struct eval_terms *terms,
-                   const double baselines[REPORT_BASELINES]);
+                   const double baselines[REPORT_BASELINES], bool counted);
 void eval_time_report(const struct eval_time *t, struct report_detail *out);
 void eval_time_encode(struct buf *b, const struct eval_time *t);
 /* converted: the state has conversions; r->bad: damage. */

@@ -96,16 +96,22 @@ jq -e --argjson a "$target" --argjson b "$version" '[.state.versions[] | select(
 kill -KILL $learner
 wait $learner 2>/dev/null || true
 learner=
+for n in 1 2 3; do
+    order 0 'it is done at the next start' pin "$target" --state state --reason "written $n"
+    order 0 'it is done at the next start' unpin --state state --reason "taken $n"
+done
 order 0 'it is done at the next start' pin "$first" --state state --reason 'while it is down'
 order 1 'taken back' pin --redis "$url" --wait 1 # its lease outlives a killed learner for a while
 start 100x
 wait_for 30 "pinned version" old
+[ "$(sed -n 's/.* info command kind=.* reason="\(written\|taken\|while\)\( [1-3]\)\{0,1\}.*/\1\2/p' learner.log | tr '\n' ,)" = 'written 1,taken 1,written 2,taken 2,written 3,taken 3,while,' ] ||
+    fail "orders were followed as $(grep 'info command' learner.log)"
 kill -TERM $learner
 wait $learner || fail "the learner ended with $?"
 learner=
 
 # --- who, when and why
-"$freshet" model versions state >versions || fail "versions"
+"$freshet" model versions state --log 100 >versions || fail "versions"
 for what in 'rollback .* by .*@.* pid .*: looks odd' 'promote .*: good enough' 'pin .*: the first one' 'pin .*: while it is down' 'rollback .*: by its folder'; do
     grep -q "$what" versions || fail "the version log has no '$what': $(cat versions)"
 done

@@ -39,7 +39,7 @@ static void add(struct eval_time *t, int i, int64_t time_ms)
     kept[i].auc = of.auc;
     kept[i].loss = 0.0;
     for (int k = 0; k < N; k++) kept[i].loss += terms[k].loss;
-    eval_time_add(t, &s, &of, baselines);
+    eval_time_add(t, &s, &of, baselines, true);
 }
 
 static void test_windows_are_the_newest(void **state)
