@@ -159,6 +159,7 @@ enum status model_init_params(const struct model *m, uint64_t seed, struct param
     memset(p->w, 0, p->n * sizeof *p->w);
     for (size_t i = 0; i < m->n_parts; i++)
         if (m->parts[i]->ops->init != NULL) m->parts[i]->ops->init(m->parts[i], &m->table, seed, p->w);
+    model_tasks_init(&m->tasks, &m->table, p->w);
     param_touch(p);
     return STATUS_OK;
 }

@@ -20,6 +20,13 @@ enum status model_tasks_declare(struct model_tasks *c, const struct conf *conf, 
     return param_table_add(t, "tasks.trunk", PARAM_ADAGRAD, 2, trunk, rate, 0, &c->trunk, e);
 }
 
+void model_tasks_init(const struct model_tasks *c, const struct param_table *t, float *w)
+{
+    const float rare = 0.02f;
+    for (size_t i = 0; i < c->n; i++)
+        if (!c->chained[i]) w[param_at(t, c->weights)->offset + i * (1 + c->F)] = logf(rare / (1.0f - rare));
+}
+
 void model_tasks_bind(struct model_tasks_run *r, const struct model_tasks *c, const struct part_params *p,
                       const struct part_run *numeric)
 {

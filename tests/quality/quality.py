@@ -211,7 +211,7 @@ def still(world):
 def delay(world):
     """Each way to learn from labels that come late, on logs whose clicks are late by a third of the window."""
     rows, window = [], 1_800_000
-    for lines in (10_000, 30_000 if world.quick else 150_000):
+    for lines in (10_000, 30_000 if world.quick else 100_000):
         log = os.path.join(world.folder, "late.jsonl")
         with open(log, "w") as out:
             subprocess.run([world.binary, "simulate", "--events", str(lines), "--window-ms", str(window), "--delay-ms", str(window // 3), "--no-best"], stdout=out,
