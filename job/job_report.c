@@ -20,6 +20,8 @@ double job_rss_bytes(void)
 static void fill_report(struct job *j, struct report *r)
 {
     learner_report(j->learner, r);
+    r->from_ms = learner_first_ms(j->learner);
+    r->to_ms = learner_watermark(j->learner);
     r->hashed = learner_hashed(j->learner);
     r->seconds = (double)(job_now_us(j) - j->started_us) * 1e-6;
     r->examples_per_second = r->seconds > 0.0 ? (double)(r->examples - j->examples_before) / r->seconds : 0.0;

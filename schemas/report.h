@@ -218,6 +218,7 @@ struct report_hashed { /* weights of part hashed, and those that a feature has t
     uint64_t rows, used;
 };
 struct report {
+    int64_t from_ms, to_ms; /* event time: of the first event, and how far it has come; INT64_MIN: no event yet */
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
     struct report_join join;
     struct report_reservoir reservoir;
