@@ -7,6 +7,7 @@
 #include "cli/process.h"
 #include "cli/worth.h"
 #include "job/job.h"
+#include "job/job_file.h"
 #include "schemas/conf_variant.h"
 #include <stdio.h>
 #include <string.h>
@@ -189,7 +190,8 @@ static int worth(struct cmd_line *line, struct worth_args *a)
     if (st == STATUS_OK) {
         rc = 1;
         cmd_stop_on_signals(job_stop);
-        st = cmd_file_temporary(a->dir, sizeof a->dir, "worth", &e);
+        st = job_file_check(a->json, &e);
+        if (st == STATUS_OK) st = cmd_file_temporary(a->dir, sizeof a->dir, "worth", &e);
         if (st == STATUS_OK) st = replay(line, a, &w, &e);
         if (st == STATUS_OK && a->second) st = second_replay(line, a, &base, &w, &e);
         if (st == STATUS_OK) st = show(&w, a, &e);

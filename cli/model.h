@@ -64,6 +64,8 @@ json_t *cmd_model_shape_json(const struct cmd_model_tensor *t);
 json_t *cmd_model_time(int64_t ms); /* RFC 3339 text */
 /* Prints and frees j (NULL: out of memory was met while it was made); an exit status. */
 int cmd_model_print_json(const char *command, json_t *take_j);
+/* Writes j to a file ("-": stdout) and frees it; IO names path and cause, OOM (take_j NULL too). */
+enum status cmd_model_write_json(const char *path, json_t *take_j, struct err *e) MUST_CHECK;
 
 /* What the version log of a state folder says of a version, as ", blessed"; "": nothing, or it can't be read. */
 void cmd_model_said(char out[40], const char *state_dir, uint64_t version);

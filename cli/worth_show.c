@@ -74,7 +74,5 @@ enum status cmd_worth_write_json(const struct cmd_worth *w, const char *path, st
     }
     (void)json_object_set_new(j, "format", json_integer(1));
     (void)json_object_set_new(j, "models", rows);
-    const int failed = json_dump_file(j, path, JSON_INDENT(1));
-    json_decref(j);
-    return failed == 0 ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s can't be written", path);
+    return cmd_model_write_json(path, j, e);
 }

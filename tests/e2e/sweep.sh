@@ -44,6 +44,11 @@ refused "train.linear_rat" --try 'train.linear_rat=1|2'
 refused "train.seed" --try 'train.seed=a'
 refused "choose-before" --try 'train.seed=1|2' --warmup 10 --choose-before 5
 refused "says what is tried"
+for option in --report --svg; do # known before the first replay
+    rc=0
+    "$freshet" sweep --try 'train.seed=1|2' "$option" no/such/folder log >table 2>err || rc=$?
+    ((rc == 1)) && grep -q "can't be written to no/such/folder: No such file" err && ! grep -q round err || fail "sweep $option to nowhere: $rc"
+done
 rc=0
 "$freshet" replay --until 3x log >table 2>err || rc=$?
 ((rc == 2)) || fail "--until 3x ended with $rc"

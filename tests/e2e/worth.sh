@@ -44,5 +44,6 @@ refused 2 "model.partz" --what-if 'model.partz=numeric'
 refused 2 "is not key=value" --what-if 'model.parts'
 refused 2 "from 1 to 36500" --from 0
 refused 2 "variants of its own" -o variant.x.share=0.1
+refused 1 "report can't be written to no/such/folder.json: No such file" --report no/such/folder.json no.such.log # known before anything is read
 refused 1 "list by list" --what-if 'ingest.max_jump_ms=1000'
 echo "worth: live $(of live .gauc), frozen $(jq '.models[1].gauc' one.json), daily $(jq '.models[2].gauc' one.json), hourly $(jq '.models[3].gauc' one.json)"
