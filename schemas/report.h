@@ -13,9 +13,10 @@
 #define REPORT_REJECTS_MAX 72
 #define REPORT_PARTS_MAX 16
 #define REPORT_TASKS_MAX 8
-#define REPORT_K_MAX 4 /* cuts of NDCG and recall */
-#define REPORT_TOP 10  /* places of a list that are its top */
-#define REPORT_AGES 8  /* groups of items by age */
+#define REPORT_K_MAX 4        /* cuts of NDCG and recall … */
+#define REPORT_K_LARGEST 1000 /* … and the largest of them */
+#define REPORT_TOP 10         /* places of a list that are its top */
+#define REPORT_AGES 8         /* groups of items by age */
 #define REPORT_DECILES 10
 #define REPORT_WINDOWS 3
 #define REPORT_CURVE_MAX 128

@@ -70,8 +70,14 @@ grep -q '&lt;x&amp;y&gt;' "$dir/page" || fail "a segment's name is missing"
 grep -q 'since the last line' "$dir/err" || fail "no running table"
 
 # a key that does not name an attribute is refused, and so is a fifth cut
-! "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric -o eval.segments=country "$dir/log" 2>"$dir/err" || fail "eval.segments=country was taken"
-grep -q "eval.segments=country: 'country' is not user.NAME" "$dir/err" || fail "the refusal does not say why"
-! "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric -o eval.k=1,2,3,4,5 "$dir/log" 2>"$dir/err" || fail "eval.k of five was taken"
-grep -q "eval.k=1,2,3,4,5" "$dir/err" || fail "the refusal does not name the key"
+refused() { # SETTING TEXT
+    rc=0
+    "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric -o "$1" "$dir/log" 2>"$dir/err" || rc=$?
+    [ "$rc" = 2 ] || fail "$1: exit status $rc, wrong configurations have 2"
+    grep -q "$2" "$dir/err" || fail "the refusal of $1 does not say '$2'"
+}
+refused eval.segments=country "eval.segments: 'country' is not user.NAME"
+refused eval.segments=user.a,user.b,user.c,user.d,user.e,user.f,user.g,user.h,item.i "names 9 attributes, at most 8"
+refused eval.k=1,2,3,4,5 "eval.k: '1,2,3,4,5' has 5 numbers, at most 4"
+refused eval.k=1001 "eval.k: 1001 is not a whole number from 1 to 1000"
 echo "report_figures: $(jq -c '[.progressive.gauc, .intervals.gauc.lower, .intervals.gauc.upper]' "$dir/report")"
