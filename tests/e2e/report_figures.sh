@@ -59,6 +59,8 @@ holds '.unsampled.model.slates == ([.segments["event.type"][].slates] | add) or 
 holds '.unsampled.items > 50 and .unsampled.items <= 120'
 holds '.unsampled.model.recall["5"] < .ranking.model.recall["5"] and .unsampled.model.recall["20"] > 0.17'
 holds '.unsampled.popularity.ndcg["10"] > 0'
+holds '.from_ms <= .curve[0].to_ms and .to_ms > .from_ms'
+holds '.lists.lists == 0 and .lists.coverage == null'
 holds '.served.lists == 0 and .served.skew.mean == null'
 
 # the page stands alone, is closed, and what came from outside is escaped
@@ -67,6 +69,8 @@ grep -q '^</body></html>$\|</body></html>' "$dir/page" || fail "the page is cut 
 grep -q '&lt;x&amp;y&gt;' "$dir/page" || fail "a segment's name is missing"
 ! grep -q '<x&y>' "$dir/page" || fail "a segment's name is not escaped"
 [ "$(grep -c '<svg' "$dir/page")" -ge 4 ] || fail "plots are missing"
+grep -q '<td>running window of 24 h and the 1 before it</td>' "$dir/page" || fail "what the windows are is not said: $(grep -o '<td>[^<]*window[^<]*' "$dir/page")"
+grep -q 'No list had more than 10 candidates' "$dir/page" || fail "why there is no coverage is not said"
 grep -q 'since the last line' "$dir/err" || fail "no running table"
 
 # a key that does not name an attribute is refused, and so is a fifth cut
