@@ -60,6 +60,7 @@ double cmd_model_norm(const float *x, size_t n);
 /* A number, or null when it is not finite. */
 json_t *cmd_model_number(double x);
 double cmd_model_figure(const json_t *j, const char *key); /* the number under key; NaN: there is none */
+double cmd_model_days(const json_t *report); /* of event time that a run's report spans; 0: no event came */
 json_t *cmd_model_shape_json(const struct cmd_model_tensor *t);
 json_t *cmd_model_time(int64_t ms); /* RFC 3339 text */
 /* Prints and frees j (NULL: out of memory was met while it was made); an exit status. */

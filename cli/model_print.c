@@ -35,6 +35,12 @@ double cmd_model_figure(const json_t *j, const char *key)
     return json_is_number(x) ? json_number_value(x) : NAN;
 }
 
+double cmd_model_days(const json_t *report)
+{
+    const double ms = cmd_model_figure(report, "to_ms") - cmd_model_figure(report, "from_ms");
+    return isfinite(ms) ? ms / 86400000.0 : 0.0;
+}
+
 json_t *cmd_model_shape_json(const struct cmd_model_tensor *t)
 {
     json_t *j = json_array();

@@ -23,6 +23,7 @@ jq -e '.trials[0].late.gauc > 0.5' sweep.json >/dev/null || fail "late days"
 jq -e '[.trials[] | select(.settings["train.linear_rate"] == "0" and .settings["train.hashed_rate"] == "0")][0].rounds | length == 1' sweep.json \
     >/dev/null || fail "what learns nothing goes no further"
 jq -e '.trials[0].settings["train.linear_rate"] != "0"' sweep.json >/dev/null || fail "the best learns"
+jq -e '.trials[0].late.days > 5 and .trials[0].late.days < 60' sweep.json >/dev/null || fail "late days are the log's: $(jq -c '.trials[0].late' sweep.json)"
 grep -q '^chosen on days before 5 by GAUC: ' table || fail "the choice is said"
 grep -q '<polyline class="b"\|<polyline class="c"' sweep.svg || fail "the picture"
 
