@@ -73,10 +73,10 @@ void cmd_model_said(char out[40], const char *state_dir, uint64_t version);
 struct verdict_log;
 const char *cmd_model_said_of(const struct verdict_log *log, uint64_t pinned, uint64_t version); /* NULL: nothing */
 
-int cmd_model_inspect(int argc, char **argv);
 /* Orders that lie in a state folder, newest first: {"id","state":"waiting|done|refused","text","time"}. */
 json_t *cmd_model_orders(const char *state_dir);
 
+int cmd_model_inspect(int argc, char **argv);
 int cmd_model_export(int argc, char **argv);
 int cmd_model_versions(int argc, char **argv);
 int cmd_model_diff(int argc, char **argv);
