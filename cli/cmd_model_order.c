@@ -9,8 +9,10 @@
 #include "cli/model.h"
 #include "cli/options.h"
 #include "schemas/command.h"
+#include "schemas/conf_variant.h"
 #include "schemas/key.h"
 #include "serving/redis.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -144,11 +146,44 @@ static enum status read_answer(struct order *o, int commands, struct err *e)
     return command_answer_decode(&o->answer, (struct str){text, (size_t)n}, e);
 }
 
-static enum status ask_folder(struct order *o, int dir, int commands, struct err *e)
+/* Of the folder's weight files, weights/<version> and weights/<version>.<variant>. */
+static bool has_variant(int weights, const char *name)
+{
+    bool found = false;
+    const int fd = openat(weights, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (d == NULL && fd >= 0) (void)close(fd);
+    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL && !found; f = readdir(d)) {
+        const char *dot = strchr(f->d_name, '.');
+        found = dot != NULL && dot != f->d_name && strcmp(dot + 1, name) == 0;
+    }
+    if (d != NULL) (void)closedir(d);
+    return found;
+}
+
+/* What the next start could only refuse is said now: nobody reads its log for an answer. */
+static enum status check_known(const struct order *o, int weights, struct err *e)
+{
+    char file[24];
+    const char *name = o->command.name, *dir = o->conf->state_dir;
+    (void)snprintf(file, sizeof file, "%" PRIu64, o->command.version);
+    if (o->command.version > 0 && faccessat(weights, file, F_OK, 0) != 0)
+        return ERR_SET(e, STATUS_NOT_FOUND,
+                       "version %" PRIu64 " is not kept in %s: `freshet model versions %s` lists those that are",
+                       o->command.version, dir, dir);
+    if (name[0] == '\0' || conf_line_find(o->conf, str_from(name)) != SIZE_MAX || has_variant(weights, name))
+        return STATUS_OK;
+    return ERR_SET(e, STATUS_NOT_FOUND,
+                   "no variant '%s' has learnt in %s; one that is new is known by its [variant.%s] in --config FILE",
+                   name, dir, name);
+}
+
+static enum status ask_folder(struct order *o, int dir, int weights, int commands, struct err *e)
 {
     enum status st = STATUS_NOT_FOUND;
-    TRY(file_write(commands, o->command.id, o->text.p, o->text.n, e));
     o->later = !folder_is_held(dir);
+    if (o->later) TRY(check_known(o, weights, e));
+    TRY(file_write(commands, o->command.id, o->text.p, o->text.n, e));
     if (o->later) return STATUS_OK;
     const int64_t until = now_ms() + (int64_t)o->wait_s * 1000;
     while (st == STATUS_NOT_FOUND && now_ms() < until) {
@@ -167,7 +202,7 @@ static enum status through_folder(struct order *o, struct err *e)
     if (st == STATUS_OK && file_open_dir(&weights, dir, "weights", false, NULL) != STATUS_OK)
         st = ERR_SET(e, STATUS_NOT_FOUND, "%s is no state folder", o->conf->state_dir);
     if (st == STATUS_OK) st = file_open_dir(&commands, dir, "commands", true, e);
-    if (st == STATUS_OK) st = ask_folder(o, dir, commands, e);
+    if (st == STATUS_OK) st = ask_folder(o, dir, weights, commands, e);
     if (weights >= 0) (void)close(weights);
     if (commands >= 0) (void)close(commands);
     if (dir >= 0) (void)close(dir);

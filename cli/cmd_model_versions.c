@@ -122,8 +122,9 @@ static enum status list_state(struct versions *v, struct err *e)
         (void)json_array_append_new(list,
                                     state_version(v, &meta, numbers[i], cmd_model_said_of(&log, pinned, numbers[i])));
     (void)json_object_set_new(v->out, "state",
-                              json_pack("{s:s, s:I, s:o, s:o}", "dir", v->conf->state_dir, "pinned", (json_int_t)pinned,
-                                        "versions", list, "verdicts", verdicts_json(v, &log)));
+                              json_pack("{s:s, s:I, s:o, s:o, s:o}", "dir", v->conf->state_dir, "pinned",
+                                        (json_int_t)pinned, "versions", list, "verdicts", verdicts_json(v, &log),
+                                        "orders", cmd_model_orders(v->conf->state_dir)));
     verdict_fini(&log);
     mem_free(numbers);
     checkpoint_meta_close(&meta);
@@ -259,7 +260,7 @@ static void put_log(struct buf *b, const json_t *log)
     size_t i;
     json_t *j;
     if (json_array_size(log) == 0) return;
-    buf_printf(b, "\nlog, newest first\n");
+    buf_printf(b, "\nlog, newest first, by the wall clock\n");
     json_array_foreach(log, i, j)
     {
         buf_printf(b, "%s  %-8s version %s  sha256 %.12s  %s", text_of(j, "time"), text_of(j, "kind"),
@@ -294,16 +295,26 @@ static void put_verdicts(struct buf *b, const json_t *verdicts)
     size_t i;
     json_t *j;
     if (json_array_size(verdicts) == 0) return;
-    buf_printf(b, "\nsaid of them, newest first\n");
+    buf_printf(b, "\nsaid of them, newest first, by event time; of orders also when they were given\n");
     json_array_foreach(verdicts, i, j)
     {
-        buf_printf(b, "%s  %-8s %10" JSON_INTEGER_FORMAT "  at version %" JSON_INTEGER_FORMAT "  by %s: %s",
-                   json_object_get(j, "time") != NULL ? text_of(j, "time") : text_of(j, "watermark"),
-                   text_of(j, "kind"), json_integer_value(json_object_get(j, "about")),
+        buf_printf(b, "%-24s  %-8s %10" JSON_INTEGER_FORMAT "  at version %" JSON_INTEGER_FORMAT "  by %s: %s",
+                   text_of(j, "watermark"), text_of(j, "kind"), json_integer_value(json_object_get(j, "about")),
                    json_integer_value(json_object_get(j, "version")), text_of(j, "who"), text_of(j, "reason"));
+        if (json_object_get(j, "time") != NULL) buf_printf(b, " (given %s)", text_of(j, "time"));
         put_ranges(b, json_object_get(j, "learnt_and_discarded"));
         buf_u8(b, '\n');
     }
+}
+
+static void put_orders(struct buf *b, const json_t *orders)
+{
+    size_t i;
+    json_t *j;
+    if (json_array_size(orders) == 0) return;
+    buf_printf(b, "\norders that were written down, newest first\n");
+    json_array_foreach(orders, i, j)
+        buf_printf(b, "%-24s  %-8s %s\n", text_of(j, "time"), text_of(j, "state"), text_of(j, "text"));
 }
 
 static int print_text(const struct versions *v)
@@ -314,6 +325,7 @@ static int print_text(const struct versions *v)
         buf_printf(&b, "state folder %s\n", text_of(state, "dir"));
         put_rows(&b, json_object_get(state, "versions"), "newest", "newest");
         put_verdicts(&b, json_object_get(state, "verdicts"));
+        put_orders(&b, json_object_get(state, "orders"));
     }
     if (redis != NULL) {
         buf_printf(&b, "%sRedis %s, model %s\n", state != NULL ? "\n" : "", text_of(redis, "url"),

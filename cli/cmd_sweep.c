@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "cli/process.h"
 #include "cli/sweep.h"
+#include "job/job_file.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,7 +62,7 @@ static enum status show(const struct cmd_sweep *s, const struct sweep_args *a, s
     if (a->json != NULL) st = cmd_sweep_write_json(s, a->json, e);
     if (st == STATUS_OK && a->svg != NULL) {
         cmd_sweep_put_svg(&b, s);
-        st = cmd_file_write(a->svg, &b, e);
+        st = job_file_write(a->svg, &b, e);
     }
     buf_clear(&b);
     cmd_sweep_put_table(&b, s);
@@ -82,7 +83,9 @@ static int sweep(struct cmd_line *line, const struct sweep_args *a)
     enum status st = set_up(s, a, &e);
     if (st == STATUS_OK) {
         rc = 1;
-        st = cmd_file_temporary(s->dir, sizeof s->dir, "sweep", &e);
+        st = job_file_check(a->json, &e);
+        if (st == STATUS_OK) st = job_file_check(a->svg, &e);
+        if (st == STATUS_OK) st = cmd_file_temporary(s->dir, sizeof s->dir, "sweep", &e);
         if (st == STATUS_OK) st = cmd_sweep_run(s, &e);
         if (st == STATUS_OK) st = show(s, a, &e);
     }

@@ -7,62 +7,24 @@
 #include "cli/process.h"
 #include "cli/worth.h"
 #include "job/job.h"
+#include "job/job_file.h"
 #include "schemas/conf_variant.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define SETTINGS_MAX 12
 #define DAY_MS 86400000
 #define LONG_S 1e9
-#define WHAT_IF "what-if"
 
 struct worth_args {
-    const char *what_if, *json;
+    const char *json;
+    struct cmd_repeated what_if;
     uint64_t from;
     bool quiet;
-    char settings[SETTINGS_MAX][192]; /* of --what-if: key=value */
-    size_t n_settings;
-    bool second; /* they change more than the learner: a replay of its own */
+    struct cmd_worth_ifs ifs;
     char dir[512];
 };
-
-static enum status take_setting(struct worth_args *a, struct conf *c, struct str text, struct err *e)
-{
-    char key[160];
-    if (text.n == 0) return STATUS_OK;
-    if (a->n_settings == SETTINGS_MAX || text.n >= sizeof a->settings[0])
-        return ERR_SET(e, STATUS_INVALID, "--what-if: more than %d settings, or one of over %zu bytes", SETTINGS_MAX,
-                       sizeof a->settings[0] - 1);
-    char *own = a->settings[a->n_settings++];
-    memcpy(own, text.p, text.n);
-    own[text.n] = '\0';
-    const char *eq = strchr(own, '=');
-    if (eq == NULL) return ERR_SET(e, STATUS_INVALID, "--what-if: '%s' is not key=value", own);
-    (void)snprintf(key, sizeof key, WHAT_IF ".%.*s", (int)(eq - own), own);
-    if (!a->second && conf_variant_set(c, key, eq + 1, NULL) == STATUS_OK) return STATUS_OK;
-    struct conf *scratch = NULL; /* is it a setting at all? */
-    TRY(conf_new(&scratch, e));
-    const enum status st = conf_set_option(scratch, own, e);
-    conf_free(scratch);
-    a->second = true;
-    return st;
-}
-
-/* "key=value; key=value" */
-static enum status take_what_if(struct worth_args *a, struct conf *c, struct err *e)
-{
-    for (const char *p = a->what_if; p != NULL && *p != '\0';) {
-        const size_t n = strcspn(p, ";");
-        const char *from = p, *to = p + n;
-        while (from < to && *from == ' ') from++;
-        while (to > from && to[-1] == ' ') to--;
-        TRY(take_setting(a, c, (struct str){from, (size_t)(to - from)}, e));
-        p += n + (p[n] == ';');
-    }
-    return STATUS_OK;
-}
 
 /* The live model's followers. */
 static enum status add_followers(struct conf *c, const struct worth_args *a, struct err *e)
@@ -89,6 +51,14 @@ static void path_of(const struct worth_args *a, const char *name, char out[640])
     (void)snprintf(out, 640, "%s/%s", a->dir, name);
 }
 
+/* Does any --what-if need a replay of its own? */
+static bool is_paired(const struct worth_args *a)
+{
+    for (size_t i = 0; i < a->ifs.n; i++)
+        if (a->ifs.items[i].variant[0] == '\0') return true;
+    return false;
+}
+
 static enum status replay(const struct cmd_line *line, const struct worth_args *a, struct cmd_worth *w, struct err *e)
 {
     char report[640], slates[640];
@@ -101,10 +71,10 @@ static enum status replay(const struct cmd_line *line, const struct worth_args *
                                   .flush = true,
                                   .warmup = {.ms = (int64_t)a->from * DAY_MS},
                                   .report_path = report,
-                                  .slates_path = a->second ? slates : NULL,
+                                  .slates_path = is_paired(a) ? slates : NULL,
                                   .quiet = a->quiet};
     TRY(job_run(line->conf, &o, e));
-    return cmd_worth_read(w, report, e);
+    return cmd_worth_read(w, report, a->from, &a->ifs, e);
 }
 
 static double children_s(void)
@@ -117,9 +87,9 @@ static double children_s(void)
 
 /* The other configuration in a process of its own: the base's, with its settings over it. */
 static enum status second_replay(const struct cmd_line *line, const struct worth_args *a, const struct buf *base,
-                                 struct cmd_worth *w, struct err *e)
+                                 const struct cmd_worth_if *what, struct cmd_worth *w, struct err *e)
 {
-    char config[640], report[640], slates[640], live[640], warmup[32], name[160] = "what if ";
+    char config[640], report[640], slates[640], live[640], warmup[32];
     struct cmd_process p = {.name = "the other replay"};
     path_of(a, "config.ini", config);
     path_of(a, "other.json", report);
@@ -132,15 +102,20 @@ static enum status second_replay(const struct cmd_line *line, const struct worth
         NULL,   "replay",   "--quiet", "--flush", "--report",   report, "--dump-slates", slates, "--warmup",
         warmup, "--config", config,    "-o",      "state.dir=", "-o",   "redis.url="};
     size_t n = 16;
-    for (size_t i = 0; i < a->n_settings; i++) {
-        argv[n++] = "-o", argv[n++] = a->settings[i];
-        (void)snprintf(name + strlen(name), sizeof name - strlen(name), "%s%s", i > 0 ? " " : "", a->settings[i]);
-    }
+    for (size_t i = 0; i < what->n; i++) argv[n++] = "-o", argv[n++] = what->settings[i];
     for (size_t i = 0; i < line->n_args && n < CMD_PROCESS_ARGS_MAX; i++) argv[n++] = line->args[i];
     const double before = children_s();
     TRY(cmd_process_start(&p, argv, e));
     TRY(cmd_process_wait(&p, LONG_S, e));
-    return cmd_worth_pair(w, name, live, report, slates, children_s() - before, e);
+    return cmd_worth_pair(w, what, live, report, slates, children_s() - before, e);
+}
+
+static enum status other_replays(const struct cmd_line *line, const struct worth_args *a, const struct buf *base,
+                                 struct cmd_worth *w, struct err *e)
+{
+    for (size_t i = 0; i < a->ifs.n; i++)
+        if (a->ifs.items[i].variant[0] == '\0') TRY(second_replay(line, a, base, &a->ifs.items[i], w, e));
+    return STATUS_OK;
 }
 
 static void remove_files(const struct worth_args *a)
@@ -157,7 +132,8 @@ static void remove_files(const struct worth_args *a)
 static enum status set_up(struct cmd_line *line, struct worth_args *a, struct buf *base, struct err *e)
 {
     struct conf *c = line->conf;
-    if (a->from < 1 || a->from > 36500) return ERR_SET(e, STATUS_INVALID, "--from is a day from 1 to 36500");
+    if (a->from < 1 || a->from > 36500)
+        return ERR_SET(e, STATUS_INVALID, "--from %llu: it is a day from 1 to 36500", (unsigned long long)a->from);
     if (c->n_variants > 0)
         return ERR_SET(e, STATUS_INVALID,
                        "worth makes variants of its own: leave [variant.NAME] out of the configuration");
@@ -165,7 +141,7 @@ static enum status set_up(struct cmd_line *line, struct worth_args *a, struct bu
     TRY(buf_status(base, e));
     c->state_dir[0] = c->redis_url[0] = '\0'; /* nothing of this is to stay or to be served */
     TRY(add_followers(c, a, e));
-    TRY(take_what_if(a, c, e));
+    for (size_t i = 0; i < a->what_if.n; i++) TRY(cmd_worth_take_if(&a->ifs, c, a->what_if.items[i], e));
     return conf_check(c, e);
 }
 
@@ -189,9 +165,10 @@ static int worth(struct cmd_line *line, struct worth_args *a)
     if (st == STATUS_OK) {
         rc = 1;
         cmd_stop_on_signals(job_stop);
-        st = cmd_file_temporary(a->dir, sizeof a->dir, "worth", &e);
+        st = job_file_check(a->json, &e);
+        if (st == STATUS_OK) st = cmd_file_temporary(a->dir, sizeof a->dir, "worth", &e);
         if (st == STATUS_OK) st = replay(line, a, &w, &e);
-        if (st == STATUS_OK && a->second) st = second_replay(line, a, &base, &w, &e);
+        if (st == STATUS_OK) st = other_replays(line, a, &base, &w, &e);
         if (st == STATUS_OK) st = show(&w, a, &e);
     }
     remove_files(a);
@@ -203,13 +180,13 @@ static int worth(struct cmd_line *line, struct worth_args *a)
 int cmd_worth(int argc, char **argv)
 {
     static const char *const keys[] = {"ingest.schema", "ingest.map", "join.", "model.", "train.", "describe.", NULL};
-    struct worth_args a = {.from = 7};
+    struct worth_args a = {.from = 7, .what_if = {.most = CMD_WORTH_IFS}};
     struct cmd_line line;
     const struct cmd_option options[] = {
         {"from", "DAY", CMD_COUNT, &a.from, NULL,
          "figures begin after so many days; there the frozen model stands still (7)"},
-        {"what-if", "SETTINGS", CMD_TEXT, &a.what_if, NULL,
-         "another configuration on the same lists: 'key=value; key=value'"},
+        {"what-if", "SETTINGS", CMD_REPEATED, &a.what_if, NULL,
+         "another configuration on the same lists: 'key=value; key=value'; may be given four times"},
         {"schema", "NAME", CMD_KEY, NULL, "ingest.schema", "format of the logs: native, metarank or csv"},
         {"map", "FILE", CMD_KEY, NULL, "ingest.map", "field map of csv"},
         {"report", "FILE", CMD_TEXT, &a.json, NULL, "the table as JSON"},

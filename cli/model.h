@@ -60,15 +60,21 @@ double cmd_model_norm(const float *x, size_t n);
 /* A number, or null when it is not finite. */
 json_t *cmd_model_number(double x);
 double cmd_model_figure(const json_t *j, const char *key); /* the number under key; NaN: there is none */
+double cmd_model_days(const json_t *report); /* of event time that a run's report spans; 0: no event came */
 json_t *cmd_model_shape_json(const struct cmd_model_tensor *t);
 json_t *cmd_model_time(int64_t ms); /* RFC 3339 text */
 /* Prints and frees j (NULL: out of memory was met while it was made); an exit status. */
 int cmd_model_print_json(const char *command, json_t *take_j);
+/* Writes j to a file ("-": stdout) and frees it; IO names path and cause, OOM (take_j NULL too). */
+enum status cmd_model_write_json(const char *path, json_t *take_j, struct err *e) MUST_CHECK;
 
 /* What the version log of a state folder says of a version, as ", blessed"; "": nothing, or it can't be read. */
 void cmd_model_said(char out[40], const char *state_dir, uint64_t version);
 struct verdict_log;
 const char *cmd_model_said_of(const struct verdict_log *log, uint64_t pinned, uint64_t version); /* NULL: nothing */
+
+/* Orders that lie in a state folder, newest first: {"id","state":"waiting|done|refused","text","time"}. */
+json_t *cmd_model_orders(const char *state_dir);
 
 int cmd_model_inspect(int argc, char **argv);
 int cmd_model_export(int argc, char **argv);

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/model.h"
 #include "cli/options.h"
+#include "job/job_file.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -32,6 +33,12 @@ double cmd_model_figure(const json_t *j, const char *key)
 {
     const json_t *x = json_object_get(j, key);
     return json_is_number(x) ? json_number_value(x) : NAN;
+}
+
+double cmd_model_days(const json_t *report)
+{
+    const double ms = cmd_model_figure(report, "to_ms") - cmd_model_figure(report, "from_ms");
+    return isfinite(ms) ? ms / 86400000.0 : 0.0;
 }
 
 json_t *cmd_model_shape_json(const struct cmd_model_tensor *t)
@@ -66,4 +73,22 @@ int cmd_model_print_json(const char *command, json_t *take_j)
     }
     json_decref(take_j);
     return rc;
+}
+
+static int put_piece(const char *piece, size_t n, void *user)
+{
+    struct buf *b = user;
+    buf_put(b, piece, n);
+    return 0;
+}
+
+enum status cmd_model_write_json(const char *path, json_t *take_j, struct err *e)
+{
+    struct buf b = {0};
+    const bool made = take_j != NULL && json_dump_callback(take_j, put_piece, &b, JSON_INDENT(1)) == 0;
+    json_decref(take_j);
+    buf_u8(&b, '\n');
+    const enum status st = made ? job_file_write(path, &b, e) : ERR_SET(e, STATUS_OOM, "%s: out of memory", path);
+    buf_fini(&b);
+    return st;
 }

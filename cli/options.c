@@ -138,6 +138,15 @@ static enum status set_count(const struct given *g, struct err *e)
     return STATUS_OK;
 }
 
+static enum status add_text(const struct given *g, struct err *e)
+{
+    struct cmd_repeated *t = g->option->out;
+    if (t->n == t->most)
+        return ERR_SET(e, STATUS_INVALID, "--%s %s: at most %zu may be given", g->option->name, g->value, t->most);
+    t->items[t->n++] = g->value;
+    return STATUS_OK;
+}
+
 /* First walk: everything that is not configuration. */
 static enum status read_plain(struct walk *w, struct cmd_line *l, bool *help, bool *version)
 {
@@ -156,6 +165,8 @@ static enum status read_plain(struct walk *w, struct cmd_line *l, bool *help, bo
             *(bool *)g.option->out = true;
         else if (g.option->kind == CMD_COUNT)
             TRY(set_count(&g, &w->err));
+        else if (g.option->kind == CMD_REPEATED)
+            TRY(add_text(&g, &w->err));
         else if (g.option->kind == CMD_TEXT && g.option->out != NULL)
             *(const char **)g.option->out = g.value;
     }

@@ -14,8 +14,14 @@
 enum cmd_option_kind {
     CMD_FLAG,  /* no argument; out: bool */
     CMD_TEXT,  /* out: const char *, into argv */
+    CMD_REPEATED, /* text that may be given again; out: struct cmd_repeated */
     CMD_COUNT, /* whole number of 0 or more; out: uint64_t */
     CMD_KEY,   /* stands for the configuration key `key`; no out */
+};
+#define CMD_REPEATED_MAX 16
+struct cmd_repeated {
+    const char *items[CMD_REPEATED_MAX]; /* into argv */
+    size_t n, most;                   /* most: how many may be given, at most CMD_REPEATED_MAX; the caller's */
 };
 struct cmd_option {
     const char *name;     /* without "--" */

@@ -137,5 +137,5 @@ enum status cmd_file_write(const char *path, const struct buf *b, struct err *e)
     FILE *f = fopen(path, "w");
     if (f == NULL) return ERR_SET(e, STATUS_IO, "%s: %s", path, strerror(errno));
     const bool written = fwrite(b->p, 1, b->n, f) == b->n;
-    return fclose(f) == 0 && written ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s can't be written", path);
+    return fclose(f) == 0 && written ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s can't be written: %s", path, strerror(errno));
 }

@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include <sys/types.h>
 
-#define CMD_PROCESS_ARGS_MAX 40
+#define CMD_PROCESS_ARGS_MAX 64
 
 struct cmd_process {
     pid_t pid;        /* 0: none */

@@ -57,8 +57,12 @@ static enum status read_figures(const struct replay *p, struct err *e)
     p->out->calibration = cmd_model_figure(progressive, "calibration");
     p->out->seconds = cmd_model_figure(j, "seconds");
     const bool whole = j != NULL && isfinite(p->out->logloss);
+    const double days = cmd_model_days(j);
+    if (p->out->days <= 0.0) p->out->days = days; /* the whole log */
     json_decref(j);
-    return whole ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "no example was counted; are there days after the warm-up?");
+    if (whole) return STATUS_OK;
+    return ERR_SET(e, STATUS_CORRUPT, "no example was counted after a warm-up of %s; there were %.1f days of the log",
+                   p->warmup, days);
 }
 
 static void finish(struct cmd_sweep *s, struct replay *p, enum status st, struct err *e)

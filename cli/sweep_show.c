@@ -163,7 +163,5 @@ enum status cmd_sweep_write_json(const struct cmd_sweep *s, const char *path, st
     (void)json_object_set_new(j, "choose_days", json_real(s->choose_days));
     (void)json_object_set_new(j, "warmup_days", json_real(s->warmup_days));
     (void)json_object_set_new(j, "trials", trials);
-    const int failed = json_dump_file(j, path, JSON_INDENT(1));
-    json_decref(j);
-    return failed == 0 ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s can't be written", path);
+    return cmd_model_write_json(path, j, e);
 }

@@ -32,10 +32,22 @@ static void read_less(double out[3], const json_t *interval)
     out[2] = -cmd_model_figure(interval, "lower");
 }
 
-static void read_variant(struct cmd_worth_row *r, const char *name, const json_t *v)
+/* The --what-if that this variant is; NULL: one of the followers, or the live one. */
+static const struct cmd_worth_if *what_of(const struct cmd_worth_ifs *ifs, const char *variant)
+{
+    for (size_t i = 0; i < ifs->n; i++)
+        if (strcmp(ifs->items[i].variant, variant) == 0) return &ifs->items[i];
+    return NULL;
+}
+
+static void read_variant(struct cmd_worth_row *r, const char *name, const struct cmd_worth_if *what, const json_t *v)
 {
     const json_t *paired = json_object_get(v, "paired");
-    (void)snprintf(r->name, sizeof r->name, "%s", strcmp(name, CONF_LINE_DEFAULT) == 0 ? "live" : name);
+    r->what = what;
+    (void)snprintf(r->name, sizeof r->name, "%s",
+                   what != NULL                           ? what->name
+                   : strcmp(name, CONF_LINE_DEFAULT) == 0 ? "live"
+                                                          : name);
     read_figures(r, json_object_get(v, "progressive"));
     r->score_core_s = cmd_model_figure(v, "score_core_seconds");
     r->learn_core_s = cmd_model_figure(v, "learn_core_seconds");
@@ -43,7 +55,26 @@ static void read_variant(struct cmd_worth_row *r, const char *name, const json_t
     read_less(r->less_logloss, json_object_get(paired, "logloss"));
 }
 
-enum status cmd_worth_read(struct cmd_worth *w, const char *report_path, struct err *e)
+/* Without a judged list every figure is undefined, and so is every comparison. */
+static enum status check_judged(const json_t *report, uint64_t from, struct err *e)
+{
+    const double days = cmd_model_days(report);
+    const json_t *all = json_object_get(report, "progressive");
+    if (json_integer_value(json_object_get(all, "examples")) > 0) return STATUS_OK;
+    if (!(days > 0.0))
+        return ERR_SET(e, STATUS_INVALID, "no list was judged: the log has no events, or all of one moment");
+    if (days <= (double)from)
+        return ERR_SET(e, STATUS_INVALID,
+                       "no list was judged: figures begin after %llu days (--from), the log has %.1f days; "
+                       "give an earlier day",
+                       (unsigned long long)from, days);
+    return ERR_SET(e, STATUS_INVALID,
+                   "no list was judged after day %llu of the log's %.1f: it has no lists with labels there",
+                   (unsigned long long)from, days);
+}
+
+enum status cmd_worth_read(struct cmd_worth *w, const char *report_path, uint64_t from, const struct cmd_worth_ifs *ifs,
+                           struct err *e)
 {
     json_t *j = NULL;
     const char *name;
@@ -52,15 +83,18 @@ enum status cmd_worth_read(struct cmd_worth *w, const char *report_path, struct 
     json_object_foreach(json_object_get(j, "variants"), name, v)
     {
         if (w->n == CMD_WORTH_ROWS) break;
-        read_variant(&w->rows[w->n++], name, v);
+        read_variant(&w->rows[w->n++], name, what_of(ifs, name), v);
     }
+    const enum status st =
+        w->n > 0 ? check_judged(j, from, e) : ERR_SET(e, STATUS_CORRUPT, "%s has no variants", report_path);
     json_decref(j);
-    return w->n > 0 ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "%s has no variants", report_path);
+    return st;
 }
 
 /* ---- a second replay ---- */
 
 struct pairing {
+    const char *name;
     FILE *live, *other;
     char line[2][4096]; /* a user's name is 256 bytes at most */
     struct cluster loss, auc;
@@ -79,11 +113,9 @@ static enum status next_pair(struct pairing *p, json_t *out[2], struct err *e)
     const bool same =
         out[0] != NULL && out[1] != NULL && (u == v || (u != NULL && v != NULL && strcmp(u, v) == 0)) &&
         json_integer_value(json_object_get(out[0], "time")) == json_integer_value(json_object_get(out[1], "time"));
-    return same
-               ? STATUS_OK
-               : ERR_SET(e, STATUS_CONFLICT,
-                         "what if: these settings change which lists there are (or their candidates), so they can't be "
-                         "compared list by list");
+    if (same && json_equal(json_object_get(out[0], "labels"), json_object_get(out[1], "labels"))) return STATUS_OK;
+    return ERR_SET(e, STATUS_CONFLICT, "%s: this changes %s, so there is nothing to compare list by list", p->name,
+                   same ? "candidates or labels" : "which lists there are");
 }
 
 static void add_pair(struct pairing *p, json_t *const both[2])
@@ -119,13 +151,14 @@ static enum status pair_all(struct pairing *p, struct err *e)
     }
 }
 
-enum status cmd_worth_pair(struct cmd_worth *w, const char *name, const char *live_slates, const char *other_report,
-                           const char *other_slates, double core_s, struct err *e)
+enum status cmd_worth_pair(struct cmd_worth *w, const struct cmd_worth_if *what, const char *live_slates,
+                           const char *other_report, const char *other_slates, double core_s, struct err *e)
 {
     enum status st;
     json_t *j = NULL;
     struct pairing *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "worth: %zu bytes", sizeof *p);
+    p->name = what->name;
     p->live = fopen(live_slates, "r");
     p->other = fopen(other_slates, "r");
     if (p->live == NULL || p->other == NULL) {
@@ -135,8 +168,8 @@ enum status cmd_worth_pair(struct cmd_worth *w, const char *name, const char *li
     TRY_OUT(st, load(&j, other_report, e));
     TRY_OUT(st, pair_all(p, e));
     struct cmd_worth_row *r = &w->rows[w->n++];
-    *r = (struct cmd_worth_row){.score_core_s = NAN, .learn_core_s = core_s};
-    (void)snprintf(r->name, sizeof r->name, "%s", name);
+    *r = (struct cmd_worth_row){.what = what, .score_core_s = NAN, .learn_core_s = core_s};
+    (void)snprintf(r->name, sizeof r->name, "%s", what->name);
     read_figures(r, json_object_get(j, "progressive"));
     interval(r->less_gauc, &p->auc);
     interval(r->less_logloss, &p->loss);

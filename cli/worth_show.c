@@ -3,6 +3,9 @@
 #include "cli/worth.h"
 #include <jansson.h>
 #include <math.h>
+#include <string.h>
+
+enum { NAME_LEAST = 24, NAME_MOST = 64 };
 
 static void put_number(struct buf *b, const char *format, double x, int width)
 {
@@ -12,19 +15,43 @@ static void put_number(struct buf *b, const char *format, double x, int width)
         buf_printf(b, " %*s", width, "-");
 }
 
-static void put_row(struct buf *b, const struct cmd_worth_row *r, bool live)
+/* Digits enough for a log of seconds and not too many for one of days. */
+static int decimals(double seconds)
 {
-    buf_printf(b, "%-34s", r->name);
+    return seconds <= 0.0 ? 1 : seconds < 1.0 ? 4 : seconds < 100.0 ? 2 : 1;
+}
+
+static void put_seconds(struct buf *b, double x)
+{
+    if (isfinite(x))
+        buf_printf(b, " %8.*f", decimals(x), x);
+    else
+        buf_printf(b, " %8s", "-");
+}
+
+static void put_interval(struct buf *b, const double x[3])
+{
+    if (isfinite(x[0]) && isfinite(x[1]) && isfinite(x[2]))
+        buf_printf(b, "   %+.4f (%+.4f … %+.4f)", x[0], x[1], x[2]);
+    else
+        buf_printf(b, "   %-27s", "-");
+}
+
+static void put_row(struct buf *b, const struct cmd_worth_row *r, int width, bool live)
+{
+    buf_printf(b, "%-*s", width, r->name);
     put_number(b, " %*.4f", r->gauc, 7);
     put_number(b, " %*.4f", r->logloss, 8);
     put_number(b, " %*.3f", r->calibration, 6);
-    put_number(b, " %*.1f", r->score_core_s, 8);
-    put_number(b, " %*.1f", r->learn_core_s, 8);
-    if (live)
-        buf_printf(b, "   live\n");
-    else
-        buf_printf(b, "   %+.4f (%+.4f … %+.4f)   %+.4f (%+.4f … %+.4f)\n", r->less_gauc[0], r->less_gauc[1],
-                   r->less_gauc[2], r->less_logloss[0], r->less_logloss[1], r->less_logloss[2]);
+    put_seconds(b, r->score_core_s);
+    put_seconds(b, r->learn_core_s);
+    if (live) {
+        buf_printf(b, "   live");
+    } else {
+        put_interval(b, r->less_gauc);
+        put_interval(b, r->less_logloss);
+    }
+    buf_u8(b, '\n');
 }
 
 /* What a hundredth of GAUC costs, of live learning instead of this. */
@@ -32,23 +59,42 @@ static void put_verdict(struct buf *b, const struct cmd_worth_row *live, const s
 {
     const double gain = r->less_gauc[0], cost = live->learn_core_s;
     if (!isfinite(gain)) return;
+    const double each = 0.01 * cost / gain;
     if (r->less_gauc[1] > 0.0)
-        buf_printf(b, "live instead of %s: GAUC %+.4f for %.1f core-seconds, %.1f for each 0.01\n", r->name, gain, cost,
-                   0.01 * cost / gain);
+        buf_printf(b, "live instead of %s: GAUC %+.4f for %.*f core-seconds, %.*f for each 0.01\n", r->name, gain,
+                   decimals(cost), cost, decimals(each), each);
     else
         buf_printf(b, "live instead of %s: no gain that its interval is sure of\n", r->name);
 }
 
+static int name_width(const struct cmd_worth *w)
+{
+    size_t most = NAME_LEAST;
+    for (size_t i = 0; i < w->n; i++) most = strlen(w->rows[i].name) > most ? strlen(w->rows[i].name) : most;
+    return most < NAME_MOST ? (int)most : NAME_MOST;
+}
+
 void cmd_worth_put_table(struct buf *b, const struct cmd_worth *w)
 {
-    buf_printf(b, "%-34s %7s %8s %6s %17s   what live learning gains on the same lists (95 %%, by users)\n", "", "GAUC",
-               "log-loss", "calib", "core-seconds");
-    buf_printf(b, "%-34s %7s %8s %6s %8s %8s   %-31s %s\n", "", "", "", "", "score", "learn", "GAUC",
+    const int width = name_width(w);
+    buf_printf(b, "%-*s %7s %8s %6s %17s   what live learning gains on the same lists (95 %%, by users)\n", width, "",
+               "GAUC", "log-loss", "calib", "core-seconds");
+    buf_printf(b, "%-*s %7s %8s %6s %8s %8s   %-27s   %s\n", width, "", "", "", "", "score", "learn", "GAUC",
                "log-loss (below 0 is better)");
-    for (size_t i = 0; i < w->n; i++) put_row(b, &w->rows[i], i == 0);
+    for (size_t i = 0; i < w->n; i++) put_row(b, &w->rows[i], width, i == 0);
     buf_u8(b, '\n');
     for (size_t i = 1; i < w->n; i++)
         if (w->rows[i].learn_core_s < w->rows[0].learn_core_s * 0.5) put_verdict(b, &w->rows[0], &w->rows[i]);
+}
+
+static json_t *settings_json(const struct cmd_worth_if *what)
+{
+    json_t *j = json_object();
+    for (size_t i = 0; i < what->n; i++) {
+        const char *eq = strchr(what->settings[i], '=');
+        (void)json_object_setn_new(j, what->settings[i], (size_t)(eq - what->settings[i]), json_string(eq + 1));
+    }
+    return j;
 }
 
 static json_t *interval_json(const double x[3])
@@ -66,6 +112,7 @@ enum status cmd_worth_write_json(const struct cmd_worth *w, const char *path, st
             "{s:s, s:o, s:o, s:o, s:o, s:o}", "name", r->name, "gauc", cmd_model_number(r->gauc), "logloss",
             cmd_model_number(r->logloss), "calibration", cmd_model_number(r->calibration), "score_core_seconds",
             cmd_model_number(r->score_core_s), "learn_core_seconds", cmd_model_number(r->learn_core_s));
+        if (r->what != NULL) (void)json_object_set_new(row, "settings", settings_json(r->what));
         if (i > 0) {
             (void)json_object_set_new(row, "live_gains_gauc", interval_json(r->less_gauc));
             (void)json_object_set_new(row, "live_gains_logloss", interval_json(r->less_logloss));
@@ -74,7 +121,5 @@ enum status cmd_worth_write_json(const struct cmd_worth *w, const char *path, st
     }
     (void)json_object_set_new(j, "format", json_integer(1));
     (void)json_object_set_new(j, "models", rows);
-    const int failed = json_dump_file(j, path, JSON_INDENT(1));
-    json_decref(j);
-    return failed == 0 ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s can't be written", path);
+    return cmd_model_write_json(path, j, e);
 }

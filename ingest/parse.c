@@ -132,9 +132,11 @@ static bool read_propensity(struct parse_context *x, const json_t *v, struct eve
     for (uint32_t i = 0; i < ev->n_items; i++) {
         const json_t *p = json_array_get(v, i);
         ev->propensity[i] = json_is_number(p) ? json_number_value(p) : 0;
-        if (!(ev->propensity[i] > 0 && ev->propensity[i] <= 1))
-            return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity %u is not a number above 0 and at most 1",
-                              i + 1);
+        if (ev->propensity[i] > 0 && ev->propensity[i] <= 1) continue;
+        if (!json_is_number(p))
+            return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity of item %u is not a number", i + 1);
+        return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity of item %u is %g, not above 0 and at most 1",
+                          i + 1, ev->propensity[i]);
     }
     return true;
 }

@@ -1,5 +1,6 @@
 /* dump.c - see dump.h. */
 #include "job/dump.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "schemas/event_json.h"
 #include <errno.h>
@@ -199,6 +200,13 @@ static enum status figures_of(struct dump *d, const struct learner_seen *seen, d
     return STATUS_OK;
 }
 
+static uint64_t hash_labels(const struct slate *s)
+{
+    uint64_t h = s->n_items;
+    for (uint32_t i = 0; i < s->n_items; i++) h = hash_mix(h, hash_mix(s->items[i].item, s->items[i].label > 0.5f));
+    return h;
+}
+
 enum status dump_slate(struct dump *d, const struct learner_seen *seen, struct err *e)
 {
     const struct slate *s = seen->slate;
@@ -208,7 +216,8 @@ enum status dump_slate(struct dump *d, const struct learner_seen *seen, struct e
     buf_clear(b);
     buf_printf(b, "{\"slate\":%llu,\"time\":%lld,\"user\":", (unsigned long long)s->id, (long long)s->time_ms);
     event_json_string(b, s->user);
-    buf_printf(b, ",\"counted\":%s,\"examples\":%u", seen->counted ? "true" : "false", s->n_items);
+    buf_printf(b, ",\"counted\":%s,\"examples\":%u,\"labels\":\"%016llx\"", seen->counted ? "true" : "false",
+               s->n_items, (unsigned long long)hash_labels(s));
     put_number(b, "logloss", loss);
     put_number(b, "auc", auc);
     buf_printf(b, "}\n");

@@ -17,8 +17,9 @@ struct dump;
 enum status dump_open(struct dump **out, const char *path, const struct model *m, const struct feat *f,
                       const struct token_vocab *vocab, struct err *e) MUST_CHECK;
 enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e) MUST_CHECK; /* a learner_seen_fn */
-/* --dump-slates: one line a slate, {"slate":7,"time":…,"user":"u","counted":true,"examples":5,"logloss":0.41,"auc":0.75};
- * logloss is the mean over its examples, auc null without both labels. */
+/* --dump-slates: one line a slate,
+ * {"slate":7,"time":…,"user":"u","counted":true,"examples":5,"labels":"…","logloss":0.41,"auc":0.75}; labels is a hash of the
+ * items with their labels, equal where the same was judged; logloss is the mean over its examples, auc null without both labels. */
 enum status dump_slate(struct dump *d, const struct learner_seen *seen, struct err *e) MUST_CHECK;
 void dump_close(struct dump *d); /* NULL is fine */
 #endif

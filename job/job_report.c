@@ -1,15 +1,13 @@
 /* job_report.c - the figures of a run at its end: the report. */
 #include "base/log.h"
+#include "job/job_file.h"
 #include "job/job_parts.h"
 #include "job/job_private.h"
 #include "schemas/report_html.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 double job_rss_bytes(void)
 {
@@ -20,6 +18,8 @@ double job_rss_bytes(void)
 static void fill_report(struct job *j, struct report *r)
 {
     learner_report(j->learner, r);
+    r->from_ms = learner_first_ms(j->learner);
+    r->to_ms = learner_watermark(j->learner);
     r->hashed = learner_hashed(j->learner);
     r->seconds = (double)(job_now_us(j) - j->started_us) * 1e-6;
     r->examples_per_second = r->seconds > 0.0 ? (double)(r->examples - j->examples_before) / r->seconds : 0.0;
@@ -30,23 +30,11 @@ static void fill_report(struct job *j, struct report *r)
                    j->kern != NULL ? kern_describe(j->kern) : j->conf->kernels_backend);
 }
 
-static enum status check_path(const char *path, struct err *e)
-{
-    if (path == NULL || strcmp(path, "-") == 0) return STATUS_OK;
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    const bool is_new = fd < 0 && errno == ENOENT;
-    if (is_new) fd = open(path, O_WRONLY | O_CLOEXEC | O_CREAT | O_EXCL, 0600);
-    if (fd < 0) return ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
-    if (is_new) (void)unlink(path);
-    (void)close(fd);
-    return STATUS_OK;
-}
-
-/* Tried at the start, so that a long run does not end in a path that can't be written.  Leaves no file behind. */
+/* Tried at the start, so that a long run does not end in a path that can't be written. */
 enum status job_check_report(const struct job *j, struct err *e)
 {
-    TRY(check_path(j->options->report_path, e));
-    return check_path(j->options->html_path, e);
+    TRY(job_file_check(j->options->report_path, e));
+    return job_file_check(j->options->html_path, e);
 }
 
 /* The name of a topic by its index in "a, b,c"; names lives on.  Cuts the list into strings. */
@@ -81,27 +69,12 @@ static struct report_partition *list_partitions(struct job *j, struct arena *a, 
     return p;
 }
 
-static enum status write_file(const char *path, const struct buf *b, struct err *e)
-{
-    enum status st = STATUS_OK;
-    TRY(buf_status(b, e));
-    FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
-    if (f == NULL) return ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
-    if (fwrite(b->p, 1, b->n, f) != b->n)
-        st = ERR_SET(e, STATUS_IO, "report can't be written to %s: %s", path, strerror(errno));
-    if (f == stdout)
-        (void)fflush(f);
-    else if (fclose(f) != 0 && st == STATUS_OK)
-        st = ERR_SET(e, STATUS_IO, "report %s: %s", path, strerror(errno));
-    return st;
-}
-
 static enum status write_json(struct job *j, const struct report *r, struct err *e)
 {
     struct buf b = {0};
     if (j->options->report_path == NULL) return STATUS_OK;
     report_write_json(&b, r);
-    const enum status st = write_file(j->options->report_path, &b, e);
+    const enum status st = job_file_write(j->options->report_path, &b, e);
     buf_fini(&b);
     return st;
 }
@@ -119,7 +92,7 @@ static enum status write_html(struct job *j, const struct report *r, struct err 
     enum status st = buf_status(&title, e);
     if (st == STATUS_OK) {
         report_write_html(&b, r, (const char *)title.p, j->clock->wall_ms(j->clock));
-        st = write_file(j->options->html_path, &b, e);
+        st = job_file_write(j->options->html_path, &b, e);
     }
     buf_fini(&title);
     buf_fini(&b);

@@ -8,6 +8,8 @@
 #include "schemas/conf_table.h"
 #include "schemas/conf_variant.h"
 #include "schemas/event.h"
+#include "schemas/report.h"
+#include "schemas/slate.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -158,6 +160,41 @@ static enum status check_half_lives(const char *key, const char *v, struct err *
     return conf_numbers(v, hours, 4, key, e);
 }
 
+static enum status check_cuts(const char *key, const char *v, struct err *e)
+{
+    double k[REPORT_K_MAX];
+    size_t n = 1;
+    for (const char *p = v; *p != 0; p++) n += *p == ',';
+    if (n > REPORT_K_MAX)
+        return ERR_SET(e, STATUS_INVALID, "%s: '%s' has %zu numbers, at most %d are possible", key, v, n, REPORT_K_MAX);
+    TRY(conf_numbers(v, k, n, key, e));
+    for (size_t i = 0; i < n; i++)
+        if (!(k[i] >= 1.0 && k[i] <= REPORT_K_LARGEST) || k[i] != floor(k[i]))
+            return ERR_SET(e, STATUS_INVALID, "%s: %g is not a whole number from 1 to %d", key, k[i], REPORT_K_LARGEST);
+    return STATUS_OK;
+}
+
+/* As job/segment.c reads them: blanks separate too. */
+static enum status check_segments(const char *key, const char *v, struct err *e)
+{
+    static const char *const of[] = {"user.", "item.", "context."};
+    size_t count = 0;
+    for (const char *p = v; *p != 0;) {
+        const size_t n = strcspn(p, ", ");
+        size_t i = 0;
+        while (i < 3 && (n <= strlen(of[i]) || strncmp(p, of[i], strlen(of[i])) != 0)) i++;
+        if (n > 0 && (i == 3 || n >= 64))
+            return ERR_SET(e, STATUS_INVALID,
+                           "%s: '%.*s' is not user.NAME, item.NAME or context.NAME (shorter than 64 bytes)", key,
+                           n < 100 ? (int)n : 100, p);
+        count += n > 0;
+        p += n + (p[n] != 0);
+    }
+    if (count <= SLATE_SEGMENTS_MAX) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID, "%s: '%s' names %zu attributes, at most %d are possible", key, v, count,
+                   SLATE_SEGMENTS_MAX);
+}
+
 /* As event times are read: a number that can only be seconds is no time in milliseconds. */
 static enum status check_start_ms(const char *key, const char *v, long long ms, struct err *e)
 {
@@ -216,11 +253,18 @@ enum status conf_check_text(const char *key, const char *value, struct err *e)
         const char *key;
         enum status (*check)(const char *key, const char *value, struct err *e);
     } checks[] = {
-        {"model.name", check_model_name},   {"model.parts", check_parts},
-        {"model.features", check_names},    {"counter.half_lives_hours", check_half_lives},
-        {"ingest.topics", check_names},     {"ingest.start", check_start},
-        {"guard.pause_on", check_monitors}, {"guard.rollback_on", check_monitors},
-        {"redis.url", check_redis_url},     {"serving.listen", check_listen},
+        {"model.name", check_model_name},
+        {"model.parts", check_parts},
+        {"model.features", check_names},
+        {"counter.half_lives_hours", check_half_lives},
+        {"ingest.topics", check_names},
+        {"ingest.start", check_start},
+        {"guard.pause_on", check_monitors},
+        {"guard.rollback_on", check_monitors},
+        {"redis.url", check_redis_url},
+        {"serving.listen", check_listen},
+        {"eval.k", check_cuts},
+        {"eval.segments", check_segments},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
         if (strcmp(key, checks[i].key) == 0) return checks[i].check(key, value, e);

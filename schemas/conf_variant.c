@@ -15,7 +15,7 @@
 
 /* What only the learner of one line reads.  All train.* keys are that, but train.tasks: which behaviour a slate's bits mean is
  * the joiner's too. */
-static bool is_lines_own(const char *key)
+bool conf_is_lines_own(const char *key)
 {
     static const char *const keys[] = {"model.parts",        "model.trainable_layers", "model.user_view",
                                        "model.item_view",    "model.dropout",          "model.hashed_bits",
@@ -24,6 +24,19 @@ static bool is_lines_own(const char *key)
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;
+}
+
+bool conf_judges_alike(const char *key)
+{
+    static const char *const sections[] = {"model.",   "describe.", "history.", "catalogue.", "counter.",
+                                           "cooccur.", "train.",    "gate.",    "guard.",     "kernels."};
+    static const char *const keys[] = {"join.loss", "join.wait_ms", "join.negative_rate"}; /* when and what is learnt */
+    const char *dot = strrchr(key, '.');
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (strncmp(key, sections[i], strlen(sections[i])) == 0) return true;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(key, keys[i]) == 0) return true;
+    return strncmp(key, "type.", 5) == 0 && (strcmp(dot, ".weight") == 0 || strcmp(dot, ".template") == 0);
 }
 
 /* Copies into scratch what the key would become: the check is the key's own. */
@@ -35,7 +48,7 @@ static enum status try_value(const char *name, const char *key, const char *valu
     const enum status st = conf_set(scratch, key, value, &why);
     conf_free(scratch);
     if (st != STATUS_OK) return ERR_SET(e, st, "variant.%s.%s", name, why.text);
-    if (is_lines_own(key)) return STATUS_OK;
+    if (conf_is_lines_own(key)) return STATUS_OK;
     return ERR_SET(e, STATUS_INVALID,
                    "variant.%s.%s: this key belongs to what all variants share; a variant may change train.* and "
                    "model.parts, trainable_layers, user_view, item_view, dropout, hashed_bits, concat_tokens",

@@ -12,6 +12,11 @@
 #define CONF_LINE_DEFAULT "default"
 #define CONF_LINES_MAX (CONF_VARIANTS_MAX + 1)
 
+/* A key that a variant may change: only the learner of one line reads it. */
+bool conf_is_lines_own(const char *key);
+/* Configurations that differ in this key alone still show the same lists, label them alike and judge them alike: it is one of
+ * the learner, of sentences or of features.  The others shape the world that is predicted, or what is measured of it. */
+bool conf_judges_alike(const char *key);
 /* Sets NAME.share, NAME.shadow or NAME.<key of the learner>; the value is checked as the key itself would be.  INVALID: a bad
  * name, one variant too many, a key that shapes the world or does not exist, a bad value; OOM. */
 enum status conf_variant_set(struct conf *c, const char *name_and_key, const char *value, struct err *e) MUST_CHECK;

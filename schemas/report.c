@@ -2,6 +2,7 @@
 #include "schemas/report.h"
 #include "schemas/event_json.h"
 #include "schemas/report_put.h"
+#include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
 
@@ -128,8 +129,19 @@ static void put_hashed(struct buf *b, const struct report_hashed *h, bool *first
     report_put_close(b, 1, inner);
 }
 
+/* Only where there was an event. */
+static void put_span(struct buf *b, const struct report *r, bool *first)
+{
+    if (r->from_ms == INT64_MIN || r->to_ms == INT64_MIN) return;
+    report_put_key(b, 1, "from_ms", first);
+    buf_printf(b, "%" PRId64, r->from_ms);
+    report_put_key(b, 1, "to_ms", first);
+    buf_printf(b, "%" PRId64, r->to_ms);
+}
+
 static void put_details(struct buf *b, const struct report *r, bool *first)
 {
+    put_span(b, r, first);
     report_put_count(b, 1, "duplicates", r->duplicates, first);
     report_put_count(b, 1, "late", r->late, first);
     report_put_count(b, 1, "unmatched", r->unmatched, first);

@@ -13,9 +13,10 @@
 #define REPORT_REJECTS_MAX 72
 #define REPORT_PARTS_MAX 16
 #define REPORT_TASKS_MAX 8
-#define REPORT_K_MAX 4 /* cuts of NDCG and recall */
-#define REPORT_TOP 10  /* places of a list that are its top */
-#define REPORT_AGES 8  /* groups of items by age */
+#define REPORT_K_MAX 4        /* cuts of NDCG and recall … */
+#define REPORT_K_LARGEST 1000 /* … and the largest of them */
+#define REPORT_TOP 10         /* places of a list that are its top */
+#define REPORT_AGES 8         /* groups of items by age */
 #define REPORT_DECILES 10
 #define REPORT_WINDOWS 3
 #define REPORT_CURVE_MAX 128
@@ -218,6 +219,7 @@ struct report_hashed { /* weights of part hashed, and those that a feature has t
     uint64_t rows, used;
 };
 struct report {
+    int64_t from_ms, to_ms; /* event time: of the first event, and how far it has come; INT64_MIN: no event yet */
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
     struct report_join join;
     struct report_reservoir reservoir;

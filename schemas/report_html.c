@@ -242,9 +242,9 @@ static void put_slices(struct buf *b, const struct report *r)
     for (int i = 0; i < REPORT_SLICES; i++)
         if (r->slices[i].examples > 0) put_figures_row(b, report_slice_names[i], &r->slices[i]);
     for (int i = 0; i < REPORT_WINDOWS; i++) {
-        char name[64];
-        (void)snprintf(name, sizeof name, "newest %u windows of %g h", d->window_counts[i],
-                       (double)d->window_ms / 3600000.0);
+        char name[80];
+        (void)snprintf(name, sizeof name, "running window of %g h and the %u before it",
+                       (double)d->window_ms / 3600000.0, d->window_counts[i]);
         put_figures_row(b, name, &d->windows[i]);
     }
     put_figures_row(b, "decayed", &d->decayed);
@@ -282,7 +282,14 @@ static void put_groups(struct buf *b, const char *head, const struct report_grou
 
 static void put_lists(struct buf *b, const struct report_detail *d)
 {
-    if (d->lists == 0) return;
+    if (d->lists == 0) {
+        buf_printf(
+            b,
+            "<h2>What stands at the top</h2>\n<p class=\"dim\">No list had more than %d candidates: all of them "
+            "stand among the first %d, so there is no coverage, diversity or exposure of a choice to tell.</p>\n",
+            REPORT_TOP, REPORT_TOP);
+        return;
+    }
     buf_printf(
         b, "<h2>What stands at the top</h2>\n<p>Of %.0f different candidates %.0f were among the first %d of a list",
         d->list_items, d->list_top, REPORT_TOP);

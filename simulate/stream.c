@@ -19,6 +19,7 @@ struct later { /* a line that waits for its time */
     int64_t time_ms;
     uint64_t order;
     struct buf text;
+    uint64_t *count; /* of the truth, once it is written */
 };
 struct run {
     const struct shop_options *o;
@@ -73,14 +74,14 @@ static void swap(struct later *a, struct later *b)
 }
 
 /* Puts a line aside until its time; takes over `text`'s memory. */
-static enum status put_later(struct run *r, int64_t time_ms, struct buf *text, struct err *e)
+static enum status put_later(struct run *r, int64_t time_ms, struct buf *text, uint64_t *count, struct err *e)
 {
     if (text->oom || mem_grow((void **)&r->heap, &r->cap_heap, r->n_heap + 1, sizeof *r->heap) != 0) {
         buf_fini(text);
         return ERR_SET(e, STATUS_OOM, "%zu waiting lines", r->n_heap + 1);
     }
     size_t i = r->n_heap++;
-    r->heap[i] = (struct later){time_ms, r->order++, *text};
+    r->heap[i] = (struct later){time_ms, r->order++, *text, count};
     *text = (struct buf){0};
     for (; i > 0 && earlier(&r->heap[i], &r->heap[(i - 1) / 2]); i = (i - 1) / 2)
         swap(&r->heap[i], &r->heap[(i - 1) / 2]);
@@ -122,6 +123,7 @@ static enum status catch_up(struct run *r, int64_t time_ms, struct err *e)
             TRY(emit(r, item, &r->text, e));
         } else {
             TRY(emit(r, line, &r->heap[0].text, e));
+            (*r->heap[0].count)++;
             drop_first(r);
         }
     }
@@ -174,14 +176,12 @@ static enum status put_clicks(struct run *r, const struct shop_list *l, struct e
     for (uint32_t k = 0; k < l->n; k++) {
         struct buf b = {0};
         if (l->click_ms[k] == 0) continue;
-        r->truth->clicks++;
         shop_write_click(&b, l, k);
-        TRY(put_later(r, l->click_ms[k], &b, e));
+        TRY(put_later(r, l->click_ms[k], &b, &r->truth->clicks, e));
         if (!l->bought[k]) continue;
         const int64_t bought = l->click_ms[k] + (int64_t)r->o->delay_ms;
-        r->truth->purchases++;
         shop_write_purchase(&b, r->shop, l, k, bought);
-        TRY(put_later(r, bought, &b, e));
+        TRY(put_later(r, bought, &b, &r->truth->purchases, e));
     }
     return STATUS_OK;
 }
@@ -189,11 +189,11 @@ static enum status put_clicks(struct run *r, const struct shop_list *l, struct e
 /* One list and, later, its clicks. */
 static enum status put_list(struct run *r, const struct shop_list *l, struct err *e)
 {
-    r->truth->lists++;
-    r->truth->shown += l->n;
     buf_clear(&r->text);
     shop_write_list(&r->text, l);
     TRY(emit(r, l->time_ms, &r->text, e));
+    r->truth->lists++;
+    r->truth->shown += l->n;
     return put_clicks(r, l, e);
 }
 

@@ -8,7 +8,7 @@
 #include "simulate/shop.h"
 
 struct stream_truth {
-    uint64_t lines, lists, shown, clicks, purchases;
+    uint64_t lines, lists, shown, clicks, purchases; /* written: what comes after the last line is not counted */
     double best_auc, best_gauc; /* NaN when not asked for */
     double oracle_auc;          /* with the hidden truth itself: what no learner can reach */
 };

@@ -118,6 +118,8 @@ static void report_arm(const struct arms *a, const struct conf *c, size_t line, 
     out->ctr = shown(&x);
     cluster_mean(&arm->conversion, &x);
     out->conversion = shown(&x);
+    out->ctr_difference = out->conversion_difference = (struct report_interval){NAN, NAN, NAN};
+    if (line == in_charge) return; /* nothing to compare it with: they are not two samples */
     cluster_difference(&arm->ctr, &champion->ctr, &x);
     out->ctr_difference = shown(&x);
     cluster_difference(&arm->conversion, &champion->conversion, &x);

@@ -11,7 +11,7 @@
 #include "schemas/report.h"
 #include <stdint.h>
 
-#define EVAL_K_LARGEST 1000
+#define EVAL_K_LARGEST REPORT_K_LARGEST
 
 struct eval_cut { /* which k */
     uint32_t k[REPORT_K_MAX], n;

@@ -101,6 +101,13 @@ for n in 1 2 3; do
     order 0 'it is done at the next start' unpin --state state --reason "taken $n"
 done
 order 0 'it is done at the next start' pin "$first" --state state --reason 'while it is down'
+order 1 'version 9999 is not kept in state' pin 9999 --state state # known at once: nobody would read the refusal later
+order 1 'version 9999 is not kept in state' rollback 9999 --state state
+order 1 "no variant 'nosuch' has learnt in state" promote nosuch --state state
+order 0 'it is done at the next start' promote 1 --state state --reason 'the line has gone on since'
+[ "$(ls state/commands | wc -l)" = 8 ] || fail "written down: $(ls state/commands)"
+"$freshet" model versions state >versions || fail "versions"
+grep -q 'waiting  pin .*while it is down' versions || fail "an order that waits is not listed: $(cat versions)"
 order 1 'taken back' pin --redis "$url" --wait 1 # its lease outlives a killed learner for a while
 start 100x
 wait_for 30 "pinned version" old
@@ -115,6 +122,10 @@ learner=
 for what in 'rollback .* by .*@.* pid .*: looks odd' 'promote .*: good enough' 'pin .*: the first one' 'pin .*: while it is down' 'rollback .*: by its folder'; do
     grep -q "$what" versions || fail "the version log has no '$what': $(cat versions)"
 done
+grep -q 'refused  promote blesses the line as it is' versions || fail "what came of an order that nobody waited for is not listed: $(cat versions)"
+sed -n '/^said of them/,/^$/s/^\([0-9T:.-]*Z\) .*/\1/p' versions >times
+[ "$(wc -l <times)" -ge 4 ] || fail "the version log has no times: $(cat versions)"
+sort -c -r times || fail "the version log is not in one kind of time: $(cat times)"
 "$freshet" model versions -o redis.url="$url" --log 1000 >versions || fail "versions of Redis"
 grep -q 'pin .*while it is down, by .*@' versions || fail "Redis' log has no pin: $(cat versions)"
 # what is no order is told of and goes

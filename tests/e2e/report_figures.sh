@@ -62,6 +62,8 @@ holds '.unsampled.model.slates == ([.segments["event.type"][].slates] | add) or 
 holds '.unsampled.items > 50 and .unsampled.items <= 120'
 holds '.unsampled.model.recall["5"] < .ranking.model.recall["5"] and .unsampled.model.recall["20"] > 0.17'
 holds '.unsampled.popularity.ndcg["10"] > 0'
+holds '.from_ms <= .curve[0].to_ms and .to_ms > .from_ms'
+holds '.lists.lists == 0 and .lists.coverage == null'
 holds '.served.lists == 0 and .served.skew.mean == null'
 
 # the page stands alone, is closed, and what came from outside is escaped
@@ -70,6 +72,8 @@ grep -q '^</body></html>$\|</body></html>' "$dir/page" || fail "the page is cut 
 grep -q '&lt;x&amp;y&gt;' "$dir/page" || fail "a segment's name is missing"
 ! grep -q '<x&y>' "$dir/page" || fail "a segment's name is not escaped"
 [ "$(grep -c '<svg' "$dir/page")" -ge 4 ] || fail "plots are missing"
+grep -q '<td>running window of 24 h and the 1 before it</td>' "$dir/page" || fail "what the windows are is not said: $(grep -o '<td>[^<]*window[^<]*' "$dir/page")"
+grep -q 'No list had more than 10 candidates' "$dir/page" || fail "why there is no coverage is not said"
 grep -q 'since the last line' "$dir/err" || fail "no running table"
 
 # warm-up is left out of what says how good the model is; a baseline without sentence states is no measured 0.5
@@ -82,8 +86,14 @@ holds '.baselines.frozen.gauc == null and .baselines.popularity.gauc > 0.5 and .
 mv "$dir/first" "$dir/report"
 
 # a key that does not name an attribute is refused, and so is a fifth cut
-! "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric -o eval.segments=country "$dir/log" 2>"$dir/err" || fail "eval.segments=country was taken"
-grep -q "eval.segments=country: 'country' is not user.NAME" "$dir/err" || fail "the refusal does not say why"
-! "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric -o eval.k=1,2,3,4,5 "$dir/log" 2>"$dir/err" || fail "eval.k of five was taken"
-grep -q "eval.k=1,2,3,4,5" "$dir/err" || fail "the refusal does not name the key"
+refused() { # SETTING TEXT
+    rc=0
+    "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric -o "$1" "$dir/log" 2>"$dir/err" || rc=$?
+    [ "$rc" = 2 ] || fail "$1: exit status $rc, wrong configurations have 2"
+    grep -q "$2" "$dir/err" || fail "the refusal of $1 does not say '$2'"
+}
+refused eval.segments=country "eval.segments: 'country' is not user.NAME"
+refused eval.segments=user.a,user.b,user.c,user.d,user.e,user.f,user.g,user.h,item.i "names 9 attributes, at most 8"
+refused eval.k=1,2,3,4,5 "eval.k: '1,2,3,4,5' has 5 numbers, at most 4"
+refused eval.k=1001 "eval.k: 1001 is not a whole number from 1 to 1000"
 echo "report_figures: $(jq -c '[.progressive.gauc, .intervals.gauc.lower, .intervals.gauc.upper]' "$dir/report")"

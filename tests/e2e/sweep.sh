@@ -23,6 +23,7 @@ jq -e '.trials[0].late.gauc > 0.5' sweep.json >/dev/null || fail "late days"
 jq -e '[.trials[] | select(.settings["train.linear_rate"] == "0" and .settings["train.hashed_rate"] == "0")][0].rounds | length == 1' sweep.json \
     >/dev/null || fail "what learns nothing goes no further"
 jq -e '.trials[0].settings["train.linear_rate"] != "0"' sweep.json >/dev/null || fail "the best learns"
+jq -e '.trials[0].late.days > 5 and .trials[0].late.days < 60' sweep.json >/dev/null || fail "late days are the log's: $(jq -c '.trials[0].late' sweep.json)"
 grep -q '^chosen on days before 5 by GAUC: ' table || fail "the choice is said"
 grep -q '<polyline class="b"\|<polyline class="c"' sweep.svg || fail "the picture"
 
@@ -44,6 +45,11 @@ refused "train.linear_rat" --try 'train.linear_rat=1|2'
 refused "train.seed" --try 'train.seed=a'
 refused "choose-before" --try 'train.seed=1|2' --warmup 10 --choose-before 5
 refused "says what is tried"
+for option in --report --svg; do # known before the first replay
+    rc=0
+    "$freshet" sweep --try 'train.seed=1|2' "$option" no/such/folder log >table 2>err || rc=$?
+    ((rc == 1)) && grep -q "can't be written to no/such/folder: No such file" err && ! grep -q round err || fail "sweep $option to nowhere: $rc"
+done
 rc=0
 "$freshet" replay --until 3x log >table 2>err || rc=$?
 ((rc == 2)) || fail "--until 3x ended with $rc"

@@ -51,6 +51,8 @@ static void test_a_better_arm_shows_and_the_split_is_right(void **state)
     assert_string_equal(r.arms[1].name, "b");
     assert_true(r.arms[1].ctr_difference.lower > 0.03 && r.arms[1].ctr_difference.upper < 0.07);
     assert_true(r.arms[2].ctr_difference.lower < 0.0 && r.arms[2].ctr_difference.upper > 0.0);
+    assert_true(isnan(r.arms[0].ctr_difference.mean) && isnan(r.arms[0].ctr_difference.lower)); /* of itself: none */
+    assert_true(isnan(r.arms[0].conversion_difference.upper));
     assert_true(fabs(r.arms[0].conversion.mean - 0.1) < 0.01);
     assert_int_equal(r.sampled_users, 10000);
     assert_true(r.ratio_p > ARMS_ALARM_P);

@@ -1,5 +1,6 @@
 /* test_conf_variant.c - [variant.NAME]: what may be changed, what follows, and who gets which. */
 #include "base/mem.h"
+#include "schemas/conf_table.h"
 #include "schemas/conf_variant.h"
 #include "tests/support/check.h"
 #include <math.h>
@@ -38,6 +39,21 @@ static void test_only_the_lines_own_keys_may_change(void **state)
     refused("variant.b", "expected section.key=value");
     refused("variant.123456789012345678901234567890123.share=0", "1 to 32");
     refused("variant.b.variant.c.share=0.1", "variant.b.variant.c.share");
+}
+
+static void test_keys_that_change_what_is_judged_are_known(void **state)
+{
+    static const char *const alike[] = {"join.loss",      "join.wait_ms",      "join.negative_rate",
+                                        "model.features", "describe.language", "history.pairs",
+                                        "gate.share",     "type.click.weight", "type.a.b.template"};
+    static const char *const others[] = {"join.window_ms",       "join.cascade", "join.seed", "ingest.schema",
+                                         "eval.conversion",      "state.dir",    "redis.url", "type.click.label",
+                                         "variant.b.train.seed", "kafka.x"};
+    (void)state;
+    for (size_t i = 0; i < sizeof alike / sizeof *alike; i++) assert_true(conf_judges_alike(alike[i]));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) assert_false(conf_judges_alike(others[i]));
+    for (size_t i = 0; i < conf_n_keys; i++) /* variants are compared on the same lists */
+        assert_true(!conf_is_lines_own(conf_keys[i].key) || conf_judges_alike(conf_keys[i].key));
 }
 
 static void test_own_values_are_bounded(void **state)
@@ -199,6 +215,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_the_lines_own_keys_may_change),
+        cmocka_unit_test(test_keys_that_change_what_is_judged_are_known),
         cmocka_unit_test(test_own_values_are_bounded),
         cmocka_unit_test(test_a_line_is_the_base_with_its_keys),
         cmocka_unit_test(test_a_line_must_pass_the_rules_over_several_keys),

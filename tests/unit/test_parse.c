@@ -234,6 +234,25 @@ static void test_bad_messages_have_their_codes(void **state)
     assert_true(sizeof bad / sizeof *bad >= 80);
 }
 
+static void test_a_bad_propensity_is_told_with_its_value(void **state)
+{
+    (void)state;
+    const char *const head = "{\"type\":\"impression\"," T ",\"items\":[\"a\",\"b\"],\"propensity\":[0.5,";
+    const struct {
+        const char *rest, *says;
+    } each[] = {{"0]}", "item 2 is 0, not above 0"}, {"1.5]}", "item 2 is 1.5, not"}, {"\"x\"]}", "item 2 is not a number"}};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        char text[300];
+        struct event ev;
+        struct reject r = {0};
+        struct err e = {0};
+        (void)snprintf(text, sizeof text, "%s%s", head, each[i].rest);
+        arena_reset(&arena);
+        assert_int_equal(parse_event(parser, str_from(text), &arena, &ev, &r, &e), STATUS_INVALID);
+        if (strstr(r.text, each[i].says) == NULL) fail_msg("'%s' does not say '%s'", r.text, each[i].says);
+    }
+}
+
 /* `n` copies of `unit` (with %d counting) between head and tail. */
 static char *repeat(const char *head, const char *unit, int n, const char *tail)
 {
@@ -448,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_impression_is_read),
         cmocka_unit_test(test_catalogue_and_own_types_are_read),
         cmocka_unit_test(test_bad_messages_have_their_codes),
+        cmocka_unit_test(test_a_bad_propensity_is_told_with_its_value),
         cmocka_unit_test(test_caps_hold_at_their_edge),
         cmocka_unit_test(test_nul_bytes_are_refused),
         cmocka_unit_test(test_an_absent_value_says_so),

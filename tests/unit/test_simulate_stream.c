@@ -123,9 +123,8 @@ static void test_lines_are_in_order_and_speak_of_what_was_shown(void **state)
         line = newline + 1;
     }
     assert_int_equal(r.items + r.lists + r.clicks + r.purchases, 8000);
-    assert_int_equal(r.lists + 1, t.lists); /* the one that found the log full */
     assert_true(r.late_items > 10 && r.clicks > 1000 && r.purchases > 100);
-    assert_true(r.clicks <= t.clicks && r.purchases <= t.purchases);
+    assert_true(r.lists == t.lists && r.clicks == t.clicks && r.purchases == t.purchases);
     json_decref(r.shown);
     buf_fini(&l.text);
 }
