@@ -139,7 +139,7 @@ class Layers:
 
     def run(self, settings, model=None, log=None, keep_text=False):
         """(Arm, core-seconds)"""
-        keys = [f"model.base={model or self.world.model}", "join.organic=false", "join.window_ms=60000", *settings]
+        keys = [f"model.base={model or self.world.model}", "join.organic=false", "join.window_ms=60000", "guard.mode=warn", *settings]
         before = os.times()
         with subprocess.Popen([self.world.binary, "replay", "--quiet", "--flush", "--dump-examples", "-", *(p for key in keys for p in ("-o", key)), log or self.log],
                               stdout=subprocess.PIPE, text=True) as run:
