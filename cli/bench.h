@@ -48,7 +48,7 @@ struct cmd_bench_machine {
 };
 /* bench_device.c: m's arithmetic in f32 and bf16 becomes that of k's device.  OOM: of its memory. */
 struct kern;
-enum status cmd_bench_device(struct cmd_bench_machine *m, struct kern *k, bool quick, struct err *e) MUST_CHECK;
+enum status cmd_bench_device(struct cmd_bench_machine *m, struct kern *k, struct err *e) MUST_CHECK;
 /* dir: where the disk is measured.  seconds: about how long each of the nine takes.  OOM, IO. */
 enum status cmd_bench_measure(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e) MUST_CHECK;
 /* The peaks of all cores once more, for a moment: they count if they are higher, as others may have been busy before. */

@@ -211,7 +211,7 @@ static enum status bench(struct bench *x, struct conf *c, struct buf *line, stru
     x->report.time_ms = clock_system()->wall_ms(clock_system());
     TRY(cmd_bench_measure(&x->report.machine, x->world.dir, x->quick ? 0.1 : 0.5, e));
     if (!x->world.kern->ops->host_visible)
-        TRY(cmd_bench_device(&x->report.machine, x->world.kern, x->quick, e));
+        TRY(cmd_bench_device(&x->report.machine, x->world.kern, e));
     cmd_bench_put_machine(line, &x->report);
     for (size_t t = 0; t < cmd_bench_n_topics; t++) TRY(run_topic(x, cmd_bench_topics[t], line, e));
     warn_busy(x);
