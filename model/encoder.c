@@ -267,17 +267,26 @@ const struct encoder_embedding *encoder_embedding(const struct encoder *m)
     return &m->embedding;
 }
 
-void encoder_pool(const struct encoder *m, const float *final_states, size_t n, float *out)
+void encoder_pool_end(const struct encoder *m, float *vector)
 {
-    const size_t C = m->shape.C, rows = m->shape.pool_cls ? 1 : n;
     double length = 0.0;
+    if (!m->shape.unit) return;
+    for (size_t c = 0; c < m->shape.C; c++) length += (double)vector[c] * vector[c];
+    length = fmax(sqrt(length), 1e-12);
+    for (size_t c = 0; c < m->shape.C; c++) vector[c] = (float)(vector[c] / length);
+}
+
+void encoder_mean(float *out, const float *x, size_t n, size_t C)
+{
     for (size_t c = 0; c < C; c++) {
         double s = 0.0;
-        for (size_t r = 0; r < rows; r++) s += final_states[r * C + c];
-        out[c] = (float)(s / (double)rows);
-        length += (double)out[c] * out[c];
+        for (size_t r = 0; r < n; r++) s += x[r * C + c];
+        out[c] = (float)(s / (double)n);
     }
-    if (!m->shape.unit) return;
-    length = fmax(sqrt(length), 1e-12);
-    for (size_t c = 0; c < C; c++) out[c] = (float)(out[c] / length);
+}
+
+void encoder_pool(const struct encoder *m, const float *final_states, size_t n, float *out)
+{
+    encoder_mean(out, final_states, m->shape.pool_cls ? 1 : n, m->shape.C);
+    encoder_pool_end(m, out);
 }

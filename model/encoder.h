@@ -101,14 +101,16 @@ enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, cons
 /* Several sentences at once, with the same bits as one after the other (up to ENCODER_CHUNK tokens, ENCODER_CHUNK_FAR where the
  * backend's memory is apart, share each pass over the weights, where the backend's rows are alone).  Every sentence is
  * checked before anything is computed. */
-#define ENCODER_CHUNK 128       /* activations stay in the second cache */
-#define ENCODER_CHUNK_FAR 16384 /* enough rows for every multiprocessor */
+#define ENCODER_CHUNK 128                              /* activations stay in the second cache */
+#define ENCODER_CHUNK_FAR 16384                        /* enough rows for every multiprocessor */
 size_t encoder_run_chunk(const struct encoder_run *r); /* tokens that share a pass, at most: one of these two */
 struct encoder_sentence {
     const int32_t *ids;
     const uint8_t *types; /* or NULL */
     size_t n;
     float *mid, *final; /* (n, C) or NULL, as mid_states and final_states above */
+    float *mid_mean;    /* (C) or NULL: the mean over the tokens of what mid would hold */
+    float *vector; /* (C) or NULL: what encoder_pool would make of final; one behind the other they come in one copy */
 };
 enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_sentence *s, size_t count, size_t mid,
                                   struct err *e) MUST_CHECK;

@@ -29,7 +29,10 @@ struct encoder {
 /* Makes m->placed for kern k (NULL: host memory).  OOM, naming what it takes. */
 enum status encoder_place(struct encoder *m, struct kern *k, struct err *e) MUST_CHECK;
 void encoder_unplace(struct encoder *m);
-struct kern_matrix *encoder_matrix(struct encoder *m, size_t i); /* placed matrix i: four a layer */
+struct kern_matrix *encoder_matrix(struct encoder *m, size_t i);   /* placed matrix i: four a layer */
+void encoder_mean(float *out, const float *x, size_t n, size_t C); /* out (C) of x (n, C), n > 0; summed in double */
+/* Of a sentence vector (C) made of a mean or of [CLS]: unit length, where the folder says so. */
+void encoder_pool_end(const struct encoder *m, float *vector);
 /* Packs all matrices again in another precision. */
 enum status encoder_repack(struct encoder *m, enum kern_precision prec, struct err *e) MUST_CHECK;
 
