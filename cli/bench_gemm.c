@@ -27,7 +27,7 @@ struct own {
 };
 
 /* A layer's matrices as encoder_layer lends them, without their packed form. */
-static void take_matrices(struct own *o, const struct encoder_layer *l)
+static void take_matrices(struct own *o, const struct kern_layer *l)
 {
     const struct kern_matrix *from[MATRICES] = {&l->qkv, &l->o, &l->up, &l->down};
     const float *const bias[MATRICES] = {l->qkv_b, l->o_b, l->up_b, l->down_b};

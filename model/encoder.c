@@ -27,7 +27,7 @@ const struct encoder_layer_tensor encoder_layer_tensors[ENCODER_LAYER_TENSORS] =
     {"output.LayerNorm.bias", "output.LayerNorm.beta"},
 };
 
-const float *encoder_layer_values(const struct encoder_layer *w, size_t which, size_t C)
+const float *encoder_layer_values(const struct kern_layer *w, size_t which, size_t C)
 {
     switch (which) {
     case 0: return w->qkv.w;
@@ -113,7 +113,7 @@ static enum status take(struct encoder *m, const char *name, const char *old, si
 
 static enum status take_layer(struct encoder *m, size_t l, struct err *e)
 {
-    struct encoder_layer *w = &m->layers[l];
+    struct kern_layer *w = &m->layers[l];
     const size_t C = m->shape.C, F = m->shape.F;
     float *qkv = arena_raw(&m->arena, 3 * C * C, sizeof *qkv), *qkv_b = arena_raw(&m->arena, 3 * C, sizeof *qkv_b);
     if (qkv == NULL || qkv_b == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory for layer %zu", m->dir, l);
@@ -257,7 +257,7 @@ uint64_t encoder_fingerprint(const struct encoder *m)
     return m->fingerprint;
 }
 
-const struct encoder_layer *encoder_layer(const struct encoder *m, size_t l)
+const struct kern_layer *encoder_layer(const struct encoder *m, size_t l)
 {
     return &m->layers[l];
 }

@@ -26,16 +26,6 @@ struct encoder_shape {
     size_t max_tokens;    /* sentence length the folder asks for (sentence_bert_config.json), at most P */
 };
 
-/* Weights of one layer, borrowed; matrices (O, I) and vectors as Hugging Face stores them, in host memory.
- *   h = LN1(x + o(attention(qkv(x))) );  y = LN2(h + down(act(up(h)))) */
-struct encoder_layer {
-    struct kern_matrix qkv;                                 /* (3C, C): the rows of query, then key, then value */
-    struct kern_matrix o;                                   /* (C, C)  attention.output.dense */
-    struct kern_matrix up;                                  /* (F, C)  intermediate.dense */
-    struct kern_matrix down;                                /* (C, F)  output.dense */
-    const float *qkv_b, *o_b, *up_b, *down_b;               /* (3C) (C) (F) (C) */
-    const float *ln1_gain, *ln1_bias, *ln2_gain, *ln2_bias; /* (C) each */
-};
 struct encoder_embedding {
     const float *word, *position, *type; /* (V, C) (P, C) (types, C) */
     const float *ln_gain, *ln_bias;      /* (C) */
@@ -72,10 +62,11 @@ const struct kern *encoder_kern(const struct encoder *m); /* that packed the mat
 /* Hash of the frozen weights (f32 values in a fixed order) and of the shape: equal fingerprints, equal sentence
  * states. */
 uint64_t encoder_fingerprint(const struct encoder *m);
-const struct encoder_layer *encoder_layer(const struct encoder *m, size_t l); /* l in 0 … L-1 */
+/* Layer l in 0 … L-1 (attention.self, attention.output.dense, intermediate.dense, output.dense), in host memory. */
+const struct kern_layer *encoder_layer(const struct encoder *m, size_t l);
 const struct encoder_embedding *encoder_embedding(const struct encoder *m);
 /* The same in the memory of the backend that packed them, for kernels to read; the two above are the host's. */
-const struct encoder_layer *encoder_placed_layer(const struct encoder *m, size_t l);
+const struct kern_layer *encoder_placed_layer(const struct encoder *m, size_t l);
 const struct encoder_embedding *encoder_placed_embedding(const struct encoder *m);
 
 /* backend: a name for kern_new; INVALID when the encoder was packed by another one, or by none and the backend's memory is
@@ -125,7 +116,7 @@ void encoder_pool(const struct encoder *m, const float *final_states, size_t n, 
 /* A layer whose learnt weights replace the base's; only the .w pointers and vectors of `weights` are read. */
 struct encoder_replaced {
     size_t layer;
-    struct encoder_layer weights;
+    struct kern_layer weights;
 };
 /* Writes a Hugging Face folder: model.safetensors (F32, every tensor of the base under its own name, replaced layers
  * swapped in), and copies of config.json, tokenizer and pooling files.  dir is made when absent; existing files in it

@@ -10,7 +10,7 @@ struct encoder_run {
     struct kern *kern;
     size_t room;              /* tokens that the scratch is for */
     void *block;              /* all of it; backend memory */
-    float *x, *h, *ctx, *sum; /* (room, C) */
+    float *x, *h, *ctx, *sum; /* (room, C); from h to up it is one piece, the room of kern_ops.stack */
     float *qkv;               /* (room, 3C) */
     float *up;                /* (room, F) */
     float *mean, *rstd;       /* (room) */
@@ -108,7 +108,7 @@ enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e)
 }
 
 /* x (n, C) through one layer; the rows are cut into n_segments sentences by r->off. */
-static void layer(struct encoder_run *r, float *x, size_t n, size_t n_segments, const struct encoder_layer *w)
+static void layer(struct encoder_run *r, float *x, size_t n, size_t n_segments, const struct kern_layer *w)
 {
     const struct encoder_shape *s = encoder_shape(r->m);
     const struct kern_ops *op = r->kern->ops;
@@ -124,6 +124,18 @@ static void layer(struct encoder_run *r, float *x, size_t n, size_t n_segments, 
     op->layernorm(r->kern, x, r->mean, r->rstd, r->sum, r->sum, r->h, w->ln2_gain, w->ln2_bias, s->eps, n, C);
 }
 
+/* Layers from … to-1 of r->x (n, C), all in one where the backend has that. */
+static void layers(struct encoder_run *r, size_t n, size_t n_segments, size_t from, size_t to)
+{
+    const struct encoder_shape *s = encoder_shape(r->m);
+    const struct kern_ops *op = r->kern->ops;
+    const struct kern_segments seg = {.n = n_segments, .q_off = r->off, .k_off = r->off};
+    if (from == to) return;
+    const struct kern_stack stack = {encoder_placed_layer(r->m, from), to - from, s->C, s->H, s->F, s->eps, s->act};
+    if (op->stack != NULL && op->stack(r->kern, r->x, r->h, &stack, &seg, n)) return;
+    for (size_t l = from; l < to; l++) layer(r, r->x, n, n_segments, encoder_placed_layer(r->m, l));
+}
+
 enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to, struct err *e)
 {
     if (to > encoder_shape(r->m)->L || from > to)
@@ -134,7 +146,7 @@ enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t
     const size_t bytes = n * encoder_shape(r->m)->C * sizeof *x;
     r->kern->ops->begin(r->kern);
     r->kern->ops->upload(r->kern, r->x, x, bytes);
-    for (size_t l = from; l < to; l++) layer(r, r->x, n, 1, encoder_placed_layer(r->m, l));
+    layers(r, n, 1, from, to);
     r->kern->ops->download(r->kern, x, r->x, bytes);
     r->kern->ops->end(r->kern);
     return STATUS_OK;
@@ -257,9 +269,9 @@ static void pass(struct encoder_run *r, const struct encoder_sentence *q, size_t
     const size_t n = take_tokens(r, q, count);
     op->embed(r->kern, r->sum, w->word, w->position, w->type, r->id, r->pos, r->typ, n, s->C);
     op->layernorm(r->kern, r->x, r->mean, r->rstd, NULL, r->sum, NULL, w->ln_gain, w->ln_bias, s->eps, n, s->C);
-    for (size_t l = 0; l < mid; l++) layer(r, r->x, n, count, encoder_placed_layer(r->m, l));
+    layers(r, n, count, 0, mid);
     keep(r, q, count, false);
-    for (size_t l = mid; whole && l < s->L; l++) layer(r, r->x, n, count, encoder_placed_layer(r->m, l));
+    if (whole) layers(r, n, count, mid, s->L);
     if (whole) keep(r, q, count, true);
     op->end(r->kern);
 }

@@ -158,6 +158,7 @@ static const struct kern_ops ops = {
     .layernorm_backward = cuda_layernorm_backward,
     .attention = cuda_attention,
     .attention_backward = cuda_attention_backward,
+    .stack = cuda_stack,
     .gather = cuda_gather,
     .scatter_add = cuda_scatter_add,
     .embed = cuda_embed,

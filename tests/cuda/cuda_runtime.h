@@ -60,6 +60,7 @@ void emulate_launch(void (*kernel)(const void *args), const void *args, size_t g
 void emulate_block_wait(void);
 void emulate_warp_wait(void);
 double emulate_lane(double v, unsigned lane); /* of the warp */
+void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
 
 #define KERNEL_AS(name, type, waits)                                                                                   \
     static void name##_thread(const type a);                                                                           \
@@ -78,6 +79,9 @@ double emulate_lane(double v, unsigned lane); /* of the warp */
     } while (0)
 #define BLOCK_WAIT() emulate_block_wait()
 #define WARP_WAIT() emulate_warp_wait()
+#define TENSOR_MMA(c, a, b) emulate_mma((c), (a), (b))
+#define UNROLL
+#define MAY_ALIAS __attribute__((may_alias))
 #define LANE_OF(v, lane) ((__typeof__(v))emulate_lane((double)(v), (lane)))
 #define LANE_XOR(v, mask) LANE_OF(v, threadIdx.x % 32u ^ (mask))
 #define DEVICE __attribute__((unused)) static inline

@@ -209,6 +209,8 @@ static struct {
     struct meeting block, warp[THREADS / 32];
     double slot[2][THREADS]; /* by turns: one exchange may begin before the last is read everywhere */
     unsigned exchanges[THREADS];
+    uint32_t share[2][THREADS][6]; /* of an mma: a, then b; by turns likewise */
+    unsigned mmas[THREADS];
     void (*kernel)(const void *);
     const void *args;
 } threads;
@@ -253,6 +255,34 @@ double emulate_lane(double v, unsigned lane)
     return slot[me / 32 * 32 + lane % 32];
 }
 
+static double half_of(uint32_t pair, unsigned which)
+{
+    const uint32_t bits = which == 0 ? pair << 16 : pair & 0xffff0000u;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
+}
+
+/* Lane 4g + t has of a rows g and g + 8, columns 2t, 2t + 1 and those 8 later; of b column g, the same rows; of c rows g and
+ * g + 8, columns 2t and 2t + 1. */
+void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    const unsigned me = threadIdx.x, warp = me / 32 * 32, g = me % 32 / 4, t = me % 4;
+    uint32_t(*const share)[6] = threads.share[threads.mmas[me]++ % 2];
+    memcpy(share[me], a, 4 * sizeof *a);
+    memcpy(share[me] + 4, b, 2 * sizeof *b);
+    emulate_warp_wait();
+    for (unsigned i = 0; i < 4; i++) {
+        double sum = (double)c[i];
+        for (unsigned k = 0; k < 16; k++) {
+            const uint32_t left = share[warp + 4 * g + k % 8 / 2][i / 2 + k / 8 * 2];
+            const uint32_t right = share[warp + 4 * (2 * t + i % 2) + k % 8 / 2][4 + k / 8];
+            sum += half_of(left, k % 2) * half_of(right, k % 2);
+        }
+        c[i] = (float)sum;
+    }
+}
+
 static void thread_main(void)
 {
     const unsigned me = threads.current;
@@ -285,7 +315,8 @@ static void run_together(void)
     threads.block = (struct meeting){0, 0, threads.n};
     for (unsigned w = 0; w * 32 < threads.n; w++)
         threads.warp[w] = (struct meeting){0, 0, threads.n - w * 32 < 32 ? threads.n - w * 32 : 32};
-    for (unsigned i = 0; i < threads.n; i++) threads.begun[i] = threads.done[i] = false, threads.exchanges[i] = 0;
+    for (unsigned i = 0; i < threads.n; i++)
+        threads.begun[i] = threads.done[i] = false, threads.exchanges[i] = threads.mmas[i] = 0;
     while (threads.block.running > 0)
         for (unsigned i = 0; i < threads.n; i++)
             if (!threads.done[i]) turn(i);

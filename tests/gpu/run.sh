@@ -11,7 +11,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 out=${OUT:-build/gpu-results}
-tests="kern_attention kern_linear kern_loss kern_norm kern_rows kern_update"
+tests="kern_attention kern_linear kern_loss kern_norm kern_rows kern_stack kern_update"
 mkdir -p "$out"
 failed=0
 say() { echo "gpu: $*" >&2; }
