@@ -1,4 +1,7 @@
-/* narrow.h - what frozen layers pass on in bfloat16: attention of sentences, LayerNorm of a sum (kernels/cuda/stack.cu). */
+/* narrow.h - what frozen layers do in bfloat16 beside their products: attention of sentences, LayerNorm of a sum.
+ *
+ * For stack.cu, which puts them in order.  Numbers come and go as pairs of 16 bits; sums are float32.
+ */
 #ifndef KERNELS_CUDA_NARROW_H
 #define KERNELS_CUDA_NARROW_H
 #include "kernels/cuda/cuda.h"

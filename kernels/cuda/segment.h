@@ -1,4 +1,7 @@
-/* segment.h - which segment a row belongs to, in device code. */
+/* segment.h - which segment a row belongs to, in device code.
+ *
+ * Rows of many sentences or slates lie one behind the other; kernels count rows, and find whose they are by their offsets.
+ */
 #ifndef KERNELS_CUDA_SEGMENT_H
 #define KERNELS_CUDA_SEGMENT_H
 #include "kernels/cuda/launch.h"
