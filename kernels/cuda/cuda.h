@@ -20,6 +20,7 @@ extern "C" {
 #define CUDA_STAGING ((size_t)8 << 20) /* bytes of pinned memory for uploads, and as many for downloads */
 
 struct cuda_lt;
+struct cuda_graph;
 struct cuda { /* k->state */
     struct kern_state head;
     cudaStream_t stream;
@@ -32,7 +33,9 @@ struct cuda { /* k->state */
     char *host; /* likewise, host memory */
     size_t host_bytes;
     struct cuda_lt *lt;
-    bool tf32, failed;
+    struct cuda_graph *graphs; /* graph.h */
+    uint64_t graph_turns;
+    bool tf32, failed, no_graphs;
 };
 
 static inline struct cuda *cuda_of(const struct kern *k)

@@ -11,7 +11,7 @@
 #define NARROW_C_MAX 2048      /* of a row; even */
 
 /* out (N,C) of qkv (N,3C), both bfloat16.  Backend memory: off (n+1) where sentences begin, tile (n+1) how many tiles of
- * NARROW_ROWS_OF_TILE rows stand before each; tiles: in all. */
+ * NARROW_ROWS_OF_TILE rows stand before each; tiles: in all, or more.  The last sentences may be empty. */
 struct narrow_attention {
     uint16_t *out;
     const uint16_t *qkv;
@@ -22,10 +22,11 @@ struct narrow_attention {
 bool narrow_attends(size_t C, size_t H);
 void narrow_attention(struct cuda *c, const struct narrow_attention *a);
 
-/* LayerNorm of x + bias + res (N,C): into out, or where `wide` is not NULL there, in float. */
+/* LayerNorm of x + bias + res (N,C): into out, or where `wide` is not NULL there, in float, the first *rows rows. */
 struct narrow_norm {
     uint16_t *out;
     float *wide;
+    const int32_t *rows;
     const uint16_t *x, *res;
     const float *bias, *gain, *shift;
     float eps;

@@ -73,7 +73,7 @@ DEVICE void narrow_soften(struct narrow_rows *rows, float score[2][4], float shr
 DEVICE void attend(const struct narrow_attention *a, const unsigned eighths)
 {
     const size_t h = WARP_INDEX % a->H, tile = WARP_INDEX / a->H, ld = 3 * a->C, D = 8 * eighths;
-    if (tile >= a->tiles) return;
+    if (tile >= (size_t)a->tile[a->n]) return;
     const size_t s = segment_of(a->tile, a->n, tile), first = (size_t)a->off[s], n = (size_t)a->off[s + 1] - first;
     const unsigned g = LANE / 4, t = LANE % 4, steps = (eighths + 1) / 2;
     const size_t row = (tile - (size_t)a->tile[s]) * NARROW_ROWS_OF_TILE + g;

@@ -18,7 +18,7 @@ DEVICE float row_sum(float v)
 DEVICE void norm_row(const struct narrow_norm *a, const unsigned pairs)
 {
     const size_t r = WARP_INDEX, n = a->C / 2;
-    if (r >= a->N) return;
+    if (r >= a->N || (a->wide != NULL && r >= (size_t)*a->rows)) return;
     const bf16_pair *x = (const bf16_pair *)(const void *)(a->x + r * a->C), *res = (const bf16_pair *)(const void *)(a->res + r * a->C);
     float v[NARROW_C_MAX / WARP], sum = 0.0f, squares = 0.0f;
     UNROLL

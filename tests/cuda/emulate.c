@@ -18,6 +18,82 @@
 
 _Thread_local struct emulated_place threadIdx, blockIdx, blockDim;
 
+/* --- recording ------------------------------------------------------------------------------------------------------ */
+
+struct node {
+    struct node *next;
+    void (*replay)(const void *what);
+    max_align_t what[];
+};
+struct emulated_graph {
+    struct node *first, **end;
+    unsigned held; /* as graph, as what was made of it */
+};
+static _Thread_local struct emulated_graph *recording;
+
+static bool record(void (*replay)(const void *what), const void *what, size_t bytes)
+{
+    if (recording == NULL) return false;
+    struct node *n = calloc(1, sizeof *n + bytes);
+    if (n == NULL) return false;
+    n->replay = replay;
+    memcpy(n->what, what, bytes);
+    *recording->end = n;
+    recording->end = &n->next;
+    return true;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode)
+{
+    const char *fault = getenv("FRESHET_EMULATED_FAULT");
+    (void)s, (void)mode;
+    if (recording != NULL || (fault != NULL && strcmp(fault, "capture") == 0)) return cudaErrorStreamCaptureUnsupported;
+    recording = calloc(1, sizeof *recording);
+    if (recording == NULL) return cudaErrorMemoryAllocation;
+    recording->end = &recording->first;
+    recording->held = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
+{
+    (void)s;
+    *g = recording;
+    recording = NULL;
+    return *g != NULL ? cudaSuccess : cudaErrorLaunchFailure;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t g, unsigned long long flags)
+{
+    (void)flags;
+    g->held++;
+    *ready = g;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t g)
+{
+    if (--g->held > 0) return cudaSuccess;
+    for (struct node *n = g->first, *next; n != NULL; n = next) {
+        next = n->next;
+        free(n);
+    }
+    free(g);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready)
+{
+    return cudaGraphDestroy(ready);
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t s)
+{
+    (void)s;
+    for (const struct node *n = ready->first; n != NULL; n = n->next) n->replay(n->what);
+    return cudaSuccess;
+}
+
 /* --- memory --------------------------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t device_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -113,6 +189,7 @@ cudaError_t cudaFreeHost(void *p)
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
 {
     (void)kind, (void)s;
+    if (recording != NULL) return cudaErrorStreamCaptureUnsupported;
     device_open();
     memmove(to, from, bytes);
     device_close();
@@ -122,6 +199,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
 {
     (void)s;
+    if (recording != NULL) return cudaErrorStreamCaptureUnsupported;
     device_open();
     memset(p, value, bytes);
     device_close();
@@ -133,7 +211,7 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
 struct emulated_event {
     int any;
 };
-static struct emulated_stream the_stream = {device_open, device_close};
+static struct emulated_stream the_stream = {device_open, device_close, record};
 static struct emulated_event the_event;
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
@@ -152,7 +230,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
     (void)s;
-    return cudaSuccess;
+    return recording == NULL ? cudaSuccess : cudaErrorStreamCaptureUnsupported;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
@@ -322,7 +400,7 @@ static void run_together(void)
             if (!threads.done[i]) turn(i);
 }
 
-void emulate_launch(void (*kernel)(const void *args), const void *args, size_t grid, unsigned block, bool together)
+static void launch(void (*kernel)(const void *args), const void *args, size_t grid, unsigned block, bool together)
 {
     device_open();
     if (threads.stacks == NULL) threads.stacks = malloc(THREADS * STACK);
@@ -341,4 +419,27 @@ void emulate_launch(void (*kernel)(const void *args), const void *args, size_t g
         }
     }
     device_close();
+}
+
+struct launched {
+    void (*kernel)(const void *args);
+    size_t grid;
+    unsigned block;
+    bool together;
+    max_align_t args[64]; /* a kernel's parameters are 4 KiB at most; ours are far below */
+};
+
+static void launch_again(const void *what)
+{
+    const struct launched *l = what;
+    launch(l->kernel, l->args, l->grid, l->block, l->together);
+}
+
+void emulate_launch(void (*kernel)(const void *args), const void *args, size_t bytes, size_t grid, unsigned block,
+                    bool together)
+{
+    struct launched l = {kernel, grid, block, together, {{0}}};
+    if (bytes > sizeof l.args) abort();
+    memcpy(l.args, args, bytes);
+    if (!record(launch_again, &l, sizeof l)) launch(kernel, args, grid, block, together);
 }

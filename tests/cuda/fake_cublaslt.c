@@ -198,29 +198,59 @@ static float finish(const struct fake_desc *d, cudaDataType_t type, double v, ui
     return e >= CUBLASLT_EPILOGUE_GELU ? (float)gelu(v) : (float)v;
 }
 
+/* A product with all that it is described by, since descriptions change from call to call. */
+struct product {
+    struct fake_desc d;
+    struct fake_layout la, lb, lc;
+    float up, keep;
+    const void *a, *b;
+    void *result;
+    cudaStream_t s;
+};
+static size_t replayed;
+
+size_t fake_cublaslt_replayed(void);
+size_t fake_cublaslt_replayed(void)
+{
+    return replayed;
+}
+
+static void multiply(const struct product *p)
+{
+    const struct fake_layout *la = &p->la, *lb = &p->lb, *lc = &p->lc;
+    const bool na = p->d.ta == CUBLAS_OP_N, nb = p->d.tb == CUBLAS_OP_N;
+    const uint64_t inner = after(la, p->d.ta, false);
+    p->s->open();
+    for (uint64_t col = 0; col < lc->cols; col++)
+        for (uint64_t row = 0; row < lc->rows; row++) {
+            double sum = 0.0;
+            for (uint64_t i = 0; i < inner; i++)
+                sum += (na ? element(p->a, la, row, i) : element(p->a, la, i, row)) *
+                       (nb ? element(p->b, lb, i, col) : element(p->b, lb, col, i));
+            const size_t to = (size_t)(col * (uint64_t)lc->ld + row);
+            sum *= (double)p->up;
+            if (p->keep != 0.0f) sum += (double)p->keep * number(p->result, lc->type, to);
+            put_number(p->result, lc->type, to, finish(&p->d, lc->type, sum, row, col));
+        }
+    p->s->close();
+}
+
+static void multiply_again(const void *what)
+{
+    replayed++;
+    multiply(what);
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const void *alpha, const void *a,
                               cublasLtMatrixLayout_t la, const void *b, cublasLtMatrixLayout_t lb, const void *beta,
                               const void *c, cublasLtMatrixLayout_t lc, void *result, cublasLtMatrixLayout_t lresult,
                               const cublasLtMatmulAlgo_t *algo, void *workspace, size_t workspace_bytes, cudaStream_t s)
 {
     (void)h, (void)algo, (void)workspace, (void)workspace_bytes;
-    const float up = *(const float *)alpha, keep = *(const float *)beta;
     if (!agree(d, la, lb, lc) || lresult != lc || c != result) return CUBLAS_STATUS_INVALID_VALUE;
-    const uint64_t inner = after(la, d->ta, false);
+    const struct product p = {*d, *la, *lb, *lc, *(const float *)alpha, *(const float *)beta, a, b, result, s};
     made[d->ta][d->tb][la->type == CUDA_R_16BF]++;
     with_epilogue[d->epilogue]++;
-    s->open();
-    for (uint64_t col = 0; col < lc->cols; col++)
-        for (uint64_t row = 0; row < lc->rows; row++) {
-            double sum = 0.0;
-            for (uint64_t i = 0; i < inner; i++)
-                sum += (d->ta == CUBLAS_OP_N ? element(a, la, row, i) : element(a, la, i, row)) *
-                       (d->tb == CUBLAS_OP_N ? element(b, lb, i, col) : element(b, lb, col, i));
-            const size_t to = (size_t)(col * (uint64_t)lc->ld + row);
-            sum *= (double)up;
-            if (keep != 0.0f) sum += (double)keep * number(result, lc->type, to);
-            put_number(result, lc->type, to, finish(d, lc->type, sum, row, col));
-        }
-    s->close();
+    if (!s->record(multiply_again, &p, sizeof p)) multiply(&p);
     return CUBLAS_STATUS_SUCCESS;
 }
