@@ -9,12 +9,14 @@
 # Kafka, Redis, LMDB and HTTP are left out of the build: the numeric part stands alone.  A step that fails or takes too long is noted
 # in GPU.md and the others go on; the exit status is the number of those that failed.
 #
-# OUT             where logs and results go                              (default build/gpu-results)
+# Logs and results are in build/gpu-results; GPU.md there is written anew after every step.
+#
+# OUT             a folder that gets GPU.md as well, after every step, and all logs in one file at the end
 # FRESHET_GPU_S   seconds for all steps together, those that are left when they are spent are left out (default 780)
 # FRESHET_CUBLASLT  the library, where the linker does not find it      (default: that of python3's packages, if there is one)
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-out=${OUT:-build/gpu-results}
+out=build/gpu-results
 tests="kern_attention kern_linear kern_loss kern_norm kern_rows kern_stack kern_update"
 mkdir -p "$out"
 failed=0
@@ -49,9 +51,12 @@ if [ ! -x build/gpu/freshet ]; then
     build >"$out/build.log" 2>&1 && pack || { say "the build failed: $out/build.log"; exit 1; }
 fi
 gpu=$PWD/build/gpu
-export LD_LIBRARY_PATH="$gpu/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FRESHET_SOURCE=$PWD
-export FRESHET_KERNELS_PLUGIN="$gpu/freshet_cuda.so" FRESHET_GPU_MUST=1
-freshet=$gpu/freshet
+export FRESHET_SOURCE=$PWD FRESHET_KERNELS_PLUGIN="$gpu/freshet_cuda.so" FRESHET_GPU_MUST=1
+# The libraries that travelled are for our programs alone: Python has its own.
+with=(env LD_LIBRARY_PATH="$gpu/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")
+freshet=$PWD/$out/freshet
+printf '#!/bin/sh\nexec env LD_LIBRARY_PATH="%s/lib:$LD_LIBRARY_PATH" "%s/freshet" "$@"\n' "$gpu" "$gpu" >"$freshet"
+chmod +x "$freshet"
 base=models/all-MiniLM-L6-v2
 [ -f $base/model.safetensors ] || base=tests/fixtures/uncased
 spent=${FRESHET_GPU_S:-780}
@@ -80,12 +85,30 @@ step() { # NAME SECONDS COMMAND...: one line of the report
         failed=$((failed + 1))
     fi
     say "${lines[-1]}"
+    report
+}
+report() { # what is known so far, as GPU.md
+    {
+        sed '/^<!-- results -->$/q' GPU.md
+        echo
+        echo "$(date -u +%Y-%m-%d), $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
+        printf '\n| step | result | |\n|---|---|---|\n'
+        printf '%s\n' "${lines[@]}"
+        cat "$out/peers.md" 2>/dev/null
+        for log in "$out"/bench-*.log; do
+            [ -s "$log" ] || continue
+            printf '\n`%s`\n\n```\n' "$(basename "$log" .log)"
+            cat "$log"
+            printf '```\n'
+        done
+    } >"$out/GPU.md"
+    [ -z "${OUT:-}" ] || cp "$out/GPU.md" "$OUT/"
 }
 
 # f32 and bf16 are in each table; TF32 is a run of its own.  The same tables hold gradients.
 for t in $tests; do
-    step "operations $t" 40 "$gpu/test_$t"
-    step "operations $t TF32" 40 env FRESHET_TF32=1 "$gpu/test_$t"
+    step "operations $t" 40 "${with[@]}" "$gpu/test_$t"
+    step "operations $t TF32" 40 "${with[@]}" FRESHET_TF32=1 "$gpu/test_$t"
 done
 
 # The goals' shapes: random weights where the models are not at hand.
@@ -96,8 +119,9 @@ bench() { # MODEL TOPIC SECONDS
     step "bench $1 $2" "$3" "$freshet" bench -o model.base="$out/$1" -o kernels.backend=cuda -o kernels.precision=bf16 \
         -o kernels.train_precision=bf16 -o kernels.min_cosine=0 -o model.trainable_layers=2 --only "$2" --json "$out/bench-$1-$2.json"
 }
-bench minilm encode.bf16 60
-bench bert encode.bf16 60
+for kind in minilm bert; do
+    for threads in "" all.; do bench $kind encode.bf16.${threads}32 60; done
+done
 
 # Ours beside PyTorch; where that is not installed its rows say so.
 torch=no
@@ -111,23 +135,12 @@ fi
 # The same log, learnt on the processor in f32 and on the device in each precision: AUC within 0.002.
 for precision in f32 tf32 bf16; do step "replay $precision" 90 tests/gpu/parity.sh "$freshet" "$out" $base $precision; done
 
-bench minilm train 60
-bench bert train 60
-bench minilm gemm 40
-bench minilm score 40
+bench minilm train 90
+bench bert train 90
+bench minilm gemm 60
+bench minilm score 60
 
-{
-    sed '/^<!-- results -->$/q' GPU.md
-    echo
-    echo "$(date -u +%Y-%m-%d), $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
-    printf '\n| step | result | |\n|---|---|---|\n'
-    printf '%s\n' "${lines[@]}"
-    cat "$out/peers.md" 2>/dev/null
-    for log in "$out"/bench-*.log; do
-        printf '\n`%s`\n\n```\n' "$(basename "$log" .log)"
-        cat "$log"
-        printf '```\n'
-    done
-} >"$out/GPU.md"
+report
 cp "$out/GPU.md" GPU.md
+[ -z "${OUT:-}" ] || tar -czf "$OUT/logs.tar.gz" -C "$out" --exclude='*.safetensors' .
 exit $failed
