@@ -194,7 +194,7 @@ static const struct cmd_bench_case cases[] = {
      .setup = train_setup, .run = train_run, .cost = train_cost},
     {.name = "train.64", .what = "steps of 64 examples on a device", .unit = "examples", .n = 64,
      .setup = train_setup, .run = train_run, .cost = train_cost},
-    {.name = "train.4096", .what = "steps of 4096 examples on a device", .unit = "examples", .n = 4096,
+    {.name = "train.2048", .what = "steps of 2048 examples on a device", .unit = "examples", .n = 2048,
      .setup = train_setup, .run = train_run, .cost = train_cost},
 };
 /* clang-format on */

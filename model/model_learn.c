@@ -6,10 +6,11 @@
 #include "model/model_inside.h"
 #include <math.h>
 
-#define LEARN_ROWS 8192   /* rows times layers of one chunk, whose activations and gradients are kept */
-#define LEARN_TOGETHER 16 /* slates on one tape */
-#define LEARN_FAR 64      /* likewise, where a backend's memory is apart: a device wants more rows */
-#define TERMS 3           /* of a slate's loss */
+#define LEARN_ROWS 8192     /* rows times layers of one chunk, whose activations and gradients are kept */
+#define LEARN_TOGETHER 16   /* slates on one tape */
+#define LEARN_FAR 256       /* likewise, where a backend's memory is apart: a device wants more rows */
+#define LEARN_FAR_ROWS 2048 /* and their candidates then */
+#define TERMS 3             /* of a slate's loss */
 
 struct learning {
     struct part_slate ps;
@@ -322,9 +323,13 @@ enum status model_learn(struct model_run *r, const struct slate *s, uint64_t see
 /* Slates that are taken together: as many as follow each other without an empty one between. */
 static size_t stretch(const struct model_run *r, const struct slate *const *slates, size_t n)
 {
-    const size_t most = r->kern->ops->host_visible ? LEARN_TOGETHER : LEARN_FAR;
-    size_t k = 0;
-    while (k < n && k < most && slates[k]->n_items > 0) k++;
+    const bool far = !r->kern->ops->host_visible;
+    const size_t most = far ? LEARN_FAR : LEARN_TOGETHER;
+    size_t k = 0, rows = 0;
+    for (; k < n && k < most && slates[k]->n_items > 0; k++) {
+        rows += slates[k]->n_items;
+        if (far && k > 0 && rows > LEARN_FAR_ROWS) break;
+    }
     return k > 0 ? k : 1;
 }
 

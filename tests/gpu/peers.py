@@ -139,7 +139,7 @@ def main():
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--layers", type=int, help="of both models, instead of theirs")
     run = Run(parser.parse_args())
-    for kind, work, *more in (("minilm", encode), ("minilm", train, 64), ("bert", encode), ("minilm", train, 4096), ("bert", train, 64), ("bert", train, 4096)):
+    for kind, work, *more in (("minilm", encode), ("minilm", train, 64), ("bert", encode), ("minilm", train, 2048), ("bert", train, 64), ("bert", train, 2048)):
         if run.left() <= 0:
             run.text.append(f"\n{MODELS[kind]}, {work.__name__} {more}: left out, the time was spent.")
             run.write()
