@@ -4,7 +4,8 @@
 #
 #   tests/gpu/run.sh            on a machine with a GPU, its driver, cuBLASLt and what building freshet needs (deploy/setup.sh)
 #   tests/gpu/run.sh --pack     where there is no GPU: builds, and gathers program, plug-in, tests and the libraries that they need
-#                               in build/gpu, which travels; there the first form finds it and builds nothing
+#                               in build/gpu and, smaller, in build/gpu.tar.gz; where either has travelled to, the first form builds
+#                               nothing
 #
 # Kafka, Redis, LMDB and HTTP are left out of the build: the numeric part stands alone.  A step that fails or takes too long is noted
 # in GPU.md and the others go on; the exit status is the number of those that failed.
@@ -39,13 +40,15 @@ pack() {
         case $library in */libc.so.* | */libm.so.* | */ld-linux*) ;; *) cp -L "$library" build/gpu/lib/ ;; esac
     done
     strip -g build/gpu/freshet build/gpu/test_* build/gpu/lib/*
-    du -sh build/gpu >&2
+    tar -czf build/gpu.tar.gz -C build gpu
+    du -sh build/gpu build/gpu.tar.gz >&2
 }
 
 if [ "${1:-}" = --pack ]; then
     deploy/cuda.sh && build && pack
     exit
 fi
+[ -x build/gpu/freshet ] || [ ! -f build/gpu.tar.gz ] || tar -xzf build/gpu.tar.gz -C build
 if [ ! -x build/gpu/freshet ]; then
     deploy/cuda.sh --where >/dev/null 2>&1 || deploy/cuda.sh || { say "no CUDA toolkit"; exit 1; }
     build >"$out/build.log" 2>&1 && pack || { say "the build failed: $out/build.log"; exit 1; }
