@@ -48,7 +48,7 @@ struct cmd_bench_machine {
 };
 /* bench_device.c: m's arithmetic in f32 and bf16 becomes that of k's device.  OOM: of its memory. */
 struct kern;
-enum status cmd_bench_device(struct cmd_bench_machine *m, struct kern *k, bool quick, struct err *e) MUST_CHECK;
+enum status cmd_bench_device(struct cmd_bench_machine *m, struct kern *k, struct err *e) MUST_CHECK;
 /* dir: where the disk is measured.  seconds: about how long each of the nine takes.  OOM, IO. */
 enum status cmd_bench_measure(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e) MUST_CHECK;
 /* The peaks of all cores once more, for a moment: they count if they are higher, as others may have been busy before. */
@@ -170,6 +170,8 @@ extern const size_t cmd_bench_n_topics;
 extern const struct cmd_bench_topic cmd_bench_gemm, cmd_bench_encode, cmd_bench_ingest, cmd_bench_train,
     cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_live, cmd_bench_state, cmd_bench_memory;
 void cmd_bench_case_end(struct cmd_bench *b);
+/* bench_answer.c: the case of this name, whenever a line on stdin asks.  INVALID: there is none; UNSUPPORTED: it is left out. */
+enum status cmd_bench_answer(struct cmd_bench *b, const char *name, struct err *e) MUST_CHECK;
 #define CMD_BENCH_CASES(LIST) .cases = LIST, .n = sizeof LIST / sizeof *LIST
 
 /* ---- what came of them ---- */

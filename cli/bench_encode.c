@@ -1,5 +1,5 @@
-/* bench_encode.c - sentences through all layers of the encoder, many at a time as the frozen-state cache does; in each
- * precision, on one core and all.
+/* bench_encode.c - sentences through all layers of the encoder to their vectors, many at a time as the frozen-state cache does;
+ * in each precision, on one core and all.  A backend whose memory is apart gets a batch that keeps it busy for a while.
  *
  * Checked first: a short sentence against the reference backend in f32 (of rounded layers, their cosine), and some sentences
  * of the batch against themselves alone, whose bits must be the same.
@@ -12,12 +12,14 @@
 #include <string.h>
 
 enum { TOKENS = 2048, TOKENS_QUICK = 512 /* of a batch */, SHORT = 16, ALONE = 4 /* sentences compared */ };
+enum { TOKENS_FAR = 1 << 17 /* at most */ };
+#define SHORT_S 0.01                  /* a batch for a backend apart that takes less may be twice as large */
 static const double tolerance = 1e-4; /* f32, of the states' norm against ref */
 
 struct hand { /* one core's */
     struct encoder_run *run;
     struct encoder_sentence *sentences; /* (count) */
-    float *states;                      /* (TOKENS, C) */
+    float *vectors;                     /* (count, C) */
 };
 struct own {
     struct kern *kern;
@@ -25,8 +27,9 @@ struct own {
     char backend[KERN_NAME_MAX];
     int n;
     struct hand hands[CMD_BENCH_CORES_MAX];
-    int32_t *ids; /* (TOKENS) */
-    size_t count; /* sentences of a batch */
+    int32_t *ids;               /* of a batch */
+    size_t count;               /* sentences of a batch */
+    float states[SHORT * 2048]; /* of the sentence that ref is asked about */
 };
 
 static void encode_cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double cost[CMD_BENCH_LIMITS])
@@ -80,42 +83,46 @@ out:
 
 static enum status check_ref(struct cmd_bench *b, enum cmd_bench_limit precision, size_t n, struct err *e)
 {
-    const struct own *o = b->own;
-    float *got = o->hands[0].states;
+    struct own *o = b->own;
+    float *got = o->states;
+    if (encoder_shape(b->encoder)->C > sizeof o->states / sizeof *got / SHORT)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "the model is wider than the check has room for");
     if (b->ref_states == NULL) TRY(run_ref(b, n, e));
     TRY(encoder_run_sentence(o->hands[0].run, o->ids, NULL, n, 0, NULL, got, e));
     return compare(b, got, b->ref_states, n * encoder_shape(b->encoder)->C, precision, e);
 }
 
-/* The batch's states are there already. */
+/* The batch's vectors are there already. */
 static enum status check_alone(const struct cmd_bench *b, size_t n, struct err *e)
 {
     struct own *o = b->own;
     struct hand *h = &o->hands[0];
-    const size_t floats = n * encoder_shape(b->encoder)->C;
+    const size_t C = encoder_shape(b->encoder)->C;
     enum status st = STATUS_OK;
-    float *alone = mem_calloc(floats, sizeof *alone);
-    if (alone == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu states", n);
+    float *alone = mem_calloc(C, sizeof *alone);
+    if (alone == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a vector of %zu", C);
     for (size_t i = 0; i < o->count && st == STATUS_OK; i += (o->count + ALONE - 1) / ALONE) {
-        st = encoder_run_sentence(h->run, h->sentences[i].ids, NULL, n, 0, NULL, alone, e);
-        if (st == STATUS_OK && memcmp(alone, h->sentences[i].final, floats * sizeof *alone) != 0)
-            st = ERR_SET(e, STATUS_CORRUPT, "sentence %zu of a batch of %zu has other states than alone", i, o->count);
+        const struct encoder_sentence one = {.ids = h->sentences[i].ids, .n = n, .vector = alone};
+        st = encoder_run_sentences(h->run, &one, 1, 0, e);
+        if (st == STATUS_OK && memcmp(alone, h->sentences[i].vector, C * sizeof *alone) != 0)
+            st =
+                ERR_SET(e, STATUS_CORRUPT, "sentence %zu of a batch of %zu has another vector than alone", i, o->count);
     }
     mem_free(alone);
     return st;
 }
 
-static enum status make_hand(const struct cmd_bench *b, struct hand *h, size_t n, struct err *e)
+static enum status make_hand(const struct cmd_bench *b, struct hand *h, size_t n, size_t most, struct err *e)
 {
     const struct own *o = b->own;
     const size_t C = encoder_shape(b->encoder)->C;
     TRY(encoder_run_new(&h->run, o->encoder, o->backend, e));
     TRY(encoder_run_reserve(h->run, n, e));
-    h->sentences = mem_calloc(o->count, sizeof *h->sentences);
-    h->states = mem_calloc(TOKENS * C, sizeof *h->states);
-    if (h->sentences == NULL || h->states == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %d states", TOKENS);
-    for (size_t i = 0; i < o->count; i++)
-        h->sentences[i] = (struct encoder_sentence){.ids = o->ids + i * n, .n = n, .final = h->states + i * n * C};
+    h->sentences = mem_calloc(most, sizeof *h->sentences);
+    h->vectors = mem_calloc(most, C * sizeof *h->vectors);
+    if (h->sentences == NULL || h->vectors == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu vectors", most);
+    for (size_t i = 0; i < most; i++)
+        h->sentences[i] = (struct encoder_sentence){.ids = o->ids + i * n, .n = n, .vector = h->vectors + i * C};
     return STATUS_OK;
 }
 
@@ -136,21 +143,35 @@ static enum status open_rounded(struct cmd_bench *b, enum cmd_bench_limit precis
     return encoder_open_conf(&o->encoder, &o->kern, &c, e);
 }
 
+/* Twice as many sentences as long as that is short. */
+static enum status fit_far(const struct cmd_bench *b, size_t n, struct err *e)
+{
+    struct own *o = b->own;
+    for (o->count = TOKENS_QUICK / n;; o->count *= 2) {
+        TRY(work_once(o, 0, e)); /* plans, scratch */
+        const double start = cmd_bench_now_s();
+        TRY(work_once(o, 0, e));
+        if (cmd_bench_now_s() - start > SHORT_S || 2 * o->count > TOKENS_FAR / n) return STATUS_OK;
+    }
+}
+
 static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e)
 {
     struct own *o = b->own = mem_calloc(1, sizeof *o);
+    const bool far = !b->kern->ops->host_visible;
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a case");
     if (c->n > encoder_shape(b->encoder)->P)
         return ERR_SET(e, STATUS_UNSUPPORTED, "the model reads %zu tokens at most", encoder_shape(b->encoder)->P);
     TRY(open_rounded(b, c->limit, e));
-    o->count = (size_t)(b->quick ? TOKENS_QUICK : TOKENS) / c->n;
-    o->ids = mem_calloc(TOKENS, sizeof *o->ids);
-    if (o->ids == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %d ids", TOKENS);
-    for (size_t i = 0; i < TOKENS; i++) o->ids[i] = (int32_t)((i * 7919 + 5) % encoder_shape(b->encoder)->V);
+    const size_t tokens = far ? TOKENS_FAR : b->quick ? TOKENS_QUICK : TOKENS, most = tokens / c->n;
+    o->count = most;
+    o->ids = mem_calloc(tokens, sizeof *o->ids);
+    if (o->ids == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu ids", tokens);
+    for (size_t i = 0; i < tokens; i++) o->ids[i] = (int32_t)((i * 7919 + 5) % encoder_shape(b->encoder)->V);
     for (o->n = 0; o->n < (c->span == CMD_BENCH_ALL ? b->cores : 1); o->n++)
-        TRY(make_hand(b, &o->hands[o->n], c->n, e));
+        TRY(make_hand(b, &o->hands[o->n], c->n, most, e));
     TRY(check_ref(b, c->limit, SHORT, e));
-    TRY(work_once(o, 0, e));
+    TRY(far ? fit_far(b, c->n, e) : work_once(o, 0, e));
     return check_alone(b, c->n, e);
 }
 
@@ -168,7 +189,7 @@ static void end(struct cmd_bench *b)
     for (int i = 0; i < CMD_BENCH_CORES_MAX; i++) {
         encoder_run_free(o->hands[i].run);
         mem_free(o->hands[i].sentences);
-        mem_free(o->hands[i].states);
+        mem_free(o->hands[i].vectors);
     }
     encoder_free(o->encoder);
     kern_free(o->kern);

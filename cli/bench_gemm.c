@@ -2,15 +2,15 @@
  *
  * Shapes are rows N of 32 … 256 by each of a layer's four matrices.  A sample is one shape's rate, the median of its rounds,
  * so the spread that is shown is that over shapes, and its least is the worst shape.  Where the backend's memory is apart the
- * rows are 64 times as many, and operands lie there already.
+ * rows are up to 64 times as many, as long as a product stays short, and operands lie there already.
  */
 #include "base/mem.h"
 #include "cli/bench.h"
 #include "model/encoder.h"
 
 #define ROWS_MAX 256
-#define FAR_TIMES 64                                  /* as many rows where a device wants them */
-#define FAR_CALLS 32                                  /* between two waits for it */
+#define FAR_TIMES 64                                  /* as many rows where a device wants them, at most */
+#define FAR_CALLS 32                                  /* between two waits for it, at most */
 static const size_t rows[] = {32, 64, 100, 128, 256}; /* 100: what is left over when tiles don't fit */
 enum { N_ROWS = sizeof rows / sizeof *rows, MATRICES = 4, SHAPES = N_ROWS * MATRICES, ROUNDS = 9, ROUNDS_QUICK = 3 };
 #define ROUND_S 0.012 /* of a shape in a round: long beside the clock's step */
@@ -22,11 +22,12 @@ struct own {
     float *x, *y, *want; /* (ROWS_MAX, widest) */
     struct {             /* the same in the backend's memory; NULL: it sees the host's */
         float *x, *y, *w;
+        size_t times, calls;
     } far;
 };
 
 /* A layer's matrices as encoder_layer lends them, without their packed form. */
-static void take_matrices(struct own *o, const struct encoder_layer *l)
+static void take_matrices(struct own *o, const struct kern_layer *l)
 {
     const struct kern_matrix *from[MATRICES] = {&l->qkv, &l->o, &l->up, &l->down};
     const float *const bias[MATRICES] = {l->qkv_b, l->o_b, l->up_b, l->down_b};
@@ -110,20 +111,37 @@ static enum status setup(struct cmd_bench *b, const struct cmd_bench_case *c, st
     return STATUS_OK;
 }
 
-static double time_shape(struct cmd_bench *b, int i, size_t N)
+/* Seconds of so many products of the i-th matrix. */
+static double time_calls(struct cmd_bench *b, int i, size_t N, size_t calls)
 {
     struct own *o = b->own;
-    const bool far = o->far.x != NULL;
-    float *x = far ? o->far.x : o->x, *y = far ? o->far.y : o->y, any;
+    float *x = o->far.x != NULL ? o->far.x : o->x, *y = o->far.y != NULL ? o->far.y : o->y, any;
     const double start = cmd_bench_now_s();
-    double calls = 0.0, spent;
-    if (far) N *= FAR_TIMES;
-    do {
-        for (int call = 0; call < (far ? FAR_CALLS : 1); call++, calls++)
-            b->kern->ops->linear(b->kern, y, NULL, x, &o->m[i], o->bias[i], KERN_ACT_NONE, N);
-        b->kern->ops->download(b->kern, &any, y, sizeof any);
-        spent = cmd_bench_now_s() - start;
-    } while (spent < ROUND_S);
+    for (size_t call = 0; call < calls; call++)
+        b->kern->ops->linear(b->kern, y, NULL, x, &o->m[i], o->bias[i], KERN_ACT_NONE, N);
+    b->kern->ops->download(b->kern, &any, y, sizeof any);
+    return cmd_bench_now_s() - start;
+}
+
+/* More rows, then more products between two waits, as long as the widest product of that stays within a round. */
+static void fit_far(struct cmd_bench *b)
+{
+    struct own *o = b->own;
+    o->far.times = o->far.calls = 1;
+    if (o->far.x == NULL) return;
+    (void)time_calls(b, MATRICES - 1, ROWS_MAX, 1); /* plans */
+    while (o->far.times < FAR_TIMES && time_calls(b, MATRICES - 1, ROWS_MAX * o->far.times, 1) < ROUND_S / 4)
+        o->far.times *= 2;
+    while (o->far.calls < FAR_CALLS && time_calls(b, MATRICES - 1, ROWS_MAX * o->far.times, o->far.calls) < ROUND_S / 4)
+        o->far.calls *= 2;
+}
+
+static double time_shape(struct cmd_bench *b, int i, size_t N)
+{
+    const struct own *o = b->own;
+    double calls = 0.0, spent = 0.0;
+    N *= o->far.times;
+    for (; spent < ROUND_S; calls += (double)o->far.calls) spent += time_calls(b, i, N, o->far.calls);
     return 2e-9 * calls * (double)(N * o->m[i].out * o->m[i].in) / spent;
 }
 
@@ -136,6 +154,7 @@ static enum status sample(struct cmd_bench *b, const struct cmd_bench_case *c, d
     (void)c;
     (void)max;
     (void)e;
+    fit_far(b);
     for (int r = 0; r < rounds; r++)
         for (int s = 0; s < SHAPES; s++) rate[s][r] = time_shape(b, s / N_ROWS, rows[s % N_ROWS]);
     for (int s = 0; s < SHAPES; s++) {

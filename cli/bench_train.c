@@ -14,12 +14,13 @@
 enum { ROUNDS = 7, ROUNDS_QUICK = 3 };
 static const double tolerance = 1e-4, rounded = 2e-2; /* of a norm against ref: f32, operands in bf16 */
 
-/* Examples of a step at least: two orders of the plain protocol, 8 bought and 32 others each. */
+/* Examples of a step at least, where the case says no other number: two orders of the plain protocol, 8 bought and 32 others
+ * each. */
 #define STEP_EXAMPLES 80
 
 struct own {
     struct pool *pool;
-    size_t slates;     /* of a step: train.batch_slates, and as many as STEP_EXAMPLES take */
+    size_t slates;     /* of a step: train.batch_slates, and as many as its examples take */
     double operations; /* of an example */
     double *losses;    /* (slates) */
 };
@@ -31,10 +32,11 @@ static double mean_items(const struct cmd_bench *b)
     return items / (double)b->n_slates;
 }
 
-static size_t slates_of_step(const struct cmd_bench *b)
+static size_t slates_of_step(const struct cmd_bench *b, size_t examples)
 {
-    size_t n = (size_t)b->conf->train_batch_slates;
-    while ((double)n * mean_items(b) < STEP_EXAMPLES && n < b->n_slates) n++;
+    size_t n = examples > 0 ? 1 : (size_t)b->conf->train_batch_slates;
+    const double least = (double)(examples > 0 ? examples : STEP_EXAMPLES);
+    while ((double)n * mean_items(b) < least && n < b->n_slates) n++;
     return n < b->n_slates ? n : b->n_slates;
 }
 
@@ -132,7 +134,9 @@ static enum status train_setup(struct cmd_bench *b, const struct cmd_bench_case 
     if (o == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a case");
     if (c->sample != NULL && !b->kern->ops->host_visible)
         return ERR_SET(e, STATUS_UNSUPPORTED, "what a device does inside its operations is not seen from here");
-    o->slates = slates_of_step(b);
+    if (c->n > 0 && b->kern->ops->host_visible)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "a size for devices; on the processor see train.all");
+    o->slates = slates_of_step(b, c->n);
     o->losses = mem_calloc(o->slates, sizeof *o->losses);
     if (o->losses == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a batch");
     TRY(cmd_bench_copy_params(b, e));
@@ -187,6 +191,10 @@ static const struct cmd_bench_case cases[] = {
     {.name = "train.dense", .what = "of them products, attention, GELU and LayerNorm, both ways", .kind = CMD_BENCH_SAMPLES,
      .unit = "GFLOP/s", .setup = train_setup, .sample = sample_dense, .cost = dense_cost},
     {.name = "train.all", .what = "the same steps on all cores", .unit = "examples", .span = CMD_BENCH_ALL,
+     .setup = train_setup, .run = train_run, .cost = train_cost},
+    {.name = "train.64", .what = "steps of 64 examples on a device", .unit = "examples", .n = 64,
+     .setup = train_setup, .run = train_run, .cost = train_cost},
+    {.name = "train.2048", .what = "steps of 2048 examples on a device", .unit = "examples", .n = 2048,
      .setup = train_setup, .run = train_run, .cost = train_cost},
 };
 /* clang-format on */

@@ -22,7 +22,7 @@ struct bench {
     struct cmd_bench_report report;
     double *samples;
     const char *only, *json, *html, *svg, *against;
-    bool quick, list;
+    bool quick, list, ask;
 };
 
 static double cpu_s(void)
@@ -211,7 +211,7 @@ static enum status bench(struct bench *x, struct conf *c, struct buf *line, stru
     x->report.time_ms = clock_system()->wall_ms(clock_system());
     TRY(cmd_bench_measure(&x->report.machine, x->world.dir, x->quick ? 0.1 : 0.5, e));
     if (!x->world.kern->ops->host_visible)
-        TRY(cmd_bench_device(&x->report.machine, x->world.kern, x->quick, e));
+        TRY(cmd_bench_device(&x->report.machine, x->world.kern, e));
     cmd_bench_put_machine(line, &x->report);
     for (size_t t = 0; t < cmd_bench_n_topics; t++) TRY(run_topic(x, cmd_bench_topics[t], line, e));
     warn_busy(x);
@@ -222,6 +222,12 @@ static enum status bench(struct bench *x, struct conf *c, struct buf *line, stru
     if (x->json != NULL) TRY(cmd_bench_write_json(&x->report, x->json, e));
     if (x->svg != NULL) TRY(cmd_bench_write_svg(&x->report, x->svg, e));
     return x->html != NULL ? cmd_bench_write_html(&x->report, x->html, e) : STATUS_OK;
+}
+
+static enum status ask(struct bench *x, struct conf *c, struct err *e)
+{
+    TRY(cmd_bench_open(&x->world, c, x->quick, e));
+    return cmd_bench_answer(&x->world, x->only, e);
 }
 
 static enum status list(const struct bench *x, struct buf *line, struct err *e)
@@ -243,7 +249,7 @@ static int run(struct bench *x, struct conf *c)
                       "work is counted for model.item_view and model.user_view = pooled alone; leave them so");
         return cmd_failed("bench", &e) + 1; /* wrong usage */
     }
-    const enum status st = x->list ? list(x, &line, &e) : bench(x, c, &line, &e);
+    const enum status st = x->list ? list(x, &line, &e) : x->ask ? ask(x, c, &e) : bench(x, c, &line, &e);
     buf_fini(&line);
     return st == STATUS_OK ? 0 : cmd_failed("bench", &e);
 }
@@ -260,6 +266,7 @@ int cmd_bench(int argc, char **argv)
         {"against", "FILE", CMD_TEXT, &x.against, NULL, "ratios to the JSON of an earlier run"},
         {"quick", NULL, CMD_FLAG, &x.quick, NULL, "fewer and shorter rounds"},
         {"only", "NAME", CMD_TEXT, &x.only, NULL, "cases whose name begins with NAME"},
+        {"ask", NULL, CMD_FLAG, &x.ask, NULL, "the one case that --only names, for each line of stdin (seconds)"},
         {"list", NULL, CMD_FLAG, &x.list, NULL, "what cases there are, and no more"},
     };
     const struct cmd_usage usage = {

@@ -13,12 +13,13 @@ static const char about[] = "Reads JSON lines {\"text\":\"...\"} and writes the 
                             "the sentence vector of the\n"
                             "model's folder, pooled and normalised as the folder says, the text cut at its length.\n";
 
+#define TOGETHER 512 /* texts of a pass, at most; fewer where their tokens fill one */
+
 /* One worker: its own run, and what its share of the texts needs. */
 struct embedder {
     struct encoder_run *run;
-    int32_t *ids;  /* (length) of as many sentences as one pass takes */
-    float *states; /* (ENCODER_CHUNK or length, C) */
-    float *vector; /* (C) */
+    int32_t *ids;   /* (length) of as many sentences as one pass takes */
+    float *vectors; /* (TOGETHER, C) */
 };
 struct embed {
     struct kern *kern;
@@ -47,12 +48,12 @@ static size_t take_pass(const struct embed *w, struct embedder *x, size_t first,
 {
     const struct token_opts how = {.special_in_text = true, .add_special = true, .max_length = w->length};
     size_t used = 0, i = first, ids;
-    for (*n = 0; i < last && *n < ENCODER_CHUNK && (used == 0 || used + w->length <= w->room); i++) {
+    for (*n = 0; i < last && *n < TOGETHER && (used == 0 || used + w->length <= w->room); i++) {
         struct cmd_text *t = &w->texts[i];
         t->status = token_encode(w->vocab, t->text, how, x->ids + used, w->length, &ids, &t->why);
         if (t->status != STATUS_OK) continue;
         q[*n] = (struct encoder_sentence){
-            .ids = x->ids + used, .n = ids, .final = x->states + used * encoder_shape(w->model)->C};
+            .ids = x->ids + used, .n = ids, .vector = x->vectors + *n * encoder_shape(w->model)->C};
         whose[(*n)++] = t;
         used += ids;
     }
@@ -68,8 +69,7 @@ static void embed_pass(const struct embed *w, struct embedder *x, const struct e
         whose[i]->status = st;
         whose[i]->why = e;
         if (st != STATUS_OK) continue;
-        encoder_pool(w->model, q[i].final, q[i].n, x->vector);
-        put_vector(&whose[i]->answer, x->vector, encoder_shape(w->model)->C);
+        put_vector(&whose[i]->answer, q[i].vector, encoder_shape(w->model)->C);
     }
 }
 
@@ -77,8 +77,8 @@ static void embed_pass(const struct embed *w, struct embedder *x, const struct e
 static void embed_share(void *user, size_t i)
 {
     const struct embed *w = user;
-    struct encoder_sentence q[ENCODER_CHUNK];
-    struct cmd_text *whose[ENCODER_CHUNK];
+    struct encoder_sentence q[TOGETHER];
+    struct cmd_text *whose[TOGETHER];
     const size_t last = (i + 1) * w->n / w->n_workers;
     for (size_t at = i * w->n / w->n_workers, n; at < last;) {
         at = take_pass(w, &w->workers[i], at, last, q, whose, &n);
@@ -99,7 +99,6 @@ static enum status open_workers(struct embed *w, const struct conf *c, struct er
     const size_t C = encoder_shape(w->model)->C;
     char backend[KERN_NAME_MAX];
     kern_name(c, backend);
-    w->room = w->length > ENCODER_CHUNK ? w->length : ENCODER_CHUNK + w->length;
     TRY(pool_new(&w->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
     const size_t threads = pool_threads(w->pool);
     w->workers = mem_calloc(threads, sizeof *w->workers);
@@ -107,10 +106,11 @@ static enum status open_workers(struct embed *w, const struct conf *c, struct er
     for (; w->n_workers < threads; w->n_workers++) {
         struct embedder *x = &w->workers[w->n_workers];
         TRY(encoder_run_new(&x->run, w->model, backend, e));
+        const size_t chunk = encoder_run_chunk(x->run);
+        w->room = w->length > chunk ? w->length : chunk + w->length;
         x->ids = mem_calloc(w->room, sizeof *x->ids);
-        x->states = mem_calloc(w->room, C * sizeof *x->states);
-        x->vector = mem_calloc(C, sizeof *x->vector);
-        if (x->ids == NULL || x->states == NULL || x->vector == NULL) {
+        x->vectors = mem_calloc(TOGETHER, C * sizeof *x->vectors);
+        if (x->ids == NULL || x->vectors == NULL) {
             w->n_workers++;
             return ERR_SET(e, STATUS_OOM, "no memory for sentences of %zu tokens", w->length);
         }
@@ -136,8 +136,7 @@ static void embed_close(struct embed *w)
     for (size_t i = 0; i < w->n_workers; i++) {
         encoder_run_free(w->workers[i].run);
         mem_free(w->workers[i].ids);
-        mem_free(w->workers[i].states);
-        mem_free(w->workers[i].vector);
+        mem_free(w->workers[i].vectors);
     }
     mem_free(w->workers);
     token_free(w->vocab);

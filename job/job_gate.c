@@ -9,6 +9,7 @@ enum status job_gate_durable(struct job *j, struct err *e)
 {
     char why[LINE_WHY];
     const struct param_set *p = learner_params(j->learner);
+    param_here(p);
     const size_t bad = param_first_not_finite(p->w, p->n);
     if (bad == p->n) return STATUS_OK;
     (void)snprintf(why, sizeof why, "parameter %zu is not finite", bad);

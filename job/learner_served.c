@@ -62,6 +62,7 @@ enum status learner_keep_version(struct learner *l, size_t line, struct err *e)
     memmove(&kept[1], &kept[0], (LEARNER_KEPT - 1) * sizeof kept[0]);
     kept[0] = oldest;
     if (kept[0] == NULL) TRY(param_set_new(&kept[0], model_table(from->model), e));
+    param_here(from->params);
     memcpy(kept[0]->w, from->params->w, kept[0]->n * sizeof *kept[0]->w);
     param_touch(kept[0]);
     kept[0]->version = from->params->version;

@@ -385,6 +385,7 @@ static enum status check_probe(struct line *l, const struct slate *s, char why[L
 enum status line_gate_check(struct line *l, char why[LINE_WHY], struct err *e)
 {
     struct line_gate *g = l->gate;
+    param_here(l->params);
     const size_t bad = param_first_not_finite(l->params->w, l->params->n);
     why[0] = '\0';
     if (bad < l->params->n) (void)snprintf(why, LINE_WHY, "parameter %zu is not finite", bad);

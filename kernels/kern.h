@@ -50,6 +50,24 @@ struct kern_segments {
     size_t prefix;                /* P rows of pk, pv */
 };
 
+/* A layer of a post-LayerNorm encoder (Devlin et al. 2018), borrowed: matrices (O, I) and vectors as Hugging Face stores them.
+ *   h = LN1(x + o(attention(qkv(x))));  y = LN2(h + down(act(up(h)))) */
+struct kern_layer {
+    struct kern_matrix qkv;                                 /* (3C, C): the rows of query, then key, then value */
+    struct kern_matrix o;                                   /* (C, C) */
+    struct kern_matrix up;                                  /* (F, C) */
+    struct kern_matrix down;                                /* (C, F) */
+    const float *qkv_b, *o_b, *up_b, *down_b;               /* (3C) (C) (F) (C) */
+    const float *ln1_gain, *ln1_bias, *ln2_gain, *ln2_bias; /* (C) each */
+};
+/* Layers one after the other, in one precision. */
+struct kern_stack {
+    const struct kern_layer *layers;
+    size_t n, C, H, F;
+    float eps; /* of every LayerNorm */
+    enum kern_act act;
+};
+
 /* AdamW (Loshchilov and Hutter 2019) with bias correction at step t (from 1). */
 struct kern_adamw {
     float lr, beta1, beta2, eps, weight_decay, grad_scale; /* grad_scale multiplies g first (clipping) */
@@ -119,6 +137,13 @@ struct kern_ops {
                                float *dpv, size_t lddp, const float *dout, const float *prob, const float *q,
                                size_t ldq, const float *kk, const float *vv, size_t ldk, const float *pk,
                                const float *pv, size_t ldp, const struct kern_segments *seg, size_t H, size_t D);
+
+    /* x (N,C), read and written, through layers whose way back nobody wants; segments are sentences (k_off is q_off, no prefix).
+     * room: backend memory of (6C + F) * N floats.  May be NULL; false: this stack is not for it, and nothing was done; then
+     * the caller goes operation by operation.  In BF16 what passes between the operations is rounded to bfloat16 as well, and
+     * GELU may have its tanh form, which is 5e-4 off at most: states keep a cosine of 0.999 to those of the operations. */
+    bool (*stack)(struct kern *k, float *x, void *room, const struct kern_stack *s, const struct kern_segments *seg,
+                  size_t N);
 
     /* out (N,C) row n = table[idx[n]]; scatter_add: dtable[idx[n]] += d[n], in order of n (deterministic). */
     void (*gather)(struct kern *k, float *out, const float *table, const int32_t *idx, size_t N, size_t C);

@@ -10,7 +10,7 @@
 #define KERNELS_KERN_PLUGIN_H
 #include "kernels/kern.h"
 
-#define KERN_PLUGIN_ABI 1u
+#define KERN_PLUGIN_ABI 2u
 #define KERN_PLUGIN_ENTRY "freshet_kern_plugin"
 #define KERN_PLUGIN_FILE "freshet_cuda.so"
 #define KERN_PLUGIN_ENV "FRESHET_KERNELS_PLUGIN" /* as the configuration key kernels.plugin */
@@ -31,7 +31,7 @@ struct kern_plugin {
 /* Sizes of the structs that operations take, as one number. */
 #define KERN_PLUGIN_ARGS                                                                                               \
     ((uint32_t)(sizeof(struct kern_matrix) + 128 * sizeof(struct kern_segments) + 16384 * sizeof(struct kern_adamw) +  \
-                2097152 * sizeof(struct kern_match)))
+                2097152 * sizeof(struct kern_match) + 7 * sizeof(struct kern_layer) + 31 * sizeof(struct kern_stack)))
 /* Never NULL; static memory of the plug-in. */
 typedef const struct kern_plugin *kern_plugin_entry(void);
 

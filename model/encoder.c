@@ -27,7 +27,7 @@ const struct encoder_layer_tensor encoder_layer_tensors[ENCODER_LAYER_TENSORS] =
     {"output.LayerNorm.bias", "output.LayerNorm.beta"},
 };
 
-const float *encoder_layer_values(const struct encoder_layer *w, size_t which, size_t C)
+const float *encoder_layer_values(const struct kern_layer *w, size_t which, size_t C)
 {
     switch (which) {
     case 0: return w->qkv.w;
@@ -113,7 +113,7 @@ static enum status take(struct encoder *m, const char *name, const char *old, si
 
 static enum status take_layer(struct encoder *m, size_t l, struct err *e)
 {
-    struct encoder_layer *w = &m->layers[l];
+    struct kern_layer *w = &m->layers[l];
     const size_t C = m->shape.C, F = m->shape.F;
     float *qkv = arena_raw(&m->arena, 3 * C * C, sizeof *qkv), *qkv_b = arena_raw(&m->arena, 3 * C, sizeof *qkv_b);
     if (qkv == NULL || qkv_b == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory for layer %zu", m->dir, l);
@@ -257,7 +257,7 @@ uint64_t encoder_fingerprint(const struct encoder *m)
     return m->fingerprint;
 }
 
-const struct encoder_layer *encoder_layer(const struct encoder *m, size_t l)
+const struct kern_layer *encoder_layer(const struct encoder *m, size_t l)
 {
     return &m->layers[l];
 }
@@ -267,17 +267,26 @@ const struct encoder_embedding *encoder_embedding(const struct encoder *m)
     return &m->embedding;
 }
 
-void encoder_pool(const struct encoder *m, const float *final_states, size_t n, float *out)
+void encoder_pool_end(const struct encoder *m, float *vector)
 {
-    const size_t C = m->shape.C, rows = m->shape.pool_cls ? 1 : n;
     double length = 0.0;
+    if (!m->shape.unit) return;
+    for (size_t c = 0; c < m->shape.C; c++) length += (double)vector[c] * vector[c];
+    length = fmax(sqrt(length), 1e-12);
+    for (size_t c = 0; c < m->shape.C; c++) vector[c] = (float)(vector[c] / length);
+}
+
+void encoder_mean(float *out, const float *x, size_t n, size_t C)
+{
     for (size_t c = 0; c < C; c++) {
         double s = 0.0;
-        for (size_t r = 0; r < rows; r++) s += final_states[r * C + c];
-        out[c] = (float)(s / (double)rows);
-        length += (double)out[c] * out[c];
+        for (size_t r = 0; r < n; r++) s += x[r * C + c];
+        out[c] = (float)(s / (double)n);
     }
-    if (!m->shape.unit) return;
-    length = fmax(sqrt(length), 1e-12);
-    for (size_t c = 0; c < C; c++) out[c] = (float)(out[c] / length);
+}
+
+void encoder_pool(const struct encoder *m, const float *final_states, size_t n, float *out)
+{
+    encoder_mean(out, final_states, m->shape.pool_cls ? 1 : n, m->shape.C);
+    encoder_pool_end(m, out);
 }

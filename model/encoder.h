@@ -26,16 +26,6 @@ struct encoder_shape {
     size_t max_tokens;    /* sentence length the folder asks for (sentence_bert_config.json), at most P */
 };
 
-/* Weights of one layer, borrowed; matrices (O, I) and vectors as Hugging Face stores them, in host memory.
- *   h = LN1(x + o(attention(qkv(x))) );  y = LN2(h + down(act(up(h)))) */
-struct encoder_layer {
-    struct kern_matrix qkv;                                 /* (3C, C): the rows of query, then key, then value */
-    struct kern_matrix o;                                   /* (C, C)  attention.output.dense */
-    struct kern_matrix up;                                  /* (F, C)  intermediate.dense */
-    struct kern_matrix down;                                /* (C, F)  output.dense */
-    const float *qkv_b, *o_b, *up_b, *down_b;               /* (3C) (C) (F) (C) */
-    const float *ln1_gain, *ln1_bias, *ln2_gain, *ln2_bias; /* (C) each */
-};
 struct encoder_embedding {
     const float *word, *position, *type; /* (V, C) (P, C) (types, C) */
     const float *ln_gain, *ln_bias;      /* (C) */
@@ -72,10 +62,11 @@ const struct kern *encoder_kern(const struct encoder *m); /* that packed the mat
 /* Hash of the frozen weights (f32 values in a fixed order) and of the shape: equal fingerprints, equal sentence
  * states. */
 uint64_t encoder_fingerprint(const struct encoder *m);
-const struct encoder_layer *encoder_layer(const struct encoder *m, size_t l); /* l in 0 … L-1 */
+/* Layer l in 0 … L-1 (attention.self, attention.output.dense, intermediate.dense, output.dense), in host memory. */
+const struct kern_layer *encoder_layer(const struct encoder *m, size_t l);
 const struct encoder_embedding *encoder_embedding(const struct encoder *m);
 /* The same in the memory of the backend that packed them, for kernels to read; the two above are the host's. */
-const struct encoder_layer *encoder_placed_layer(const struct encoder *m, size_t l);
+const struct kern_layer *encoder_placed_layer(const struct encoder *m, size_t l);
 const struct encoder_embedding *encoder_placed_embedding(const struct encoder *m);
 
 /* backend: a name for kern_new; INVALID when the encoder was packed by another one, or by none and the backend's memory is
@@ -101,14 +92,16 @@ enum status encoder_run_sentence(struct encoder_run *r, const int32_t *ids, cons
 /* Several sentences at once, with the same bits as one after the other (up to ENCODER_CHUNK tokens, ENCODER_CHUNK_FAR where the
  * backend's memory is apart, share each pass over the weights, where the backend's rows are alone).  Every sentence is
  * checked before anything is computed. */
-#define ENCODER_CHUNK 128       /* activations stay in the second cache */
-#define ENCODER_CHUNK_FAR 16384 /* enough rows for every multiprocessor */
+#define ENCODER_CHUNK 128                              /* activations stay in the second cache */
+#define ENCODER_CHUNK_FAR 16384                        /* enough rows for every multiprocessor */
 size_t encoder_run_chunk(const struct encoder_run *r); /* tokens that share a pass, at most: one of these two */
 struct encoder_sentence {
     const int32_t *ids;
     const uint8_t *types; /* or NULL */
     size_t n;
     float *mid, *final; /* (n, C) or NULL, as mid_states and final_states above */
+    float *mid_mean;    /* (C) or NULL: the mean over the tokens of what mid would hold */
+    float *vector; /* (C) or NULL: what encoder_pool would make of final; one behind the other they come in one copy */
 };
 enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_sentence *s, size_t count, size_t mid,
                                   struct err *e) MUST_CHECK;
@@ -123,7 +116,7 @@ void encoder_pool(const struct encoder *m, const float *final_states, size_t n, 
 /* A layer whose learnt weights replace the base's; only the .w pointers and vectors of `weights` are read. */
 struct encoder_replaced {
     size_t layer;
-    struct encoder_layer weights;
+    struct kern_layer weights;
 };
 /* Writes a Hugging Face folder: model.safetensors (F32, every tensor of the base under its own name, replaced layers
  * swapped in), and copies of config.json, tokenizer and pooling files.  dir is made when absent; existing files in it

@@ -22,7 +22,7 @@ static void put(struct placing *p, const float **w, size_t n)
     p->at += (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-static void put_layer(struct placing *p, struct encoder_layer *w, const struct encoder_shape *s)
+static void put_layer(struct placing *p, struct kern_layer *w, const struct encoder_shape *s)
 {
     const size_t C = s->C, F = s->F;
     const struct {
@@ -75,12 +75,12 @@ void encoder_unplace(struct encoder *m)
 
 struct kern_matrix *encoder_matrix(struct encoder *m, size_t i)
 {
-    struct encoder_layer *w = &m->placed[i / 4];
+    struct kern_layer *w = &m->placed[i / 4];
     struct kern_matrix *all[4] = {&w->qkv, &w->o, &w->up, &w->down};
     return all[i % 4];
 }
 
-const struct encoder_layer *encoder_placed_layer(const struct encoder *m, size_t l)
+const struct kern_layer *encoder_placed_layer(const struct encoder *m, size_t l)
 {
     return &m->placed[l];
 }

@@ -1,17 +1,21 @@
-/* encoder_run.c - one thread's forward pass through the frozen encoder, one sentence at a time. */
+/* encoder_run.c - one thread's forward pass through the frozen encoder, one sentence at a time.
+ *
+ * States of sentences are pooled where they lie: of a backend whose memory is apart only the result is copied.
+ */
 #include "base/mem.h"
-#include "model/encoder.h"
+#include "model/encoder_weights.h"
 
 struct encoder_run {
     const struct encoder *m;
     struct kern *kern;
     size_t room;              /* tokens that the scratch is for */
     void *block;              /* all of it; backend memory */
-    float *x, *h, *ctx, *sum; /* (room, C) */
+    float *x, *h, *ctx, *sum; /* (room, C); from h to up it is one piece, the room of kern_ops.stack */
     float *qkv;               /* (room, 3C) */
     float *up;                /* (room, F) */
     float *mean, *rstd;       /* (room) */
     int32_t *id, *pos, *typ;  /* (room) each, one behind the other */
+    int32_t *begin;           /* (room + 1) off, in backend memory */
     int32_t *host;            /* (3 * room) the same in host memory, packed to the pass's tokens */
     int32_t *off;             /* (room + 1) where the sentences of a pass begin; host memory, as is the line above */
 };
@@ -70,7 +74,7 @@ static enum status grow(struct encoder_run *r, size_t n, struct err *e)
     const size_t most = s->P > encoder_run_chunk(r) ? s->P : encoder_run_chunk(r),
                  twice = 2 * r->room < most ? 2 * r->room : most;
     const size_t want = twice > n ? twice : n;
-    const size_t floats = want * (7 * s->C + s->F + 5) + 11 * 16;
+    const size_t floats = want * (7 * s->C + s->F + 6) + 1 + 11 * 16;
     int32_t *host = mem_calloc(4 * want + 1, sizeof *host);
     void *block = host != NULL ? r->kern->ops->alloc(r->kern, floats * sizeof(float)) : NULL;
     if (block == NULL) {
@@ -92,6 +96,7 @@ static enum status grow(struct encoder_run *r, size_t n, struct err *e)
     r->mean = carve(&at, want);
     r->rstd = carve(&at, want);
     r->id = (int32_t *)(void *)carve(&at, 3 * want);
+    r->begin = (int32_t *)(void *)carve(&at, want + 1);
     return STATUS_OK;
 }
 
@@ -103,7 +108,7 @@ enum status encoder_run_reserve(struct encoder_run *r, size_t n, struct err *e)
 }
 
 /* x (n, C) through one layer; the rows are cut into n_segments sentences by r->off. */
-static void layer(struct encoder_run *r, float *x, size_t n, size_t n_segments, const struct encoder_layer *w)
+static void layer(struct encoder_run *r, float *x, size_t n, size_t n_segments, const struct kern_layer *w)
 {
     const struct encoder_shape *s = encoder_shape(r->m);
     const struct kern_ops *op = r->kern->ops;
@@ -119,6 +124,18 @@ static void layer(struct encoder_run *r, float *x, size_t n, size_t n_segments, 
     op->layernorm(r->kern, x, r->mean, r->rstd, r->sum, r->sum, r->h, w->ln2_gain, w->ln2_bias, s->eps, n, C);
 }
 
+/* Layers from … to-1 of r->x (n, C), all in one where the backend has that. */
+static void layers(struct encoder_run *r, size_t n, size_t n_segments, size_t from, size_t to)
+{
+    const struct encoder_shape *s = encoder_shape(r->m);
+    const struct kern_ops *op = r->kern->ops;
+    const struct kern_segments seg = {.n = n_segments, .q_off = r->off, .k_off = r->off};
+    if (from == to) return;
+    const struct kern_stack stack = {encoder_placed_layer(r->m, from), to - from, s->C, s->H, s->F, s->eps, s->act};
+    if (op->stack != NULL && op->stack(r->kern, r->x, r->h, &stack, &seg, n)) return;
+    for (size_t l = from; l < to; l++) layer(r, r->x, n, n_segments, encoder_placed_layer(r->m, l));
+}
+
 enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to, struct err *e)
 {
     if (to > encoder_shape(r->m)->L || from > to)
@@ -129,7 +146,7 @@ enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t
     const size_t bytes = n * encoder_shape(r->m)->C * sizeof *x;
     r->kern->ops->begin(r->kern);
     r->kern->ops->upload(r->kern, r->x, x, bytes);
-    for (size_t l = from; l < to; l++) layer(r, r->x, n, 1, encoder_placed_layer(r->m, l));
+    layers(r, n, 1, from, to);
     r->kern->ops->download(r->kern, x, r->x, bytes);
     r->kern->ops->end(r->kern);
     return STATUS_OK;
@@ -170,20 +187,75 @@ static size_t take_tokens(struct encoder_run *r, const struct encoder_sentence *
     r->pos = r->id + n;
     r->typ = r->pos + n;
     r->kern->ops->upload(r->kern, r->id, r->host, 3 * n * sizeof *r->host);
+    if (!r->kern->ops->host_visible) r->kern->ops->upload(r->kern, r->begin, r->off, (count + 1) * sizeof *r->off);
     return n;
 }
 
-/* The states of all sentences after the middle layer, or at the end; neighbours in the caller's memory come together. */
-static void give(struct encoder_run *r, const struct encoder_sentence *q, size_t count, bool final)
+enum kept { MID, FINAL, MID_MEAN, VECTOR };
+
+static float *place_of(const struct encoder_sentence *q, enum kept what)
+{
+    float *const places[] = {q->mid, q->final, q->mid_mean, q->vector};
+    return places[what];
+}
+
+static bool wanted(const struct encoder_sentence *q, size_t count, enum kept what)
+{
+    for (size_t i = 0; i < count; i++)
+        if (place_of(&q[i], what) != NULL) return true;
+    return false;
+}
+
+/* Rows of `from`, each sentence's n of its states or one; neighbours in the caller's memory come together. */
+static void give(struct encoder_run *r, const struct encoder_sentence *q, size_t count, enum kept what,
+                 const float *from)
 {
     const size_t C = encoder_shape(r->m)->C;
-    for (size_t i = 0, last; i < count; i = last) {
-        float *to = final ? q[i].final : q[i].mid;
-        size_t n = q[i].n;
-        for (last = i + 1; to != NULL && last < count && (final ? q[last].final : q[last].mid) == to + n * C; last++)
-            n += q[last].n;
-        if (to != NULL) r->kern->ops->download(r->kern, to, r->x + (size_t)r->off[i] * C, n * C * sizeof *to);
+    const bool states = what == MID || what == FINAL;
+    for (size_t i = 0, row = 0, last; i < count; i = last) {
+        float *to = place_of(&q[i], what);
+        size_t n = states ? q[i].n : 1;
+        for (last = i + 1; to != NULL && last < count && place_of(&q[last], what) == to + n * C; last++)
+            n += states ? q[last].n : 1;
+        if (to != NULL) r->kern->ops->download(r->kern, to, from + row * C, n * C * sizeof *to);
+        row += n;
     }
+}
+
+/* Where the host sees the states it pools them itself. */
+static void pool_here(struct encoder_run *r, const struct encoder_sentence *q, size_t count, enum kept what)
+{
+    const size_t C = encoder_shape(r->m)->C;
+    for (size_t i = 0; i < count; i++) {
+        const float *states = r->x + (size_t)r->off[i] * C;
+        float *to = place_of(&q[i], what);
+        if (to == NULL) continue;
+        if (what == VECTOR)
+            encoder_pool(r->m, states, q[i].n, to);
+        else
+            encoder_mean(to, states, q[i].n, C);
+    }
+}
+
+/* The scratch of the layers is free by now: there the rows are made. */
+static void pool_there(struct encoder_run *r, const struct encoder_sentence *q, size_t count, enum kept what)
+{
+    const struct encoder_shape *s = encoder_shape(r->m);
+    if (what == VECTOR && s->pool_cls)
+        r->kern->ops->gather(r->kern, r->h, r->x, r->begin, count, s->C);
+    else
+        r->kern->ops->mean_rows(r->kern, r->h, r->x, r->begin, count, s->C);
+    give(r, q, count, what, r->h);
+    for (size_t i = 0; what == VECTOR && i < count; i++)
+        if (q[i].vector != NULL) encoder_pool_end(r->m, q[i].vector);
+}
+
+/* What is asked for of the states at the middle layer, or at the end. */
+static void keep(struct encoder_run *r, const struct encoder_sentence *q, size_t count, bool final)
+{
+    const enum kept states = final ? FINAL : MID, pooled = final ? VECTOR : MID_MEAN;
+    if (wanted(q, count, states)) give(r, q, count, states, r->x);
+    if (wanted(q, count, pooled)) (r->kern->ops->host_visible ? pool_here : pool_there)(r, q, count, pooled);
 }
 
 /* One pass: all sentences together through the layers. */
@@ -192,16 +264,15 @@ static void pass(struct encoder_run *r, const struct encoder_sentence *q, size_t
     const struct encoder_shape *s = encoder_shape(r->m);
     const struct encoder_embedding *w = encoder_placed_embedding(r->m);
     const struct kern_ops *op = r->kern->ops;
-    bool whole = false;
-    for (size_t i = 0; i < count; i++) whole = whole || q[i].final != NULL;
+    const bool whole = wanted(q, count, FINAL) || wanted(q, count, VECTOR);
     op->begin(r->kern);
     const size_t n = take_tokens(r, q, count);
     op->embed(r->kern, r->sum, w->word, w->position, w->type, r->id, r->pos, r->typ, n, s->C);
     op->layernorm(r->kern, r->x, r->mean, r->rstd, NULL, r->sum, NULL, w->ln_gain, w->ln_bias, s->eps, n, s->C);
-    for (size_t l = 0; l < mid; l++) layer(r, r->x, n, count, encoder_placed_layer(r->m, l));
-    give(r, q, count, false);
-    for (size_t l = mid; whole && l < s->L; l++) layer(r, r->x, n, count, encoder_placed_layer(r->m, l));
-    if (whole) give(r, q, count, true);
+    layers(r, n, count, 0, mid);
+    keep(r, q, count, false);
+    if (whole) layers(r, n, count, mid, s->L);
+    if (whole) keep(r, q, count, true);
     op->end(r->kern);
 }
 

@@ -12,7 +12,7 @@ struct encoder {
     char *dir;
     struct encoder_shape shape;
     struct encoder_embedding embedding;
-    struct encoder_layer *layers; /* (L) */
+    struct kern_layer *layers; /* (L) */
     struct safetensors *file;     /* weights point into its map, or into the arena where they had to be made */
     struct arena arena;
     const char *prefix; /* of the tensors' names: "" or "bert." */
@@ -20,7 +20,7 @@ struct encoder {
     size_t n_packed;    /* matrices packed so far */
     /* What runs compute with: embedding and layers as they are, or copies in kern's own memory, which `block` owns. */
     struct encoder_embedding placed_embedding;
-    struct encoder_layer *placed; /* (L) */
+    struct kern_layer *placed; /* (L) */
     void *block;                  /* NULL: kern sees the host's memory */
     double cosine;                /* encoder_precision_cosine */
     uint64_t fingerprint;
@@ -29,7 +29,10 @@ struct encoder {
 /* Makes m->placed for kern k (NULL: host memory).  OOM, naming what it takes. */
 enum status encoder_place(struct encoder *m, struct kern *k, struct err *e) MUST_CHECK;
 void encoder_unplace(struct encoder *m);
-struct kern_matrix *encoder_matrix(struct encoder *m, size_t i); /* placed matrix i: four a layer */
+struct kern_matrix *encoder_matrix(struct encoder *m, size_t i);   /* placed matrix i: four a layer */
+void encoder_mean(float *out, const float *x, size_t n, size_t C); /* out (C) of x (n, C), n > 0; summed in double */
+/* Of a sentence vector (C) made of a mean or of [CLS]: unit length, where the folder says so. */
+void encoder_pool_end(const struct encoder *m, float *vector);
 /* Packs all matrices again in another precision. */
 enum status encoder_repack(struct encoder *m, enum kern_precision prec, struct err *e) MUST_CHECK;
 
@@ -40,5 +43,5 @@ struct encoder_layer_tensor {
     const char *old;  /* what old checkpoints call it, or NULL */
 };
 extern const struct encoder_layer_tensor encoder_layer_tensors[ENCODER_LAYER_TENSORS];
-const float *encoder_layer_values(const struct encoder_layer *w, size_t which, size_t C);
+const float *encoder_layer_values(const struct kern_layer *w, size_t which, size_t C);
 #endif

@@ -11,7 +11,7 @@
 static bool in_a_layer(const float *w, const struct encoder_replaced *r, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const struct encoder_layer *y = &r[i].weights;
+        const struct kern_layer *y = &r[i].weights;
         const float *const all[] = {y->qkv.w, y->o.w,    y->up.w,     y->down.w,   y->qkv_b,    y->o_b,
                                     y->up_b,  y->down_b, y->ln1_gain, y->ln1_bias, y->ln2_gain, y->ln2_bias};
         for (size_t k = 0; k < sizeof all / sizeof *all; k++)

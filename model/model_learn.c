@@ -6,14 +6,17 @@
 #include "model/model_inside.h"
 #include <math.h>
 
-#define LEARN_ROWS 8192   /* rows times layers of one chunk, whose activations and gradients are kept */
-#define LEARN_TOGETHER 16 /* slates on one tape */
-#define TERMS 3           /* of a slate's loss */
+#define LEARN_ROWS 8192     /* rows times layers of one chunk, whose activations and gradients are kept */
+#define LEARN_TOGETHER 16   /* slates on one tape */
+#define LEARN_FAR 256       /* likewise, where a backend's memory is apart: a device wants more rows */
+#define LEARN_FAR_ROWS 2048 /* and their candidates then */
+#define TERMS 3             /* of a slate's loss */
 
 struct learning {
     struct part_slate ps;
     uint32_t *all;
-    float *labels, *soft, *weights, *raw;     /* soft: what train.distill makes of the labels, or NULL */
+    float *labels, *soft, *weights;           /* soft: what train.distill makes of the labels, or NULL */
+    float *raw, *slope;                       /* logits and their gradients, once they are there */
     struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
     struct tape_value sum;
     bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */
@@ -159,18 +162,31 @@ static void slate_loss(struct model_run *r, struct learning *l, float *terms)
     if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, terms + 2);
 }
 
+/* The slates' logits, or their gradients, to the host in one piece. */
+static enum status bring(struct model_run *r, struct learning *l, size_t n, bool slopes, struct err *e)
+{
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < n; i++) total += l[i].sum.n;
+    float *there = tape_floats(&r->tape, total), *here = tape_host(&r->tape, total, sizeof *here);
+    if (r->tape.oom) return tape_status(&r->tape, e);
+    for (size_t i = 0; i < n; at += l[i++].sum.n) {
+        r->kern->ops->copy(r->kern, there + at, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n);
+        *(slopes ? &l[i].slope : &l[i].raw) = here + at;
+    }
+    r->kern->ops->download(r->kern, here, there, total * sizeof *here);
+    return STATUS_OK;
+}
+
 /* loss (n): of each slate; its logits' gradients are there afterwards. */
 static enum status losses(struct model_run *r, struct learning *l, size_t n, float *loss, struct err *e)
 {
-    float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * LEARN_TOGETHER];
+    float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * LEARN_FAR];
     for (size_t i = 0; i < n && !r->tape.oom; i++) slate_loss(r, &l[i], sums + TERMS * i);
     TRY(tape_status(&r->tape, e));
     r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         loss[i] = op_loss_total(terms + TERMS * i, share_of(r, &l[i])) + terms[TERMS * i + 2];
-        r->kern->ops->download(r->kern, l[i].raw, l[i].sum.x, l[i].sum.n * sizeof *l[i].raw);
-    }
-    return STATUS_OK;
+    return bring(r, l, n, false, e);
 }
 
 static enum status backward(struct model_run *r, struct learning *l, size_t n, const struct tape_step *const *below,
@@ -245,30 +261,26 @@ static bool all_finite(const float *x, size_t n)
     return true;
 }
 
-static enum status tell_parts(struct model_run *r, const struct slate *const *slates, const struct learning *l,
-                              size_t n, struct err *e)
+static enum status tell_parts(struct model_run *r, const struct slate *const *slates, struct learning *l, size_t n,
+                              struct err *e)
 {
-    for (size_t i = 0; i < n; i++) {
-        const size_t K = slates[i]->n_items;
-        float *z = tape_host(&r->tape, K, sizeof *z), *dz = tape_host(&r->tape, K, sizeof *dz);
-        if (r->tape.oom) return tape_status(&r->tape, e);
-        r->kern->ops->download(r->kern, z, l[i].sum.x, K * sizeof *z);
-        r->kern->ops->download(r->kern, dz, l[i].sum.dx, K * sizeof *dz);
+    TRY(bring(r, l, n, true, e));
+    for (size_t i = 0; i < n; i++)
         for (size_t p = 0; p < r->m->n_parts; p++) {
             if (!learns(r, p, &l[i])) continue;
             model_part_idle(r, p, false);
-            if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], slates[i], z, dz);
+            if (r->m->parts[p]->ops->learnt != NULL)
+                r->m->parts[p]->ops->learnt(r->parts[p], slates[i], l[i].raw, l[i].slope);
         }
-    }
     return STATUS_OK;
 }
 
-/* At most LEARN_TOGETHER slates, none of them empty.  *bad: a loss is not finite, and nothing was added. */
+/* At most LEARN_FAR slates, none of them empty.  *bad: a loss is not finite, and nothing was added. */
 static enum status learn_some(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
                               double *loss, bool *bad, struct err *e)
 {
-    struct learning l[LEARN_TOGETHER];
-    float found[LEARN_TOGETHER] = {0};
+    struct learning l[LEARN_FAR];
+    float found[LEARN_FAR] = {0};
     const struct tape_step *below[MODEL_PARTS_MAX + 1];
     *bad = false;
     tape_reset(&r->tape);
@@ -309,10 +321,15 @@ enum status model_learn(struct model_run *r, const struct slate *s, uint64_t see
 }
 
 /* Slates that are taken together: as many as follow each other without an empty one between. */
-static size_t stretch(const struct slate *const *slates, size_t n)
+static size_t stretch(const struct model_run *r, const struct slate *const *slates, size_t n)
 {
-    size_t k = 0;
-    while (k < n && k < LEARN_TOGETHER && slates[k]->n_items > 0) k++;
+    const bool far = !r->kern->ops->host_visible;
+    const size_t most = far ? LEARN_FAR : LEARN_TOGETHER;
+    size_t k = 0, rows = 0;
+    for (; k < n && k < most && slates[k]->n_items > 0; k++) {
+        rows += slates[k]->n_items;
+        if (far && k > 0 && rows > LEARN_FAR_ROWS) break;
+    }
     return k > 0 ? k : 1;
 }
 
@@ -322,7 +339,7 @@ enum status model_learn_many(struct model_run *r, const struct slate *const *sla
     if (!r->learn) return ERR_SET(e, STATUS_INVALID, "model run: made for scoring only");
     for (size_t at = 0, k; at < n; at += k) {
         bool alone = true;
-        k = stretch(slates + at, n - at);
+        k = stretch(r, slates + at, n - at);
         if (k > 1) TRY(learn_some(r, slates + at, k, seed, loss_sum + at, &alone, e));
         for (size_t i = at; i < at + k && alone; i++) {
             const enum status st = learn_one(r, slates[i], seed, loss_sum + i, e);

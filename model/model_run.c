@@ -102,7 +102,10 @@ static void upload(struct model_run *r, const struct param_set *p, bool fresh)
 static enum status bind(struct model_run *r, const struct param_set *p, bool fresh, struct err *e)
 {
     r->bound = NULL;
-    if (!fresh) r->packed.n = 0;
+    if (!fresh) {
+        param_here(p);
+        r->packed.n = 0;
+    }
     if (r->w != NULL) upload(r, p, fresh);
     const struct part_params pp = {.table = &r->m->table,
                                    .prec = r->m->prec,

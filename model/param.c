@@ -149,14 +149,22 @@ void param_set_release(struct param_set *p)
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the block is hashed and saved as it lies in memory");
 
+void param_here(const struct param_set *p)
+{
+    struct param_set *own = (struct param_set *)(uintptr_t)p; /* the same values, now where they are asked for */
+    if (p->fetch != NULL) p->fetch(p->from, own);
+}
+
 enum status param_sha256(struct param_set *p, struct err *e)
 {
+    param_here(p);
     return hash_sha256_of(p->w, p->n * sizeof *p->w, p->sha256, e);
 }
 
 enum status param_view(const struct param_table *t, const struct param_set *p, uint64_t base_fingerprint,
                        struct arena *a, struct weights_view *out, struct err *e)
 {
+    param_here(p);
     *out = (struct weights_view){.version = p->version,
                                  .base_fingerprint = base_fingerprint,
                                  .params = p->w,
@@ -223,6 +231,7 @@ enum status param_from_view(const struct param_table *t, const struct weights_vi
     TRY(param_fits(t, v, base_fingerprint, e));
     const size_t bad = param_first_not_finite(v->params, t->total);
     if (bad < t->total) return ERR_SET(e, STATUS_INVALID, "weights: number %zu is not finite", bad);
+    param_here(p); /* nothing may come later */
     memcpy(p->w, v->params, t->total * sizeof *p->w);
     param_touch(p);
     p->version = v->version;

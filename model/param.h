@@ -58,18 +58,27 @@ size_t param_sparse_place(const struct param_table *t, size_t index);
 size_t param_width(const struct param *p);
 void param_table_fini(struct param_table *t);
 
-/* A block of values: the learner's own (mutable), or a published version (immutable, counted). */
+/* A block of values: the learner's own (mutable), or a published version (immutable, counted).
+ *
+ * fetch, where it is not NULL: group ADAMW is newer in a backend's memory, where steps are made, and fetch(from, p) brings it
+ * and clears itself.  Whoever reads or overwrites w of a set that is learnt calls param_here first. */
+struct param_set;
+typedef void param_fetch_fn(void *from, struct param_set *p);
 struct param_set {
     float *w; /* table.total floats, 64-byte aligned, zeroed */
     size_t n;
     uint64_t version;             /* 0: never published */
     char sha256[HASH_SHA256_HEX]; /* "" until param_sha256 */
     uint64_t generation;          /* names these values, unique in the process: packed copies compare it */
+    param_fetch_fn *fetch;
+    void *from;
     atomic_uint refs;
 };
 enum status param_set_new(struct param_set **out, const struct param_table *t, struct err *e) MUST_CHECK; /* refs = 1 */
 void param_set_acquire(struct param_set *p);
 void param_set_release(struct param_set *p); /* frees at 0; NULL is fine */
+/* w as the last step left it.  Thread: that of the steps. */
+void param_here(const struct param_set *p);
 /* Whoever changed w in place says so: a new generation, and the SHA-256 is forgotten. */
 void param_touch(struct param_set *p);
 enum status param_sha256(struct param_set *p, struct err *e) MUST_CHECK; /* of all n floats, f32 little-endian */

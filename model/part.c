@@ -135,11 +135,18 @@ static void put_wide(struct part_slate *s, float *to, const uint16_t *bf16, size
 
 void part_state_put(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n, struct tape_value to)
 {
-    for (size_t i = 0; i < n && to.x != NULL; i++) {
+    const struct kern_ops *o = s->tape->kern->ops;
+    if (n == 0 || to.x == NULL) return;
+    const struct tape_mark mark = tape_save(s->tape);
+    float *wide = o->host_visible ? to.x : tape_host(s->tape, n * to.c, sizeof *wide);
+    for (size_t i = 0; i < n && wide != NULL; i++) {
         const struct state_entry *q = s->entries[sentence_of(s, which, i)];
         assert(q != NULL && q->width == to.c);
-        put_wide(s, to.x + i * to.c, what == PART_STATE_POOLED ? q->pooled : q->final, to.c);
+        part_widen(wide + i * to.c, what == PART_STATE_POOLED ? q->pooled : q->final, to.c);
     }
+    if (wide == NULL || o->host_visible) return;
+    o->upload(s->tape->kern, to.x, wide, n * to.c * sizeof *wide); /* all rows in one */
+    tape_rewind(s->tape, mark);
 }
 
 void part_state_put_tokens(struct part_slate *s, const struct state_entry *entry, struct tape_value to)

@@ -122,7 +122,7 @@ static void init(const struct part *part, const struct param_table *t, uint64_t 
 {
     const struct text *p = (const struct text *)part;
     for (size_t l = 0; l < p->n_layers; l++) {
-        const struct encoder_layer *q = encoder_layer(p->enc, p->first + l);
+        const struct kern_layer *q = encoder_layer(p->enc, p->first + l);
         const float *from[TEXT_TENSORS] = {q->qkv.w,  q->qkv_b,  q->o.w,      q->o_b,      q->up.w,     q->up_b,
                                            q->down.w, q->down_b, q->ln1_gain, q->ln1_bias, q->ln2_gain, q->ln2_bias};
         for (size_t i = 0; i < TEXT_TENSORS; i++) put(w, t, p->layers[l][i], from[i]);
@@ -457,7 +457,7 @@ static size_t replaced(const struct part *part, const struct param_table *t, con
     for (size_t l = 0; l < p->n_layers && l < max; l++) {
         const float *v[TEXT_TENSORS];
         for (size_t i = 0; i < TEXT_TENSORS; i++) v[i] = w + param_at(t, p->layers[l][i])->offset;
-        struct encoder_layer y = *encoder_layer(p->enc, p->first + l); /* sizes */
+        struct kern_layer y = *encoder_layer(p->enc, p->first + l); /* sizes */
         y.qkv.w = v[TEXT_QKV], y.qkv_b = v[TEXT_QKV_BIAS], y.o.w = v[TEXT_O], y.o_b = v[TEXT_O_BIAS];
         y.up.w = v[TEXT_UP], y.up_b = v[TEXT_UP_BIAS], y.down.w = v[TEXT_DOWN], y.down_b = v[TEXT_DOWN_BIAS];
         y.ln1_gain = v[TEXT_LN1_GAIN], y.ln1_bias = v[TEXT_LN1_BIAS];

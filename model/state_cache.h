@@ -38,9 +38,9 @@ struct state_slot {
 struct state_worker {
     struct state_cache *cache;
     struct encoder_run *run;
-    float *mid, *final; /* (room, C) */
-    float *vector;      /* (C) */
-    size_t room;        /* tokens */
+    float *mid;    /* (room, C) token states, where they are kept */
+    float *pooled; /* (2 * STATE_TOGETHER, C): means at the middle layer, then sentence vectors */
+    size_t room;   /* tokens */
     pthread_t thread;
     bool started;
 };

@@ -8,12 +8,11 @@ static enum status reserve(struct state_worker *w, size_t n, struct err *e)
 {
     if (n <= w->room) return STATUS_OK;
     const size_t C = w->cache->C, room = n < 64 ? 64 : n;
-    float *p = mem_aligned(2 * room + 1, C * sizeof *p);
+    float *p = mem_aligned(room + 2 * STATE_TOGETHER, C * sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory for a sentence of %zu tokens", n);
     mem_free(w->mid);
     w->mid = p;
-    w->final = p + room * C;
-    w->vector = p + 2 * room * C;
+    w->pooled = p + room * C;
     w->room = room;
     return STATUS_OK;
 }
@@ -38,15 +37,6 @@ static double norm_of(const float *x, size_t n)
     return sqrt(s);
 }
 
-static void mean_of(float *out, const float *x, size_t n, size_t C)
-{
-    for (size_t c = 0; c < C; c++) {
-        double s = 0.0;
-        for (size_t r = 0; r < n; r++) s += x[r * C + c];
-        out[c] = (float)(s / (double)n);
-    }
-}
-
 /* out = bf16(x * length / |x|); false when x is not finite. */
 static bool round_to_length(uint16_t *out, const float *x, size_t C, double length)
 {
@@ -57,37 +47,36 @@ static bool round_to_length(uint16_t *out, const float *x, size_t C, double leng
     return true;
 }
 
-/* The numbers of one slot from the states of its sentence. */
-static enum status fill(struct state_worker *w, struct state_slot *s, const float *mid, const float *final,
+/* The numbers of one slot from what the encoder says of its sentence. */
+static enum status fill(const struct state_cache *c, struct state_slot *s, const struct encoder_sentence *q,
                         struct err *e)
 {
-    const struct state_cache *c = w->cache;
-    const size_t C = c->C, n = s->n_ids;
+    const size_t C = c->C;
     uint16_t *pooled = s->numbers, *whole = pooled + C, *tokens = whole + C;
-    mean_of(w->vector, mid, n, C);
-    bool ok = round_to_length(pooled, w->vector, C, c->scale);
-    encoder_pool(c->m, final, n, w->vector);
-    ok = round_to_length(whole, w->vector, C, 1.0) && ok;
-    if (!ok)
-        return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %zu tokens has states that are not finite", n);
-    for (size_t i = 0; i < (size_t)s->entry.n_tokens * C; i++) tokens[i] = bf16_from(mid[i]);
+    const bool ok = round_to_length(pooled, q->mid_mean, C, c->scale);
+    if (!round_to_length(whole, q->vector, C, 1.0) || !ok)
+        return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %zu tokens has states that are not finite",
+                       q->n);
+    for (size_t i = 0; i < (size_t)s->entry.n_tokens * C; i++) tokens[i] = bf16_from(q->mid[i]);
     return STATUS_OK;
 }
 
 enum status state_worker_encode(struct state_worker *w, struct state_slot *const *slots, size_t n, struct err *e)
 {
     struct encoder_sentence q[STATE_TOGETHER] = {{0}};
+    const size_t C = w->cache->C;
     size_t tokens = 0;
-    for (size_t i = 0; i < n; i++) tokens += slots[i]->n_ids;
+    for (size_t i = 0; i < n; i++) tokens += slots[i]->entry.n_tokens;
     TRY(reserve(w, tokens, e));
     tokens = 0;
-    for (size_t i = 0; i < n; tokens += slots[i]->n_ids, i++)
+    for (size_t i = 0; i < n; tokens += slots[i]->entry.n_tokens, i++)
         q[i] = (struct encoder_sentence){.ids = slots[i]->ids,
                                          .n = slots[i]->n_ids,
-                                         .mid = w->mid + tokens * w->cache->C,
-                                         .final = w->final + tokens * w->cache->C};
+                                         .mid = slots[i]->entry.n_tokens > 0 ? w->mid + tokens * C : NULL,
+                                         .mid_mean = w->pooled + i * C,
+                                         .vector = w->pooled + (STATE_TOGETHER + i) * C};
     TRY(encoder_run_sentences(w->run, q, n, w->cache->mid, e));
-    for (size_t i = 0; i < n; i++) TRY(fill(w, slots[i], q[i].mid, q[i].final, e));
+    for (size_t i = 0; i < n; i++) TRY(fill(w->cache, slots[i], &q[i], e));
     return STATUS_OK;
 }
 

@@ -81,6 +81,7 @@ static enum status get_weights(struct fetch_warm *w, const struct publish_manife
     struct param_set *p = NULL;
     const enum status st = fetch_weights_get(&f, m, &p, e);
     if (st == STATUS_OK) {
+        param_here(into);
         memcpy(into->w, p->w, into->n * sizeof *into->w);
         param_touch(into);
         into->version = m->version;

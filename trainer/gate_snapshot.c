@@ -83,6 +83,7 @@ enum status gate_snapshot_take(struct gate_snapshot *s, const struct gate_line *
     struct optim_page page;
     gate_snapshot_drop(s);
     TRY(need_room(s, l->optim, e));
+    param_here(l->params);
     memcpy(s->params->w, l->params->w, s->t->total * sizeof *s->params->w);
     param_touch(s->params);
     for (size_t i = 0; i < s->n_pages; i++) {
@@ -125,6 +126,7 @@ static enum status restore_pages(const struct gate_snapshot *s, const struct gat
 enum status gate_snapshot_restore(const struct gate_snapshot *s, const struct gate_line *l, struct err *e)
 {
     if (!s->there) return ERR_SET(e, STATUS_INVALID, "gate: nothing to go back to");
+    param_here(l->params);
     struct buf_reader moments = buf_reader(s->moments.p, s->moments.n), run = buf_reader(s->run.p, s->run.n);
     TRY(optim_decode(l->optim, &moments, e));
     if (l->run != NULL) TRY(model_run_decode(l->run, &run, e));
@@ -147,6 +149,7 @@ static double squares(const float *a, const float *b, size_t n)
 double gate_snapshot_drift(const struct gate_snapshot *s, const struct param_set *p)
 {
     if (!s->there) return 0.0;
+    param_here(p);
     const double moved = squares(p->w, s->params->w, s->t->total);
     return sqrt(moved / fmax(squares(s->params->w, NULL, s->t->total), 1.0));
 }

@@ -95,6 +95,7 @@ void optim_free(struct optim *o)
 void optim_anchor(struct optim *o, const struct param_set *p)
 {
     if (o->anchor == NULL) return;
+    param_here(p);
     optim_far_fetch(o);
     memcpy(o->anchor, p->w, o->n_adamw * sizeof *o->anchor);
     optim_far_stale(o);
@@ -117,25 +118,20 @@ uint64_t optim_refused(const struct optim *o)
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
-/* at->sums[i] on the host. */
-static float sum_of(struct kern *k, const struct optim_place *at, size_t i)
-{
-    float x;
-    k->ops->download(k, &x, at->sums + i, sizeof x);
-    return x;
-}
-
 /* squares: sum over the AdamW gradients, read once for both its uses: where it is finite, so are they all. */
 static bool finite_grads(const struct optim *o, struct kern *k, const struct optim_place *at,
                          const struct model_grads *g, float *squares)
 {
+    float sums[2];
     k->ops->zero(k, at->sums, 2);
     k->ops->sum_squares(k, at->sums, g->dense, o->n_adamw);
     k->ops->sum_squares(k, at->sums + 1, g->dense + o->n_adamw, o->n_adagrad);
-    *squares = sum_of(k, at, 0);
-    if (!isfinite(*squares) || !isfinite(sum_of(k, at, 1))) {
+    k->ops->download(k, sums, at->sums, sizeof sums);
+    *squares = sums[0];
+    if (!isfinite(sums[0]) || !isfinite(sums[1])) {
         k->ops->all_finite(k, at->sums, g->dense, o->n_adamw + o->n_adagrad);
-        if (sum_of(k, at, 0) != 1.0f) return false;
+        k->ops->download(k, sums, at->sums, sizeof *sums);
+        if (sums[0] != 1.0f) return false;
     }
     for (size_t i = 0; i < g->n_sparse; i++) {
         const size_t n = g->sparse[i].n * o->tensors[i].width;

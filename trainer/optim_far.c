@@ -1,8 +1,9 @@
 /* optim_far.c - the optimiser's step where the backend's memory is not the host's: copies of moments and anchor, and touched
  * sparse rows there and back.
  *
- * The host's parameters stay what everybody else reads (checkpoint, publishing, gate), so they come back after each step.  The
- * moments are read by nobody between steps and stay.  AdaGrad's sums are small, and forget on the host: they go along.
+ * What AdamW learns, and its moments, stay there until somebody asks for them (param_here: checkpoint, publishing, gate;
+ * optim_encode).  AdaGrad's tensors and sums are small, parts read them on the host, and they forget there: they come back after
+ * every step.
  */
 #include "base/mem.h"
 #include "trainer/optim_private.h"
@@ -13,6 +14,9 @@ struct optim_far {
     float *block, *m, *v, *acc, *anchor, *sums; /* backend memory, one block; anchor NULL: none */
     bool stale;                                 /* the host's moments or anchor are newer */
     bool ahead;                                 /* the host's moments are older */
+    struct param_set *learnt;                   /* whose values are newer in w, held until then; NULL: none */
+    const float *w;
+    size_t n_adamw; /* floats of it, from the first */
     /* Touched rows packed one behind the other: on the host, and in the backend's memory. */
     float *rows_w, *rows_acc, *there;
     int32_t *idx;
@@ -44,6 +48,7 @@ void optim_far_free(struct optim *o)
 {
     struct optim_far *f = o->far;
     if (f == NULL) return;
+    if (f->learnt != NULL) param_here(f->learnt);
     f->kern->ops->release(f->kern, f->block);
     f->kern->ops->release(f->kern, f->there);
     mem_free(f->rows_w);
@@ -71,12 +76,28 @@ enum status optim_far_open(struct optim *o, struct kern *k, const struct model_g
     return STATUS_OK;
 }
 
+static void fetch_params(void *from, struct param_set *p)
+{
+    struct optim_far *f = from;
+    f->kern->ops->download(f->kern, p->w, f->w, f->n_adamw * sizeof *p->w);
+    p->fetch = NULL;
+    f->learnt = NULL;
+    param_set_release(p);
+}
+
 void optim_far_dense_done(struct optim *o, struct param_set *p, const struct model_grads *g)
 {
     struct optim_far *f = o->far;
     f->kern->ops->download(f->kern, o->acc, f->acc, o->n_adagrad * sizeof *o->acc);
-    f->kern->ops->download(f->kern, p->w, g->w, (o->n_adamw + o->n_adagrad) * sizeof *p->w);
+    f->kern->ops->download(f->kern, p->w + o->n_adamw, g->w + o->n_adamw, o->n_adagrad * sizeof *p->w);
     f->ahead = true;
+    if (f->learnt != NULL && f->learnt != p) param_here(f->learnt);
+    if (f->learnt == NULL) param_set_acquire(p);
+    f->learnt = p;
+    f->w = g->w;
+    f->n_adamw = o->n_adamw;
+    p->fetch = fetch_params;
+    p->from = f;
 }
 
 void optim_far_fetch(const struct optim *o)

@@ -38,8 +38,8 @@ struct optim {
     struct optim_far *far; /* NULL: no step was made in backend memory */
 };
 
-/* optim_far.c: steps where the host cannot see the backend's memory.  Moments and anchor live there between steps, and come
- * back when they are encoded; parameters come back after every step, since everybody reads them. */
+/* optim_far.c: steps where the host cannot see the backend's memory.  What AdamW learns, moments and anchor live there
+ * between steps, and come back when somebody asks for them. */
 enum status optim_far_open(struct optim *o, struct kern *k, const struct model_grads *g, struct optim_place *out,
                            struct err *e) MUST_CHECK; /* before a step: makes or refreshes the copies; OOM */
 void optim_far_dense_done(struct optim *o, struct param_set *p, const struct model_grads *g); /* after it */

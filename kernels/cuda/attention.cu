@@ -8,6 +8,7 @@
  */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/reduce.h"
+#include "kernels/cuda/segment.h"
 #include <string.h>
 
 #define COLUMNS_MAX 8 /* D up to 256: columns of a lane */
@@ -27,20 +28,6 @@ struct attend {
     float scale;
     struct segments seg;
 };
-
-DEVICE size_t segment_of(const int32_t *off, size_t n, size_t row)
-{
-    size_t low = 0, high = n; /* off[low] <= row < off[high] */
-    while (high - low > 1) {
-        const size_t mid = (low + high) / 2;
-        if ((size_t)off[mid] <= row)
-            low = mid;
-        else
-            high = mid;
-    }
-    while (low + 1 < n && (size_t)off[low + 1] <= row) low++; /* empty segments */
-    return low;
-}
 
 /* Key or value j of a segment whose own rows begin at `own`. */
 DEVICE const float *attended_row(const float *prefix, size_t ldp, const float *own_rows, size_t ldk, size_t n_prefix,

@@ -20,6 +20,7 @@ extern "C" {
 #define CUDA_STAGING ((size_t)8 << 20) /* bytes of pinned memory for uploads, and as many for downloads */
 
 struct cuda_lt;
+struct cuda_graph;
 struct cuda { /* k->state */
     struct kern_state head;
     cudaStream_t stream;
@@ -32,7 +33,9 @@ struct cuda { /* k->state */
     char *host; /* likewise, host memory */
     size_t host_bytes;
     struct cuda_lt *lt;
-    bool tf32, failed;
+    struct cuda_graph *graphs; /* graph.h */
+    uint64_t graph_turns;
+    bool tf32, failed, no_graphs;
 };
 
 static inline struct cuda *cuda_of(const struct kern *k)
@@ -56,19 +59,21 @@ void cuda_fail(struct cuda *c, const char *what, const char *why);
 enum cuda_form { CUDA_NT, CUDA_NN, CUDA_TN };
 struct cuda_product {
     enum cuda_form form;
-    float *c;
+    void *c;           /* float, or bfloat16 with `narrow` */
     const void *a, *b; /* float, or bfloat16 with `bf16` */
     size_t ldc, lda, ldb, M, N, K;
     float beta;
     bool bf16;
-    const float *bias; /* (N), added to each row; with beta 0 only */
+    const void *bias;  /* (N), added to each row; with beta 0 only; of c's type */
     enum kern_act act; /* NONE, RELU or GELU_NEW, after the bias */
     float *aux;        /* what act was applied to (GELU_NEW alone), or NULL */
     bool steady;       /* the algorithm does not depend on M */
+    bool narrow;       /* for cuBLASLt alone */
 };
 enum status cuda_lt_open(struct cuda *c, struct err *e);
 void cuda_lt_close(struct cuda *c);
 bool cuda_lt_product(struct cuda *c, const struct cuda_product *p); /* false: not for cuBLASLt; nothing was done */
+bool cuda_lt_knows(struct cuda *c, const struct cuda_product *p);   /* it has a plan for that */
 /* The same by a kernel of our own, for any shape and alignment; bf16: float operands, rounded as they are read. */
 void cuda_plain_product(struct cuda *c, const struct cuda_product *p);
 void cuda_to_bf16(struct cuda *c, uint16_t *out, const float *x, size_t n);
@@ -107,6 +112,7 @@ void cuda_attention_backward(struct kern *k, float *dq, size_t lddq, float *dk, 
                              float *dpv, size_t lddp, const float *dout, const float *prob, const float *q, size_t ldq,
                              const float *kk, const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
                              const struct kern_segments *seg, size_t H, size_t D);
+bool cuda_stack(struct kern *k, float *x, void *room, const struct kern_stack *s, const struct kern_segments *seg, size_t N);
 void cuda_gather(struct kern *k, float *out, const float *table, const int32_t *idx, size_t N, size_t C);
 void cuda_scatter_add(struct kern *k, float *dtable, const float *d, const int32_t *idx, size_t N, size_t C);
 void cuda_put_rows(struct kern *k, float *table, const float *d, const int32_t *idx, size_t N, size_t C);

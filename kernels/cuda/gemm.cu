@@ -15,6 +15,7 @@
 
 #define WORKSPACE ((size_t)32 << 20) /* what cuBLASLt advises for Hopper */
 #define STEADY_ROWS 1024             /* the algorithm of a steady product is the one for so many */
+#define NARROW_ROWS 8192             /* likewise, between frozen layers, where many sentences come at once */
 #define LEAST_WORK 32768             /* multiply-adds; smaller products are a kernel of ours */
 #define SLOTS 256
 #define NAME_OF(x) #x
@@ -36,7 +37,7 @@ struct lt_key {
     size_t rows, N, K, lda, ldb, ldc; /* rows: of the bucket */
     int form, act;
     int beta, bf16, bias, aux, steady;
-    int pad;
+    int narrow;
 };
 
 struct lt_plan {
@@ -122,8 +123,9 @@ static bool aligned(const void *p, size_t ld, size_t size)
 static bool suits(const struct cuda_product *p)
 {
     const size_t size = p->bf16 ? sizeof(uint16_t) : sizeof(float);
-    if ((p->steady ? 16 : p->M) * p->N * p->K < LEAST_WORK) return false; /* steady: whatever M is */
-    return aligned(p->a, p->lda, size) && aligned(p->b, p->ldb, size) && aligned(p->c, p->ldc, sizeof(float)) &&
+    if (!p->narrow && (p->steady ? 16 : p->M) * p->N * p->K < LEAST_WORK) return false; /* steady: whatever M is */
+    return aligned(p->a, p->lda, size) && aligned(p->b, p->ldb, size) &&
+           aligned(p->c, p->ldc, p->narrow ? sizeof(uint16_t) : sizeof(float)) &&
            (p->bias == NULL || (uintptr_t)p->bias % 16 == 0) && (p->aux == NULL || (uintptr_t)p->aux % 16 == 0);
 }
 
@@ -140,13 +142,13 @@ static struct lt_key key_of(const struct cuda_product *p)
     struct lt_key key;
     memset(&key, 0, sizeof key);
     const size_t rows = p->form == CUDA_TN ? p->K : p->M;
-    key.rows = p->steady ? STEADY_ROWS : bucket(rows);
+    key.rows = !p->steady ? bucket(rows) : p->narrow ? NARROW_ROWS : STEADY_ROWS;
     key.N = p->N;
     key.K = p->form == CUDA_TN ? p->M : p->K;
     key.lda = p->lda, key.ldb = p->ldb, key.ldc = p->ldc;
     key.form = (int)p->form, key.act = (int)p->act;
     key.beta = p->beta != 0.0f, key.bf16 = p->bf16, key.bias = p->bias != NULL, key.aux = p->aux != NULL;
-    key.steady = p->steady;
+    key.steady = p->steady, key.narrow = p->narrow;
     return key;
 }
 
@@ -187,7 +189,8 @@ static bool describe(struct cuda_lt *lt, struct lt_plan *p, bool tf32)
                                            ldb) == CUBLAS_STATUS_SUCCESS;
     ok = ok && lt->call.MatrixLayoutCreate(&p->second, type, key->form == CUDA_TN ? across : inner,
                                            key->form == CUDA_TN ? inner : across, lda) == CUBLAS_STATUS_SUCCESS;
-    return ok && lt->call.MatrixLayoutCreate(&p->result, CUDA_R_32F, N, across, ldc) == CUBLAS_STATUS_SUCCESS;
+    return ok && lt->call.MatrixLayoutCreate(&p->result, key->narrow ? CUDA_R_16BF : CUDA_R_32F, N, across, ldc) ==
+                     CUBLAS_STATUS_SUCCESS;
 }
 
 /* The algorithm that the heuristics like best within the rules of the file's head. */
@@ -245,14 +248,25 @@ static bool aim(struct cuda_lt *lt, struct lt_plan *p, const struct cuda_product
            SET(lt, MatrixLayout, p->result, CUBLASLT_MATRIX_LAYOUT_COLS, rows);
 }
 
+static struct lt_plan *usable_plan(struct cuda *c, const struct cuda_product *x)
+{
+    if (!suits(x)) return NULL;
+    const struct lt_key key = key_of(x);
+    struct lt_plan *p = plan_of(c->lt, &key, c->tf32);
+    return p != NULL && p->usable ? p : NULL;
+}
+
+bool cuda_lt_knows(struct cuda *c, const struct cuda_product *p)
+{
+    return usable_plan(c, p) != NULL;
+}
+
 bool cuda_lt_product(struct cuda *c, const struct cuda_product *x)
 {
     struct cuda_lt *lt = c->lt;
     const float one = 1.0f;
-    if (!suits(x)) return false;
-    const struct lt_key key = key_of(x);
-    struct lt_plan *p = plan_of(lt, &key, c->tf32);
-    if (p == NULL || !p->usable || !aim(lt, p, x)) return false;
+    struct lt_plan *p = usable_plan(c, x);
+    if (p == NULL || !aim(lt, p, x)) return false;
     const cublasStatus_t st = lt->call.Matmul(lt->handle, p->how, &one, x->b, p->first, x->a, p->second, &x->beta, x->c,
                                               p->result, x->c, p->result, &p->algo, lt->workspace, WORKSPACE, c->stream);
     if (st != CUBLAS_STATUS_SUCCESS) p->usable = false; /* refused before anything ran: from now on it is ours */

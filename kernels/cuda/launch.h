@@ -3,6 +3,8 @@
  *   KERNEL(name, struct args) { … a.x … }        threads that do not wait for each other
  *   KERNEL_TOGETHER(name, struct args) { … }     threads of a block that do (BLOCK_WAIT, WARP_WAIT, LANE_XOR, LANE_OF)
  *   LAUNCH(c, name, grid, block, &args)          queued on c's stream
+ *   TENSOR_MMA(c, a, b)                          c (16,8) += a (16,16) b (16,8) of a warp: bfloat16 pairs, float32 sums, each
+ *                                                thread with its share (PTX ISA, "mma.m16n8k16"); UNROLL stands before a loop
  *
  * So every kernel also compiles for the host, where tests/cuda/ runs it thread by thread against `ref`.  Sums are in a fixed
  * order: no atomics anywhere.  A warp is 32 lanes; a kernel that uses LANE_XOR keeps whole warps together.
@@ -29,6 +31,13 @@
 #define LANE_XOR(v, mask) __shfl_xor_sync(0xffffffffu, (v), (mask))
 #define LANE_OF(v, lane) __shfl_sync(0xffffffffu, (v), (lane))
 #define WARP_WAIT() __syncwarp()
+#define TENSOR_MMA(c, a, b)                                                                                            \
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "         \
+                 "{%0,%1,%2,%3};"                                                                                      \
+                 : "+f"((c)[0]), "+f"((c)[1]), "+f"((c)[2]), "+f"((c)[3])                                              \
+                 : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"((b)[0]), "r"((b)[1]))
+#define UNROLL _Pragma("unroll")
+#define MAY_ALIAS
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
 #endif

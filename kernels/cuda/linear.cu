@@ -123,7 +123,7 @@ void cuda_linear(struct kern *k, float *y, float *pre, const float *x, const str
         return;
     }
     const bool whole = in_epilogue(act, pre);
-    struct cuda_product p = {CUDA_NT, y, x, w->w, O, I, I, N, O, I, 0.0f, false, NULL, KERN_ACT_NONE, NULL, true};
+    struct cuda_product p = {CUDA_NT, y, x, w->w, O, I, I, N, O, I, 0.0f, false, NULL, KERN_ACT_NONE, NULL, true, false};
     struct cuda_product fast = p;
     fast.bf16 = bf16 && w->packed != NULL;
     fast.bias = b;
@@ -148,7 +148,7 @@ void cuda_linear_dx(struct kern *k, float *dx, const float *dy, const struct ker
     const size_t O = w->out, I = w->in;
     const bool bf16 = w->prec == KERN_BF16;
     if (N == 0) return;
-    struct cuda_product p = {CUDA_NN, dx, dy, w->w, I, O, I, N, I, O, 1.0f, false, NULL, KERN_ACT_NONE, NULL, false};
+    struct cuda_product p = {CUDA_NN, dx, dy, w->w, I, O, I, N, I, O, 1.0f, false, NULL, KERN_ACT_NONE, NULL, false, false};
     struct cuda_product fast = p;
     fast.bf16 = bf16 && w->packed != NULL;
     if (fast.bf16) fast.b = w->packed;
@@ -166,7 +166,7 @@ void cuda_linear_dw(struct kern *k, float *dw, float *db, const float *dy, const
     if (db != NULL) cuda_column_sums(c, db, dy, NULL, NULL, NULL, N, O);
     if (N == 0 && !add) cuda_zero(k, dw, O * I);
     if (N == 0) return;
-    struct cuda_product p = {CUDA_TN, dw, dy, x, I, O, I, O, I, N, add ? 1.0f : 0.0f, bf16, NULL, KERN_ACT_NONE, NULL, false};
+    struct cuda_product p = {CUDA_TN, dw, dy, x, I, O, I, O, I, N, add ? 1.0f : 0.0f, bf16, NULL, KERN_ACT_NONE, NULL, false, false};
     if (O > FEW && bf16) {
         const size_t n_dy = (N * O + 127) / 128 * 128;
         uint16_t *both = (uint16_t *)cuda_scratch(c, (n_dy + N * I) * sizeof *both);
@@ -187,7 +187,7 @@ static void product(struct kern *k, enum cuda_form form, float *c, size_t ldc, c
                     size_t ldb, size_t M, size_t N, size_t K, float beta)
 {
     const struct cuda_product p = {form, c, a, b, ldc, lda, ldb, M, N, K, beta, false, NULL, KERN_ACT_NONE, NULL,
-                                   form == CUDA_NT}; /* candidates with a user's events: a row is alone */
+                                   form == CUDA_NT, false}; /* candidates with a user's events: a row is alone */
     if (M == 0 || N == 0) return;
     if (K == 0 || !cuda_lt_product(cuda_of(k), &p)) cuda_plain_product(cuda_of(k), &p);
 }

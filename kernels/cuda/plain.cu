@@ -43,7 +43,7 @@ void cuda_plain_product(struct cuda *c, const struct cuda_product *p)
 {
     const size_t across = launch_blocks(p->N, TILE), down = launch_blocks(p->M, TILE);
     const bool tn = p->form == CUDA_TN, nt = p->form == CUDA_NT;
-    const struct plain a = {p->c,  (const float *)p->a, (const float *)p->b, p->ldc,
+    const struct plain a = {(float *)p->c, (const float *)p->a, (const float *)p->b, p->ldc,
                             tn ? 1 : p->lda, tn ? p->lda : 1, nt ? 1 : p->ldb, nt ? p->ldb : 1,
                             p->M, p->N, p->K, across, p->beta, p->bf16};
     if (across * down > 0) LAUNCH(c, k_plain, across * down, TILE * TILE, &a);

@@ -1,5 +1,6 @@
 /* plugin.cu - what the plug-in shows: its one symbol, the table, opening and closing, copies between host and device. */
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/graph.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 static void close_state(struct cuda *c)
 {
     cuda_lt_close(c);
+    cuda_graphs_close(c);
     if (c->stream != NULL) (void)cudaStreamSynchronize(c->stream);
     cuda_memory_give(c->scratch);
     for (int i = 0; i < 2; i++)
@@ -158,6 +160,7 @@ static const struct kern_ops ops = {
     .layernorm_backward = cuda_layernorm_backward,
     .attention = cuda_attention,
     .attention_backward = cuda_attention_backward,
+    .stack = cuda_stack,
     .gather = cuda_gather,
     .scatter_add = cuda_scatter_add,
     .embed = cuda_embed,

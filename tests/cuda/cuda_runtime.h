@@ -12,13 +12,18 @@ typedef enum {
     cudaSuccess,
     cudaErrorMemoryAllocation,
     cudaErrorInsufficientDriver,
-    cudaErrorLaunchFailure
+    cudaErrorLaunchFailure,
+    cudaErrorStreamCaptureUnsupported
 } cudaError_t;
 struct emulated_stream {
     void (*open)(void), (*close)(void); /* device memory, for libraries that compute on it */
+    /* While launches are recorded: takes a copy of what, for replay(copy) later, and returns true. */
+    bool (*record)(void (*replay)(const void *what), const void *what, size_t bytes);
 };
 typedef struct emulated_stream *cudaStream_t;
 typedef struct emulated_event *cudaEvent_t;
+typedef struct emulated_graph *cudaGraph_t, *cudaGraphExec_t;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaDevAttrComputeCapabilityMajor = 75 };
 #define CUDART_VERSION 0
@@ -43,6 +48,12 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t g, unsigned long long flags);
+cudaError_t cudaGraphDestroy(cudaGraph_t g);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t s);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s);
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaGetLastError(void);
@@ -56,10 +67,12 @@ struct emulated_place {
 };
 extern _Thread_local struct emulated_place threadIdx, blockIdx, blockDim;
 struct cuda;
-void emulate_launch(void (*kernel)(const void *args), const void *args, size_t grid, unsigned block, bool together);
+void emulate_launch(void (*kernel)(const void *args), const void *args, size_t bytes, size_t grid, unsigned block,
+                    bool together);
 void emulate_block_wait(void);
 void emulate_warp_wait(void);
 double emulate_lane(double v, unsigned lane); /* of the warp */
+void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
 
 #define KERNEL_AS(name, type, waits)                                                                                   \
     static void name##_thread(const type a);                                                                           \
@@ -73,11 +86,14 @@ double emulate_lane(double v, unsigned lane); /* of the warp */
 #define KERNEL_TOGETHER(name, type) KERNEL_AS(name, type, 1)
 #define LAUNCH(c, name, grid, block, args)                                                                             \
     do {                                                                                                               \
-        emulate_launch(name, (args), (size_t)(grid), (block), name##_waits);                                           \
+        emulate_launch(name, (args), sizeof *(args), (size_t)(grid), (block), name##_waits);                           \
         cuda_check((c), cudaPeekAtLastError(), #name);                                                                 \
     } while (0)
 #define BLOCK_WAIT() emulate_block_wait()
 #define WARP_WAIT() emulate_warp_wait()
+#define TENSOR_MMA(c, a, b) emulate_mma((c), (a), (b))
+#define UNROLL
+#define MAY_ALIAS __attribute__((may_alias))
 #define LANE_OF(v, lane) ((__typeof__(v))emulate_lane((double)(v), (lane)))
 #define LANE_XOR(v, mask) LANE_OF(v, threadIdx.x % 32u ^ (mask))
 #define DEVICE __attribute__((unused)) static inline

@@ -18,6 +18,82 @@
 
 _Thread_local struct emulated_place threadIdx, blockIdx, blockDim;
 
+/* --- recording ------------------------------------------------------------------------------------------------------ */
+
+struct node {
+    struct node *next;
+    void (*replay)(const void *what);
+    max_align_t what[];
+};
+struct emulated_graph {
+    struct node *first, **end;
+    unsigned held; /* as graph, as what was made of it */
+};
+static _Thread_local struct emulated_graph *recording;
+
+static bool record(void (*replay)(const void *what), const void *what, size_t bytes)
+{
+    if (recording == NULL) return false;
+    struct node *n = calloc(1, sizeof *n + bytes);
+    if (n == NULL) return false;
+    n->replay = replay;
+    memcpy(n->what, what, bytes);
+    *recording->end = n;
+    recording->end = &n->next;
+    return true;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode)
+{
+    const char *fault = getenv("FRESHET_EMULATED_FAULT");
+    (void)s, (void)mode;
+    if (recording != NULL || (fault != NULL && strcmp(fault, "capture") == 0)) return cudaErrorStreamCaptureUnsupported;
+    recording = calloc(1, sizeof *recording);
+    if (recording == NULL) return cudaErrorMemoryAllocation;
+    recording->end = &recording->first;
+    recording->held = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
+{
+    (void)s;
+    *g = recording;
+    recording = NULL;
+    return *g != NULL ? cudaSuccess : cudaErrorLaunchFailure;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t g, unsigned long long flags)
+{
+    (void)flags;
+    g->held++;
+    *ready = g;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t g)
+{
+    if (--g->held > 0) return cudaSuccess;
+    for (struct node *n = g->first, *next; n != NULL; n = next) {
+        next = n->next;
+        free(n);
+    }
+    free(g);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready)
+{
+    return cudaGraphDestroy(ready);
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t s)
+{
+    (void)s;
+    for (const struct node *n = ready->first; n != NULL; n = n->next) n->replay(n->what);
+    return cudaSuccess;
+}
+
 /* --- memory --------------------------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t device_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -113,6 +189,7 @@ cudaError_t cudaFreeHost(void *p)
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
 {
     (void)kind, (void)s;
+    if (recording != NULL) return cudaErrorStreamCaptureUnsupported;
     device_open();
     memmove(to, from, bytes);
     device_close();
@@ -122,6 +199,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
 {
     (void)s;
+    if (recording != NULL) return cudaErrorStreamCaptureUnsupported;
     device_open();
     memset(p, value, bytes);
     device_close();
@@ -133,7 +211,7 @@ cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
 struct emulated_event {
     int any;
 };
-static struct emulated_stream the_stream = {device_open, device_close};
+static struct emulated_stream the_stream = {device_open, device_close, record};
 static struct emulated_event the_event;
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
@@ -152,7 +230,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
     (void)s;
-    return cudaSuccess;
+    return recording == NULL ? cudaSuccess : cudaErrorStreamCaptureUnsupported;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
@@ -209,6 +287,8 @@ static struct {
     struct meeting block, warp[THREADS / 32];
     double slot[2][THREADS]; /* by turns: one exchange may begin before the last is read everywhere */
     unsigned exchanges[THREADS];
+    uint32_t share[2][THREADS][6]; /* of an mma: a, then b; by turns likewise */
+    unsigned mmas[THREADS];
     void (*kernel)(const void *);
     const void *args;
 } threads;
@@ -253,6 +333,34 @@ double emulate_lane(double v, unsigned lane)
     return slot[me / 32 * 32 + lane % 32];
 }
 
+static double half_of(uint32_t pair, unsigned which)
+{
+    const uint32_t bits = which == 0 ? pair << 16 : pair & 0xffff0000u;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
+}
+
+/* Lane 4g + t has of a rows g and g + 8, columns 2t, 2t + 1 and those 8 later; of b column g, the same rows; of c rows g and
+ * g + 8, columns 2t and 2t + 1. */
+void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    const unsigned me = threadIdx.x, warp = me / 32 * 32, g = me % 32 / 4, t = me % 4;
+    uint32_t(*const share)[6] = threads.share[threads.mmas[me]++ % 2];
+    memcpy(share[me], a, 4 * sizeof *a);
+    memcpy(share[me] + 4, b, 2 * sizeof *b);
+    emulate_warp_wait();
+    for (unsigned i = 0; i < 4; i++) {
+        double sum = (double)c[i];
+        for (unsigned k = 0; k < 16; k++) {
+            const uint32_t left = share[warp + 4 * g + k % 8 / 2][i / 2 + k / 8 * 2];
+            const uint32_t right = share[warp + 4 * (2 * t + i % 2) + k % 8 / 2][4 + k / 8];
+            sum += half_of(left, k % 2) * half_of(right, k % 2);
+        }
+        c[i] = (float)sum;
+    }
+}
+
 static void thread_main(void)
 {
     const unsigned me = threads.current;
@@ -285,13 +393,14 @@ static void run_together(void)
     threads.block = (struct meeting){0, 0, threads.n};
     for (unsigned w = 0; w * 32 < threads.n; w++)
         threads.warp[w] = (struct meeting){0, 0, threads.n - w * 32 < 32 ? threads.n - w * 32 : 32};
-    for (unsigned i = 0; i < threads.n; i++) threads.begun[i] = threads.done[i] = false, threads.exchanges[i] = 0;
+    for (unsigned i = 0; i < threads.n; i++)
+        threads.begun[i] = threads.done[i] = false, threads.exchanges[i] = threads.mmas[i] = 0;
     while (threads.block.running > 0)
         for (unsigned i = 0; i < threads.n; i++)
             if (!threads.done[i]) turn(i);
 }
 
-void emulate_launch(void (*kernel)(const void *args), const void *args, size_t grid, unsigned block, bool together)
+static void launch(void (*kernel)(const void *args), const void *args, size_t grid, unsigned block, bool together)
 {
     device_open();
     if (threads.stacks == NULL) threads.stacks = malloc(THREADS * STACK);
@@ -310,4 +419,27 @@ void emulate_launch(void (*kernel)(const void *args), const void *args, size_t g
         }
     }
     device_close();
+}
+
+struct launched {
+    void (*kernel)(const void *args);
+    size_t grid;
+    unsigned block;
+    bool together;
+    max_align_t args[64]; /* a kernel's parameters are 4 KiB at most; ours are far below */
+};
+
+static void launch_again(const void *what)
+{
+    const struct launched *l = what;
+    launch(l->kernel, l->args, l->grid, l->block, l->together);
+}
+
+void emulate_launch(void (*kernel)(const void *args), const void *args, size_t bytes, size_t grid, unsigned block,
+                    bool together)
+{
+    struct launched l = {kernel, grid, block, together, {{0}}};
+    if (bytes > sizeof l.args) abort();
+    memcpy(l.args, args, bytes);
+    if (!record(launch_again, &l, sizeof l)) launch(kernel, args, grid, block, together);
 }

@@ -14,7 +14,7 @@ struct fake_preference {
 struct fake_desc {
     cublasOperation_t ta, tb;
     cublasLtEpilogue_t epilogue;
-    const float *bias;
+    const void *bias; /* of the result's type */
     float *aux;
     int64_t aux_ld;
 };
@@ -141,8 +141,9 @@ static bool agree(const struct fake_desc *d, const struct fake_layout *a, const 
                   const struct fake_layout *c)
 {
     return after(a, d->ta, true) == c->rows && after(b, d->tb, false) == c->cols &&
-           after(a, d->ta, false) == after(b, d->tb, true) && a->type == b->type && c->type == CUDA_R_32F &&
-           (uint64_t)a->ld >= a->rows && (uint64_t)b->ld >= b->rows && (uint64_t)c->ld >= c->rows;
+           after(a, d->ta, false) == after(b, d->tb, true) && a->type == b->type &&
+           (c->type == CUDA_R_32F || a->type == CUDA_R_16BF) && (uint64_t)a->ld >= a->rows &&
+           (uint64_t)b->ld >= b->rows && (uint64_t)c->ld >= c->rows;
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t h, cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t a,
@@ -156,14 +157,28 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t h, cublasLtMatmul
     return CUBLAS_STATUS_SUCCESS;
 }
 
-static double element(const void *x, const struct fake_layout *l, uint64_t row, uint64_t col)
+static double number(const void *x, cudaDataType_t type, size_t at)
 {
-    const size_t at = (size_t)(col * (uint64_t)l->ld + row);
-    if (l->type == CUDA_R_32F) return (double)((const float *)x)[at];
+    if (type == CUDA_R_32F) return (double)((const float *)x)[at];
     const uint32_t bits = (uint32_t)((const uint16_t *)x)[at] << 16;
     float f;
     memcpy(&f, &bits, sizeof f);
     return (double)f;
+}
+
+static double element(const void *x, const struct fake_layout *l, uint64_t row, uint64_t col)
+{
+    return number(x, l->type, (size_t)(col * (uint64_t)l->ld + row));
+}
+
+static void put_number(void *x, cudaDataType_t type, size_t at, float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    if (type == CUDA_R_32F)
+        ((float *)x)[at] = v;
+    else
+        ((uint16_t *)x)[at] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 static double gelu(double x)
@@ -171,16 +186,59 @@ static double gelu(double x)
     return 0.5 * x * (1.0 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
 }
 
-static float finish(const struct fake_desc *d, double v, uint64_t row, uint64_t col)
+static float finish(const struct fake_desc *d, cudaDataType_t type, double v, uint64_t row, uint64_t col)
 {
     const cublasLtEpilogue_t e = d->epilogue;
     if (e == CUBLASLT_EPILOGUE_BIAS || e == CUBLASLT_EPILOGUE_RELU_BIAS || e == CUBLASLT_EPILOGUE_GELU_BIAS ||
         e == CUBLASLT_EPILOGUE_GELU_AUX_BIAS)
-        v += (double)d->bias[row];
+        v += number(d->bias, type, row);
     if (e == CUBLASLT_EPILOGUE_GELU_AUX || e == CUBLASLT_EPILOGUE_GELU_AUX_BIAS)
         d->aux[col * (uint64_t)d->aux_ld + row] = (float)v;
     if (e == CUBLASLT_EPILOGUE_RELU || e == CUBLASLT_EPILOGUE_RELU_BIAS) return v > 0.0 ? (float)v : 0.0f;
     return e >= CUBLASLT_EPILOGUE_GELU ? (float)gelu(v) : (float)v;
+}
+
+/* A product with all that it is described by, since descriptions change from call to call. */
+struct product {
+    struct fake_desc d;
+    struct fake_layout la, lb, lc;
+    float up, keep;
+    const void *a, *b;
+    void *result;
+    cudaStream_t s;
+};
+static size_t replayed;
+
+size_t fake_cublaslt_replayed(void);
+size_t fake_cublaslt_replayed(void)
+{
+    return replayed;
+}
+
+static void multiply(const struct product *p)
+{
+    const struct fake_layout *la = &p->la, *lb = &p->lb, *lc = &p->lc;
+    const bool na = p->d.ta == CUBLAS_OP_N, nb = p->d.tb == CUBLAS_OP_N;
+    const uint64_t inner = after(la, p->d.ta, false);
+    p->s->open();
+    for (uint64_t col = 0; col < lc->cols; col++)
+        for (uint64_t row = 0; row < lc->rows; row++) {
+            double sum = 0.0;
+            for (uint64_t i = 0; i < inner; i++)
+                sum += (na ? element(p->a, la, row, i) : element(p->a, la, i, row)) *
+                       (nb ? element(p->b, lb, i, col) : element(p->b, lb, col, i));
+            const size_t to = (size_t)(col * (uint64_t)lc->ld + row);
+            sum *= (double)p->up;
+            if (p->keep != 0.0f) sum += (double)p->keep * number(p->result, lc->type, to);
+            put_number(p->result, lc->type, to, finish(&p->d, lc->type, sum, row, col));
+        }
+    p->s->close();
+}
+
+static void multiply_again(const void *what)
+{
+    replayed++;
+    multiply(what);
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const void *alpha, const void *a,
@@ -189,24 +247,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const 
                               const cublasLtMatmulAlgo_t *algo, void *workspace, size_t workspace_bytes, cudaStream_t s)
 {
     (void)h, (void)algo, (void)workspace, (void)workspace_bytes;
-    const float up = *(const float *)alpha, keep = *(const float *)beta;
     if (!agree(d, la, lb, lc) || lresult != lc || c != result) return CUBLAS_STATUS_INVALID_VALUE;
-    const uint64_t inner = after(la, d->ta, false);
-    float *out = result;
+    const struct product p = {*d, *la, *lb, *lc, *(const float *)alpha, *(const float *)beta, a, b, result, s};
     made[d->ta][d->tb][la->type == CUDA_R_16BF]++;
     with_epilogue[d->epilogue]++;
-    s->open();
-    for (uint64_t col = 0; col < lc->cols; col++)
-        for (uint64_t row = 0; row < lc->rows; row++) {
-            double sum = 0.0;
-            for (uint64_t i = 0; i < inner; i++)
-                sum += (d->ta == CUBLAS_OP_N ? element(a, la, row, i) : element(a, la, i, row)) *
-                       (d->tb == CUBLAS_OP_N ? element(b, lb, i, col) : element(b, lb, col, i));
-            float *to = out + col * (uint64_t)lc->ld + row;
-            sum *= (double)up;
-            if (keep != 0.0f) sum += (double)keep * (double)*to;
-            *to = finish(d, sum, row, col);
-        }
-    s->close();
+    if (!s->record(multiply_again, &p, sizeof p)) multiply(&p);
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -1,17 +1,24 @@
 #!/usr/bin/env bash
 # run.sh - everything that wants a GPU, in one command: build, tables of operations per precision, gradients, parity of a replay,
-# benchmark; what came of it goes into GPU.md.
+# benchmarks, PyTorch 2 in the same run; what came of it goes into GPU.md.
 #
 #   tests/gpu/run.sh            on a machine with a GPU, its driver, cuBLASLt and what building freshet needs (deploy/setup.sh)
 #   tests/gpu/run.sh --pack     where there is no GPU: builds, and gathers program, plug-in, tests and the libraries that they need
-#                               in build/gpu, which travels; there the first form finds it and builds nothing
+#                               in build/gpu and, smaller, in build/gpu.tar.gz; where either has travelled to, the first form builds
+#                               nothing
 #
-# Kafka, Redis, LMDB and HTTP are left out of the build: the numeric part stands alone.  A step that fails is noted in GPU.md and
-# the others go on; the exit status is the number of those that failed.
+# Kafka, Redis, LMDB and HTTP are left out of the build: the numeric part stands alone.  A step that fails or takes too long is noted
+# in GPU.md and the others go on; the exit status is the number of those that failed.
+#
+# Logs and results are in build/gpu-results; GPU.md there is written anew after every step.
+#
+# OUT             a folder that gets GPU.md as well, after every step, and all logs in one file at the end
+# FRESHET_GPU_S   seconds for all steps together, those that are left when they are spent are left out (default 780)
+# FRESHET_CUBLASLT  the library, where the linker does not find it      (default: that of python3's packages, if there is one)
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-out=${OUT:-build/gpu-results}
-tests="kern_attention kern_linear kern_loss kern_norm kern_rows kern_update"
+out=build/gpu-results
+tests="kern_attention kern_linear kern_loss kern_norm kern_rows kern_stack kern_update"
 mkdir -p "$out"
 failed=0
 say() { echo "gpu: $*" >&2; }
@@ -33,80 +40,110 @@ pack() {
         case $library in */libc.so.* | */libm.so.* | */ld-linux*) ;; *) cp -L "$library" build/gpu/lib/ ;; esac
     done
     strip -g build/gpu/freshet build/gpu/test_* build/gpu/lib/*
-    du -sh build/gpu >&2
+    tar -czf build/gpu.tar.gz -C build gpu
+    du -sh build/gpu build/gpu.tar.gz >&2
 }
 
 if [ "${1:-}" = --pack ]; then
     deploy/cuda.sh && build && pack
     exit
 fi
+[ -x build/gpu/freshet ] || [ ! -f build/gpu.tar.gz ] || tar -xzf build/gpu.tar.gz -C build
 if [ ! -x build/gpu/freshet ]; then
     deploy/cuda.sh --where >/dev/null 2>&1 || deploy/cuda.sh || { say "no CUDA toolkit"; exit 1; }
     build >"$out/build.log" 2>&1 && pack || { say "the build failed: $out/build.log"; exit 1; }
 fi
 gpu=$PWD/build/gpu
-export LD_LIBRARY_PATH="$gpu/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FRESHET_SOURCE=$PWD
-export FRESHET_KERNELS_PLUGIN="$gpu/freshet_cuda.so" FRESHET_GPU_MUST=1
-freshet=$gpu/freshet
+export FRESHET_SOURCE=$PWD FRESHET_KERNELS_PLUGIN="$gpu/freshet_cuda.so" FRESHET_GPU_MUST=1
+# The libraries that travelled are for our programs alone: Python has its own.
+with=(env LD_LIBRARY_PATH="$gpu/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")
+freshet=$PWD/$out/freshet
+printf '#!/bin/sh\nexec env LD_LIBRARY_PATH="%s/lib:$LD_LIBRARY_PATH" "%s/freshet" "$@"\n' "$gpu" "$gpu" >"$freshet"
+chmod +x "$freshet"
 base=models/all-MiniLM-L6-v2
 [ -f $base/model.safetensors ] || base=tests/fixtures/uncased
+spent=${FRESHET_GPU_S:-780}
+
+# PyTorch's wheels bring cuBLASLt, in a folder that no linker knows.
+if [ -z "${FRESHET_CUBLASLT:-}" ] && ! ldconfig -p 2>/dev/null | grep -q 'libcublasLt\.so'; then
+    folders=$(python3 -c 'import site, sys; print(*site.getsitepackages(), *sys.path)' 2>/dev/null)
+    # shellcheck disable=SC2086
+    found=$(find $folders -path '*nvidia*' -name 'libcublasLt.so.*' 2>/dev/null | head -n 1)
+    [ -n "$found" ] && export FRESHET_CUBLASLT=$found && say "cuBLASLt: $found"
+fi
 
 lines=()
-step() { # NAME COMMAND...: one line of the report
-    local name=$1 start end
-    shift
-    start=$(date +%s)
-    if "$@" >"$out/${name// /-}.log" 2>&1; then
-        end=$(($(date +%s) - start))
-        lines+=("| $name | passed | $end s |")
+step() { # NAME SECONDS COMMAND...: one line of the report
+    local name=$1 limit=$2 start=$SECONDS log
+    shift 2
+    log=$out/${name// /-}.log
+    if [ $SECONDS -ge "$spent" ]; then
+        lines+=("| $name | left out | the time was spent |")
+    elif timeout -k 5 "$limit" "$@" >"$log" 2>&1; then
+        lines+=("| $name | passed | $((SECONDS - start)) s |")
     else
-        lines+=("| $name | **failed** | $(tail -n 1 "$out/${name// /-}.log" | tr '|' '/' | cut -c1-160) |")
+        local rc=$?
+        [ $rc -eq 124 ] && echo "stopped after $limit s" >>"$log"
+        lines+=("| $name | **failed** | $(tail -n 1 "$log" | tr '|' '/' | cut -c1-160) |")
         failed=$((failed + 1))
     fi
     say "${lines[-1]}"
+    report
+}
+report() { # what is known so far, as GPU.md
+    {
+        sed '/^<!-- results -->$/q' GPU.md
+        echo
+        echo "$(date -u +%Y-%m-%d), $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
+        printf '\n| step | result | |\n|---|---|---|\n'
+        printf '%s\n' "${lines[@]}"
+        cat "$out/peers.md" 2>/dev/null
+        for log in "$out"/bench-*.log; do
+            [ -s "$log" ] || continue
+            printf '\n`%s`\n\n```\n' "$(basename "$log" .log)"
+            cat "$log"
+            printf '```\n'
+        done
+    } >"$out/GPU.md"
+    [ -z "${OUT:-}" ] || cp "$out/GPU.md" "$OUT/"
 }
 
 # f32 and bf16 are in each table; TF32 is a run of its own.  The same tables hold gradients.
 for t in $tests; do
-    step "operations $t" "$gpu/test_$t"
-    step "operations $t TF32" env FRESHET_TF32=1 "$gpu/test_$t"
+    step "operations $t" 40 "${with[@]}" "$gpu/test_$t"
+    step "operations $t TF32" 40 "${with[@]}" FRESHET_TF32=1 "$gpu/test_$t"
 done
 
+# The goals' shapes: random weights where the models are not at hand.
+for kind in minilm bert; do
+    step "model $kind" 60 python3 tests/gpu/made_model.py "$out/$kind" $kind
+done
+bench() { # MODEL TOPIC SECONDS
+    step "bench $1 $2" "$3" "$freshet" bench -o model.base="$out/$1" -o kernels.backend=cuda -o kernels.precision=bf16 \
+        -o kernels.train_precision=bf16 -o kernels.min_cosine=0 -o model.trainable_layers=2 --only "$2" --json "$out/bench-$1-$2.json"
+}
+for kind in minilm bert; do
+    for threads in "" all.; do bench $kind encode.bf16.${threads}32 60; done
+done
+
+# Ours beside PyTorch; where that is not installed its rows say so.
+torch=no
+python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && torch=yes
+if [ $torch = yes ]; then
+    step "beside PyTorch" 360 python3 tests/gpu/peers.py "$freshet" "$out" --budget 280
+else
+    lines+=("| beside PyTorch | left out | python3 has no torch that sees a GPU |")
+fi
+
 # The same log, learnt on the processor in f32 and on the device in each precision: AUC within 0.002.
-parity() { # PRECISION
-    local options=(-o model.base=$base -o model.hashed_bits=16 -o join.window_ms=60000 --quiet --flush)
-    [ -s "$out/log" ] || "$freshet" simulate --events 3000 --users 100 --items 100 --no-best >"$out/log"
-    [ -s "$out/cpu.json" ] || "$freshet" replay "${options[@]}" -o kernels.train_precision=f32 --report "$out/cpu.json" "$out/log"
-    "$freshet" replay "${options[@]}" -o kernels.backend=cuda -o kernels.precision="$1" -o kernels.train_precision="$1" \
-        --report "$out/$1.json" "$out/log" || return 1
-    "$freshet" replay "${options[@]}" -o kernels.backend=cuda -o kernels.precision="$1" -o kernels.train_precision="$1" \
-        --report "$out/again.json" "$out/log" || return 1
-    python3 - "$out/cpu.json" "$out/$1.json" "$out/again.json" <<'PYTHON'
-import json, sys
-cpu, gpu, again = (json.load(open(f)) for f in sys.argv[1:])
-print(cpu["progressive"], gpu["progressive"])
-assert gpu["model"]["sha256"] == again["model"]["sha256"], "two runs differ"
-assert abs(cpu["progressive"]["auc"] - gpu["progressive"]["auc"]) < 0.002, "AUC"
-PYTHON
-}
-for precision in f32 tf32 bf16; do step "replay $precision" parity $precision; done
+for precision in f32 tf32 bf16; do step "replay $precision" 90 tests/gpu/parity.sh "$freshet" "$out" $base $precision; done
 
-bench() {
-    "$freshet" bench -o model.base=$base -o kernels.backend=cuda -o kernels.precision=bf16 --only "$1" --json "$out/bench-$1.json"
-}
-for topic in gemm encode train; do step "bench $topic" bench $topic; done
+bench minilm train 90
+bench bert train 90
+bench minilm gemm 60
+bench minilm score 60
 
-{
-    sed '/^<!-- results -->$/q' GPU.md
-    echo
-    echo "$(date -u +%Y-%m-%d), $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
-    printf '\n| step | result | |\n|---|---|---|\n'
-    printf '%s\n' "${lines[@]}"
-    for topic in gemm encode train; do
-        printf '\n```\n'
-        cat "$out/bench-$topic.log" 2>/dev/null
-        printf '```\n'
-    done
-} >"$out/GPU.md"
+report
 cp "$out/GPU.md" GPU.md
+[ -z "${OUT:-}" ] || tar -czf "$OUT/logs.tar.gz" -C "$out" --exclude='*.safetensors' .
 exit $failed

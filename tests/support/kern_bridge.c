@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define COPIES 24
+#define COPIES 64
 #define GUARD 64 /* bytes behind each copy */
 
 struct copy {
@@ -297,6 +297,27 @@ static void b_attention_backward(struct kern *k, float *dq, size_t lddq, float *
     done();
 }
 
+/* Room is lent, but what is in it is nobody's business. */
+static bool b_stack(struct kern *k, float *x, void *room, const struct kern_stack *s, const struct kern_segments *seg,
+                    size_t N)
+{
+    (void)k;
+    struct kern_layer layers[4];
+    struct kern_stack over = *s;
+    assert_true(s->n <= sizeof layers / sizeof *layers);
+    for (size_t l = 0; l < s->n; l++) {
+        const struct kern_layer *w = &s->layers[l];
+        layers[l] = (struct kern_layer){there(&w->qkv),        there(&w->o),           there(&w->up),
+                                        there(&w->down),       IN(w->qkv_b, 3 * s->C), IN(w->o_b, s->C),
+                                        IN(w->up_b, s->F),     IN(w->down_b, s->C),    IN(w->ln1_gain, s->C),
+                                        IN(w->ln1_bias, s->C), IN(w->ln2_gain, s->C),  IN(w->ln2_bias, s->C)};
+    }
+    over.layers = layers;
+    const bool taken = far->ops->stack(far, OUT(x, N * s->C), OUT((float *)room, (6 * s->C + s->F) * N), &over, seg, N);
+    done();
+    return taken;
+}
+
 static void b_gather(struct kern *k, float *y, const float *rows, const int32_t *idx, size_t N, size_t C)
 {
     (void)k;
@@ -508,6 +529,7 @@ struct kern *kern_bridge(struct kern *take_far)
         .layernorm_backward = b_layernorm_backward,
         .attention = b_attention,
         .attention_backward = b_attention_backward,
+        .stack = far->ops->stack != NULL ? b_stack : NULL,
         .gather = b_gather,
         .scatter_add = b_scatter_add,
         .embed = b_embed,

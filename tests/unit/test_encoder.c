@@ -386,7 +386,7 @@ static void test_export_puts_learnt_layers_in(void **state)
     struct err e = {0};
     struct tmpdir to = tmpdir_make("export");
     assert_ok(encoder_open(&m, NULL, golden("gelu"), &e), &e);
-    const struct encoder_layer *was = encoder_layer(m, 1);
+    const struct kern_layer *was = encoder_layer(m, 1);
     float qkv[3 * 32 * 32], up_b[64];
     memcpy(qkv, was->qkv.w, sizeof qkv);
     memcpy(up_b, was->up_b, sizeof up_b);

@@ -49,7 +49,8 @@ static void test_every_operation_is_there(void **state)
         void (*const *entry)(void) =
             (void (*const *)(void))(const void *)((const char *)k->ops + offsetof(struct kern_ops, open));
         const size_t n = (sizeof *k->ops - offsetof(struct kern_ops, open)) / sizeof *entry;
-        for (size_t f = 0; f < n; f++) assert_true(entry[f] != NULL);
+        const size_t may_be_null = (offsetof(struct kern_ops, stack) - offsetof(struct kern_ops, open)) / sizeof *entry;
+        for (size_t f = 0; f < n; f++) assert_true(entry[f] != NULL || f == may_be_null);
         kern_free(k);
     }
 }

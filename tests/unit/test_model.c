@@ -120,7 +120,7 @@ static void test_initial_values(void **state)
     struct param_set *other;
     struct err e;
     model_world_open(&w, "cpu", "pooled", 2, NULL);
-    const struct encoder_layer *l = encoder_layer(w.enc, 2);
+    const struct kern_layer *l = encoder_layer(w.enc, 2);
     const struct param *up = model_world_param(&w, "text.layer.2.up.weight"),
                        *rank = model_world_param(&w, "text.rank");
     assert_memory_equal(w.p->w + up->offset, l->up.w, up->n * sizeof(float));

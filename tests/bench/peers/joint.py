@@ -151,8 +151,8 @@ class Trainer:
 
     ADAGRAD = ("match_item", "match_linear", "numeric_weight", "bias")
 
-    def __init__(self, exported, heads, autocast=False, compiled=False, dynamic=False):
-        self.model = Joint(exported, heads)
+    def __init__(self, exported, heads, autocast=False, compiled=False, dynamic=False, made=Joint, device="cpu"):
+        self.model, self.device = made(exported, heads).to(device), device
         self.forward = torch.compile(self.model, dynamic=dynamic) if compiled else self.model
         self.autocast = autocast
         named = dict(self.model.p.items())
@@ -160,7 +160,7 @@ class Trainer:
         self.rates = [group["lr"] for group in self.adamw.param_groups]
         self.dense = [p for name, p in named.items() if name not in self.ADAGRAD]
         self.linear = [(named[name], torch.ones_like(named[name])) for name in self.ADAGRAD]
-        self.hashed, self.seen = torch.zeros(HASHED), torch.ones(HASHED)
+        self.hashed, self.seen = torch.zeros(HASHED, device=device), torch.ones(HASHED, device=device)
         self.steps = 0
 
     def groups(self, named):
@@ -176,8 +176,8 @@ class Trainer:
     def learn(self, s):
         """The logits as they were before the step (N padded rows)."""
         table = self.hashed[s.touched]
-        sparse = torch.zeros(len(s.label)).index_add_(0, s.row, table[s.place] * s.value)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+        sparse = torch.zeros(len(s.label), device=self.device).index_add_(0, s.row, table[s.place] * s.value)
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.autocast):
             z = self.forward(s)
         logits = (z + sparse).detach()
         dz = (torch.sigmoid(logits) - s.label) * s.real  # of the summed cross-entropy
