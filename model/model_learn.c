@@ -13,7 +13,7 @@
 struct learning {
     struct part_slate ps;
     uint32_t *all;
-    float *labels, *soft, *weights, *raw;     /* soft: what train.distill makes of the labels, or NULL */
+    float *labels, *soft, *weights;           /* soft: what train.distill makes of the labels, or NULL */
     struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
     struct tape_value sum;
     bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */
@@ -143,20 +143,28 @@ static enum status losses(struct model_run *r, struct learning *l, size_t n, flo
     for (size_t i = 0; i < n && !r->tape.oom; i++) slate_loss(r, &l[i], sums + TERMS * i);
     TRY(tape_status(&r->tape, e));
     r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         loss[i] = op_loss_total(terms + TERMS * i, share_of(r, &l[i])) + terms[TERMS * i + 2];
-        r->kern->ops->download(r->kern, l[i].raw, l[i].sum.x, l[i].sum.n * sizeof *l[i].raw);
-    }
     return STATUS_OK;
+}
+
+static bool any_late(const struct learning *l, size_t n, size_t part)
+{
+    for (size_t i = 0; i < n; i++)
+        if (l[i].late[part]) return true;
+    return false;
 }
 
 static enum status backward(struct model_run *r, struct learning *l, size_t n, const struct tape_step *const *below,
                             struct err *e)
 {
     uint64_t since = model_times_now(r);
+    bool whole = true; /* nothing more comes to the gradients of the parts that were walked back */
     for (size_t p = r->m->n_parts; p-- > 0;) {
         tape_backward_to(&r->tape, below[p]);
         since = model_times_add(r, MODEL_LEARNT, p, since);
+        whole = whole && !any_late(l, n, p);
+        if (whole) model_share_ready(r, p);
     }
     for (size_t p = 0; p < r->m->n_parts; p++) {
         for (size_t i = 0; i < n; i++)
@@ -178,7 +186,6 @@ static enum status take_labels(struct model_run *r, const struct slate *s, struc
     l->labels = tape_host(&r->tape, s->n_items + 1u, sizeof *l->labels);
     l->soft = r->m->distill > 0.0f ? tape_host(&r->tape, s->n_items + 1u, sizeof *l->soft) : NULL;
     l->weights = tape_host(&r->tape, s->n_items + 1u, sizeof *l->weights);
-    l->raw = tape_host(&r->tape, s->n_items + 1u, sizeof *l->raw);
     TRY(tape_status(&r->tape, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
         l->labels[i] = s->items[i].label;
@@ -221,8 +228,7 @@ static enum status tell_parts(struct model_run *r, const struct slate *const *sl
         if (r->tape.oom) return tape_status(&r->tape, e);
         r->kern->ops->download(r->kern, z, l[i].sum.x, K * sizeof *z);
         r->kern->ops->download(r->kern, dz, l[i].sum.dx, K * sizeof *dz);
-        for (size_t p = 0; p < r->m->n_parts; p++)
-            if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], slates[i], z, dz);
+        if (!model_share_keep(r, z, dz, K)) model_learnt(r, slates[i], z, dz);
     }
     return STATUS_OK;
 }
@@ -247,8 +253,6 @@ static enum status learn_some(struct model_run *r, const struct slate *const *sl
     for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
     for (size_t i = 0; i < n; i++) loss[i] = found[i];
     if (st != STATUS_OK || *bad) return st;
-    for (size_t i = 0; i < n; i++)
-        model_recal_learnt(&r->recal, slates[i], part_bias_source(r->parts[0], slates[i]), l[i].raw);
     return tell_parts(r, slates, l, n, e);
 }
 
@@ -263,6 +267,13 @@ static enum status learn_one(struct model_run *r, const struct slate *s, uint64_
     *loss = 0;
     return ERR_SET(e, STATUS_CORRUPT, "slate %llu: the loss is %g; it is not learnt from", (unsigned long long)s->id,
                    found);
+}
+
+void model_learnt(struct model_run *r, const struct slate *s, const float *z, const float *dz)
+{
+    model_recal_learnt(&r->recal, s, part_bias_source(r->parts[0], s), z);
+    for (size_t p = 0; p < r->m->n_parts; p++)
+        if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], s, z, dz);
 }
 
 enum status model_learn(struct model_run *r, const struct slate *s, uint64_t seed, double *loss_sum, struct err *e)
@@ -287,8 +298,10 @@ enum status model_learn_many(struct model_run *r, const struct slate *const *sla
     for (size_t at = 0, k; at < n; at += k) {
         bool alone = true;
         k = stretch(slates + at, n - at);
+        model_share_seek(r, slates, at, at + k == n);
         if (k > 1) TRY(learn_some(r, slates + at, k, seed, loss_sum + at, &alone, e));
         for (size_t i = at; i < at + k && alone; i++) {
+            model_share_seek(r, slates, i, i + 1 == n);
             const enum status st = learn_one(r, slates[i], seed, loss_sum + i, e);
             if (st == STATUS_CORRUPT)
                 loss_sum[i] = NAN;
