@@ -198,6 +198,11 @@ struct model_grads *model_grads(struct model_run *r)
     return &r->grads;
 }
 
+float *model_dense_grads(struct model_run *r)
+{
+    return r->grads.dense;
+}
+
 /* Marks the packed matrices that lie in dense[at … at+n) stale; whether they are all of it. */
 static bool stale_matrices(struct model_run *r, size_t at, size_t n)
 {

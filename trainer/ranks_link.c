@@ -190,6 +190,20 @@ enum status ranks_accept(int *fd, int listener, int64_t until_us, struct err *e)
     return STATUS_OK;
 }
 
+/* A socket that is closed with bytes unread takes what it sent last with it (RFC 1122, 4.2.2.13). */
+void ranks_say_goodbye(int fd, int64_t timeout_ms)
+{
+    char rest[4096];
+    const int64_t until_us = now_us() + timeout_ms * 1000;
+    (void)shutdown(fd, SHUT_WR);
+    while (now_us() < until_us) {
+        size_t moved;
+        short seen;
+        if (wait_ready(fd, POLLIN, &seen, (until_us - now_us()) / 1000, NULL) != STATUS_OK) break;
+        if (ranks_receive_some(fd, rest, sizeof rest, &moved, NULL) != STATUS_OK) break;
+    }
+}
+
 /* --- bytes --------------------------------------------------------------------------------------------------------- */
 
 enum status ranks_wait(int fd, bool write, bool *readable, bool *writable, int64_t timeout_ms, struct err *e)

@@ -19,6 +19,8 @@ void ranks_unlisten(int fd, const char *address);
 enum status ranks_connect(int *fd, const char *address, int64_t until_us, struct err *e) MUST_CHECK;
 enum status ranks_accept(int *fd, int listener, int64_t until_us, struct err *e) MUST_CHECK; /* AGAIN; IO */
 void ranks_hang_up(int *fd);                                                                 /* and -1 */
+/* Nothing more is sent: waits until the other side hangs up, at most so long, so that what was sent arrives. */
+void ranks_say_goodbye(int fd, int64_t timeout_ms);
 void ranks_cut(int fd); /* nothing moves from now on: who waits on it comes back; it stays open */
 
 /* END: the other side has closed it; AGAIN: nothing moved for timeout_ms; IO. */

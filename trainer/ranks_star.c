@@ -27,12 +27,27 @@ static void drop(struct ranks *r, int rank)
     (void)pthread_mutex_unlock(&r->lock);
 }
 
-static void tell(int fd, uint64_t ordinal, const char *text)
+/* Who does not listen finds the link closed. */
+static void tell(struct ranks *r, int rank, const char *text)
 {
     const size_t n = strlen(text);
+    const int fd = r->links[rank];
     if (fd < 0) return;
-    if (ranks_send_frame(fd, RANKS_FAIL, ordinal, n, TELL_MS, NULL) == STATUS_OK)
-        (void)!ranks_send(fd, text, n, TELL_MS, NULL); /* who does not listen finds the link closed */
+    if (ranks_send_frame(fd, RANKS_FAIL, r->ordinal, n, TELL_MS, NULL) == STATUS_OK &&
+        ranks_send(fd, text, n, TELL_MS, NULL) == STATUS_OK)
+        ranks_say_goodbye(fd, TELL_MS);
+    drop(r, rank);
+}
+
+/* What a rank said before it closed the link. */
+static bool last_words(struct ranks *r, int rank, char text[TEXT_MAX + 1])
+{
+    struct ranks_frame f;
+    const int fd = r->links[rank];
+    if (fd < 0 || ranks_receive(fd, &f, sizeof f, TELL_MS, NULL) != STATUS_OK || f.magic != RANKS_MAGIC) return false;
+    if (f.kind != RANKS_FAIL || f.bytes > TEXT_MAX) return false;
+    text[f.bytes] = 0;
+    return ranks_receive(fd, text, (size_t)f.bytes, TELL_MS, NULL) == STATUS_OK;
 }
 
 enum status ranks_fail(struct ranks *r, enum status st, const char *fmt, ...)
@@ -42,10 +57,7 @@ enum status ranks_fail(struct ranks *r, enum status st, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    for (int i = 0; i < r->n; i++) {
-        tell(r->links[i], r->ordinal, text);
-        drop(r, i);
-    }
+    for (int i = 0; i < r->n; i++) tell(r, i, text);
     (void)pthread_mutex_lock(&r->lock);
     r->failed = st;
     (void)ERR_SET(&r->error, st, "%s", text);
@@ -56,7 +68,10 @@ enum status ranks_fail(struct ranks *r, enum status st, const char *fmt, ...)
 enum status ranks_lost(struct ranks *r, int rank, enum status st, const struct err *why)
 {
     const unsigned long long at = r->ordinal;
-    drop(r, rank);
+    char text[TEXT_MAX + 1];
+    const bool told = st == STATUS_END && last_words(r, rank, text);
+    if (st != STATUS_AGAIN) drop(r, rank); /* who hangs is to find out why it was left */
+    if (told) return ranks_fail(r, STATUS_IO, "%s", text);
     if (st == STATUS_END)
         return ranks_fail(
             r, STATUS_IO,

@@ -37,7 +37,7 @@ static size_t items_of(const struct slate *const *slates, size_t n)
 
 static const float *fresh_gradients(struct model_world *w)
 {
-    const float *base = model_grads(w->run)->dense;
+    const float *base = model_dense_grads(w->run);
     model_grads_clear(w->run); /* what no gradient reaches is to be zero, and is not yet */
     return base;
 }
