@@ -143,7 +143,6 @@ enum status job_ranks_meet(struct job *j, bool folder_is_open, struct err *e)
     if (j->conf->train_ranks == 1 || is_other(j) == folder_is_open) return STATUS_OK;
     TRY(meet(j, e));
     if (is_other(j)) return take_state(j, e);
-    log_info("ranks", "here=%d address=%s", ranks_count(j->ranks), j->conf->train_ranks_address);
     return STATUS_OK;
 }
 
@@ -186,6 +185,8 @@ enum status job_ranks_join(struct job *j, struct err *e)
     TRY(agree(j, "state", &text, e));
     for (size_t i = 0; i <= variants_count(v); i++) TRY(line_join(variants_line(v, i), j->ranks, stop, e));
     atomic_store(&job_together, true);
+    log_info("ranks", "rank=%d of=%d address=%s sums=%s", ranks_rank(j->ranks), ranks_count(j->ranks),
+             j->conf->train_ranks_address, line_ranks_by(learner_line(j->learner)->ranks));
     return STATUS_OK;
 }
 

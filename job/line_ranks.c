@@ -50,12 +50,18 @@ enum status line_join(struct line *l, struct ranks *ranks, struct line_stop stop
     q->own_losses = mem_calloc(batch, sizeof *q->own_losses);
     enum status st = STATUS_OK;
     if (q->own == NULL || q->own_losses == NULL) st = ERR_SET(e, STATUS_OOM, "line: shares of %zu slates", batch);
-    if (st == STATUS_OK) st = ranks_grads_new(&q->grads, ranks, l->run, model_table(l->model), e);
+    if (st == STATUS_OK)
+        st = ranks_grads_new(&q->grads, ranks, l->run, model_table(l->model), l->conf->train_ranks_reduce, e);
     if (st == STATUS_OK)
         l->ranks = q;
     else
         line_ranks_free(q);
     return st;
+}
+
+const char *line_ranks_by(const struct line_ranks *q)
+{
+    return ranks_grads_by(q->grads);
 }
 
 /* --- this rank's share --------------------------------------------------------------------------------------------- */

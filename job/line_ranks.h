@@ -24,6 +24,7 @@ struct line_stop {
 /* All are borrowed; l gets it, and frees it. */
 enum status line_join(struct line *l, struct ranks *ranks, struct line_stop stop, struct err *e) MUST_CHECK;
 void line_ranks_free(struct line_ranks *q);
+const char *line_ranks_by(const struct line_ranks *q); /* what carries its gradients: "sockets", "nccl" */
 /* In the place of model_learn_many for l's batch: l->losses of all its slates, gradients of all.  CONFLICT: ranks differ, in
  * what and by which values; errors of model_learn_many and the exchange. */
 enum status line_ranks_learn(struct line *l, struct err *e) MUST_CHECK;

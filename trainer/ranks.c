@@ -112,6 +112,11 @@ int ranks_rank(const struct ranks *r)
     return r->rank;
 }
 
+int64_t ranks_timeout_ms(const struct ranks *r)
+{
+    return r->timeout_ms;
+}
+
 /* --- operations ---------------------------------------------------------------------------------------------------- */
 
 void ranks_sum(struct ranks *r, float *x, size_t n)

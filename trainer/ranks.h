@@ -34,6 +34,7 @@ enum status ranks_open(struct ranks **out, const struct ranks_setup *s, struct e
 void ranks_close(struct ranks *r, const char *why);
 int ranks_count(const struct ranks *r);
 int ranks_rank(const struct ranks *r);
+int64_t ranks_timeout_ms(const struct ranks *r);
 
 /* Begins the sum of everybody's x (n), host memory, in place; returns at once.  x is not the caller's until ranks_finish, which
  * waits for all sums that were begun. */

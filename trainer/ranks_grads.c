@@ -7,13 +7,75 @@ struct ranks_grads {
     struct ranks *ranks;
     struct model_run *run;
     const struct param_table *t;
-    float *dense;         /* of the run, where sums have been begun */
+    const struct kern_together *together; /* NULL: sums go through host memory */
+    float *dense;                         /* of the run, where sums have been begun */
     float *copy;          /* (group_first[PARAM_STAT]) in host memory; NULL: the host sees the run's own */
     struct buf idx, rows; /* scratch: of one tensor, aligned */
 };
 
+/* --- what carries dense sums --------------------------------------------------------------------------------------- */
+
+/* One rank's word: can it, else why not; rank 0's name for all of them. */
+static void put_word(struct buf *b, struct ranks_grads *g, bool wanted)
+{
+    unsigned char id[KERN_TOGETHER_ID] = {0};
+    struct err why = {0};
+    struct kern *k = model_run_kern(g->run);
+    enum status st = STATUS_UNSUPPORTED;
+    if (wanted && k->ops->together == NULL)
+        (void)ERR_SET(&why, st, "its backend is %s, and NCCL sums on devices of backend cuda", k->ops->name);
+    else if (wanted)
+        st = k->ops->together->name(k, id, &why);
+    buf_u8(b, st == STATUS_OK);
+    buf_put(b, id, sizeof id);
+    buf_str(b, (struct str){why.text, strlen(why.text)});
+}
+
+/* *able: all can.  Else why says of the first that cannot. */
+static enum status hear_all(struct ranks_grads *g, bool *able, unsigned char id[KERN_TOGETHER_ID], struct err *why,
+                            struct err *e)
+{
+    *able = true;
+    for (int k = ranks_count(g->ranks); k-- > 0;) {
+        struct buf_reader r = ranks_part(g->ranks, k);
+        const bool can = buf_get_u8(&r) != 0;
+        const void *name = buf_get(&r, KERN_TOGETHER_ID);
+        const struct str text = buf_get_str(&r);
+        if (r.bad) return ERR_SET(e, STATUS_CORRUPT, "rank %d: no word on NCCL: start all ranks from one build", k);
+        if (k == 0) memcpy(id, name, KERN_TOGETHER_ID);
+        if (can) continue;
+        *able = false;
+        (void)ERR_SET(why, STATUS_UNSUPPORTED, "train.ranks_reduce = nccl: rank %d cannot: %.*s", k, (int)text.n,
+                      text.p);
+    }
+    return STATUS_OK;
+}
+
+static enum status choose(struct ranks_grads *g, const char *reduce, struct err *e)
+{
+    unsigned char id[KERN_TOGETHER_ID];
+    struct buf b = {0};
+    struct err why = {0};
+    struct kern *k = model_run_kern(g->run);
+    bool able = false;
+    put_word(&b, g, strcmp(reduce, "sockets") != 0);
+    enum status st = buf_status(&b, e);
+    if (st == STATUS_OK) st = ranks_gather(g->ranks, b.p, b.n, e);
+    if (st == STATUS_OK) st = hear_all(g, &able, id, &why, e);
+    buf_fini(&b);
+    TRY(st);
+    if (!able && strcmp(reduce, "nccl") == 0) {
+        if (e != NULL) *e = why;
+        return STATUS_UNSUPPORTED;
+    }
+    if (!able) return STATUS_OK;
+    TRY(k->ops->together->join(k, id, ranks_rank(g->ranks), ranks_count(g->ranks), ranks_timeout_ms(g->ranks), e));
+    g->together = k->ops->together;
+    return STATUS_OK;
+}
+
 enum status ranks_grads_new(struct ranks_grads **out, struct ranks *ranks, struct model_run *run,
-                            const struct param_table *t, struct err *e)
+                            const struct param_table *t, const char *reduce, struct err *e)
 {
     const size_t n = t->group_first[PARAM_STAT];
     struct ranks_grads *g = mem_calloc(1, sizeof *g);
@@ -22,13 +84,21 @@ enum status ranks_grads_new(struct ranks_grads **out, struct ranks *ranks, struc
     g->ranks = ranks;
     g->run = run;
     g->t = t;
-    if (!model_run_kern(run)->ops->host_visible) g->copy = mem_aligned(n, sizeof *g->copy);
-    if (g->copy == NULL && !model_run_kern(run)->ops->host_visible) {
-        mem_free(g);
-        return ERR_SET(e, STATUS_OOM, "gradients of all ranks: %zu numbers", n);
+    enum status st = choose(g, reduce, e);
+    if (st == STATUS_OK && g->together == NULL && !model_run_kern(run)->ops->host_visible) {
+        g->copy = mem_aligned(n, sizeof *g->copy);
+        if (g->copy == NULL) st = ERR_SET(e, STATUS_OOM, "gradients of all ranks: %zu numbers", n);
     }
-    *out = g;
-    return STATUS_OK;
+    if (st == STATUS_OK)
+        *out = g;
+    else
+        ranks_grads_free(g);
+    return st;
+}
+
+const char *ranks_grads_by(const struct ranks_grads *g)
+{
+    return g->together != NULL ? "nccl" : "sockets";
 }
 
 void ranks_grads_free(struct ranks_grads *g)
@@ -47,6 +117,10 @@ void ranks_grads_ready(void *user, float *dense, size_t n)
     struct ranks_grads *g = user;
     struct kern *k = model_run_kern(g->run);
     g->dense = model_dense_grads(g->run);
+    if (g->together != NULL) {
+        g->together->sum(k, dense, n);
+        return;
+    }
     if (g->copy == NULL) {
         ranks_sum(g->ranks, dense, n);
         return;
@@ -59,6 +133,7 @@ void ranks_grads_ready(void *user, float *dense, size_t n)
 enum status ranks_grads_finish(struct ranks_grads *g, struct err *e)
 {
     struct kern *k = model_run_kern(g->run);
+    if (g->together != NULL) return g->together->wait(k, ranks_timeout_ms(g->ranks), e);
     TRY(ranks_finish(g->ranks, e));
     if (g->copy != NULL && g->dense != NULL)
         k->ops->upload(k, g->dense, g->copy, g->t->group_first[PARAM_STAT] * sizeof *g->copy);

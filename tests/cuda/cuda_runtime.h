@@ -12,7 +12,8 @@ typedef enum {
     cudaSuccess,
     cudaErrorMemoryAllocation,
     cudaErrorInsufficientDriver,
-    cudaErrorLaunchFailure
+    cudaErrorLaunchFailure,
+    cudaErrorNotReady
 } cudaError_t;
 struct emulated_stream {
     void (*open)(void), (*close)(void); /* device memory, for libraries that compute on it */
@@ -43,6 +44,8 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaEventQuery(cudaEvent_t e);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s);
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaGetLastError(void);
