@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { WORD_MAX = 100 };
+
 static void *carry_main(void *arg)
 {
     struct ranks *r = arg;
@@ -157,6 +159,17 @@ struct buf_reader ranks_part(const struct ranks *r, int rank)
     return buf_reader(r->gathered.p + r->part_at[rank], r->part_n[rank]);
 }
 
+/* The word in which a first differs from b, or the end of it. */
+static struct str word_at(struct str a, struct str b)
+{
+    size_t at = 0, end;
+    while (at < a.n && at < b.n && a.p[at] == b.p[at]) at++;
+    while (at > 0 && a.p[at - 1] != ' ') at--;
+    for (end = at; end < a.n && a.p[end] != ' ' && end - at < WORD_MAX; end++) {
+    }
+    return (struct str){a.p + at, end - at};
+}
+
 enum status ranks_agree(struct ranks *r, const char *what, struct str value, struct err *e)
 {
     TRY(ranks_gather(r, value.p, value.n, e));
@@ -164,11 +177,12 @@ enum status ranks_agree(struct ranks *r, const char *what, struct str value, str
     for (int i = 1; i < r->n; i++) {
         const struct str a = {all + r->part_at[0], r->part_n[0]}, b = {all + r->part_at[i], r->part_n[i]};
         if (a.n == b.n && memcmp(a.p, b.p, a.n) == 0) continue;
+        const struct str ours = word_at(a, b), theirs = word_at(b, a);
         return ERR_SET(
             e, STATUS_CONFLICT,
-            "rank %d has another %s than rank 0: '%.*s' against '%.*s'; give all ranks the same logs, state.dir "
-            "and program, and start them again",
-            i, what, (int)b.n, b.p, (int)a.n, a.p);
+            "rank %d has another %s than rank 0: %.*s against %.*s; give all ranks the same logs, state.dir and "
+            "program, and start them again",
+            i, what, (int)theirs.n, theirs.p, (int)ours.n, ours.p);
     }
     return STATUS_OK;
 }

@@ -43,6 +43,7 @@ enum status ranks_finish(struct ranks *r, struct err *e) MUST_CHECK;
 /* Everybody's bytes to everybody, after the sums that were begun: ranks_part is what a rank gave, until the next gather. */
 enum status ranks_gather(struct ranks *r, const void *p, size_t n, struct err *e) MUST_CHECK;
 struct buf_reader ranks_part(const struct ranks *r, int rank);
-/* CONFLICT on every rank, naming the first that says something else of `what` than rank 0 does, and both values. */
+/* CONFLICT on every rank, naming the first that says something else of `what` than rank 0 does, and the words in which they
+ * differ (value: words with a blank between). */
 enum status ranks_agree(struct ranks *r, const char *what, struct str value, struct err *e) MUST_CHECK;
 #endif

@@ -144,7 +144,7 @@ name=states pids=()
 spawn 0 2 -o state.dir=state second
 spawn 1 2 second
 both 1 1
-for r in 0 1; do says "$r" "rank 1 has another state than rank 0: 'version=0 "; done
+for r in 0 1; do says "$r" "rank 1 has another state than rank 0: version=0 against version=2;"; done
 name=absent pids=()
 spawn 0 2 -o train.ranks_timeout_ms=300 log
 both 1

@@ -159,8 +159,8 @@ static void test_records_of_any_length_reach_everybody(void **state)
 
 static void disagree(struct one *o)
 {
-    o->st = ranks_agree(o->ranks, "hash of the weights", o->rank == 2 ? (struct str){"ef", 2} : (struct str){"abc", 3},
-                        &o->e);
+    o->st = ranks_agree(o->ranks, "hash of the weights",
+                        o->rank == 2 ? (struct str){"n=1 w=ef", 8} : (struct str){"n=1 w=abc m=2", 13}, &o->e);
 }
 
 static void test_who_says_something_else_is_named_everywhere(void **state)
@@ -172,7 +172,7 @@ static void test_who_says_something_else_is_named_everywhere(void **state)
     for (int k = 0; k < 3; k++) {
         assert_int_equal(all[k].st, STATUS_CONFLICT);
         assert_non_null(
-            strstr(all[k].e.text, "rank 2 has another hash of the weights than rank 0: 'ef' against 'abc'"));
+            strstr(all[k].e.text, "rank 2 has another hash of the weights than rank 0: w=ef against w=abc;"));
     }
 }
 
