@@ -1,9 +1,9 @@
 /* ranks_grads.h - the gradients of one step, summed over all ranks (trainer/ranks.h).
  *
  * Dense ones are summed run by run as soon as the model says that nothing more is added to them, beside the rest of the way
- * back: where the host sees the backend's memory in place; else by NCCL on the devices, or through a copy.  Sparse rows travel in the step's record, and
- * are put together in the order of ranks.  Afterwards the run's gradients are those of the whole batch, with the same bits on
- * every rank.  Thread: the learner's.
+ * back: where the host sees the backend's memory in place; else by NCCL on the devices, or through a copy.  Sparse rows
+ * travel in the step's record, and are put together in the order of ranks.  Afterwards the run's gradients are those of the
+ * whole batch, with the same bits on every rank.  Thread: the learner's.
  */
 #ifndef TRAINER_RANKS_GRADS_H
 #define TRAINER_RANKS_GRADS_H

@@ -16,7 +16,7 @@
 
 struct cuda_nccl {
     struct nccl_calls call;
-    ncclComm_t comm; /* NULL: not joined, or given up */
+    struct ncclComm *comm; /* NULL: not joined, or given up */
     cudaStream_t stream;
     cudaEvent_t before, after; /* what is summed is there; it is summed */
     int wrong;                 /* the first code of a sum that was not queued; 0: none */
@@ -63,7 +63,7 @@ struct joining { /* belongs to whoever is last: the thread, or the one that wait
     pthread_cond_t done;
     struct nccl_calls call;
     ncclUniqueId id;
-    ncclComm_t comm;
+    struct ncclComm *comm;
     int rank, n, code;
     bool is_done, left;
 };

@@ -8,7 +8,7 @@
 #include <cuda_runtime.h>
 #include <stddef.h>
 
-typedef struct ncclComm *ncclComm_t;
+struct ncclComm; /* ncclComm_t is a pointer to it */
 typedef struct {
     char internal[128];
 } ncclUniqueId;
@@ -21,10 +21,10 @@ enum {
 
 #define NCCL_CALLS(X)                                                                                                  \
     X(int, GetUniqueId, (ncclUniqueId *))                                                                              \
-    X(int, CommInitRank, (ncclComm_t *, int, ncclUniqueId, int))                                                       \
-    X(int, CommGetAsyncError, (ncclComm_t, int *))                                                                     \
-    X(int, CommAbort, (ncclComm_t))                                                                                    \
-    X(int, AllReduce, (const void *, void *, size_t, int, int, ncclComm_t, cudaStream_t))                              \
+    X(int, CommInitRank, (struct ncclComm **, int, ncclUniqueId, int))                                                       \
+    X(int, CommGetAsyncError, (struct ncclComm *, int *))                                                                     \
+    X(int, CommAbort, (struct ncclComm *))                                                                                    \
+    X(int, AllReduce, (const void *, void *, size_t, int, int, struct ncclComm *, cudaStream_t))                              \
     X(const char *, GetErrorString, (int))
 
 struct nccl_calls {

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # ranks.sh - what several processes that learn as one (train.ranks) take for a step, on CPUs over a Unix socket.  Prints a table
-# (Markdown): seconds of a replay that learns, of the same one that only scores (what every rank does), and their difference a step.
+# (Markdown): seconds of a replay that learns, of the same one that only scores (which every rank does), and their difference a step.
 #
 #   tests/bench/ranks.sh [EVENTS] [RANKS...]     default 3000, 1 2
 #
 # FRESHET  the program (default build/release/freshet);  MODEL  the encoder (default models/all-MiniLM-L6-v2)
-# Each rank has one thread; so figures mean something where there are as many free processors as ranks.  The best of three runs.
+# Each rank has one thread; so times mean something where there are as many free processors as ranks; processor time (which includes
+# reading the model) says elsewhere what a rank's share takes.  The best of three runs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 freshet=${FRESHET:-build/release/freshet}
@@ -32,21 +33,23 @@ seconds() { # RANKS OPTION...: of a run, from the same state each time
     for ((r = 1; r < ranks; r++)); do
         "$freshet" replay "${options[@]}" -o train.ranks="$ranks" -o train.rank=$r --flush "$@" "$dir/log" 2>"$dir/err.$r" &
     done
-    "$freshet" replay "${options[@]}" -o train.ranks="$ranks" --flush --report "$dir/report" "$@" "$dir/log" 2>"$dir/err.0"
+    local TIMEFORMAT='%U %S'
+    { time "$freshet" replay "${options[@]}" -o train.ranks="$ranks" --flush --report "$dir/report" "$@" "$dir/log" 2>"$dir/err.0"; } 2>"$dir/cpu"
     wait
-    jq .seconds "$dir/report"
+    echo "$(jq .seconds "$dir/report") $(awk '{ print $1 + $2 }' "$dir/cpu")"
 }
 best() {
     for _ in 1 2 3; do seconds "$@"; done | sort -g | head -n 1
 }
-score=$(best 1 --no-learn)
+read -r score score_cpu <<<"$(best 1 --no-learn)"
 slates=$(jq .slates "$dir/report")
 echo "load of the machine before: $(cut -d' ' -f1-3 /proc/loadavg), processors: $(nproc), slates: $slates"
 echo
-echo "| ranks | replay | of that beside learning | a step of 16 slates |"
-echo "|---|---|---|---|"
+echo "| ranks | replay | of that beside learning | a step of 16 slates | processor time of rank 0 | a step's |"
+echo "|---|---|---|---|---|---|"
 for ranks in "$@"; do
-    all=$(best "$ranks")
-    awk -v n="$ranks" -v all="$all" -v score="$score" -v steps="$((slates / 16))" \
-        'BEGIN { printf "| %d | %.1f s | %.1f s | %.1f ms |\n", n, all, score, 1000 * (all - score) / steps }'
+    read -r all cpu <<<"$(best "$ranks")"
+    awk -v n="$ranks" -v all="$all" -v score="$score" -v cpu="$cpu" -v other="$score_cpu" -v steps="$((slates / 16))" \
+        'BEGIN { printf "| %d | %.1f s | %.1f s | %.1f ms | %.1f s | %.1f ms |\n", n, all, score, 1000 * (all - score) / steps, cpu,
+                 1000 * (cpu - other) / steps }'
 done

@@ -19,10 +19,10 @@ struct ncclComm {
 };
 
 int ncclGetUniqueId(ncclUniqueId *id);
-int ncclCommInitRank(ncclComm_t *out, int n, ncclUniqueId id, int rank);
-int ncclCommGetAsyncError(ncclComm_t c, int *code);
-int ncclCommAbort(ncclComm_t c);
-int ncclAllReduce(const void *from, void *to, size_t n, int type, int op, ncclComm_t c, cudaStream_t s);
+int ncclCommInitRank(struct ncclComm **out, int n, ncclUniqueId id, int rank);
+int ncclCommGetAsyncError(struct ncclComm *c, int *code);
+int ncclCommAbort(struct ncclComm *c);
+int ncclAllReduce(const void *from, void *to, size_t n, int type, int op, struct ncclComm *c, cudaStream_t s);
 const char *ncclGetErrorString(int code);
 
 int ncclGetUniqueId(ncclUniqueId *id)
@@ -76,7 +76,7 @@ static int meet(struct ncclComm *c, const ncclUniqueId *id)
     return NCCL_SUCCESS;
 }
 
-int ncclCommInitRank(ncclComm_t *out, int n, ncclUniqueId id, int rank)
+int ncclCommInitRank(struct ncclComm **out, int n, ncclUniqueId id, int rank)
 {
     struct ncclComm *c = calloc(1, sizeof *c);
     if (c == NULL || n > RANKS) return GONE;
@@ -86,14 +86,14 @@ int ncclCommInitRank(ncclComm_t *out, int n, ncclUniqueId id, int rank)
     return meet(c, &id);
 }
 
-int ncclCommGetAsyncError(ncclComm_t c, int *code)
+int ncclCommGetAsyncError(struct ncclComm *c, int *code)
 {
     (void)c;
     *code = NCCL_SUCCESS;
     return NCCL_SUCCESS;
 }
 
-int ncclCommAbort(ncclComm_t c)
+int ncclCommAbort(struct ncclComm *c)
 {
     for (int i = 0; i < RANKS; i++)
         if (c->fd[i] > 0) (void)close(c->fd[i]);
@@ -116,7 +116,7 @@ static int sum(struct ncclComm *c, float *x, float *other, size_t n)
     return code;
 }
 
-int ncclAllReduce(const void *from, void *to, size_t n, int type, int op, ncclComm_t c, cudaStream_t s)
+int ncclAllReduce(const void *from, void *to, size_t n, int type, int op, struct ncclComm *c, cudaStream_t s)
 {
     const char *fault = getenv("FRESHET_FAKE_NCCL_FAULT");
     if (type != NCCL_FLOAT32 || op != NCCL_SUM) return GONE;
