@@ -68,6 +68,7 @@ struct kern_together {
     enum status (*join)(struct kern *k, const void *id, int rank, int n, int64_t timeout_ms, struct err *e);
     void (*sum)(struct kern *k, float *x, size_t n);
     enum status (*wait)(struct kern *k, int64_t timeout_ms, struct err *e);
+    void (*leave)(struct kern *k); /* as if it had never joined */
 };
 struct kern_ops {
     const char *name; /* "ref", "cpu", "cuda" */

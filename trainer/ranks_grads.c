@@ -1,5 +1,6 @@
 /* ranks_grads.c - see ranks_grads.h. */
 #include "trainer/ranks_grads.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include <string.h>
 
@@ -51,12 +52,34 @@ static enum status hear_all(struct ranks_grads *g, bool *able, unsigned char id[
     return STATUS_OK;
 }
 
+/* Two ranks on one device, for example, have the library and still cannot: then nobody does. */
+static enum status join_all(struct ranks_grads *g, const unsigned char *id, bool *able, struct err *why, struct err *e)
+{
+    struct kern *k = model_run_kern(g->run);
+    struct err own = {0};
+    const enum status st =
+        k->ops->together->join(k, id, ranks_rank(g->ranks), ranks_count(g->ranks), ranks_timeout_ms(g->ranks), &own);
+    TRY(ranks_gather(g->ranks, own.text, st == STATUS_OK ? 0 : strlen(own.text), e));
+    for (int i = ranks_count(g->ranks); i-- > 0;) {
+        const struct buf_reader r = ranks_part(g->ranks, i);
+        if (buf_left(&r) == 0) continue;
+        *able = false;
+        (void)ERR_SET(why, STATUS_UNSUPPORTED, "train.ranks_reduce = nccl: rank %d cannot: %.*s", i, (int)buf_left(&r),
+                      (const char *)r.p);
+    }
+    if (*able)
+        g->together = k->ops->together;
+    else
+        k->ops->together->leave(k);
+    if (!*able && ranks_rank(g->ranks) == 0) log_warn("ranks", "sums=sockets reason=\"%s\"", why->text);
+    return STATUS_OK;
+}
+
 static enum status choose(struct ranks_grads *g, const char *reduce, struct err *e)
 {
     unsigned char id[KERN_TOGETHER_ID];
     struct buf b = {0};
     struct err why = {0};
-    struct kern *k = model_run_kern(g->run);
     bool able = false;
     put_word(&b, g, strcmp(reduce, "sockets") != 0);
     enum status st = buf_status(&b, e);
@@ -64,14 +87,10 @@ static enum status choose(struct ranks_grads *g, const char *reduce, struct err 
     if (st == STATUS_OK) st = hear_all(g, &able, id, &why, e);
     buf_fini(&b);
     TRY(st);
-    if (!able && strcmp(reduce, "nccl") == 0) {
-        if (e != NULL) *e = why;
-        return STATUS_UNSUPPORTED;
-    }
-    if (!able) return STATUS_OK;
-    TRY(k->ops->together->join(k, id, ranks_rank(g->ranks), ranks_count(g->ranks), ranks_timeout_ms(g->ranks), e));
-    g->together = k->ops->together;
-    return STATUS_OK;
+    if (able) TRY(join_all(g, id, &able, &why, e));
+    if (able || strcmp(reduce, "nccl") != 0) return STATUS_OK;
+    if (e != NULL) *e = why;
+    return STATUS_UNSUPPORTED;
 }
 
 enum status ranks_grads_new(struct ranks_grads **out, struct ranks *ranks, struct model_run *run,

@@ -241,4 +241,10 @@ static enum status cuda_together_wait(struct kern *k, int64_t timeout_ms, struct
     return STATUS_OK;
 }
 
-const struct kern_together cuda_together = {cuda_together_name, cuda_together_join, cuda_together_sum, cuda_together_wait};
+static void cuda_together_leave(struct kern *k)
+{
+    cuda_nccl_close(cuda_of(k));
+}
+
+const struct kern_together cuda_together = {cuda_together_name, cuda_together_join, cuda_together_sum, cuda_together_wait,
+                                            cuda_together_leave};

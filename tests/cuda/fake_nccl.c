@@ -1,7 +1,7 @@
 /* fake_nccl.c - an NCCL of plain loops for the emulated plug-in: processes on one machine, sums in the order of ranks through sockets.
  *
  * Rank 0 listens on the abstract socket that the id names.  With FRESHET_FAKE_NCCL_FAULT=sum in a process's environment its third
- * sum fails, and the others' with it.
+ * sum fails, and the others' with it; with =join it cannot join.
  */
 #include "kernels/cuda/nccl_calls.h"
 #include <stdio.h>
@@ -76,6 +76,12 @@ static int meet(struct ncclComm *c, const ncclUniqueId *id)
     return NCCL_SUCCESS;
 }
 
+static int is_fault(const char *which)
+{
+    const char *fault = getenv("FRESHET_FAKE_NCCL_FAULT");
+    return fault != NULL && strcmp(fault, which) == 0;
+}
+
 int ncclCommInitRank(struct ncclComm **out, int n, ncclUniqueId id, int rank)
 {
     struct ncclComm *c = calloc(1, sizeof *c);
@@ -83,7 +89,8 @@ int ncclCommInitRank(struct ncclComm **out, int n, ncclUniqueId id, int rank)
     c->rank = rank;
     c->n = n;
     *out = c;
-    return meet(c, &id);
+    const int code = meet(c, &id);
+    return is_fault("join") ? GONE : code;
 }
 
 int ncclCommGetAsyncError(struct ncclComm *c, int *code)
@@ -118,9 +125,8 @@ static int sum(struct ncclComm *c, float *x, float *other, size_t n)
 
 int ncclAllReduce(const void *from, void *to, size_t n, int type, int op, struct ncclComm *c, cudaStream_t s)
 {
-    const char *fault = getenv("FRESHET_FAKE_NCCL_FAULT");
     if (type != NCCL_FLOAT32 || op != NCCL_SUM) return GONE;
-    if (++c->sums == 3 && fault != NULL && strcmp(fault, "sum") == 0) return GONE;
+    if (++c->sums == 3 && is_fault("sum")) return GONE;
     float *x = malloc(2 * n * sizeof *x);
     if (x == NULL) return GONE;
     s->open();

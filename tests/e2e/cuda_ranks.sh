@@ -40,11 +40,13 @@ says 'sums=nccl'
 jq -e '.examples > 50 and .progressive.auc != null' report.json >/dev/null || fail "nothing was learnt"
 
 # Where it cannot be had, sockets carry the sums, unless NCCL was asked for.
-second_env=(FRESHET_NCCL=/nowhere.so)
-[ ! -e /usr/lib/x86_64-linux-gnu/libnccl.so.2 ] || { echo "cuda_ranks: a real NCCL is here; the rest is skipped"; exit 0; }
 head -n 25 log >short && mv short log
+second_env=(FRESHET_FAKE_NCCL_FAULT=join)
 two 0 0
 says 'sums=sockets'
+grep -q 'rank 1 cannot: cuda: rank 1 cannot join the others through NCCL' err.0 || fail "why it is sockets is not said"
+second_env=(FRESHET_NCCL=/nowhere.so)
+[ ! -e /usr/lib/x86_64-linux-gnu/libnccl.so.2 ] || { echo "cuda_ranks: a real NCCL is here; the rest is skipped"; exit 0; }
 two 1 1 -o train.ranks_reduce=nccl
 says 'train.ranks_reduce = nccl: rank 1 cannot: cuda: libnccl.so.2 is not to be found'
 

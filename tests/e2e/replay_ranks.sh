@@ -43,6 +43,13 @@ both() {
         rank=$((rank + 1))
     done
 }
+met() { # they have found each other, and learn
+    for ((i = 0; i < 1200; i++)); do
+        if grep -q 'sums=' err.0; then return 0; fi
+        sleep 0.05
+    done
+    fail "$name: they did not meet"
+}
 together() { # NAME RANKS ARG...: all end well, with one hash, that of rank 0's report; leaves it in $hash
     name=$1
     local ranks=$2 rcs=()
@@ -100,7 +107,7 @@ together rest 2 -o state.dir=state -o train.ranks_address=127.0.0.1:27411 --flus
 # Told to stop, whoever is: all stop at one record, and go on later.
 name=stopped pids=()
 for r in 0 1; do spawn "$r" 2 -o state.dir=stopped --speed 60x log; done
-for ((i = 0; i < 300; i++)); do grep -q 'sums=' err.0 && break || sleep 0.05; done
+met
 sleep 1
 kill -TERM "${pids[1]}"
 both 0 0
@@ -115,14 +122,14 @@ says() { # RANK TEXT
 }
 name=killed pids=()
 for r in 0 1 2; do spawn "$r" 3 --speed 60x log; done
-for ((i = 0; i < 300; i++)); do grep -q 'sums=' err.0 && break || sleep 0.05; done
+met
 kill -9 "${pids[2]}"
 both 1 1 137
 says 0 'rank 2 is gone: its connection closed at operation'
 says 1 'rank 2 is gone: its connection closed at operation'
 name=hangs pids=()
 for r in 0 1; do spawn "$r" 2 -o train.ranks_timeout_ms=1500 --speed 60x log; done
-for ((i = 0; i < 300; i++)); do grep -q 'sums=' err.0 && break || sleep 0.05; done
+met
 kill -STOP "${pids[1]}"
 wait "${pids[0]}" && fail "rank 1 hung, and nobody minded"
 says 0 'rank 1 sent nothing to rank 0 for 1500 ms at operation'

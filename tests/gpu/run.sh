@@ -91,6 +91,23 @@ PYTHON
 }
 for precision in f32 tf32 bf16; do step "replay $precision" parity $precision; done
 
+# Two processes that learn as one: over NCCL where there are two devices, else over sockets on the one there is.
+ranks() {
+    local options=(-o model.base=$base -o model.hashed_bits=16 -o join.window_ms=60000 -o kernels.backend=cuda -o train.batch_slates=8
+        -o train.ranks=2 -o train.ranks_address=unix:"$PWD/$out/meet" --quiet --flush) second=0 hash
+    [ "$(nvidia-smi --list-gpus | wc -l)" -lt 2 ] || second=1
+    [ $second = 1 ] || options+=(-o train.ranks_reduce=sockets -o kernels.device_mb=8192)
+    for run in one two; do
+        "$freshet" replay "${options[@]}" -o train.rank=1 -o kernels.device=$second "$out/log" 2>"$out/rank-1.log" &
+        "$freshet" replay "${options[@]}" --report "$out/ranks-$run.json" "$out/log" || { wait; return 1; }
+        wait
+        hash=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["model"]["sha256"])' "$out/ranks-$run.json")
+        grep "sha256=$hash" "$out/rank-1.log" || { echo "rank 1 has other weights than $hash"; return 1; }
+    done
+    cmp <(grep -o '"sha256":"[^"]*"' "$out/ranks-one.json") <(grep -o '"sha256":"[^"]*"' "$out/ranks-two.json")
+}
+step "two ranks" ranks
+
 bench() {
     "$freshet" bench -o model.base=$base -o kernels.backend=cuda -o kernels.precision=bf16 --only "$1" --json "$out/bench-$1.json"
 }
