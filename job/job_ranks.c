@@ -210,6 +210,7 @@ void job_ranks_part(struct job *j, enum status st, const struct err *e)
                       : st == STATUS_END ? "it was told to stop before the first batch"
                                          : e->text;
     atomic_store(&job_together, false);
+    atomic_store(&job_stop_asked, false);
     ranks_close(j->ranks, why);
     j->ranks = NULL;
 }

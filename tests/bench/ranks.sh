@@ -33,8 +33,9 @@ seconds() { # RANKS OPTION...: of a run, from the same state each time
     for ((r = 1; r < ranks; r++)); do
         "$freshet" replay "${options[@]}" -o train.ranks="$ranks" -o train.rank=$r --flush "$@" "$dir/log" 2>"$dir/err.$r" &
     done
-    local TIMEFORMAT='%U %S'
-    { time "$freshet" replay "${options[@]}" -o train.ranks="$ranks" --flush --report "$dir/report" "$@" "$dir/log" 2>"$dir/err.0"; } 2>"$dir/cpu"
+    # In a shell of its own: this one's `time` would count the other ranks, too.
+    bash -c 'TIMEFORMAT="%U %S"; err=$1; shift; time "$@" 2>"$err"' - "$dir/err.0" "$freshet" replay "${options[@]}" \
+        -o train.ranks="$ranks" --flush --report "$dir/report" "$@" "$dir/log" 2>"$dir/cpu"
     wait
     echo "$(jq .seconds "$dir/report") $(awk '{ print $1 + $2 }' "$dir/cpu")"
 }
