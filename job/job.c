@@ -17,6 +17,10 @@ enum { POP_MS = 10 };
 
 void job_stop(void)
 {
+    if (atomic_load(&job_together)) { /* with the next step all know it, and stop at the same record */
+        atomic_store(&job_stop_asked, true);
+        return;
+    }
     atomic_store(&job_stopping, true);
     source_interrupt();
 }
@@ -205,6 +209,8 @@ static enum status finish(struct job *j, struct err *e)
     job_notify("STOPPING=1\nSTATUS=stopping");
     if (ended && j->options->replay && !j->reached) checkpoint_logs_done(j->checkpoint);
     if (ended && j->options->flush) TRY(learner_flush(j->learner, e));
+    TRY(job_ranks_agree(j, e));
+    if (job_ranks_other(j)) return STATUS_OK; /* what there is to keep, rank 0 keeps */
     if (j->fit != NULL && !ended) return STATUS_END;
     if (j->fit != NULL) TRY(fit_now(j, e));
     TRY(job_checkpoint(j, "final", e));
@@ -274,9 +280,11 @@ enum status job_run(struct conf *c, const struct job_options *o, struct err *e)
     j->lag_events = -1;
     TRY_OUT(st, start(j, e));
     TRY_OUT(st, loop(j, e));
+    if (atomic_load(&job_stopping)) source_interrupt();
     job_poll_stop(j);
     st = finish(j, e);
 out:
+    job_ranks_part(j, st, e);
     if (st == STATUS_END) log_info("stopped", "before=\"the first batch\"");
     job_close(j);
     mem_free(j);

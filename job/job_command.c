@@ -215,7 +215,8 @@ enum status job_command_tick(struct job *j, int64_t now_us, struct err *e)
 {
     struct command c;
     struct command_answer a;
-    if (now_us < j->next_command_us) return STATUS_OK;
+    if (now_us < j->next_command_us || j->ranks != NULL)
+        return STATUS_OK; /* they would change one replica of several */
     j->next_command_us = now_us + LOOK_US;
     while (publish_order(j->publish, &c)) {
         TRY(carry_out(j, &c, &a, e));

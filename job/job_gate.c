@@ -13,6 +13,11 @@ enum status job_gate_durable(struct job *j, struct err *e)
     const size_t bad = param_first_not_finite(p->w, p->n);
     if (bad == p->n) return STATUS_OK;
     (void)snprintf(why, sizeof why, "parameter %zu is not finite", bad);
+    if (j->ranks != NULL)
+        return ERR_SET(e, STATUS_CORRUPT,
+                       "%s, and with train.ranks > 1 no rank goes back alone: not made durable; start all again, "
+                       "they go on from version %llu",
+                       why, (unsigned long long)checkpoint_version(j->checkpoint));
     TRY(learner_refuse(j->learner, checkpoint_version(j->checkpoint) + 1, why, e));
     const enum status st = learner_rollback(j->learner, "gate", why, 0, e);
     if (st != STATUS_NOT_FOUND) return st;
@@ -33,7 +38,8 @@ enum status job_gate_version(struct job *j, bool *held, struct err *e)
     *held = true;
     j->refused_version = checkpoint_version(j->checkpoint);
     TRY(learner_refuse(j->learner, checkpoint_version(j->checkpoint), why, e));
-    if (strcmp(j->conf->gate_on_refuse, "rollback") != 0) return STATUS_OK;
+    if (strcmp(j->conf->gate_on_refuse, "rollback") != 0 || j->ranks != NULL)
+        return STATUS_OK; /* no rank goes back alone */
     const enum status st = learner_rollback(j->learner, "gate", why, 0, e);
     return st == STATUS_NOT_FOUND ? STATUS_OK : st; /* it is due then, and published with the next checkpoint */
 }

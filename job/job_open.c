@@ -17,7 +17,7 @@
 static enum status open_dir(struct job *j, struct err *e)
 {
     const char *tmp = getenv("TMPDIR");
-    if (j->conf->state_dir[0] != '\0') {
+    if (j->conf->state_dir[0] != '\0' && !job_ranks_other(j)) {
         (void)snprintf(j->state_dir, sizeof j->state_dir, "%s", j->conf->state_dir);
         return STATUS_OK;
     }
@@ -187,14 +187,18 @@ static enum status stop_asked(void)
 
 enum status job_open(struct job *j, struct err *e)
 {
+    TRY(job_ranks_begin(j, e));
     TRY(job_check_report(j, e));
     TRY(open_dir(j, e));
     TRY(job_lease_ask(j, e)); /* answered while the model is read */
     TRY(open_language(j, e));
+    TRY(job_ranks_meet(j, false, e));
     TRY(job_lease_take(j, e));
+    TRY(job_ranks_meet(j, true, e));
     TRY(open_learner(j, e));
     TRY(job_warm(j, e));
     TRY(job_variants_open(j, e));
+    TRY(job_ranks_join(j, e));
     job_publish_start(j);
     TRY(stop_asked());
     TRY(open_source(j, e));

@@ -11,6 +11,7 @@
 #include "job/progress.h"
 #include "kernels/kern.h"
 #include "serving/publish.h"
+#include "trainer/ranks.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -70,6 +71,8 @@ struct job {
     struct dump *dump, *dump_slates;
     struct fit *fit; /* NULL: what settles is learnt at once */
     struct progress progress;
+    struct ranks *ranks;              /* NULL: it learns alone */
+    struct job_options ranks_options; /* of a rank other than 0 */
     uint64_t published_version, checkpoint_events, checkpoint_slates, checkpoint_learnt, publish_mark;
     int64_t checkpoint_wall_ms, settled_wall_ms; /* settled: when the newest label was settled, by the wall clock */
     int64_t batch_wall_ms;                       /* when the batch under way was taken */
@@ -96,6 +99,7 @@ struct job {
     size_t bound_bytes; /* what memory can come to (job_bound.h) */
 };
 extern atomic_bool job_stopping, job_reloading;
+extern atomic_bool job_together, job_stop_asked; /* several processes: they stop when all know that one was told to */
 
 static inline int64_t job_now_us(const struct job *j) /* monotonic */
 {
@@ -141,7 +145,16 @@ void job_variants_figures(struct job *j, const struct report *r);
 enum status job_served_open(struct job *j, struct err *e) MUST_CHECK;
 enum status job_served_tick(struct job *j, struct err *e) MUST_CHECK;
 enum status job_served_keep(struct job *j, struct err *e) MUST_CHECK;
-void job_reload_tick(struct job *j);                      /* job_reload.c */
+void job_reload_tick(struct job *j); /* job_reload.c */
+/* job_ranks.c: nothing where the job learns alone.  begin: before anything is opened; INVALID: what is not shared.  meet: rank 0 once
+ * its folder is open, the others before theirs is.  join: from now on steps are everybody's; CONFLICT: they begin with
+ * different states.  agree: at the end, before anything is durable.  part: others that wait are told why. */
+enum status job_ranks_begin(struct job *j, struct err *e) MUST_CHECK;
+bool job_ranks_other(const struct job *j); /* one of several that is not rank 0: keeps nothing */
+enum status job_ranks_meet(struct job *j, bool folder_is_open, struct err *e) MUST_CHECK;
+enum status job_ranks_join(struct job *j, struct err *e) MUST_CHECK;
+enum status job_ranks_agree(struct job *j, struct err *e) MUST_CHECK;
+void job_ranks_part(struct job *j, enum status st, const struct err *e);
 void job_alive(struct job *j, int64_t now_us, bool took); /* job_alive.c: signs of life to systemd and to the lease */
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
 /* job_gate.c.  Before a checkpoint: parameters that are not finite never become durable (the line goes back, or CORRUPT).

@@ -14,6 +14,11 @@ void job_reload_tick(struct job *j)
     struct err e = {0};
     const struct job_options *o = j->options;
     if (o->read_again == NULL) return;
+    if (j->ranks != NULL) {
+        log_warn("reload", "refused=\"train.ranks = %lld: all processes learn by the keys that they began with\"",
+                 (long long)j->conf->train_ranks);
+        return;
+    }
     job_notify_reloading();
     if (o->read_again(o->read_again_user, &fresh, &e) != STATUS_OK) {
         log_error("reload", "refused=\"%s\" changed=nothing", e.text);

@@ -104,6 +104,7 @@ void line_free(struct line *l)
     mem_free(l->ope);
     line_gate_free(l->gate);
     reservoir_free(l->reservoir);
+    line_ranks_free(l->ranks);
     optim_free(l->optim); /* may hold memory of the run's kernels */
     model_run_free(l->run);
     if (l->owns_pool) pool_free(l->pool);
@@ -280,14 +281,20 @@ static bool is_spike(struct line *l, uint64_t examples)
     return true;
 }
 
+static enum status learn_batch(struct line *l, struct err *e)
+{
+    if (l->ranks != NULL) return line_ranks_learn(l, e);
+    return model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending,
+                            (uint64_t)l->conf->train_seed, l->losses, e);
+}
+
 static enum status step(struct line *l, struct err *e)
 {
     uint64_t examples = 0, fresh = 0, slates = 0;
     const uint32_t n = l->n_pending;
     TRY(line_teach(l, e));
     TRY(model_bind(l->run, l->params, e));
-    TRY(model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
-                         l->losses, e));
+    TRY(learn_batch(l, e));
     for (uint32_t i = 0; i < l->n_pending; i++) {
         if (isnan(l->losses[i])) continue;
         examples += l->pending[i]->n_items;

@@ -8,6 +8,7 @@
 #define JOB_LINE_H
 #include "base/pool.h"
 #include "job/line_gate.h"
+#include "job/line_ranks.h"
 #include "job/open.h"
 #include "model/model.h"
 #include "trainer/eval.h"
@@ -33,6 +34,7 @@ struct line {
     struct eval *eval;
     struct ope *ope;             /* off-policy estimates from lists that were drawn */
     struct line_gate *gate;      /* NULL: none is configured */
+    struct line_ranks *ranks;    /* NULL: it learns alone */
     struct reservoir *reservoir; /* NULL: none is configured (part of the state) */
     struct loss_delay delay;     /* weights of what is learnt before it is settled (part of the state) */
     struct slate **pending;      /* train.batch_slates of them: settled, not yet learnt (part of the state) */

@@ -76,10 +76,23 @@ struct kern_adamw {
 
 struct kern;
 struct kern_match;
+/* Sums over several processes, each with a device of its own, that stay on the devices.  All do the same calls in the same
+ * order.  `sum` adds up x (n) of all, in place, to the same bits on each, beside what is queued after it, which does not touch x;
+ * what is queued after `wait` finds the sums.  Nobody waits longer than timeout_ms: IO, and the sums are given up. */
+#define KERN_TOGETHER_ID 128 /* bytes */
+struct kern_together {
+    enum status (*name)(struct kern *k, void *id,
+                        struct err *e); /* what rank 0 gives to all; UNSUPPORTED: no library */
+    enum status (*join)(struct kern *k, const void *id, int rank, int n, int64_t timeout_ms, struct err *e);
+    void (*sum)(struct kern *k, float *x, size_t n);
+    enum status (*wait)(struct kern *k, int64_t timeout_ms, struct err *e);
+    void (*leave)(struct kern *k); /* as if it had never joined */
+};
 struct kern_ops {
     const char *name; /* "ref", "cpu", "cuda" */
     bool host_visible;
-    bool rows_alone; /* a row of `linear` (packed) has the same bits however many rows there are */
+    const struct kern_together *together; /* NULL: sums over processes go through the host's memory */
+    bool rows_alone;                      /* a row of `linear` (packed) has the same bits however many rows there are */
 
     enum status (*open)(struct kern *k, struct err *e);
     void (*close)(struct kern *k);

@@ -118,8 +118,27 @@ enum status model_learn(struct model_run *r, const struct slate *s, uint64_t see
  * computed for all of them at once.  loss_sum (n); NaN: that slate's loss is not finite, and nothing of it was added. */
 enum status model_learn_many(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
                              double *loss_sum, struct err *e) MUST_CHECK;
+/* A rank's share of a batch that several processes learn (trainer/ranks.h).  As model_learn_many, but what parts gather beside
+ * gradients is left to model_learnt, which each rank calls for every slate of the batch that was learnt, in the batch's order, with
+ * what its rank says here.  n may be 0. */
+struct model_share {
+    float *z,
+        *dz; /* (sum of the slates' K) slate by slate: logits, and the loss's derivatives by them; 0: not learnt */
+    /* Called for runs of dense gradients, backend memory, when nothing more is added to them: backwards through the parts, while
+     * earlier ones are still to be walked back where that can be.  Always the same runs in the same order, whatever the slates
+     * are; after an error some are missing. */
+    void (*ready)(void *user, float *dense, size_t n);
+    void *user;
+};
+enum status model_learn_share(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
+                              double *loss_sum, const struct model_share *share, struct err *e) MUST_CHECK;
+void model_learnt(struct model_run *r, const struct slate *s, const float *z, const float *dz);
 struct model_grads *model_grads(struct model_run *r); /* valid until the next learn or clear */
+float *model_dense_grads(struct model_run *r);        /* where dense ones lie, always the same place */
 void model_grads_clear(struct model_run *r);
+/* Gradients of sparse rows that came from elsewhere: added to a tensor's (its place in model_grads.sparse), row by row. */
+enum status model_rows_put(struct model_run *r, size_t tensor, const struct model_rows *rows, struct err *e) MUST_CHECK;
+void model_rows_clear(struct model_run *r); /* those of sparse tensors alone */
 /* Moves running statistics gathered by model_learn into p's STAT group (called once a step, after the update). */
 void model_apply_stats(struct model_run *r, struct param_set *p);
 /* What is neither parameter nor moment but needed to go on in the same bits (exact sums behind the STAT group).

@@ -42,6 +42,14 @@ uint64_t model_times_now(const struct model_run *r); /* 0 when it is not */
 /* What passed since `since` was the part's; returns now. */
 uint64_t model_times_add(struct model_run *r, int what, size_t part, uint64_t since);
 
+/* Of model_learn_share, while it is under way (model_share.c). */
+struct model_sharing {
+    const struct model_share *to; /* NULL: all slates are learnt here */
+    size_t kept;                  /* numbers of z and dz before the slate under way */
+    size_t ready;                 /* parts from here on are; n_parts + 1: none yet */
+    bool last;                    /* no slate comes after the one under way */
+};
+
 struct model_run {
     const struct model *m;
     struct state_cache *states;
@@ -58,10 +66,19 @@ struct model_run {
     struct part_rows *rows; /* one a sparse tensor, as grads.sparse */
     struct model_recal_run recal;
     struct model_tasks_run tasks;
+    struct model_sharing sharing;
 };
 
 /* Whether nothing is learnt of the part's tensors yet. */
 void model_part_idle(struct model_run *r, size_t part, bool idle);
+/* Nothing but where a share is learnt.  seek: slates[at] is next.  ready: all parts from this one on are walked back.  keep:
+ * true: what parts gather is not for them yet. */
+void model_share_seek(struct model_run *r, const struct slate *const *slates, size_t at, bool last);
+void model_share_ready(struct model_run *r, size_t part);
+bool model_share_keep(struct model_run *r, const float *z, const float *dz, size_t n);
+/* What no gradient has reached in dense[at … at+n) since the last clear is 0. */
+void model_settle_stale(struct model_run *r, const float *at, size_t n);
+
 /* Opens s on the tape (reset by the caller), recording or not.  *all: 0 … K-1, on the tape's host side. */
 enum status model_open_slate(struct model_run *r, const struct slate *s, bool record, struct part_slate *ps,
                              uint32_t **all, struct err *e) MUST_CHECK;

@@ -23,9 +23,9 @@ struct learning {
 };
 
 /* SLATE_EARLY: by the parts that don't count, the intercepts among them; SLATE_ENDED: by the others. */
-static bool learns(const struct model_run *r, size_t part, const struct learning *l)
+static bool learns(const struct model_run *r, size_t part, const struct slate *s)
 {
-    const enum slate_copy copy = l->ps.slate->copy;
+    const enum slate_copy copy = s->copy;
     return copy == SLATE_WHOLE || r->m->parts[part]->counts == (copy == SLATE_ENDED);
 }
 
@@ -83,7 +83,7 @@ static bool together(const struct model_run *r, size_t part, const struct learni
     size_t rows = 0;
     if (n < 2 || !r->m->parts[part]->together) return false;
     for (size_t i = 0; i < n; i++) {
-        if (!learns(r, part, &l[i])) return false;
+        if (!learns(r, part, l[i].ps.slate)) return false;
         for (uint32_t k = 0; k < l[i].ps.slate->n_items; k++)
             rows += r->m->parts[part]->ops->rows(r->parts[part], &l[i].ps, k);
     }
@@ -118,7 +118,7 @@ static enum status forward(struct model_run *r, struct learning *l, size_t n, co
         below[p] = r->tape.last;
         if (all) TRY(forward_together(r, p, l, n, e));
         for (size_t i = 0; i < n; i++) {
-            if (!learns(r, p, &l[i])) continue;
+            if (!learns(r, p, l[i].ps.slate)) continue;
             if (!all) TRY(forward_one(r, p, &l[i], e));
             l[i].sum = l[i].sum.x == NULL ? l[i].z[p] : op_add(&r->tape, l[i].sum, l[i].z[p]);
         }
@@ -132,9 +132,11 @@ static enum status forward(struct model_run *r, struct learning *l, size_t n, co
 static void as_when_shown(struct model_run *r, const struct learning *l, bool any, float *shift)
 {
     const struct slate *s = l->ps.slate;
-    r->kern->ops->download(r->kern, l->raw, l->sum.x, s->n_items * sizeof *l->raw);
+    float *now = tape_host(&r->tape, s->n_items, sizeof *now);
+    if (now == NULL) return;
+    r->kern->ops->download(r->kern, now, l->sum.x, s->n_items * sizeof *now);
     for (uint32_t i = 0; i < s->n_items; i++)
-        shift[i] = (any ? shift[i] : 0.0f) + fmaxf(s->items[i].apart - l->raw[i], 0.0f);
+        shift[i] = (any ? shift[i] : 0.0f) + fmaxf(s->items[i].apart - now[i], 0.0f);
 }
 
 /* The logits that the labels are to be compared with: an organic slate's as its candidates were drawn, a recorded list's as its
@@ -189,13 +191,23 @@ static enum status losses(struct model_run *r, struct learning *l, size_t n, flo
     return bring(r, l, n, false, e);
 }
 
+static bool any_late(const struct learning *l, size_t n, size_t part)
+{
+    for (size_t i = 0; i < n; i++)
+        if (l[i].late[part]) return true;
+    return false;
+}
+
 static enum status backward(struct model_run *r, struct learning *l, size_t n, const struct tape_step *const *below,
                             struct err *e)
 {
     uint64_t since = model_times_now(r);
+    bool whole = true; /* nothing more comes to the gradients of the parts that were walked back */
     for (size_t p = r->m->n_parts; p-- > 0;) {
         tape_backward_to(&r->tape, below[p]);
         since = model_times_add(r, MODEL_LEARNT, p, since);
+        whole = whole && !any_late(l, n, p);
+        if (whole) model_share_ready(r, p);
     }
     for (size_t p = 0; p < r->m->n_parts; p++) {
         for (size_t i = 0; i < n; i++)
@@ -217,7 +229,6 @@ static enum status take_labels(struct model_run *r, const struct slate *s, struc
     l->labels = tape_host(&r->tape, s->n_items + 1u, sizeof *l->labels);
     l->soft = r->m->distill > 0.0f ? tape_host(&r->tape, s->n_items + 1u, sizeof *l->soft) : NULL;
     l->weights = tape_host(&r->tape, s->n_items + 1u, sizeof *l->weights);
-    l->raw = tape_host(&r->tape, s->n_items + 1u, sizeof *l->raw);
     TRY(tape_status(&r->tape, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
         l->labels[i] = s->items[i].label;
@@ -266,12 +277,8 @@ static enum status tell_parts(struct model_run *r, const struct slate *const *sl
 {
     TRY(bring(r, l, n, true, e));
     for (size_t i = 0; i < n; i++)
-        for (size_t p = 0; p < r->m->n_parts; p++) {
-            if (!learns(r, p, &l[i])) continue;
-            model_part_idle(r, p, false);
-            if (r->m->parts[p]->ops->learnt != NULL)
-                r->m->parts[p]->ops->learnt(r->parts[p], slates[i], l[i].raw, l[i].slope);
-        }
+        if (!model_share_keep(r, l[i].raw, l[i].slope, slates[i]->n_items))
+            model_learnt(r, slates[i], l[i].raw, l[i].slope);
     return STATUS_OK;
 }
 
@@ -295,8 +302,6 @@ static enum status learn_some(struct model_run *r, const struct slate *const *sl
     for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
     for (size_t i = 0; i < n; i++) loss[i] = found[i];
     if (st != STATUS_OK || *bad) return st;
-    for (size_t i = 0; i < n; i++)
-        model_recal_learnt(&r->recal, slates[i], part_bias_source(r->parts[0], slates[i]), l[i].raw);
     return tell_parts(r, slates, l, n, e);
 }
 
@@ -311,6 +316,16 @@ static enum status learn_one(struct model_run *r, const struct slate *s, uint64_
     *loss = 0;
     return ERR_SET(e, STATUS_CORRUPT, "slate %llu: the loss is %g; it is not learnt from", (unsigned long long)s->id,
                    found);
+}
+
+void model_learnt(struct model_run *r, const struct slate *s, const float *z, const float *dz)
+{
+    model_recal_learnt(&r->recal, s, part_bias_source(r->parts[0], s), z);
+    for (size_t p = 0; p < r->m->n_parts; p++) {
+        if (!learns(r, p, s)) continue;
+        model_part_idle(r, p, false);
+        if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], s, z, dz);
+    }
 }
 
 enum status model_learn(struct model_run *r, const struct slate *s, uint64_t seed, double *loss_sum, struct err *e)
@@ -340,8 +355,10 @@ enum status model_learn_many(struct model_run *r, const struct slate *const *sla
     for (size_t at = 0, k; at < n; at += k) {
         bool alone = true;
         k = stretch(r, slates + at, n - at);
+        model_share_seek(r, slates, at, at + k == n);
         if (k > 1) TRY(learn_some(r, slates + at, k, seed, loss_sum + at, &alone, e));
         for (size_t i = at; i < at + k && alone; i++) {
+            model_share_seek(r, slates, i, i + 1 == n);
             const enum status st = learn_one(r, slates[i], seed, loss_sum + i, e);
             if (st == STATUS_CORRUPT)
                 loss_sum[i] = NAN;

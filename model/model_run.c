@@ -189,12 +189,11 @@ size_t model_chunk(const struct model_run *r, size_t part, const struct part_sla
 
 /* --- gradients, statistics, baseline ----------------------------------------------------------------------------------------- */
 
-/* What no gradient has reached since the last clear is 0. */
-static void settle_stale(struct model_run *r)
+void model_settle_stale(struct model_run *r, const float *at, size_t n)
 {
     for (size_t i = 0; i < r->packed.n; i++) {
         const struct op_matrix *m = r->packed.m[i];
-        if (m->dw == NULL || !*m->stale) continue;
+        if (m->dw == NULL || !*m->stale || m->dw < at || m->dw >= at + n) continue;
         r->kern->ops->zero(r->kern, m->dw, m->m.out * m->m.in);
         *m->stale = false;
     }
@@ -202,7 +201,7 @@ static void settle_stale(struct model_run *r)
 
 struct model_grads *model_grads(struct model_run *r)
 {
-    settle_stale(r);
+    if (r->grads.dense != NULL) model_settle_stale(r, r->grads.dense, r->m->table.group_first[PARAM_STAT]);
     for (size_t i = 0; i < r->grads.n_sparse; i++)
         r->grads.sparse[i] = (struct model_rows){r->rows[i].rows, r->rows[i].grads, r->rows[i].n};
     r->grads.w = r->w;
@@ -210,6 +209,11 @@ struct model_grads *model_grads(struct model_run *r)
     r->grads.matrices = r->packed.m;
     r->grads.n_matrices = r->packed.n;
     return &r->grads;
+}
+
+float *model_dense_grads(struct model_run *r)
+{
+    return r->grads.dense;
 }
 
 /* Marks the packed matrices that lie in dense[at … at+n) stale; whether they are all of it. */
@@ -225,6 +229,19 @@ static bool stale_matrices(struct model_run *r, size_t at, size_t n)
     return done == n;
 }
 
+enum status model_rows_put(struct model_run *r, size_t tensor, const struct model_rows *rows, struct err *e)
+{
+    struct part_rows *to = &r->rows[tensor];
+    TRY(part_rows_reserve(to, rows->n, e));
+    for (size_t i = 0; i < rows->n; i++) part_rows_add(to, rows->rows[i], rows->grads + i * to->width);
+    return STATUS_OK;
+}
+
+void model_rows_clear(struct model_run *r)
+{
+    for (size_t i = 0; i < r->grads.n_sparse; i++) part_rows_clear(&r->rows[i]);
+}
+
 void model_grads_clear(struct model_run *r)
 {
     const struct param_table *t = &r->m->table;
@@ -233,7 +250,7 @@ void model_grads_clear(struct model_run *r)
         if (p->offset >= t->group_first[PARAM_STAT]) continue;
         if (!stale_matrices(r, p->offset, p->n)) r->kern->ops->zero(r->kern, r->grads.dense + p->offset, p->n);
     }
-    for (size_t i = 0; i < r->grads.n_sparse; i++) part_rows_clear(&r->rows[i]);
+    model_rows_clear(r);
     for (size_t i = 0; i < r->m->n_parts; i++) model_part_idle(r, i, true);
 }
 

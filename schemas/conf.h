@@ -103,6 +103,11 @@
     X(train_batch_slates,     "train.batch_slates",         INT,  2,              1,    4096,      "slates", "S", "slates per step") \
     X(train_follow_ms,        "train.follow_ms",            INT,  0,              0,    1e13,      "ms", "S", "in a variant: does not learn, but takes the base configuration's parameters each time so much event time has passed; 0: learns") \
     X(train_follow_times,     "train.follow_times",         INT,  0,              0,    1e9,       "", "S", "… so often at most; 0: without end") \
+    X(train_ranks,            "train.ranks",                INT,  1,              1,    64,        "processes", "", "processes that learn as one, each a share of every batch (GPU.md); all are started with the same configuration and logs, and each with its own train.rank; 1: alone") \
+    X(train_rank,             "train.rank",                 INT,  0,              0,    63,        "", "", "which of them this process is; rank 0 alone keeps the state, publishes and reports") \
+    X(train_ranks_address,    "train.ranks_address",        TEXT, "127.0.0.1:7411", 1,  107,       "", "", "where rank 0 waits for the others: host:port, or unix:/path; there is no authentication: loopback, or a network of your own") \
+    X(train_ranks_timeout_ms, "train.ranks_timeout_ms",     INT,  60000,          100,  1e9,       "ms", "", "how long the ranks wait for one another, to come and to do their share, before they end with an error") \
+    X(train_ranks_reduce,     "train.ranks_reduce",         WORD, "auto",         0,    0,         "auto|sockets|nccl", "", "what carries the sums of gradients; auto: NCCL where all ranks have backend cuda and the library, else sockets") \
     X(train_softmax_share,    "train.softmax_share",        NUM,  0.5,            0.0,  1.0,       "", "S", "share of the softmax over a slate's negatives in the loss; the rest is binary cross-entropy (recorded lists with another join.loss than wait: all of it)") \
     X(train_sampling_correction, "train.sampling_correction", BOOL, true,         0,    1,         "", "S", "learn sampled slates by s - log(k*q) and serve s, so that how negatives are drawn is no part of the score") \
     X(train_recalibration,    "train.recalibration",        BOOL, true,           0,    1,         "", "S", "slope, intercept and offsets by age, popularity and history that keep probabilities in line with settled labels") \
@@ -260,6 +265,8 @@ void conf_dump(const struct conf *c, struct buf *b); /* effective configuration 
 void conf_document(struct buf *b);                   /* CONFIG.md */
 /* The keys that give a state folder its meaning (flag S, types and their templates), one `key=value` line each. */
 void conf_meaning(const struct conf *c, struct buf *b);
+/* The same of all that processes which learn as one must have alike (train.ranks): all but where each stands and runs. */
+void conf_common(const struct conf *c, struct buf *b);
 int conf_type_find(const struct conf *c, struct str name); /* index or -1 */
 bool conf_list_has(const char *list, const char *word);    /* "a,b,c" has "b" (blanks around commas ignored) */
 /* Parses "24,168,672,2160" into exactly n numbers > 0. */

@@ -336,6 +336,9 @@ enum status conf_check(const struct conf *c, struct err *e)
             "former",
             (long long)c->model_events, (long long)c->history_events);
     TRY(conf_check_tasks(c, e));
+    if (c->train_rank >= c->train_ranks)
+        return ERR_SET(e, STATUS_INVALID, "train.rank = %lld with train.ranks = %lld: the ranks are 0 to %lld",
+                       (long long)c->train_rank, (long long)c->train_ranks, (long long)c->train_ranks - 1);
     if (strcmp(c->ingest_schema, "csv") == 0 && c->ingest_map[0] == 0)
         return ERR_SET(e, STATUS_INVALID,
                        "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");

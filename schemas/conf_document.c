@@ -71,6 +71,16 @@ void conf_dump(const struct conf *c, struct buf *b)
     }
 }
 
+static void meaning_of_types(const struct conf *c, struct buf *b)
+{
+    for (uint32_t i = 0; i < c->n_types; i++) {
+        const struct conf_type *t = &c->types[i];
+        buf_printf(b, "type.%s.label=%s\ntype.%s.weight=", t->name, conf_label_name(t->label), t->name);
+        event_json_number(b, t->weight);
+        buf_printf(b, "\ntype.%s.template=%s\n", t->name, t->template_text);
+    }
+}
+
 void conf_meaning(const struct conf *c, struct buf *b)
 {
     for (size_t i = 0; i < conf_n_keys; i++) {
@@ -79,12 +89,33 @@ void conf_meaning(const struct conf *c, struct buf *b)
         conf_value_text(b, c, &conf_keys[i]);
         buf_u8(b, '\n');
     }
-    for (uint32_t i = 0; i < c->n_types; i++) {
-        const struct conf_type *t = &c->types[i];
-        buf_printf(b, "type.%s.label=%s\ntype.%s.weight=", t->name, conf_label_name(t->label), t->name);
-        event_json_number(b, t->weight);
-        buf_printf(b, "\ntype.%s.template=%s\n", t->name, t->template_text);
+    meaning_of_types(c, b);
+}
+
+/* What each of several processes has for itself: where it stands, what it runs on, what only rank 0 does. */
+static bool is_a_ranks_own(const char *key)
+{
+    /* clang-format off */
+    static const char *const begins[] = {
+        "state.", "redis.", "publish.", "serving.", "rank.", "model.base", "ingest.dead_letters", "ingest.queue", "train.rank",
+        "kernels.threads", "kernels.pin", "kernels.cache_bytes", "kernels.states_dir", "kernels.device", "kernels.plugin"};
+    /* clang-format on */
+    if (strcmp(key, "train.ranks") == 0 || strcmp(key, "train.ranks_reduce") == 0) return false;
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (strncmp(key, begins[i], strlen(begins[i])) == 0) return true;
+    return false;
+}
+
+void conf_common(const struct conf *c, struct buf *b)
+{
+    for (size_t i = 0; i < conf_n_keys; i++) {
+        if (is_a_ranks_own(conf_keys[i].key)) continue;
+        buf_printf(b, "%s=", conf_keys[i].key);
+        conf_value_text(b, c, &conf_keys[i]);
+        buf_u8(b, '\n');
     }
+    meaning_of_types(c, b);
+    conf_variants_dump(c, b);
 }
 
 /* ---- CONFIG.md ---- */

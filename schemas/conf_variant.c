@@ -14,13 +14,13 @@
 /* ---- which keys a variant may change ---- */
 
 /* What only the learner of one line reads.  All train.* keys are that, but train.tasks: which behaviour a slate's bits mean is
- * the joiner's too. */
+ * the joiner's too; and train.rank*: the processes. */
 bool conf_is_lines_own(const char *key)
 {
     static const char *const keys[] = {"model.parts",        "model.trainable_layers", "model.user_view",
                                        "model.item_view",    "model.dropout",          "model.hashed_bits",
                                        "model.concat_tokens"};
-    if (strncmp(key, "train.", 6) == 0) return strcmp(key, "train.tasks") != 0;
+    if (strncmp(key, "train.", 6) == 0) return strcmp(key, "train.tasks") != 0 && strncmp(key, "train.rank", 10) != 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;

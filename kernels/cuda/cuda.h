@@ -21,6 +21,7 @@ extern "C" {
 
 struct cuda_lt;
 struct cuda_graph;
+struct cuda_nccl;
 struct cuda { /* k->state */
     struct kern_state head;
     cudaStream_t stream;
@@ -35,6 +36,7 @@ struct cuda { /* k->state */
     struct cuda_lt *lt;
     struct cuda_graph *graphs; /* graph.h */
     uint64_t graph_turns;
+    struct cuda_nccl *nccl; /* NULL: it has joined nobody */
     bool tf32, failed, no_graphs;
 };
 
@@ -80,6 +82,10 @@ void cuda_to_bf16(struct cuda *c, uint16_t *out, const float *x, size_t n);
 /* out (C) += sums of columns of d (N,C) times, where x is not NULL, (x - mean)*rstd. */
 void cuda_column_sums(struct cuda *c, float *out, const float *d, const float *x, const float *mean, const float *rstd,
                       size_t N, size_t C);
+
+/* nccl.cu: sums over processes. */
+extern const struct kern_together cuda_together;
+void cuda_nccl_close(struct cuda *c);
 
 /* The table's entries, by file. */
 enum status cuda_pack(struct kern *k, struct kern_matrix *m, struct err *e);

@@ -7,6 +7,7 @@
 
 static void close_state(struct cuda *c)
 {
+    cuda_nccl_close(c);
     cuda_lt_close(c);
     cuda_graphs_close(c);
     if (c->stream != NULL) (void)cudaStreamSynchronize(c->stream);
@@ -134,6 +135,7 @@ static void cuda_end(struct kern *k)
 static const struct kern_ops ops = {
     .name = "cuda",
     .host_visible = false,
+    .together = &cuda_together,
     .rows_alone = true,
     .open = cuda_open,
     .close = cuda_close,

@@ -13,7 +13,8 @@ typedef enum {
     cudaErrorMemoryAllocation,
     cudaErrorInsufficientDriver,
     cudaErrorLaunchFailure,
-    cudaErrorStreamCaptureUnsupported
+    cudaErrorStreamCaptureUnsupported,
+    cudaErrorNotReady
 } cudaError_t;
 struct emulated_stream {
     void (*open)(void), (*close)(void); /* device memory, for libraries that compute on it */
@@ -54,6 +55,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t g, unsigned
 cudaError_t cudaGraphDestroy(cudaGraph_t g);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t s);
+cudaError_t cudaEventQuery(cudaEvent_t e);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s);
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaGetLastError(void);

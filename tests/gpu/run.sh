@@ -143,6 +143,8 @@ bench bert train 90
 bench minilm gemm 60
 bench minilm score 60
 
+step "two ranks" 60 tests/gpu/ranks.sh "$freshet" "$out" $base
+
 report
 cp "$out/GPU.md" GPU.md
 [ -z "${OUT:-}" ] || tar -czf "$OUT/logs.tar.gz" -C "$out" --exclude='*.safetensors' .
