@@ -215,7 +215,8 @@ def batch_arms(size):
     by = (size / 2) ** 0.5
     recipe = [f"train.hashed_rate={0.2 if size < 64 else 0.4}", f"train.head_rate={min(1e-3 * by, 5.6e-3):.2g}", f"train.match_rate={min(3e-4 * by, 1e-3):.2g}",
               f"train.learning_rate={min(1e-4 * by, 5e-4):.2g}", f"train.warmup_steps={max(200 // size, 1)}"]
-    return {"as they are": [], " ".join(f"`{key.removeprefix('train.')}`" for key in recipe): recipe}
+    waits = {"as they are, an hour at most": ["train.batch_wait_ms=3600000"]} if size == 512 else {}
+    return {"as they are": [], **waits, " ".join(f"`{key.removeprefix('train.')}`" for key in recipe): recipe}
 
 
 def batch(world):
