@@ -237,6 +237,7 @@ static const char *const once[] = {
     "model.deep_units=64",
     "model.idvec_bits=14",
     "model.position=false",
+    "train.batch_wait_ms=0",
     "train.distill=0",
     "train.follow_ms=0",
     "train.follow_times=0",

@@ -213,9 +213,12 @@ static enum status take_ready(struct learner *l, struct err *e)
     }
 }
 
-/* Orders first: their lines may still mark a slate that is due at the same watermark. */
+/* What has waited long enough is learnt before anything is scored at that time.  Orders before lists: their lines may still mark
+ * a slate that is due at the same watermark. */
 static enum status complete_due(struct learner *l, int64_t watermark, struct err *e)
 {
+    TRY(variants_advance(l->variants, watermark, e));
+    TRY(line_advance(l->line, watermark, e));
     TRY(order_advance(l->order, watermark, e));
     TRY(take_ready(l, e));
     return settle_due(l, watermark, e);

@@ -204,8 +204,10 @@ enum status line_learn(struct line *l, struct slate **s, struct err *e)
 {
     const uint32_t batch = (uint32_t)l->conf->train_batch_slates;
     if (!l->learn || !line_gate_lets(l->gate, *s)) return STATUS_OK;
+    const bool first = l->n_pending == 0;
     TRY(line_replay(l, e));
     if (l->n_pending == batch) TRY(line_step(l, e));
+    if (first || l->n_pending == 0) l->waits_since_ms = l->now_ms;
     struct slate *used = l->pending[l->n_pending];
     l->pending[l->n_pending++] = *s;
     *s = used;
@@ -217,6 +219,14 @@ void line_early_logits(const struct line *l, const struct open_predictions *p, s
     memcpy(z, p->logits, K * sizeof *z);
     for (size_t part = 0; part < model_n_parts(l->model); part++)
         for (size_t i = 0; i < K && model_part_counts(l->model, part); i++) z[i] -= p->part_logits[part * K + i];
+}
+
+enum status line_advance(struct line *l, int64_t now_ms, struct err *e)
+{
+    const int64_t wait = l->conf->train_batch_wait_ms;
+    l->now_ms = now_ms;
+    if (wait == 0 || l->n_pending == 0 || now_ms < l->waits_since_ms + wait) return STATUS_OK;
+    return line_step(l, e);
 }
 
 static void weigh(const struct line *l, struct slate *s, const struct line_copies *c)
@@ -329,6 +339,7 @@ void line_batch_encode(struct buf *b, const struct line *l)
 {
     buf_varint(b, l->n_pending);
     for (uint32_t i = 0; i < l->n_pending; i++) slate_encode(b, l->pending[i]);
+    if (l->conf->train_batch_wait_ms > 0) buf_i64(b, l->waits_since_ms);
 }
 
 enum status line_batch_decode(struct line *l, struct buf_reader *r, struct err *e)
@@ -337,5 +348,6 @@ enum status line_batch_decode(struct line *l, struct buf_reader *r, struct err *
     if (n >= (size_t)l->conf->train_batch_slates)
         return ERR_SET(e, STATUS_CORRUPT, "%zu pending slates in the state", n);
     for (l->n_pending = 0; l->n_pending < n; l->n_pending++) TRY(slate_decode(l->pending[l->n_pending], r, e));
+    if (l->conf->train_batch_wait_ms > 0) l->waits_since_ms = buf_get_i64(r);
     return STATUS_OK;
 }

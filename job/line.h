@@ -39,6 +39,7 @@ struct line {
     struct loss_delay delay;     /* weights of what is learnt before it is settled (part of the state) */
     struct slate **pending;      /* train.batch_slates of them: settled, not yet learnt (part of the state) */
     uint32_t n_pending;
+    int64_t now_ms, waits_since_ms;      /* event time; when the first of the pending joined (part of the state) */
     double *losses;                      /* of the slates of a step */
     struct open_predictions predictions; /* scratch for cap_items candidates: what line_score said last */
     size_t cap_items;
@@ -72,9 +73,12 @@ enum status line_evaluate(struct line *l, const struct slate *s, const struct op
 /* The slate joins the batch, and a used one takes its place in *s; a full batch is learnt.  Nothing is done with one that
  * the gate does not let the line learn from. */
 enum status line_learn(struct line *l, struct slate **s, struct err *e) MUST_CHECK;
+/* Event time has come so far, before anything else is done at it: a batch whose first slate has waited for
+ * train.batch_wait_ms is learnt, full or not. */
+enum status line_advance(struct line *l, int64_t now_ms, struct err *e) MUST_CHECK;
 /* Of a slate with labels and weights the items with keep (K).  shown: what was predicted when it was shown, this line's own.
- * EARLY: they are copies that are learnt before the slate is settled; each is weighed as the line's delays say, by its
- * logit then, and marked says that a behaviour made it.  ENDED: it was learnt early, and is now by the parts that count.
+ * EARLY: copies that are learnt before the slate is settled; AGAIN: of an item that a behaviour has marked since; both are weighed
+ * as the line's delays say, by the logit of the showing.  ENDED: it was learnt early, and is now by the parts that count.
  * *learnt: they joined the batch (and *s was taken), or none was kept; false: the gate does not let the line learn. */
 struct line_copies {
     enum slate_copy copy;
@@ -94,7 +98,8 @@ enum status line_step(struct line *l, struct err *e) MUST_CHECK;
 enum status line_replay(struct line *l, struct err *e) MUST_CHECK;
 enum status line_hold_learnt(struct line *l, uint32_t n, struct err *e) MUST_CHECK;
 enum status line_teach(struct line *l, struct err *e) MUST_CHECK;
-/* The batch under way, for the state; CORRUPT: more of it than a batch holds. */
+/* The batch under way, for the state; CORRUPT: more of it than a batch holds.  How long it has waited is in it where
+ * train.batch_wait_ms asks for it. */
 void line_batch_encode(struct buf *b, const struct line *l);
 enum status line_batch_decode(struct line *l, struct buf_reader *r, struct err *e) MUST_CHECK;
 #endif

@@ -255,6 +255,12 @@ enum status variants_learn(struct variants *v, const struct slate *s, const stru
     return STATUS_OK;
 }
 
+enum status variants_advance(struct variants *v, int64_t now_ms, struct err *e)
+{
+    for (size_t i = 0; i < v->n; i++) TRY(line_advance(v->lines[i], now_ms, e));
+    return STATUS_OK;
+}
+
 enum status variants_step(struct variants *v, struct err *e)
 {
     for (size_t i = 0; i < v->n; i++) TRY(line_step(v->lines[i], e));

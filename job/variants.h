@@ -41,6 +41,7 @@ enum status variants_learn(struct variants *v, const struct slate *s, const stru
 enum status variants_settle_delays(struct variants *v, const struct slate *s, const struct loss_delay_settled *settled,
                                    const struct open_predictions *p, struct err *e) MUST_CHECK;
 enum status variants_step(struct variants *v, struct err *e) MUST_CHECK; /* batches that are not full, too */
+enum status variants_advance(struct variants *v, int64_t now_ms, struct err *e) MUST_CHECK; /* line_advance of each */
 void variants_report(const struct variants *v, struct report *out);
 
 /* All but the weights and dense moments, which lie in files (job/checkpoint.c); hashed rows included.  A variant that the state

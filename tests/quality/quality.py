@@ -208,6 +208,33 @@ def still(world):
             *table(["model", "GAUC", "log-loss", "calibration"], rows)]
 
 
+def batch_arms(size):
+    """What is tried at so many slates a step: the rates as they are, and those that lose least."""
+    if size <= 2:
+        return {"as they are": []}
+    by = (size / 2) ** 0.5
+    recipe = [f"train.hashed_rate={0.2 if size < 64 else 0.4}", f"train.head_rate={min(1e-3 * by, 5.6e-3):.2g}", f"train.match_rate={min(3e-4 * by, 1e-3):.2g}",
+              f"train.learning_rate={min(1e-4 * by, 5e-4):.2g}", f"train.warmup_steps={max(200 // size, 1)}"]
+    waits = {"as they are, an hour at most": ["train.batch_wait_ms=3600000"]} if size == 512 else {}
+    return {"as they are": [], **waits, " ".join(f"`{key.removeprefix('train.')}`" for key in recipe): recipe}
+
+
+def batch(world):
+    """What larger steps cost in progressive GAUC, and what other rates win back of it."""
+    rows, reference = [], None
+    for size in (1, 2, 16, 64, 128, 256, 512):
+        for name, settings in batch_arms(size).items():
+            world.say(f"batch: {size}, {name}")
+            reports = [world.replay.report([f"model.parts={world.parts}", f"train.batch_slates={size}", *settings], seed) for seed in world.seeds]
+            gauc = np.array([r["progressive"]["gauc"] for r in reports])
+            rows.append([size, name, gauc, f"{np.mean([r['progressive']['logloss'] for r in reports]):.4f}", f"{np.mean([r['core_seconds'] for r in reports]):.0f}"])
+            reference = gauc if size == 2 else reference
+    shown = [[size, name, f"{g.mean():.4f} ({g.min():.4f} – {g.max():.4f})", f"{(g - reference).mean():+.4f} ({(g - reference).min():+.4f} – {(g - reference).max():+.4f})", *rest]
+             for size, name, g, *rest in rows]
+    return [f"Slates a step (`train.batch_slates`) on the plain protocol; {len(reference)} seeds: mean (least – greatest). The log has 48 orders a day: where a step waits for "
+            "more of them, what it will teach comes later too.", "", *table(["slates", "rates", "GAUC", "− two slates a step", "log-loss", "core-seconds"], shown)]
+
+
 def delay(world):
     """Each way to learn from labels that come late, on logs whose clicks are late by a third of the window."""
     rows, window = [], 1_800_000
@@ -267,7 +294,7 @@ TOPICS = {
     "plain": ("Plain protocol", plain), "basket": ("Baskets", basket), "cold": ("Cold items", cold), "parts": ("What each part brings", parts),
     "text": ("Text alone", text), "titles": ("Permuted titles", titles), "concat": ("Views of text", concat), "still": ("Without online learning", still),
     "best": ("Simulated shop", best), "layers": ("Where the top layers pay", lambda world: layers(world, table)),
-    "delay": ("Labels that come late", delay),
+    "batch": ("Larger steps", batch), "delay": ("Labels that come late", delay),
     "forget": ("Not forgetting", lambda world: forget(world, table)),
 }
 

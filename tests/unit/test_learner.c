@@ -149,6 +149,54 @@ static void test_a_model_that_knows_nothing_is_not_asked(void **state)
 
 /* Once warm, blocks come and go with open slates and records, but none stays: over 1,000 records that bring no new user
  * or item the live count follows the open slates. */
+/* A batch far from full is learnt once event time has gone on by train.batch_wait_ms, and not before. */
+static void test_a_batch_waits_no_longer_than_told(void **state)
+{
+    (void)state;
+    struct err e;
+    enum { WAIT_MS = 2000 };
+    assert_ok(conf_set(world.conf, "train.batch_slates", "4096", &e), &e);
+    assert_ok(conf_set(world.conf, "train.batch_wait_ms", "2000", &e), &e);
+    struct learner *l = begin(true);
+    const struct line *line = learner_line(l);
+    uint64_t together = 0;
+    while (learner_world_feed(&world, l, 1) == 1) {
+        if (line->n_pending == 0) continue;
+        assert_true(line->now_ms - line->waits_since_ms < WAIT_MS);
+        if (line->n_pending > together) together = line->n_pending;
+    }
+    assert_true(together > 1);
+    assert_true(learner_learnt(l)->steps > 10);
+    assert_true(learner_learnt(l)->learnt_slates > learner_counts(l)->slates - together);
+    learner_free(l);
+    assert_ok(conf_set(world.conf, "train.batch_slates", "2", &e), &e);
+    assert_ok(conf_set(world.conf, "train.batch_wait_ms", "0", &e), &e);
+}
+
+/* A restart in between does not make it wait anew. */
+static void test_how_long_a_batch_has_waited_is_part_of_the_state(void **state)
+{
+    (void)state;
+    struct err e;
+    struct buf b = {0};
+    assert_ok(conf_set(world.conf, "train.batch_slates", "4096", &e), &e);
+    assert_ok(conf_set(world.conf, "train.batch_wait_ms", "2000", &e), &e);
+    struct learner *l = begin(true), *again = NULL;
+    while (learner_line(l)->n_pending < 2) assert_int_equal(learner_world_feed(&world, l, 1), 1);
+    line_batch_encode(&b, learner_line(l));
+    again = begin(true);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_ok(line_batch_decode(learner_line(again), &r, &e), &e);
+    assert_int_equal(buf_left(&r), 0);
+    assert_int_equal(learner_line(again)->n_pending, learner_line(l)->n_pending);
+    assert_true(learner_line(again)->waits_since_ms == learner_line(l)->waits_since_ms);
+    buf_fini(&b);
+    learner_free(again);
+    learner_free(l);
+    assert_ok(conf_set(world.conf, "train.batch_slates", "2", &e), &e);
+    assert_ok(conf_set(world.conf, "train.batch_wait_ms", "0", &e), &e);
+}
+
 static void test_live_blocks_stay_flat_in_the_steady_state(void **state)
 {
     (void)state;
@@ -196,6 +244,8 @@ int main(void)
         cmocka_unit_test(test_a_session_stands_for_a_user),
         cmocka_unit_test(test_each_settled_slate_is_seen_once),
         cmocka_unit_test(test_a_model_that_knows_nothing_is_not_asked),
+        cmocka_unit_test(test_a_batch_waits_no_longer_than_told),
+        cmocka_unit_test(test_how_long_a_batch_has_waited_is_part_of_the_state),
         cmocka_unit_test(test_live_blocks_stay_flat_in_the_steady_state),
         cmocka_unit_test(test_new_survives_each_failed_allocation),
     };
