@@ -126,8 +126,11 @@ def cold(world):
     return [*lines, "", "Only items first sold in the log's last 60 days, and a model that is empty when they begin:", "", *versus(world, "new catalogue", settings)[3]]
 
 
+UNDER = {"deep": "numeric", "idvec": "match"}  # what a part reads is another's
+
+
 def without(parts, part):
-    return ",".join(p for p in parts.split(",") if p != part)
+    return ",".join(p for p in parts.split(",") if part not in (p, UNDER.get(p)))
 
 
 def parts(world):
@@ -141,7 +144,8 @@ def parts(world):
         core[name] = np.mean([r["core_seconds"] for r in reports])
     for name in world.parts.split(","):
         gain = gauc[""] - gauc[name]
-        rows.append([f"without `{name}`", f"{gauc[name].mean():.4f}", f"{gain.mean():+.4f} ({gain.min():+.4f} – {gain.max():+.4f})", f"{core[''] - core[name]:.0f}"])
+        gone = ", ".join(f"`{p}`" for p in world.parts.split(",") if p not in without(world.parts, name).split(","))
+        rows.append([f"without {gone}", f"{gauc[name].mean():.4f}", f"{gain.mean():+.4f} ({gain.min():+.4f} – {gain.max():+.4f})", f"{core[''] - core[name]:.0f}"])
     head = ["all parts", f"{gauc[''].mean():.4f} ({gauc[''].min():.4f} – {gauc[''].max():.4f})", "", f"{core['']:.0f} in all"]
     return [f"Learnt anew without each part; {len(gauc[''])} seeds: mean (least – greatest).", "",
             *table(["parts", "GAUC", "what the part adds", "its core-seconds"], [head, *rows])]
