@@ -40,10 +40,11 @@ END
 replay --flush --dump-examples examples log
 marks "a purchase finds the list of its click; a refund takes nothing back" \
     "i1=1:click+purchase+refund i2=0:dislike i3=1:purchase i4=1:click i5=0:"
-replay --flush --report report.json log
+{ cat log; echo 'item 7200 "item":"i6","title":"of another day","price":1' | events; } >later # its window is over
+replay --flush --report report.json later
 jq -e '.shown == {from_ms: .shown.from_ms, to_ms: .shown.to_ms, lists: 1, shown: 5, taken: 3, rate: 0.6, converted: 2, converted_lists: 1,
     conversion: 1, post_click: (2 / 3)}' report.json >/dev/null || fail "conversion: $(jq -c .shown report.json)"
-replay --flush --report report.json -o eval.conversion=dislike log
+replay --flush --report report.json -o eval.conversion=dislike later
 jq -e '.shown | .converted == 1 and .taken == 3' report.json >/dev/null || fail "another conversion: $(jq -c .shown report.json)"
 jq -e '.tasks | length == 5 and all(type == "number")' examples >/dev/null || fail "no logits of the tasks"
 
