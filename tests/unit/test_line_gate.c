@@ -1,5 +1,5 @@
 /* test_line_gate.c - a line that turns bad goes back to its blessed version, rests, and goes on; all of it is part of the state.
- * labels: quick
+ * labels: long
  * timeout: 400 */
 #include "job/checkpoint.h"
 #include "job/verdict.h"
