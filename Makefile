@@ -1,5 +1,5 @@
 # The short way in.  CMake does the work (CMakePresets.json); this file only names the steps.
-#   make setup   packages and the pretrained model        make test    everything, about fifteen minutes on two cores
+#   make setup   packages and the pretrained model        make test    everything, about twenty minutes on two cores
 #   make build   build/release/freshet                    make bench   what this machine reaches
 #   make demo    the whole thing, live (ARGS=--stay keeps it up)
 #   make bench-peers   the same work by other engines (writes BENCHMARKS.md; ARGS=--quick)

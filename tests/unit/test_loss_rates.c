@@ -22,7 +22,7 @@
 #include <string.h>
 
 enum { SLATE = 8, LINES = 60000, LONG = 400000, EARLY_FROM = 5, EARLY_TO = 15, OPTIONS = 4 }; /* minutes */
-#define SHORT_WITHIN 0.06
+#define SHORT_WITHIN 0.08
 enum { ALL, LOW, MIDDLE, HIGH, GROUP, SEGMENTS = GROUP + 3 };
 static const char *const segment_names[SEGMENTS] = {"all", "low", "middle", "high", "groups 1", "groups 2", "groups 3"};
 
@@ -114,6 +114,7 @@ static void open_shop(double stop)
     assert_ok(conf_set(world.conf, "model.parts", "numeric,hashed", &e), &e);
     assert_ok(conf_set(world.conf, "join.window_ms", "900000", &e), &e);
     assert_ok(conf_set(world.conf, "join.wait_ms", "60000", &e), &e);
+    assert_ok(conf_set(world.conf, "train.hashed_rate", "0.05", &e), &e); /* the bias of losses, not the noise of steps */
     assert_ok(conf_set(world.conf, "gate.share", "0", &e), &e); /* what is learnt, and nothing else */
 }
 
@@ -222,14 +223,14 @@ static void run_arms(struct arm *arms, size_t n)
 static void test_every_loss_learns_the_true_rates(void **state)
 {
     (void)state;
-    /* Both at once learn from the fewest: items of low rates are not quite where they belong (with all negatives: +0.6 %). */
+    /* Both at once learn from the fewest, and are +1.5 % off where rates are high (with all negatives: within 0.9 %). */
     struct arm arms[] = {
         {.name = "wait", .options = {"join.loss=wait", "join.negative_rate=1"}},
         {.name = "fnw", .options = {"join.loss=fnw"}},
         {.name = "importance", .options = {"join.loss=importance"}},
         {.name = "wait, half of the negatives", .options = {"join.loss=wait", "join.negative_rate=0.5"}},
-        {.name = "fnw, half", .within = 0.015, .options = {"join.loss=fnw"}},
-        {.name = "importance, half", .within = 0.015, .options = {"join.loss=importance"}},
+        {.name = "fnw, half", .within = 0.02, .options = {"join.loss=fnw"}},
+        {.name = "importance, half", .within = 0.02, .options = {"join.loss=importance"}},
     };
     const size_t n = lines < LONG ? 3 : sizeof arms / sizeof *arms;
     open_shop(0.0);
