@@ -114,7 +114,8 @@ static void open_shop(double stop)
     assert_ok(conf_set(world.conf, "model.parts", "numeric,hashed", &e), &e);
     assert_ok(conf_set(world.conf, "join.window_ms", "900000", &e), &e);
     assert_ok(conf_set(world.conf, "join.wait_ms", "60000", &e), &e);
-    assert_ok(conf_set(world.conf, "train.hashed_rate", "0.05", &e), &e); /* the bias of losses, not the noise of steps */
+    /* the bias of losses is measured, not the noise of steps */
+    assert_ok(conf_set(world.conf, "train.hashed_rate", "0.05", &e), &e);
     assert_ok(conf_set(world.conf, "gate.share", "0", &e), &e); /* what is learnt, and nothing else */
 }
 
