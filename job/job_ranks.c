@@ -5,7 +5,6 @@
  * state.dir, taken while rank 0 has it open and waits for them, and work in a temporary folder that goes at the end.
  */
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "job/job_private.h"
 #include "job/line_ranks.h"
@@ -19,7 +18,7 @@
 
 atomic_bool job_together, job_stop_asked;
 
-static bool is_other(const struct job *j)
+bool job_ranks_other(const struct job *j)
 {
     return j->conf->train_ranks > 1 && j->conf->train_rank > 0;
 }
@@ -46,7 +45,7 @@ enum status job_ranks_begin(struct job *j, struct err *e)
 {
     if (j->conf->train_ranks == 1) return STATUS_OK;
     TRY(check(j, e));
-    if (!is_other(j)) return STATUS_OK;
+    if (!job_ranks_other(j)) return STATUS_OK;
     j->ranks_options = *j->options;
     j->ranks_options.report_path = j->ranks_options.html_path = NULL;
     j->ranks_options.dump_path = j->ranks_options.slates_path = NULL;
@@ -55,11 +54,6 @@ enum status job_ranks_begin(struct job *j, struct err *e)
     j->options = &j->ranks_options;
     j->conf->redis_url[0] = j->conf->ingest_dead_letters[0] = 0;
     return STATUS_OK;
-}
-
-bool job_ranks_other(const struct job *j)
-{
-    return is_other(j);
 }
 
 /* --- the folder of those that have none ---------------------------------------------------------------------------- */
@@ -140,9 +134,9 @@ static enum status meet(struct job *j, struct err *e)
 
 enum status job_ranks_meet(struct job *j, bool folder_is_open, struct err *e)
 {
-    if (j->conf->train_ranks == 1 || is_other(j) == folder_is_open) return STATUS_OK;
+    if (j->conf->train_ranks == 1 || job_ranks_other(j) == folder_is_open) return STATUS_OK;
     TRY(meet(j, e));
-    if (is_other(j)) return take_state(j, e);
+    if (job_ranks_other(j)) return take_state(j, e);
     return STATUS_OK;
 }
 
@@ -153,7 +147,7 @@ static void put_lines(struct buf *b, struct job *j)
     for (size_t i = 0; i <= variants_count(v); i++) {
         const struct line *l = variants_line(v, i);
         buf_printf(b, " steps=%" PRIu64 " waiting=%u weights=%016" PRIx64, l->counts.steps, l->n_pending,
-                   hash_bytes(l->params->w, l->params->n * sizeof *l->params->w));
+                   param_hash(l->params));
     }
 }
 
@@ -196,7 +190,7 @@ enum status job_ranks_agree(struct job *j, struct err *e)
     if (j->ranks == NULL) return STATUS_OK;
     buf_printf(&text, "next=%" PRIu64, learner_file_next(j->learner));
     TRY(agree(j, "end", &text, e));
-    if (!is_other(j)) return STATUS_OK;
+    if (!job_ranks_other(j)) return STATUS_OK;
     struct param_set *p = learner_params(j->learner);
     TRY(param_sha256(p, e));
     log_info("ranks", "rank=%d steps=%" PRIu64 " sha256=%s", ranks_rank(j->ranks), learner_learnt(j->learner)->steps,

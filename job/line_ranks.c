@@ -21,8 +21,9 @@ struct line_ranks {
 };
 /* The head of a step's record. */
 struct head {
-    uint64_t batch, slates,
-        params; /* its number, the hash of its slates, that of the parameters before it (0: not made) */
+    uint64_t batch;  /* its number */
+    uint64_t slates; /* hash of what is in it */
+    uint64_t params; /* hash of the parameters before it; 0: not made */
     bool stop;
 };
 
@@ -109,7 +110,7 @@ static enum status pack(struct line_ranks *q, const struct line *l, uint32_t n_o
     buf_clear(b);
     buf_u64(b, q->batches);
     buf_u64(b, slates);
-    buf_u64(b, q->batches % RANKS_CHECK == 0 ? hash_bytes(l->params->w, l->params->n * sizeof *l->params->w) : 0);
+    buf_u64(b, q->batches % RANKS_CHECK == 0 ? param_hash(l->params) : 0);
     buf_u8(b, atomic_load(q->stop.asked));
     for (uint32_t i = 0; i < n_own; i++) buf_f64(b, q->own_losses[i]);
     buf_put(b, q->z, items * sizeof *q->z);

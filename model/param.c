@@ -155,6 +155,12 @@ void param_here(const struct param_set *p)
     if (p->fetch != NULL) p->fetch(p->from, own);
 }
 
+uint64_t param_hash(const struct param_set *p)
+{
+    param_here(p);
+    return hash_bytes(p->w, p->n * sizeof *p->w);
+}
+
 enum status param_sha256(struct param_set *p, struct err *e)
 {
     param_here(p);

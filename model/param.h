@@ -81,6 +81,8 @@ void param_set_release(struct param_set *p); /* frees at 0; NULL is fine */
 void param_here(const struct param_set *p);
 /* Whoever changed w in place says so: a new generation, and the SHA-256 is forgotten. */
 void param_touch(struct param_set *p);
+/* Of the values as the last step left them, to compare replicas by: quick, and no name of a version. */
+uint64_t param_hash(const struct param_set *p);
 enum status param_sha256(struct param_set *p, struct err *e) MUST_CHECK; /* of all n floats, f32 little-endian */
 /* As a weight file (no moments), and back: names, shapes and order must equal the table's; numbers must be finite.
  * view: tensors in a, names and params borrowed from t and p, version and sha256 as p has them.
