@@ -105,10 +105,11 @@ enum status learner_learn_waited(struct learner *l, const struct join_settled *d
     return learn_early(l, &c, done->due_ms, e);
 }
 
-/* Every line's estimates of delays learn from the labels. */
+/* Every line's estimates of delays learn from the labels, where a loss needs them. */
 static enum status settle_delays(struct learner *l, const struct join_settled *done, const struct open_predictions *p,
                                  struct err *e)
 {
+    if (l->line->delay.kind == LOSS_DELAY_WAIT) return STATUS_OK;
     float *z = arena_alloc(l->slate->arena, l->slate->n_items, sizeof *z);
     if (z == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", l->slate->n_items);
     line_early_logits(l->line, p, l->slate->n_items, z);

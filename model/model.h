@@ -162,5 +162,4 @@ struct model_cost {
     double share;    /* of the sum of both over all parts and the intercepts */
 };
 void model_costs(const struct model_run *r, struct model_cost *out); /* out (parts) */
-struct kern *model_run_kern(struct model_run *r);                    /* for the optimiser's arithmetic */
 #endif

@@ -59,8 +59,8 @@ struct eval_setup {
         *part_names; /* (n_parts), read at the call: text and match are no cheap parts; NULL: all are cheap */
     size_t n_tasks;  /* rows of part_logits after the parts': logits of the tasks' probabilities (model/tasks.h) */
     struct eval_warmup warmup;
-    bool
-        no_frozen; /* there are no sentence states, so that the baseline `frozen` says nothing: its figures are undefined */
+    /* There are no sentence states, so that the baseline `frozen` says nothing: its figures are undefined. */
+    bool no_frozen;
     uint32_t n_segments;             /* configured columns in slate.segments */
     uint32_t n_k, k[REPORT_K_MAX];   /* cuts of NDCG and recall; none: 5, 10, 20 */
     int64_t window_ms, half_life_ms; /* 0: a day */
