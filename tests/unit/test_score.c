@@ -316,6 +316,8 @@ static void test_without_a_version_there_is_no_answer(void **state)
     const struct score_answer *a;
     char answer[4096];
     close_score();
+    publish_close(w.publish); /* which would put the version back */
+    w.publish = NULL;
     (void)redis_server_ask(&w.redis, answer, "DEL fr:{default}:current");
     open_score();
     assert_int_equal(score_look(score, &e), STATUS_NOT_FOUND);
