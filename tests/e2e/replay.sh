@@ -13,9 +13,11 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 fail() { echo "replay: $*"; cat "$dir/err"; exit 1; }
 
-"$freshet" simulate --events 12000 --users 60 --items 120 --seed 5 --rate 5 --no-best >"$dir/log" 2>"$dir/err"
-head -5000 "$dir/log" >"$dir/a"
-tail -n +5001 "$dir/log" >"$dir/b"
+events=12000 rate=5
+[ -z "${FRESHET_SANITIZE:-}" ] || events=6000 rate=2.5 # every run takes ten times as long
+"$freshet" simulate --events $events --users 60 --items 120 --seed 5 --rate $rate --no-best >"$dir/log" 2>"$dir/err"
+head -$((events * 2 / 5)) "$dir/log" >"$dir/a"
+tail -n +$((events * 2 / 5 + 1)) "$dir/log" >"$dir/b"
 
 replay() { # report, then arguments
     report=$1
@@ -31,8 +33,8 @@ same() { # what two reports must agree in
 }
 
 replay "$dir/whole.json" "$dir/log"
-[ "$(jq .events "$dir/whole.json")" -eq 12000 ] || fail "not all events were read"
-[ "$(jq '.examples > 5000 and .rejected == 0 and .open > 0' "$dir/whole.json")" = true ] || fail "examples: $(jq .examples "$dir/whole.json")"
+[ "$(jq .events "$dir/whole.json")" -eq $events ] || fail "not all events were read"
+[ "$(jq '.examples * 3 > .events and .rejected == 0 and .open > 0' "$dir/whole.json")" = true ] || fail "examples: $(jq .examples "$dir/whole.json")"
 replay "$dir/again.json" "$dir/log"
 same "$dir/whole.json" "$dir/again.json"
 replay "$dir/threads.json" -o kernels.threads=1 "$dir/log"
