@@ -192,9 +192,13 @@ static void list_options(struct words *w, struct simulate *s, struct cmd_option 
     out[N_ROWS + 1] = (struct cmd_option){
         "start",   "T",  CMD_TEXT,
         &w->start, NULL, "time of the first line: RFC 3339, milliseconds since 1970, or now (2026-01-01T00:00:00Z)"};
-    out[N_ROWS + 2] = (struct cmd_option){
-        "truth",   "FILE", CMD_TEXT,
-        &s->truth, NULL,   "JSON: best_auc, best_gauc, oracle_auc (with the tastes themselves), counts"};
+    out[N_ROWS + 2] = (struct cmd_option){"truth",
+                                          "FILE",
+                                          CMD_TEXT,
+                                          &s->truth,
+                                          NULL,
+                                          "JSON: best_auc, best_gauc, oracle_auc (with the tastes themselves), counts; "
+                                          "parade: oracle_gauc and lists by phase"};
     out[N_ROWS + 3] = (struct cmd_option){"no-best",   NULL, CMD_FLAG,
                                           &w->no_best, NULL, "leaves out the best reachable AUC: faster, less memory"};
     out[N_ROWS + 4] = (struct cmd_option){"scenario",

@@ -225,6 +225,7 @@ static enum status next_list(struct parade *p, struct err *e)
         clicked[k] = rand_unit(&r) < 1.0 / (1.0 + exp(-(BIAS + u[k])));
     }
     p->truth->lists++;
+    p->truth->lists_of[at]++;
     p->truth->shown += n;
     const double one = auc(u, clicked, n);
     if (!isnan(one)) p->auc[at] += one, p->auc_lists[at]++;
@@ -275,11 +276,13 @@ enum status parade_run(const struct parade_options *o,
 void parade_write_truth(struct buf *b, const struct parade_options *o, const struct parade_truth *t)
 {
     static const char *const names[PARADE_PHASES] = {"first_words", "second_words", "flipped"};
-    buf_printf(b,
-               "{\"scenario\":\"parade\",\"seed\":%llu,\"lists\":%llu,\"shown\":%llu,\"clicks\":%llu,\"items\":%llu,"
-               "\"oracle_gauc\":{",
+    buf_printf(b, "{\"scenario\":\"parade\",\"seed\":%llu,\"lists\":%llu,\"shown\":%llu,\"clicks\":%llu,\"items\":%llu",
                (unsigned long long)o->seed, (unsigned long long)t->lists, (unsigned long long)t->shown,
                (unsigned long long)t->clicks, (unsigned long long)t->items);
+    buf_printf(b, ",\"phase_lists\":{");
+    for (int i = 0; i < PARADE_PHASES; i++)
+        buf_printf(b, "%s\"%s\":%llu", i > 0 ? "," : "", names[i], (unsigned long long)t->lists_of[i]);
+    buf_printf(b, "},\"oracle_gauc\":{");
     for (int i = 0; i < PARADE_PHASES; i++) {
         buf_printf(b, "%s\"%s\":", i > 0 ? "," : "", names[i]);
         if (isnan(t->gauc[i]))

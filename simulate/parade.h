@@ -26,7 +26,8 @@ struct parade_options {
 };
 struct parade_truth {
     uint64_t lists, shown, clicks, items;
-    double gauc[PARADE_PHASES]; /* of the utilities themselves: mean AUC of lists with both labels; NaN: none */
+    uint64_t lists_of[PARADE_PHASES]; /* how many of `lists` each phase has; the phases follow one another */
+    double gauc[PARADE_PHASES];       /* of the utilities themselves: mean AUC of lists with both labels; NaN: none */
 };
 void parade_defaults(struct parade_options *o);
 /* Writes lines through `line` (whole lines); a non-OK return stops (END is passed on).  OOM. */

@@ -8,9 +8,10 @@ import subprocess
 
 import numpy as np
 
-from compare import bootstrap
+from compare import bootstrap, show_difference
 
-PHASES = (("first words", 0.15, 0.5), ("second words", 0.5, 0.75), ("flipped", 0.75, 1.0))
+PHASES = ("first words", "second words", "flipped")
+BEGINNING = 0.3  # of the first phase, in which everybody begins to learn: not counted
 
 
 class Arm:
@@ -33,7 +34,7 @@ class Arm:
 
 
 def auc_by_slate(arm, score):
-    """(auc, user, place in the log from 0 to 1) of slates with both labels."""
+    """(auc, user, number of the list) of slates with both labels."""
     out, users, place = [], [], []
     for at, (a, b) in enumerate(arm.bounds):
         y, z = arm.label[a:b] > 0, score[a:b]
@@ -42,7 +43,7 @@ def auc_by_slate(arm, score):
         apart = z[y][:, None] - z[~y][None, :]
         out.append((apart > 0).mean() + 0.5 * (apart == 0).mean())
         users.append(arm.user[a])
-        place.append(at / len(arm.bounds))
+        place.append(at)
     return np.array(out), np.array(users), np.array(place)
 
 
@@ -136,6 +137,9 @@ class Layers:
                            stderr=subprocess.DEVNULL, check=True)
         with open(truth) as read:
             self.truth = json.load(read)
+        counts = list(self.truth["phase_lists"].values())
+        edges = np.cumsum([0, *counts])
+        self.phases = list(zip([int(BEGINNING * counts[0]), *edges[1:-1]], edges[1:]))  # lists from a to b
 
     def run(self, settings, model=None, log=None, keep_text=False):
         """(Arm, core-seconds)"""
@@ -149,53 +153,51 @@ class Layers:
             raise RuntimeError(f"freshet replay ended with {run.returncode}")
         return arm, after.children_user + after.children_system - before.children_user - before.children_system
 
-
-def row(name, arm, score, other, core, best=None):
-    """GAUC in each phase, and the paired difference to `other` in the second half."""
-    auc, user, place = auc_by_slate(arm, score)
-    cells = [f"{auc[(place >= a) & (place < b)].mean():.4f}" for _, a, b in PHASES]
-    difference = ""
-    if other is not None:
-        chosen = (place >= 0.15) & (place < 0.75)
-        mean, low, high = bootstrap(auc[chosen] - other[chosen], user[chosen])
-        difference = f"{mean:+.4f} ({low:+.4f} – {high:+.4f})"
-    return auc, [name, *cells, difference, f"{core:.0f}" if core else ""]
+    def row(self, name, arm, score, other, core):
+        """GAUC in each phase, and the paired difference to `other` in the first two."""
+        auc, user, place = auc_by_slate(arm, score)
+        cells = [f"{auc[(place >= a) & (place < b)].mean():.4f}" for a, b in self.phases]
+        difference = ""
+        if other is not None:
+            chosen = (place >= self.phases[0][0]) & (place < self.phases[1][1])
+            difference = show_difference(bootstrap(auc[chosen] - other[chosen], user[chosen]))
+        return auc, [name, *cells, difference, f"{core:.0f}" if core else ""]
 
 
-def layers(world, table):
-    """The whole topic: lines of Markdown."""
-    events = world.options.lines or (20_000 if world.quick else 100_000)
-    concat_events = events // 20
+TOKENS, CONCAT = ["model.item_view=tokens"], ["model.user_view=concat", "model.item_view=concat"]
+ARMS = (("+ match", "match", []), ("+ text, pooled", "text", []), ("+ text, tokens", "text", TOKENS), ("+ text and match", "text,match", []), ("+ text, concat", "text", CONCAT))
+
+
+def arms_of(world, events, arms, table):
+    """One length: the cheap parts, the network beside them, then each arm pretrained, random and with titles permuted."""
     l = Layers(world, events)
     cheap_parts = ",".join(p for p in world.parts.split(",") if p not in ("text", "match"))
-    world.say("layers: cheap parts")
+    world.say(f"layers: {events:,} lines, cheap parts")
     cheap, core = l.run([f"model.parts={cheap_parts}"], keep_text=True)
     rows = [["utilities themselves (nobody can do better)", *(f"{l.truth['oracle_gauc'][k] or float('nan'):.4f}" for k in ("first_words", "second_words", "flipped")), "", ""]]
-    base, cells = row(f"cheap parts ({cheap_parts})", cheap, cheap.logit, None, core)
-    rows.append(cells)
+    rows.append(l.row(f"cheap parts ({cheap_parts})", cheap, cheap.logit, None, core)[1])
     sentences = sorted({*cheap.item, *(s for h in set(cheap.history) for s in h)})
     index = {s: i for i, s in enumerate(sentences)}
     world.say(f"layers: small network on {len(sentences)} frozen states")
-    net, cells = row("+ small network on frozen states", cheap, network(cheap, cheap.logit, frozen_vectors(world.binary, world.model, sentences), index), None, 0)
+    net, cells = l.row("+ small network on frozen states", cheap, network(cheap, cheap.logit, frozen_vectors(world.binary, world.model, sentences), index), None, 0)
     rows.append(cells)
     other = permuted(l.log, os.path.join(l.folder, "permuted"))
     noise = random_model(world.model, os.path.join(l.folder, "random"))
-    for name, settings in (("+ match", [f"model.parts=match,{cheap_parts}"]), ("+ text, pooled", [f"model.parts=text,{cheap_parts}"]),
-                           ("+ text, tokens", [f"model.parts=text,{cheap_parts}", "model.item_view=tokens"]), ("+ text and match", [f"model.parts=text,match,{cheap_parts}"])):
+    for name, parts, settings in arms:
         for kind, model, log in (("pretrained", None, None), ("random", noise, None), ("titles permuted", None, other)):
             if world.quick and kind != "pretrained":
                 continue
             world.say(f"layers: {name}, {kind}")
-            arm, core = l.run(settings, model, log)
-            rows.append(row(f"{name}, {kind}", arm, arm.logit, net, core)[1])
-    lines = [f"{events:,} lines: {l.truth['lists']:,} lists of 10, {l.truth['items']:,} items of 5 to 50 impressions each. Differences are to the small network, on the "
-             "lists from 15 % to 75 % of the log, clustered by user.", "",
-             *table(["arm", *(name for name, _, _ in PHASES), "− network", "core-seconds"], rows)]
-    short = Layers(world, concat_events)
-    rows = []
-    for name, settings in (("text, pooled", []), ("text, tokens", ["model.item_view=tokens"]), ("text, concat", ["model.user_view=concat", "model.item_view=concat"])):
-        world.say(f"layers: {name}, {concat_events:,} lines")
-        arm, core = short.run([f"model.parts=text,{cheap_parts}", *settings])
-        auc, _, place = auc_by_slate(arm, arm.logit)
-        rows.append([f"+ {name}", f"{auc[(place >= 0.15) & (place < 0.5)].mean():.4f}", f"{auc[(place >= 0.5) & (place < 0.75)].mean():.4f}", f"{core:.0f}"])
-    return lines + [f"The first {concat_events:,} lines of such a log, which `concat` can afford:", "", *table(["arm", "first words", "second words", "core-seconds"], rows)]
+            arm, core = l.run([f"model.parts={parts},{cheap_parts}", *settings], model, log)
+            rows.append(l.row(f"{name}, {kind}", arm, arm.logit, net, core)[1])
+    return [f"{events:,} lines: {l.truth['lists']:,} lists of 10, {l.truth['items']:,} items of 5 to 50 impressions each.", "",
+            *table(["arm", *PHASES, "− network", "core-seconds"], rows)]
+
+
+def layers(world, table):
+    """The whole topic: lines of Markdown.  A dear arm is on shorter logs, beside all the others there."""
+    events = world.options.lines or (20_000 if world.quick else 100_000)
+    lines = [f"The words change at half of the log's lines, every preference turns round at three quarters. Differences are to the small network, on all lists before the flip but the first {BEGINNING * 100:.0f} % of the first words, clustered by user.", ""]
+    for length, arms in ((events, ARMS[:2]), (events // 5, ARMS[:4]), (events // 25, ARMS)):
+        lines += arms_of(world, length, arms, table)
+    return lines

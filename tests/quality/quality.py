@@ -338,7 +338,7 @@ def main():
     ask.add_argument("--only", default=",".join(TOPICS), help="topics, comma-separated: " + " ".join(TOPICS))
     ask.add_argument("--seeds", type=int, default=3, help="seeds of the ablations (3)")
     ask.add_argument("--every", type=int, default=0, help="days between two trainings of the batch learners (1; 7 with --quick)")
-    ask.add_argument("--lines", type=int, default=0, help="layers: lines of the simulated log (100000; 20000 with --quick); concat has a twentieth")
+    ask.add_argument("--lines", type=int, default=0, help="layers: lines of the simulated log (100000; 20000 with --quick); dear arms have a fifth or a twenty-fifth")
     ask.add_argument("--parts", help="model.parts of the whole model (the default of the configuration)")
     ask.add_argument("--report", default="QUALITY.md", help="file to write")
     options = ask.parse_args()

@@ -98,6 +98,9 @@ static void test_utilities_and_words(void **state)
     o.flip = 0.75;
     struct log l = make(&o, 0, &t, STATUS_OK);
     for (int i = 0; i < PARADE_PHASES; i++) assert_true(t.gauc[i] > 0.7 && t.gauc[i] < 1);
+    assert_int_equal(t.lists_of[0] + t.lists_of[1] + t.lists_of[2], t.lists);
+    assert_true(t.lists_of[1] > 0 &&
+                t.lists_of[2] > 2 * t.lists_of[1]); /* who likes nothing clicks little: lists of fewer lines */
     assert_true((double)t.clicks > 0.08 * (double)t.shown && (double)t.clicks < 0.5 * (double)t.shown);
     const char *early = memmem(l.text.p, l.text.n, " sofa", 5), *late = memmem(l.text.p, l.text.n, " couch", 6);
     assert_true(early != NULL && late != NULL);
