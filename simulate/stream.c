@@ -31,7 +31,7 @@ struct run {
     size_t first_open, n_open, cap_open;
     uint32_t announced;
     uint64_t order;
-    struct areas best, oracle;
+    struct areas best, last, oracle; /* last: the best of the last quarter */
     struct buf text;
     enum status (*line)(void *user, int64_t time_ms, struct str text);
     void *user;
@@ -168,6 +168,7 @@ static enum status judge(struct run *r, const struct shop_list *l, struct err *e
     learn_ended(r, l->time_ms);
     TRY(filter_score(r->filter, l, z, e));
     areas_add(&r->best, z, y, n);
+    if (4 * r->truth->lines >= 3 * r->o->events) areas_add(&r->last, z, y, n);
     return remember(r, l, e);
 }
 
@@ -226,7 +227,7 @@ enum status stream_run(const struct shop_options *o, bool best,
                        struct stream_truth *truth, struct err *e)
 {
     enum status st;
-    *truth = (struct stream_truth){.best_auc = NAN, .best_gauc = NAN, .oracle_auc = NAN};
+    *truth = (struct stream_truth){.best_auc = NAN, .best_gauc = NAN, .best_auc_last_quarter = NAN, .oracle_auc = NAN};
     struct run *r = mem_calloc(1, sizeof *r);
     if (r == NULL) return ERR_SET(e, STATUS_OOM, "simulation: %zu bytes", sizeof *r);
     *r = (struct run){.o = o, .line = line, .user = user, .truth = truth};
@@ -236,6 +237,7 @@ enum status stream_run(const struct shop_options *o, bool best,
     if (st == STATUS_END && truth->lines == o->events) st = STATUS_OK;
     truth->oracle_auc = area_of(&r->oracle);
     truth->best_auc = best ? area_of(&r->best) : NAN;
+    truth->best_auc_last_quarter = best ? area_of(&r->last) : NAN;
     truth->best_gauc = best && r->best.lists > 0 ? r->best.list_sum / (double)r->best.lists : NAN;
 out:
     for (size_t i = 0; i < r->n_heap; i++) buf_fini(&r->heap[i].text);
@@ -261,6 +263,7 @@ void stream_write_truth(struct buf *b, const struct shop_options *o, const struc
     buf_printf(b, "{\n");
     put_figure(b, "best_auc", t->best_auc);
     put_figure(b, "best_gauc", t->best_gauc);
+    put_figure(b, "best_auc_last_quarter", t->best_auc_last_quarter);
     put_figure(b, "oracle_auc", t->oracle_auc);
     put_figure(b, "drift_per_day", o->drift);
     buf_printf(b, "  \"events\": %llu, \"lists\": %llu, \"shown\": %llu, \"clicks\": %llu, \"purchases\": %llu,\n",

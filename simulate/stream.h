@@ -9,8 +9,9 @@
 
 struct stream_truth {
     uint64_t lines, lists, shown, clicks, purchases; /* written: what comes after the last line is not counted */
-    double best_auc, best_gauc; /* NaN when not asked for */
-    double oracle_auc;          /* with the hidden truth itself: what no learner can reach */
+    double best_auc, best_gauc;                      /* NaN when not asked for */
+    double best_auc_last_quarter;                    /* of the lists in the last quarter of the lines */
+    double oracle_auc;                               /* with the hidden truth itself: what no learner can reach */
 };
 /* Writes lines through `line` (whole lines, newline included) until o->events are out; a non-OK return stops. */
 enum status stream_run(const struct shop_options *o, bool best,
