@@ -260,6 +260,8 @@ enum status conf_load(struct conf *c, const char *path, struct err *e) MUST_CHEC
 enum status conf_load_environment(struct conf *c, struct err *e) MUST_CHECK;
 /* "section.key=value" as given to -o. */
 enum status conf_set_option(struct conf *c, const char *option, struct err *e) MUST_CHECK;
+/* All keys that begin so have their defaults again ("join.", "train.rank"; "kafka." and "variant.": none are left).  OOM. */
+enum status conf_reset(struct conf *c, const char *beginning, struct err *e) MUST_CHECK;
 /* Rules over several keys, once everything is read; INVALID names the keys.  Single values were checked when set. */
 enum status conf_check(const struct conf *c, struct err *e) MUST_CHECK;
 void conf_dump(const struct conf *c, struct buf *b); /* effective configuration as an INI file */
