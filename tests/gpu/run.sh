@@ -22,6 +22,7 @@ tests="kern_attention kern_linear kern_loss kern_norm kern_rows kern_stack kern_
 mkdir -p "$out"
 failed=0
 say() { echo "gpu: $*" >&2; }
+version() { git describe --always --dirty --exclude '*' 2>/dev/null; }
 
 build() {
     CCACHE_BASEDIR=$PWD cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DFRESHET_WITH_CUDA=ON -DFRESHET_WITH_KAFKA=OFF \
@@ -40,6 +41,7 @@ pack() {
         case $library in */libc.so.* | */libm.so.* | */ld-linux*) ;; *) cp -L "$library" build/gpu/lib/ ;; esac
     done
     strip -g build/gpu/freshet build/gpu/test_* build/gpu/lib/*
+    version >build/gpu/version
     tar -czf build/gpu.tar.gz -C build gpu
     du -sh build/gpu build/gpu.tar.gz >&2
 }
@@ -51,8 +53,15 @@ fi
 [ -x build/gpu/freshet ] || [ ! -f build/gpu.tar.gz ] || tar -xzf build/gpu.tar.gz -C build
 if [ ! -x build/gpu/freshet ]; then
     deploy/cuda.sh --where >/dev/null 2>&1 || deploy/cuda.sh || { say "no CUDA toolkit"; exit 1; }
-    build >"$out/build.log" 2>&1 && pack || { say "the build failed: $out/build.log"; exit 1; }
+    build >"$out/build.log" 2>&1 && pack || {
+        tail -n 5 "$out/build.log" >&2
+        say "the build failed ($out/build.log): it wants deploy/setup.sh --build-only, or what --pack has made elsewhere"
+        exit 1
+    }
 fi
+made=$(cat build/gpu/version 2>/dev/null)
+here=$(version)
+[ -z "$here" ] || [ "$made" = "$here" ] || say "build/gpu was made of ${made:-an unknown version}, this is $here"
 gpu=$PWD/build/gpu
 export FRESHET_SOURCE=$PWD FRESHET_KERNELS_PLUGIN="$gpu/freshet_cuda.so" FRESHET_GPU_MUST=1
 # The libraries that travelled are for our programs alone: Python has its own.
@@ -94,7 +103,7 @@ report() { # what is known so far, as GPU.md
     {
         sed '/^<!-- results -->$/q' GPU.md
         echo
-        echo "$(date -u +%Y-%m-%d), $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
+        echo "$(date -u +%Y-%m-%d), freshet ${made:-unknown}, $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
         printf '\n| step | result | |\n|---|---|---|\n'
         printf '%s\n' "${lines[@]}"
         cat "$out/peers.md" 2>/dev/null
