@@ -194,7 +194,7 @@
     X(kernels_train_precision, "kernels.train_precision",   WORD, "bf16",         0,    0,         "f32|tf32|bf16", "S", "precision of the trainable layers' operands (tf32: as above); sums, gradients and what is kept of them are f32") \
     X(kernels_min_cosine,     "kernels.min_cosine",         NUM,  0.97,           -1.0, 1.0,       "", "", "least cosine between a probe sentence's state in kernels.precision and in f32; below it the encoder is refused") \
     X(kernels_threads,        "kernels.threads",            INT,  2,              1,    256,       "threads", "", "workers that compute frozen states, and threads of the learner's products") \
-    X(kernels_pin,            "kernels.pin",                BOOL, true,           0,    1,         "", "", "workers keep to one processor each") \
+    X(kernels_pin,            "kernels.pin",                BOOL, true,           0,    1,         "", "", "threads of the learner's and the scorer's products keep to one processor each; those that compute frozen states go where there is room") \
     X(kernels_cache_bytes,    "kernels.cache_bytes",        INT,  268435456,      1048576, 1e12,   "bytes", "", \
       "frozen states kept in memory") \
     X(kernels_states_dir,     "kernels.states_dir",         TEXT, "",             0,    500,       "", "", \
