@@ -105,7 +105,8 @@ struct cmd_bench {
     size_t next;
     void *own; /* a topic's own, released by its `end` */
 };
-/* The base model and a temporary folder.  Changes join.window_ms of c. */
+/* The base model and a temporary folder.  Of c what is not about the work itself (ingest.*, join.*, redis.*, …) becomes the
+ * benchmark's own. */
 enum status cmd_bench_open(struct cmd_bench *b, struct conf *c, bool quick, struct err *e) MUST_CHECK;
 enum status cmd_bench_shop(struct cmd_bench *b, struct err *e) MUST_CHECK; /* the learnt shop, unless it is there */
 void cmd_bench_close(struct cmd_bench *b);
@@ -203,7 +204,8 @@ void cmd_bench_put_figure(struct buf *b, const struct cmd_bench_figure *f);
 void cmd_bench_unit(char out[32], const struct cmd_bench_case *c);
 bool cmd_bench_more(const struct cmd_bench_case *c);
 bool cmd_bench_is_latency(const struct cmd_bench_case *c); /* shown by its quantiles, the rest by its spread */
-/* bench_against.c: beside the JSON of an earlier run.  INVALID: it is none. */
+/* bench_against.c: is it the JSON of an earlier run, and this run beside it.  INVALID: it is none. */
+enum status cmd_bench_check_against(const char *path, struct err *e) MUST_CHECK;
 enum status cmd_bench_put_against(struct buf *b, const struct cmd_bench_report *r, const char *path,
                                   struct err *e) MUST_CHECK;
 void cmd_bench_put_svg(struct buf *b, const struct cmd_bench_report *r); /* bench_svg.c */

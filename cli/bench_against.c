@@ -34,16 +34,30 @@ static void put_ratio(struct buf *b, const struct cmd_bench_figure *f, const jso
                cmd_bench_more(f->c) ? f->median / was : was / f->median, apart ? " *" : "");
 }
 
-enum status cmd_bench_put_against(struct buf *b, const struct cmd_bench_report *r, const char *path, struct err *e)
+static enum status load(json_t **out, const char *path, struct err *e)
 {
     json_error_t why;
-    json_t *j = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    json_t *j = *out = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
+    if (json_integer_value(json_object_get(j, "format")) == 1 && json_is_array(json_object_get(j, "cases")))
+        return STATUS_OK;
+    json_decref(j);
+    *out = NULL;
+    return ERR_SET(e, STATUS_INVALID, "--against %s: %s", path, why.text[0] != 0 ? why.text : "not written by --json");
+}
+
+enum status cmd_bench_check_against(const char *path, struct err *e)
+{
+    json_t *j;
+    TRY(load(&j, path, e));
+    json_decref(j);
+    return STATUS_OK;
+}
+
+enum status cmd_bench_put_against(struct buf *b, const struct cmd_bench_report *r, const char *path, struct err *e)
+{
+    json_t *j;
+    TRY(load(&j, path, e));
     const json_t *cases = json_object_get(j, "cases");
-    if (j == NULL || json_integer_value(json_object_get(j, "format")) != 1 || !json_is_array(cases)) {
-        json_decref(j);
-        return ERR_SET(e, STATUS_INVALID, "--against %s: %s", path,
-                       why.text[0] != 0 ? why.text : "not written by --json");
-    }
     buf_printf(b, "\nagainst %s: medians, above 1 is better now, * the spreads do not touch\n  %-18s %12s %12s\n", path,
                "", "before", "now");
     for (size_t i = 0; i < r->n; i++) {

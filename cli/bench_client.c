@@ -50,6 +50,7 @@ static enum status send_all(int fd, const struct buf *b, struct err *e)
 {
     for (size_t at = 0; at < b->n;) {
         const ssize_t n = send(fd, b->p + at, b->n - at, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return ERR_SET(e, STATUS_IO, "a request can't be sent: %s", strerror(errno));
         at += (size_t)n;
     }
@@ -84,8 +85,9 @@ enum status cmd_bench_ask(int fd, const struct buf *request, struct buf *reply, 
         unsigned char *room = buf_room(reply, PIECE);
         if (room == NULL) return ERR_SET(e, STATUS_OOM, "no memory for an answer");
         const ssize_t n = recv(fd, room, PIECE, 0);
+        reply->n -= PIECE - (size_t)(n > 0 ? n : 0);
+        if (n < 0 && errno == EINTR) continue; /* told to stop: once this answer is there */
         if (n <= 0) return ERR_SET(e, STATUS_IO, "the scorer hung up: %s", n == 0 ? "end" : strerror(errno));
-        reply->n -= PIECE - (size_t)n;
         if (want == 0) want = whole_answer(reply, body);
         if (want > ANSWER_MAX) return ERR_SET(e, STATUS_IO, "an answer of %zu bytes", want);
     }

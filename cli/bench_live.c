@@ -63,7 +63,7 @@ static enum status send_line(void *user, int64_t time_ms, struct str text)
     struct run *r = user;
     const char *who = memmem(text.p, text.n, "\"user\":\"", 8);
     struct str key = {0};
-    if (time_ms > atomic_load(&r->end_ms)) return STATUS_END;
+    if (time_ms > atomic_load(&r->end_ms) || cmd_process_told(NULL) != STATUS_OK) return STATUS_END;
     if (who != NULL) key = (struct str){who + 8, (size_t)((const char *)memchr(who + 8, '"', 20) - who - 8)};
     for (int64_t now = wall_ms(); now < time_ms; now = wall_ms()) cmd_process_nap((double)(time_ms - now) * 1e-3);
     r->sent++;
@@ -119,6 +119,7 @@ static enum status ask_on(struct run *r, struct err *e)
         "{\"user\":\"u3\",\"items\":[\"i1\",\"i2\",\"i3\",\"i5\",\"i8\",\"i13\",\"i21\",\"i34\",\"i55\",\"i89\"]}");
     cmd_bench_put_request(&request, "/v1/rerank", &body);
     while (!atomic_load(&r->over) || wall_ms() < atomic_load(&r->end_ms) + WINDOW_MS) {
+        TRY_OUT(st, cmd_process_told(e));
         TRY_OUT(st, cmd_bench_ask(fd, &request, &reply, &at, e));
         note_version(r, &reply, at);
         cmd_process_nap(ASK_EVERY_S);

@@ -3,6 +3,7 @@
  * The peaks are the loops of bench_peak.c.  Memory is the triad a = b + s*c over arrays beyond the caches (McCalpin 1995),
  * counted as three streams.  The disk is a plain file, written and synced.
  */
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli/bench.h"
 #include <errno.h>
@@ -116,12 +117,12 @@ static enum status write_once(const char *path, const void *p, double *rate, str
     const int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
     if (fd < 0) return ERR_SET(e, STATUS_IO, "%s: %s", path, strerror(errno));
     const double start = cmd_bench_now_s();
-    const bool written = write(fd, p, DISK_BYTES) == (ssize_t)DISK_BYTES && fsync(fd) == 0;
+    enum status st = file_write_all(fd, p, DISK_BYTES, path, e);
+    if (st == STATUS_OK && fsync(fd) != 0) st = file_failed(e, path, "be synced", errno);
     *rate = (double)DISK_BYTES / (cmd_bench_now_s() - start);
-    const int why = errno;
     (void)close(fd);
     (void)unlink(path);
-    return written ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s: %s", path, strerror(why));
+    return st;
 }
 
 static enum status measure_disk(struct cmd_bench_machine *m, const char *dir, double seconds, struct err *e)

@@ -112,8 +112,8 @@ static double score_of(const json_t *answer, const char *item, size_t *times)
     return score;
 }
 
-/* All of n there once, best first. */
-static enum status check_order(const json_t *answer, size_t n, struct err *e)
+/* All of n there once, best first, and known unless they are new. */
+static enum status check_order(const json_t *answer, size_t n, bool new, struct err *e)
 {
     size_t i, times;
     const json_t *row;
@@ -121,6 +121,9 @@ static enum status check_order(const json_t *answer, size_t n, struct err *e)
     json_array_foreach(json_object_get(answer, "items"), i, row)
     {
         const double score = json_number_value(json_object_get(row, "score"));
+        if (json_is_true(json_object_get(row, "known")) == new)
+            return ERR_SET(e, STATUS_CORRUPT, "item %s is %s", json_string_value(json_object_get(row, "item")),
+                           new ? "known, and should be new" : "not known: it was not learnt and published");
         (void)score_of(answer, json_string_value(json_object_get(row, "item")), &times);
         if (times != 1 || !(score <= last))
             return ERR_SET(e, STATUS_CORRUPT, "rank %zu is out of order or there twice", i + 1);
@@ -152,7 +155,7 @@ static enum status check(struct cmd_bench *b, struct err *e)
     json_t *all = NULL, *few = NULL, *by_ref = NULL;
     if (s->checked) return STATUS_OK;
     enum status st = ask(o, s->scorer.port, CHECKED, &all, e);
-    if (st == STATUS_OK) st = check_order(all, CHECKED, e);
+    if (st == STATUS_OK) st = check_order(all, CHECKED, o->new, e);
     if (st == STATUS_OK) st = ask(o, s->scorer.port, ALONE, &few, e);
     if (st == STATUS_OK) st = check_same(all, few, alone, "with fewer beside it", e);
     if (st == STATUS_OK) st = cmd_bench_serve(s, &s->other, "ref", ref, e);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { LINES = 4000, LINES_QUICK = 600, READY_S = 60, LEARN_S = 300 };
@@ -74,8 +75,11 @@ static enum status answers(const struct cmd_bench_site *s, struct err *e)
 static enum status start_redis(struct cmd_bench_site *s, struct err *e)
 {
     const char *socket = s->url + strlen("unix:");
-    const char *const argv[] = {"redis-server", "--port", "0",     "--unixsocket", socket, "--save", "",
-                                "--appendonly", "no",     "--dir", s->dir,         NULL};
+    const char *const argv[] = {"redis-server", "--port", "0",     "--unixsocket", socket,      "--save",     "",
+                                "--appendonly", "no",     "--dir", s->dir,         "--logfile", s->redis.log, NULL};
+    if (strlen(socket) >= sizeof((struct sockaddr_un *)0)->sun_path)
+        return ERR_SET(e, STATUS_UNSUPPORTED, "the socket's path has %zu bytes: set TMPDIR to a shorter folder",
+                       strlen(socket));
     s->redis.name = "redis-server";
     TRY(cmd_process_start(&s->redis, argv, e));
     const double end = cmd_bench_now_s() + READY_S;

@@ -124,13 +124,24 @@ static enum status open_learner(struct cmd_bench *b, struct err *e)
     return learner_expect(b->learner, (struct event_position){0}, e);
 }
 
+/* Where events come from and go to, and with whom a learner learns: here all of that is the benchmark's own. */
+static enum status make_own(struct conf *c, struct err *e)
+{
+    static const char *const others[] = {
+        "ingest.",  "join.",      "state.",     "redis.",         "kafka.",
+        "variant.", "model.name", "train.rank", "serving.listen", "serving.token_file"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) TRY(conf_reset(c, others[i], e));
+    TRY(conf_set(c, "join.window_ms", "10000", e));
+    return conf_check(c, e);
+}
+
 enum status cmd_bench_open(struct cmd_bench *b, struct conf *c, bool quick, struct err *e)
 {
     const char *tmp = getenv("TMPDIR");
     b->conf = c;
     b->quick = quick;
     b->cores = cmd_bench_cores();
-    TRY(conf_set(c, "join.window_ms", "10000", e));
+    TRY(make_own(c, e));
     (void)snprintf(b->dir, sizeof b->dir, "%s/freshet-bench-XXXXXX", tmp != NULL ? tmp : "/tmp");
     if (mkdtemp(b->dir) == NULL) {
         b->dir[0] = 0;

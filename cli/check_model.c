@@ -3,12 +3,15 @@
 #include "featurize/describe.h"
 #include "featurize/feat.h"
 #include "featurize/token.h"
+#include "kernels/kern.h"
 #include "model/encoder.h"
 #include "model/model.h"
 #include "schemas/weights.h"
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+
+#define DEVICE_MB 2048 /* of a device, at most, for the check */
 
 /* What the model will ask of Redis, from its table of parameters. */
 static void compute_need(struct cmd_check *c, const struct encoder *enc)
@@ -20,14 +23,50 @@ static void compute_need(struct cmd_check *c, const struct encoder *enc)
     model_free(m);
 }
 
+/* A device may have work: no more of its memory than the check needs. */
+static void name_kernels(const struct conf *c, char name[KERN_NAME_MAX])
+{
+    struct conf own = *c; /* read only: nothing of it is freed */
+    if (own.kernels_device_mb == 0 || own.kernels_device_mb > DEVICE_MB) own.kernels_device_mb = DEVICE_MB;
+    kern_name(&own, name);
+}
+
+static struct kern *open_kernels(struct cmd_check *c)
+{
+    struct kern *k = NULL;
+    struct err e = {0};
+    char name[KERN_NAME_MAX];
+    name_kernels(c->conf, name);
+    if (kern_new(&k, name, &e) != STATUS_OK)
+        cmd_check_row(c, CMD_CHECK_WRONG, "kernels", "set kernels.backend and kernels.cpu to what there is here", "%s",
+                      e.text);
+    return k;
+}
+
+/* Rounded as kernels.precision says, which is checked against f32. */
+static void check_precision(struct cmd_check *c, struct encoder *m, const struct kern *k)
+{
+    struct err e = {0};
+    char name[KERN_NAME_MAX];
+    const struct conf *conf = c->conf;
+    name_kernels(conf, name);
+    if (encoder_round(m, conf->kernels_precision, conf->kernels_min_cosine, name, &e) != STATUS_OK)
+        cmd_check_row(c, CMD_CHECK_WRONG, "kernels", "set kernels.precision to what is as good as f32", "%s", e.text);
+    else
+        cmd_check_row(c, CMD_CHECK_OK, "kernels", NULL, "%s; frozen layers in %s, cosine to f32 at least %.4f",
+                      kern_describe(k), conf->kernels_precision, encoder_precision_cosine(m));
+}
+
 static void check_encoder(struct cmd_check *c)
 {
     struct encoder *m = NULL;
     struct err e = {0};
     const struct conf *conf = c->conf;
-    if (encoder_open(&m, NULL, conf->model_base, &e) != STATUS_OK) {
+    struct kern *k = open_kernels(c);
+    if (encoder_open(&m, k, conf->model_base, &e) != STATUS_OK) {
         cmd_check_row(c, CMD_CHECK_WRONG, "model",
                       "set model.base to a Hugging Face BERT folder (deploy/setup.sh fetches one)", "%s", e.text);
+        kern_free(k);
         return;
     }
     const struct encoder_shape *s = encoder_shape(m);
@@ -42,7 +81,9 @@ static void check_encoder(struct cmd_check *c)
         cmd_check_row(c, CMD_CHECK_WRONG, "model", "take tokenizer and weights from one folder",
                       "the tokenizer has %zu ids, the model's table %zu rows", token_vocab_size(c->vocab), s->V);
     compute_need(c, m);
+    if (k != NULL) check_precision(c, m, k);
     encoder_free(m);
+    kern_free(k);
 }
 
 static void check_templates(struct cmd_check *c)

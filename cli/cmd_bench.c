@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "cli/bench.h"
 #include "cli/cmd.h"
+#include "cli/cmd_signals.h"
 #include "cli/options.h"
+#include "cli/process.h"
+#include "job/job_file.h"
 #include "kernels/kern.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +56,7 @@ static double quantile(const double *sorted, size_t n, double q)
 static enum status run_once(struct bench *x, const struct cmd_bench_case *c, uint64_t *units, double *seconds,
                             struct err *e)
 {
+    TRY(cmd_process_told(e));
     if (c->before != NULL) TRY(c->before(&x->world, e));
     const double start = cmd_bench_now_s();
     TRY(c->run(&x->world, units, e));
@@ -127,6 +131,7 @@ static enum status run_case(struct bench *x, const struct cmd_bench_topic *t, co
     struct cmd_bench_figure *f = &x->report.figures[x->report.n];
     struct err why = {0};
     *f = (struct cmd_bench_figure){.topic = t, .c = c};
+    TRY(cmd_process_told(e));
     enum status st = t->shop ? cmd_bench_shop(&x->world, &why) : STATUS_OK;
     if (st == STATUS_OK) st = c->setup(&x->world, c, &why);
     const bool left_out = st == STATUS_UNSUPPORTED;
@@ -197,10 +202,20 @@ static size_t count_wanted(const struct bench *x)
     return n;
 }
 
+/* Before minutes are spent on what then has no place. */
+static enum status check_files(const struct bench *x, struct err *e)
+{
+    TRY(job_file_check(x->json, e));
+    TRY(job_file_check(x->svg, e));
+    TRY(job_file_check(x->html, e));
+    return x->against != NULL ? cmd_bench_check_against(x->against, e) : STATUS_OK;
+}
+
 static enum status bench(struct bench *x, struct conf *c, struct buf *line, struct err *e)
 {
     const size_t n = count_wanted(x);
     if (n == 0) return ERR_SET(e, STATUS_INVALID, "--only %s: no case's name begins so (--list shows them)", x->only);
+    TRY(check_files(x, e));
     x->report.figures = mem_calloc(n, sizeof *x->report.figures);
     x->samples = mem_calloc(CMD_BENCH_SAMPLES_MAX + ROUNDS, sizeof *x->samples);
     if (x->report.figures == NULL || x->samples == NULL)
@@ -283,6 +298,7 @@ int cmd_bench(int argc, char **argv)
                  "and of the worst.\n"
                  "Close other programs.\n"};
     int rc = cmd_line_parse(&line, &usage, argc, argv);
+    cmd_stop_on_signals(cmd_process_tell); /* the temporary folder and other processes are seen to */
     if (rc == CMD_GO_ON) rc = run(&x, line.conf);
     cmd_bench_close(&x.world);
     mem_free(x.report.figures);

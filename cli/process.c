@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,21 +73,35 @@ static enum status quote(const struct cmd_process *p, int status, struct err *e)
     return st;
 }
 
+static atomic_bool stopping;
+
+void cmd_process_tell(void)
+{
+    atomic_store(&stopping, true);
+}
+
+enum status cmd_process_told(struct err *e)
+{
+    return atomic_load(&stopping) ? ERR_SET(e, STATUS_END, "told to stop by a signal") : STATUS_OK;
+}
+
 enum status cmd_process_alive(struct cmd_process *p, struct err *e)
 {
     int status;
+    TRY(cmd_process_told(e));
     if (p->pid > 0 && waitpid(p->pid, &status, WNOHANG) == 0) return STATUS_OK;
     if (p->pid == 0) return ERR_SET(e, STATUS_CORRUPT, "%s does not run", p->name);
     p->pid = 0;
     return quote(p, status, e);
 }
 
-enum status cmd_process_wait(struct cmd_process *p, double timeout_s, struct err *e)
+static enum status wait_end(struct cmd_process *p, double timeout_s, bool told, struct err *e)
 {
     int status = 0;
     struct rusage used = {0};
     const double end = cmd_bench_now_s() + timeout_s;
     while (wait4(p->pid, &status, WNOHANG, &used) == 0) {
+        if (told) TRY(cmd_process_told(e));
         if (cmd_bench_now_s() > end) return ERR_SET(e, STATUS_AGAIN, "%s took longer than %.0f s", p->name, timeout_s);
         cmd_process_nap(0.005);
     }
@@ -95,11 +110,16 @@ enum status cmd_process_wait(struct cmd_process *p, double timeout_s, struct err
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? STATUS_OK : quote(p, status, e);
 }
 
+enum status cmd_process_wait(struct cmd_process *p, double timeout_s, struct err *e)
+{
+    return wait_end(p, timeout_s, true, e);
+}
+
 void cmd_process_stop(struct cmd_process *p)
 {
     if (p->pid <= 0) return;
     (void)kill(p->pid, SIGTERM);
-    if (cmd_process_wait(p, STOP_S, NULL) != STATUS_AGAIN) return;
+    if (wait_end(p, STOP_S, false, NULL) != STATUS_AGAIN) return;
     (void)kill(p->pid, SIGKILL);
     (void)waitpid(p->pid, NULL, 0);
     p->pid = 0;

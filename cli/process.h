@@ -20,12 +20,16 @@ struct cmd_process {
 };
 /* argv ends with NULL; argv[0] NULL is this program itself.  p->name, log, in and out are set by the caller. */
 enum status cmd_process_start(struct cmd_process *p, const char *const *argv, struct err *e) MUST_CHECK;
-/* Waits for its end: OK when that was exit 0; CORRUPT quotes its log; AGAIN after timeout_s, and it goes on. */
+/* Waits for its end: OK when that was exit 0; CORRUPT quotes its log; AGAIN after timeout_s, and END when told to stop: it goes
+ * on. */
 enum status cmd_process_wait(struct cmd_process *p, double timeout_s, struct err *e) MUST_CHECK;
-/* CORRUPT, quoting its log, when it has ended; UNSUPPORTED when the program is not installed. */
+/* CORRUPT, quoting its log, when it has ended; UNSUPPORTED when the program is not installed; END when told to stop. */
 enum status cmd_process_alive(struct cmd_process *p, struct err *e) MUST_CHECK;
 /* A new folder $TMPDIR/freshet-NAME-…; IO says why not, and dir is "" then. */
 enum status cmd_file_temporary(char *dir, size_t size, const char *name, struct err *e) MUST_CHECK;
+/* For a handler of signals: who waits for a process, or asks cmd_process_told, gets END from then on. */
+void cmd_process_tell(void);
+enum status cmd_process_told(struct err *e) MUST_CHECK;
 void cmd_process_stop(struct cmd_process *p); /* SIGTERM, then SIGKILL; none running is fine */
 void cmd_process_nap(double seconds);
 /* The whole file, NUL after it (not counted).  IO, OOM. */

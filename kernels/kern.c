@@ -19,7 +19,8 @@ static enum status find_ops(const struct kern_ops **out, const char *name, struc
         *out = kern_cpu_ops(name + 4);
         if (*out == NULL)
             return ERR_SET(e, STATUS_UNSUPPORTED,
-                           "kernels: backend '%s' asks for instructions that this processor or build has not; use cpu",
+                           "kernels: '%s' asks for instructions that this processor or build has not; kernels.cpu=auto "
+                           "takes the best that it has",
                            name);
     } else {
         return ERR_SET(e, STATUS_INVALID, "kernels: unknown backend '%s'; use ref, cpu or cuda", name);

@@ -335,15 +335,19 @@ enum status model_learn(struct model_run *r, const struct slate *s, uint64_t see
     return learn_one(r, s, seed, loss_sum, e);
 }
 
-/* Slates that are taken together: as many as follow each other without an empty one between. */
+/* Slates that are taken together: as many as follow each other without an empty one between, and have their states in use at
+ * once. */
 static size_t stretch(const struct model_run *r, const struct slate *const *slates, size_t n)
 {
     const bool far = !r->kern->ops->host_visible;
     const size_t most = far ? LEARN_FAR : LEARN_TOGETHER;
-    size_t k = 0, rows = 0;
+    size_t k = 0, rows = 0, sentences = 0, tokens = 0;
     for (; k < n && k < most && slates[k]->n_items > 0; k++) {
         rows += slates[k]->n_items;
+        sentences += slates[k]->n_sentences;
+        tokens += slates[k]->n_tokens;
         if (far && k > 0 && rows > LEARN_FAR_ROWS) break;
+        if (k > 0 && r->states != NULL && !state_fits(r->states, sentences, tokens)) break;
     }
     return k > 0 ? k : 1;
 }

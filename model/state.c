@@ -452,6 +452,11 @@ enum status state_put(struct state_cache *c, uint64_t hash, const struct record_
     return st;
 }
 
+bool state_fits(const struct state_cache *c, size_t n, size_t n_tokens)
+{
+    return n * bytes_of(c, 0) + (c->keep_tokens ? 2 * n_tokens * c->C : 0) <= c->stats.max_bytes / 4 * 3;
+}
+
 bool state_has(struct state_cache *c, uint64_t hash)
 {
     (void)pthread_mutex_lock(&c->lock);

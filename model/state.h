@@ -64,6 +64,9 @@ void state_release(struct state_cache *c, const struct state_entry *const *entri
 /* For what a scorer fetched from Redis.  An entry that is there already stays.  INVALID: another width than C, token
  * states where the cache wants them and there are none, a number that is not finite.  FULL, OOM. */
 enum status state_put(struct state_cache *c, uint64_t hash, const struct record_state *s, struct err *e) MUST_CHECK;
+/* Is there room for so many sentences, of so many tokens in all, at once?  Said by the bound alone, a quarter of it left for
+ * what others use: the same whatever is there at the moment. */
+bool state_fits(const struct state_cache *c, size_t n, size_t n_tokens);
 bool state_has(struct state_cache *c, uint64_t hash); /* in memory, or in the file that is attached */
 /* What is missed is from now on read from this file before it is computed.  Taken over; its index counts among the bytes.
  * Before c is used; once. */

@@ -65,14 +65,21 @@ enum status conf_new(struct conf **out, struct err *e)
     return STATUS_OK;
 }
 
-void conf_free(struct conf *c)
+static void free_kafka(struct conf *c)
 {
-    if (c == NULL) return;
     for (size_t i = 0; i < c->n_kafka; i++) {
         mem_free(c->kafka[i].key);
         mem_free(c->kafka[i].value);
     }
     mem_free(c->kafka);
+    c->kafka = NULL;
+    c->n_kafka = 0;
+}
+
+void conf_free(struct conf *c)
+{
+    if (c == NULL) return;
+    free_kafka(c);
     conf_variants_free(c);
     mem_free(c);
 }
@@ -294,4 +301,25 @@ enum status conf_set_option(struct conf *c, const char *option, struct err *e)
     memcpy(key, option, (size_t)(eq - option));
     key[eq - option] = 0;
     return conf_set(c, key, eq + 1, e);
+}
+
+static enum status reset(struct conf *c, const struct conf_key *k, struct err *e)
+{
+    struct buf text = {0};
+    conf_value_text(&text, conf_defaults(), k);
+    buf_u8(&text, 0);
+    enum status st = buf_status(&text, e);
+    if (st == STATUS_OK) st = set_value(c, k, (const char *)text.p, e);
+    buf_fini(&text);
+    return st;
+}
+
+enum status conf_reset(struct conf *c, const char *beginning, struct err *e)
+{
+    const size_t n = strlen(beginning);
+    if (strcmp(beginning, "kafka.") == 0) free_kafka(c);
+    if (strcmp(beginning, "variant.") == 0) conf_variants_free(c);
+    for (size_t i = 0; i < conf_n_keys; i++)
+        if (strncmp(conf_keys[i].key, beginning, n) == 0) TRY(reset(c, &conf_keys[i], e));
+    return STATUS_OK;
 }

@@ -194,7 +194,7 @@
     X(kernels_train_precision, "kernels.train_precision",   WORD, "bf16",         0,    0,         "f32|tf32|bf16", "S", "precision of the trainable layers' operands (tf32: as above); sums, gradients and what is kept of them are f32") \
     X(kernels_min_cosine,     "kernels.min_cosine",         NUM,  0.97,           -1.0, 1.0,       "", "", "least cosine between a probe sentence's state in kernels.precision and in f32; below it the encoder is refused") \
     X(kernels_threads,        "kernels.threads",            INT,  2,              1,    256,       "threads", "", "workers that compute frozen states, and threads of the learner's products") \
-    X(kernels_pin,            "kernels.pin",                BOOL, true,           0,    1,         "", "", "workers keep to one processor each") \
+    X(kernels_pin,            "kernels.pin",                BOOL, true,           0,    1,         "", "", "threads of the learner's and the scorer's products keep to one processor each; those that compute frozen states go where there is room") \
     X(kernels_cache_bytes,    "kernels.cache_bytes",        INT,  268435456,      1048576, 1e12,   "bytes", "", \
       "frozen states kept in memory") \
     X(kernels_states_dir,     "kernels.states_dir",         TEXT, "",             0,    500,       "", "", \
@@ -260,6 +260,8 @@ enum status conf_load(struct conf *c, const char *path, struct err *e) MUST_CHEC
 enum status conf_load_environment(struct conf *c, struct err *e) MUST_CHECK;
 /* "section.key=value" as given to -o. */
 enum status conf_set_option(struct conf *c, const char *option, struct err *e) MUST_CHECK;
+/* All keys that begin so have their defaults again ("join.", "train.rank"; "kafka." and "variant.": none are left).  OOM. */
+enum status conf_reset(struct conf *c, const char *beginning, struct err *e) MUST_CHECK;
 /* Rules over several keys, once everything is read; INVALID names the keys.  Single values were checked when set. */
 enum status conf_check(const struct conf *c, struct err *e) MUST_CHECK;
 void conf_dump(const struct conf *c, struct buf *b); /* effective configuration as an INI file */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -94,9 +95,11 @@ void ranks_cut(int fd)
 
 /* --- meeting ------------------------------------------------------------------------------------------------------- */
 
-/* A socket file that is left of a process that is gone. */
+/* A socket file that is left of a process that is gone; connecting to a plain file is refused, too. */
 static void remove_left_over(const struct place *p, const char *path)
 {
+    struct stat s;
+    if (lstat(path, &s) != 0 || !S_ISSOCK(s.st_mode)) return;
     int fd = new_socket(AF_UNIX);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&p->at, p->n) != 0 && errno == ECONNREFUSED) (void)unlink(path);
     ranks_hang_up(&fd);
@@ -118,7 +121,8 @@ enum status ranks_listen(int *fd, const char *address, struct err *e)
     if (number == EADDRINUSE)
         return ERR_SET(
             e, STATUS_CONFLICT,
-            "rank 0 cannot listen on %s: another process does; give this training its own train.ranks_address",
+            "rank 0 cannot listen on %s: another process does, or a file is there; give this training its own "
+            "train.ranks_address",
             address);
     return ERR_SET(e, STATUS_IO, "rank 0 cannot listen on %s: %s", address, strerror(number));
 }

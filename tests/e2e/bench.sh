@@ -75,5 +75,20 @@ run 2 --quick -o model.base=base -o model.item_view=tokens
 run 2 --quick 5
 run 2 --only
 run 2 --nonsense
-for option in --json --svg --report; do run 1 --quick --only tokenize $option none/figures -o model.base=base; done
+for option in '--json none/figures' '--svg none/figures' '--report none/figures' '--against none.json' '--json .'; do
+    run 1 --quick --only tokenize $option -o model.base=base
+    [ ! -s out ] || fail "it measured first, with $option"
+done
+# A learner's configuration tells where its events come from; the benchmark's come from its shop.
+run 0 --quick --only rerank.10.cold -o model.base=base -o model.hashed_bits=10 -o ingest.schema=metarank -o train.ranks=2 \
+    -o redis.password_file=none -o kafka.bootstrap.servers=127.0.0.1:1 -o model.name=other -o join.loss=importance
+# Told to stop, it leaves nothing behind.
+TMPDIR=$dir "$freshet" bench --only gemm -o model.base=base >out 2>err &
+pid=$!
+i=0
+until grep -q '^gemm' out || [ $i -ge 600 ]; do sleep 0.05 && i=$((i + 1)); done
+kill -TERM $pid
+rc=0
+wait $pid || rc=$?
+[ "$rc" -eq 1 ] && grep -q 'told to stop by a signal' err || fail "exit $rc after SIGTERM"
 [ -z "$(find . -name 'freshet-bench-*')" ] || fail "the temporary folder stays after a failure"

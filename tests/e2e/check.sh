@@ -105,6 +105,12 @@ says '^WRONG  log .*none.jsonl'
 printf 'a\nb\n' >"$d/bad.jsonl"
 run 1 check --model "$d/model" "$d/bad.jsonl"
 says '^WRONG  log '
+run 0 check --model "$source/tests/fixtures/uncased" -o kernels.backend=ref -o kernels.precision=bf16
+says '^ok     kernels .*ref (.*bf16, cosine to f32 at least [01]'
+run 1 check --model "$source/tests/fixtures/uncased" -o kernels.precision=int8 -o kernels.min_cosine=1
+says '^WRONG  kernels .*kernels.min_cosine'
+run 1 check --model "$d/model" -o kernels.backend=cuda -o kernels.plugin="$d/none.so"
+says '^WRONG  kernels .*none.so'
 run 1 check --model "$d/state"
 says '^WRONG  tokenizer'
 says '^WRONG  model'

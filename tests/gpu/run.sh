@@ -7,8 +7,9 @@
 #                               in build/gpu and, smaller, in build/gpu.tar.gz; where either has travelled to, the first form builds
 #                               nothing
 #
-# Kafka, Redis, LMDB and HTTP are left out of the build: the numeric part stands alone.  A step that fails or takes too long is noted
-# in GPU.md and the others go on; the exit status is the number of those that failed.
+# Kafka, Redis and HTTP are left out of the build, LMDB too where it is not installed: the numeric part stands alone.  Without LMDB nothing
+# is learnt, so replays and steps of learning are left out.  A step that fails or takes too long is noted in GPU.md and the others go
+# on; the exit status is the number of those that failed.
 #
 # Logs and results are in build/gpu-results; GPU.md there is written anew after every step.
 #
@@ -22,11 +23,25 @@ tests="kern_attention kern_linear kern_loss kern_norm kern_rows kern_stack kern_
 mkdir -p "$out"
 failed=0
 say() { echo "gpu: $*" >&2; }
+version() { git describe --always --dirty --exclude '*' 2>/dev/null; }
 
 build() {
+    local lmdb=OFF
+    ! pkg-config --exists lmdb || lmdb=ON
     CCACHE_BASEDIR=$PWD cmake -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DFRESHET_WITH_CUDA=ON -DFRESHET_WITH_KAFKA=OFF \
-        -DFRESHET_WITH_REDIS=OFF -DFRESHET_WITH_LMDB=OFF -DFRESHET_WITH_HTTP=OFF -DFRESHET_WITH_SYSTEMD=OFF &&
-        cmake --build build/cuda -j"$(nproc)" --target freshet freshet_cuda $(printf 'test_%s ' $tests)
+        -DFRESHET_WITH_REDIS=OFF -DFRESHET_WITH_LMDB=$lmdb -DFRESHET_WITH_HTTP=OFF -DFRESHET_WITH_SYSTEMD=OFF &&
+        cmake --build build/cuda -j"$(nproc)" --target freshet freshet_cuda $(printf 'test_%s ' $tests) && learns build/cuda/freshet
+}
+
+# What is sent away has learnt something here, on the processor.
+learns() {
+    local log rc=0
+    "$1" --version | grep -q '+lmdb' || { say "built without LMDB: nothing can be learnt"; return 0; }
+    log=$(mktemp)
+    "$1" simulate --events 200 --users 20 --items 30 --no-best >"$log" 2>/dev/null &&
+        "$1" replay --quiet --flush -o model.base=tests/fixtures/uncased -o model.hashed_bits=10 "$log" || rc=1
+    rm -f "$log"
+    return $rc
 }
 
 pack() {
@@ -40,6 +55,7 @@ pack() {
         case $library in */libc.so.* | */libm.so.* | */ld-linux*) ;; *) cp -L "$library" build/gpu/lib/ ;; esac
     done
     strip -g build/gpu/freshet build/gpu/test_* build/gpu/lib/*
+    version >build/gpu/version
     tar -czf build/gpu.tar.gz -C build gpu
     du -sh build/gpu build/gpu.tar.gz >&2
 }
@@ -51,8 +67,15 @@ fi
 [ -x build/gpu/freshet ] || [ ! -f build/gpu.tar.gz ] || tar -xzf build/gpu.tar.gz -C build
 if [ ! -x build/gpu/freshet ]; then
     deploy/cuda.sh --where >/dev/null 2>&1 || deploy/cuda.sh || { say "no CUDA toolkit"; exit 1; }
-    build >"$out/build.log" 2>&1 && pack || { say "the build failed: $out/build.log"; exit 1; }
+    build >"$out/build.log" 2>&1 && pack || {
+        tail -n 5 "$out/build.log" >&2
+        say "the build failed ($out/build.log): it wants deploy/setup.sh --build-only, or what --pack has made elsewhere"
+        exit 1
+    }
 fi
+made=$(cat build/gpu/version 2>/dev/null)
+here=$(version)
+[ -z "$here" ] || [ "$made" = "$here" ] || say "build/gpu was made of ${made:-an unknown version}, this is $here"
 gpu=$PWD/build/gpu
 export FRESHET_SOURCE=$PWD FRESHET_KERNELS_PLUGIN="$gpu/freshet_cuda.so" FRESHET_GPU_MUST=1
 # The libraries that travelled are for our programs alone: Python has its own.
@@ -73,6 +96,10 @@ if [ -z "${FRESHET_CUBLASLT:-}" ] && ! ldconfig -p 2>/dev/null | grep -q 'libcub
 fi
 
 lines=()
+# What learns wants LMDB in the build.
+learning() { # as step
+    if "$freshet" --version | grep -q '+lmdb'; then step "$@"; else lines+=("| $1 | left out | built without LMDB |"); fi
+}
 step() { # NAME SECONDS COMMAND...: one line of the report
     local name=$1 limit=$2 start=$SECONDS log
     shift 2
@@ -94,7 +121,7 @@ report() { # what is known so far, as GPU.md
     {
         sed '/^<!-- results -->$/q' GPU.md
         echo
-        echo "$(date -u +%Y-%m-%d), $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
+        echo "$(date -u +%Y-%m-%d), freshet ${made:-unknown}, $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
         printf '\n| step | result | |\n|---|---|---|\n'
         printf '%s\n' "${lines[@]}"
         cat "$out/peers.md" 2>/dev/null
@@ -119,7 +146,9 @@ for kind in minilm bert; do
     step "model $kind" 60 python3 tests/gpu/made_model.py "$out/$kind" $kind
 done
 bench() { # MODEL TOPIC SECONDS
-    step "bench $1 $2" "$3" "$freshet" bench -o model.base="$out/$1" -o kernels.backend=cuda -o kernels.precision=bf16 \
+    local how=step
+    case $2 in train | score) how=learning ;; esac
+    $how "bench $1 $2" "$3" "$freshet" bench -o model.base="$out/$1" -o kernels.backend=cuda -o kernels.precision=bf16 \
         -o kernels.train_precision=bf16 -o kernels.min_cosine=0 -o model.trainable_layers=2 --only "$2" --json "$out/bench-$1-$2.json"
 }
 for kind in minilm bert; do
@@ -136,14 +165,14 @@ else
 fi
 
 # The same log, learnt on the processor in f32 and on the device in each precision: AUC within 0.002.
-for precision in f32 tf32 bf16; do step "replay $precision" 90 tests/gpu/parity.sh "$freshet" "$out" $base $precision; done
+for precision in f32 tf32 bf16; do learning "replay $precision" 90 tests/gpu/parity.sh "$freshet" "$out" $base $precision; done
 
 bench minilm train 90
 bench bert train 90
 bench minilm gemm 60
 bench minilm score 60
 
-step "two ranks" 60 tests/gpu/ranks.sh "$freshet" "$out" $base
+learning "two ranks" 60 tests/gpu/ranks.sh "$freshet" "$out" $base
 
 report
 cp "$out/GPU.md" GPU.md

@@ -557,6 +557,32 @@ static void test_failing_allocations_in_a_file(void **state)
     tmpdir_remove(&oom_dir);
 }
 
+static void test_reset_gives_defaults_back_by_their_beginning(void **state)
+{
+    (void)state;
+    struct conf *c = fresh(), *like = fresh();
+    struct buf one = {0}, two = {0};
+    struct err e = {0};
+    assert_ok(conf_set(c, "join.loss", "fnw", &e), &e);
+    assert_ok(conf_set(c, "join.window_ms", "7", &e), &e);
+    assert_ok(conf_set(c, "ingest.map", "a.ini", &e), &e);
+    assert_ok(conf_set(c, "train.rank", "3", &e), &e);
+    assert_ok(conf_set(c, "kafka.group.id", "g", &e), &e);
+    assert_ok(conf_set(c, "variant.b.share", "0.1", &e), &e);
+    assert_ok(conf_set(c, "train.seed", "5", &e), &e);
+    assert_ok(conf_set(like, "train.seed", "5", &e), &e);
+    static const char *const some[] = {"join.", "ingest.", "train.rank", "kafka.", "variant."};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) assert_ok(conf_reset(c, some[i], &e), &e);
+    conf_dump(c, &one);
+    conf_dump(like, &two);
+    assert_int_equal(one.n, two.n);
+    assert_memory_equal(one.p, two.p, one.n);
+    buf_fini(&one);
+    buf_fini(&two);
+    conf_free(c);
+    conf_free(like);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,6 +606,7 @@ int main(void)
         cmocka_unit_test(test_lists_and_durations),
         cmocka_unit_test(test_failing_allocations_leave_nothing),
         cmocka_unit_test(test_failing_allocations_in_a_file),
+        cmocka_unit_test(test_reset_gives_defaults_back_by_their_beginning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,11 +4,13 @@
  */
 #include "base/rand.h"
 #include "tests/support/check.h"
+#include "tests/support/files.h"
 #include "tests/support/tmpdir.h"
 #include "trainer/ranks.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MANY = 200001 }; /* floats: several chunks and a rest */
 
@@ -370,6 +372,17 @@ static void test_settings_that_cannot_be_are_said(void **state)
     refuse(2, 0, "/nowhere/at/all", STATUS_IO, "cannot listen on /nowhere/at/all");
 }
 
+/* Only a socket that somebody left is taken away. */
+static void test_a_plain_file_in_the_place_of_a_socket_stays(void **state)
+{
+    (void)state;
+    char path[600];
+    files_put_text(&dir, "plain", "precious");
+    (void)snprintf(path, sizeof path, "%s/plain", dir.path);
+    refuse(2, 0, path, STATUS_CONFLICT, "or a file is there");
+    assert_int_equal(access(path, F_OK), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_another_number_and_a_second_self_are_refused),
         cmocka_unit_test(test_who_does_not_come_is_named),
         cmocka_unit_test(test_settings_that_cannot_be_are_said),
+        cmocka_unit_test(test_a_plain_file_in_the_place_of_a_socket_stays),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -231,6 +231,11 @@ static void test_full_when_all_is_pinned(void **state)
     for (size_t i = 0; i < MANY; i++) assert_null(got[i]);
     state_stats(c, &stats);
     assert_true(stats.entries < MANY);
+    size_t most = 0;
+    while (state_fits(c, most + 1, 3 * (most + 1))) most++;
+    assert_true(most >= 20 && most < stats.entries);
+    assert_ok(state_acquire(c, many, most, got, &e), &e);
+    state_release(c, got, most);
     assert_ok(state_acquire(c, many, 20, got, &e), &e); /* it goes on */
     state_release(c, got, 20);
     state_cache_free(c);
