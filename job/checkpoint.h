@@ -64,9 +64,9 @@ void checkpoint_go_on_after(struct checkpoint *cp, uint64_t version);
 uint64_t checkpoint_version(const struct checkpoint *cp);           /* 0: fresh folder */
 uint64_t checkpoint_next(const struct checkpoint *cp);              /* the number that the next one will have */
 bool checkpoint_has(const struct checkpoint *cp, uint64_t version); /* its weight file is kept */
-/* Weights and dense moments of a kept version into the line of l; accumulators of sparse rows and the sums behind running
- * statistics stay as they are (only the blessed version has those kept).  NOT_FOUND: not kept; CORRUPT; CONFLICT or INVALID:
- * of another model. */
+/* Weights and dense moments of a kept version into the line of l, and out of its reservoir what was learnt since; accumulators
+ * of sparse rows and the sums behind running statistics stay as they are (only the blessed version has those kept).  NOT_FOUND:
+ * not kept; CORRUPT; CONFLICT or INVALID: of another model. */
 enum status checkpoint_take(struct checkpoint *cp, struct learner *l, uint64_t version, struct err *e) MUST_CHECK;
 /* Its parameters alone, in a set of their own (refs 1).  Errors as checkpoint_take's; OOM. */
 enum status checkpoint_params(struct checkpoint *cp, const struct model *m, uint64_t version, struct param_set **out,

@@ -1,4 +1,5 @@
 /* checkpoint_version.c - versions that are kept: which are held beyond state.keep, and the way back to one of them. */
+#include "job/checkpoint_meta.h"
 #include "job/checkpoint_private.h"
 #include <stdio.h>
 #include <string.h>
@@ -38,18 +39,32 @@ static void touch_pages(struct learner *l, const struct weights_view *v)
     }
 }
 
+/* Slates that its line had learnt by then.  Of one that is held beyond state.keep the folder says no more: 0, so that nothing
+ * learnt since counts as older. */
+static enum status slates_of(const struct checkpoint *cp, uint64_t version, uint64_t *out, struct err *e)
+{
+    const struct checkpoint_meta meta = {.store = cp->store};
+    struct checkpoint_version then;
+    const enum status st = checkpoint_meta_version(&meta, version, &then, e);
+    *out = then.slates;
+    return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+}
+
 enum status checkpoint_take(struct checkpoint *cp, struct learner *l, uint64_t version, struct err *e)
 {
     struct arena a = {0};
     struct weights_view v = {0};
+    uint64_t slates;
     enum status st;
     const struct model *m = learner_model(l);
     TRY_OUT(st, read_kept(cp, m, version, &v, &a, e));
+    TRY_OUT(st, slates_of(cp, version, &slates, e));
     touch_pages(l, &v);
     TRY_OUT(st, param_from_view(model_table(m), &v, model_fingerprint(m), learner_params(l), e));
-    struct buf_reader r = buf_reader(v.moments, v.n_moments);
-    st = optim_decode(learner_optim(l), &r, e);
     param_touch(learner_params(l));
+    struct buf_reader r = buf_reader(v.moments, v.n_moments);
+    TRY_OUT(st, optim_decode_dense(learner_optim(l), &r, e));
+    reservoir_undo(learner_line(l)->reservoir, slates); /* what was learnt since is not to come back by replay */
 out:
     buf_fini(&cp->file);
     arena_fini(&a);
