@@ -19,9 +19,34 @@
 
 enum { LOOK_US = 250000, AT_ONCE = 16, ANSWERS_KEPT = 32, NAME_ROOM = COMMAND_ID + 16 };
 
+/* Orders about the line are about the one that users are ranked by. */
+static enum status about_challenger(struct job *j, const struct command *c, struct command_answer *a, struct err *e)
+{
+    const char *name = learner_challenger(j->learner);
+    if (c->version > 0)
+        return ERR_SET(e, STATUS_INVALID,
+                       "version %" PRIu64 " is of the line default, and variant %s is in charge: leave the number out, "
+                       "or give `freshet model promote default` first",
+                       c->version, name);
+    if (c->kind == COMMAND_ROLLBACK) {
+        TRY(learner_rollback_challenger(j->learner, c, e));
+        (void)snprintf(a->text, sizeof a->text,
+                       "variant %s, which is in charge, went back to its blessed version, as version %" PRIu64
+                       "; it rests for gate.cooldown_ms",
+                       name, a->version);
+        return STATUS_OK;
+    }
+    TRY(learner_bless_challenger(j->learner, c, e));
+    (void)snprintf(a->text, sizeof a->text,
+                   "variant %s, which is in charge, is judged against its version %" PRIu64 " from now on", name,
+                   a->version);
+    return STATUS_OK;
+}
+
 static enum status roll_back(struct job *j, const struct command *c, struct command_answer *a, struct err *e)
 {
     const uint64_t blessed = learner_blessed(j->learner), to = c->version > 0 ? c->version : blessed;
+    if (learner_challenger(j->learner) != NULL) return about_challenger(j, c, a, e);
     if (c->version == 0 || c->version == blessed) {
         TRY(learner_rollback(j->learner, c->who, c->reason, c->wall_ms, e));
     } else {
@@ -54,6 +79,7 @@ static enum status promote(struct job *j, const struct command *c, struct comman
 {
     const uint64_t newest = checkpoint_version(j->checkpoint);
     if (c->name[0] != '\0') return promote_variant(j, c, a, e);
+    if (learner_challenger(j->learner) != NULL) return about_challenger(j, c, a, e);
     if (c->version > 0 && c->version != newest) return command_not_newest(c, newest, e);
     TRY(learner_promote(j->learner, c, e));
     (void)snprintf(a->text, sizeof a->text, "version %" PRIu64 " is the blessed one: the line is judged against it",
@@ -67,7 +93,7 @@ static enum status pin(struct job *j, const struct command *c, struct command_an
     if (j->publish != NULL) publish_state(j->publish, &s);
     uint64_t version = c->version > 0 ? c->version : s.in_force;
     if (version == 0) version = checkpoint_version(j->checkpoint);
-    if (!checkpoint_has(j->checkpoint, version))
+    if (!checkpoint_has(j->checkpoint, version, NULL))
         return ERR_SET(e, STATUS_NOT_FOUND,
                        "version %" PRIu64 " is not kept in %s: `freshet model versions %s` lists those that are",
                        version, j->state_dir, j->state_dir);

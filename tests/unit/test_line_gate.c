@@ -405,6 +405,9 @@ static uint64_t feed_variant(struct tmpdir *dir, uint64_t cut, char hash[HASH_SH
     assert_true(line_gate_rests(b->gate) && !learner_rests(l));
     assert_string_equal(learner_due(l), "rollback");
     assert_int_equal(variants_line(learner_variants(l), 0)->gate->counts.rollbacks, 0);
+    const struct verdict_log *log = learner_verdicts(l);
+    assert_int_equal(log->items[log->n - 1].kind, VERDICT_VARIANT);
+    assert_non_null(strstr(log->items[log->n - 1].reason, "b went back to its blessed version: worse"));
     assert_ok(param_sha256(b->params, &e), &e);
     memcpy(hash, b->params->sha256, HASH_SHA256_HEX);
     learner_free(l);
