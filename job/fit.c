@@ -192,6 +192,8 @@ enum status fit_run(struct fit *f, struct line *l, const struct fit_options *o, 
                     struct err *e)
 {
     const int64_t edge = f->last_ms - o->validate_ms;
+    gate_snapshot_free(f->best); /* of the line before this one */
+    f->best = NULL;
     line_let_learn(l);
     struct epoch *x = mem_calloc(1, sizeof *x);
     enum status st = x != NULL ? STATUS_OK : ERR_SET(e, STATUS_OOM, "fit: %zu bytes", sizeof *x);
