@@ -160,8 +160,9 @@ static float share_of(const struct model_run *r, const struct learning *l)
 /* Three terms: binary cross-entropy, softmax, tasks. */
 static void slate_loss(struct model_run *r, struct learning *l, float *terms)
 {
-    op_loss(&r->tape, terms, sampled(r, l), &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
-    if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, terms + 2);
+    const struct tape_value z = sampled(r, l);
+    op_loss(&r->tape, terms, z, &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
+    if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, z, terms + 2);
 }
 
 /* The slates' logits, or their gradients, to the host in one piece. */
