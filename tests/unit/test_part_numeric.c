@@ -85,13 +85,13 @@ static void test_statistics_forget_by_the_half_life(void **state)
 }
 
 /* Second order: the first step is that of the formula, no gradient is left for the optimiser, and the precision that travels
- * with the version is its matrix. */
-static void test_second_order_steps_by_the_curvature(void **state)
+ * with the version is its matrix; of a list that is thinned out both are those of what is kept. */
+static void check_second_order(double rate)
 {
-    (void)state;
     enum { N = 5, F = WORLD_NUMERIC };
     struct model_world w;
     size_t n;
+    const double p = 1 / (1 + rate); /* of 0 - ln rate */
     double a[F] = {0}, g[F] = {0};
     model_world_open(
         &w, "cpu", "pooled", 1,
@@ -99,12 +99,14 @@ static void test_second_order_steps_by_the_curvature(void **state)
     const float scale[F] = {1, 1, 1, 1};
     model_world_set(&w, "numeric.scale", scale, F);
     struct slate *s = model_world_slate(&w, N, 0);
+    s->source = SLATE_IMPRESSION;
     for (size_t i = 0; i < N; i++) { /* one feature each, so that the matrix is diagonal */
         for (size_t f = 0; f < F; f++) s->numeric[i * F + f] = f == i % F ? (float)(i + 1) * 0.5f : 0.0f;
         s->items[i].weight = 1.0f + (float)i;
+        s->items[i].log_kq = (float)log(rate);
         const double x = (double)(i + 1) * 0.5, weight = 1.0 + (double)i;
-        a[i % F] += weight * 0.25 * x * x;
-        g[i % F] += weight * (0.5 - (double)s->items[i].label) * x;
+        a[i % F] += weight * p * (1 - p) * x * x;
+        g[i % F] += weight * (p - (double)s->items[i].label) * x;
     }
     assert_non_null(model_precision(w.model, w.p, &n));
     assert_int_equal(n, F);
@@ -118,6 +120,15 @@ static void test_second_order_steps_by_the_curvature(void **state)
     }
     slate_free(s);
     model_world_close(&w);
+}
+
+static void test_second_order_steps_by_the_curvature(void **state)
+{
+    (void)state;
+    size_t n;
+    struct model_world w;
+    check_second_order(1);
+    check_second_order(0.1);
     open_world(&w);
     assert_null(model_precision(w.model, w.p, &n));
     model_world_close(&w);
