@@ -132,7 +132,7 @@ enum status learner_learn_ended(struct learner *l, const struct join_settled *do
     bool learnt;
     if (!learns(l)) return STATUS_OK;
     const bool lets = guard_lets(l->guard, l->slate);
-    if (lets) TRY(settle_delays(l, done, p, e));
+    if (lets && !line_gate_holds_out(l->line->gate, l->slate)) TRY(settle_delays(l, done, p, e));
     if (done->learnt && !lets) return STATUS_OK;
     TRY(draw_labelled(l, &keep, e));
     if (!done->learnt && !learner_guard_admits(l, keep)) return STATUS_OK;
