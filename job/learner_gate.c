@@ -25,6 +25,12 @@ static enum status note_place(struct learner_place *p, const struct source_offse
     return STATUS_OK;
 }
 
+/* A time in the log; 0: there is none. */
+static int64_t ms_of(int64_t ms)
+{
+    return ms == INT64_MIN ? 0 : ms;
+}
+
 /* from: what the line had learnt since goes with it; NULL: nothing does. */
 static enum status say(struct learner *l, struct verdict *v, const struct learner_place *from, struct err *e)
 {
@@ -48,8 +54,8 @@ static enum status say_rollback(struct learner *l, bool candidate, const char *w
     log_error("gate",
               "verdict=rollback event_ms=%" PRId64 " newest_version=%" PRIu64 " %s_version=%" PRIu64
               " %s_examples=%" PRIu64 " examples=%" PRIu64 " rest_until_event_ms=%" PRId64 " by=\"%s\" reason=\"%s\"",
-              learner_watermark(l), l->said.version, to, m->version, to, m->examples, l->line->counts.learnt_examples,
-              g->rest_until_ms, who, reason);
+              ms_of(learner_watermark(l)), l->said.version, to, m->version, to, m->examples,
+              l->line->counts.learnt_examples, ms_of(g->rest_until_ms), who, reason);
     l->said.due = "rollback";
     guard_line_changed(l->guard);
     return say(l, &v, candidate ? &l->said.candidate : &l->said.blessed, e);
@@ -72,7 +78,7 @@ static enum status say_variant_rollback(struct learner *l, size_t i, const char 
     log_error("gate",
               "verdict=rollback variant=%s event_ms=%" PRId64 " blessed_examples=%" PRIu64
               " by=\"%s\" reason=\"%s\"",
-              conf_line_name(l->conf, i), learner_watermark(l),
+              conf_line_name(l->conf, i), ms_of(learner_watermark(l)),
               variants_line(l->variants, i)->gate->blessed_mark.examples, who, reason);
     return say_variant(l, i, "went back to its blessed version", who, reason, wall_ms, e);
 }
