@@ -181,8 +181,8 @@ static bool read_order(const struct job *j, int dir, const char *name, struct co
     const size_t n = read_small(dir, name, text);
     if (command_decode(c, (struct str){text, n}, &why) == STATUS_OK && strncmp(c->id, name, COMMAND_ID - 1) == 0)
         return true;
-    log_warn("command", "file=%s/commands/%s refused=\"%s\"", j->state_dir, name,
-             why.text[0] != '\0' ? why.text : "its id is not its name");
+    log_limited(LOG_WARN, "command", "file=%s/commands/%s refused=\"%s\"", j->state_dir, name,
+                why.text[0] != '\0' ? why.text : "its id is not its name");
     (void)unlinkat(dir, name, 0);
     return false;
 }
