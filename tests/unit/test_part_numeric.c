@@ -4,6 +4,7 @@
 #include "tests/support/gradient.h"
 #include "tests/support/model_world.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void open_world(struct model_world *w)
@@ -181,6 +182,42 @@ static void test_statistics_move_only_at_apply(void **state)
     model_world_close(&w);
 }
 
+/* A batch that is not learnt after all leaves nothing: neither in what is kept of the run, nor in what the next step applies. */
+static void test_what_is_dropped_teaches_nothing(void **state)
+{
+    (void)state;
+    struct model_world w;
+    struct buf before = {0}, after = {0};
+    model_world_open(&w, "cpu", "pooled", 1,
+                     (const char *const[]){"model.parts=numeric", "train.numeric_order=2", "model.position=true",
+                                           "train.recalibration=true", "train.sampling_correction=true", NULL});
+    learn(&w, w.slates[0]);
+    model_apply_stats(w.run, w.p);
+    model_grads_clear(w.run);
+    float *then = malloc(w.p->n * sizeof *then);
+    assert_non_null(then);
+    memcpy(then, w.p->w, w.p->n * sizeof *then);
+    model_run_encode(&before, w.run);
+    for (size_t i = 0; i < 2; i++) {
+        struct slate *s = model_world_slate(&w, 5, 0);
+        s->source = i == 0 ? SLATE_IMPRESSION : SLATE_ORGANIC;
+        for (uint32_t k = 0; k < 5; k++) s->items[k].position = k + 1, s->items[k].log_kq = i == 0 ? 0.0f : -3.0f;
+        learn(&w, s);
+        slate_free(s);
+    }
+    model_grads_clear(w.run);
+    model_drop_stats(w.run);
+    model_run_encode(&after, w.run);
+    assert_int_equal(after.n, before.n);
+    assert_memory_equal(after.p, before.p, before.n);
+    model_apply_stats(w.run, w.p);
+    assert_memory_equal(w.p->w, then, w.p->n * sizeof *then);
+    free(then);
+    buf_fini(&before);
+    buf_fini(&after);
+    model_world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_second_order_steps_by_the_curvature),
         cmocka_unit_test(test_standardised_clipped_and_safe),
         cmocka_unit_test(test_statistics_move_only_at_apply),
+        cmocka_unit_test(test_what_is_dropped_teaches_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
