@@ -15,9 +15,9 @@
 static atomic_int level_now = LOG_INFO;
 static _Atomic(struct clock *) clock_now = NULL;
 
-/* One entry per event name (names are string literals, so there are few); the stalest gives way when all are taken. */
+/* One entry per event and what is said of it (both are string literals, so there are few); the stalest gives way when all are taken. */
 static struct limit {
-    const char *event;
+    const char *event, *fmt;
     int64_t last_us;
     unsigned long repeated;
 } limits[LIMIT_SLOTS];
@@ -83,18 +83,23 @@ void log_write(enum log_level level, const char *event, const char *fmt, ...)
     va_end(ap);
 }
 
-static struct limit *limit_of(const char *event)
+static bool is_of(const struct limit *l, const char *event, const char *fmt)
+{
+    return l->event != NULL && strcmp(l->event, event) == 0 && strcmp(l->fmt, fmt) == 0;
+}
+
+static struct limit *limit_of(const char *event, const char *fmt)
 {
     struct limit *stalest = &limits[0];
     for (size_t i = 0; i < LIMIT_SLOTS; i++) {
         struct limit *l = &limits[i];
-        if (l->event == NULL || strcmp(l->event, event) == 0) {
+        if (l->event == NULL || is_of(l, event, fmt)) {
             stalest = l;
             break;
         }
         if (l->last_us < stalest->last_us) stalest = l;
     }
-    if (stalest->event == NULL || strcmp(stalest->event, event) != 0) *stalest = (struct limit){event, INT64_MIN, 0};
+    if (!is_of(stalest, event, fmt)) *stalest = (struct limit){event, fmt, INT64_MIN, 0};
     return stalest;
 }
 
@@ -103,7 +108,7 @@ void log_limited(enum log_level level, const char *event, const char *fmt, ...)
     if ((int)level > atomic_load(&level_now)) return;
     const int64_t now_us = the_clock()->mono_us(the_clock());
     (void)pthread_mutex_lock(&limits_lock);
-    struct limit *l = limit_of(event);
+    struct limit *l = limit_of(event, fmt);
     const bool quiet = l->last_us != INT64_MIN && now_us - l->last_us < LIMIT_US;
     const unsigned long repeated = l->repeated;
     l->repeated = quiet ? repeated + 1 : 0;

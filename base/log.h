@@ -2,8 +2,8 @@
  *
  *   log_info("publish", "version=%d bytes=%zu", v, n);   →   2026-01-02T03:04:05.678Z info publish version=12 bytes=…
  *
- * Lines are written whole (one write call).  Values with spaces are quoted by the caller.  log_limited repeats the same
- * event (named by a string literal) at most once a second; the next line that gets through says `repeated=N`.  Control
+ * Lines are written whole (one write call).  Values with spaces are quoted by the caller.  log_limited says the same of an event
+ * (both by string literals) at most once a second; the next line that gets through says `repeated=N`.  Control
  * characters become spaces; a line ends at 4 KiB.  Thread: any.
  */
 #ifndef BASE_LOG_H

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "cli/model.h"
 #include "cli/options.h"
+#include "job/checkpoint_meta.h"
 #include "schemas/command.h"
 #include "schemas/conf_variant.h"
 #include "schemas/key.h"
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,6 +86,12 @@ static enum status look_for_answer(struct order *o, struct redis *r, struct err 
     return command_answer_decode(&o->answer, reply->text, e);
 }
 
+static enum status unanswered(const struct order *o, bool was_there, struct err *e)
+{
+    return ERR_SET(e, STATUS_AGAIN, "no answer within %" PRIu64 " s; the order was %s", o->wait_s,
+                   was_there ? "taken back" : "taken, and may still be done: see freshet model versions");
+}
+
 /* Nobody answered: the order is taken back, so that it is not done some time later. */
 static enum status take_back(struct order *o, struct redis *r, struct err *e)
 {
@@ -94,9 +102,7 @@ static enum status take_back(struct order *o, struct redis *r, struct err *e)
     TRY(redis_call(r, e, &reply, REDIS_ARGS(STR("LREM"), str_from(key), STR("0"), text)));
     const bool was_there = reply->integer > 0;
     const enum status st = look_for_answer(o, r, e);
-    if (st != STATUS_NOT_FOUND) return st;
-    return ERR_SET(e, STATUS_AGAIN, "no answer within %" PRIu64 " s; the order was %s", o->wait_s,
-                   was_there ? "taken back" : "taken, and may still be done: see freshet model versions");
+    return st != STATUS_NOT_FOUND ? st : unanswered(o, was_there, e);
 }
 
 static enum status through_redis(struct order *o, struct err *e)
@@ -119,24 +125,31 @@ out:
 
 /* ---- the state folder ---- */
 
-/* Does the process that wrote the lock file run?  (The lock itself is not touched: who starts would find it held.) */
-static bool folder_is_held(int dir)
+/* Does the process that wrote the lock file run?  The lock is tried only where one of its number does, which may be another
+ * by now: who starts at that moment would find it held. */
+static bool is_held(int lock)
 {
     char text[400] = "", host[256] = "", here[256] = "";
     long pid = 0;
-    const int fd = openat(dir, "lock", O_RDONLY | O_CLOEXEC);
-    const ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
-    if (fd >= 0) (void)close(fd);
+    const ssize_t n = read(lock, text, sizeof text - 1);
     if (n <= 0 || sscanf(text, "%ld %255s", &pid, host) < 1 || pid <= 0) return false;
     if (host[0] != '\0' && gethostname(here, sizeof here - 1) == 0 && strcmp(host, here) != 0)
         return true; /* not ours to see */
-    return kill((pid_t)pid, 0) == 0 || errno == EPERM;
+    return (kill((pid_t)pid, 0) == 0 || errno == EPERM) && flock(lock, LOCK_EX | LOCK_NB) != 0;
+}
+
+static bool folder_is_held(int dir)
+{
+    const int lock = openat(dir, "lock", O_RDONLY | O_CLOEXEC);
+    const bool held = lock >= 0 && is_held(lock);
+    if (lock >= 0) (void)close(lock);
+    return held;
 }
 
 static enum status read_answer(struct order *o, int commands, struct err *e)
 {
     char name[COMMAND_ID + 16], text[COMMAND_BYTES_MAX];
-    (void)snprintf(name, sizeof name, "%s.answer", o->command.id);
+    (void)snprintf(name, sizeof name, "%s" COMMAND_ANSWER, o->command.id);
     const int fd = openat(commands, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return errno == ENOENT ? STATUS_NOT_FOUND : file_failed(e, name, "be read", errno);
     const ssize_t n = read(fd, text, sizeof text);
@@ -144,6 +157,14 @@ static enum status read_answer(struct order *o, int commands, struct err *e)
     if (n <= 0) return ERR_SET(e, STATUS_IO, "%s is empty", name);
     (void)unlinkat(commands, name, 0);
     return command_answer_decode(&o->answer, (struct str){text, (size_t)n}, e);
+}
+
+/* Who follows an order has renamed its file first. */
+static enum status take_back_file(struct order *o, int commands, struct err *e)
+{
+    const bool was_there = unlinkat(commands, o->command.id, 0) == 0;
+    const enum status st = was_there ? STATUS_NOT_FOUND : read_answer(o, commands, e);
+    return st != STATUS_NOT_FOUND ? st : unanswered(o, was_there, e);
 }
 
 /* Of the folder's weight files, weights/<version> and weights/<version>.<variant>. */
@@ -161,12 +182,24 @@ static bool has_variant(int weights, const char *name)
     return found;
 }
 
+/* promote blesses the line as it is: no version but the newest. */
+static enum status check_newest(const struct order *o, struct err *e)
+{
+    struct checkpoint_meta meta;
+    if (o->command.kind != COMMAND_PROMOTE || o->command.version == 0) return STATUS_OK;
+    TRY(checkpoint_meta_open(&meta, o->conf->state_dir, e));
+    const uint64_t newest = meta.version;
+    checkpoint_meta_close(&meta);
+    return newest == o->command.version ? STATUS_OK : command_not_newest(&o->command, newest, e);
+}
+
 /* What the next start could only refuse is said now: nobody reads its log for an answer. */
 static enum status check_known(const struct order *o, int weights, struct err *e)
 {
     char file[24];
     const char *name = o->command.name, *dir = o->conf->state_dir;
     (void)snprintf(file, sizeof file, "%" PRIu64, o->command.version);
+    TRY(check_newest(o, e));
     if (o->command.version > 0 && faccessat(weights, file, F_OK, 0) != 0)
         return ERR_SET(e, STATUS_NOT_FOUND,
                        "version %" PRIu64 " is not kept in %s: `freshet model versions %s` lists those that are",
@@ -190,9 +223,7 @@ static enum status ask_folder(struct order *o, int dir, int weights, int command
         nap();
         st = read_answer(o, commands, e);
     }
-    if (st != STATUS_NOT_FOUND) return st;
-    o->later = true; /* it is there, and will be found */
-    return STATUS_OK;
+    return st != STATUS_NOT_FOUND ? st : take_back_file(o, commands, e);
 }
 
 static enum status through_folder(struct order *o, struct err *e)

@@ -60,7 +60,7 @@ json_t *cmd_model_orders(const char *state_dir)
     for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
         int64_t time_ms = 0;
         const struct str all = {text, f->d_name[0] != '.' ? read_small(dirfd(d), f->d_name, text, &time_ms) : 0};
-        j = all.n == 0 ? NULL : strchr(f->d_name, '.') != NULL ? answer_json(all) : waiting_json(all);
+        j = all.n == 0 ? NULL : strstr(f->d_name, COMMAND_ANSWER) != NULL ? answer_json(all) : waiting_json(all);
         if (j == NULL) continue; /* no order: the learner tells of it */
         (void)json_object_set_new(j, "time_ms", json_integer((json_int_t)time_ms));
         insert(list, j);

@@ -296,8 +296,7 @@ enum status checkpoint_same_meaning(struct str then, struct str now, const char 
     return STATUS_OK;
 }
 
-/* "<version>" or "<version>.<variant>". */
-static void file_name(char out[CHECKPOINT_FILE_NAME], uint64_t version, const char *name)
+void checkpoint_file_name(char out[CHECKPOINT_FILE_NAME], uint64_t version, const char *name)
 {
     (void)snprintf(out, CHECKPOINT_FILE_NAME, "%llu%s%s", (unsigned long long)version, name != NULL ? "." : "",
                    name != NULL ? name : "");
@@ -310,7 +309,7 @@ enum status checkpoint_load_line(struct checkpoint *cp, struct line *l, const ch
     struct arena a = {0};
     struct weights_view v = {0};
     enum status st;
-    file_name(file, cp->version, name);
+    checkpoint_file_name(file, cp->version, name);
     (void)snprintf(path, sizeof path, "%s/%s", cp->weights_dir, file);
     TRY_OUT(st, weights_read_file(path, CHECKPOINT_FILE_MAX, &cp->file, e));
     TRY_OUT(st, weights_decode(&v, cp->file.p, cp->file.n, true, &a, e));
@@ -366,7 +365,7 @@ enum status checkpoint_write_line(struct checkpoint *cp, struct line *l, const c
     v.moments = cp->moments.p;
     v.n_moments = cp->moments.n;
     TRY_OUT(st, weights_encode(&cp->file, &v, e));
-    file_name(file, version, name);
+    checkpoint_file_name(file, version, name);
     st = file_write(cp->weights_fd, file, cp->file.p, cp->file.n, e);
 out:
     arena_fini(&a);

@@ -63,14 +63,16 @@ struct store *checkpoint_store(struct checkpoint *cp);
 void checkpoint_go_on_after(struct checkpoint *cp, uint64_t version);
 uint64_t checkpoint_version(const struct checkpoint *cp);           /* 0: fresh folder */
 uint64_t checkpoint_next(const struct checkpoint *cp);              /* the number that the next one will have */
-bool checkpoint_has(const struct checkpoint *cp, uint64_t version); /* its weight file is kept */
-/* Weights and dense moments of a kept version into the line of l; accumulators of sparse rows and the sums behind running
- * statistics stay as they are (only the blessed version has those kept).  NOT_FOUND: not kept; CORRUPT; CONFLICT or INVALID:
- * of another model. */
+/* Its weight file is kept.  name: a variant's; NULL: the default line's. */
+bool checkpoint_has(const struct checkpoint *cp, uint64_t version, const char *name);
+/* Weights and dense moments of a kept version into the line of l, and out of its reservoir what was learnt since; accumulators
+ * of sparse rows and the sums behind running statistics stay as they are (only the blessed version has those kept).  NOT_FOUND:
+ * not kept; CORRUPT; CONFLICT or INVALID: of another model. */
 enum status checkpoint_take(struct checkpoint *cp, struct learner *l, uint64_t version, struct err *e) MUST_CHECK;
-/* Its parameters alone, in a set of their own (refs 1).  Errors as checkpoint_take's; OOM. */
-enum status checkpoint_params(struct checkpoint *cp, const struct model *m, uint64_t version, struct param_set **out,
-                              struct err *e) MUST_CHECK;
+/* Parameters alone, of the default line (name NULL) or a variant, in a set of their own (refs 1).  Errors as checkpoint_take's;
+ * OOM. */
+enum status checkpoint_params(struct checkpoint *cp, const struct model *m, uint64_t version, const char *name,
+                              struct param_set **out, struct err *e) MUST_CHECK;
 const char *checkpoint_sha256(const struct checkpoint *cp); /* of that version; "" when fresh */
 /* Restores l from the newest checkpoint; OK and nothing done on a fresh folder.  A config that changes what the state
  * means is CONFLICT, naming the key. */

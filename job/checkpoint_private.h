@@ -50,6 +50,7 @@ enum status checkpoint_variants_restore(struct checkpoint *cp, struct store_txn 
                                         struct err *e) MUST_CHECK;
 /* The weight files of a version in the open folder, in order of their names. */
 #define CHECKPOINT_FILE_NAME 64
+void checkpoint_file_name(char out[CHECKPOINT_FILE_NAME], uint64_t version, const char *name); /* "<version>[.<name>]" */
 size_t checkpoint_files_of(int weights, uint64_t version, char names[CONF_LINES_MAX][CHECKPOINT_FILE_NAME]);
 /* checkpoint_fence.c: after a take-over, gives a new inode to everything that the old owner may write to. */
 enum status checkpoint_fence(struct checkpoint *cp, struct err *e) MUST_CHECK;

@@ -128,7 +128,7 @@ static enum status run_epoch(struct fit *f, struct line *l, int64_t edge, struct
     TRY(line_step(l, e));
     TRY(from_the_first(f, e));
     while ((st = next_slate(f, e)) == STATUS_OK && !atomic_load(stop))
-        if (f->slate->time_ms >= edge) TRY(measure(f, l, &x->held, e));
+        if (f->slate->time_ms >= edge && !line_gate_holds_out(l->gate, f->slate)) TRY(measure(f, l, &x->held, e));
     return st == STATUS_END ? STATUS_OK : st == STATUS_OK ? STATUS_END : st;
 }
 
@@ -192,6 +192,8 @@ enum status fit_run(struct fit *f, struct line *l, const struct fit_options *o, 
                     struct err *e)
 {
     const int64_t edge = f->last_ms - o->validate_ms;
+    gate_snapshot_free(f->best); /* of the line before this one */
+    f->best = NULL;
     line_let_learn(l);
     struct epoch *x = mem_calloc(1, sizeof *x);
     enum status st = x != NULL ? STATUS_OK : ERR_SET(e, STATUS_OOM, "fit: %zu bytes", sizeof *x);

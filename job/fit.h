@@ -27,8 +27,8 @@ enum status fit_new(struct fit **out, const char *dir, struct err *e) MUST_CHECK
 void fit_free(struct fit *f); /* NULL is fine */
 /* Keeps a settled slate.  IO names the folder when the disk is full. */
 enum status fit_take(struct fit *f, const struct slate *s, struct err *e) MUST_CHECK;
-/* All epochs and the last pass; told after each epoch.  first_ms: the stream's.  END: *stop became true.  INVALID: no slate
- * before the last days, or none in them. */
+/* All epochs and the last pass, for one line after the other; told after each epoch.  first_ms: the stream's.  END: *stop became
+ * true.  INVALID: no slate before the last days, or none in them. */
 enum status fit_run(struct fit *f, struct line *l, const struct fit_options *o, int64_t first_ms,
                     void (*told)(void *user, const struct fit_epoch *epoch), void *user, const atomic_bool *stop,
                     struct err *e) MUST_CHECK;

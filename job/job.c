@@ -187,10 +187,17 @@ static void say_epoch(void *user, const struct fit_epoch *x)
                   x->calibration, x->best ? "  best" : "");
 }
 
+/* Every line by itself, on the same slates; one that follows another has that one's parameters soon enough. */
 static enum status fit_now(struct job *j, struct err *e)
 {
-    const enum status st = fit_run(j->fit, learner_line(j->learner), j->options->fit, learner_first_ms(j->learner),
-                                   say_epoch, j, &job_stopping, e);
+    const struct variants *v = learner_variants(j->learner);
+    enum status st = STATUS_OK;
+    for (size_t i = 0; i <= variants_count(v) && st == STATUS_OK; i++) {
+        struct line *l = variants_line(v, i);
+        if (l->conf->train_follow_ms > 0) continue;
+        if (i > 0 && !j->options->quiet) (void)fprintf(stderr, "variant %s\n", conf_line_name(j->conf, i));
+        st = fit_run(j->fit, l, j->options->fit, learner_first_ms(j->learner), say_epoch, j, &job_stopping, e);
+    }
     if (st == STATUS_END) log_info("fit", "stopped=\"before its end; nothing was written\"");
     return st;
 }

@@ -1,8 +1,9 @@
 /* job_command.c - orders, from Redis and from the state folder: done between two records, durable, published, answered.
  *
- * STATE/commands/<id> is an order (schemas/command.h), written whole by a rename; STATE/commands/<id>.answer what came of it.  The
- * order's file goes when its answer is there.  Orders are followed as they were given, one after the other.  One that was done
- * before a kill is answered from the state.
+ * STATE/commands/<id> is an order (schemas/command.h), written whole by a rename.  Who follows it renames it to <id>.taken first, so
+ * that who gave it can take back what nobody has begun; <id>.answer is what came of it, and there the order's file goes.  Orders are
+ * followed as they were given, one after the other.  One that was done before a kill is answered from the state.  Answers that
+ * nobody waits for stay, the ANSWERS_KEPT newest, for `freshet model versions`.
  */
 #include "base/file.h"
 #include "base/log.h"
@@ -13,13 +14,39 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOOK_US = 250000, AT_ONCE = 16 };
+enum { LOOK_US = 250000, AT_ONCE = 16, ANSWERS_KEPT = 32, NAME_ROOM = COMMAND_ID + 16 };
+
+/* Orders about the line are about the one that users are ranked by. */
+static enum status about_challenger(struct job *j, const struct command *c, struct command_answer *a, struct err *e)
+{
+    const char *name = learner_challenger(j->learner);
+    if (c->version > 0)
+        return ERR_SET(e, STATUS_INVALID,
+                       "version %" PRIu64 " is of the line default, and variant %s is in charge: leave the number out, "
+                       "or give `freshet model promote default` first",
+                       c->version, name);
+    if (c->kind == COMMAND_ROLLBACK) {
+        TRY(learner_rollback_challenger(j->learner, c, e));
+        (void)snprintf(a->text, sizeof a->text,
+                       "variant %s, which is in charge, went back to its blessed version, as version %" PRIu64
+                       "; it rests for gate.cooldown_ms",
+                       name, a->version);
+        return STATUS_OK;
+    }
+    TRY(learner_bless_challenger(j->learner, c, e));
+    (void)snprintf(a->text, sizeof a->text,
+                   "variant %s, which is in charge, is judged against its version %" PRIu64 " from now on", name,
+                   a->version);
+    return STATUS_OK;
+}
 
 static enum status roll_back(struct job *j, const struct command *c, struct command_answer *a, struct err *e)
 {
     const uint64_t blessed = learner_blessed(j->learner), to = c->version > 0 ? c->version : blessed;
+    if (learner_challenger(j->learner) != NULL) return about_challenger(j, c, a, e);
     if (c->version == 0 || c->version == blessed) {
         TRY(learner_rollback(j->learner, c->who, c->reason, c->wall_ms, e));
     } else {
@@ -52,11 +79,8 @@ static enum status promote(struct job *j, const struct command *c, struct comman
 {
     const uint64_t newest = checkpoint_version(j->checkpoint);
     if (c->name[0] != '\0') return promote_variant(j, c, a, e);
-    if (c->version > 0 && c->version != newest)
-        return ERR_SET(e, STATUS_INVALID,
-                       "promote blesses the line as it is, whose newest version is %" PRIu64 "; to go back to %" PRIu64
-                       " use rollback",
-                       newest, c->version);
+    if (learner_challenger(j->learner) != NULL) return about_challenger(j, c, a, e);
+    if (c->version > 0 && c->version != newest) return command_not_newest(c, newest, e);
     TRY(learner_promote(j->learner, c, e));
     (void)snprintf(a->text, sizeof a->text, "version %" PRIu64 " is the blessed one: the line is judged against it",
                    a->version);
@@ -69,7 +93,7 @@ static enum status pin(struct job *j, const struct command *c, struct command_an
     if (j->publish != NULL) publish_state(j->publish, &s);
     uint64_t version = c->version > 0 ? c->version : s.in_force;
     if (version == 0) version = checkpoint_version(j->checkpoint);
-    if (!checkpoint_has(j->checkpoint, version))
+    if (!checkpoint_has(j->checkpoint, version, NULL))
         return ERR_SET(e, STATUS_NOT_FOUND,
                        "version %" PRIu64 " is not kept in %s: `freshet model versions %s` lists those that are",
                        version, j->state_dir, j->state_dir);
@@ -131,9 +155,9 @@ static enum status carry_out(struct job *j, const struct command *c, struct comm
 
 static enum status answer_file(int dir, const struct command_answer *a, struct err *e)
 {
-    char name[COMMAND_ID + 16];
+    char name[NAME_ROOM];
     struct buf b = {0};
-    (void)snprintf(name, sizeof name, "%s.answer", a->id);
+    (void)snprintf(name, sizeof name, "%s" COMMAND_ANSWER, a->id);
     command_answer_encode(&b, a);
     enum status st = buf_status(&b, e);
     if (st == STATUS_OK) st = file_write(dir, name, b.p, b.n, e);
@@ -155,28 +179,34 @@ static bool read_order(const struct job *j, int dir, const char *name, struct co
     char text[COMMAND_BYTES_MAX + 1];
     struct err why = {0};
     const size_t n = read_small(dir, name, text);
-    if (command_decode(c, (struct str){text, n}, &why) == STATUS_OK && strcmp(c->id, name) == 0) return true;
-    log_warn("command", "file=%s/commands/%s refused=\"%s\"", j->state_dir, name,
-             why.text[0] != '\0' ? why.text : "its id is not its name");
+    if (command_decode(c, (struct str){text, n}, &why) == STATUS_OK && strncmp(c->id, name, COMMAND_ID - 1) == 0)
+        return true;
+    log_limited(LOG_WARN, "command", "file=%s/commands/%s refused=\"%s\"", j->state_dir, name,
+                why.text[0] != '\0' ? why.text : "its id is not its name");
     (void)unlinkat(dir, name, 0);
     return false;
 }
 
 static enum status follow(struct job *j, int dir, const struct command *c, struct err *e)
 {
+    char taken[NAME_ROOM];
     struct command_answer a;
     struct err why = {0};
+    (void)snprintf(taken, sizeof taken, "%.*s" COMMAND_TAKEN, COMMAND_ID - 1, c->id);
+    if (renameat(dir, c->id, dir, taken) != 0 && faccessat(dir, taken, F_OK, 0) != 0)
+        return STATUS_OK; /* it was taken back */
     TRY(carry_out(j, c, &a, e));
     if (answer_file(dir, &a, &why) != STATUS_OK)
         log_warn("command", "answer of %s not written: %s", c->id, why.text); /* it is asked again, and known then */
     else
-        (void)unlinkat(dir, c->id, 0);
+        (void)unlinkat(dir, taken, 0);
     return STATUS_OK;
 }
 
 static bool is_order(const char *name)
 {
-    return strlen(name) == COMMAND_ID - 1 && strspn(name, "0123456789abcdef") == COMMAND_ID - 1;
+    const char *rest = name + strspn(name, "0123456789abcdef");
+    return rest - name == COMMAND_ID - 1 && (*rest == '\0' || strcmp(rest, COMMAND_TAKEN) == 0);
 }
 
 /* By when they were given, whatever order the folder lists them in. */
@@ -195,6 +225,42 @@ static size_t put_order(struct command *orders, size_t n, const struct command *
     return n < AT_ONCE ? n + 1 : n;
 }
 
+struct left { /* an answer in the folder */
+    char name[NAME_ROOM];
+    struct timespec time;
+};
+
+static bool is_older(const struct left *a, const struct left *b)
+{
+    if (a->time.tv_sec != b->time.tv_sec) return a->time.tv_sec < b->time.tv_sec;
+    return a->time.tv_nsec != b->time.tv_nsec ? a->time.tv_nsec < b->time.tv_nsec : strcmp(a->name, b->name) < 0;
+}
+
+/* The next answer of the folder; false: there is no more. */
+static bool next_answer(DIR *d, struct left *out)
+{
+    struct stat info;
+    for (struct dirent *f = readdir(d); f != NULL; f = readdir(d)) {
+        const size_t n = strlen(f->d_name), end = strlen(COMMAND_ANSWER);
+        if (n >= sizeof out->name || n < end || strcmp(f->d_name + n - end, COMMAND_ANSWER) != 0) continue;
+        if (fstatat(dirfd(d), f->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        memcpy(out->name, f->d_name, n + 1);
+        out->time = info.st_mtim;
+        return true;
+    }
+    return false;
+}
+
+/* The oldest goes where there are more than are kept; false: nothing went. */
+static bool drop_oldest(DIR *d)
+{
+    struct left oldest = {.name = ""}, one;
+    size_t n = 0;
+    for (rewinddir(d); next_answer(d, &one); n++)
+        if (n == 0 || is_older(&one, &oldest)) oldest = one;
+    return n > ANSWERS_KEPT && unlinkat(dirfd(d), oldest.name, 0) == 0;
+}
+
 static enum status read_folder(struct job *j, struct err *e)
 {
     char path[700];
@@ -207,6 +273,7 @@ static enum status read_folder(struct job *j, struct err *e)
     for (struct dirent *f = readdir(d); f != NULL; f = readdir(d))
         if (is_order(f->d_name) && read_order(j, dirfd(d), f->d_name, &c)) n = put_order(orders, n, &c);
     for (size_t i = 0; i < n && st == STATUS_OK; i++) st = follow(j, dirfd(d), &orders[i], e);
+    while (n > 0 && drop_oldest(d)) continue;
     (void)closedir(d);
     return st;
 }

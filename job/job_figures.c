@@ -109,7 +109,7 @@ static size_t fill_health(struct job *j, struct publish_metric *m, size_t n)
     if (j->source != NULL) source_health(j->source, &h);
     const struct publish_metric all[] = {
         {"paused", j->paused_us > 0},
-        {"published_version", (double)j->published_version},
+        {"published_version", (double)j->handed[0]},
         {"lease_held", s.lease == PUBLISH_LEASE_HELD},
         {"lease_epoch", (double)s.epoch},
         {"kafka_up", h.up},

@@ -44,6 +44,14 @@ enum status job_gate_version(struct job *j, bool *held, struct err *e)
     return st == STATUS_NOT_FOUND ? STATUS_OK : st; /* it is due then, and published with the next checkpoint */
 }
 
+/* As it is now: of several promotions the last one counts. */
+static void note_champion(const struct job *j, struct publish_note *n)
+{
+    const char *name = learner_challenger(j->learner);
+    n->says_champion = true;
+    (void)snprintf(n->champion, sizeof n->champion, "%s", name != NULL ? name : "");
+}
+
 void job_gate_notes(struct job *j)
 {
     const struct verdict_log *log = learner_verdicts(j->learner);
@@ -55,6 +63,7 @@ void job_gate_notes(struct job *j)
         (void)snprintf(n.reason, sizeof n.reason, "%s", v->reason);
         (void)snprintf(n.who, sizeof n.who, "%s", v->who);
         (void)snprintf(n.sha256, sizeof n.sha256, "%s", checkpoint_sha256(j->checkpoint));
+        if (v->kind == VERDICT_CHAMPION) note_champion(j, &n);
         publish_note(j->publish, &n);
     }
     j->noted = log->total;

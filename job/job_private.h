@@ -10,6 +10,7 @@
 #include "job/learner.h"
 #include "job/progress.h"
 #include "kernels/kern.h"
+#include "schemas/conf_variant.h"
 #include "serving/publish.h"
 #include "trainer/ranks.h"
 #include <pthread.h>
@@ -73,14 +74,15 @@ struct job {
     struct progress progress;
     struct ranks *ranks;              /* NULL: it learns alone */
     struct job_options ranks_options; /* of a rank other than 0 */
-    uint64_t published_version, checkpoint_events, checkpoint_slates, checkpoint_learnt, publish_mark;
+    uint64_t checkpoint_events, checkpoint_slates, checkpoint_learnt, publish_mark;
     int64_t checkpoint_wall_ms, settled_wall_ms; /* settled: when the newest label was settled, by the wall clock */
     int64_t batch_wall_ms;                       /* when the batch under way was taken */
     int64_t consumed_wall_ms, learnt_wall_ms;    /* … of the event that settled, and when it had been learnt from */
     /* when things are due, monotonic us */
     int64_t started_us, stop_us, next_backup_us, next_status_us, backup_wall_ms;
     int64_t next_command_us;
-    bool shows_pin;           /* the pinned version was handed over last */
+    bool shows_pin[CONF_LINES_MAX];  /* of each line: the pinned version was handed over last */
+    uint64_t handed[CONF_LINES_MAX]; /* the version that was; 0: none yet */
     uint64_t refused_version; /* newest one that was not published; 0: none */
     uint64_t noted;           /* verdicts that were told to fr:{m}:log */
     int64_t next_kept_us;     /* when a version is kept for job_served.c */
@@ -128,9 +130,10 @@ void job_backup_tick(struct job *j, int64_t now_us);
 void job_publish_start(struct job *j); /* what Redis has of the version that we begin with */
 /* Features and metrics alone: also while learning is paused. */
 enum status job_publish_views(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
-/* job_publish.c, for any line: champion as publish_version has it. */
-enum status job_publish_line(struct job *j, struct publish *p, struct line *l, const char *champion, const char *reason,
+/* job_publish.c, for any line (0: the default one), as it is or as it is pinned; champion as publish_version has it. */
+enum status job_publish_line(struct job *j, size_t line, const char *champion, const char *reason,
                              struct err *e) MUST_CHECK;
+enum status job_publish_pinned(struct job *j, size_t line, const char *champion, struct err *e) MUST_CHECK;
 void job_touch_rows(struct publish *p, const struct optim *o);
 /* job_variants.c */
 enum status job_variants_open(struct job *j, struct err *e) MUST_CHECK;
@@ -163,8 +166,11 @@ enum status job_gate_durable(struct job *j, struct err *e) MUST_CHECK;
 enum status job_gate_version(struct job *j, bool *held, struct err *e) MUST_CHECK;
 enum status job_command_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK; /* job_command.c: orders */
 void job_gate_notes(struct job *j); /* what was said since, to fr:{m}:log */
-/* job_pin.c: what is to be published instead of the line; NULL and OK: it is in force already, or can't be had. */
-enum status job_pin_params(struct job *j, struct param_set **out, struct err *e) MUST_CHECK;
+/* job_pin.c, for any line (0: the default one).  params: what is to be published instead of it while a version is pinned; NULL and
+ * OK: it is in force already, or can't be had.  behind: Redis has another version of the line in force than the pinned one. */
+struct publish *job_publisher(const struct job *j, size_t line);
+enum status job_pin_params(struct job *j, size_t line, struct param_set **out, struct err *e) MUST_CHECK;
+bool job_pin_behind(const struct job *j, size_t line);
 /* job_features.c: what changed since the last call; while Redis is refilled, a slice of some milliseconds. */
 enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;
 void job_refill(struct job *j); /* all records are to go out again */

@@ -20,13 +20,19 @@ enum {
     OFFSETS_MAX = 4096
 };
 
-static void fill_version(struct job *j, const struct line *l, const struct param_set *p, const char *reason,
+static struct line *line_of(const struct job *j, size_t line)
+{
+    return variants_line(learner_variants(j->learner), line);
+}
+
+static void fill_version(struct job *j, size_t line, const struct param_set *p, const char *reason,
                          struct publish_version *v, struct publish_offset *offsets, size_t cap)
 {
     size_t n;
+    const struct line *l = line_of(j, line);
     const struct source_offset *from = learner_offsets(j->learner, &n);
     *v = (struct publish_version){.version = p->version,
-                                  .parent = j->published_version,
+                                  .parent = j->handed[line],
                                   .reason = reason,
                                   .examples = l->counts.learnt_examples,
                                   .watermark_ms = learner_watermark(j->learner),
@@ -45,8 +51,8 @@ static void fill_version(struct job *j, const struct line *l, const struct param
 }
 
 /* The dense part as publish.dense says, and the hashed rows beside it. */
-static enum status publish_params(struct job *j, struct publish *to, const struct line *l, const struct param_set *p,
-                                  const char *champion, const char *reason, const char *verdict, struct err *e)
+static enum status publish_params(struct job *j, size_t line, const struct param_set *p, const char *champion,
+                                  const char *reason, const char *verdict, struct err *e)
 {
     static struct publish_offset offsets[OFFSETS_MAX];
     struct publish_version v;
@@ -54,44 +60,47 @@ static enum status publish_params(struct job *j, struct publish *to, const struc
     struct arena a = {0};
     struct buf dense = {0};
     enum status st;
-    const struct model *m = l->model;
+    struct publish *to = job_publisher(j, line);
+    const struct model *m = line_of(j, line)->model;
     const size_t *first = model_table(m)->group_first;
     const struct publish_hashed hashed = {p->w + first[PARAM_SPARSE], p->n - first[PARAM_SPARSE]};
     if (to == NULL) return STATUS_OK;
-    fill_version(j, l, p, reason, &v, offsets, OFFSETS_MAX);
+    fill_version(j, line, p, reason, &v, offsets, OFFSETS_MAX);
     v.champion = champion;
     v.verdict = verdict;
     v.rounded = strcmp(j->conf->publish_dense, "bf16") == 0;
     TRY_OUT(st, param_view(model_table(m), p, model_fingerprint(m), &a, &view, e));
     TRY_OUT(st, weights_dense_encode(&dense, &view, first[PARAM_SPARSE], v.rounded ? first[PARAM_ADAGRAD] : 0, e));
-    st = publish_weights(to, &v, &dense, &hashed, e);
+    TRY_OUT(st, publish_weights(to, &v, &dense, &hashed, e));
+    j->handed[line] = p->version;
 out:
     buf_fini(&dense);
     arena_fini(&a);
     return st;
 }
 
-enum status job_publish_line(struct job *j, struct publish *to, struct line *l, const char *champion,
-                             const char *reason, struct err *e)
-{
-    return publish_params(j, to, l, l->params, champion, reason, NULL, e);
-}
-
 /* Other weights than the ones that were handed over last, and not by steps: any row may differ. */
-static void touch_all(struct job *j)
+static void touch_all(struct job *j, size_t line)
 {
-    for (size_t page = 0; page < optim_pages(learner_optim(j->learner)); page++) publish_touch(j->publish, page);
+    const size_t n = optim_pages(line_of(j, line)->optim);
+    for (size_t page = 0; page < n; page++) publish_touch(job_publisher(j, line), page);
 }
 
-static enum status publish_pinned(struct job *j, const struct line *first, const char *champion, struct err *e)
+enum status job_publish_line(struct job *j, size_t line, const char *champion, const char *reason, struct err *e)
+{
+    if (j->shows_pin[line]) touch_all(j, line);
+    j->shows_pin[line] = false;
+    return publish_params(j, line, line_of(j, line)->params, champion, reason, NULL, e);
+}
+
+enum status job_publish_pinned(struct job *j, size_t line, const char *champion, struct err *e)
 {
     struct param_set *p;
-    TRY(job_pin_params(j, &p, e));
+    TRY(job_pin_params(j, line, &p, e));
     if (p == NULL) return STATUS_OK;
-    touch_all(j);
-    j->shows_pin = true;
-    const enum status st = publish_params(j, j->publish, first, p, champion, "pin", "pinned", e);
-    j->published_version = p->version;
+    touch_all(j, line);
+    j->shows_pin[line] = true;
+    const enum status st = publish_params(j, line, p, champion, "pin", "pinned", e);
     param_set_release(p);
     return st;
 }
@@ -100,19 +109,15 @@ static enum status publish_pinned(struct job *j, const struct line *first, const
  * charge, and whoever that is must be there. */
 static enum status publish_version_now(struct job *j, const char *reason, struct err *e)
 {
-    struct variants *v = learner_variants(j->learner);
-    struct line *first = variants_line(v, 0);
+    const struct variants *v = learner_variants(j->learner);
     const size_t in_charge = variants_in_charge(v);
     const char *champion = variants_count(v) == 0 ? NULL : in_charge == 0 ? "" : conf_line_name(j->conf, in_charge);
     bool held;
     TRY(job_variants_publish(j, reason, e));
-    if (learner_pinned(j->learner) > 0) return publish_pinned(j, first, champion, e);
+    if (learner_pinned(j->learner) > 0) return job_publish_pinned(j, 0, champion, e);
     TRY(job_gate_version(j, &held, e));
     if (held) return STATUS_OK;
-    if (j->shows_pin) touch_all(j);
-    j->shows_pin = false;
-    TRY(job_publish_line(j, j->publish, first, champion, reason, e));
-    j->published_version = first->params->version;
+    TRY(job_publish_line(j, 0, champion, reason, e));
     return job_served_keep(j, e);
 }
 
@@ -235,7 +240,7 @@ static bool behind(struct job *j)
     if (checkpoint_version(j->checkpoint) == 0) return false;
     publish_state(j->publish, &s);
     if (!s.looked || s.waiting > 0 || s.lease != PUBLISH_LEASE_HELD) return false;
-    if (learner_pinned(j->learner) > 0) return s.in_force != learner_pinned(j->learner);
+    if (learner_pinned(j->learner) > 0) return job_pin_behind(j, 0);
     if (j->refused_version == checkpoint_version(j->checkpoint)) return false;
     if (strcmp(s.in_force_sha256, checkpoint_sha256(j->checkpoint)) == 0) return false;
     return s.version != checkpoint_version(j->checkpoint) ||

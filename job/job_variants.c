@@ -34,14 +34,17 @@ void job_variants_touch(struct job *j)
 enum status job_variants_publish(struct job *j, const char *reason, struct err *e)
 {
     const struct variants *v = learner_variants(j->learner);
-    for (size_t i = 0; i < variants_count(v); i++) {
+    for (size_t i = 1; i <= variants_count(v); i++) {
         char why[LINE_WHY];
-        struct line *l = variants_line(v, i + 1);
-        TRY(line_gate_check(l, why, e));
+        if (learner_pinned(j->learner) > 0) {
+            TRY(job_publish_pinned(j, i, NULL, e));
+            continue;
+        }
+        TRY(line_gate_check(variants_line(v, i), why, e));
         if (why[0] == '\0')
-            TRY(job_publish_line(j, j->variants[i], l, NULL, reason, e));
+            TRY(job_publish_line(j, i, NULL, reason, e));
         else
-            log_limited(LOG_ERROR, "gate", "variant=%s %s: its last version stays", j->conf->variants[i].name, why);
+            log_limited(LOG_ERROR, "gate", "variant=%s %s: its last version stays", conf_line_name(j->conf, i), why);
     }
     return STATUS_OK;
 }
@@ -54,6 +57,10 @@ bool job_variants_behind(struct job *j)
         struct publish_state s;
         publish_state(j->variants[i], &s);
         if (!s.looked || s.waiting > 0 || s.lease != PUBLISH_LEASE_HELD) continue;
+        if (learner_pinned(j->learner) > 0) {
+            if (job_pin_behind(j, i + 1)) return true;
+            continue;
+        }
         if (s.version != checkpoint_version(j->checkpoint) && s.in_force != checkpoint_version(j->checkpoint))
             return true;
     }

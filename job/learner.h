@@ -95,6 +95,10 @@ uint64_t learner_blessed(const struct learner *l); /* number of the blessed vers
 enum status learner_adopt(struct learner *l, const struct command *c, struct err *e) MUST_CHECK;
 enum status learner_promote(struct learner *l, const struct command *c, struct err *e) MUST_CHECK;
 enum status learner_promote_variant(struct learner *l, const struct command *c, struct err *e) MUST_CHECK; /* c->name */
+/* The variant in charge; NULL: the default line is.  Then: it goes back to its blessed version, or is blessed as it is. */
+const char *learner_challenger(const struct learner *l);
+enum status learner_rollback_challenger(struct learner *l, const struct command *c, struct err *e) MUST_CHECK;
+enum status learner_bless_challenger(struct learner *l, const struct command *c, struct err *e) MUST_CHECK;
 enum status learner_pin(struct learner *l, uint64_t version, const struct command *c, struct err *e) MUST_CHECK;
 /* What was done is part of the state: the newest LEARNER_ANSWERS orders are known by their ids. */
 #define LEARNER_ANSWERS 8

@@ -10,6 +10,7 @@
 #include "base/rand.h"
 #include "job/learner_private.h"
 #include <math.h>
+#include <string.h>
 
 static bool learns(const struct learner *l)
 {
@@ -18,7 +19,13 @@ static bool learns(const struct learner *l)
 
 enum status learner_learn_whole(struct learner *l, struct err *e)
 {
-    if (!learns(l) || !learner_guard_admits(l)) return STATUS_OK;
+    const uint32_t n = l->slate->n_items;
+    if (!learns(l)) return STATUS_OK;
+    uint8_t *keep = arena_alloc(l->slate->arena, n, 1);
+    if (keep == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", n);
+    memset(keep, 1, n);
+    if (!learner_guard_admits(l, keep)) return STATUS_OK;
+    if (memchr(keep, 0, n) != NULL) slate_keep(l->slate, keep);
     TRY(variants_learn(l->variants, l->slate, NULL, e));
     return line_learn(l->line, &l->slate, e);
 }
@@ -54,13 +61,15 @@ static enum status learn_kept(struct learner *l, const struct line_copies *c, in
 }
 
 /* Before the slate is settled: not at all where the gate or the guard says no, so that its end finds it unlearnt by all lines. */
-static enum status learn_early(struct learner *l, const struct line_copies *c, int64_t when_ms, struct err *e)
+static enum status learn_early(struct learner *l, enum slate_copy copy, const struct open_predictions *p, uint8_t *keep,
+                               int64_t when_ms, struct err *e)
 {
     bool learnt = false;
+    const struct line_copies c = {copy, p, keep};
     if (!line_gate_would_let(l->line->gate, l->slate) || !guard_lets(l->guard, l->slate)) return STATUS_OK;
-    if (c->copy != SLATE_AGAIN && !learner_guard_admits(l)) return STATUS_OK;
-    TRY(learn_kept(l, c, when_ms, &learnt, e));
-    if (learnt && c->copy != SLATE_AGAIN) join_learnt(l->join);
+    if (copy != SLATE_AGAIN && !learner_guard_admits(l, keep)) return STATUS_OK;
+    TRY(learn_kept(l, &c, when_ms, &learnt, e));
+    if (learnt && copy != SLATE_AGAIN) join_learnt(l->join);
     return STATUS_OK;
 }
 
@@ -80,8 +89,7 @@ enum status learner_learn_opened(struct learner *l, const struct open_prediction
     if (l->line->delay.kind != LOSS_DELAY_FNW || !learns(l)) return STATUS_OK;
     for (uint32_t i = 0; i < s->n_items; i++) s->items[i].label = 0;
     TRY(draw_negatives(l, s, &keep, e));
-    const struct line_copies c = {SLATE_EARLY, p, keep};
-    return learn_early(l, &c, s->time_ms, e);
+    return learn_early(l, SLATE_EARLY, p, keep, s->time_ms, e);
 }
 
 /* All positives, and those negatives that are drawn. */
@@ -101,8 +109,7 @@ enum status learner_learn_waited(struct learner *l, const struct join_settled *d
     TRY(look(l, done->slate, &p, e));
     learner_label(l->slate, done);
     TRY(draw_labelled(l, &keep, e));
-    const struct line_copies c = {SLATE_EARLY, &p, keep};
-    return learn_early(l, &c, done->due_ms, e);
+    return learn_early(l, SLATE_EARLY, &p, keep, done->due_ms, e);
 }
 
 /* Every line's estimates of delays learn from the labels, where a loss needs them. */
@@ -125,9 +132,10 @@ enum status learner_learn_ended(struct learner *l, const struct join_settled *do
     bool learnt;
     if (!learns(l)) return STATUS_OK;
     const bool lets = guard_lets(l->guard, l->slate);
-    if (lets) TRY(settle_delays(l, done, p, e));
-    if (done->learnt ? !lets : !learner_guard_admits(l)) return STATUS_OK;
+    if (lets && !line_gate_holds_out(l->line->gate, l->slate)) TRY(settle_delays(l, done, p, e));
+    if (done->learnt && !lets) return STATUS_OK;
     TRY(draw_labelled(l, &keep, e));
+    if (!done->learnt && !learner_guard_admits(l, keep)) return STATUS_OK;
     const struct line_copies c = {done->learnt ? SLATE_ENDED : SLATE_WHOLE, p, keep};
     return learn_kept(l, &c, done->due_ms, &learnt, e);
 }
@@ -145,6 +153,5 @@ enum status learner_learn_mark(struct learner *l, int64_t when_ms, struct err *e
     it->label = mark.positive;
     it->examples = mark.first;
     it->weight = mark.weight;
-    const struct line_copies c = {SLATE_AGAIN, &p, keep};
-    return learn_early(l, &c, when_ms, e);
+    return learn_early(l, SLATE_AGAIN, &p, keep, when_ms, e);
 }

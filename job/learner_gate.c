@@ -25,6 +25,12 @@ static enum status note_place(struct learner_place *p, const struct source_offse
     return STATUS_OK;
 }
 
+/* A time in the log; 0: there is none. */
+static int64_t ms_of(int64_t ms)
+{
+    return ms == INT64_MIN ? 0 : ms;
+}
+
 /* from: what the line had learnt since goes with it; NULL: nothing does. */
 static enum status say(struct learner *l, struct verdict *v, const struct learner_place *from, struct err *e)
 {
@@ -48,18 +54,40 @@ static enum status say_rollback(struct learner *l, bool candidate, const char *w
     log_error("gate",
               "verdict=rollback event_ms=%" PRId64 " newest_version=%" PRIu64 " %s_version=%" PRIu64
               " %s_examples=%" PRIu64 " examples=%" PRIu64 " rest_until_event_ms=%" PRId64 " by=\"%s\" reason=\"%s\"",
-              learner_watermark(l), l->said.version, to, m->version, to, m->examples, l->line->counts.learnt_examples,
-              g->rest_until_ms, who, reason);
+              ms_of(learner_watermark(l)), l->said.version, to, m->version, to, m->examples,
+              l->line->counts.learnt_examples, ms_of(g->rest_until_ms), who, reason);
     l->said.due = "rollback";
     guard_line_changed(l->guard);
     return say(l, &v, candidate ? &l->said.candidate : &l->said.blessed, e);
 }
 
-/* A challenger: it may be in charge, and serves its share in any case.  Said in the log alone; the version log is the
- * default line's. */
+/* A challenger's line has no versions of its own in the version log: its name stands there instead. */
+static enum status say_variant(struct learner *l, size_t i, const char *what, const char *who, const char *reason,
+                               int64_t wall_ms, struct err *e)
+{
+    struct verdict v = {.kind = VERDICT_VARIANT, .wall_ms = wall_ms};
+    (void)snprintf(v.who, sizeof v.who, "%s", who);
+    (void)snprintf(v.reason, sizeof v.reason, "%s %s: %.160s", conf_line_name(l->conf, i), what, reason);
+    return say(l, &v, NULL, e);
+}
+
+static enum status say_variant_rollback(struct learner *l, size_t i, const char *who, const char *reason,
+                                        int64_t wall_ms, struct err *e)
+{
+    l->said.due = "rollback";
+    log_error("gate",
+              "verdict=rollback variant=%s event_ms=%" PRId64 " blessed_examples=%" PRIu64
+              " by=\"%s\" reason=\"%s\"",
+              conf_line_name(l->conf, i), ms_of(learner_watermark(l)),
+              variants_line(l->variants, i)->gate->blessed_mark.examples, who, reason);
+    return say_variant(l, i, "went back to its blessed version", who, reason, wall_ms, e);
+}
+
+/* It may be in charge, and serves its share in any case. */
 static enum status judge_variant(struct learner *l, size_t i, const struct slate *s, const struct open_predictions *p,
                                  struct err *e)
 {
+    char reason[VERDICT_REASON];
     enum line_verdict verdict;
     struct line *line = variants_line(l->variants, i);
     const float *z = variants_logits(l->variants, s, p, i);
@@ -68,12 +96,8 @@ static enum status judge_variant(struct learner *l, size_t i, const struct slate
     const double loss = gate_judge_mean(&line->gate->judge, GATE_LOSS);
     TRY(line_gate_judge(line, s, &its, l->next_slate, &verdict, e));
     if (verdict != LINE_ROLLED_BACK) return STATUS_OK;
-    l->said.due = "rollback";
-    log_error("gate",
-              "verdict=rollback variant=%s event_ms=%" PRId64 " blessed_examples=%" PRIu64
-              " reason=\"worse than its blessed version on the same slates: log-loss %+.4f\"",
-              conf_line_name(l->conf, i), learner_watermark(l), line->gate->blessed_mark.examples, loss);
-    return STATUS_OK;
+    (void)snprintf(reason, sizeof reason, "worse than its blessed version on the same slates: log-loss %+.4f", loss);
+    return say_variant_rollback(l, i, "gate", reason, 0, e);
 }
 
 static enum status settle_variants(struct learner *l, struct err *e)
@@ -101,8 +125,7 @@ static enum status undo_variants(struct learner *l, int64_t since_ms, const char
         if (st != STATUS_OK && st != STATUS_NOT_FOUND && e != NULL) *e = none;
         if (st == STATUS_NOT_FOUND) continue;
         TRY(st);
-        l->said.due = "rollback";
-        log_error("gate", "verdict=rollback variant=%s by=\"guard\" reason=\"%s\"", conf_line_name(l->conf, i), why);
+        TRY(say_variant_rollback(l, i, "guard", why, 0, e));
     }
     return STATUS_OK;
 }
@@ -257,6 +280,28 @@ enum status learner_promote(struct learner *l, const struct command *c, struct e
     TRY(line_gate_bless(l->line, l->next_slate, e));
     TRY(note_place(&l->said.blessed, now, n, e));
     return say_order(l, VERDICT_PROMOTE, 0, c, false, e); /* its number is that of the next checkpoint */
+}
+
+const char *learner_challenger(const struct learner *l)
+{
+    const size_t i = variants_in_charge(l->variants);
+    return i > 0 ? conf_line_name(l->conf, i) : NULL;
+}
+
+enum status learner_rollback_challenger(struct learner *l, const struct command *c, struct err *e)
+{
+    const size_t i = variants_in_charge(l->variants);
+    TRY(need_gate(l, e));
+    TRY(line_gate_rollback(variants_line(l->variants, i), l->next_slate, e));
+    return say_variant_rollback(l, i, c->who, c->reason, c->wall_ms, e);
+}
+
+enum status learner_bless_challenger(struct learner *l, const struct command *c, struct err *e)
+{
+    const size_t i = variants_in_charge(l->variants);
+    TRY(need_gate(l, e));
+    TRY(line_gate_bless(variants_line(l->variants, i), l->next_slate, e));
+    return say_variant(l, i, "as it is was blessed", c->who, c->reason, c->wall_ms, e);
 }
 
 enum status learner_promote_variant(struct learner *l, const struct command *c, struct err *e)

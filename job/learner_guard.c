@@ -24,10 +24,10 @@ enum status learner_guard_event(struct learner *l, const struct source_record *r
     return learner_reject(l, &full, "anomaly", e);
 }
 
-bool learner_guard_admits(struct learner *l)
+bool learner_guard_admits(struct learner *l, uint8_t *keep)
 {
     if (!l->line->learn) return true;
-    if (!guard_admits(l->guard, l->slate, watermark_ms(l->watermark))) return false;
+    if (!guard_admits(l->guard, l->slate, keep, watermark_ms(l->watermark))) return false;
     const bool restart = guard_restart(l->guard);
     for (size_t i = 0; restart && i <= variants_count(l->variants); i++)
         optim_restart(variants_line(l->variants, i)->optim);

@@ -111,10 +111,11 @@ void learner_label(struct slate *s, const struct join_settled *done);
 enum status learner_reject(struct learner *l, const struct source_record *rec, const char *stage,
                            struct err *e) MUST_CHECK;
 /* learner_guard.c.  event: an event that is about to be taken; *refused: its source is in quarantine, and it went to the dead
- * letters.  admits: l->slate, settled and evaluated, may be judged and learnt.  say: what there is to say, to the log. */
+ * letters.  admits: l->slate, settled and evaluated, may be learnt, but for the items that it clears in keep (K).  say: what there
+ * is to say, to the log. */
 enum status learner_guard_event(struct learner *l, const struct source_record *rec, bool *refused,
                                 struct err *e) MUST_CHECK;
-bool learner_guard_admits(struct learner *l);
+bool learner_guard_admits(struct learner *l, uint8_t *keep);
 void learner_guard_scored(struct learner *l); /* l->slate was scored */
 void learner_guard_say(struct learner *l);
 #endif

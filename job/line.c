@@ -278,7 +278,7 @@ void line_let_learn(struct line *l)
     l->learn = true;
 }
 
-/* true: the batch's loss is beyond all that was usual; what it added to the gradients is dropped. */
+/* true: the batch's loss is beyond all that was usual; what it added to gradients and statistics is dropped. */
 static bool is_spike(struct line *l, uint64_t examples)
 {
     double sum = 0.0;
@@ -288,6 +288,7 @@ static bool is_spike(struct line *l, uint64_t examples)
     l->spike.skipped++;
     l->spike.examples += examples;
     model_grads_clear(l->run);
+    model_drop_stats(l->run);
     return true;
 }
 

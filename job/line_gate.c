@@ -84,6 +84,11 @@ bool line_gate_rests(const struct line_gate *g)
     return g != NULL && g->rest_until_ms != INT64_MIN && g->now_ms < g->rest_until_ms;
 }
 
+bool line_gate_holds_out(const struct line_gate *g, const struct slate *s)
+{
+    return g != NULL && is_held_out(g, s);
+}
+
 bool line_gate_would_let(const struct line_gate *g, const struct slate *s)
 {
     return g == NULL || (!is_held_out(g, s) && !line_gate_rests(g));

@@ -67,6 +67,7 @@ enum status line_gate_settle(struct line *l, uint64_t next_slate, enum line_verd
 bool line_gate_would_let(const struct line_gate *g, const struct slate *s); /* the same, uncounted */
 bool line_gate_lets(struct line_gate *g, const struct slate *s);
 bool line_gate_rests(const struct line_gate *g);
+bool line_gate_holds_out(const struct line_gate *g, const struct slate *s); /* its user's labels teach nothing */
 /* What the blessed version gives the candidates of a slate that is about to be learnt: slate_item.taught; 0 where nothing is
  * blessed yet. */
 enum status line_gate_teach(struct line *l, struct slate *s, struct err *e) MUST_CHECK;

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const names[VERDICT_KINDS] = {"bless", "rollback", "refuse", "promote", "pin", "unpin", "champion"};
+static const char *const names[VERDICT_KINDS] = {"bless", "rollback", "refuse",   "promote",
+                                                 "pin",   "unpin",    "champion", "variant"};
 
 const char *verdict_name(enum verdict_kind k)
 {

@@ -25,6 +25,7 @@ enum verdict_kind {
     VERDICT_PIN,
     VERDICT_UNPIN,
     VERDICT_CHAMPION, /* another variant is in charge */
+    VERDICT_VARIANT,  /* of a challenger's line, which the reason names */
     VERDICT_KINDS
 };
 struct verdict_range { /* records [from, to) of a partition; a log file is partition 0 */

@@ -141,6 +141,7 @@ enum status model_rows_put(struct model_run *r, size_t tensor, const struct mode
 void model_rows_clear(struct model_run *r); /* those of sparse tensors alone */
 /* Moves running statistics gathered by model_learn into p's STAT group (called once a step, after the update). */
 void model_apply_stats(struct model_run *r, struct param_set *p);
+void model_drop_stats(struct model_run *r); /* or not at all: the step is not made */
 /* What is neither parameter nor moment but needed to go on in the same bits (exact sums behind the STAT group).
  * Between steps: gradients of a batch that is not applied yet are not in it. */
 void model_run_encode(struct buf *b, const struct model_run *r);

@@ -160,8 +160,9 @@ static float share_of(const struct model_run *r, const struct learning *l)
 /* Three terms: binary cross-entropy, softmax, tasks. */
 static void slate_loss(struct model_run *r, struct learning *l, float *terms)
 {
-    op_loss(&r->tape, terms, sampled(r, l), &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
-    if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, terms + 2);
+    const struct tape_value z = sampled(r, l);
+    op_loss(&r->tape, terms, z, &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
+    if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, z, terms + 2);
 }
 
 /* The slates' logits, or their gradients, to the host in one piece. */
@@ -318,13 +319,24 @@ static enum status learn_one(struct model_run *r, const struct slate *s, uint64_
                    found);
 }
 
+/* The logits that the labels were compared with. */
+static const float *compared(struct model_run *r, const struct slate *s, int source, const float *z)
+{
+    float *seen = tape_host(&r->tape, s->n_items + 1u, sizeof *seen);
+    if (seen == NULL || !model_recal_shift(&r->recal, s, source, seen)) return z;
+    for (uint32_t i = 0; i < s->n_items; i++) seen[i] += z[i];
+    return seen;
+}
+
 void model_learnt(struct model_run *r, const struct slate *s, const float *z, const float *dz)
 {
-    model_recal_learnt(&r->recal, s, part_bias_source(r->parts[0], s), z);
+    const int source = part_bias_source(r->parts[0], s);
+    const float *seen = compared(r, s, source, z);
+    model_recal_learnt(&r->recal, s, source, z);
     for (size_t p = 0; p < r->m->n_parts; p++) {
         if (!learns(r, p, s)) continue;
         model_part_idle(r, p, false);
-        if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], s, z, dz);
+        if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], s, seen, dz);
     }
 }
 

@@ -263,6 +263,13 @@ void model_apply_stats(struct model_run *r, struct param_set *p)
     param_touch(p);
 }
 
+void model_drop_stats(struct model_run *r)
+{
+    for (size_t i = 0; i < r->m->n_parts; i++)
+        if (r->m->parts[i]->ops->drop != NULL) r->m->parts[i]->ops->drop(r->parts[i]);
+    model_recal_drop(&r->recal);
+}
+
 void model_run_encode(struct buf *b, const struct model_run *r)
 {
     for (size_t i = 0; i < r->m->n_parts; i++) {

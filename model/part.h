@@ -133,10 +133,12 @@ struct part_ops {
      * parts with `together` set; the same numbers as one after the other. */
     enum status (*score_together)(struct part_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
                                   struct err *e);
-    /* Any of these may be NULL.  learnt: the slate was learnt from, with the model's logits z (K) and the loss's derivatives
-     * dz (K) by them, host memory; apply: w is the block in host memory. */
+    /* Any of these may be NULL.  learnt: the slate was learnt from, with the logits z (K) that its labels were compared with and
+     * the loss's derivatives dz (K) by them, host memory; apply: w is the block in host memory; drop: what was gathered since the last
+     * apply is not to be applied. */
     void (*learnt)(struct part_run *r, const struct slate *s, const float *z, const float *dz);
     void (*apply)(struct part_run *r, const struct param_table *t, float *w);
+    void (*drop)(struct part_run *r);
     void (*encode)(struct buf *b, const struct part_run *r);
     enum status (*decode)(struct part_run *r, struct buf_reader *rd, struct err *e);
     /* The encoder layers that w (host memory) replaces, at most max; returns how many there are. */

@@ -106,6 +106,13 @@ static void apply(struct part_run *run, const struct param_table *t, float *w)
     part_position_apply(&r->position, t, w);
 }
 
+static void drop(struct part_run *run)
+{
+    struct bias_run *r = (struct bias_run *)run;
+    r->learnt[0] = r->learnt[1] = false;
+    part_position_drop(&r->position);
+}
+
 static void encode(struct buf *b, const struct part_run *run)
 {
     const struct bias_run *r = (const struct bias_run *)run;
@@ -124,4 +131,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
 }
 
 const struct part_ops part_bias = {"bias", create, NULL, NULL,   run_create, run_destroy, bind,   NULL,
-                                   NULL,   score,  NULL, learnt, apply,      encode,      decode, NULL};
+                                   NULL,   score,  NULL, learnt, apply,      drop,        encode, decode,
+                                   NULL};

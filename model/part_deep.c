@@ -122,4 +122,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
 }
 
 const struct part_ops part_deep = {"deep", create, NULL, init, run_create, run_destroy, bind, NULL,
-                                   NULL,   score,  NULL, NULL, NULL,       NULL,        NULL, NULL};
+                                   NULL,   score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
+                                   NULL};

@@ -111,4 +111,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
 }
 
 const struct part_ops part_hashed = {"hashed", create, NULL, NULL, run_create, run_destroy, bind, NULL,
-                                     NULL,     score,  NULL, NULL, NULL,       NULL,        NULL, NULL};
+                                     NULL,     score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
+                                     NULL};

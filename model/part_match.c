@@ -263,4 +263,5 @@ enum status part_match_changed(struct part_run *run, struct part_slate *s, const
 }
 
 const struct part_ops part_match = {"match", create, NULL, init, run_create, run_destroy, bind, NULL,
-                                    prepare, score,  NULL, NULL, NULL,       NULL,        NULL, NULL};
+                                    prepare, score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
+                                    NULL};

@@ -92,14 +92,19 @@ static void solve(const struct part_newton *q, double *d)
     }
 }
 
+void part_newton_drop(struct part_newton *q)
+{
+    memset(q->fresh, 0, q->cells * sizeof *q->fresh);
+    memset(q->g, 0, q->n * sizeof *q->g);
+    q->any = false;
+}
+
 /* The batch joins what was before it. */
 static void join_batch(struct part_newton *q, double keep)
 {
     for (size_t i = 0; i < q->cells; i++) q->a[i] = keep * q->a[i] + q->fresh[i];
     memcpy(q->d, q->g, q->n * sizeof *q->d);
-    memset(q->fresh, 0, q->cells * sizeof *q->fresh);
-    memset(q->g, 0, q->n * sizeof *q->g);
-    q->any = false;
+    part_newton_drop(q);
 }
 
 bool part_newton_step(struct part_newton *q, double keep, float *w)

@@ -24,6 +24,7 @@ void part_newton_add(struct part_newton *q, const float *x, double curvature, do
 /* What was added before this batch counts `keep` of what it did; then w (n) takes the step of what was added since the last
  * one.  false: nothing was added, or the step is not finite (then w stays). */
 bool part_newton_step(struct part_newton *q, double keep, float *w);
+void part_newton_drop(struct part_newton *q); /* what was added since the last step is forgotten */
 void part_newton_precision(const struct part_newton *q, float *out); /* out (n,n) = A + ridge*I, symmetric */
 /* Between steps: what is added and not yet stepped is not in it.  decode: CORRUPT, another n or a negative diagonal. */
 void part_newton_encode(struct buf *b, const struct part_newton *q);

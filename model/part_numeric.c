@@ -221,6 +221,14 @@ static void apply(struct part_run *run, const struct param_table *t, float *w)
     memset(b->mean, 0, 2 * q->n * sizeof *b->mean);
 }
 
+static void drop(struct part_run *run)
+{
+    struct numeric_run *r = (struct numeric_run *)run;
+    r->recent.n = 0;
+    memset(r->recent.mean, 0, 2 * ((const struct numeric *)run->part)->n * sizeof *r->recent.mean);
+    if (r->newton != NULL) part_newton_drop(r->newton);
+}
+
 static void encode(struct buf *b, const struct part_run *run)
 {
     const struct numeric_run *r = (const struct numeric_run *)run;
@@ -246,4 +254,5 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
 }
 
 const struct part_ops part_numeric = {"numeric", create, NULL, NULL,   run_create, run_destroy, bind,   NULL,
-                                      NULL,      score,  NULL, learnt, apply,      encode,      decode, NULL};
+                                      NULL,      score,  NULL, learnt, apply,      drop,        encode, decode,
+                                      NULL};

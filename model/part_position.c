@@ -64,6 +64,11 @@ void part_position_apply(struct part_position_run *r, const struct param_table *
     for (size_t b = 0; b < PART_PLACES && n > 0; b++) share[b] = (float)(r->total[b] / n);
 }
 
+void part_position_drop(struct part_position_run *r)
+{
+    memset(r->recent, 0, sizeof r->recent);
+}
+
 void part_position_encode(struct buf *b, const struct part_position_run *r)
 {
     for (size_t i = 0; i < PART_PLACES && r->of->on; i++) {

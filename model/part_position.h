@@ -31,6 +31,7 @@ struct tape_value part_position_add(struct part_position_run *r, const struct pa
                                     size_t n, struct tape_value z);
 void part_position_learnt(struct part_position_run *r, const struct slate *s);
 void part_position_apply(struct part_position_run *r, const struct param_table *t, float *w);
+void part_position_drop(struct part_position_run *r);
 void part_position_encode(struct buf *b, const struct part_position_run *r);
 enum status part_position_decode(struct part_position_run *r, struct buf_reader *rd, struct err *e) MUST_CHECK;
 #endif

@@ -468,4 +468,5 @@ static size_t replaced(const struct part *part, const struct param_table *t, con
 }
 
 const struct part_ops part_text = {"text",  create, destroy,        init, run_create, run_destroy, bind, rows,
-                                   prepare, score,  score_together, NULL, NULL,       NULL,        NULL, replaced};
+                                   prepare, score,  score_together, NULL, NULL,       NULL,        NULL,
+                                   NULL,    replaced};

@@ -199,6 +199,17 @@ static void step(struct recal_sums *q, float *w)
     memset(q->recent, 0, sizeof q->recent);
 }
 
+void model_recal_drop(struct model_recal_run *r)
+{
+    for (size_t s = 0; s < RECAL_SOURCES; s++) {
+        struct recal_sums *q = &r->sums[s];
+        q->n = 0;
+        memset(q->gradient, 0, sizeof q->gradient);
+        memset(q->recent, 0, sizeof q->recent);
+    }
+    r->shift_sum = r->shift_n = 0;
+}
+
 void model_recal_apply(struct model_recal_run *r, const struct param_table *t, float *w)
 {
     for (size_t i = 0; i < RECAL_SOURCES && r->weights != NULL; i++)

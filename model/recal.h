@@ -66,6 +66,7 @@ void model_recal_logits(const struct model_recal_run *r, const struct slate *s, 
 /* A slate that is learnt: raw (K) its r.  apply: w is the block in host memory. */
 void model_recal_learnt(struct model_recal_run *r, const struct slate *s, int source, const float *raw);
 void model_recal_apply(struct model_recal_run *r, const struct param_table *t, float *w);
+void model_recal_drop(struct model_recal_run *r); /* what was learnt since the last apply */
 void model_recal_encode(struct buf *b, const struct model_recal_run *r);
 enum status model_recal_decode(struct model_recal_run *r, struct buf_reader *rd, struct err *e) MUST_CHECK;
 #endif

@@ -52,8 +52,29 @@ static void labels_of(const struct model_tasks *c, const struct slate *s, float 
         for (size_t t = 0; t < c->n; t++) y[i * c->n + t] = (float)(s->items[i].tasks >> t & 1);
 }
 
+static bool is_thinned(const struct slate *s)
+{
+    for (uint32_t i = 0; i < s->n_items; i++)
+        if (s->items[i].log_kq != 0.0f) return true;
+    return false;
+}
+
+/* The gradients dh (K, tasks) of reversals: a kept negative stands for 1/r. */
+static void weigh_reversals(const struct model_tasks *c, struct tape *tape, const struct slate *s, float *dh)
+{
+    const size_t n = s->n_items * c->n;
+    float *g = tape_host(tape, n, sizeof *g);
+    if (g == NULL) return;
+    tape->kern->ops->download(tape->kern, g, dh, n * sizeof *g);
+    for (size_t i = 0; i < s->n_items; i++) {
+        const float weight = s->items[i].label > 0.5f ? 1.0f : expf(-s->items[i].log_kq);
+        for (size_t t = 0; t < c->n; t++) g[i * c->n + t] *= c->chained[t] ? 1.0f : weight;
+    }
+    tape->kern->ops->upload(tape->kern, dh, g, n * sizeof *g);
+}
+
 void model_tasks_learn(struct model_tasks_run *t, struct tape *tape, const struct slate *s, struct tape_value r,
-                       float *loss)
+                       struct tape_value kept, float *loss)
 {
     const size_t K = s->n_items, width = 1 + t->c->F;
     if (t->c->n == 0 || s->source != SLATE_IMPRESSION || K == 0) return;
@@ -63,7 +84,8 @@ void model_tasks_learn(struct model_tasks_run *t, struct tape *tape, const struc
     labels_of(t->c, s, y);
     const struct tape_value own = op_linear(tape, tape_constant(tape, x, K, width), &t->weights, KERN_ACT_NONE);
     const struct tape_value h = op_add(tape, own, op_linear(tape, r, &t->trunk, KERN_ACT_NONE));
-    if (!tape->oom) op_task_loss(tape, loss, r, h, y, t->c->chained);
+    if (!tape->oom) op_task_loss(tape, loss, kept, h, y, t->c->chained);
+    if (!tape->oom && h.dx != NULL && is_thinned(s)) weigh_reversals(t->c, tape, s, h.dx);
 }
 
 /* logit(sigmoid(a)*sigmoid(b)) = -log(exp(-a) + exp(-b) + exp(-a-b)) */

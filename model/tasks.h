@@ -6,6 +6,9 @@
  *   P(t) = sigmoid(logit) * sigmoid(h_t)   of a positive type: given any positive behaviour, as a product over all that was
  *                                          shown, so that no selection of clicked examples biases it (ESMM, Ma et al. 2018)
  *   P(t) = sigmoid(h_t)                    of a reversing one (refund, uncart, dislike): an example of its own
+ * Of a list whose negatives are thinned out (join.negative_rate, log_kq = ln r) the kept ones are learnt, among which positives are
+ * more often: P(positive | kept) = sigmoid(logit - ln r), and all of them are kept, so the product with that is P(t | kept).  Who
+ * reverses may be among the positives or not, so there a kept negative counts for the 1/r that it stands for.
  * Heads are linear because what tells a purchase from a click is mostly price, recency and habit, which are features; what
  * text and identity add arrives through r.  Both losses reach the trunk: through the product and through c_t (0 at first).
  * A reversal's b_t begins at the log-odds of 1 in 50: from one half AdaGrad's sums would be those of the way down, which goes too
@@ -34,9 +37,10 @@ void model_tasks_init(const struct model_tasks *c, const struct param_table *t, 
 void model_tasks_bind(struct model_tasks_run *r, const struct model_tasks *c, const struct part_params *p,
                       const struct part_run *numeric);
 /* The tasks' loss of a recorded list whose trunk is r (K,1), added to loss (one float of backend memory); gradients at once
- * (op_task_loss).  Other slates: nothing.  The tape says what failed. */
+ * (op_task_loss).  kept (K,1): the main logit that the labels are compared with, r where nothing is thinned out.  Other slates:
+ * nothing.  The tape says what failed. */
 void model_tasks_learn(struct model_tasks_run *t, struct tape *tape, const struct slate *s, struct tape_value r,
-                       float *loss);
+                       struct tape_value kept, float *loss);
 /* out (n, K): logits of P(t).  raw, logits (K): r and the main label's logit. */
 void model_tasks_logits(const struct model_tasks_run *t, const struct slate *s, const float *raw, const float *logits,
                         float *out);

@@ -66,6 +66,13 @@ void command_answer_encode(struct buf *b, const struct command_answer *a)
     buf_u8(b, '}');
 }
 
+enum status command_not_newest(const struct command *c, uint64_t newest, struct err *e)
+{
+    return ERR_SET(e, STATUS_INVALID,
+                   "promote blesses the line as it is, whose newest version is %llu; to go back to %llu use rollback",
+                   (unsigned long long)newest, (unsigned long long)c->version);
+}
+
 static enum status bad(struct err *e, const char *field)
 {
     return ERR_SET(e, STATUS_CORRUPT, "order: its field \"%s\" is missing or not valid", field);

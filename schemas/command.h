@@ -18,6 +18,9 @@
 #define COMMAND_REASON 200
 #define COMMAND_NAME 64
 #define COMMAND_TEXT 400
+/* Behind the id, of files in a state folder: an order that is being followed; what came of one. */
+#define COMMAND_TAKEN ".taken"
+#define COMMAND_ANSWER ".answer"
 
 enum command_kind { COMMAND_ROLLBACK, COMMAND_PROMOTE, COMMAND_PIN, COMMAND_UNPIN, COMMAND_KINDS };
 struct command {
@@ -42,4 +45,6 @@ void command_encode(struct buf *b, const struct command *c);
 enum status command_decode(struct command *c, struct str json, struct err *e) MUST_CHECK;
 void command_answer_encode(struct buf *b, const struct command_answer *a);
 enum status command_answer_decode(struct command_answer *a, struct str json, struct err *e) MUST_CHECK;
+/* INVALID: promote was given another version than the newest one. */
+enum status command_not_newest(const struct command *c, uint64_t newest, struct err *e) MUST_CHECK;
 #endif

@@ -120,6 +120,8 @@ struct publish_note {
     char kind[16]; /* "refuse", "rollback", "bless", … */
     uint64_t version, about;
     char sha256[HASH_SHA256_HEX], reason[240], who[160];
+    bool says_champion;               /* who is in charge is said with it, whatever becomes of the version at hand: */
+    char champion[CONF_VARIANT_NAME]; /* "": the default variant */
 };
 void publish_note(struct publish *p, const struct publish_note *n);
 

@@ -140,6 +140,7 @@ static enum status add_note(struct publish *p, const struct publish_note *n, str
     (void)key_log(key, p->model);
     (void)snprintf(version, sizeof version, "%llu", (unsigned long long)n->version);
     (void)snprintf(about, sizeof about, "%llu", (unsigned long long)n->about);
+    if (n->says_champion) TRY(publish_add_champion(p, n->champion, e));
     return publish_fence_add(p, e,
                              REDIS_ARGS(STR("XADD"), str_from(key), STR("MAXLEN"), STR("~"), STR(LOG_MAX), STR("*"),
                                         STR("kind"), str_from(n->kind), STR("version"), str_from(version), STR("about"),

@@ -165,6 +165,7 @@ bool publish_orders_work(const struct publish *p); /* under lock: something is t
 
 /* publish_weights.c, publish_features.c */
 enum status publish_upload_weights(struct publish *p, struct publish_weights_job *j, struct err *e) MUST_CHECK;
+enum status publish_add_champion(struct publish *p, const char *name, struct err *e) MUST_CHECK; /* to the transaction */
 void publish_weights_job_free(struct publish_weights_job *j);
 enum status publish_upload_batch(struct publish *p, const struct publish_batch *b, struct err *e) MUST_CHECK;
 enum status publish_upload_metrics(struct publish *p, const struct publish_metrics_job *m, struct err *e) MUST_CHECK;

@@ -242,14 +242,12 @@ static enum status add_persist(struct publish *p, const struct publish_manifest 
     return STATUS_OK;
 }
 
-/* The variant in charge changes together with the version: whoever reads both reads them of one moment. */
-static enum status add_champion(struct publish *p, const struct publish_weights_job *j, struct err *e)
+enum status publish_add_champion(struct publish *p, const char *name, struct err *e)
 {
     char key[KEY_MAX];
-    if (!j->says_champion) return STATUS_OK;
     (void)key_champion(key, p->model);
-    if (j->champion[0] == '\0') return publish_fence_add(p, e, REDIS_ARGS(STR("DEL"), str_from(key)));
-    return publish_fence_add(p, e, REDIS_ARGS(STR("SET"), str_from(key), str_from(j->champion)));
+    if (name[0] == '\0') return publish_fence_add(p, e, REDIS_ARGS(STR("DEL"), str_from(key)));
+    return publish_fence_add(p, e, REDIS_ARGS(STR("SET"), str_from(key), str_from(name)));
 }
 
 static enum status put_in_force(struct publish *p, const struct publish_weights_job *j, struct str json, size_t written,
@@ -266,7 +264,7 @@ static enum status put_in_force(struct publish *p, const struct publish_weights_
     TRY(add_persist(p, m, &n, e));
     TRY(publish_fence_add(p, e, REDIS_ARGS(STR("SET"), str_from(manifest), json)));
     TRY(publish_fence_add(p, e, REDIS_ARGS(STR("SET"), str_from(current), str_from(version))));
-    TRY(add_champion(p, j, e));
+    if (j->says_champion) TRY(publish_add_champion(p, j->champion, e)); /* both are of one moment for whoever reads them */
     TRY(add_log(p, m, written, e));
     TRY(add_removals(p, m, e));
     TRY(publish_fence_end(p, &replies, e));

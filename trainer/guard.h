@@ -31,9 +31,9 @@ void guard_scored(struct guard *g, const struct slate *s, const float *logits, i
 void guard_settled(struct guard *g, const struct slate *s, const float *logits, int64_t now_ms);
 
 /* --- what may be learnt --- */
-/* false: the slate is not to be learnt (a pause, or its user's or source's cap); counted.  An item beyond its cap keeps its
- * place in the slate with weight 0. */
-bool guard_admits(struct guard *g, struct slate *s, int64_t now_ms);
+/* false: the slate is not to be learnt (a pause, or its user's or source's cap, or no item is left); counted.  keep (K): the items
+ * that would be learnt from; those beyond their cap are cleared. */
+bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t now_ms);
 uint64_t guard_source_key(struct str source); /* slate.origin: its hash, never 0; 0: absent */
 /* Neither paused, nor shown while something was wrong, nor of a source in quarantine: caps apart, and nothing is counted. */
 bool guard_lets(const struct guard *g, const struct slate *s);

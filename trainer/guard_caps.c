@@ -64,19 +64,20 @@ static bool source_admitted(struct guard *g, const struct slate *s)
     return true;
 }
 
-/* Items beyond their cap weigh nothing; false: none is left. */
-static bool items_admitted(struct guard *g, struct slate *s)
+/* Items beyond their cap are left out; false: none is left. */
+static bool items_admitted(struct guard *g, const struct slate *s, uint8_t *keep)
 {
     const int64_t limit = g->conf->guard_item_examples;
     uint32_t left = 0;
     for (uint32_t i = 0; limit > 0 && i < s->n_items; i++) {
-        struct slate_item *it = &s->items[i];
+        const struct slate_item *it = &s->items[i];
+        if (!keep[i]) continue;
         if (quota_count(g->used[GUARD_CAP_ITEM], it->item) < (uint64_t)limit) {
             quota_add(g->used[GUARD_CAP_ITEM], it->item, 1);
             left++;
             continue;
         }
-        it->weight = 0.0f;
+        keep[i] = 0;
         capped(g, GUARD_CAP_ITEM, it->id, "guard.item_examples", (double)limit, 1);
     }
     return limit == 0 || left > 0;
@@ -99,7 +100,7 @@ bool guard_lets(const struct guard *g, const struct slate *s)
     return guard_off(g) || (!in_pause(g, s) && !in_quarantine(g, s));
 }
 
-bool guard_admits(struct guard *g, struct slate *s, int64_t now_ms)
+bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t now_ms)
 {
     if (guard_off(g) || now_ms == INT64_MIN) return true;
     guard_tick(g, now_ms);
@@ -113,7 +114,8 @@ bool guard_admits(struct guard *g, struct slate *s, int64_t now_ms)
         g->counts.quarantined_examples += s->n_items;
         return false;
     }
-    if (!user_admitted(g, s) || !source_admitted(g, s) || !items_admitted(g, s)) return false;
+    if (!user_admitted(g, s) || !source_admitted(g, s) || !items_admitted(g, s, keep))
+        return false;
     if (s->time_ms > g->taught_ms) g->taught_ms = s->time_ms;
     return true;
 }

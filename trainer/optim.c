@@ -331,3 +331,11 @@ enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e)
     o->scale = 1.0;
     return format == 1 ? STATUS_OK : decode_since_2(o, r, e);
 }
+
+enum status optim_decode_dense(struct optim *o, struct buf_reader *r, struct err *e)
+{
+    const double scale = o->scale; /* of the rows' accumulators, which are not among these bytes */
+    const enum status st = optim_decode(o, r, e);
+    o->scale = scale;
+    return st;
+}

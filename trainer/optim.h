@@ -49,6 +49,8 @@ uint64_t optim_refused(const struct optim *o); /* not applied */
  * table's. */
 void optim_encode(struct buf *b, const struct optim *o);
 enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e) MUST_CHECK;
+/* The same into an optimiser whose sparse accumulators stay as they are: what they have forgotten by now stays, too. */
+enum status optim_decode_dense(struct optim *o, struct buf_reader *r, struct err *e) MUST_CHECK;
 
 /* Sparse rows by page: numbers [page*64, page*64+64) of group SPARSE, each with its row's accumulator; beyond the end of
  * a tensor weight 0, accumulator 1. */

@@ -35,6 +35,12 @@ jq -e '.progressive.examples > 1000 and .progressive.examples < 0.7 * .examples 
 jq -e '.progressive.gauc > 0.55' on.json >/dev/null || fail "figures after it: $(jq -c .progressive on.json)"
 [[ $(jq .events on.json) == 12000 ]] || fail "$(jq .events on.json) events in all"
 
+# Challengers are fitted too, each by itself, and change nothing for the default line.
+"$freshet" fit "${options[@]}" -o state.dir=both --report both.json --validate 2d --epochs 6 -o variant.b.train.linear_rate=0.05 begin 2>both.err || fail "fit of two"
+[[ $(jq -r .model.sha256 both.json) == "$(jq -r .model.sha256 one.json)" ]] || fail "beside a variant it gives other weights"
+"$freshet" fit "${options[@]}" -o state.dir=alone --report alone.json --validate 2d --epochs 6 -o train.linear_rate=0.05 begin 2>alone.err || fail "fit of b alone"
+[[ $(jq -r .variants.b.sha256 both.json) == "$(jq -r .model.sha256 alone.json)" ]] || fail "a variant is not what it is alone: $(cat both.err)"
+
 refused() { # STATUS TEXT ARGUMENT...
     local rc=0 want=$1 text=$2
     shift 2

@@ -104,8 +104,14 @@ order 0 'it is done at the next start' pin "$first" --state state --reason 'whil
 order 1 'version 9999 is not kept in state' pin 9999 --state state # known at once: nobody would read the refusal later
 order 1 'version 9999 is not kept in state' rollback 9999 --state state
 order 1 "no variant 'nosuch' has learnt in state" promote nosuch --state state
-order 0 'it is done at the next start' promote 1 --state state --reason 'the line has gone on since'
+newest=$("$freshet" model versions state --json | jq '.state.versions[0].version')
+order 1 'promote blesses the line as it is, whose newest version is [0-9]*; to go back to 1 use rollback' promote 1 --state state
+order 0 'it is done at the next start' promote "$newest" --state state --reason 'the line as it is' # which the orders before it have left behind
 [ "$(ls state/commands | wc -l)" = 8 ] || fail "written down: $(ls state/commands)"
+for i in $(seq 40); do # answers of a year, that nobody waited for
+    printf '{"id":"%032x","ok":true,"version":1,"text":"long ago"}' "$i" >"state/commands/$(printf %032x "$i").answer"
+    touch -d "$i days ago" "state/commands/$(printf %032x "$i").answer"
+done
 "$freshet" model versions state >versions || fail "versions"
 grep -q 'waiting  pin .*while it is down' versions || fail "an order that waits is not listed: $(cat versions)"
 order 1 'taken back' pin --redis "$url" --wait 1 # its lease outlives a killed learner for a while
@@ -113,9 +119,21 @@ start 100x
 wait_for 30 "pinned version" old
 [ "$(sed -n 's/.* info command kind=.* reason="\(written\|taken\|while\)\( [1-3]\)\{0,1\}.*/\1\2/p' learner.log | tr '\n' ,)" = 'written 1,taken 1,written 2,taken 2,written 3,taken 3,while,' ] ||
     fail "orders were followed as $(grep 'info command' learner.log)"
+followed() { ! ls state/commands | grep -qv 'answer$'; }
+wait_for 10 "the last order" followed
+ls state/commands >left
+[ "$(grep -c 'answer$' left)" = 32 ] || fail "answers that are kept: $(cat left)"
+[ -e "state/commands/$(printf %032x 24).answer" ] && ! [ -e "state/commands/$(printf %032x 25).answer" ] || fail "not the newest ones are kept"
+
+# --- a learner that sleeps: what it has not begun is taken back, and never done
+kill -STOP $learner
+order 1 'no answer within 1 s; the order was taken back' rollback --state state --wait 1 --reason 'too late'
+[ -z "$(ls state/commands | grep -v 'answer$')" ] || fail "the order is still there: $(ls state/commands)"
+kill -CONT $learner
 kill -TERM $learner
 wait $learner || fail "the learner ended with $?"
 learner=
+grep -q 'too late' learner.log && fail "what was taken back was done"
 
 # --- who, when and why
 "$freshet" model versions state --log 100 >versions || fail "versions"

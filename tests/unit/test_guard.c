@@ -88,12 +88,20 @@ static void fill(double share, const char *user, const char *source)
     }
 }
 
+static uint8_t keep[10];
+
+static bool admit(void)
+{
+    memset(keep, 1, sizeof keep);
+    return guard_admits(guard, slate, keep, now);
+}
+
 static bool settle(double share, const char *user, const char *source)
 {
     static const float logits[10];
     fill(share, user, source);
     guard_settled(guard, slate, logits, now);
-    return guard_admits(guard, slate, now);
+    return admit();
 }
 
 /* Minutes of a stream: a second brings a view, a click in three, and a settled slate; how many slates were admitted. */
@@ -149,9 +157,9 @@ static void test_labels_that_change_pause_learning_until_they_are_back(void **st
     /* what was shown meanwhile is not learnt later either; what was shown before is */
     fill(0.2, "u", NULL);
     slate->time_ms = began - conf->join_window_ms + 20 * MINUTE;
-    assert_false(guard_admits(guard, slate, now));
+    assert_false(admit());
     slate->time_ms = began - conf->join_window_ms - 20 * MINUTE;
-    assert_true(guard_admits(guard, slate, now));
+    assert_true(admit());
     assert_int_equal(figures().pauses, 1);
     assert_in_range(figures().paused_ms, 50 * MINUTE, 70 * MINUTE);
 }
@@ -334,7 +342,7 @@ static void test_one_user_learns_no_more_than_its_share_of_a_window(void **state
     assert_true(settle(0.2, "flooder", NULL));
 }
 
-static void test_an_item_beyond_its_cap_weighs_nothing(void **state)
+static void test_an_item_beyond_its_cap_is_left_out(void **state)
 {
     (void)state;
     set("guard.item_examples", "50");
@@ -342,11 +350,15 @@ static void test_an_item_beyond_its_cap_weighs_nothing(void **state)
     for (int i = 0; i < 50; i++) assert_true(settle(0.2, "u", NULL));
     fill(0.2, "u", NULL);
     slate->items[9].item = 99; /* a new one */
-    assert_true(guard_admits(guard, slate, now));
-    for (int i = 0; i < 9; i++) assert_true(slate->items[i].weight == 0.0f);
-    assert_true(slate->items[9].weight == 1.0f);
+    assert_true(admit());
+    for (int i = 0; i < 10; i++) assert_int_equal(keep[i], i == 9);
+    memset(keep, 1, sizeof keep);
+    keep[9] = 0; /* thinned out: it counts for nothing, nor is it capped */
+    slate->items[0].item = 98;
+    assert_true(guard_admits(guard, slate, keep, now));
+    for (int i = 0; i < 10; i++) assert_int_equal(keep[i], i == 0);
     assert_false(settle(0.2, "u", NULL)); /* nothing is left of it */
-    assert_int_equal(figures().capped[1], 9 + 10);
+    assert_int_equal(figures().capped[1], 9 + 8 + 10);
 }
 
 static void test_a_source_brings_no_more_than_its_share(void **state)
@@ -493,7 +505,7 @@ int main(void)
         ROW(test_a_loss_that_falls_is_no_alarm_and_one_that_rises_is),
         ROW(test_types_attributes_volume_and_rejects_are_watched),
         ROW(test_one_user_learns_no_more_than_its_share_of_a_window),
-        ROW(test_an_item_beyond_its_cap_weighs_nothing),
+        ROW(test_an_item_beyond_its_cap_is_left_out),
         ROW(test_a_source_brings_no_more_than_its_share),
         ROW(test_a_source_that_explains_it_alone_is_quarantined_and_learning_goes_on),
         ROW(test_the_optimiser_begins_anew_once_if_asked),

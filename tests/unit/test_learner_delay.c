@@ -21,6 +21,7 @@ static int reset(void **state)
     set("join.loss", "wait");
     set("join.negative_rate", "1");
     set("join.cascade", "false");
+    set("gate.holdout_frac", "0");
     return 0;
 }
 
@@ -84,6 +85,23 @@ static void test_every_example_is_learnt_and_positives_that_come_later_again(voi
     assert_in_range(all.learnt, all.shown, all.shown + 2);
     /* whatever is learnt when, what is judged is the same */
     assert_true(wait.hash == fnw.hash && wait.hash == some.hash && wait.hash == all.hash);
+}
+
+/* Nor do labels of users that are held out reach what copies are weighed by. */
+static void test_weights_are_of_those_who_are_learnt_from(void **state)
+{
+    (void)state;
+    struct err e;
+    set("join.loss", "fnw");
+    set("gate.holdout_frac", "0.4");
+    struct learner *l = begin(NULL);
+    learner_world_rewind(&world);
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    assert_ok(learner_flush(l, &e), &e);
+    const struct loss_delay *d = &learner_line(l)->delay; /* both counts begin at 1; a positive was learnt twice */
+    assert_true(d->examples[0] - 1 + 2 * (d->examples[1] - 1) == (double)learner_learnt(l)->learnt_examples);
+    assert_true(learner_learnt(l)->learnt_slates > 0 && learner_counts(l)->examples > 1.2 * d->examples[0]);
+    learner_free(l);
 }
 
 static void test_negatives_are_learnt_at_their_rate(void **state)
@@ -217,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_every_example_is_learnt_and_positives_that_come_later_again, reset),
+        cmocka_unit_test_teardown(test_weights_are_of_those_who_are_learnt_from, reset),
         cmocka_unit_test_teardown(test_negatives_are_learnt_at_their_rate, reset),
         cmocka_unit_test_teardown(test_what_was_not_looked_at_is_neither_learnt_nor_judged, reset),
         cmocka_unit_test_teardown(test_killed_between_copies_nothing_is_lost_or_learnt_twice, reset),

@@ -352,6 +352,34 @@ static void test_nor_is_held_what_the_guard_takes_back(void **state)
     set((const char *const[]){"train.replay_share=0", NULL});
 }
 
+/* An order goes back to a kept version: likewise. */
+static void test_nor_is_held_what_an_order_takes_back(void **state)
+{
+    (void)state;
+    static struct report r;
+    struct err e;
+    const struct tmpdir dir = tmpdir_make("line_gate");
+    set((const char *const[]){"train.replay_share=0.3", "train.reservoir_slates=1000", NULL});
+    struct checkpoint *cp = open_folder(&dir);
+    struct learner *l = new_learner(cp);
+    learner_world_rewind(&world);
+    (void)feed_until(l, false);
+    assert_ok(checkpoint_write(cp, l, &e), &e);
+    learner_report(l, &r);
+    const uint64_t held = r.reservoir.held;
+    (void)learner_world_feed(&world, l, 40);
+    assert_ok(checkpoint_write(cp, l, &e), &e);
+    learner_report(l, &r);
+    assert_true(r.reservoir.held > held);
+    assert_ok(checkpoint_take(cp, l, 1, &e), &e);
+    learner_report(l, &r);
+    assert_int_equal(r.reservoir.held, held);
+    learner_free(l);
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+    set((const char *const[]){"train.replay_share=0", NULL});
+}
+
 /* Records until the variant went back once, spoilt like the default line above; cut: through a checkpoint on the way. */
 static uint64_t feed_variant(struct tmpdir *dir, uint64_t cut, char hash[HASH_SHA256_HEX])
 {
@@ -377,6 +405,9 @@ static uint64_t feed_variant(struct tmpdir *dir, uint64_t cut, char hash[HASH_SH
     assert_true(line_gate_rests(b->gate) && !learner_rests(l));
     assert_string_equal(learner_due(l), "rollback");
     assert_int_equal(variants_line(learner_variants(l), 0)->gate->counts.rollbacks, 0);
+    const struct verdict_log *log = learner_verdicts(l);
+    assert_int_equal(log->items[log->n - 1].kind, VERDICT_VARIANT);
+    assert_non_null(strstr(log->items[log->n - 1].reason, "b went back to its blessed version: worse"));
     assert_ok(param_sha256(b->params, &e), &e);
     memcpy(hash, b->params->sha256, HASH_SHA256_HEX);
     learner_free(l);
@@ -496,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_what_the_blessed_one_says_is_of_the_label_that_is_learnt),
         cmocka_unit_test(test_a_rollback_takes_what_the_line_held_since),
         cmocka_unit_test(test_nor_is_held_what_the_guard_takes_back),
+        cmocka_unit_test(test_nor_is_held_what_an_order_takes_back),
         cmocka_unit_test(test_a_variant_goes_back_by_itself),
         cmocka_unit_test(test_versions_have_the_blessed_ones_number),
         cmocka_unit_test(test_held_out_users_are_not_learnt_from),

@@ -80,6 +80,7 @@ static void write_limited(void)
 {
     for (int i = 0; i < 5; i++) log_limited(LOG_WARN, "slow", "i=%d", i);
     log_limited(LOG_WARN, "other", "i=%d", 9);
+    log_limited(LOG_WARN, "slow", "but=%d", 9); /* something else of it */
     clock_fake_advance(&fake, 999);
     log_limited(LOG_WARN, "slow", "i=%d", 5);
     clock_fake_advance(&fake, 1);
@@ -94,6 +95,7 @@ static void test_limited_counts_what_it_drops(void **state)
     capture(write_limited);
     assert_string_equal(captured, "2026-01-01T00:00:00.123Z warn slow i=0\n"
                                   "2026-01-01T00:00:00.123Z warn other i=9\n"
+                                  "2026-01-01T00:00:00.123Z warn slow but=9\n"
                                   "2026-01-01T00:00:01.123Z warn slow repeated=5 i=6\n"
                                   "2026-01-01T00:00:02.123Z warn slow i=7\n");
 }

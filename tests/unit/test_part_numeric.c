@@ -4,6 +4,7 @@
 #include "tests/support/gradient.h"
 #include "tests/support/model_world.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void open_world(struct model_world *w)
@@ -85,13 +86,13 @@ static void test_statistics_forget_by_the_half_life(void **state)
 }
 
 /* Second order: the first step is that of the formula, no gradient is left for the optimiser, and the precision that travels
- * with the version is its matrix. */
-static void test_second_order_steps_by_the_curvature(void **state)
+ * with the version is its matrix; of a list that is thinned out both are those of what is kept. */
+static void check_second_order(double rate)
 {
-    (void)state;
     enum { N = 5, F = WORLD_NUMERIC };
     struct model_world w;
     size_t n;
+    const double p = 1 / (1 + rate); /* of 0 - ln rate */
     double a[F] = {0}, g[F] = {0};
     model_world_open(
         &w, "cpu", "pooled", 1,
@@ -99,12 +100,14 @@ static void test_second_order_steps_by_the_curvature(void **state)
     const float scale[F] = {1, 1, 1, 1};
     model_world_set(&w, "numeric.scale", scale, F);
     struct slate *s = model_world_slate(&w, N, 0);
+    s->source = SLATE_IMPRESSION;
     for (size_t i = 0; i < N; i++) { /* one feature each, so that the matrix is diagonal */
         for (size_t f = 0; f < F; f++) s->numeric[i * F + f] = f == i % F ? (float)(i + 1) * 0.5f : 0.0f;
         s->items[i].weight = 1.0f + (float)i;
+        s->items[i].log_kq = (float)log(rate);
         const double x = (double)(i + 1) * 0.5, weight = 1.0 + (double)i;
-        a[i % F] += weight * 0.25 * x * x;
-        g[i % F] += weight * (0.5 - (double)s->items[i].label) * x;
+        a[i % F] += weight * p * (1 - p) * x * x;
+        g[i % F] += weight * (p - (double)s->items[i].label) * x;
     }
     assert_non_null(model_precision(w.model, w.p, &n));
     assert_int_equal(n, F);
@@ -118,6 +121,15 @@ static void test_second_order_steps_by_the_curvature(void **state)
     }
     slate_free(s);
     model_world_close(&w);
+}
+
+static void test_second_order_steps_by_the_curvature(void **state)
+{
+    (void)state;
+    size_t n;
+    struct model_world w;
+    check_second_order(1);
+    check_second_order(0.1);
     open_world(&w);
     assert_null(model_precision(w.model, w.p, &n));
     model_world_close(&w);
@@ -170,6 +182,42 @@ static void test_statistics_move_only_at_apply(void **state)
     model_world_close(&w);
 }
 
+/* A batch that is not learnt after all leaves nothing: neither in what is kept of the run, nor in what the next step applies. */
+static void test_what_is_dropped_teaches_nothing(void **state)
+{
+    (void)state;
+    struct model_world w;
+    struct buf before = {0}, after = {0};
+    model_world_open(&w, "cpu", "pooled", 1,
+                     (const char *const[]){"model.parts=numeric", "train.numeric_order=2", "model.position=true",
+                                           "train.recalibration=true", "train.sampling_correction=true", NULL});
+    learn(&w, w.slates[0]);
+    model_apply_stats(w.run, w.p);
+    model_grads_clear(w.run);
+    float *then = malloc(w.p->n * sizeof *then);
+    assert_non_null(then);
+    memcpy(then, w.p->w, w.p->n * sizeof *then);
+    model_run_encode(&before, w.run);
+    for (size_t i = 0; i < 2; i++) {
+        struct slate *s = model_world_slate(&w, 5, 0);
+        s->source = i == 0 ? SLATE_IMPRESSION : SLATE_ORGANIC;
+        for (uint32_t k = 0; k < 5; k++) s->items[k].position = k + 1, s->items[k].log_kq = i == 0 ? 0.0f : -3.0f;
+        learn(&w, s);
+        slate_free(s);
+    }
+    model_grads_clear(w.run);
+    model_drop_stats(w.run);
+    model_run_encode(&after, w.run);
+    assert_int_equal(after.n, before.n);
+    assert_memory_equal(after.p, before.p, before.n);
+    model_apply_stats(w.run, w.p);
+    assert_memory_equal(w.p->w, then, w.p->n * sizeof *then);
+    free(then);
+    buf_fini(&before);
+    buf_fini(&after);
+    model_world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_second_order_steps_by_the_curvature),
         cmocka_unit_test(test_standardised_clipped_and_safe),
         cmocka_unit_test(test_statistics_move_only_at_apply),
+        cmocka_unit_test(test_what_is_dropped_teaches_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
