@@ -1,11 +1,13 @@
 /* feat_hashed.c - hashed indicator features: ids and crosses as 32-bit indices with values above 0.
  *
- * Each family has a salt, so that user 7 and item 7 are different features; the part masks an index to its table.  Where
- * a family brings n features their values are 1/sqrt(n): a family weighs the same however many there are.
+ * Each family has a salt, so that user 7 and item 7 are different features; an index names it in its upper bits, and the
+ * part masks the lower ones to its table.  Where a family brings n features their values are 1/sqrt(n): at first a family
+ * weighs the same however many there are.
  */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "featurize/feat_private.h"
+#include <assert.h>
 #include <math.h>
 
 #define RECENT 8     /* newest events crossed with the item */
@@ -26,13 +28,16 @@ enum salt {
     CONTEXT_ITEM,
     CONTEXT_CATEGORY,
     ATTR_ITEM,
-    ATTR_CATEGORY
+    ATTR_CATEGORY,
+    N_SALTS
 };
+static_assert(N_SALTS <= SLATE_HASH_FAMILIES, "an index has no room for so many families");
 
 static uint32_t index_of(enum salt salt, uint64_t a, uint64_t b)
 {
     const uint64_t h = hash_mix(hash_mix((uint64_t)salt, a), b);
-    return (uint32_t)(h ^ h >> 32);
+    const uint32_t lower = ((uint32_t)1 << SLATE_HASH_BITS) - 1;
+    return (uint32_t)salt << SLATE_HASH_BITS | ((uint32_t)(h ^ h >> 32) & lower);
 }
 
 /* Room for one candidate's worst case was made before. */

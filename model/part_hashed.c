@@ -1,5 +1,9 @@
-/* part_hashed.c - linear in hashed features (MODEL.md, `hashed`): full 32-bit hashes masked to 2^bits weights.
+/* part_hashed.c - linear in hashed features (MODEL.md, `hashed`): hashes masked to 2^bits weights, families under scales.
  *
+ * z = sum over families f of s_f * (sum of their weights): AdaGrad moves a weight by about its rate at every step, however
+ * much there is to learn, and families differ in that by orders (words of a user's taste; pairs of a user and an item).  A
+ * scale, 1 at first, is learnt like any linear weight: it grows where the weights of a family lag behind and shrinks where
+ * they are noise; their own gradients, times the scale, follow.
  * Only touched rows have gradients, so they are kept by row; collisions share a weight, as they must.
  */
 #include "base/mem.h"
@@ -7,19 +11,29 @@
 
 struct hashed {
     struct part base;
-    size_t weights; /* tensor (2^bits) */
+    size_t weights, scales; /* tensors (2^bits), (1, families) */
     uint32_t mask;
 };
 struct hashed_run {
     struct part_run base;
-    const float *w;         /* backend */
+    const float *w; /* backend */
+    struct op_matrix scales;
     struct part_rows *rows; /* NULL: nothing is learnt */
 };
-struct entries { /* of some candidates, on the tape */
+struct entries { /* of some candidates, each one's by family, on the tape */
     const struct hashed_run *run;
-    const uint32_t *off, *idx;
-    const float *val;
+    uint32_t *off, *idx; /* off (n * families + 1) */
+    float *val;
 };
+
+static enum status declare(struct hashed *p, const struct conf *c, struct param_table *t, struct err *e)
+{
+    const uint32_t rows[1] = {(uint32_t)1 << c->model_hashed_bits}, families[2] = {1, SLATE_HASH_FAMILIES};
+    p->mask = rows[0] - 1;
+    TRY(param_table_add(t, "hashed.weight", PARAM_SPARSE, 1, rows, (float)c->train_hashed_rate, 0, &p->weights, e));
+    return param_table_add(t, "hashed.scale", PARAM_ADAGRAD, 2, families, (float)c->train_linear_rate, 0, &p->scales,
+                           e);
+}
 
 static enum status create(struct part **out, const struct part_env *env, struct param_table *t, struct err *e)
 {
@@ -27,16 +41,19 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     struct hashed *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part hashed: %zu bytes", sizeof *p);
     p->base.ops = &part_hashed;
-    const uint32_t shape[1] = {(uint32_t)1 << env->conf->model_hashed_bits};
-    p->mask = shape[0] - 1;
-    const float rate = (float)env->conf->train_hashed_rate;
-    enum status st = STATUS_OK;
-    TRY_OUT(st, param_table_add(t, "hashed.weight", PARAM_SPARSE, 1, shape, rate, 0, &p->weights, e));
-    *out = &p->base;
-    p = NULL;
-out:
-    mem_free(p);
+    const enum status st = declare(p, env->conf, t, e);
+    if (st == STATUS_OK)
+        *out = &p->base;
+    else
+        mem_free(p);
     return st;
+}
+
+static void init(const struct part *p, const struct param_table *t, uint64_t seed, float *w)
+{
+    (void)seed;
+    const struct param *scales = param_at(t, ((const struct hashed *)p)->scales);
+    for (size_t f = 0; f < scales->n; f++) w[scales->offset + f] = 1;
 }
 
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
@@ -58,9 +75,10 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
 {
     (void)e;
     struct hashed_run *r = (struct hashed_run *)run;
-    const size_t weights = ((const struct hashed *)run->part)->weights;
-    r->w = p->w + param_at(p->table, weights)->offset;
-    r->rows = part_rows_of(p, weights);
+    const struct hashed *q = (const struct hashed *)run->part;
+    r->w = p->w + param_at(p->table, q->weights)->offset;
+    r->rows = part_rows_of(p, q->weights);
+    part_matrix_of(&r->scales, p, q->scales, 0, 1, SIZE_MAX);
     return STATUS_OK;
 }
 
@@ -76,7 +94,22 @@ static void add_grads(void *user, const float *dz, size_t n)
     }
 }
 
-/* Entries of the chosen candidates, indices masked, on the tape's host side; NULL: no memory. */
+/* One candidate's entries behind those before it, by family; ends (families): where each ends. */
+static void put_by_family(const struct slate *q, uint32_t item, uint32_t mask, const struct entries *to, uint32_t *ends)
+{
+    const uint32_t from = q->hashed_off[item], until = q->hashed_off[item + 1];
+    uint32_t next[SLATE_HASH_FAMILIES + 1] = {0};
+    for (uint32_t j = from; j < until; j++) next[(q->hashed_idx[j] >> SLATE_HASH_BITS) + 1]++;
+    next[0] = ends[-1];
+    for (uint32_t f = 0; f < SLATE_HASH_FAMILIES; f++) ends[f] = next[f + 1] += next[f];
+    for (uint32_t j = from; j < until; j++) {
+        const uint32_t at = next[q->hashed_idx[j] >> SLATE_HASH_BITS]++;
+        to->idx[at] = q->hashed_idx[j] & mask;
+        to->val[at] = q->hashed_val[j];
+    }
+}
+
+/* Entries of the chosen candidates, on the tape's host side; NULL: no memory. */
 static struct entries *take_entries(const struct hashed_run *r, struct part_slate *s, const uint32_t *which, size_t n)
 {
     const struct slate *q = s->slate;
@@ -84,18 +117,13 @@ static struct entries *take_entries(const struct hashed_run *r, struct part_slat
     size_t total = 0;
     for (size_t i = 0; i < n; i++) total += q->hashed_off[which[i] + 1] - q->hashed_off[which[i]];
     struct entries *out = tape_host(s->tape, 1, sizeof *out);
-    uint32_t *off = tape_host(s->tape, n + 1, sizeof *off), *idx = tape_host(s->tape, total + 1, sizeof *idx);
+    uint32_t *off = tape_host(s->tape, n * SLATE_HASH_FAMILIES + 1, sizeof *off),
+             *idx = tape_host(s->tape, total + 1, sizeof *idx);
     float *val = tape_host(s->tape, total + 1, sizeof *val);
     if (s->tape->oom) return NULL;
-    uint32_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        for (uint32_t j = q->hashed_off[which[i]]; j < q->hashed_off[which[i] + 1]; j++, at++) {
-            idx[at] = q->hashed_idx[j] & mask;
-            val[at] = q->hashed_val[j];
-        }
-        off[i + 1] = at;
-    }
     *out = (struct entries){r, off, idx, val};
+    off[0] = 0;
+    for (size_t i = 0; i < n; i++) put_by_family(q, which[i], mask, out, off + i * SLATE_HASH_FAMILIES + 1);
     return out;
 }
 
@@ -105,11 +133,15 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     struct hashed_run *r = (struct hashed_run *)run;
     struct entries *q = take_entries(r, s, which, n);
     if (q == NULL) return tape_status(s->tape, e);
-    if (s->tape->record && r->rows != NULL) TRY(part_rows_reserve(r->rows, q->off[n], e));
-    *z = op_sparse(s->tape, &(struct op_sparse){r->w, q->off, q->idx, q->val, n, add_grads, q});
+    const size_t sums = n * SLATE_HASH_FAMILIES;
+    if (s->tape->record && r->rows != NULL) TRY(part_rows_reserve(r->rows, q->off[sums], e));
+    struct tape_value of = op_sparse(s->tape, &(struct op_sparse){r->w, q->off, q->idx, q->val, sums, add_grads, q});
+    of.n = n; /* (n * families, 1) read as (n, families) */
+    of.c = SLATE_HASH_FAMILIES;
+    *z = op_linear(s->tape, of, &r->scales, KERN_ACT_NONE);
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_hashed = {"hashed", create, NULL, NULL, run_create, run_destroy, bind, NULL,
+const struct part_ops part_hashed = {"hashed", create, NULL, init, run_create, run_destroy, bind, NULL,
                                      NULL,     score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
                                      NULL};

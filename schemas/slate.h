@@ -56,6 +56,9 @@ struct slate_item {
     uint32_t category; /* hash of its category as it was known; 0: none */
     float served;      /* probability with which it was shown, as the list or the log of answers says; 0: not said */
 };
+/* A hashed feature's index: its family above so many bits of hash (model.hashed_bits is no more than these). */
+#define SLATE_HASH_BITS 28
+#define SLATE_HASH_FAMILIES 16
 struct slate {
     uint64_t id; /* ordinal of opening within the state folder, from 1 */
     enum slate_source source;
@@ -79,7 +82,7 @@ struct slate {
     float *numeric;       /* (K, F) raw, not standardised */
     uint32_t n_numeric;   /* F */
     uint32_t *hashed_off; /* K+1 */
-    uint32_t *hashed_idx; /* full 32-bit hashes; the part masks them to its table */
+    uint32_t *hashed_idx; /* family, then SLATE_HASH_BITS of hash that the part masks to its table */
     float *hashed_val;
     uint8_t type;        /* of the order's behaviour; EVENT_TYPES_MAX: no order */
     uint16_t *segments;  /* (S, K) which value of eval.segments' attribute; for the evaluator alone */

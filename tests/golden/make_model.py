@@ -19,7 +19,7 @@ from transformers import BertConfig, BertModel
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "model")
 C, H, F_FFN, L, V, P = 8, 2, 12, 3, 40, 48
-EVENTS, TYPES, AGES, N_NUMERIC, BITS, CONCAT = 5, 32, 16, 4, 8, 32
+EVENTS, TYPES, AGES, N_NUMERIC, BITS, FAMILIES, CONCAT = 5, 32, 16, 4, 8, 16, 32
 CLS, SEP = 1, 2
 SCALE = 3.0  # length of pooled states
 RATES = dict(learning=2e-3, head=1e-2, match=5e-3, linear=0.1, hashed=0.05, decay=0.01, clip=0.5, warmup=3)
@@ -149,6 +149,7 @@ def initial(base, view, k):
                   "text.role": (1, C)})
     p = {n: torch.tensor(rng.normal(size=s).astype(np.float32) * np.float32(0.3)) for n, s in t.items()}
     p["match.tau"] = torch.tensor([8.0, 25.0]) * (1 + 0.1 * p["match.tau"])
+    p["hashed.scale"] = 1 + 0.25 * torch.arange(FAMILIES)[None]
     for l in range(L - k, L):
         for name, w in layer_tensors(base, l).items():
             p[f"text.layer.{l}.{name}"] = w.detach().float()
@@ -227,14 +228,19 @@ def match_logit(p, slate, states, i):
     return z + p["match.linear"][0] @ feat
 
 
+def family(j):
+    """Of a hashed index of these slates (in the program it stands above the hash)."""
+    return j % 3
+
+
 def part_logits(p, view, k, slate, states, base, sentences, stat):
     n = len(slate["items"])
     text = torch.stack([p["text.head"][0] @ h for h in text_rows(p, view, k, slate, states, base, sentences)])
     match = torch.stack([match_logit(p, slate, states, i) for i in range(n)])
     x = np.clip((slate["numeric"].astype(np.float64) - stat["mean"]) * stat["scale"], -5, 5)
     numeric = torch.tensor(x) @ p["numeric.weight"][0]
-    hashed = torch.stack([sum((p["hashed.weight"][j % (1 << BITS)] * v for j, v in h), torch.zeros((), dtype=torch.double))
-                          for h in slate["hashed"]])
+    hashed = torch.stack([sum((p["hashed.scale"][0, family(j)] * p["hashed.weight"][j % (1 << BITS)] * v for j, v in h),
+                              torch.zeros((), dtype=torch.double)) for h in slate["hashed"]])
     return torch.stack([text, match, numeric, hashed])
 
 
@@ -251,7 +257,8 @@ def forward(p, view, k, slate, states, base, sentences, stat):
 
 # --- the optimiser ----------------------------------------------------------------------------------------------------
 
-ADAGRAD = {"bias": "linear", "match.linear": "linear", "match.item": "linear", "numeric.weight": "linear", "hashed.weight": "hashed"}
+ADAGRAD = {"bias": "linear", "match.linear": "linear", "match.item": "linear", "numeric.weight": "linear", "hashed.weight": "hashed",
+           "hashed.scale": "linear"}
 
 
 def group_of(name):

@@ -115,7 +115,8 @@ static struct slate *golden_slate(const struct model_world *w, uint32_t index)
             .item = (uint64_t)x[0], .sentence = (uint32_t)x[1], .age_minutes = x[2], .type = (uint8_t)x[3]};
     }
     for (size_t i = 0; i < n_hashed / 2; i++) {
-        s->hashed_idx[i] = (uint32_t)hashed[2 * i];
+        const uint32_t idx = (uint32_t)hashed[2 * i];
+        s->hashed_idx[i] = idx | (idx % 3) << SLATE_HASH_BITS; /* a family, as make_model.py has them */
         s->hashed_val[i] = hashed[2 * i + 1];
     }
     memcpy(s->numeric, slate_numbers(w, index, "numeric", &n), (size_t)s->n_items * WORLD_NUMERIC * sizeof(float));
