@@ -63,7 +63,10 @@ metric() { redis-cli -s redis hget fr:default:metrics "$1"; }
 reached() { [ "$(metric "$1")" = "$2" ]; }
 learn state -o redis.url="$url"
 wait_for 40 "all events" reached events_total 2001
-newest() { [ "$(redis-cli -s redis hget fr:default:info version)" = "$(metric version)" ]; }
+newest() { # of both lines: one that knows nothing yet scores all items alike
+    [ "$(redis-cli -s redis hget fr:default:info version)" = "$(metric version)" ] &&
+        [ "$(redis-cli -s redis get 'fr:{default}:variant:b:current')" = "$(metric version)" ]
+}
 wait_for 20 "newest version" newest
 serve --config conf.ini -o redis.url="$url"
 wait_for 20 "both versions" sh -c "curl -s $at/v1/models | jq -e '.models | length == 2'"
@@ -86,6 +89,7 @@ logged() { [ "$(metric served_answers_total)" -ge "$1" ]; }
 wait_for 10 "read answers" logged 30
 produce first
 wait_for 20 "joined lists" reached served_joined_total 30
+wait_for 20 "their ends" reached events_total $((2001 + $(wc -l <first)))
 learner_over
 is state.json '.served.lists == 0' # nothing was echoed
 is state.json '.served.log | .answers == 30 and .joined == 30 and .unmatched == 0'

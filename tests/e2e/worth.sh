@@ -32,7 +32,7 @@ jq -e '.models[1].learn_core_seconds < 0.01 and .models[0].learn_core_seconds > 
 grep -q '^live instead of frozen-after-2-days: GAUC +0\.[0-9]* for .* core-seconds, 0*\.*0*[1-9][0-9.]* for each 0.01' table || fail "the verdict: $(cat table)"
 
 # Settings of features are a second replay, paired list by list, and so is when a list is learnt; the same settings differ by nothing.
-"$freshet" worth "${options[@]}" --quiet --from 2 --what-if 'model.features=item.price,item.age' --what-if 'join.loss=fnw; train.linear_rate=0.05' \
+"$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 2 --what-if 'model.features=item.price,item.age' --what-if 'join.loss=fnw; train.linear_rate=0.05' \
     --what-if describe.language=en --report two.json log >table 2>err || fail "features"
 jq -e '.models[4].name == "what if model.features=item.price,item.age" and .models[4].live_gains_logloss.upper < 0' two.json >/dev/null || fail "fewer features: $(jq -c '.models[4]' two.json)"
 jq -e '.models[6].live_gains_gauc.mean == 0 and .models[6].live_gains_logloss.mean == 0' two.json >/dev/null || fail "the same settings differ: $(jq -c '.models[6]' two.json)"
