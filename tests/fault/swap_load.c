@@ -100,8 +100,8 @@ static bool dial(struct client *c)
     (void)setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
     (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (connect(c->fd, (struct sockaddr *)&a, sizeof a) == 0) return true;
-    c->ends = true; /* refused */
-    if (errno != ECONNREFUSED) complain(c, "connect", strerror(errno));
+    c->ends = true; /* refused, or the door was shut in the midst of the handshake: nothing was asked yet */
+    if (errno != ECONNREFUSED && errno != ECONNRESET) complain(c, "connect", strerror(errno));
     return false;
 }
 
