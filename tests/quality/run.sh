@@ -22,4 +22,5 @@ if ! cmp -s "$lock" "$venv/installed.txt"; then
         done <"$lock"
     cp "$lock" "$venv/installed.txt"
 fi
+export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1} # small products: its threads would wait for each other
 exec "$venv/bin/python" tests/quality/quality.py "$@"
