@@ -99,12 +99,9 @@ curl -s -o answer -d '{"items":["i1","i2"]}' "$at/v1/rerank"
 is answer '.model.variant == "default"'
 
 # --- what was served says by whom; the shadow's rankings are beside it
-served_so_far() {
+all_served() {
     redis-cli -s redis --json xrange fr:shop:served - + |
         jq -c '[.[][1] | [range(0; length; 2) as $i | {(.[$i]): .[$i + 1]}] | add]' >served
-}
-all_served() {
-    served_so_far
     jq -e '([.[] | select(.shadow == "0")] | length == 151) and ([.[] | select(.shadow == "1")] | length > 60)' served
 }
 wait_for 20 "151 answers and the shadows' rankings" all_served

@@ -290,7 +290,7 @@ def best(world):
     auc = (rank[:n].sum() - n * (n + 1) / 2) / (n * m)
     with open(report) as read:
         whole = json.load(read)["progressive"]["auc"]
-    rows.append([f"{events:,}", f"{whole:.4f}", f"{auc:.4f}", f"{reachable.get('best_auc_last_quarter', reachable['best_auc']):.4f}"])
+    rows.append([f"{events:,}", f"{whole:.4f}", f"{auc:.4f}", f"{reachable['best_auc_last_quarter']:.4f}"])
     return table(["events", "AUC, all", "AUC, last quarter", "best reachable"], rows)
 
 
