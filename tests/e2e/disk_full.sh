@@ -59,6 +59,7 @@ options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o
 "$freshet" replay --quiet --report whole.json $options -o state.dir="$dir/whole" log 2>err || fail "replay"
 produce() { sed -n "$1p" log | kcat -P -b "$servers" -t events 2>err || fail "kcat"; }
 run() {
+    : >err # here, not by the process: what the last one said is looked at no more
     NOTIFY_SOCKET="$dir/notify" "$freshet" run --quiet $options -o state.dir="$dir/small/state" -o join.idle_ms=100 -o ingest.membership=assign -o ingest.gaps=expected \
         -o kafka.bootstrap.servers="$servers" -o redis.url="unix:$dir/redis" -o state.checkpoint_every_ms=200 \
         -o publish.every_ms=300 -o ingest.dead_letters="$dir/small/dead.jsonl" 2>err &

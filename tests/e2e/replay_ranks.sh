@@ -29,6 +29,7 @@ options=(-o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=10 
 spawn() {
     local rank=$1 ranks=$2
     shift 2
+    : >"err.$rank" # here, not by the process: what an earlier one said is looked at no more
     "$freshet" replay "${options[@]}" -o train.ranks="$ranks" -o train.rank="$rank" --report "$name.$rank.json" "$@" 2>"err.$rank" &
     pids[rank]=$!
     others+=($!)

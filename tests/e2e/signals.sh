@@ -59,6 +59,7 @@ for pair in events:few busy:log; do
     "$freshet" convert "${pair#*:}" --topic "${pair%:*}" -o kafka.bootstrap.servers="$servers" 2>err || fail "convert"
 done
 run() { # options
+    : >err # here, not by the process: what the last one said is looked at no more
     "$freshet" run --quiet $options -o kafka.bootstrap.servers="$servers" -o join.idle_ms=100 -o ingest.membership=assign -o ingest.gaps=expected "$@" 2>err &
     job=$!
 }

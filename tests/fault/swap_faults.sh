@@ -35,6 +35,7 @@ start() { # log; sets $port; the pid is $!
     shift
     args=
     for option in "$@"; do args="$args -o $option"; done
+    : >"$log" # here, not by the process: what an earlier one said of its port is gone
     "$freshet" serve $args -o model.base="$dir/base" -o redis.url="unix:$dir/at/socket" -o redis.timeout_ms=300 \
         -o serving.poll_ms=20 -o serving.drain_ms=2000 --listen 127.0.0.1:0 2>"$log" &
 }
