@@ -257,6 +257,7 @@ static const char *const once[] = {
     "train.schedule=constant",
     "train.schedule_steps=100000",
     "train.softmax_share=0",
+    "train.step_slates=0",
     "train.tasks=",
 };
 /* clang-format on */

@@ -278,62 +278,6 @@ void line_let_learn(struct line *l)
     l->learn = true;
 }
 
-/* true: the batch's loss is beyond all that was usual; what it added to gradients and statistics is dropped. */
-static bool is_spike(struct line *l, uint64_t examples)
-{
-    double sum = 0.0;
-    for (uint32_t i = 0; i < l->n_pending; i++)
-        if (!isnan(l->losses[i])) sum += l->losses[i];
-    if (!spike_is(&l->spike, sum / (double)examples, examples, l->conf->guard_loss_spike)) return false;
-    l->spike.skipped++;
-    l->spike.examples += examples;
-    model_grads_clear(l->run);
-    model_drop_stats(l->run);
-    return true;
-}
-
-static enum status learn_batch(struct line *l, struct err *e)
-{
-    if (l->ranks != NULL) return line_ranks_learn(l, e);
-    return model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending,
-                            (uint64_t)l->conf->train_seed, l->losses, e);
-}
-
-static enum status step(struct line *l, struct err *e)
-{
-    uint64_t examples = 0, fresh = 0, slates = 0;
-    const uint32_t n = l->n_pending;
-    TRY(line_teach(l, e));
-    TRY(model_bind(l->run, l->params, e));
-    TRY(learn_batch(l, e));
-    for (uint32_t i = 0; i < l->n_pending; i++) {
-        if (isnan(l->losses[i])) continue;
-        examples += l->pending[i]->n_items;
-        if (reservoir_is_replayed(l->reservoir, l->pending[i]) || l->pending[i]->copy == SLATE_ENDED) continue;
-        slates++;
-        fresh += l->pending[i]->n_items;
-    }
-    const bool skip = examples == 0 || is_spike(l, examples);
-    l->n_pending = 0;
-    if (skip) return STATUS_OK;
-    TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
-    model_apply_stats(l->run, l->params);
-    TRY(model_stepped(l->run, l->params, e));
-    model_grads_clear(l->run);
-    l->counts.learnt_slates += slates;
-    l->counts.learnt_examples += fresh;
-    l->counts.steps++;
-    return line_hold_learnt(l, n, e);
-}
-
-enum status line_step(struct line *l, struct err *e)
-{
-    const double start = clock_cpu_s();
-    const enum status st = step(l, e);
-    l->learn_core_s += clock_cpu_s() - start;
-    return st;
-}
-
 /* ---- the state ---- */
 
 void line_batch_encode(struct buf *b, const struct line *l)

@@ -40,7 +40,8 @@ struct line {
     struct slate **pending;      /* train.batch_slates of them: settled, not yet learnt (part of the state) */
     uint32_t n_pending;
     int64_t now_ms, waits_since_ms;      /* event time; when the first of the pending joined (part of the state) */
-    double *losses;                      /* of the slates of a step */
+    double *losses;                      /* of the slates of a batch; NaN: not learnt */
+    uint64_t stepped_examples;           /* of the batch under way: a step was made of them */
     struct open_predictions predictions; /* scratch for cap_items candidates: what line_score said last */
     size_t cap_items;
     struct line_counts counts;
@@ -90,8 +91,8 @@ void line_early_logits(const struct line *l, const struct open_predictions *p, s
 enum status line_learn_copies(struct line *l, struct slate **s, const struct line_copies *c, bool *learnt,
                               struct err *e) MUST_CHECK;
 void line_let_learn(struct line *l); /* from now on, where it was made to evaluate only */
-/* Learns the pending slates as one batch, full or not: one optimiser step.  A slate whose numbers are not finite is skipped
- * (nothing of it was added), a batch whose loss is a spike (guard.loss_spike) whole. */
+/* Learns the pending slates as one batch, full or not: one optimiser step, or several (train.step_slates).  A slate whose numbers are
+ * not finite is skipped (nothing of it was added), a step whose loss is a spike (guard.loss_spike) whole. */
 enum status line_step(struct line *l, struct err *e) MUST_CHECK;
 /* line_replay.c, for line.c.  replay: an old slate may join the batch, which has room.  hold: the first n of the batch were just
  * learnt.  teach: says what the blessed version makes of the batch (train.distill). */

@@ -36,6 +36,8 @@ static enum status create_parts(struct model *m, struct part_env *env, struct er
         if (known[i] == &part_numeric) env->numeric = m->parts[m->n_parts], m->numeric_part = m->n_parts;
         m->wants_states |= m->parts[m->n_parts]->wants_states;
         m->wants_tokens |= m->parts[m->n_parts]->wants_tokens;
+        for (size_t k = m->first_tensor[m->n_parts]; k < m->table.n; k++)
+            m->table.params[k].slow = m->parts[m->n_parts]->slow;
         m->first_tensor[++m->n_parts] = m->table.n;
     }
     return STATUS_OK;

@@ -67,9 +67,12 @@ struct model_rows {       /* of one sparse tensor */
     const float *grads;   /* (n, width of the tensor) */
     size_t n;
 };
+enum model_pace { MODEL_WHOLE, MODEL_QUICK, MODEL_SLOW };
 struct model_grads {
-    float *dense;              /* group_first[PARAM_STAT] floats, backend memory */
-    float *w;                  /* the run's copy of the bound parameters in backend memory; NULL: it reads the host's */
+    enum model_pace
+        pace;     /* which tensors it is about: all, those that are not slow (struct param), or the slow ones alone */
+    float *dense; /* group_first[PARAM_STAT] floats, backend memory */
+    float *w;     /* the run's copy of the bound parameters in backend memory; NULL: it reads the host's */
     struct model_rows *sparse; /* one a sparse tensor, in table order (param_sparse) */
     size_t n_sparse;
     /* By place in the table: nothing was learnt of the tensor, whose gradient is 0 (SLATE_EARLY, SLATE_ENDED); NULL: none is so. */
@@ -118,6 +121,18 @@ enum status model_learn(struct model_run *r, const struct slate *s, uint64_t see
  * computed for all of them at once.  loss_sum (n); NaN: that slate's loss is not finite, and nothing of it was added. */
 enum status model_learn_many(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
                              double *loss_sum, struct err *e) MUST_CHECK;
+/* The same with small steps within the batch (train.step_slates), at most 16 slates each: the tensors that are not slow (struct param)
+ * are stepped by the caller after every `slates` of them, the slow ones when it returns; model_grads_clear ends each.  A batch is
+ * cut at an empty slate. */
+struct model_steps {
+    size_t slates;
+    /* Slates [at, at+n) of the batch have their losses, and the gradients that are there are of them.  *taken: false: the step was not
+     * made, and the slow tensors learn nothing of them either. */
+    enum status (*step)(void *user, size_t at, size_t n, bool *taken, struct err *e);
+    void *user;
+};
+enum status model_learn_steps(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
+                              double *loss_sum, const struct model_steps *steps, struct err *e) MUST_CHECK;
 /* A rank's share of a batch that several processes learn (trainer/ranks.h).  As model_learn_many, but what parts gather beside
  * gradients is left to model_learnt, which each rank calls for every slate of the batch that was learnt, in the batch's order, with
  * what its rank says here.  n may be 0. */

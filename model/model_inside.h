@@ -50,6 +50,13 @@ struct model_sharing {
     bool last;                    /* no slate comes after the one under way */
 };
 
+/* Of model_learn_steps, while it is under way (model_steps.c). */
+struct model_stepping {
+    const struct model_steps *to; /* NULL: the caller steps once, after all slates */
+    double *losses;               /* the caller's, of all slates */
+    size_t at;                    /* the first slate on the tape */
+};
+
 struct model_run {
     const struct model *m;
     struct state_cache *states;
@@ -67,6 +74,7 @@ struct model_run {
     struct model_recal_run recal;
     struct model_tasks_run tasks;
     struct model_sharing sharing;
+    struct model_stepping steps;
 };
 
 /* Whether nothing is learnt of the part's tensors yet. */
@@ -78,6 +86,16 @@ void model_share_ready(struct model_run *r, size_t part);
 bool model_share_keep(struct model_run *r, const float *z, const float *dz, size_t n);
 /* What no gradient has reached in dense[at … at+n) since the last clear is 0. */
 void model_settle_stale(struct model_run *r, const float *at, size_t n);
+
+/* Whether what is under way is about slow tensors and parts, or about the others. */
+bool model_at_pace(const struct model_run *r, bool slow);
+/* Nothing but where small steps are made.  even: so many of n slates as make whole steps.  seek: slate `at` is next.  walk: slates
+ * on a tape, losses; *bad: nothing was learnt, as what the slow part says is not finite. */
+size_t model_steps_even(const struct model_run *r, size_t n);
+void model_steps_seek(struct model_run *r, double *loss_sum, size_t at);
+struct walk;
+enum status model_steps_walk(struct model_run *r, struct walk *l, size_t n, float *loss, bool *bad,
+                             struct err *e) MUST_CHECK;
 
 /* Opens s on the tape (reset by the caller), recording or not.  *all: 0 … K-1, on the tape's host side. */
 enum status model_open_slate(struct model_run *r, const struct slate *s, bool record, struct part_slate *ps,

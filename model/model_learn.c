@@ -1,309 +1,38 @@
-/* model_learn.c - forward with tape, loss, backward.
- *
- * Large slates: a part that brings many rows is first only computed, in chunks; once the loss has given the logits'
- * gradient, each chunk is computed again on the tape and walked back, so memory does not grow with the slate.
- */
-#include "model/model_inside.h"
+/* model_learn.c - forward with tape, loss, backward: which slates together, and what is told to whom. */
+#include "model/model_walk.h"
 #include <math.h>
 
-#define LEARN_ROWS 8192     /* rows times layers of one chunk, whose activations and gradients are kept */
-#define LEARN_TOGETHER 16   /* slates on one tape */
-#define LEARN_FAR 256       /* likewise, where a backend's memory is apart: a device wants more rows */
-#define LEARN_FAR_ROWS 2048 /* and their candidates then */
-#define TERMS 3             /* of a slate's loss */
+#define LEARN_TOGETHER 16 /* slates on one tape */
+#define LEARN_FAR_ROWS                                                                                                 \
+    2048 /* where a backend's memory is apart WALK_MOST, as a device wants more rows; and their candidates then */
 
-struct learning {
-    struct part_slate ps;
-    uint32_t *all;
-    float *labels, *soft, *weights;           /* soft: what train.distill makes of the labels, or NULL */
-    float *raw, *slope;                       /* logits and their gradients, once they are there */
-    struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
-    struct tape_value sum;
-    bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */
-};
-
-/* SLATE_EARLY: by the parts that don't count, the intercepts among them; SLATE_ENDED: by the others. */
-static bool learns(const struct model_run *r, size_t part, const struct slate *s)
+static enum status walk(struct model_run *r, struct walk *l, size_t n, float *loss, bool *bad, struct err *e)
 {
-    const enum slate_copy copy = s->copy;
-    return copy == SLATE_WHOLE || r->m->parts[part]->counts == (copy == SLATE_ENDED);
+    struct walk_below below;
+    TRY(walk_forward(r, l, n, &below, e));
+    TRY(walk_losses(r, l, n, loss, e));
+    *bad = !walk_finite(loss, n);
+    return *bad ? STATUS_OK : walk_back(r, l, n, &below, e);
 }
 
-/* prepare and score of one chunk, with that chunk's random numbers. */
-static enum status forward_chunk(struct model_run *r, size_t part, struct learning *l, size_t chunk, size_t at,
-                                 size_t k, struct tape_value *z, struct err *e)
-{
-    l->ps.dropout_chunk = chunk;
-    TRY(part_prepare(r->parts[part], &l->ps, e));
-    return r->m->parts[part]->ops->score(r->parts[part], &l->ps, l->all + at, k, z, e);
-}
-
-/* The part's logits as a value that ends the way back. */
-static enum status forward_late(struct model_run *r, size_t part, struct learning *l, struct err *e)
-{
-    const size_t K = l->ps.slate->n_items;
-    l->z[part] = tape_new(&r->tape, K, 1, false);
-    TRY(tape_status(&r->tape, e));
-    r->tape.record = false;
-    enum status st = STATUS_OK;
-    for (size_t at = 0, chunk = 0; at < K && st == STATUS_OK; chunk++) {
-        const struct tape_mark mark = tape_save(&r->tape);
-        const size_t k = model_chunk(r, part, &l->ps, l->all + at, K - at, LEARN_ROWS);
-        struct tape_value z = {0};
-        st = forward_chunk(r, part, l, chunk, at, k, &z, e);
-        if (st == STATUS_OK) r->kern->ops->copy(r->kern, l->z[part].x + at, z.x, k);
-        tape_rewind(&r->tape, mark);
-        at += k;
-    }
-    r->tape.record = true;
-    return st;
-}
-
-/* The same chunks again, each walked back with its share of dz. */
-static enum status backward_late(struct model_run *r, size_t part, struct learning *l, const float *dz, struct err *e)
-{
-    const size_t K = l->ps.slate->n_items;
-    for (size_t at = 0, chunk = 0; at < K; chunk++) {
-        const struct tape_mark mark = tape_save(&r->tape);
-        const size_t k = model_chunk(r, part, &l->ps, l->all + at, K - at, LEARN_ROWS);
-        struct tape_value z = {0};
-        TRY(forward_chunk(r, part, l, chunk, at, k, &z, e));
-        if (z.dx != NULL) r->kern->ops->copy(r->kern, z.dx, dz + at, k);
-        tape_backward(&r->tape);
-        TRY(tape_status(&r->tape, e));
-        tape_rewind(&r->tape, mark);
-        at += k;
-    }
-    return STATUS_OK;
-}
-
-/* Parts that are worth it see all slates at once, as long as what they keep for the way back is bounded. */
-static bool together(const struct model_run *r, size_t part, const struct learning *l, size_t n)
-{
-    size_t rows = 0;
-    if (n < 2 || !r->m->parts[part]->together) return false;
-    for (size_t i = 0; i < n; i++) {
-        if (!learns(r, part, l[i].ps.slate)) return false;
-        for (uint32_t k = 0; k < l[i].ps.slate->n_items; k++)
-            rows += r->m->parts[part]->ops->rows(r->parts[part], &l[i].ps, k);
-    }
-    return rows <= LEARN_ROWS;
-}
-
-static enum status forward_together(struct model_run *r, size_t part, struct learning *l, size_t n, struct err *e)
-{
-    struct part_list *lists = tape_host(&r->tape, n, sizeof *lists);
-    struct tape_value *z = tape_host(&r->tape, n, sizeof *z);
-    if (r->tape.oom) return tape_status(&r->tape, e);
-    for (size_t i = 0; i < n; i++) lists[i] = (struct part_list){&l[i].ps, l[i].all, l[i].ps.slate->n_items};
-    TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, z, e));
-    for (size_t i = 0; i < n; i++) l[i].z[part] = z[i];
-    return STATUS_OK;
-}
-
-static enum status forward_one(struct model_run *r, size_t part, struct learning *l, struct err *e)
-{
-    const size_t K = l->ps.slate->n_items;
-    l->late[part] = model_chunk(r, part, &l->ps, l->all, K, LEARN_ROWS) < K;
-    return l->late[part] ? forward_late(r, part, l, e) : forward_chunk(r, part, l, 0, 0, K, &l->z[part], e);
-}
-
-/* below[p]: the tape's last step before part p. */
-static enum status forward(struct model_run *r, struct learning *l, size_t n, const struct tape_step **below,
-                           struct err *e)
-{
-    uint64_t since = model_times_now(r);
-    for (size_t p = 0; p < r->m->n_parts; p++) {
-        const bool all = together(r, p, l, n);
-        below[p] = r->tape.last;
-        if (all) TRY(forward_together(r, p, l, n, e));
-        for (size_t i = 0; i < n; i++) {
-            if (!learns(r, p, l[i].ps.slate)) continue;
-            if (!all) TRY(forward_one(r, p, &l[i], e));
-            l[i].sum = l[i].sum.x == NULL ? l[i].z[p] : op_add(&r->tape, l[i].sum, l[i].z[p]);
-        }
-        since = model_times_add(r, MODEL_LEARNT, p, since);
-    }
-    return tape_status(&r->tape, e);
-}
-
-/* What is learnt again was learnt as a negative before, and sparse weights know it by heart: the logit of now is lower by that than
- * that of another list like it, from which positives of all such lists would be learnt too much. */
-static void as_when_shown(struct model_run *r, const struct learning *l, bool any, float *shift)
-{
-    const struct slate *s = l->ps.slate;
-    float *now = tape_host(&r->tape, s->n_items, sizeof *now);
-    if (now == NULL) return;
-    r->kern->ops->download(r->kern, now, l->sum.x, s->n_items * sizeof *now);
-    for (uint32_t i = 0; i < s->n_items; i++)
-        shift[i] = (any ? shift[i] : 0.0f) + fmaxf(s->items[i].apart - now[i], 0.0f);
-}
-
-/* The logits that the labels are to be compared with: an organic slate's as its candidates were drawn, a recorded list's as its
- * negatives were thinned out. */
-static struct tape_value sampled(struct model_run *r, struct learning *l)
-{
-    const struct slate *s = l->ps.slate;
-    float *shift = tape_host(&r->tape, s->n_items + 1u, sizeof *shift);
-    if (shift == NULL) return l->sum;
-    const bool any = model_recal_shift(&r->recal, s, part_bias_source(r->parts[0], s), shift);
-    if (s->copy == SLATE_AGAIN) as_when_shown(r, l, any, shift);
-    if (!any && s->copy != SLATE_AGAIN) return l->sum;
-    return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, s->n_items, 1));
-}
-
-static float share_of(const struct model_run *r, const struct learning *l)
-{
-    return r->m->softmax_share[l->ps.slate->source];
-}
-
-/* Three terms: binary cross-entropy, softmax, tasks. */
-static void slate_loss(struct model_run *r, struct learning *l, float *terms)
-{
-    const struct tape_value z = sampled(r, l);
-    op_loss(&r->tape, terms, z, &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
-    if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, z, terms + 2);
-}
-
-/* The slates' logits, or their gradients, to the host in one piece. */
-static enum status bring(struct model_run *r, struct learning *l, size_t n, bool slopes, struct err *e)
-{
-    size_t total = 0, at = 0;
-    for (size_t i = 0; i < n; i++) total += l[i].sum.n;
-    float *there = tape_floats(&r->tape, total), *here = tape_host(&r->tape, total, sizeof *here);
-    if (r->tape.oom) return tape_status(&r->tape, e);
-    for (size_t i = 0; i < n; at += l[i++].sum.n) {
-        r->kern->ops->copy(r->kern, there + at, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n);
-        *(slopes ? &l[i].slope : &l[i].raw) = here + at;
-    }
-    r->kern->ops->download(r->kern, here, there, total * sizeof *here);
-    return STATUS_OK;
-}
-
-/* loss (n): of each slate; its logits' gradients are there afterwards. */
-static enum status losses(struct model_run *r, struct learning *l, size_t n, float *loss, struct err *e)
-{
-    float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * LEARN_FAR];
-    for (size_t i = 0; i < n && !r->tape.oom; i++) slate_loss(r, &l[i], sums + TERMS * i);
-    TRY(tape_status(&r->tape, e));
-    r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
-    for (size_t i = 0; i < n; i++)
-        loss[i] = op_loss_total(terms + TERMS * i, share_of(r, &l[i])) + terms[TERMS * i + 2];
-    return bring(r, l, n, false, e);
-}
-
-static bool any_late(const struct learning *l, size_t n, size_t part)
-{
-    for (size_t i = 0; i < n; i++)
-        if (l[i].late[part]) return true;
-    return false;
-}
-
-static enum status backward(struct model_run *r, struct learning *l, size_t n, const struct tape_step *const *below,
-                            struct err *e)
-{
-    uint64_t since = model_times_now(r);
-    bool whole = true; /* nothing more comes to the gradients of the parts that were walked back */
-    for (size_t p = r->m->n_parts; p-- > 0;) {
-        tape_backward_to(&r->tape, below[p]);
-        since = model_times_add(r, MODEL_LEARNT, p, since);
-        whole = whole && !any_late(l, n, p);
-        if (whole) model_share_ready(r, p);
-    }
-    for (size_t p = 0; p < r->m->n_parts; p++) {
-        for (size_t i = 0; i < n; i++)
-            if (l[i].late[p]) TRY(backward_late(r, p, &l[i], l[i].sum.dx, e));
-        since = model_times_add(r, MODEL_LEARNT, p, since);
-    }
-    return tape_status(&r->tape, e);
-}
-
-/* Between the label and what a teacher says, if one does: the gradient is (1 - share)·(p - y) + share·(p - taught), that of
- * distillation by cross-entropy (Hinton et al. 2015; against forgetting: Li and Hoiem 2016). */
-static float softened(float share, const struct slate_item *i)
-{
-    return i->taught > 0.0f ? i->label + share * (i->taught - i->label) : i->label;
-}
-
-static enum status take_labels(struct model_run *r, const struct slate *s, struct learning *l, struct err *e)
-{
-    l->labels = tape_host(&r->tape, s->n_items + 1u, sizeof *l->labels);
-    l->soft = r->m->distill > 0.0f ? tape_host(&r->tape, s->n_items + 1u, sizeof *l->soft) : NULL;
-    l->weights = tape_host(&r->tape, s->n_items + 1u, sizeof *l->weights);
-    TRY(tape_status(&r->tape, e));
-    for (uint32_t i = 0; i < s->n_items; i++) {
-        l->labels[i] = s->items[i].label;
-        if (l->soft != NULL) l->soft[i] = softened(r->m->distill, &s->items[i]);
-        l->weights[i] = s->items[i].weight;
-        if (!isfinite(l->labels[i]) || !isfinite(l->weights[i]))
-            return ERR_SET(e, STATUS_INVALID, "slate %llu: candidate %u has label %g and weight %g; settle it first",
-                           (unsigned long long)s->id, i, (double)l->labels[i], (double)l->weights[i]);
-    }
-    return STATUS_OK;
-}
-
-static enum status take_apart(struct model_run *r, const struct slate *s, struct learning *l, struct err *e)
-{
-    float *apart = tape_host(&r->tape, s->n_items + 1u, sizeof *apart);
-    if (apart == NULL) return tape_status(&r->tape, e);
-    for (uint32_t i = 0; i < s->n_items; i++) apart[i] = s->items[i].apart;
-    l->sum = tape_constant(&r->tape, apart, s->n_items, 1);
-    return tape_status(&r->tape, e);
-}
-
-/* Opens all slates on one tape. */
-static enum status open_slates(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
-                               struct learning *l, struct err *e)
-{
-    for (size_t i = 0; i < n; i++) {
-        l[i] = (struct learning){0};
-        TRY(model_open_slate(r, slates[i], true, &l[i].ps, &l[i].all, e));
-        TRY(take_labels(r, slates[i], &l[i], e));
-        if (slates[i]->copy == SLATE_ENDED) TRY(take_apart(r, slates[i], &l[i], e));
-        l[i].ps.dropout = r->m->dropout;
-        l[i].ps.dropout_seed = seed;
-    }
-    return STATUS_OK;
-}
-
-static bool all_finite(const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
-}
-
-static enum status tell_parts(struct model_run *r, const struct slate *const *slates, struct learning *l, size_t n,
-                              struct err *e)
-{
-    TRY(bring(r, l, n, true, e));
-    for (size_t i = 0; i < n; i++)
-        if (!model_share_keep(r, l[i].raw, l[i].slope, slates[i]->n_items))
-            model_learnt(r, slates[i], l[i].raw, l[i].slope);
-    return STATUS_OK;
-}
-
-/* At most LEARN_FAR slates, none of them empty.  *bad: a loss is not finite, and nothing was added. */
+/* At most WALK_MOST slates, none of them empty.  *bad: a loss is not finite, and nothing was added. */
 static enum status learn_some(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
                               double *loss, bool *bad, struct err *e)
 {
-    struct learning l[LEARN_FAR];
-    float found[LEARN_FAR] = {0};
-    const struct tape_step *below[MODEL_PARTS_MAX + 1];
+    struct walk l[WALK_MOST];
+    float found[WALK_MOST] = {0};
     *bad = false;
     tape_reset(&r->tape);
-    TRY(open_slates(r, slates, n, seed, l, e));
+    TRY(walk_open(r, slates, n, seed, l, e));
     model_times_begin(r, MODEL_LEARNT, slates, n);
     r->kern->ops->begin(r->kern);
-    enum status st = forward(r, l, n, below, e);
-    if (st == STATUS_OK) st = losses(r, l, n, found, e);
-    if (st == STATUS_OK) *bad = !all_finite(found, n);
-    if (st == STATUS_OK && !*bad) st = backward(r, l, n, below, e);
+    const bool steps = r->steps.to != NULL;
+    enum status st = steps ? model_steps_walk(r, l, n, found, bad, e) : walk(r, l, n, found, bad, e);
     r->kern->ops->end(r->kern);
     for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
     for (size_t i = 0; i < n; i++) loss[i] = found[i];
-    if (st != STATUS_OK || *bad) return st;
-    return tell_parts(r, slates, l, n, e);
+    if (st != STATUS_OK || *bad || steps) return st;
+    return walk_tell(r, l, n, e);
 }
 
 static enum status learn_one(struct model_run *r, const struct slate *s, uint64_t seed, double *loss, struct err *e)
@@ -334,7 +63,7 @@ void model_learnt(struct model_run *r, const struct slate *s, const float *z, co
     const float *seen = compared(r, s, source, z);
     model_recal_learnt(&r->recal, s, source, z);
     for (size_t p = 0; p < r->m->n_parts; p++) {
-        if (!learns(r, p, s)) continue;
+        if (!walk_learns(r, p, s)) continue;
         model_part_idle(r, p, false);
         if (r->m->parts[p]->ops->learnt != NULL) r->m->parts[p]->ops->learnt(r->parts[p], s, seen, dz);
     }
@@ -352,7 +81,7 @@ enum status model_learn(struct model_run *r, const struct slate *s, uint64_t see
 static size_t stretch(const struct model_run *r, const struct slate *const *slates, size_t n)
 {
     const bool far = !r->kern->ops->host_visible;
-    const size_t most = far ? LEARN_FAR : LEARN_TOGETHER;
+    const size_t most = model_steps_even(r, far ? WALK_MOST : LEARN_TOGETHER);
     size_t k = 0, rows = 0, sentences = 0, tokens = 0;
     for (; k < n && k < most && slates[k]->n_items > 0; k++) {
         rows += slates[k]->n_items;
@@ -361,7 +90,7 @@ static size_t stretch(const struct model_run *r, const struct slate *const *slat
         if (far && k > 0 && rows > LEARN_FAR_ROWS) break;
         if (k > 0 && r->states != NULL && !state_fits(r->states, sentences, tokens)) break;
     }
-    return k > 0 ? k : 1;
+    return k > 0 ? model_steps_even(r, k) : 1;
 }
 
 enum status model_learn_many(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed,
@@ -372,9 +101,11 @@ enum status model_learn_many(struct model_run *r, const struct slate *const *sla
         bool alone = true;
         k = stretch(r, slates + at, n - at);
         model_share_seek(r, slates, at, at + k == n);
+        model_steps_seek(r, loss_sum, at);
         if (k > 1) TRY(learn_some(r, slates + at, k, seed, loss_sum + at, &alone, e));
         for (size_t i = at; i < at + k && alone; i++) {
             model_share_seek(r, slates, i, i + 1 == n);
+            model_steps_seek(r, loss_sum, i);
             const enum status st = learn_one(r, slates[i], seed, loss_sum + i, e);
             if (st == STATUS_CORRUPT)
                 loss_sum[i] = NAN;

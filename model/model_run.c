@@ -199,9 +199,19 @@ void model_settle_stale(struct model_run *r, const float *at, size_t n)
     }
 }
 
+static void settle_at_pace(struct model_run *r)
+{
+    const struct param_table *t = &r->m->table;
+    for (size_t i = 0; i < t->n && r->grads.dense != NULL; i++) {
+        const struct param *p = &t->params[i];
+        if (p->offset < t->group_first[PARAM_STAT] && model_at_pace(r, p->slow))
+            model_settle_stale(r, r->grads.dense + p->offset, p->n);
+    }
+}
+
 struct model_grads *model_grads(struct model_run *r)
 {
-    if (r->grads.dense != NULL) model_settle_stale(r, r->grads.dense, r->m->table.group_first[PARAM_STAT]);
+    settle_at_pace(r);
     for (size_t i = 0; i < r->grads.n_sparse; i++)
         r->grads.sparse[i] = (struct model_rows){r->rows[i].rows, r->rows[i].grads, r->rows[i].n};
     r->grads.w = r->w;
@@ -247,11 +257,13 @@ void model_grads_clear(struct model_run *r)
     const struct param_table *t = &r->m->table;
     for (size_t i = 0; r->grads.dense != NULL && i < t->n; i++) {
         const struct param *p = &t->params[i];
-        if (p->offset >= t->group_first[PARAM_STAT]) continue;
+        if (p->offset >= t->group_first[PARAM_STAT] || !model_at_pace(r, p->slow)) continue;
         if (!stale_matrices(r, p->offset, p->n)) r->kern->ops->zero(r->kern, r->grads.dense + p->offset, p->n);
     }
     model_rows_clear(r);
-    for (size_t i = 0; i < r->m->n_parts; i++) model_part_idle(r, i, true);
+    for (size_t i = 0; i < r->m->n_parts; i++)
+        if (model_at_pace(r, r->m->parts[i]->slow)) model_part_idle(r, i, true);
+    if (r->grads.pace == MODEL_SLOW) r->grads.pace = MODEL_WHOLE;
 }
 
 void model_apply_stats(struct model_run *r, struct param_set *p)

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "schemas/weights.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ struct param {
     size_t n, offset;   /* floats */
     float rate;         /* learning rate of this tensor (before warm-up) */
     float weight_decay; /* AdamW only */
+    bool slow;          /* where others step within a batch, this one steps once at its end (train.step_slates) */
 };
 struct param_table {
     struct param *params; /* file order once sealed */

@@ -149,6 +149,7 @@ struct part { /* first member of every part */
     const struct part_ops *ops;
     bool wants_states, wants_tokens; /* of a state cache: entries at all; token states in them */
     bool together;                   /* it is worth scoring several slates at once */
+    bool slow;                       /* its tensors are (struct param) */
     bool counts;                     /* what it reads are counts, which have moved on when a late label comes */
     bool changed;                    /* of match: idvec changes what it reads (model/part_match.h) */
     const struct part *under;        /* whose run this one's run works on; NULL: none.  Made before it */

@@ -95,6 +95,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     p->base = (struct part){.ops = &part_text,
                             .wants_states = frozen,
                             .wants_tokens = p->view == TEXT_TOKENS,
+                            .slow = true,
                             .together = frozen && K > 0 && c->model_dropout <= 0};
     p->enc = env->enc;
     p->shape = *shape;

@@ -164,6 +164,11 @@ void tape_push(struct tape *t, tape_backward_fn *backward, void *saved)
     t->last = s;
 }
 
+void tape_forget(struct tape *t, const struct tape_step *stop)
+{
+    while (t->last != stop && t->last != NULL) t->last = t->last->below;
+}
+
 void tape_backward(struct tape *t)
 {
     tape_backward_to(t, NULL);

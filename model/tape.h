@@ -49,6 +49,8 @@ struct tape_mark {
 void tape_init(struct tape *t, struct kern *kern, bool record);
 void tape_fini(struct tape *t);  /* zeroed struct tape is fine */
 void tape_reset(struct tape *t); /* forgets values and steps, keeps memory; clears oom */
+void tape_forget(struct tape *t,
+                 const struct tape_step *stop); /* steps above one that was the last once are not walked */
 enum status tape_status(const struct tape *t, struct err *e) MUST_CHECK; /* OOM if anything failed since reset */
 
 /* Temporaries: what was taken after save is given back by rewind.  Not across a recorded step. */

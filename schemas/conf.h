@@ -101,6 +101,7 @@
     X(train_reservoir_horizon, "train.reservoir_horizon_slates", INT, 0,          0,    1e15,      "slates", "S", "slates over which the sample forgets: how likely one is still held falls by 1/e with so many further ones; 0: all of the past alike") \
     X(train_clip_norm,        "train.clip_norm",            NUM,  1.0,            0.0,  1e9,       "", "S", "largest norm of the AdamW gradients; 0: off") \
     X(train_batch_slates,     "train.batch_slates",         INT,  2,              1,    4096,      "slates", "S", "slates per step") \
+    X(train_step_slates,      "train.step_slates",          INT,  0,              0,    16,        "slates", "S", "steps within a batch: all parts but text step after so many of its slates, beside what text said of them before, and text once at its end; 0: all of them once a batch") \
     X(train_batch_wait_ms,    "train.batch_wait_ms",        INT,  0,              0,    1e10,      "ms", "S", "a batch that is not full is learnt as it is once event time has gone on by so much since its first slate; 0: it waits until it is full") \
     X(train_follow_ms,        "train.follow_ms",            INT,  0,              0,    1e13,      "ms", "S", "in a variant: does not learn, but takes the base configuration's parameters each time so much event time has passed; 0: learns") \
     X(train_follow_times,     "train.follow_times",         INT,  0,              0,    1e9,       "", "S", "… so often at most; 0: without end") \

@@ -336,6 +336,11 @@ enum status conf_check(const struct conf *c, struct err *e)
             "former",
             (long long)c->model_events, (long long)c->history_events);
     TRY(conf_check_tasks(c, e));
+    if (c->train_step_slates > 0 && c->train_ranks > 1)
+        return ERR_SET(e, STATUS_INVALID,
+                       "train.step_slates = %lld with train.ranks = %lld: ranks make one step a batch together; set "
+                       "train.step_slates = 0",
+                       (long long)c->train_step_slates, (long long)c->train_ranks);
     if (c->train_rank >= c->train_ranks)
         return ERR_SET(e, STATUS_INVALID, "train.rank = %lld with train.ranks = %lld: the ranks are 0 to %lld",
                        (long long)c->train_rank, (long long)c->train_ranks, (long long)c->train_ranks - 1);

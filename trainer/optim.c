@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#define FORMAT 2 /* 1: before schedules, forgetting and an anchor */
+#define FORMAT 3 /* 1: before schedules, forgetting and an anchor; 2: before steps within a batch */
 
 static void fill(float *x, size_t n, float value)
 {
@@ -108,7 +108,7 @@ void optim_blessed(struct optim *o, const struct param_set *p)
 
 uint64_t optim_steps(const struct optim *o)
 {
-    return o->steps;
+    return o->clock[0].steps;
 }
 
 uint64_t optim_refused(const struct optim *o)
@@ -118,21 +118,62 @@ uint64_t optim_refused(const struct optim *o)
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
+static bool takes_part(const struct model_grads *g, const struct param *q)
+{
+    return g->pace == MODEL_WHOLE || q->slow == (g->pace == MODEL_SLOW);
+}
+
+/* The next floats of a group that take part, from *at on: as far as tensors lie one behind the other.  0: no more. */
+static size_t next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
+{
+    const size_t end = o->t->group_first[group + 1];
+    size_t from = end, to = end;
+    if (g->pace == MODEL_WHOLE) {
+        from = *at;
+    } else {
+        for (size_t i = 0; i < o->t->n; i++) {
+            const struct param *q = &o->t->params[i];
+            if (q->group != group || q->offset < *at) continue;
+            if (takes_part(g, q) && from == end) from = q->offset;
+            if (takes_part(g, q) || from == end) continue;
+            to = q->offset;
+            break;
+        }
+    }
+    *at = from;
+    return to - from;
+}
+
+static void add_squares(const struct optim *o, struct kern *k, const struct model_grads *g, enum param_group group,
+                        float *sum)
+{
+    for (size_t at = o->t->group_first[group], n; (n = next_run(o, g, group, &at)) > 0; at += n)
+        k->ops->sum_squares(k, sum, g->dense + at, n);
+}
+
+static bool each_finite(const struct optim *o, struct kern *k, const struct model_grads *g, enum param_group group,
+                        float *flag)
+{
+    float all = 1.0f;
+    for (size_t at = o->t->group_first[group], n; all == 1.0f && (n = next_run(o, g, group, &at)) > 0; at += n) {
+        k->ops->all_finite(k, flag, g->dense + at, n);
+        k->ops->download(k, &all, flag, sizeof all);
+    }
+    return all == 1.0f;
+}
+
 /* squares: sum over the AdamW gradients, read once for both its uses: where it is finite, so are they all. */
 static bool finite_grads(const struct optim *o, struct kern *k, const struct optim_place *at,
                          const struct model_grads *g, float *squares)
 {
     float sums[2];
     k->ops->zero(k, at->sums, 2);
-    k->ops->sum_squares(k, at->sums, g->dense, o->n_adamw);
-    k->ops->sum_squares(k, at->sums + 1, g->dense + o->n_adamw, o->n_adagrad);
+    add_squares(o, k, g, PARAM_ADAMW, at->sums);
+    add_squares(o, k, g, PARAM_ADAGRAD, at->sums + 1);
     k->ops->download(k, sums, at->sums, sizeof sums);
     *squares = sums[0];
-    if (!isfinite(sums[0]) || !isfinite(sums[1])) {
-        k->ops->all_finite(k, at->sums, g->dense, o->n_adamw + o->n_adagrad);
-        k->ops->download(k, sums, at->sums, sizeof *sums);
-        if (sums[0] != 1.0f) return false;
-    }
+    if (!isfinite(sums[0]) && !each_finite(o, k, g, PARAM_ADAMW, at->sums)) return false;
+    if (!isfinite(sums[1]) && !each_finite(o, k, g, PARAM_ADAGRAD, at->sums)) return false;
     for (size_t i = 0; i < g->n_sparse; i++) {
         const size_t n = g->sparse[i].n * o->tensors[i].width;
         if (param_first_not_finite(g->sparse[i].grads, n) < n) return false;
@@ -182,21 +223,21 @@ static uint64_t time_add(const struct model_grads *g, size_t tensor, uint64_t si
 static void step_dense(struct optim *o, struct kern *k, const struct optim_place *p, const struct model_grads *g,
                        float scale)
 {
-    const double warm = optim_schedule_factor(o);
+    const double warm[] = {optim_schedule_factor(o, &o->clock[0]), optim_schedule_factor(o, &o->clock[1])};
     const size_t first = o->t->group_first[PARAM_ADAGRAD];
     uint64_t since = time_now(g);
     for (size_t i = 0; i < o->t->n; i++) {
         const struct param *q = &o->t->params[i];
         const size_t at = q->offset;
-        if (g->idle != NULL && g->idle[i]) continue;
+        if (!takes_part(g, q) || (g->idle != NULL && g->idle[i])) continue;
         if (q->group == PARAM_ADAMW) {
-            const struct kern_adamw a = {.lr = (float)(q->rate * warm),
+            const struct kern_adamw a = {.lr = (float)(q->rate * warm[q->slow]),
                                          .beta1 = OPTIM_BETA1,
                                          .beta2 = OPTIM_BETA2,
                                          .eps = OPTIM_EPS,
                                          .weight_decay = q->weight_decay,
                                          .grad_scale = scale,
-                                         .t = o->steps};
+                                         .t = o->clock[q->slow].steps};
             if (p->anchor != NULL) k->ops->pull(k, p->w + at, p->anchor + at, a.lr * (float)o->l2_sp, q->n);
             step_adamw(p, k, at, q->n, g, &a);
         } else if (q->group == PARAM_ADAGRAD) {
@@ -273,8 +314,9 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
         o->refused++;
         return STATUS_OK;
     }
-    o->steps++;
-    if (o->half_life > 0) optim_forget(o, exp2(-(double)n_examples / o->half_life));
+    if (g->pace != MODEL_SLOW) o->clock[0].steps++;
+    if (g->pace != MODEL_QUICK) o->clock[1].steps++;
+    if (o->half_life > 0 && g->pace != MODEL_SLOW) optim_forget(o, exp2(-(double)n_examples / o->half_life));
     if (g->w != NULL) k->ops->upload(k, at.acc, o->acc, o->n_adagrad * sizeof *o->acc);
     step_dense(o, k, &at, g, scale_of(o, squares, n_examples));
     if (g->w != NULL) optim_far_dense_done(o, p, g);
@@ -289,25 +331,31 @@ void optim_encode(struct buf *b, const struct optim *o)
 {
     optim_far_fetch(o);
     buf_u32(b, FORMAT);
-    buf_u64(b, o->steps);
+    buf_u64(b, o->clock[0].steps);
     buf_u64(b, o->refused);
     buf_u64(b, o->n_adamw);
     buf_u64(b, o->n_adagrad);
     buf_put(b, o->m, (2 * o->n_adamw + o->n_adagrad) * sizeof *o->m);
-    buf_u64(b, o->since);
+    buf_u64(b, o->clock[0].since);
     buf_f64(b, o->scale);
+    buf_u64(b, o->clock[1].steps);
+    buf_u64(b, o->clock[1].since);
     if (o->anchor != NULL) buf_put(b, o->anchor, o->n_adamw * sizeof *o->anchor);
 }
 
 /* What format 1 has not: those versions had a constant schedule and forgot nothing.  The caller's anchor stays then. */
-static enum status decode_since_2(struct optim *o, struct buf_reader *r, struct err *e)
+static enum status decode_since_2(struct optim *o, struct buf_reader *r, uint32_t format, struct err *e)
 {
     const uint64_t since = buf_get_u64(r);
     const double scale = buf_get_f64(r);
+    struct optim_clock slow = {o->clock[0].steps, since};
+    if (format > 2) slow.steps = buf_get_u64(r), slow.since = buf_get_u64(r);
     const size_t size = o->anchor != NULL ? o->n_adamw * sizeof *o->anchor : 0;
-    if (r->bad || since > o->steps || !(scale > 0 && scale <= 1) || buf_left(r) < size)
+    if (r->bad || since > o->clock[0].steps || slow.since > slow.steps || !(scale > 0 && scale <= 1) ||
+        buf_left(r) < size)
         return ERR_SET(e, STATUS_CORRUPT, "optimiser state: its schedule, sums or anchor are cut off or out of range");
-    o->since = since;
+    o->clock[0].since = since;
+    o->clock[1] = slow;
     o->scale = scale;
     if (size > 0) memcpy(o->anchor, buf_get(r, size), size);
     return STATUS_OK;
@@ -323,13 +371,12 @@ enum status optim_decode(struct optim *o, struct buf_reader *r, struct err *e)
         buf_left(r) < size)
         return ERR_SET(e, STATUS_CORRUPT, "optimiser state: %zu bytes do not fit %zu + %zu parameters", buf_left(r),
                        o->n_adamw, o->n_adagrad);
-    o->steps = steps;
+    o->clock[0] = o->clock[1] = (struct optim_clock){.steps = steps};
     o->refused = refused;
     memcpy(o->m, buf_get(r, size), size);
     optim_far_stale(o);
-    o->since = 0;
     o->scale = 1.0;
-    return format == 1 ? STATUS_OK : decode_since_2(o, r, e);
+    return format == 1 ? STATUS_OK : decode_since_2(o, r, format, e);
 }
 
 enum status optim_decode_dense(struct optim *o, struct buf_reader *r, struct err *e)

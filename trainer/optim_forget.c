@@ -12,9 +12,9 @@
 #define RESTART_KEEP 0.01 /* of the sums: steps are up to ten times as long again */
 
 /* inverse_sqrt: as in Vaswani et al. 2017.  cosine_restart: SGDR, Loshchilov and Hutter 2017, with equal periods. */
-double optim_schedule_factor(const struct optim *o)
+double optim_schedule_factor(const struct optim *o, const struct optim_clock *c)
 {
-    const double t = (double)(o->steps - o->since), period = (double)o->period;
+    const double t = (double)(c->steps - c->since), period = (double)o->period;
     const double warm = t < (double)o->warmup ? t / (double)o->warmup : 1.0;
     switch (o->schedule) {
     case OPTIM_CONSTANT: break;
@@ -66,6 +66,6 @@ void optim_forget(struct optim *o, double keep)
 
 void optim_restart(struct optim *o)
 {
-    o->since = o->steps;
+    for (size_t i = 0; i < 2; i++) o->clock[i].since = o->clock[i].steps;
     optim_forget(o, RESTART_KEEP);
 }

@@ -15,6 +15,9 @@ struct optim_place {
     const float *anchor; /* NULL: none */
     float *sums;         /* (2) */
 };
+struct optim_clock {
+    uint64_t steps, since; /* since: step at which the schedule began (again) */
+};
 struct optim_far;
 enum optim_schedule { OPTIM_CONSTANT, OPTIM_INVERSE_SQRT, OPTIM_COSINE_RESTART };
 struct optim {
@@ -23,7 +26,8 @@ struct optim {
     bool to_blessed; /* the anchor is the last blessed version */
     enum optim_schedule schedule;
     uint64_t warmup, period;             /* steps */
-    uint64_t steps, refused, since;      /* since: step at which the schedule began (again) */
+    struct optim_clock clock[2];         /* of the tensors that are not slow (struct param), and of those that are */
+    uint64_t refused;
     size_t n_adamw, n_adagrad, n_sparse; /* floats of the groups */
     float *m, *v, *acc;                  /* (n_adamw) (n_adamw) (n_adagrad): one block */
     float *anchor;                       /* (n_adamw) what l2_sp pulls to; NULL: it is off */
@@ -51,8 +55,8 @@ void optim_far_free(struct optim *o);
 
 enum status optim_need_sparse(struct optim *o, struct err *e) MUST_CHECK;         /* makes o->sparse; OOM */
 void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row); /* the pages of a row */
-/* What a rate is multiplied with at step `steps` of the schedule, from 1. */
-double optim_schedule_factor(const struct optim *o);
+/* What a rate is multiplied with at the clock's step, from 1. */
+double optim_schedule_factor(const struct optim *o, const struct optim_clock *c);
 /* The accumulators of the touched rows as sums of squares, and back. */
 void optim_rows_unscale(struct optim *o, const struct optim_tensor *t, const struct model_rows *g);
 void optim_rows_scale(struct optim *o, const struct optim_tensor *t, const struct model_rows *g);

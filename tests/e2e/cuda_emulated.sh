@@ -16,7 +16,7 @@ fail() { echo "cuda_emulated: $*"; tail -n 5 err 2>/dev/null || true; exit 1; }
 
 "$freshet" simulate --events 60 --users 8 --items 20 --no-best >log 2>err
 options=(-o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=8 -o model.idvec_bits=6 -o model.events=4
-    -o model.parts=text,match,numeric,cooccur,hashed,idvec -o join.window_ms=5000 -o kernels.threads=1 -o train.batch_slates=3)
+    -o model.parts=text,match,numeric,cooccur,hashed,idvec -o join.window_ms=5000 -o kernels.threads=1 -o train.batch_slates=5 -o train.step_slates=2)
 cuda=(-o kernels.backend=cuda -o kernels.device_mb=240 -o kernels.plugin="$plugins/freshet_cuda_emulated.so")
 export FRESHET_CUBLASLT="$plugins/fake_cublaslt.so"
 for precision in f32 bf16; do

@@ -36,14 +36,16 @@ same() { # WHAT OPTION...
     jq -e '.examples > 100 and .progressive.auc != null' near.json >/dev/null || fail "$what: nothing was learnt: $(cat near)"
 }
 same "all parts" -o model.parts=text,match,numeric,cooccur,hashed,idvec,itembias -o model.trainable_layers=2 -o train.batch_slates=3
-same "f32, tokens, tasks, forgetting" -o model.item_view=tokens -o train.tasks=click,purchase -o train.half_life_examples=1000 \
+same "f32, tokens, tasks, forgetting, small steps" -o train.batch_slates=6 -o train.step_slates=2 -o model.item_view=tokens \
+    -o train.tasks=click,purchase -o train.half_life_examples=1000 \
     -o kernels.train_precision=f32 -o train.numeric_order=2
 same "tasks of thinned lists" -o model.parts=numeric,hashed -o train.tasks=click,purchase,dislike -o join.negative_rate=0.6
 # What is learnt stays there; the snapshot that teaches the line from then on sees it all the same.
 same "a blessed version" -o model.parts=text,numeric -o train.distill=0.3 -o gate.share=1 -o gate.bless_slates=20 -o gate.bless_ms=10
 jq -es '.[0].gate == .[1].gate and .[0].gate.blessings > 0' near.json far.json >/dev/null || fail "gate: $(jq -c .gate near.json far.json)"
 head -n 60 first >log # concat is dear
-same "concat, dropout, an anchor" -o model.parts=text,numeric -o model.user_view=concat -o model.item_view=concat \
+same "concat, dropout, an anchor, small steps" -o train.batch_slates=4 -o train.step_slates=1 -o model.parts=text,numeric \
+    -o model.user_view=concat -o model.item_view=concat \
     -o model.dropout=0.1 -o train.l2_sp=0.01 -o kernels.precision=bf16
 
 cp whole log

@@ -23,7 +23,7 @@ replay() { # report, then arguments
     report=$1
     shift
     "$freshet" replay --quiet --report "$report" -o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=12 \
-        -o join.window_ms=600000 -o train.batch_slates=3 -o train.batch_wait_ms=700 -o eval.segments=item.category,user.none -o eval.unsampled_frac=0.05 "$@" 2>"$dir/err" || fail "exit $? of replay $*"
+        -o join.window_ms=600000 -o train.batch_slates=5 -o train.step_slates=2 -o train.batch_wait_ms=700 -o eval.segments=item.category,user.none -o eval.unsampled_frac=0.05 "$@" 2>"$dir/err" || fail "exit $? of replay $*"
 }
 same() { # what two reports must agree in
     for key in .model.sha256 .progressive .baselines .by .parts .examples .slates .open .rejected \
@@ -63,7 +63,7 @@ same "$dir/whole.json" "$dir/pipe.json"
 kills=0
 while ! [ -s "$dir/killed.json" ] && [ $kills -lt 60 ]; do
     "$freshet" replay --quiet --report "$dir/killed.json" -o model.base="$source/tests/fixtures/uncased" \
-        -o model.hashed_bits=12 -o join.window_ms=600000 -o train.batch_slates=3 -o train.batch_wait_ms=700 -o state.dir="$dir/killed" \
+        -o model.hashed_bits=12 -o join.window_ms=600000 -o train.batch_slates=5 -o train.step_slates=2 -o train.batch_wait_ms=700 -o state.dir="$dir/killed" \
         -o eval.segments=item.category,user.none -o eval.unsampled_frac=0.05 -o state.checkpoint_every_ms=20 "$dir/log" 2>"$dir/err" &
     pid=$!
     sleep "$(awk "BEGIN { print 0.05 + 0.005 * $kills * $kills }")" # longer each time: a slow machine gets through as well
@@ -76,7 +76,7 @@ same "$dir/whole.json" "$dir/killed.json"
 
 # another configuration may not go on in the same folder
 if "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.hashed_bits=13 -o join.window_ms=600000 \
-    -o train.batch_slates=3 -o train.batch_wait_ms=700 -o eval.segments=item.category,user.none -o eval.unsampled_frac=0.05 -o state.dir="$dir/ab" "$dir/log" 2>"$dir/err"; then fail "another configuration was accepted"; fi
+    -o train.batch_slates=5 -o train.step_slates=2 -o train.batch_wait_ms=700 -o eval.segments=item.category,user.none -o eval.unsampled_frac=0.05 -o state.dir="$dir/ab" "$dir/log" 2>"$dir/err"; then fail "another configuration was accepted"; fi
 grep -q 'model.hashed_bits' "$dir/err" || fail "the refusal does not name the key"
 
 # --flush settles what is open

@@ -165,3 +165,5 @@ name=others
 says 0 '`run` learns alone so far'
 "$freshet" replay -o train.ranks=2 -o train.rank=2 log 2>err.0 && fail "a third of two"
 says 0 'train.rank = 2 with train.ranks = 2: the ranks are 0 to 1'
+"$freshet" replay -o train.ranks=2 -o train.step_slates=2 log 2>err.0 && fail "ranks with steps within a batch"
+says 0 'train.step_slates = 2 with train.ranks = 2'

@@ -14,7 +14,7 @@
 source=${FRESHET_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 build=${FRESHET_BUILD:-$source/build/release}
 freshet=${FRESHET:-$build/freshet}
-export KAFKA_JARS=${KAFKA_JARS:-$source/build/kafka/jars}
+export KAFKA_JARS=${KAFKA_JARS:-$source/build/kafka/jars} KAFKA_WAIT_S=${KAFKA_WAIT_S:-180} # on a busy machine, too
 started=() folders=()
 
 skip() { echo "$name: skipped, $*"; exit 77; }

@@ -272,7 +272,7 @@ static void test_goes_on_from_its_state_in_the_same_bits(void **state)
     r = buf_reader(kept.p, 4 + 4 * 8 + (2 * 16 + 16) * sizeof(float));
     assert_ok(optim_decode(b.o, &r, &e), &e);
     assert_int_equal(buf_left(&r), 0);
-    kept.p[0] = 3;
+    kept.p[0] = 4;
     r = buf_reader(kept.p, kept.n);
     assert_int_equal(optim_decode(b.o, &r, &e), STATUS_CORRUPT);
     buf_fini(&kept);

@@ -1,0 +1,105 @@
+/* line_step.c - the batch is learnt: gradients, one optimiser step or several (train.step_slates), what is counted of it. */
+#include "base/clock.h"
+#include "job/line.h"
+#include <math.h>
+
+/* What slates [at, at+n) of the batch bring. */
+struct tally {
+    uint64_t examples;      /* all that was learnt */
+    uint64_t fresh, slates; /* learnt for the first time, and whole */
+    double loss;            /* sum over examples */
+};
+
+static struct tally tally_of(const struct line *l, size_t at, size_t n)
+{
+    struct tally t = {0};
+    for (size_t i = at; i < at + n; i++) {
+        const struct slate *s = l->pending[i];
+        if (isnan(l->losses[i])) continue;
+        t.loss += l->losses[i];
+        t.examples += s->n_items;
+        if (reservoir_is_replayed(l->reservoir, s) || s->copy == SLATE_ENDED) continue;
+        t.slates++;
+        t.fresh += s->n_items;
+    }
+    return t;
+}
+
+/* true: the loss is beyond all that was usual; what the slates added to gradients and statistics is dropped. */
+static bool is_spike(struct line *l, const struct tally *t)
+{
+    if (!spike_is(&l->spike, t->loss / (double)t->examples, t->examples, l->conf->guard_loss_spike)) return false;
+    l->spike.skipped++;
+    l->spike.examples += t->examples;
+    model_grads_clear(l->run);
+    model_drop_stats(l->run);
+    return true;
+}
+
+/* One step of the optimiser with the gradients that are there. */
+static enum status apply(struct line *l, uint64_t examples, struct err *e)
+{
+    TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
+    model_apply_stats(l->run, l->params);
+    TRY(model_stepped(l->run, l->params, e));
+    model_grads_clear(l->run);
+    return STATUS_OK;
+}
+
+/* A step of slates [at, at+n) of the batch, which were learnt.  *taken: false: it is not made. */
+static enum status step_of(void *user, size_t at, size_t n, bool *taken, struct err *e)
+{
+    struct line *l = user;
+    const struct tally t = tally_of(l, at, n);
+    *taken = t.examples > 0 && !is_spike(l, &t);
+    for (size_t i = at; i < at + n && !*taken; i++) l->losses[i] = NAN;
+    if (!*taken) return STATUS_OK;
+    TRY(apply(l, t.examples, e));
+    l->counts.learnt_slates += t.slates;
+    l->counts.learnt_examples += t.fresh;
+    l->counts.steps++;
+    l->stepped_examples += t.examples;
+    return STATUS_OK;
+}
+
+static enum status whole_step(struct line *l, struct err *e)
+{
+    bool taken;
+    if (l->ranks != NULL)
+        TRY(line_ranks_learn(l, e));
+    else
+        TRY(model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending,
+                             (uint64_t)l->conf->train_seed, l->losses, e));
+    return step_of(l, 0, l->n_pending, &taken, e);
+}
+
+/* The quick tensors' steps within the batch, then that of the slow ones. */
+static enum status small_steps(struct line *l, struct err *e)
+{
+    const struct model_steps s = {(size_t)l->conf->train_step_slates, step_of, l};
+    TRY(model_learn_steps(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
+                          l->losses, &s, e));
+    if (l->stepped_examples > 0) return apply(l, l->stepped_examples, e);
+    model_grads_clear(l->run);
+    return STATUS_OK;
+}
+
+static enum status step(struct line *l, struct err *e)
+{
+    const uint32_t n = l->n_pending;
+    const int64_t size = l->conf->train_step_slates;
+    l->stepped_examples = 0;
+    TRY(line_teach(l, e));
+    TRY(model_bind(l->run, l->params, e));
+    TRY(size > 0 && size < l->conf->train_batch_slates ? small_steps(l, e) : whole_step(l, e));
+    l->n_pending = 0;
+    return l->stepped_examples > 0 ? line_hold_learnt(l, n, e) : STATUS_OK;
+}
+
+enum status line_step(struct line *l, struct err *e)
+{
+    const double start = clock_cpu_s();
+    const enum status st = step(l, e);
+    l->learn_core_s += clock_cpu_s() - start;
+    return st;
+}

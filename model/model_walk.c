@@ -1,0 +1,272 @@
+/* model_walk.c - see model_walk.h.
+ *
+ * Large slates: a part that brings many rows is first only computed, in chunks; once the loss has given the logits'
+ * gradient, each chunk is computed again on the tape and walked back, so memory does not grow with the slate.
+ */
+#include "model/model_walk.h"
+#include <math.h>
+
+#define LEARN_ROWS 8192 /* rows times layers of one chunk, whose activations and gradients are kept */
+#define TERMS 3         /* of a slate's loss */
+
+/* SLATE_EARLY: by the parts that don't count, the intercepts among them; SLATE_ENDED: by the others. */
+bool walk_learns(const struct model_run *r, size_t part, const struct slate *s)
+{
+    const struct part *p = r->m->parts[part];
+    if (!model_at_pace(r, p->slow)) return false;
+    return s->copy == SLATE_WHOLE || p->counts == (s->copy == SLATE_ENDED);
+}
+
+/* prepare and score of one chunk, with that chunk's random numbers. */
+static enum status forward_chunk(struct model_run *r, size_t part, struct walk *l, size_t chunk, size_t at, size_t k,
+                                 struct tape_value *z, struct err *e)
+{
+    l->ps.dropout_chunk = chunk;
+    TRY(part_prepare(r->parts[part], &l->ps, e));
+    return r->m->parts[part]->ops->score(r->parts[part], &l->ps, l->all + at, k, z, e);
+}
+
+/* The part's logits as a value that ends the way back. */
+static enum status forward_late(struct model_run *r, size_t part, struct walk *l, struct err *e)
+{
+    const size_t K = l->ps.slate->n_items;
+    l->z[part] = tape_new(&r->tape, K, 1, false);
+    TRY(tape_status(&r->tape, e));
+    r->tape.record = false;
+    enum status st = STATUS_OK;
+    for (size_t at = 0, chunk = 0; at < K && st == STATUS_OK; chunk++) {
+        const struct tape_mark mark = tape_save(&r->tape);
+        const size_t k = model_chunk(r, part, &l->ps, l->all + at, K - at, LEARN_ROWS);
+        struct tape_value z = {0};
+        st = forward_chunk(r, part, l, chunk, at, k, &z, e);
+        if (st == STATUS_OK) r->kern->ops->copy(r->kern, l->z[part].x + at, z.x, k);
+        tape_rewind(&r->tape, mark);
+        at += k;
+    }
+    r->tape.record = true;
+    return st;
+}
+
+/* The same chunks again, each walked back with its share of dz. */
+static enum status backward_late(struct model_run *r, size_t part, struct walk *l, const float *dz, struct err *e)
+{
+    const size_t K = l->ps.slate->n_items;
+    for (size_t at = 0, chunk = 0; at < K; chunk++) {
+        const struct tape_mark mark = tape_save(&r->tape);
+        const struct tape_step *below = r->tape.last;
+        const size_t k = model_chunk(r, part, &l->ps, l->all + at, K - at, LEARN_ROWS);
+        struct tape_value z = {0};
+        TRY(forward_chunk(r, part, l, chunk, at, k, &z, e));
+        if (z.dx != NULL) r->kern->ops->copy(r->kern, z.dx, dz + at, k);
+        tape_backward_to(&r->tape, below);
+        TRY(tape_status(&r->tape, e));
+        tape_rewind(&r->tape, mark);
+        at += k;
+    }
+    return STATUS_OK;
+}
+
+/* Parts that are worth it see all slates at once, as long as what they keep for the way back is bounded. */
+static bool together(const struct model_run *r, size_t part, const struct walk *l, size_t n)
+{
+    size_t rows = 0;
+    if (n < 2 || !r->m->parts[part]->together) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (!walk_learns(r, part, l[i].ps.slate)) return false;
+        for (uint32_t k = 0; k < l[i].ps.slate->n_items; k++)
+            rows += r->m->parts[part]->ops->rows(r->parts[part], &l[i].ps, k);
+    }
+    return rows <= LEARN_ROWS;
+}
+
+static enum status forward_together(struct model_run *r, size_t part, struct walk *l, size_t n, struct err *e)
+{
+    struct part_list *lists = tape_host(&r->tape, n, sizeof *lists);
+    struct tape_value *z = tape_host(&r->tape, n, sizeof *z);
+    if (r->tape.oom) return tape_status(&r->tape, e);
+    for (size_t i = 0; i < n; i++) lists[i] = (struct part_list){&l[i].ps, l[i].all, l[i].ps.slate->n_items};
+    TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, z, e));
+    for (size_t i = 0; i < n; i++) l[i].z[part] = z[i];
+    return STATUS_OK;
+}
+
+static enum status forward_one(struct model_run *r, size_t part, struct walk *l, struct err *e)
+{
+    const size_t K = l->ps.slate->n_items;
+    l->late[part] = model_chunk(r, part, &l->ps, l->all, K, LEARN_ROWS) < K;
+    return l->late[part] ? forward_late(r, part, l, e) : forward_chunk(r, part, l, 0, 0, K, &l->z[part], e);
+}
+
+enum status walk_forward(struct model_run *r, struct walk *l, size_t n, struct walk_below *below, struct err *e)
+{
+    uint64_t since = model_times_now(r);
+    for (size_t p = 0; p < r->m->n_parts; p++) {
+        const bool all = together(r, p, l, n);
+        below->part[p] = r->tape.last;
+        if (all) TRY(forward_together(r, p, l, n, e));
+        for (size_t i = 0; i < n; i++) {
+            if (!walk_learns(r, p, l[i].ps.slate)) continue;
+            if (!all) TRY(forward_one(r, p, &l[i], e));
+            l[i].sum = l[i].sum.x == NULL ? l[i].z[p] : op_add(&r->tape, l[i].sum, l[i].z[p]);
+        }
+        since = model_times_add(r, MODEL_LEARNT, p, since);
+    }
+    return tape_status(&r->tape, e);
+}
+
+/* What is learnt again was learnt as a negative before, and sparse weights know it by heart: the logit of now is lower by that than
+ * that of another list like it, from which positives of all such lists would be learnt too much. */
+static void as_when_shown(struct model_run *r, const struct walk *l, bool any, float *shift)
+{
+    const struct slate *s = l->ps.slate;
+    float *now = tape_host(&r->tape, s->n_items, sizeof *now);
+    if (now == NULL) return;
+    r->kern->ops->download(r->kern, now, l->sum.x, s->n_items * sizeof *now);
+    for (uint32_t i = 0; i < s->n_items; i++)
+        shift[i] = (any ? shift[i] : 0.0f) + fmaxf(s->items[i].apart - now[i], 0.0f);
+}
+
+/* The logits that the labels are to be compared with: an organic slate's as its candidates were drawn, a recorded list's as its
+ * negatives were thinned out. */
+static struct tape_value sampled(struct model_run *r, struct walk *l)
+{
+    const struct slate *s = l->ps.slate;
+    float *shift = tape_host(&r->tape, s->n_items + 1u, sizeof *shift);
+    if (shift == NULL) return l->sum;
+    const bool any = model_recal_shift(&r->recal, s, part_bias_source(r->parts[0], s), shift);
+    if (s->copy == SLATE_AGAIN) as_when_shown(r, l, any, shift);
+    if (!any && s->copy != SLATE_AGAIN) return l->sum;
+    return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, s->n_items, 1));
+}
+
+static float share_of(const struct model_run *r, const struct walk *l)
+{
+    return r->m->softmax_share[l->ps.slate->source];
+}
+
+/* Three terms: binary cross-entropy, softmax, tasks. */
+static void slate_loss(struct model_run *r, struct walk *l, float *terms)
+{
+    const struct tape_value z = sampled(r, l);
+    op_loss(&r->tape, terms, z, &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
+    if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, z, terms + 2);
+}
+
+enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slopes, struct err *e)
+{
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < n; i++) total += l[i].sum.n;
+    float *there = tape_floats(&r->tape, total), *here = tape_host(&r->tape, total, sizeof *here);
+    if (r->tape.oom) return tape_status(&r->tape, e);
+    for (size_t i = 0; i < n; at += l[i++].sum.n) {
+        if (l[i].sum.n == 0) continue;
+        r->kern->ops->copy(r->kern, there + at, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n);
+        *(slopes ? &l[i].slope : &l[i].raw) = here + at;
+    }
+    r->kern->ops->download(r->kern, here, there, total * sizeof *here);
+    return STATUS_OK;
+}
+
+enum status walk_losses(struct model_run *r, struct walk *l, size_t n, float *loss, struct err *e)
+{
+    float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * WALK_MOST];
+    for (size_t i = 0; i < n && !r->tape.oom; i++) slate_loss(r, &l[i], sums + TERMS * i);
+    TRY(tape_status(&r->tape, e));
+    r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
+    for (size_t i = 0; i < n; i++)
+        loss[i] = op_loss_total(terms + TERMS * i, share_of(r, &l[i])) + terms[TERMS * i + 2];
+    return walk_bring(r, l, n, false, e);
+}
+
+static bool is_late(const struct model_run *r, const struct walk *l, size_t part)
+{
+    return l->late[part] && walk_learns(r, part, l->ps.slate);
+}
+
+static bool any_late(const struct model_run *r, const struct walk *l, size_t n, size_t part)
+{
+    for (size_t i = 0; i < n; i++)
+        if (is_late(r, &l[i], part)) return true;
+    return false;
+}
+
+enum status walk_back(struct model_run *r, struct walk *l, size_t n, const struct walk_below *below, struct err *e)
+{
+    uint64_t since = model_times_now(r);
+    bool whole = true; /* nothing more comes to the gradients of the parts that were walked back */
+    for (size_t p = r->m->n_parts; p-- > 0;) {
+        tape_backward_to(&r->tape, below->part[p]);
+        since = model_times_add(r, MODEL_LEARNT, p, since);
+        whole = whole && !any_late(r, l, n, p);
+        if (whole) model_share_ready(r, p);
+    }
+    for (size_t p = 0; p < r->m->n_parts; p++) {
+        for (size_t i = 0; i < n; i++)
+            if (is_late(r, &l[i], p)) TRY(backward_late(r, p, &l[i], l[i].sum.dx, e));
+        since = model_times_add(r, MODEL_LEARNT, p, since);
+    }
+    return tape_status(&r->tape, e);
+}
+
+/* Between the label and what a teacher says, if one does: the gradient is (1 - share)·(p - y) + share·(p - taught), that of
+ * distillation by cross-entropy (Hinton et al. 2015; against forgetting: Li and Hoiem 2016). */
+static float softened(float share, const struct slate_item *i)
+{
+    return i->taught > 0.0f ? i->label + share * (i->taught - i->label) : i->label;
+}
+
+static enum status take_labels(struct model_run *r, const struct slate *s, struct walk *l, struct err *e)
+{
+    l->labels = tape_host(&r->tape, s->n_items + 1u, sizeof *l->labels);
+    l->soft = r->m->distill > 0.0f ? tape_host(&r->tape, s->n_items + 1u, sizeof *l->soft) : NULL;
+    l->weights = tape_host(&r->tape, s->n_items + 1u, sizeof *l->weights);
+    TRY(tape_status(&r->tape, e));
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        l->labels[i] = s->items[i].label;
+        if (l->soft != NULL) l->soft[i] = softened(r->m->distill, &s->items[i]);
+        l->weights[i] = s->items[i].weight;
+        if (!isfinite(l->labels[i]) || !isfinite(l->weights[i]))
+            return ERR_SET(e, STATUS_INVALID, "slate %llu: candidate %u has label %g and weight %g; settle it first",
+                           (unsigned long long)s->id, i, (double)l->labels[i], (double)l->weights[i]);
+    }
+    return STATUS_OK;
+}
+
+static enum status take_apart(struct model_run *r, const struct slate *s, struct walk *l, struct err *e)
+{
+    float *apart = tape_host(&r->tape, s->n_items + 1u, sizeof *apart);
+    if (apart == NULL) return tape_status(&r->tape, e);
+    for (uint32_t i = 0; i < s->n_items; i++) apart[i] = s->items[i].apart;
+    l->sum = tape_constant(&r->tape, apart, s->n_items, 1);
+    return tape_status(&r->tape, e);
+}
+
+enum status walk_open(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed, struct walk *l,
+                      struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        l[i] = (struct walk){0};
+        TRY(model_open_slate(r, slates[i], true, &l[i].ps, &l[i].all, e));
+        TRY(take_labels(r, slates[i], &l[i], e));
+        if (slates[i]->copy == SLATE_ENDED) TRY(take_apart(r, slates[i], &l[i], e));
+        l[i].ps.dropout = r->m->dropout;
+        l[i].ps.dropout_seed = seed;
+    }
+    return STATUS_OK;
+}
+
+bool walk_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
+enum status walk_tell(struct model_run *r, struct walk *l, size_t n, struct err *e)
+{
+    TRY(walk_bring(r, l, n, true, e));
+    for (size_t i = 0; i < n; i++)
+        if (!model_share_keep(r, l[i].raw, l[i].slope, l[i].ps.slate->n_items))
+            model_learnt(r, l[i].ps.slate, l[i].raw, l[i].slope);
+    return STATUS_OK;
+}
