@@ -169,7 +169,8 @@ struct cmd_bench_topic {
 extern const struct cmd_bench_topic *const cmd_bench_topics[];
 extern const size_t cmd_bench_n_topics;
 extern const struct cmd_bench_topic cmd_bench_gemm, cmd_bench_encode, cmd_bench_ingest, cmd_bench_train,
-    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_live, cmd_bench_state, cmd_bench_memory;
+    cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_live, cmd_bench_publish, cmd_bench_state,
+    cmd_bench_memory;
 void cmd_bench_case_end(struct cmd_bench *b);
 /* bench_answer.c: the case of this name, whenever a line on stdin asks.  INVALID: there is none; UNSUPPORTED: it is left out. */
 enum status cmd_bench_answer(struct cmd_bench *b, const char *name, struct err *e) MUST_CHECK;

@@ -1,4 +1,5 @@
-/* bench_ingest.c - what comes in: texts to word-piece ids, messages to checked events; one core. */
+/* bench_ingest.c - what comes in: texts to word-piece ids, messages to checked events, and those to histories, counters and lists;
+ * one core. */
 #include "base/mem.h"
 #include "cli/bench.h"
 #include "featurize/token.h"
@@ -106,10 +107,72 @@ static enum status parse_run(struct cmd_bench *b, uint64_t *units, struct err *e
     return STATUS_OK;
 }
 
+/* ---- take ---- */
+
+/* A learner of its own that learns nothing; b->next is the line that it takes next. */
+static enum status begin_log(struct cmd_bench *b, struct err *e)
+{
+    struct learner *l;
+    const struct learner_parts_in in = {
+        .conf = b->conf, .vocab = b->vocab, .templates = b->templates, .encoder = b->encoder};
+    learner_free(b->own);
+    b->own = NULL;
+    b->next = 0;
+    TRY(learner_new(&l, &in, (struct learner_options){.learn = false}, e));
+    b->own = l;
+    return learner_expect(l, (struct event_position){0}, e);
+}
+
+static enum status take_line(struct cmd_bench *b, struct err *e)
+{
+    struct source_record rec = {.kind = SOURCE_EVENT, .at = {.offset = b->next}};
+    TRY(cmd_bench_parse(b, b->next, &rec.event, e));
+    rec.event.at = rec.at;
+    b->next++;
+    return learner_record(b->own, &rec, e);
+}
+
+static size_t lines_with(const struct cmd_bench *b, const char *type)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_lines; i++) {
+        const struct str line = cmd_bench_line(b, i);
+        n += memmem(line.p, line.n, type, strlen(type)) != NULL;
+    }
+    return n;
+}
+
+/* Once through the log: nothing is refused, and every list is settled or still open. */
+static enum status take_setup(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e)
+{
+    (void)c;
+    TRY(begin_log(b, e));
+    while (b->next < b->n_lines) TRY(take_line(b, e));
+    const struct learner_counts *n = learner_counts(b->own);
+    const uint64_t lists = n->slates + learner_open_slates(b->own), want = lines_with(b, "\"type\":\"impression\"");
+    if (n->accepted != b->n_lines || lists != want || want == 0)
+        return ERR_SET(e, STATUS_CORRUPT, "take: of %zu lines with %llu lists it took %llu with %llu", b->n_lines,
+                       (unsigned long long)want, (unsigned long long)n->accepted, (unsigned long long)lists);
+    return STATUS_OK;
+}
+
+static enum status take_before(struct cmd_bench *b, struct err *e)
+{
+    return b->next == b->n_lines ? begin_log(b, e) : STATUS_OK;
+}
+
+static enum status take_run(struct cmd_bench *b, uint64_t *units, struct err *e)
+{
+    for (*units = 0; *units < 64 && b->next < b->n_lines; ++*units) TRY(take_line(b, e));
+    return STATUS_OK;
+}
+
 static void end(struct cmd_bench *b)
 {
     mem_free(b->ids);
     b->ids = NULL;
+    learner_free(b->own);
+    b->own = NULL;
 }
 
 /* clang-format off */
@@ -118,6 +181,8 @@ static const struct cmd_bench_case cases[] = {
      .setup = tokenize_setup, .run = tokenize_run, .cost = line_cost},
     {.name = "parse", .what = "native JSON to checked events", .unit = "events",
      .setup = parse_setup, .run = parse_run, .cost = line_cost},
+    {.name = "take", .what = "messages to histories, counters, settled lists; no learning", .unit = "events",
+     .setup = take_setup, .before = take_before, .run = take_run, .cost = line_cost},
 };
 /* clang-format on */
 const struct cmd_bench_topic cmd_bench_ingest = {

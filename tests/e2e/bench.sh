@@ -22,7 +22,7 @@ run 0 --list
 cut -d ' ' -f 1 out >names
 [ "$(sort names | uniq -d | wc -l)" -eq 0 ] || fail "a name stands twice"
 for c in gemm.f32 gemm.bf16 gemm.int8 encode.f32.16 encode.bf16.32 encode.int8.128 encode.int8.all.32 tokenize parse train \
-    train.dense score.100 rerank.10 rerank.100.cold rerank.1000.load fresh.served checkpoint swap; do
+    train.dense score.100 rerank.10 rerank.100.cold rerank.1000.load fresh.served take publish publish.bytes checkpoint swap; do
     grep -qx "$c" names || fail "--list has no $c"
 done
 run 0 --quick --json figures.json --svg figures.svg --report figures.html -o model.base=base -o model.hashed_bits=10
