@@ -67,7 +67,7 @@ static enum status learn_early(struct learner *l, enum slate_copy copy, const st
     bool learnt = false;
     const struct line_copies c = {copy, p, keep};
     if (!line_gate_would_let(l->line->gate, l->slate) || !guard_lets(l->guard, l->slate)) return STATUS_OK;
-    if (copy != SLATE_AGAIN && !learner_guard_admits(l, keep)) return STATUS_OK;
+    if (!(copy == SLATE_AGAIN ? learner_guard_admits_copy(l, keep) : learner_guard_admits(l, keep))) return STATUS_OK;
     TRY(learn_kept(l, &c, when_ms, &learnt, e));
     if (learnt && copy != SLATE_AGAIN) join_learnt(l->join);
     return STATUS_OK;

@@ -34,6 +34,11 @@ bool learner_guard_admits(struct learner *l, uint8_t *keep)
     return true;
 }
 
+bool learner_guard_admits_copy(struct learner *l, uint8_t *keep)
+{
+    return !l->line->learn || guard_admits_copy(l->guard, l->slate, keep, watermark_ms(l->watermark));
+}
+
 /* A model that has learnt nothing says 0 whatever it is shown. */
 void learner_guard_scored(struct learner *l)
 {

@@ -116,6 +116,7 @@ enum status learner_reject(struct learner *l, const struct source_record *rec, c
 enum status learner_guard_event(struct learner *l, const struct source_record *rec, bool *refused,
                                 struct err *e) MUST_CHECK;
 bool learner_guard_admits(struct learner *l, uint8_t *keep);
+bool learner_guard_admits_copy(struct learner *l, uint8_t *keep); /* guard_admits_copy */
 void learner_guard_scored(struct learner *l); /* l->slate was scored */
 void learner_guard_say(struct learner *l);
 #endif

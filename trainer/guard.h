@@ -34,6 +34,9 @@ void guard_settled(struct guard *g, const struct slate *s, const float *logits, 
 /* false: the slate is not to be learnt (a pause, or its user's or source's cap, or no item is left); counted.  keep (K): the items
  * that would be learnt from; those beyond their cap are cleared. */
 bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t now_ms);
+/* The same of an item that is learnt once more, as a label came late: its cap counts that too; its list's user and source were
+ * counted with the list. */
+bool guard_admits_copy(struct guard *g, const struct slate *s, uint8_t *keep, int64_t now_ms);
 uint64_t guard_source_key(struct str source); /* slate.origin: its hash, never 0; 0: absent */
 /* Neither paused, nor shown while something was wrong, nor of a source in quarantine: caps apart, and nothing is counted. */
 bool guard_lets(const struct guard *g, const struct slate *s);

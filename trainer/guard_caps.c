@@ -120,6 +120,14 @@ bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t
     return true;
 }
 
+bool guard_admits_copy(struct guard *g, const struct slate *s, uint8_t *keep, int64_t now_ms)
+{
+    if (guard_off(g) || now_ms == INT64_MIN) return true;
+    guard_tick(g, now_ms);
+    next_window(g, g->now_ms);
+    return items_admitted(g, s, keep);
+}
+
 void guard_dropped(struct guard *g)
 {
     g->counts.quarantined_events++;

@@ -22,6 +22,7 @@ static int reset(void **state)
     set("join.negative_rate", "1");
     set("join.cascade", "false");
     set("gate.holdout_frac", "0");
+    set("guard.item_examples", "0");
     return 0;
 }
 
@@ -131,6 +132,21 @@ static void test_what_was_not_looked_at_is_neither_learnt_nor_judged(void **stat
     assert_true(cascade.shown < whole.shown && cascade.shown > whole.shown / 2);
 }
 
+/* An item's cap counts what is learnt again, too: however often it is clicked, it teaches no more. */
+static void test_caps_count_copies(void **state)
+{
+    (void)state;
+    set("guard.window_ms", "100000000000");
+    set("guard.item_examples", "10");
+    set("join.loss", "fnw");
+    const struct labels fnw = learn_all();
+    assert_in_range(fnw.learnt, 24 * 10 - 20, 24 * 10); /* items of the shop; some may come too rarely */
+    set("join.loss", "importance");
+    set("join.wait_ms", "20000");
+    const struct labels some = learn_all();
+    assert_in_range(some.learnt, 24 * 10 - 20, 24 * 10);
+}
+
 static struct checkpoint *open_folder(const struct tmpdir *dir)
 {
     struct checkpoint *cp;
@@ -238,6 +254,7 @@ int main(void)
         cmocka_unit_test_teardown(test_weights_are_of_those_who_are_learnt_from, reset),
         cmocka_unit_test_teardown(test_negatives_are_learnt_at_their_rate, reset),
         cmocka_unit_test_teardown(test_what_was_not_looked_at_is_neither_learnt_nor_judged, reset),
+        cmocka_unit_test_teardown(test_caps_count_copies, reset),
         cmocka_unit_test_teardown(test_killed_between_copies_nothing_is_lost_or_learnt_twice, reset),
         cmocka_unit_test_teardown(test_keys_that_do_not_agree_are_refused, reset),
     };
