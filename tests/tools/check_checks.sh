@@ -51,7 +51,10 @@ plant() { # file, line to append
 
 fresh
 libraries
-for check in check_layers check_prefixes check_headers check_words; do passes $check; done
+plant tests/mutants.txt 'base/mem.c|s/return 1/return 2/|mem'
+for check in check_layers check_prefixes check_headers check_words check_mutants; do passes $check; done
+plant tests/mutants.txt 'base/mem.c|s/return 3/return 2/|mem' && catches check_mutants "changes nothing: base/mem.c|s/return 3"
+plant tests/mutants.txt 'base/gone.c|s/a/b/|mem' && catches check_mutants "there is no base/gone.c"
 
 plant base/mem.c '#include "schemas/event.h"' && catches check_layers "base/mem.c:7: base must not include schemas"
 fresh && plant schemas/event.c '#include <lmdb.h>' && catches check_layers "schemas/event.c:8: <lmdb.h>"

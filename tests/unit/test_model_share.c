@@ -80,7 +80,7 @@ static void test_gradients_are_whole_when_they_are_said_to_be(void **state)
     (void)state;
     model_world_open(&w, "cpu", "tokens", 2, options);
     model_world_shake(&w);
-    struct slate *big = model_world_slate(&w, 300, 5), *empty = model_world_slate(&w, 0, 2);
+    struct slate *big = model_world_slate(&w, 1500, 5), *empty = model_world_slate(&w, 0, 2);
     const struct slate *mixed[] = {w.slates[0], big, w.slates[1]}, *hole[] = {w.slates[2], empty, w.slates[3], empty};
     const struct {
         const struct slate *const *slates;
