@@ -128,19 +128,20 @@ int cmd_serve(int argc, char **argv)
     struct cmd_line line;
     struct err e = {0};
     const struct cmd_option options[] = {
-        {"listen", "ADDRESS:PORT", CMD_KEY, NULL, "serving.listen",
-         "where to listen (serving.listen); port 0 picks a free one"},
+        {"listen", "ADDRESS:PORT", CMD_KEY, NULL, "serving.listen", "where to listen; port 0 picks a free one"},
     };
     const struct cmd_usage usage = {
         .command = "serve",
         .arguments = "",
         .about = "A scorer: follows the versions that the learner publishes to Redis, verifies each and swaps it in, "
                  "and answers\n"
-                 "POST /v1/rerank (see also /, /v1/models, /metrics, /v2/health/ready).  model.* and history.* keys "
-                 "must be the\n"
-                 "learner's.  The address is logged as `listening address=... port=...`.  SIGTERM and Ctrl-C finish "
-                 "the requests\n"
-                 "under way and exit 0; SIGHUP reads the configuration again (keys marked live in CONFIG.md).\n",
+                 "POST /v1/rerank (see also /, /v1/models, /metrics, /v2/health/ready).  Keys of kind `state` in "
+                 "CONFIG.md (model.*,\n"
+                 "describe.*, history.*, kernels.precision and others) must be the learner's: give both the same "
+                 "file.  The address\n"
+                 "is logged as `listening address=... port=...`.  SIGTERM and Ctrl-C finish the requests under way "
+                 "and exit 0;\n"
+                 "SIGHUP reads the configuration again (keys marked live in CONFIG.md).\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

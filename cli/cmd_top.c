@@ -151,7 +151,7 @@ static void write_figures(struct top *t)
 {
     struct buf *b = &t->out;
     char age[32], lag[32], p50[32], p99[32];
-    span(age, metric(t, "version_age_ms"));
+    span(age, metric(t, "version_age_ms") + (double)age_ms(t)); /* it was that old when the figures were written */
     span(lag, metric(t, "lag_ms"));
     span(p50, metric(t, "freshness_p50_ms"));
     span(p99, metric(t, "freshness_p99_ms"));
@@ -305,7 +305,8 @@ int cmd_top(int argc, char **argv)
     const struct cmd_option options[] = {
         {"once", NULL, CMD_FLAG, &once, NULL, "one look, then the end"},
         {"json", NULL, CMD_FLAG, &json, NULL,
-         "JSON, one object a look: {\"model\",\"metrics\":{},\"info\":{},\"log\":[{}]}"},
+         "JSON, one object a look: {\"model\",\"metrics\":{},\"info\":{},\"log\":[{}],\"age_ms\"}, age_ms: since they "
+         "were written"},
         {"every", "MS", CMD_COUNT, &every_ms, NULL, "time between looks (default 1000)"},
     };
     const struct cmd_usage usage = {

@@ -44,6 +44,15 @@ enum status job_gate_version(struct job *j, bool *held, struct err *e)
     return st == STATUS_NOT_FOUND ? STATUS_OK : st; /* it is due then, and published with the next checkpoint */
 }
 
+bool job_gate_bare(const struct job *j)
+{
+    struct publish_state s;
+    const uint64_t blessed = learner_blessed(j->learner);
+    publish_state(j->publish, &s);
+    return s.looked && s.in_force == 0 && s.lease == PUBLISH_LEASE_HELD && j->handed[0] == 0 &&
+           checkpoint_has(j->checkpoint, blessed, NULL);
+}
+
 /* As it is now: of several promotions the last one counts. */
 static void note_champion(const struct job *j, struct publish_note *n)
 {

@@ -33,16 +33,15 @@ bool job_pin_behind(const struct job *j, size_t line)
     return s.in_force != version && (line == 0 || checkpoint_has(j->checkpoint, version, name_of(j, line)));
 }
 
-enum status job_pin_params(struct job *j, size_t line, struct param_set **out, struct err *e)
+enum status job_pin_params(struct job *j, size_t line, uint64_t version, struct param_set **out, struct err *e)
 {
-    const uint64_t version = learner_pinned(j->learner);
     const struct model *m = variants_line(learner_variants(j->learner), line)->model;
     *out = NULL;
     if (in_force(j, line, version)) return STATUS_OK;
     const enum status st = checkpoint_params(j->checkpoint, m, version, name_of(j, line), out, e);
     if (st != STATUS_NOT_FOUND && st != STATUS_CORRUPT) return st;
-    log_limited(LOG_ERROR, "pin",
-                "version=%llu line=%s error=\"%s\" next=\"what is in force stays; freshet model unpin\"",
-                (unsigned long long)version, conf_line_name(j->conf, line), e != NULL ? e->text : "");
+    log_limited(LOG_ERROR, "pin", "version=%llu line=%s error=\"%s\" next=\"what is in force stays%s\"",
+                (unsigned long long)version, conf_line_name(j->conf, line), e != NULL ? e->text : "",
+                learner_pinned(j->learner) > 0 ? "; freshet model unpin" : "");
     return STATUS_OK;
 }

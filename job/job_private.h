@@ -81,11 +81,11 @@ struct job {
     /* when things are due, monotonic us */
     int64_t started_us, stop_us, next_backup_us, next_status_us, backup_wall_ms;
     int64_t next_command_us;
-    bool shows_pin[CONF_LINES_MAX];  /* of each line: the pinned version was handed over last */
+    bool shows_kept[CONF_LINES_MAX]; /* of each line: a pinned or blessed version was handed over last */
     uint64_t handed[CONF_LINES_MAX]; /* the version that was; 0: none yet */
-    uint64_t refused_version; /* newest one that was not published; 0: none */
-    uint64_t noted;           /* verdicts that were told to fr:{m}:log */
-    int64_t next_kept_us;     /* when a version is kept for job_served.c */
+    uint64_t refused_version;        /* newest one that was not published; 0: none */
+    uint64_t noted;                  /* verdicts that were told to fr:{m}:log */
+    int64_t next_kept_us;            /* when a version is kept for job_served.c */
     int64_t next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;
     int64_t pace_wall_us, pace_event_ms;     /* --speed */
     bool reached;                            /* --until: what comes now is not taken */
@@ -161,15 +161,18 @@ void job_ranks_part(struct job *j, enum status st, const struct err *e);
 void job_alive(struct job *j, int64_t now_us, bool took); /* job_alive.c: signs of life to systemd and to the lease */
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
 /* job_gate.c.  Before a checkpoint: parameters that are not finite never become durable (the line goes back, or CORRUPT).
- * Before a publish: *held is true when the version is refused, and why is in the log. */
+ * Before a publish: *held is true when the version is refused, and why is in the log.  bare: Redis has no version, this
+ * process handed none over, and the folder has the blessed one: that is published in the place of a refused one. */
 enum status job_gate_durable(struct job *j, struct err *e) MUST_CHECK;
 enum status job_gate_version(struct job *j, bool *held, struct err *e) MUST_CHECK;
+bool job_gate_bare(const struct job *j);
 enum status job_command_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK; /* job_command.c: orders */
 void job_gate_notes(struct job *j); /* what was said since, to fr:{m}:log */
-/* job_pin.c, for any line (0: the default one).  params: what is to be published instead of it while a version is pinned; NULL and
+/* job_pin.c, for any line (0: the default one).  params: of a version that is to be published instead of the newest; NULL and
  * OK: it is in force already, or can't be had.  behind: Redis has another version of the line in force than the pinned one. */
 struct publish *job_publisher(const struct job *j, size_t line);
-enum status job_pin_params(struct job *j, size_t line, struct param_set **out, struct err *e) MUST_CHECK;
+enum status job_pin_params(struct job *j, size_t line, uint64_t version, struct param_set **out,
+                           struct err *e) MUST_CHECK;
 bool job_pin_behind(const struct job *j, size_t line);
 /* job_features.c: what changed since the last call; while Redis is refilled, a slice of some milliseconds. */
 enum status job_publish_features(struct job *j, struct err *e) MUST_CHECK;

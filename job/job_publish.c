@@ -88,21 +88,28 @@ static void touch_all(struct job *j, size_t line)
 
 enum status job_publish_line(struct job *j, size_t line, const char *champion, const char *reason, struct err *e)
 {
-    if (j->shows_pin[line]) touch_all(j, line);
-    j->shows_pin[line] = false;
+    if (j->shows_kept[line]) touch_all(j, line);
+    j->shows_kept[line] = false;
     return publish_params(j, line, line_of(j, line)->params, champion, reason, NULL, e);
+}
+
+/* A version that the state folder keeps, under its own number; nothing where it is in force, or not to be read. */
+static enum status publish_kept(struct job *j, size_t line, uint64_t version, const char *champion, const char *reason,
+                                const char *verdict, struct err *e)
+{
+    struct param_set *p;
+    TRY(job_pin_params(j, line, version, &p, e));
+    if (p == NULL) return STATUS_OK;
+    touch_all(j, line);
+    j->shows_kept[line] = true;
+    const enum status st = publish_params(j, line, p, champion, reason, verdict, e);
+    param_set_release(p);
+    return st;
 }
 
 enum status job_publish_pinned(struct job *j, size_t line, const char *champion, struct err *e)
 {
-    struct param_set *p;
-    TRY(job_pin_params(j, line, &p, e));
-    if (p == NULL) return STATUS_OK;
-    touch_all(j, line);
-    j->shows_pin[line] = true;
-    const enum status st = publish_params(j, line, p, champion, "pin", "pinned", e);
-    param_set_release(p);
-    return st;
+    return publish_kept(j, line, learner_pinned(j->learner), champion, "pin", "pinned", e);
 }
 
 /* The line as it is, unless an order or the gate says otherwise.  The variants first: the default line's version says who is in
@@ -116,6 +123,8 @@ static enum status publish_version_now(struct job *j, const char *reason, struct
     TRY(job_variants_publish(j, reason, e));
     if (learner_pinned(j->learner) > 0) return job_publish_pinned(j, 0, champion, e);
     TRY(job_gate_version(j, &held, e));
+    if (held && job_gate_bare(j))
+        return publish_kept(j, 0, learner_blessed(j->learner), champion, "bare", "blessed", e);
     if (held) return STATUS_OK;
     TRY(job_publish_line(j, 0, champion, reason, e));
     return job_served_keep(j, e);
@@ -241,7 +250,7 @@ static bool behind(struct job *j)
     publish_state(j->publish, &s);
     if (!s.looked || s.waiting > 0 || s.lease != PUBLISH_LEASE_HELD) return false;
     if (learner_pinned(j->learner) > 0) return job_pin_behind(j, 0);
-    if (j->refused_version == checkpoint_version(j->checkpoint)) return false;
+    if (j->refused_version == checkpoint_version(j->checkpoint)) return job_gate_bare(j);
     if (strcmp(s.in_force_sha256, checkpoint_sha256(j->checkpoint)) == 0) return false;
     return s.version != checkpoint_version(j->checkpoint) ||
            j->clock->wall_ms(j->clock) - s.published_wall_ms > SETTLE_MS; /* else it is looked at again soon */

@@ -74,8 +74,8 @@ static enum status round_checked(struct encoder *m, enum kern_precision prec, co
     if (m->cosine < min_cosine)
         return ERR_SET(
             e, STATUS_UNSUPPORTED,
-            "%s: in kernels.precision=%s a probe sentence has cosine %.4f to f32, kernels.min_cosine asks for "
-            "%.4f; use f32 or bf16",
+            "%s: in kernels.precision=%s a probe sentence has cosine %.6g to f32, kernels.min_cosine asks for "
+            "%.6g; use f32 or bf16",
             m->dir, name, m->cosine, min_cosine);
     return STATUS_OK;
 }

@@ -215,8 +215,8 @@ enum status param_fits(const struct param_table *t, const struct weights_view *v
     if (v->base_fingerprint != base_fingerprint)
         return ERR_SET(
             e, STATUS_CONFLICT,
-            "weights of version %llu were learnt on model %016llx, this one is %016llx: use the same base model "
-            "and model.* settings",
+            "weights of version %llu were learnt on model %016llx, this one is %016llx: use the same base model, "
+            "model.*, train.* and kernels.precision",
             (unsigned long long)v->version, (unsigned long long)v->base_fingerprint,
             (unsigned long long)base_fingerprint);
     if (v->n_tensors != t->n || v->n_params != t->total)

@@ -201,11 +201,12 @@ static enum status check_manifest(struct fetch *f, const struct publish_manifest
         return ERR_SET(e, STATUS_CORRUPT, "the manifest of version %" PRIu64 " says %" PRIu64, version, m->version);
     }
     if (strcmp(m->base, base) != 0)
-        return ERR_SET(e, STATUS_INVALID,
-                       "version %" PRIu64
-                       " was learnt on another base or other parts (fingerprint %s, ours %s); start the scorer "
-                       "with the learner's model.* keys",
-                       version, m->base, base);
+        return ERR_SET(
+            e, STATUS_INVALID,
+            "version %" PRIu64
+            " was learnt on another base, precision or other parts (fingerprint %s, ours %s); give the scorer "
+            "the learner's model.*, train.* and kernels.precision",
+            version, m->base, base);
     return STATUS_OK;
 }
 

@@ -36,7 +36,7 @@
 struct exchange {
     struct buf body, reply;
     int64_t start_us;
-    bool too_large, replied;
+    bool too_large, refused, replied;
     struct exchange *next;
 };
 struct http {
@@ -73,7 +73,7 @@ static struct exchange *exchange_get(struct http *h)
     if (x == NULL) return NULL;
     buf_clear(&x->body);
     buf_clear(&x->reply);
-    x->too_large = x->replied = false;
+    x->too_large = x->refused = x->replied = false;
     x->start_us = h->shared.o.clock->mono_us(h->shared.o.clock);
     return x;
 }
@@ -149,7 +149,7 @@ static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, stru
     if (r->allow != NULL) (void)MHD_add_response_header(m, "Allow", r->allow);
     if (r->status == 401) (void)MHD_add_response_header(m, "WWW-Authenticate", "Bearer");
     if (r->status == 429 || r->status == 503) (void)MHD_add_response_header(m, "Retry-After", "1");
-    if (x->too_large || atomic_load(&h->shared.draining)) (void)MHD_add_response_header(m, "Connection", "close");
+    if (x->refused || atomic_load(&h->shared.draining)) (void)MHD_add_response_header(m, "Connection", "close");
     const enum MHD_Result ok = MHD_queue_response(c, (unsigned)r->status, m);
     MHD_destroy_response(m);
     const int64_t us = h->shared.o.clock->mono_us(h->shared.o.clock) - x->start_us;
@@ -166,25 +166,45 @@ static struct str bearer_of(struct MHD_Connection *c)
     return str_from(v + strlen(BEARER));
 }
 
-static enum MHD_Result too_large(struct http *h, struct MHD_Connection *c, struct exchange *x, const char *path)
+/* A body that is not taken; the connection ends with the answer. */
+static enum MHD_Result refuse(struct http *h, struct MHD_Connection *c, struct exchange *x, const char *path,
+                              int status, const char *code, const char *text)
 {
-    char text[160];
     struct http_reply r = {.body = &x->reply};
     (void)http_methods(&h->shared, str_from(path), &r.route);
-    (void)snprintf(text, sizeof text, "the body is longer than serving.max_body_bytes=%lld",
-                   (long long)conf_now(&h->shared.o.conf->serving_max_body));
-    x->too_large = true;
-    http_error(&r, 413, "too_large", text);
+    x->refused = true;
+    http_error(&r, status, code, text);
     return send_reply(h, c, x, &r);
 }
 
-/* The head is there.  A body that says itself that it is too long is refused before it is read. */
+static enum MHD_Result too_large(struct http *h, struct MHD_Connection *c, struct exchange *x, const char *path)
+{
+    char text[160];
+    (void)snprintf(text, sizeof text, "the body is longer than serving.max_body_bytes=%lld",
+                   (long long)conf_now(&h->shared.o.conf->serving_max_body));
+    return refuse(h, c, x, path, 413, "too_large", text);
+}
+
+static enum MHD_Result count_length(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    size_t *n = cls;
+    (void)kind, (void)value;
+    *n += strcasecmp(name, "Content-Length") == 0 || strcasecmp(name, "Transfer-Encoding") == 0;
+    return MHD_YES;
+}
+
+/* The head is there.  A body that says itself that it is too long is refused before it is read; so is one with two lengths,
+ * of which whoever stands before us may have read the other (RFC 9112, 6.3). */
 static enum MHD_Result begin(struct http *h, struct MHD_Connection *c, const char *path, void **at)
 {
+    size_t lengths = 0;
     struct exchange *x = exchange_get(h);
     if (x == NULL) return MHD_NO;
     *at = x;
     seat(h, c, HTTP_SEAT_READS);
+    (void)MHD_get_connection_values(c, MHD_HEADER_KIND, count_length, &lengths);
+    if (lengths > 1)
+        return refuse(h, c, x, path, 400, "invalid_request", "the head says more than once how long the body is");
     const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
     if (length != NULL &&
         strtoull(length, NULL, 10) > (unsigned long long)conf_now(&h->shared.o.conf->serving_max_body))
@@ -192,13 +212,13 @@ static enum MHD_Result begin(struct http *h, struct MHD_Connection *c, const cha
     return MHD_YES;
 }
 
-/* Takes a piece of the body; past the limit it is read on, up to as much again, so that the client gets its answer. */
+/* Takes a piece of the body.  Past the limit the rest is let go by, as nothing can be answered before the body's end (a
+ * restriction of libmicrohttpd); how long that may take is the door's to say. */
 static enum MHD_Result gather(struct http *h, struct exchange *x, const char *p, size_t *n)
 {
     const size_t limit = (size_t)conf_now(&h->shared.o.conf->serving_max_body);
-    if (x->body.n + *n > 2 * limit) return MHD_NO;
-    buf_put(&x->body, p, *n);
-    x->too_large = x->body.n > limit;
+    x->too_large = x->too_large || *n > limit || x->body.n > limit - *n;
+    if (!x->too_large) buf_put(&x->body, p, *n);
     *n = 0;
     return x->body.oom ? MHD_NO : MHD_YES;
 }

@@ -263,9 +263,11 @@ static void write_info_fields(struct buf *b)
 /* Written by job_variants.c. */
 static void write_variant_fields(struct buf *b)
 {
-    buf_printf(b, "\n## Learner: fields of the Redis hash `fr:m:variant:NAME:metrics`, of each challenger\n\n"
-                  "`logloss auc gauc ne calibration evaluated_examples version` as above, and:\n\n"
-                  "| name | type | unit | meaning |\n|---|---|---|---|\n");
+    buf_printf(
+        b, "\n## Learner: fields of the Redis hash `fr:m:variant:NAME:metrics`, of each challenger\n\n"
+           "`logloss auc gauc ne calibration evaluated_examples version` as above, `freshness_p50_ms freshness_p99_ms` "
+           "(0: scorers write the model's alone), and:\n\n"
+           "| name | type | unit | meaning |\n|---|---|---|---|\n");
     write_row(b, "learnt_examples_total", "counter", "examples", "examples that the variant has learnt from");
     write_row(b, "in_charge", "gauge", "1", "1 while it answers whom no share names");
     write_row(b, "share", "gauge", "1", "share of the users that it is configured to answer");

@@ -24,6 +24,7 @@ struct redis {
     struct clock *clock;
     redisContext *c; /* NULL: not connected */
     uint64_t connections, tries;
+    bool shut_out;                   /* the newest connection was asked for a password that it had not given */
     int64_t backoff_ms, next_try_us; /* 0: no failure yet */
     size_t outstanding;
     struct rand rand;
@@ -281,7 +282,7 @@ enum status redis_connect(struct redis *r, struct err *e)
     if (!r->url.is_unix) (void)redisEnableKeepAlive(r->c);
     TRY(log_in(r, e));
     build_ourselves(r);
-    r->backoff_ms = 0;
+    if (!r->shut_out) r->backoff_ms = 0;
     r->next_try_us = 0;
     r->connections++;
     return STATUS_OK;
@@ -332,6 +333,22 @@ static enum status fault(const struct redis *r, const char *text, struct err *e)
     return ERR_SET(e, STATUS_INVALID, "redis %s: %s", r->name, text);
 }
 
+static bool wants_login(const char *text)
+{
+    return begins(text, "NOAUTH") ||
+           begins(text, "ERR Protocol error: unauthenticated"); /* to many or large arguments */
+}
+
+/* No fault of the command: whoever is not let in has not reached the server, and logs in anew once there is a password. */
+static enum status not_let_in(struct redis *r, struct err *e)
+{
+    r->shut_out = true;
+    hang_up(r);
+    back_off(r);
+    return ERR_SET(e, STATUS_IO, "redis %s: it asks for a password; name a file with it in redis.password_file",
+                   r->name);
+}
+
 /* The next reply from the wire.  What fails leaves no connection. */
 static enum status read_reply(struct redis *r, const struct redis_reply **out, struct err *e)
 {
@@ -352,6 +369,8 @@ enum status redis_get(struct redis *r, struct err *e, const struct redis_reply *
     *out = NULL;
     if (r->outstanding == 0) return ERR_SET(e, STATUS_END, "redis %s: no reply is outstanding", r->name);
     TRY(read_reply(r, &node, e));
+    if (node->kind == REDIS_FAULT && wants_login(node->text.p)) return not_let_in(r, e);
+    r->shut_out = false;
     if (node->kind == REDIS_FAULT) return fault(r, node->text.p, e);
     *out = node;
     return STATUS_OK;

@@ -55,6 +55,11 @@ redis-cli -s redis xlen fr:default:metrics:ts | grep -qE '^[1-9]' || fail "no se
 show --once
 grep -qE "^ +events +$(jq .events report) " out || fail "the table has not the events"
 grep -q "$(jq -r .model.sha256 report)" out || fail "the table has not the version"
+# two hours after a learner has stopped in order its last checkpoint is two hours old
+redis-cli -s redis del fr:default:metrics:ts >tried
+redis-cli -s redis xadd fr:default:metrics:ts "$(($(date +%s) - 7200))000-0" x 1 >tried
+show --once
+grep -q 'checkpoint 120 min ago' out || fail "the checkpoint's age stands still"
 
 # refreshed until a signal
 "$freshet" top --json --every 60 -o redis.url="$url" >out 2>err &

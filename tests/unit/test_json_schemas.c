@@ -97,16 +97,24 @@ static void test_requests_and_replies(void **state)
         "{\"request\":\"r1\",\"items\":[{\"item\":\"b\",\"score\":0.83,\"rank\":1,\"known\":true}],"
         "\"model\":{\"version\":12,\"sha256\":\"aa\",\"age_ms\":840,\"watermark\":\"2026-01-02T03:04:"
         "05.000Z\",\"variant\":\"a\"}}";
+    static const char drawn[] =
+        "{\"request\":\"r1\",\"items\":[{\"item\":\"b\",\"score\":1.09434891,\"rank\":1,\"known\":true,\"propensity\":"
+        "0.4,"
+        "\"logit\":0.00473410683,\"parts\":{\"text\":-0.3},\"tasks\":{\"click\":0.49,\"purchase\":0.12}}],\"explored\":"
+        "true,"
+        "\"model\":{\"version\":5,\"sha256\":\"aa\",\"age_ms\":0,\"watermark\":null}}"; /* rank.utility: no probability */
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         accepts("rerank-request", requests[i], strlen(requests[i]));
     refuses("rerank-request", "{\"user\":\"u\"}", "required items");
     refuses("rerank-request", "{\"items\":[]}", "minItems");
     refuses("rerank-request", "{\"items\":[\"a\"],\"limits\":1}", "additionalProperties limits");
     refuses("rerank-request", "{\"items\":[\"a\"],\"limit\":1.5}", "/limit: type");
+    refuses("rerank-request", "{\"items\":[\"a\"],\"history\":[{\"type\":\"view\"}]}", "required item");
     accepts("rerank-reply", reply, sizeof reply - 1);
-    refuses("rerank-reply",
-            "{\"request\":\"r\",\"items\":[{\"item\":\"b\",\"score\":1.1,\"rank\":1,\"known\":true}],\"model\":{}}",
-            "/items/0/score: maximum");
+    accepts("rerank-reply", drawn, sizeof drawn - 1);
+    refuses("rerank-reply", "{\"items\":[{\"item\":\"b\",\"propensity\":0}]}", "/items/0/propensity: exclusiveMinimum");
+    refuses("rerank-reply", "{\"items\":[{\"item\":\"b\",\"tasks\":{\"click\":2}}]}", "/items/0/tasks/click: maximum");
+    refuses("rerank-reply", "{\"explored\":1}", "/explored: type");
 }
 
 static void test_report(void **state)
@@ -164,6 +172,7 @@ static void test_manifest(void **state)
     buf_fini(&b);
     refuses("manifest", "{\"version\":7,\"dense\":\"f16\"}", "/dense");
     refuses("manifest", "{\"version\":7,\"topics\":[\"a b\"]}", "/topics/0: pattern");
+    refuses("manifest", "{\"version\":7,\"check\":1}", "/check: type");
     refuses("manifest", "{\"version\":7,\"sha256\":\"AA\"}", "/sha256: minLength");
     refuses("manifest", "{\"version\":7}", "required");
 }
@@ -178,7 +187,8 @@ static void test_served_answers(void **state)
     accepts("served", entry, sizeof entry - 1);
     refuses("served", "{\"version\":12}", "/version: type");
     refuses("served", "{\"features\":\"xyz\"}", "/features: pattern");
-    refuses("served", "{\"items\":[{\"item\":\"a\",\"score\":2}]}", "/items/0/score: maximum");
+    refuses("served", "{\"explored\":\"yes\"}", "/explored: pattern");
+    refuses("served", "{\"items\":[{\"item\":\"a\",\"propensity\":2}]}", "/items/0/propensity: maximum");
 }
 
 int main(void)

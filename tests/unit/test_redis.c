@@ -257,6 +257,32 @@ static void test_password_is_read_again_for_each_connection(void **state)
     conf_free(c);
 }
 
+/* Begun without one, or set while we are connected and the connection lost since: as a server that is away. */
+static void test_server_that_asks_for_a_password_is_away(void **state)
+{
+    (void)state;
+    static char large[40000];
+    struct conf *c = redis_server_conf(&server);
+    struct err e = {0};
+    const struct redis_reply *p;
+    struct redis *r = open_server(c), *inside = open_server(c); /* who is in stays in */
+    memset(large, 'x', sizeof large);
+    assert_ok(redis_call(inside, &e, &p, REDIS_ARGS(STR("CONFIG"), STR("SET"), STR("requirepass"), STR("secret"))), &e);
+    const struct str rows[] = {STR("short"), {large, sizeof large}};
+    for (size_t i = 0; i < 12; i++) {
+        redis_drop(r);
+        assert_int_equal(redis_call(r, &e, &p, REDIS_ARGS(STR("GET"), rows[i % 2])), STATUS_IO);
+        assert_non_null(strstr(e.text, "redis.password_file"));
+        assert_false(redis_connected(r));
+        assert_true(redis_retry_ms(r) > 0);
+    }
+    assert_true(redis_retry_ms(r) > 400); /* it knocks less and less often */
+    redis_close(r);
+    assert_ok(redis_call(inside, &e, &p, REDIS_ARGS(STR("CONFIG"), STR("SET"), STR("requirepass"), STR(""))), &e);
+    redis_close(inside);
+    conf_free(c);
+}
+
 static void test_full_memory_is_told_from_other_faults(void **state)
 {
     (void)state;
@@ -432,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_silent_server_times_out),
         cmocka_unit_test(test_killed_server_is_found_again),
         cmocka_unit_test(test_database_is_selected_and_password_asked),
+        cmocka_unit_test(test_server_that_asks_for_a_password_is_away),
         cmocka_unit_test(test_survives_each_failing_allocation),
     };
     return cmocka_run_group_tests(tests, start, stop);
