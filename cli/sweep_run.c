@@ -68,6 +68,7 @@ static enum status read_figures(const struct replay *p, struct err *e)
 static void finish(struct cmd_sweep *s, struct replay *p, enum status st, struct err *e)
 {
     struct cmd_sweep_trial *t = &s->trials[p->trial];
+    char *const failed = p->out == &t->late ? t->late_failed : t->failed;
     struct buf name = {0};
     if (st == STATUS_OK) st = read_figures(p, e);
     cmd_sweep_name(&name, s, p->trial);
@@ -76,7 +77,7 @@ static void finish(struct cmd_sweep *s, struct replay *p, enum status st, struct
                       p->out->gauc, p->out->logloss, p->out->seconds);
     else
         (void)fprintf(stderr, "  %-60.*s failed: %s\n", (int)name.n, (const char *)name.p, e->text);
-    if (st != STATUS_OK) (void)snprintf(t->failed, sizeof t->failed, "%.200s", e->text);
+    if (st != STATUS_OK) (void)snprintf(failed, sizeof t->failed, "%.200s", e->text);
     buf_fini(&name);
 }
 

@@ -27,6 +27,13 @@ jq -e '.trials[0].late.days > 5 and .trials[0].late.days < 60' sweep.json >/dev/
 grep -q '^chosen on days before 5 by GAUC: ' table || fail "the choice is said"
 grep -q '<polyline class="b"\|<polyline class="c"' sweep.svg || fail "the picture"
 
+# A log that ends before the late days has none; what the early ones chose stays chosen.
+"$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|0' --warmup 1 --choose-before 90 --rounds 1 --report short.json log >table 2>err || fail "sweep without late days"
+jq -e '.trials[0] | .settings["train.linear_rate"] != "0" and (.rounds | length == 1) and (has("failed") or has("late") | not)' short.json >/dev/null &&
+    grep -q '^chosen on days before 90 by GAUC: ' table && ! grep -q '^chosen .*=0$' table || fail "no late days: $(cat table)"
+jq -e '.trials[0].late_failed | test("no example was counted after a warm-up of 90d")' short.json >/dev/null &&
+    grep -q '   none: no example was counted after a warm-up of 90d' table || fail "that there are no late days is said: $(cat table)"
+
 # The same log again gives the same figures; --until ends a replay early and a later one goes on.
 "$freshet" replay --quiet "${options[@]}" -o state.dir=state --until 3d --report first.json log 2>err || fail "replay --until"
 "$freshet" replay --quiet "${options[@]}" -o state.dir=state --report rest.json log 2>err || fail "the rest"
