@@ -29,7 +29,8 @@ struct cmd_sweep_trial {
     size_t value[CMD_SWEEP_KEYS]; /* index into the key's values; trial 0: none */
     size_t rounds;                /* that it took part in */
     struct cmd_sweep_figures round[CMD_SWEEP_ROUNDS], late;
-    char failed[256]; /* why it is out; "" otherwise */
+    char failed[256];      /* why it is out; "" otherwise */
+    char late_failed[256]; /* why there are no late figures, which puts nobody out */
 };
 struct cmd_sweep {
     const struct conf *conf;

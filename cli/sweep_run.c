@@ -68,15 +68,18 @@ static enum status read_figures(const struct replay *p, struct err *e)
 static void finish(struct cmd_sweep *s, struct replay *p, enum status st, struct err *e)
 {
     struct cmd_sweep_trial *t = &s->trials[p->trial];
+    char *const failed = p->out == &t->late ? t->late_failed : t->failed;
     struct buf name = {0};
+    char gauc[16] = "-";
     if (st == STATUS_OK) st = read_figures(p, e);
+    if (isfinite(p->out->gauc)) (void)snprintf(gauc, sizeof gauc, "%.4f", p->out->gauc);
     cmd_sweep_name(&name, s, p->trial);
     if (st == STATUS_OK)
-        (void)fprintf(stderr, "  %-60.*s GAUC %.4f  log-loss %.4f  %.1f s\n", (int)name.n, (const char *)name.p,
-                      p->out->gauc, p->out->logloss, p->out->seconds);
+        (void)fprintf(stderr, "  %-60.*s GAUC %s  log-loss %.4f  %.1f s\n", (int)name.n, (const char *)name.p, gauc,
+                      p->out->logloss, p->out->seconds);
     else
         (void)fprintf(stderr, "  %-60.*s failed: %s\n", (int)name.n, (const char *)name.p, e->text);
-    if (st != STATUS_OK) (void)snprintf(t->failed, sizeof t->failed, "%.200s", e->text);
+    if (st != STATUS_OK) (void)snprintf(failed, sizeof t->failed, "%.200s", e->text);
     buf_fini(&name);
 }
 
@@ -156,6 +159,20 @@ static enum status write_config(const struct cmd_sweep *s, struct err *e)
     return st;
 }
 
+/* A log whose lists have one label each has no GAUC: log-loss is what there is to choose by. */
+static void choose_by_what_there_is(struct cmd_sweep *s)
+{
+    bool any = false;
+    for (size_t i = 0; i < s->n_trials; i++) {
+        const bool took_part = s->trials[i].failed[0] == 0;
+        if (s->by_logloss || (took_part && isfinite(s->trials[i].round[0].gauc))) return;
+        any = any || took_part;
+    }
+    if (!any) return;
+    s->by_logloss = true;
+    (void)fprintf(stderr, "no list has both labels, so there is no GAUC: chosen by log-loss\n");
+}
+
 enum status cmd_sweep_run(struct cmd_sweep *s, struct err *e)
 {
     size_t left[CMD_SWEEP_TRIALS], n = s->n_trials;
@@ -165,6 +182,7 @@ enum status cmd_sweep_run(struct cmd_sweep *s, struct err *e)
         (void)fprintf(stderr, "round %zu of %zu: %zu trials, the log's first %.0f days\n", round + 1, s->n_rounds, n,
                       s->days[round]);
         TRY(replay_all(s, left, n, round, false, e));
+        if (round == 0) choose_by_what_there_is(s);
         n = promote(s, left, n);
     }
     size_t order[CMD_SWEEP_TRIALS], last[2] = {0, 0};

@@ -7,9 +7,19 @@
 
 enum { WIDTH = 860, HEIGHT = 360, LEFT = 70, RIGHT = 20, TOP = 40, BOTTOM = 40 };
 
+static void put_figure(struct buf *b, int width, int decimals, double x)
+{
+    if (isfinite(x))
+        buf_printf(b, " %*.*f", width, decimals, x);
+    else
+        buf_printf(b, " %*s", width, "-");
+}
+
 static void put_figures(struct buf *b, const struct cmd_sweep_figures *f)
 {
-    buf_printf(b, " %8.4f %8.4f %7.3f", f->gauc, f->logloss, f->calibration);
+    put_figure(b, 8, 4, f->gauc);
+    put_figure(b, 8, 4, f->logloss);
+    put_figure(b, 7, 3, f->calibration);
 }
 
 static void put_line(struct buf *b, const struct cmd_sweep *s, size_t trial)
@@ -27,7 +37,10 @@ static void put_line(struct buf *b, const struct cmd_sweep *s, size_t trial)
     buf_printf(b, " %5.0f", f->days);
     put_figures(b, f);
     buf_printf(b, " %8.1f", f->seconds);
-    if (t->late.seconds > 0) put_figures(b, &t->late);
+    if (t->late_failed[0] != 0)
+        buf_printf(b, "   none: %s", t->late_failed);
+    else if (t->late.seconds > 0)
+        put_figures(b, &t->late);
     buf_u8(b, '\n');
 }
 
@@ -147,7 +160,10 @@ static json_t *trial_json(const struct cmd_sweep *s, size_t trial)
         (void)json_array_append_new(rounds, figures_json(&t->round[r]));
     (void)json_object_set_new(j, "settings", settings);
     (void)json_object_set_new(j, "rounds", rounds);
-    if (t->late.seconds > 0) (void)json_object_set_new(j, "late", figures_json(&t->late));
+    if (t->late_failed[0] != 0)
+        (void)json_object_set_new(j, "late_failed", json_string(t->late_failed));
+    else if (t->late.seconds > 0)
+        (void)json_object_set_new(j, "late", figures_json(&t->late));
     if (t->failed[0] != 0) (void)json_object_set_new(j, "failed", json_string(t->failed));
     return j;
 }

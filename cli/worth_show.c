@@ -54,7 +54,7 @@ static void put_row(struct buf *b, const struct cmd_worth_row *r, int width, boo
     buf_u8(b, '\n');
 }
 
-/* What a hundredth of GAUC costs, of live learning instead of this. */
+/* What a hundredth of GAUC costs, of live learning instead of this; where GAUC is not surely better, log-loss may be. */
 static void put_verdict(struct buf *b, const struct cmd_worth_row *live, const struct cmd_worth_row *r)
 {
     const double gain = r->less_gauc[0], cost = live->learn_core_s;
@@ -63,6 +63,11 @@ static void put_verdict(struct buf *b, const struct cmd_worth_row *live, const s
     if (r->less_gauc[1] > 0.0)
         buf_printf(b, "live instead of %s: GAUC %+.4f for %.*f core-seconds, %.*f for each 0.01\n", r->name, gain,
                    decimals(cost), cost, decimals(each), each);
+    else if (r->less_logloss[2] < 0.0)
+        buf_printf(
+            b,
+            "live instead of %s: log-loss %+.4f for %.*f core-seconds; no gain of GAUC that its interval is sure of\n",
+            r->name, r->less_logloss[0], decimals(cost), cost);
     else
         buf_printf(b, "live instead of %s: no gain that its interval is sure of\n", r->name);
 }

@@ -136,12 +136,12 @@ static void put_summary(struct buf *b, const struct report *r)
     const struct report_detail *d = r->detail;
     char heads[256];
     put_cuts(heads, sizeof heads, "|GAUC|model is better by (95 %)|AUC|log-loss|calibration", d);
-    buf_printf(
-        b,
-        "<h2>Model and baselines</h2>\n<p class=\"dim\">Every prediction was made before its label was learnt "
-        "from. GAUC: mean AUC of the slates with both labels; GAUC of the model %.4f (%.4f to %.4f), intervals by "
-        "bootstrap over users, paired on the same slates.</p>\n",
-        d->gauc.mean, d->gauc.lower, d->gauc.upper);
+    buf_printf(b,
+               "<h2>Model and baselines</h2>\n<p class=\"dim\">Every prediction was made before its label was learnt "
+               "from. GAUC: mean AUC of the slates with both labels");
+    if (isfinite(d->gauc.mean)) buf_printf(b, "; GAUC of the model %.4f", d->gauc.mean);
+    if (isfinite(d->gauc.lower)) buf_printf(b, " (%.4f to %.4f)", d->gauc.lower, d->gauc.upper);
+    buf_printf(b, ". Intervals by bootstrap over users, paired on the same slates.</p>\n");
     open_table(b, heads);
     put_versus(b, "model", &r->progressive, &d->model_ranked, d->n_k, NULL);
     for (int i = 0; i < REPORT_BASELINES; i++)

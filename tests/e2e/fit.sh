@@ -41,6 +41,11 @@ jq -e '.progressive.gauc > 0.55' on.json >/dev/null || fail "figures after it: $
 "$freshet" fit "${options[@]}" -o state.dir=alone --report alone.json --validate 2d --epochs 6 -o train.linear_rate=0.05 begin 2>alone.err || fail "fit of b alone"
 [[ $(jq -r .variants.b.sha256 both.json) == "$(jq -r .model.sha256 alone.json)" ]] || fail "a variant is not what it is alone: $(cat both.err)"
 
+# Of lists without a positive there is neither GAUC nor calibration.
+jq -c 'select(.type == "item" or .type == "impression")' begin >unmarked
+"$freshet" fit "${options[@]}" -o state.dir=unmarked.state --validate 2d --epochs 1 unmarked 2>unmarked.err || fail "fit without positives: $(cat unmarked.err)"
+grep -q '^ *1 .* - *-  best$' unmarked.err || fail "figures that are not defined: $(grep '^ *1 ' unmarked.err)"
+
 refused() { # STATUS TEXT ARGUMENT...
     local rc=0 want=$1 text=$2
     shift 2

@@ -76,6 +76,16 @@ grep -q '<td>running window of 24 h and the 1 before it</td>' "$dir/page" || fai
 grep -q 'No list had more than 10 candidates' "$dir/page" || fail "why there is no coverage is not said"
 grep -q 'since the last line' "$dir/err" || fail "no running table"
 
+# of lists without a positive, and of one user alone, the page says only what is known
+jq -c 'select(.type == "item" or .type == "impression")' "$dir/raw" | head -n 200 >"$dir/unmarked"
+jq -c 'select(.type == "item" or .user == "u3")' "$dir/raw" >"$dir/alone"
+"$freshet" replay --quiet --report-html "$dir/none" --flush -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \
+    "$dir/unmarked" 2>"$dir/err" || fail "replay without positives"
+grep -q 'GAUC: mean AUC of the slates with both labels\. Intervals' "$dir/none" || fail "GAUC of no list: $(grep -o 'GAUC: mean.*' "$dir/none" | head -c 200)"
+"$freshet" replay --quiet --report-html "$dir/one" --flush -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \
+    "$dir/alone" 2>"$dir/err" || fail "replay of one user"
+grep -q 'GAUC of the model 0\.[0-9]*\. Intervals' "$dir/one" || fail "one user's interval: $(grep -o 'GAUC: mean.*' "$dir/one" | head -c 200)"
+
 # warm-up is left out of what says how good the model is; a baseline without sentence states is no measured 0.5
 cp "$dir/report" "$dir/first"
 "$freshet" replay --quiet --report "$dir/report" --warmup 1000 -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \

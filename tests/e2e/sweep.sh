@@ -27,6 +27,19 @@ jq -e '.trials[0].late.days > 5 and .trials[0].late.days < 60' sweep.json >/dev/
 grep -q '^chosen on days before 5 by GAUC: ' table || fail "the choice is said"
 grep -q '<polyline class="b"\|<polyline class="c"' sweep.svg || fail "the picture"
 
+# A log that ends before the late days has none; what the early ones chose stays chosen.
+"$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|0' --warmup 1 --choose-before 90 --rounds 1 --report short.json log >table 2>err || fail "sweep without late days"
+jq -e '.trials[0] | .settings["train.linear_rate"] != "0" and (.rounds | length == 1) and (has("failed") or has("late") | not)' short.json >/dev/null &&
+    grep -q '^chosen on days before 90 by GAUC: ' table && ! grep -q '^chosen .*=0$' table || fail "no late days: $(cat table)"
+jq -e '.trials[0].late_failed | test("no example was counted after a warm-up of 90d")' short.json >/dev/null &&
+    grep -q '   none: no example was counted after a warm-up of 90d' table || fail "that there are no late days is said: $(cat table)"
+
+# Lists of one item have no GAUC: log-loss chooses, and nothing says otherwise.
+jq -c 'if .type == "impression" then .items = .items[:1] else . end' log >ones
+"$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|9' --warmup 1 --choose-before 5 --rounds 2 --report ones.json --svg ones.svg ones >table 2>err || fail "sweep without GAUC"
+grep -q '^no list has both labels' err && grep -q '^chosen on days before 5 by log-loss: ' table && ! grep -qi 'nan' table ones.svg || fail "no GAUC: $(cat table)"
+jq -e '.by == "logloss" and (.trials[0].rounds | length == 2) and .trials[0].rounds[1].logloss <= .trials[1].rounds[1].logloss' ones.json >/dev/null || fail "chosen by log-loss: $(jq -c . ones.json)"
+
 # The same log again gives the same figures; --until ends a replay early and a later one goes on.
 "$freshet" replay --quiet "${options[@]}" -o state.dir=state --until 3d --report first.json log 2>err || fail "replay --until"
 "$freshet" replay --quiet "${options[@]}" -o state.dir=state --report rest.json log 2>err || fail "the rest"

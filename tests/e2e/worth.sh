@@ -37,6 +37,12 @@ grep -q '^live instead of frozen-after-2-days: GAUC +0\.[0-9]* for .* core-secon
 jq -e '.models[4].name == "what if model.features=item.price,item.age" and .models[4].live_gains_logloss.upper < 0' two.json >/dev/null || fail "fewer features: $(jq -c '.models[4]' two.json)"
 jq -e '.models[6].live_gains_gauc.mean == 0 and .models[6].live_gains_logloss.mean == 0' two.json >/dev/null || fail "the same settings differ: $(jq -c '.models[6]' two.json)"
 
+# Probabilities may surely gain where the order does not: "no gain" is said of neither alone.
+head -n 9000 log >begin
+"$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 1 --report three.json begin >table 2>err || fail "a short log"
+jq -e '.models[2] | .live_gains_gauc.lower <= 0 and .live_gains_logloss.upper < 0' three.json >/dev/null || fail "the log no longer shows it: $(jq -c '.models[2]' three.json)"
+grep -q '^live instead of daily: log-loss -0\.[0-9]* for .* core-seconds; no gain of GAUC that its interval is sure of$' table || fail "the verdict: $(cat table)"
+
 refused() { # STATUS TEXT ARGUMENT...
     local rc=0 want=$1 text=$2
     shift 2

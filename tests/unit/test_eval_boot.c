@@ -77,6 +77,24 @@ static void test_undefined_and_unranked(void **state)
     assert_true(eval_boot_loss(&boot, 0, -1) < 1e-12);
 }
 
+/* One user's slates agree with themselves in every replicate: nothing says how far another's would be. */
+static void test_one_user_alone_has_no_interval(void **state)
+{
+    (void)state;
+    for (uint64_t u = 0; u < 200; u++) {
+        eval_boot_init(&boot, 2);
+        for (int i = 0; i < 10; i++) {
+            const struct eval_boot_slate x = {.ranked = true, .auc = {0.1 * i, 0.5}, .loss = {i, 1.0}, .examples = 4.0};
+            eval_boot_add(&boot, user_hash(u), &x);
+        }
+        assert_true(isnan(eval_boot_gauc(&boot, 0, -1)) && isnan(eval_boot_gauc(&boot, 0, 1)));
+        assert_true(isnan(eval_boot_loss(&boot, 0, -1)) && isnan(eval_boot_loss(&boot, 0, 1)));
+        const struct eval_boot_slate other = {.ranked = true, .auc = {0.1, 0.5}, .loss = {2.0, 1.0}, .examples = 4.0};
+        eval_boot_add(&boot, user_hash(u + 1000), &other);
+        assert_true(eval_boot_gauc(&boot, 0, -1) > 0.0 && eval_boot_loss(&boot, 0, 1) > 0.0);
+    }
+}
+
 static void test_packed_it_is_the_same(void **state)
 {
     (void)state;
@@ -105,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_weights_are_poisson_and_the_users_own),
         cmocka_unit_test(test_intervals_know_of_clusters_and_pairs),
         cmocka_unit_test(test_undefined_and_unranked),
+        cmocka_unit_test(test_one_user_alone_has_no_interval),
         cmocka_unit_test(test_packed_it_is_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
