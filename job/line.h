@@ -41,7 +41,6 @@ struct line {
     uint32_t n_pending;
     int64_t now_ms, waits_since_ms;      /* event time; when the first of the pending joined (part of the state) */
     double *losses;                      /* of the slates of a batch; NaN: not learnt */
-    uint64_t stepped_examples;           /* of the batch under way: a step was made of them */
     struct open_predictions predictions; /* scratch for cap_items candidates: what line_score said last */
     size_t cap_items;
     struct line_counts counts;

@@ -46,10 +46,16 @@ static enum status apply(struct line *l, uint64_t examples, struct err *e)
     return STATUS_OK;
 }
 
+struct batch {
+    struct line *line;
+    uint64_t examples; /* of which steps were made */
+};
+
 /* A step of slates [at, at+n) of the batch, which were learnt.  *taken: false: it is not made. */
 static enum status step_of(void *user, size_t at, size_t n, bool *taken, struct err *e)
 {
-    struct line *l = user;
+    struct batch *b = user;
+    struct line *l = b->line;
     const struct tally t = tally_of(l, at, n);
     *taken = t.examples > 0 && !is_spike(l, &t);
     for (size_t i = at; i < at + n && !*taken; i++) l->losses[i] = NAN;
@@ -58,28 +64,30 @@ static enum status step_of(void *user, size_t at, size_t n, bool *taken, struct 
     l->counts.learnt_slates += t.slates;
     l->counts.learnt_examples += t.fresh;
     l->counts.steps++;
-    l->stepped_examples += t.examples;
+    b->examples += t.examples;
     return STATUS_OK;
 }
 
-static enum status whole_step(struct line *l, struct err *e)
+static enum status whole_step(struct batch *b, struct err *e)
 {
     bool taken;
+    struct line *l = b->line;
     if (l->ranks != NULL)
         TRY(line_ranks_learn(l, e));
     else
         TRY(model_learn_many(l->run, (const struct slate *const *)l->pending, l->n_pending,
                              (uint64_t)l->conf->train_seed, l->losses, e));
-    return step_of(l, 0, l->n_pending, &taken, e);
+    return step_of(b, 0, l->n_pending, &taken, e);
 }
 
 /* The quick tensors' steps within the batch, then that of the slow ones. */
-static enum status small_steps(struct line *l, struct err *e)
+static enum status small_steps(struct batch *b, struct err *e)
 {
-    const struct model_steps s = {(size_t)l->conf->train_step_slates, step_of, l};
+    struct line *l = b->line;
+    const struct model_steps s = {(size_t)l->conf->train_step_slates, step_of, b};
     TRY(model_learn_steps(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
                           l->losses, &s, e));
-    if (l->stepped_examples > 0) return apply(l, l->stepped_examples, e);
+    if (b->examples > 0) return apply(l, b->examples, e);
     model_grads_clear(l->run);
     return STATUS_OK;
 }
@@ -88,12 +96,12 @@ static enum status step(struct line *l, struct err *e)
 {
     const uint32_t n = l->n_pending;
     const int64_t size = l->conf->train_step_slates;
-    l->stepped_examples = 0;
+    struct batch b = {.line = l};
     TRY(line_teach(l, e));
     TRY(model_bind(l->run, l->params, e));
-    TRY(size > 0 && size < l->conf->train_batch_slates ? small_steps(l, e) : whole_step(l, e));
+    TRY(size > 0 && size < l->conf->train_batch_slates ? small_steps(&b, e) : whole_step(&b, e));
     l->n_pending = 0;
-    return l->stepped_examples > 0 ? line_hold_learnt(l, n, e) : STATUS_OK;
+    return b.examples > 0 ? line_hold_learnt(l, n, e) : STATUS_OK;
 }
 
 enum status line_step(struct line *l, struct err *e)

@@ -82,6 +82,8 @@ struct model_grads {
     struct op_matrix *const *matrices;
     size_t n_matrices;
 };
+/* Whether tensors that are slow, or those that are not, are among what g is about. */
+bool model_at_pace(const struct model_grads *g, bool slow);
 struct model_run;
 /* states: shared cache (mid = model_frozen_layers), may be NULL when !model_wants_states.  learn: gradients too. */
 enum status model_run_new(struct model_run **out, const struct model *m, struct state_cache *states, bool learn,

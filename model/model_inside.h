@@ -53,7 +53,6 @@ struct model_sharing {
 /* Of model_learn_steps, while it is under way (model_steps.c). */
 struct model_stepping {
     const struct model_steps *to; /* NULL: the caller steps once, after all slates */
-    double *losses;               /* the caller's, of all slates */
     size_t at;                    /* the first slate on the tape */
 };
 
@@ -87,14 +86,11 @@ bool model_share_keep(struct model_run *r, const float *z, const float *dz, size
 /* What no gradient has reached in dense[at … at+n) since the last clear is 0. */
 void model_settle_stale(struct model_run *r, const float *at, size_t n);
 
-/* Whether what is under way is about slow tensors and parts, or about the others. */
-bool model_at_pace(const struct model_run *r, bool slow);
-/* Nothing but where small steps are made.  even: so many of n slates as make whole steps.  seek: slate `at` is next.  walk: slates
- * on a tape, losses; *bad: nothing was learnt, as what the slow part says is not finite. */
+/* Nothing but where small steps are made.  even: so many of n slates as make whole steps.  walk: slates
+ * on a tape, loss (n): where the caller's losses of them are; *bad: nothing was learnt, as what the slow part says is not finite. */
 size_t model_steps_even(const struct model_run *r, size_t n);
-void model_steps_seek(struct model_run *r, double *loss_sum, size_t at);
 struct walk;
-enum status model_steps_walk(struct model_run *r, struct walk *l, size_t n, float *loss, bool *bad,
+enum status model_steps_walk(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad,
                              struct err *e) MUST_CHECK;
 
 /* Opens s on the tape (reset by the caller), recording or not.  *all: 0 … K-1, on the tape's host side. */

@@ -6,12 +6,14 @@
 #define LEARN_FAR_ROWS                                                                                                 \
     2048 /* where a backend's memory is apart WALK_MOST, as a device wants more rows; and their candidates then */
 
-static enum status walk(struct model_run *r, struct walk *l, size_t n, float *loss, bool *bad, struct err *e)
+static enum status walk(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
 {
+    float found[WALK_MOST];
     struct walk_below below;
     TRY(walk_forward(r, l, n, &below, e));
-    TRY(walk_losses(r, l, n, loss, e));
-    *bad = !walk_finite(loss, n);
+    TRY(walk_losses(r, l, n, found, e));
+    for (size_t i = 0; i < n; i++) loss[i] = found[i];
+    *bad = param_first_not_finite(found, n) < n;
     return *bad ? STATUS_OK : walk_back(r, l, n, &below, e);
 }
 
@@ -20,17 +22,15 @@ static enum status learn_some(struct model_run *r, const struct slate *const *sl
                               double *loss, bool *bad, struct err *e)
 {
     struct walk l[WALK_MOST];
-    float found[WALK_MOST] = {0};
     *bad = false;
     tape_reset(&r->tape);
     TRY(walk_open(r, slates, n, seed, l, e));
     model_times_begin(r, MODEL_LEARNT, slates, n);
     r->kern->ops->begin(r->kern);
     const bool steps = r->steps.to != NULL;
-    enum status st = steps ? model_steps_walk(r, l, n, found, bad, e) : walk(r, l, n, found, bad, e);
+    enum status st = steps ? model_steps_walk(r, l, n, loss, bad, e) : walk(r, l, n, loss, bad, e);
     r->kern->ops->end(r->kern);
     for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
-    for (size_t i = 0; i < n; i++) loss[i] = found[i];
     if (st != STATUS_OK || *bad || steps) return st;
     return walk_tell(r, l, n, e);
 }
@@ -101,11 +101,11 @@ enum status model_learn_many(struct model_run *r, const struct slate *const *sla
         bool alone = true;
         k = stretch(r, slates + at, n - at);
         model_share_seek(r, slates, at, at + k == n);
-        model_steps_seek(r, loss_sum, at);
+        r->steps.at = at;
         if (k > 1) TRY(learn_some(r, slates + at, k, seed, loss_sum + at, &alone, e));
         for (size_t i = at; i < at + k && alone; i++) {
             model_share_seek(r, slates, i, i + 1 == n);
-            model_steps_seek(r, loss_sum, i);
+            r->steps.at = i;
             const enum status st = learn_one(r, slates[i], seed, loss_sum + i, e);
             if (st == STATUS_CORRUPT)
                 loss_sum[i] = NAN;

@@ -204,7 +204,7 @@ static void settle_at_pace(struct model_run *r)
     const struct param_table *t = &r->m->table;
     for (size_t i = 0; i < t->n && r->grads.dense != NULL; i++) {
         const struct param *p = &t->params[i];
-        if (p->offset < t->group_first[PARAM_STAT] && model_at_pace(r, p->slow))
+        if (p->offset < t->group_first[PARAM_STAT] && model_at_pace(&r->grads, p->slow))
             model_settle_stale(r, r->grads.dense + p->offset, p->n);
     }
 }
@@ -257,12 +257,12 @@ void model_grads_clear(struct model_run *r)
     const struct param_table *t = &r->m->table;
     for (size_t i = 0; r->grads.dense != NULL && i < t->n; i++) {
         const struct param *p = &t->params[i];
-        if (p->offset >= t->group_first[PARAM_STAT] || !model_at_pace(r, p->slow)) continue;
+        if (p->offset >= t->group_first[PARAM_STAT] || !model_at_pace(&r->grads, p->slow)) continue;
         if (!stale_matrices(r, p->offset, p->n)) r->kern->ops->zero(r->kern, r->grads.dense + p->offset, p->n);
     }
     model_rows_clear(r);
     for (size_t i = 0; i < r->m->n_parts; i++)
-        if (model_at_pace(r, r->m->parts[i]->slow)) model_part_idle(r, i, true);
+        if (model_at_pace(&r->grads, r->m->parts[i]->slow)) model_part_idle(r, i, true);
     if (r->grads.pace == MODEL_SLOW) r->grads.pace = MODEL_WHOLE;
 }
 

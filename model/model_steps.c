@@ -10,21 +10,15 @@
 #include <math.h>
 #include <string.h>
 
-bool model_at_pace(const struct model_run *r, bool slow)
+bool model_at_pace(const struct model_grads *g, bool slow)
 {
-    return r->grads.pace == MODEL_WHOLE || slow == (r->grads.pace == MODEL_SLOW);
+    return g->pace == MODEL_WHOLE || slow == (g->pace == MODEL_SLOW);
 }
 
 size_t model_steps_even(const struct model_run *r, size_t n)
 {
     const size_t size = r->steps.to != NULL ? r->steps.to->slates : 1;
     return n > size ? n - n % size : n;
-}
-
-void model_steps_seek(struct model_run *r, double *loss_sum, size_t at)
-{
-    r->steps.losses = loss_sum;
-    r->steps.at = at;
 }
 
 /* What is between the slow part's logits and its way back, of one slate. */
@@ -35,9 +29,10 @@ struct between {
 };
 
 /* The quick parts beside the slow one, there and back.  What was on the tape before stays, and nothing else. */
-static enum status walk_quick(struct model_run *r, struct walk *l, const struct between *b, size_t n, float *loss,
+static enum status walk_quick(struct model_run *r, struct walk *l, const struct between *b, size_t n, double *loss,
                               bool *bad, struct err *e)
 {
+    float found[WALK_MOST];
     const struct tape_mark mark = tape_save(&r->tape);
     const struct tape_step *last = r->tape.last;
     struct walk_below below;
@@ -46,8 +41,9 @@ static enum status walk_quick(struct model_run *r, struct walk *l, const struct 
         l[i].sum.dx = NULL;
     }
     TRY(walk_forward(r, l, n, &below, e));
-    TRY(walk_losses(r, l, n, loss, e));
-    *bad = !walk_finite(loss, n);
+    TRY(walk_losses(r, l, n, found, e));
+    for (size_t i = 0; i < n; i++) loss[i] = found[i];
+    *bad = param_first_not_finite(found, n) < n;
     if (!*bad) {
         TRY(walk_back(r, l, n, &below, e));
         TRY(walk_tell(r, l, n, e));
@@ -60,7 +56,7 @@ static enum status walk_quick(struct model_run *r, struct walk *l, const struct 
 
 /* Slates `at` of the tape and on: one small step.  One whose loss is not finite is left out, and the others are learnt one by
  * one then. */
-static enum status small_step(struct model_run *r, struct walk *l, struct between *b, size_t at, size_t n, float *loss,
+static enum status small_step(struct model_run *r, struct walk *l, struct between *b, size_t at, size_t n, double *loss,
                               struct err *e)
 {
     bool bad = false, taken = false;
@@ -69,10 +65,10 @@ static enum status small_step(struct model_run *r, struct walk *l, struct betwee
         for (size_t i = at; i < at + n; i++) TRY(small_step(r, l, b, i, 1, loss, e));
         return STATUS_OK;
     }
-    const size_t first = r->steps.at + at;
-    for (size_t i = 0; i < n; i++) r->steps.losses[first + i] = bad ? NAN : (double)loss[at + i];
-    if (!bad) TRY(r->steps.to->step(r->steps.to->user, first, n, &taken, e));
-    if (bad) loss[at] = NAN;
+    if (bad)
+        loss[at] = NAN;
+    else
+        TRY(r->steps.to->step(r->steps.to->user, r->steps.at + at, n, &taken, e));
     for (size_t i = at; i < at + n; i++) b[i].taken = taken;
     return STATUS_OK;
 }
@@ -112,11 +108,11 @@ static enum status forward_slow(struct model_run *r, struct walk *l, size_t n, s
 {
     TRY(walk_forward(r, l, n, below, e));
     TRY(walk_bring(r, l, n, false, e));
-    for (size_t i = 0; i < n; i++) *bad = *bad || !walk_finite(l[i].raw, l[i].sum.n);
+    for (size_t i = 0; i < n; i++) *bad = *bad || param_first_not_finite(l[i].raw, l[i].sum.n) < l[i].sum.n;
     return STATUS_OK;
 }
 
-enum status model_steps_walk(struct model_run *r, struct walk *l, size_t n, float *loss, bool *bad, struct err *e)
+enum status model_steps_walk(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
 {
     struct walk_below below;
     struct between *b;

@@ -13,7 +13,7 @@
 bool walk_learns(const struct model_run *r, size_t part, const struct slate *s)
 {
     const struct part *p = r->m->parts[part];
-    if (!model_at_pace(r, p->slow)) return false;
+    if (!model_at_pace(&r->grads, p->slow)) return false;
     return s->copy == SLATE_WHOLE || p->counts == (s->copy == SLATE_ENDED);
 }
 
@@ -253,13 +253,6 @@ enum status walk_open(struct model_run *r, const struct slate *const *slates, si
         l[i].ps.dropout_seed = seed;
     }
     return STATUS_OK;
-}
-
-bool walk_finite(const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i])) return false;
-    return true;
 }
 
 enum status walk_tell(struct model_run *r, struct walk *l, size_t n, struct err *e)

@@ -39,5 +39,4 @@ enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slope
 enum status walk_tell(struct model_run *r, struct walk *l, size_t n, struct err *e) MUST_CHECK;
 /* Whether the part learns from the slate at the run's pace. */
 bool walk_learns(const struct model_run *r, size_t part, const struct slate *s);
-bool walk_finite(const float *x, size_t n);
 #endif

@@ -100,11 +100,18 @@ bool guard_lets(const struct guard *g, const struct slate *s)
     return guard_off(g) || (!in_pause(g, s) && !in_quarantine(g, s));
 }
 
-bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t now_ms)
+/* false: nothing is counted, and all is admitted. */
+static bool counts_at(struct guard *g, int64_t now_ms)
 {
-    if (guard_off(g) || now_ms == INT64_MIN) return true;
+    if (guard_off(g) || now_ms == INT64_MIN) return false;
     guard_tick(g, now_ms);
     next_window(g, g->now_ms);
+    return true;
+}
+
+bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t now_ms)
+{
+    if (!counts_at(g, now_ms)) return true;
     if (in_pause(g, s)) {
         g->counts.paused_slates++;
         g->counts.paused_examples += s->n_items;
@@ -114,18 +121,14 @@ bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t
         g->counts.quarantined_examples += s->n_items;
         return false;
     }
-    if (!user_admitted(g, s) || !source_admitted(g, s) || !items_admitted(g, s, keep))
-        return false;
+    if (!user_admitted(g, s) || !source_admitted(g, s) || !items_admitted(g, s, keep)) return false;
     if (s->time_ms > g->taught_ms) g->taught_ms = s->time_ms;
     return true;
 }
 
 bool guard_admits_copy(struct guard *g, const struct slate *s, uint8_t *keep, int64_t now_ms)
 {
-    if (guard_off(g) || now_ms == INT64_MIN) return true;
-    guard_tick(g, now_ms);
-    next_window(g, g->now_ms);
-    return items_admitted(g, s, keep);
+    return !counts_at(g, now_ms) || items_admitted(g, s, keep);
 }
 
 void guard_dropped(struct guard *g)

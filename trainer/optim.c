@@ -118,30 +118,17 @@ uint64_t optim_refused(const struct optim *o)
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
-static bool takes_part(const struct model_grads *g, const struct param *q)
-{
-    return g->pace == MODEL_WHOLE || q->slow == (g->pace == MODEL_SLOW);
-}
-
 /* The next floats of a group that take part, from *at on: as far as tensors lie one behind the other.  0: no more. */
 static size_t next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
 {
+    const struct param *q = o->t->params, *last = q + o->t->n;
     const size_t end = o->t->group_first[group + 1];
-    size_t from = end, to = end;
-    if (g->pace == MODEL_WHOLE) {
-        from = *at;
-    } else {
-        for (size_t i = 0; i < o->t->n; i++) {
-            const struct param *q = &o->t->params[i];
-            if (q->group != group || q->offset < *at) continue;
-            if (takes_part(g, q) && from == end) from = q->offset;
-            if (takes_part(g, q) || from == end) continue;
-            to = q->offset;
-            break;
-        }
-    }
-    *at = from;
-    return to - from;
+    if (g->pace == MODEL_WHOLE) return end - *at;
+    while (q < last && (q->group < group || q->offset < *at || !model_at_pace(g, q->slow))) q++;
+    if (q == last || q->group != group) return 0;
+    *at = q->offset;
+    while (q < last && q->group == group && model_at_pace(g, q->slow)) q++;
+    return (q < last && q->group == group ? q->offset : end) - *at;
 }
 
 static void add_squares(const struct optim *o, struct kern *k, const struct model_grads *g, enum param_group group,
@@ -229,7 +216,7 @@ static void step_dense(struct optim *o, struct kern *k, const struct optim_place
     for (size_t i = 0; i < o->t->n; i++) {
         const struct param *q = &o->t->params[i];
         const size_t at = q->offset;
-        if (!takes_part(g, q) || (g->idle != NULL && g->idle[i])) continue;
+        if (!model_at_pace(g, q->slow) || (g->idle != NULL && g->idle[i])) continue;
         if (q->group == PARAM_ADAMW) {
             const struct kern_adamw a = {.lr = (float)(q->rate * warm[q->slow]),
                                          .beta1 = OPTIM_BETA1,
