@@ -112,6 +112,16 @@ enum status cmd_bench_shop(struct cmd_bench *b, struct err *e) MUST_CHECK; /* th
 void cmd_bench_close(struct cmd_bench *b);
 /* Parses line i into b->arena (emptied first). */
 enum status cmd_bench_parse(struct cmd_bench *b, size_t i, struct event *out, struct err *e) MUST_CHECK;
+/* A learner with b's encoder and texts, before its first record.  store: NULL, none. */
+struct cmd_bench_learner {
+    const struct conf *conf;
+    struct store *store;
+    bool learn;
+};
+enum status cmd_bench_learner(struct learner **out, const struct cmd_bench *b, const struct cmd_bench_learner *o,
+                              struct err *e) MUST_CHECK;
+enum status cmd_bench_take(struct cmd_bench *b, struct learner *l, size_t i,
+                           struct err *e) MUST_CHECK; /* line i to l, as its next record */
 enum status cmd_bench_feed(struct cmd_bench *b, size_t n,
                            struct err *e) MUST_CHECK;                             /* the next n lines to the learner */
 struct str cmd_bench_line(const struct cmd_bench *b, size_t i);                   /* newline not counted */

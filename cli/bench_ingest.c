@@ -112,24 +112,12 @@ static enum status parse_run(struct cmd_bench *b, uint64_t *units, struct err *e
 /* A learner of its own that learns nothing; b->next is the line that it takes next. */
 static enum status begin_log(struct cmd_bench *b, struct err *e)
 {
-    struct learner *l;
-    const struct learner_parts_in in = {
-        .conf = b->conf, .vocab = b->vocab, .templates = b->templates, .encoder = b->encoder};
+    struct learner *l = NULL;
     learner_free(b->own);
-    b->own = NULL;
     b->next = 0;
-    TRY(learner_new(&l, &in, (struct learner_options){.learn = false}, e));
+    const enum status st = cmd_bench_learner(&l, b, &(struct cmd_bench_learner){b->conf, NULL, false}, e);
     b->own = l;
-    return learner_expect(l, (struct event_position){0}, e);
-}
-
-static enum status take_line(struct cmd_bench *b, struct err *e)
-{
-    struct source_record rec = {.kind = SOURCE_EVENT, .at = {.offset = b->next}};
-    TRY(cmd_bench_parse(b, b->next, &rec.event, e));
-    rec.event.at = rec.at;
-    b->next++;
-    return learner_record(b->own, &rec, e);
+    return st;
 }
 
 static size_t lines_with(const struct cmd_bench *b, const char *type)
@@ -147,7 +135,7 @@ static enum status take_setup(struct cmd_bench *b, const struct cmd_bench_case *
 {
     (void)c;
     TRY(begin_log(b, e));
-    while (b->next < b->n_lines) TRY(take_line(b, e));
+    for (; b->next < b->n_lines; b->next++) TRY(cmd_bench_take(b, b->own, b->next, e));
     const struct learner_counts *n = learner_counts(b->own);
     const uint64_t lists = n->slates + learner_open_slates(b->own), want = lines_with(b, "\"type\":\"impression\"");
     if (n->accepted != b->n_lines || lists != want || want == 0)
@@ -163,7 +151,8 @@ static enum status take_before(struct cmd_bench *b, struct err *e)
 
 static enum status take_run(struct cmd_bench *b, uint64_t *units, struct err *e)
 {
-    for (*units = 0; *units < 64 && b->next < b->n_lines; ++*units) TRY(take_line(b, e));
+    for (*units = 0; *units < 64 && b->next < b->n_lines; ++*units, b->next++)
+        TRY(cmd_bench_take(b, b->own, b->next, e));
     return STATUS_OK;
 }
 

@@ -101,12 +101,9 @@ static enum status sample_record(struct cmd_bench *b, const struct cmd_bench_cas
     struct feed f = {.b = b};
     double bytes[WHATS] = {0};
     struct conf patient = *b->conf; /* read only: nothing of it is freed */
-    const struct learner_parts_in in = {
-        .conf = &patient, .vocab = b->vocab, .templates = b->templates, .encoder = b->encoder};
     (void)max;
     patient.join_window_ms = 3600000; /* no slate is due before the end */
-    TRY(learner_new(&f.learner, &in, (struct learner_options){.learn = false}, e));
-    enum status st = learner_expect(f.learner, (struct event_position){0}, e);
+    enum status st = cmd_bench_learner(&f.learner, b, &(struct cmd_bench_learner){&patient, NULL, false}, e);
     if (st == STATUS_OK) st = weigh(&f, b->quick ? RECORDS_QUICK : RECORDS, bytes, e);
     learner_free(f.learner);
     buf_fini(&f.line);

@@ -5,9 +5,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/bench_site.h"
+#include "job/line_publish.h"
 #include "schemas/key.h"
-#include "schemas/weights.h"
-#include "schemas/weights_dense.h"
 #include "serving/publish.h"
 #include "serving/redis.h"
 #include <stdio.h>
@@ -38,42 +37,17 @@ static enum status before(struct cmd_bench *b, struct err *e)
 {
     struct own *o = b->own;
     TRY(cmd_bench_feed(b, EVENTS, e));
-    const struct optim *optim = learner_optim(b->learner);
-    for (size_t page = optim_dirty_page(optim, 0); page != SIZE_MAX; page = optim_dirty_page(optim, page + 1))
-        publish_touch(o->to, page);
+    line_publish_touch(learner_line(b->learner), o->to);
     return checkpoint_write(b->checkpoint, b->learner, e);
-}
-
-static enum status hand_over(struct cmd_bench *b, struct err *e)
-{
-    struct own *o = b->own;
-    const struct model *m = learner_model(b->learner);
-    const struct param_set *p = learner_params(b->learner);
-    const size_t *first = model_table(m)->group_first;
-    const struct publish_hashed hashed = {p->w + first[PARAM_SPARSE], p->n - first[PARAM_SPARSE]};
-    struct publish_version v = {
-        .version = p->version, .reason = "interval", .rounded = strcmp(b->conf->publish_dense, "bf16") == 0};
-    struct weights_view view = {0};
-    struct arena a = {0};
-    struct buf dense = {0};
-    enum status st;
-    (void)snprintf(v.sha256, sizeof v.sha256, "%s", p->sha256);
-    (void)snprintf(v.base, sizeof v.base, "%016llx", (unsigned long long)model_fingerprint(m));
-    TRY_OUT(st, param_view(model_table(m), p, model_fingerprint(m), &a, &view, e));
-    TRY_OUT(st, weights_dense_encode(&dense, &view, first[PARAM_SPARSE], v.rounded ? first[PARAM_ADAGRAD] : 0, e));
-    b->file.n = dense.n; /* for the cost */
-    st = publish_weights(o->to, &v, &dense, &hashed, e);
-out:
-    buf_fini(&dense);
-    arena_fini(&a);
-    return st;
 }
 
 static enum status run(struct cmd_bench *b, uint64_t *units, struct err *e)
 {
+    struct own *o = b->own;
+    struct publish_version v = {.reason = "interval", .rounded = strcmp(b->conf->publish_dense, "bf16") == 0};
     *units = 1;
-    TRY(hand_over(b, e));
-    return publish_flush(((struct own *)b->own)->to, FLUSH_MS, e);
+    TRY(line_publish(learner_line(b->learner), o->to, learner_params(b->learner), &v, e));
+    return publish_flush(o->to, FLUSH_MS, e);
 }
 
 static enum status check(struct cmd_bench *b, struct err *e)
@@ -138,11 +112,14 @@ static enum status sample_bytes(struct cmd_bench *b, const struct cmd_bench_case
     return STATUS_OK;
 }
 
-/* The dense piece is written, hashed, compared by chunks and sent. */
+/* The dense numbers are written in the piece's precision, hashed, compared by chunks and sent. */
 static void cost(const struct cmd_bench *b, const struct cmd_bench_case *c, double out[CMD_BENCH_LIMITS])
 {
+    const size_t *first = model_table(learner_model(b->learner))->group_first;
+    const bool rounded = strcmp(b->conf->publish_dense, "bf16") == 0;
+    const size_t bytes = first[PARAM_ADAGRAD] * (rounded ? 2 : 4) + (first[PARAM_SPARSE] - first[PARAM_ADAGRAD]) * 4;
     (void)c;
-    out[CMD_BENCH_MEMORY] = 4.0 * (double)b->file.n;
+    out[CMD_BENCH_MEMORY] = 4.0 * (double)bytes;
 }
 
 static void end(struct cmd_bench *b)

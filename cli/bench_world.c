@@ -59,14 +59,17 @@ enum status cmd_bench_parse(struct cmd_bench *b, size_t i, struct event *out, st
     return st == STATUS_INVALID ? ERR_SET(e, STATUS_CORRUPT, "line %zu of the synthetic log is refused", i) : st;
 }
 
+enum status cmd_bench_take(struct cmd_bench *b, struct learner *l, size_t i, struct err *e)
+{
+    struct source_record rec = {.kind = SOURCE_EVENT, .at = {.offset = i}};
+    TRY(cmd_bench_parse(b, i, &rec.event, e));
+    rec.event.at = rec.at;
+    return learner_record(l, &rec, e);
+}
+
 enum status cmd_bench_feed(struct cmd_bench *b, size_t n, struct err *e)
 {
-    for (; n > 0 && b->n_fed < b->n_lines; n--, b->n_fed++) {
-        struct source_record rec = {.kind = SOURCE_EVENT, .at = {.offset = b->n_fed}};
-        TRY(cmd_bench_parse(b, b->n_fed, &rec.event, e));
-        rec.event.at = rec.at;
-        TRY(learner_record(b->learner, &rec, e));
-    }
+    for (; n > 0 && b->n_fed < b->n_lines; n--, b->n_fed++) TRY(cmd_bench_take(b, b->learner, b->n_fed, e));
     return STATUS_OK;
 }
 
@@ -111,17 +114,22 @@ static enum status open_model(struct cmd_bench *b, struct err *e)
     return encoder_open_conf(&b->encoder, &b->kern, c, e);
 }
 
+enum status cmd_bench_learner(struct learner **out, const struct cmd_bench *b, const struct cmd_bench_learner *o,
+                              struct err *e)
+{
+    const struct learner_parts_in in = {
+        .conf = o->conf, .vocab = b->vocab, .templates = b->templates, .encoder = b->encoder, .store = o->store};
+    TRY(learner_new(out, &in, (struct learner_options){.learn = o->learn}, e));
+    return learner_expect(*out, (struct event_position){0}, e);
+}
+
 static enum status open_learner(struct cmd_bench *b, struct err *e)
 {
     TRY(checkpoint_open(&b->checkpoint, b->conf, b->dir, (struct checkpoint_options){0}, e));
-    const struct learner_parts_in in = {.conf = b->conf,
-                                        .vocab = b->vocab,
-                                        .templates = b->templates,
-                                        .encoder = b->encoder,
-                                        .store = checkpoint_store(b->checkpoint)};
-    TRY(learner_new(&b->learner, &in, (struct learner_options){.learn = true}, e));
+    const struct cmd_bench_learner o = {b->conf, checkpoint_store(b->checkpoint), true};
+    TRY(cmd_bench_learner(&b->learner, b, &o, e));
     learner_on_seen(b->learner, keep_slate, b);
-    return learner_expect(b->learner, (struct event_position){0}, e);
+    return STATUS_OK;
 }
 
 /* Where events come from and go to, and with whom a learner learns: here all of that is the benchmark's own. */

@@ -134,7 +134,6 @@ enum status job_publish_views(struct job *j, int64_t now_us, struct err *e) MUST
 enum status job_publish_line(struct job *j, size_t line, const char *champion, const char *reason,
                              struct err *e) MUST_CHECK;
 enum status job_publish_pinned(struct job *j, size_t line, const char *champion, struct err *e) MUST_CHECK;
-void job_touch_rows(struct publish *p, const struct optim *o);
 /* job_variants.c */
 enum status job_variants_open(struct job *j, struct err *e) MUST_CHECK;
 void job_variants_close(struct job *j);

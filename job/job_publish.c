@@ -1,12 +1,10 @@
 /* job_publish.c - what leaves the job: checkpoints, versions, features, metrics. */
 #include "base/log.h"
 #include "job/job_private.h"
-#include "schemas/weights_dense.h"
+#include "job/line_publish.h"
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-_Static_assert((int)PUBLISH_PAGE == (int)OPTIM_PAGE, "what the optimiser marks is what the publisher takes");
 
 enum {
     COST_SHARE = 20,   /* a checkpoint costs at most 1/20 of the time ... */
@@ -25,16 +23,14 @@ static struct line *line_of(const struct job *j, size_t line)
     return variants_line(learner_variants(j->learner), line);
 }
 
-static void fill_version(struct job *j, size_t line, const struct param_set *p, const char *reason,
-                         struct publish_version *v, struct publish_offset *offsets, size_t cap)
+static void fill_version(struct job *j, size_t line, const char *reason, struct publish_version *v,
+                         struct publish_offset *offsets, size_t cap)
 {
     size_t n;
-    const struct line *l = line_of(j, line);
     const struct source_offset *from = learner_offsets(j->learner, &n);
-    *v = (struct publish_version){.version = p->version,
-                                  .parent = j->handed[line],
+    *v = (struct publish_version){.parent = j->handed[line],
                                   .reason = reason,
-                                  .examples = l->counts.learnt_examples,
+                                  .examples = line_of(j, line)->counts.learnt_examples,
                                   .watermark_ms = learner_watermark(j->learner),
                                   .settled_ms = learner_settled_ms(j->learner),
                                   .settled_wall_ms = j->settled_wall_ms,
@@ -43,40 +39,25 @@ static void fill_version(struct job *j, size_t line, const struct param_set *p, 
                                   .live = !j->options->replay,
                                   .topics = j->options->replay ? NULL : j->conf->ingest_topics,
                                   .offsets = offsets};
-    (void)snprintf(v->sha256, sizeof v->sha256, "%s", p->sha256);
-    (void)snprintf(v->base, sizeof v->base, "%016llx", (unsigned long long)model_fingerprint(l->model));
     for (size_t i = 0; i < n && i < cap; i++)
         offsets[v->n_offsets++] = (struct publish_offset){from[i].topic, from[i].partition, from[i].next,
                                                           from[i].mark,  from[i].records,   from[i].chain};
 }
 
-/* The dense part as publish.dense says, and the hashed rows beside it. */
 static enum status publish_params(struct job *j, size_t line, const struct param_set *p, const char *champion,
                                   const char *reason, const char *verdict, struct err *e)
 {
     static struct publish_offset offsets[OFFSETS_MAX];
     struct publish_version v;
-    struct weights_view view = {0};
-    struct arena a = {0};
-    struct buf dense = {0};
-    enum status st;
     struct publish *to = job_publisher(j, line);
-    const struct model *m = line_of(j, line)->model;
-    const size_t *first = model_table(m)->group_first;
-    const struct publish_hashed hashed = {p->w + first[PARAM_SPARSE], p->n - first[PARAM_SPARSE]};
     if (to == NULL) return STATUS_OK;
-    fill_version(j, line, p, reason, &v, offsets, OFFSETS_MAX);
+    fill_version(j, line, reason, &v, offsets, OFFSETS_MAX);
     v.champion = champion;
     v.verdict = verdict;
     v.rounded = strcmp(j->conf->publish_dense, "bf16") == 0;
-    TRY_OUT(st, param_view(model_table(m), p, model_fingerprint(m), &a, &view, e));
-    TRY_OUT(st, weights_dense_encode(&dense, &view, first[PARAM_SPARSE], v.rounded ? first[PARAM_ADAGRAD] : 0, e));
-    TRY_OUT(st, publish_weights(to, &v, &dense, &hashed, e));
+    TRY(line_publish(line_of(j, line), to, p, &v, e));
     j->handed[line] = p->version;
-out:
-    buf_fini(&dense);
-    arena_fini(&a);
-    return st;
+    return STATUS_OK;
 }
 
 /* Other weights than the ones that were handed over last, and not by steps: any row may differ. */
@@ -130,13 +111,6 @@ static enum status publish_version_now(struct job *j, const char *reason, struct
     return job_served_keep(j, e);
 }
 
-/* What the checkpoint is about to take for saved has still to reach Redis. */
-void job_touch_rows(struct publish *p, const struct optim *o)
-{
-    for (size_t page = optim_dirty_page(o, 0); page != SIZE_MAX; page = optim_dirty_page(o, page + 1))
-        publish_touch(p, page);
-}
-
 static bool something_new(const struct job *j)
 {
     const struct learner_counts *c = learner_counts(j->learner);
@@ -159,7 +133,7 @@ static enum status make_durable(struct job *j, struct err *e)
     j->letters_full = false;
     checkpoint_set_dead_letters(j->checkpoint, length);
     TRY(job_gate_durable(j, e));
-    job_touch_rows(j->publish, learner_optim(j->learner));
+    line_publish_touch(learner_line(j->learner), j->publish);
     job_variants_touch(j);
     TRY(checkpoint_write(j->checkpoint, j->learner, e));
     job_gate_notes(j);

@@ -1,6 +1,7 @@
 /* job_variants.c - the variants outwards: each has a publisher of its own, fenced by the model's lease, and a hash of figures. */
 #include "base/log.h"
 #include "job/job_private.h"
+#include "job/line_publish.h"
 #include <stdio.h>
 
 /* After the lease is ours: what they would log while it is not is the leader's to say. */
@@ -28,7 +29,7 @@ void job_variants_reload(struct job *j)
 void job_variants_touch(struct job *j)
 {
     const struct variants *v = learner_variants(j->learner);
-    for (size_t i = 0; i < variants_count(v); i++) job_touch_rows(j->variants[i], variants_line(v, i + 1)->optim);
+    for (size_t i = 0; i < variants_count(v); i++) line_publish_touch(variants_line(v, i + 1), j->variants[i]);
 }
 
 enum status job_variants_publish(struct job *j, const char *reason, struct err *e)
