@@ -1,6 +1,7 @@
 /* buf.c - little-endian packing by shifts, so that the bytes are the same on every machine. */
 #include "base/buf.h"
 #include "base/mem.h"
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -124,6 +125,14 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     (void)vsnprintf(at, (size_t)n + 1, fmt, ap);
     va_end(ap);
     b->n--; /* the NUL is not kept */
+}
+
+void buf_figure(struct buf *b, int width, int decimals, double x)
+{
+    if (isfinite(x))
+        buf_printf(b, " %*.*f", width, decimals, x);
+    else
+        buf_printf(b, " %*s", width, "-");
 }
 
 enum status buf_status(const struct buf *b, struct err *e)

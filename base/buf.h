@@ -31,6 +31,7 @@ void buf_f64(struct buf *b, double v);
 void buf_varint(struct buf *b, uint64_t v);
 void buf_str(struct buf *b, struct str s); /* varint length+1 (0: absent), bytes */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* text, no NUL kept */
+void buf_figure(struct buf *b, int width, int decimals, double x);     /* a column of a table; "-": x is not finite */
 enum status buf_status(const struct buf *b, struct err *e) MUST_CHECK; /* OOM if any write failed */
 
 struct buf_reader {

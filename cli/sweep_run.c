@@ -69,18 +69,18 @@ static void finish(struct cmd_sweep *s, struct replay *p, enum status st, struct
 {
     struct cmd_sweep_trial *t = &s->trials[p->trial];
     char *const failed = p->out == &t->late ? t->late_failed : t->failed;
-    struct buf name = {0};
-    char gauc[16] = "-";
+    struct buf name = {0}, gauc = {0};
     if (st == STATUS_OK) st = read_figures(p, e);
-    if (isfinite(p->out->gauc)) (void)snprintf(gauc, sizeof gauc, "%.4f", p->out->gauc);
     cmd_sweep_name(&name, s, p->trial);
+    buf_figure(&gauc, 0, 4, p->out->gauc);
     if (st == STATUS_OK)
-        (void)fprintf(stderr, "  %-60.*s GAUC %s  log-loss %.4f  %.1f s\n", (int)name.n, (const char *)name.p, gauc,
-                      p->out->logloss, p->out->seconds);
+        (void)fprintf(stderr, "  %-60.*s GAUC%.*s  log-loss %.4f  %.1f s\n", (int)name.n, (const char *)name.p,
+                      (int)gauc.n, (const char *)gauc.p, p->out->logloss, p->out->seconds);
     else
         (void)fprintf(stderr, "  %-60.*s failed: %s\n", (int)name.n, (const char *)name.p, e->text);
     if (st != STATUS_OK) (void)snprintf(failed, sizeof t->failed, "%.200s", e->text);
     buf_fini(&name);
+    buf_fini(&gauc);
 }
 
 /* Replays of the trials in `which`, s->jobs at a time.  late: figures go to the trial's late ones. */

@@ -7,19 +7,11 @@
 
 enum { WIDTH = 860, HEIGHT = 360, LEFT = 70, RIGHT = 20, TOP = 40, BOTTOM = 40 };
 
-static void put_figure(struct buf *b, int width, int decimals, double x)
-{
-    if (isfinite(x))
-        buf_printf(b, " %*.*f", width, decimals, x);
-    else
-        buf_printf(b, " %*s", width, "-");
-}
-
 static void put_figures(struct buf *b, const struct cmd_sweep_figures *f)
 {
-    put_figure(b, 8, 4, f->gauc);
-    put_figure(b, 8, 4, f->logloss);
-    put_figure(b, 7, 3, f->calibration);
+    buf_figure(b, 8, 4, f->gauc);
+    buf_figure(b, 8, 4, f->logloss);
+    buf_figure(b, 7, 3, f->calibration);
 }
 
 static void put_line(struct buf *b, const struct cmd_sweep *s, size_t trial)

@@ -7,14 +7,6 @@
 
 enum { NAME_LEAST = 24, NAME_MOST = 64 };
 
-static void put_number(struct buf *b, const char *format, double x, int width)
-{
-    if (isfinite(x))
-        buf_printf(b, format, width, x);
-    else
-        buf_printf(b, " %*s", width, "-");
-}
-
 /* Digits enough for a log of seconds and not too many for one of days. */
 static int decimals(double seconds)
 {
@@ -23,10 +15,7 @@ static int decimals(double seconds)
 
 static void put_seconds(struct buf *b, double x)
 {
-    if (isfinite(x))
-        buf_printf(b, " %8.*f", decimals(x), x);
-    else
-        buf_printf(b, " %8s", "-");
+    buf_figure(b, 8, decimals(x), x);
 }
 
 static void put_interval(struct buf *b, const double x[3])
@@ -40,9 +29,9 @@ static void put_interval(struct buf *b, const double x[3])
 static void put_row(struct buf *b, const struct cmd_worth_row *r, int width, bool live)
 {
     buf_printf(b, "%-*s", width, r->name);
-    put_number(b, " %*.4f", r->gauc, 7);
-    put_number(b, " %*.4f", r->logloss, 8);
-    put_number(b, " %*.3f", r->calibration, 6);
+    buf_figure(b, 7, 4, r->gauc);
+    buf_figure(b, 8, 4, r->logloss);
+    buf_figure(b, 6, 3, r->calibration);
     put_seconds(b, r->score_core_s);
     put_seconds(b, r->learn_core_s);
     if (live) {

@@ -8,7 +8,6 @@
 #include "job/job_private.h"
 #include "job/job_room.h"
 #include "job/verdict.h"
-#include <math.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -176,25 +175,20 @@ static enum status loop(struct job *j, struct err *e)
     return STATUS_OK;
 }
 
-/* "-" where it is not defined. */
-static const char *figure(double x, int decimals, char out[16])
-{
-    if (!isfinite(x)) return "-";
-    (void)snprintf(out, 16, "%.*f", decimals, x);
-    return out;
-}
-
 static void say_epoch(void *user, const struct fit_epoch *x)
 {
     const struct job *j = user;
-    char gauc[16], calibration[16];
+    struct buf figures = {0};
     if (j->options->quiet) return;
     if (x->epoch == 1)
         (void)fprintf(stderr, "%5s %12s %10s | %12s %10s %8s %11s\n", "epoch", "examples", "log-loss", "last days",
                       "log-loss", "GAUC", "calibration");
-    (void)fprintf(stderr, "%5llu %12llu %10.4f | %12llu %10.4f %8s %11s%s\n", (unsigned long long)x->epoch,
+    buf_figure(&figures, 8, 4, x->gauc);
+    buf_figure(&figures, 11, 3, x->calibration);
+    (void)fprintf(stderr, "%5llu %12llu %10.4f | %12llu %10.4f%.*s%s\n", (unsigned long long)x->epoch,
                   (unsigned long long)x->examples, x->train_loss, (unsigned long long)x->validated, x->logloss,
-                  figure(x->gauc, 4, gauc), figure(x->calibration, 3, calibration), x->best ? "  best" : "");
+                  (int)figures.n, (const char *)figures.p, x->best ? "  best" : "");
+    buf_fini(&figures);
 }
 
 /* Every line by itself, on the same slates; one that follows another has that one's parameters soon enough. */

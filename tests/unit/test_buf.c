@@ -3,6 +3,7 @@
 #include "base/rand.h"
 #include "tests/support/check.h"
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 static const uint64_t varints[] = {0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX >> 1, UINT64_MAX};
@@ -145,9 +146,22 @@ static void test_oom_sticks_until_cleared(void **state)
     buf_fini(&b);
 }
 
+static void test_figures_are_columns(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    buf_figure(&b, 8, 4, 0.5);
+    buf_figure(&b, 5, 1, NAN);
+    buf_figure(&b, 0, 2, -1.005e3);
+    assert_int_equal(b.n, 9 + 6 + 9);
+    assert_memory_equal(b.p, "   0.5000     - -1005.00", b.n);
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_figures_are_columns),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_every_cut_is_bad),
         cmocka_unit_test(test_malformed_is_bad),

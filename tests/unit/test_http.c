@@ -232,6 +232,13 @@ static void test_bad_bodies_are_400_and_harm_nobody(void **state)
     expect(200, NULL);
 }
 
+/* These bytes as they are; ms: how long an answer is waited for. */
+static void ask_raw(const char *text, size_t n, int ms)
+{
+    http_client_free(&last);
+    last = http_client_raw(http_port(http), text, n, ms);
+}
+
 static void test_limits_on_items_body_and_history(void **state)
 {
     (void)state;
@@ -265,8 +272,7 @@ static void test_limits_on_items_body_and_history(void **state)
         buf_printf(&b, "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
         for (int i = 0; i < chunks; i++) buf_printf(&b, "fa0\r\n%04000d\r\n", 0);
         buf_printf(&b, "0\r\n\r\n");
-        http_client_free(&last);
-        last = http_client_raw(http_port(http), (const char *)b.p, b.n, 20000);
+        ask_raw((const char *)b.p, b.n, 20000);
         expect(413, "too_large");
         assert_non_null(strstr(last.head, "Connection: close"));
     }
@@ -292,8 +298,7 @@ static void test_body_has_one_length(void **state)
         const int n =
             snprintf(text, sizeof text,
                      "POST /v1/rerank HTTP/1.1\r\nHost: h\r\n%s\r\n12\r\n{\"items\":[\"i1\"]}  \r\n0\r\n\r\n", rows[i]);
-        http_client_free(&last);
-        last = http_client_raw(http_port(http), text, (size_t)n, 20000);
+        ask_raw(text, (size_t)n, 20000);
         expect(400, "invalid_request");
         assert_non_null(strstr(last.body, "how long"));
         assert_non_null(strstr(last.head, "Connection: close"));
@@ -509,8 +514,7 @@ static void test_broken_requests_and_too_many_connections(void **state)
     int held[40];
     look();
     for (size_t i = 0; i < sizeof raw / sizeof *raw; i++) {
-        http_client_free(&last);
-        last = http_client_raw(http_port(http), raw[i], strlen(raw[i]), 300);
+        ask_raw(raw[i], strlen(raw[i]), 300);
         assert_int_not_equal(last.status, 200);
     }
     reopen_http("serving.max_connections=8", NULL);
