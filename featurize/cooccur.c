@@ -78,34 +78,42 @@ static float worth(const struct record_neighbour *n, float trust)
     return n->together / (n->chances + trust);
 }
 
-/* The least worth above `over`, and how many have it. */
-static float next_worth(const struct record_neighbour *list, uint32_t n, float trust, float over, uint32_t *n_equal)
+/* The k-th least of x (k < n), x reordered (Hoare 1961): here a full sort would cost what the rest does. */
+static float kth_least(float *x, uint32_t n, uint32_t k)
 {
-    float found = INFINITY;
-    *n_equal = 0;
-    for (uint32_t k = 0; k < n; k++) {
-        const float x = worth(&list[k], trust);
-        if (x <= over || x > found) continue;
-        *n_equal = x < found ? 1 : *n_equal + 1;
-        found = x;
+    float *lo = x, *hi = x + n - 1, *const at = x + k;
+    while (lo < hi) {
+        const float pivot = *at;
+        float *a = lo, *b = hi;
+        do {
+            while (*a < pivot) a++;
+            while (pivot < *b) b--;
+            if (a > b) break;
+            const float swap = *a;
+            *a++ = *b;
+            *b-- = swap;
+        } while (a <= b);
+        if (b < at) lo = a;
+        if (at < a) hi = b;
     }
-    return found;
+    return *at;
 }
 
 /* Keeps the `most` of list (n) that are worth most, in place and by item.  Which of equals go turns with `turn`: no item is always the
- * one that finds no place. */
-static void cut(struct record_neighbour *list, uint32_t n, uint32_t most, float trust, uint32_t turn)
+ * one that finds no place.  x: room for 2 n. */
+static void cut(struct record_neighbour *list, uint32_t n, uint32_t most, float trust, uint32_t turn, float *x)
 {
     uint32_t below = 0, equal = 0, kept = 0, met = 0;
     const uint32_t drop = n - most;
-    float least = -1;
-    do {
-        below += equal;
-        least = next_worth(list, n, trust, least, &equal);
-    } while (below + equal < drop);
+    float *of = x + n;
+    for (uint32_t k = 0; k < n; k++) x[k] = of[k] = worth(&list[k], trust);
+    const float least = kth_least(x, n, drop - 1);
     for (uint32_t k = 0; k < n; k++) {
-        const float x = worth(&list[k], trust);
-        const bool goes = x < least || (x == least && (met++ + turn) % equal < drop - below);
+        below += of[k] < least;
+        equal += of[k] == least;
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        const bool goes = of[k] < least || (of[k] == least && (met++ + turn) % equal < drop - below);
         if (!goes) list[kept++] = list[k];
     }
 }
@@ -117,7 +125,13 @@ enum status cooccur_take(struct record_item *i, const struct cooccur *c, const s
     if (list == NULL) return ERR_SET(e, STATUS_OOM, "cooccur: out of memory for %u neighbours", i->n_neighbours + n);
     uint32_t made = merge(i, members, n, left(c, time_ms, i->orders_ms), list);
     if (made > most) {
-        cut(list, made, most, TRUST_SHARE * (float)c->neighbours, (uint32_t)i->orders);
+        float *room = record_part(i->scratch, 2 * (size_t)made, sizeof *room);
+        if (room == NULL) {
+            record_part_drop(i->scratch, list);
+            return ERR_SET(e, STATUS_OOM, "cooccur: out of memory for %u neighbours", made);
+        }
+        cut(list, made, most, TRUST_SHARE * (float)c->neighbours, (uint32_t)i->orders, room);
+        record_part_drop(i->scratch, room);
         made = most;
     }
     record_part_drop(i->scratch, i->neighbours);
@@ -128,17 +142,15 @@ enum status cooccur_take(struct record_item *i, const struct cooccur *c, const s
 
 /* ---- features ---- */
 
+/* Halves without a branch: which way to go no predictor knows, and the searches of a slate's events overlap so. */
 static const struct record_neighbour *find(const struct record_item *i, uint32_t item)
 {
-    uint32_t lo = 0, hi = i->n_neighbours;
-    while (lo < hi) {
-        const uint32_t mid = (lo + hi) / 2;
-        if (i->neighbours[mid].item < item)
-            lo = mid + 1;
-        else
-            hi = mid;
+    const struct record_neighbour *at = i->neighbours;
+    for (uint32_t n = i->n_neighbours, half; n > 1; n -= half) {
+        half = n / 2;
+        at += half & -(uint32_t)(at[half].item <= item);
     }
-    return lo < i->n_neighbours && i->neighbours[lo].item == item ? &i->neighbours[lo] : NULL;
+    return at->item == item ? at : NULL;
 }
 
 /* keep: what is left of i's counts by now; it falls out of c/sqrt(n n), not out of what it is shrunk by. */

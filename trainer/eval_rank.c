@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#define SHORT 64 /* up to here insertion is faster than the heap */
+
 void eval_cut_init(struct eval_cut *c, const uint32_t *k, uint32_t n)
 {
     memset(c, 0, sizeof *c);
@@ -29,8 +31,22 @@ static void sift(struct eval_place *list, size_t at, size_t n)
     list[at] = x;
 }
 
+static void insert_each(struct eval_place *list, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const struct eval_place x = list[i];
+        size_t at = i;
+        for (; at > 0 && before(&x, &list[at - 1]); at--) list[at] = list[at - 1];
+        list[at] = x;
+    }
+}
+
 void eval_sort(struct eval_place *list, size_t n)
 {
+    if (n <= SHORT) {
+        insert_each(list, n);
+        return;
+    }
     for (size_t i = n / 2; i-- > 0;) sift(list, i, n);
     for (size_t end = n; end > 1; end--) {
         const struct eval_place last = list[0];
