@@ -151,10 +151,16 @@ def parts(world):
             *table(["parts", "GAUC", "what the part adds", "its core-seconds"], [head, *rows])]
 
 
+def alone(part):
+    return [f"model.parts={part}", "train.recalibration=false"]
+
+
 def text(world):
-    """The text part alone, beside frozen cosine and popularity; pooled, tokens; with titles permuted."""
+    """The text part alone, beside frozen cosine and popularity; pooled, tokens.  The offsets of recalibration know what was bought before
+    and what is popular: with them no part is alone."""
     rows = []
-    runs = {"`text` alone (pooled)": ["model.parts=text"], "`text` alone (tokens)": ["model.parts=text", "model.item_view=tokens"]}
+    runs = {"`text` alone (pooled)": alone("text"), "`text` alone (tokens)": [*alone("text"), "model.item_view=tokens"],
+            "`text` (pooled) and recalibration": ["model.parts=text"]}
     for name, settings in runs.items():
         world.say(f"text: {name}")
         r = world.replay.report(settings)
@@ -166,7 +172,7 @@ def titles(world):
     """Titles permuted among items: what survives is identity, not language."""
     other = permute(world.replay.log, os.path.join(world.folder, "permuted.csv"))
     rows = []
-    for name, settings in (("all parts", [f"model.parts={world.parts}"]), ("`text` alone", ["model.parts=text"]), ("`match` alone", ["model.parts=match"])):
+    for name, settings in (("all parts", [f"model.parts={world.parts}"]), ("`text` alone", alone("text")), ("`match` alone", alone("match"))):
         world.say(f"titles: {name}")
         mine, theirs = world.replay.report(settings), world.replay.report(settings, log=other)
         a, b = mine["progressive"]["gauc"], theirs["progressive"]["gauc"]
