@@ -16,13 +16,15 @@ struct cmd_check {
     const struct conf *conf;
     struct token_vocab *vocab; /* of the model folder; NULL when it did not open */
     uint32_t n_numeric;        /* features; 0 when they did not open */
-    struct publish_need need;  /* of Redis's memory; version_bytes 0 when the model did not open */
-    struct buf out;            /* the table as text */
+    char fingerprint
+        [17]; /* what versions of this configuration say of their base, in hex; "" when the model did not open */
+    struct publish_need need; /* of Redis's memory; version_bytes 0 when the model did not open */
+    struct buf out;           /* the table as text */
     unsigned count[CMD_CHECK_STATES];
 };
 /* One row: "ok     model        found", and with mend (NULL: none) a second line. */
-void cmd_check_row(struct cmd_check *c, enum cmd_check_state state, const char *what, const char *mend, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+void cmd_check_row(struct cmd_check *c, enum cmd_check_state state, const char *what, const char *mend, const char *fmt,
+                   ...) __attribute__((format(printf, 5, 6)));
 /* A line below the last row, indented. */
 void cmd_check_more(struct cmd_check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -9,7 +9,7 @@ void cmd_check_memory(struct cmd_check *c)
     struct encoder_shape shape;
     struct job_bound bound;
     struct buf b = {0};
-    const bool encodes = conf_list_has(c->conf->model_parts, "text") || conf_list_has(c->conf->model_parts, "match");
+    const bool encodes = conf_reads_text(c->conf);
     if (encodes && encoder_config_read(&shape, c->conf->model_base, NULL) != STATUS_OK) {
         cmd_check_row(c, CMD_CHECK_SKIP, "memory", NULL, "not known without the model folder");
         return;

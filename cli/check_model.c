@@ -9,17 +9,22 @@
 #include "schemas/weights.h"
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DEVICE_MB 2048 /* of a device, at most, for the check */
 
-/* What the model will ask of Redis, from its table of parameters. */
-static void compute_need(struct cmd_check *c, const struct encoder *enc)
+/* What the model will ask of Redis, from its table of parameters, and which versions there it takes.  With variants the frozen base and
+ * the features are those of all together: not known here. */
+static void look_at_versions(struct cmd_check *c, const struct encoder *enc)
 {
     struct model *m = NULL;
-    if (model_new(&m, c->conf, enc, c->n_numeric, NULL) != STATUS_OK) return;
+    if (model_new(&m, c->conf, conf_reads_text(c->conf) ? enc : NULL, c->n_numeric, NULL) != STATUS_OK) return;
     publish_need(c->conf, model_table(m)->total * sizeof(float) + WEIGHTS_NAME_MAX * model_table(m)->n,
                  model_wants_states(m) ? encoder_shape(enc)->C : 0, model_wants_tokens(m), &c->need);
+    if (c->conf->n_variants == 0)
+        (void)snprintf(c->fingerprint, sizeof c->fingerprint, "%016" PRIx64, model_fingerprint(m));
     model_free(m);
 }
 
@@ -80,8 +85,8 @@ static void check_encoder(struct cmd_check *c)
     if (c->vocab != NULL && token_vocab_size(c->vocab) > s->V)
         cmd_check_row(c, CMD_CHECK_WRONG, "model", "take tokenizer and weights from one folder",
                       "the tokenizer has %zu ids, the model's table %zu rows", token_vocab_size(c->vocab), s->V);
-    compute_need(c, m);
-    if (k != NULL) check_precision(c, m, k);
+    if (k != NULL) check_precision(c, m, k); /* rounded frozen layers are another base */
+    look_at_versions(c, m);
     encoder_free(m);
     kern_free(k);
 }

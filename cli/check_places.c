@@ -1,12 +1,9 @@
-/* check_places.c - what lies outside: files named by the configuration, state folder, Kafka, Redis. */
+/* check_places.c - what lies outside: files named by the configuration, state folder, Kafka. */
 #include "base/clock.h"
 #include "cli/check.h"
 #include "ingest/source.h"
 #include "job/checkpoint_backup.h"
 #include "job/checkpoint_verify.h"
-#include "schemas/key.h"
-#include "serving/publish_need.h"
-#include "serving/redis_info.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,65 +171,4 @@ void cmd_check_kafka(struct cmd_check *c)
         cmd_check_row(c, CMD_CHECK_OK, "kafka", NULL, "%s: %zu partitions", c->conf->ingest_topics,
                       source_partitions(s, NULL, 0));
     source_close(s);
-}
-
-/* ---- Redis ---- */
-
-/* Memory: what there is, what may be thrown away, and what this model asks for. */
-static void check_memory(struct cmd_check *c, struct redis *r)
-{
-    struct redis_info i;
-    struct err e = {0};
-    char text[REDIS_INFO_TEXT], need[PUBLISH_NEED_TEXT];
-    if (redis_info(r, &i, &e) != STATUS_OK) {
-        cmd_check_row(c, CMD_CHECK_SKIP, "redis memory", NULL, "this user may not ask for it (INFO)");
-        return;
-    }
-    redis_info_memory(&i, text);
-    const bool tight = i.max_bytes > 0 && publish_need_bytes(&c->need, 0, 0, 0) > i.max_bytes;
-    if (redis_info_evicts(&i))
-        cmd_check_row(c, CMD_CHECK_WARN, "redis memory", "set maxmemory-policy to volatile-lru or noeviction",
-                      "maxmemory-policy %s may throw weights away; %s", i.policy, text);
-    else
-        cmd_check_row(c, tight ? CMD_CHECK_WARN : CMD_CHECK_OK, "redis memory",
-                      tight ? "raise maxmemory or lower publish.keep" : NULL, "%s", text);
-    if (c->need.version_bytes == 0) return;
-    publish_need_text(&c->need, need);
-    cmd_check_more(c, "this model needs %s", need);
-}
-
-static void check_version(struct cmd_check *c, struct redis *r)
-{
-    const struct redis_reply *reply;
-    struct err e = {0};
-    char key[KEY_MAX];
-    (void)key_current(key, c->conf->model_name);
-    if (redis_call(r, &e, &reply, REDIS_ARGS(STR("GET"), str_from(key))) != STATUS_OK)
-        cmd_check_row(c, CMD_CHECK_WRONG, "redis", "does the user have rights on fr:*?", "%s", e.text);
-    else if (reply->kind == REDIS_NIL)
-        cmd_check_row(c, CMD_CHECK_OK, "redis", NULL, "%s: reachable; model %s has no version yet", redis_name(r),
-                      c->conf->model_name);
-    else
-        cmd_check_row(c, CMD_CHECK_OK, "redis", NULL, "%s: reachable; model %s is at version " STR_FMT, redis_name(r),
-                      c->conf->model_name, STR_ARG(reply->text));
-}
-
-void cmd_check_redis(struct cmd_check *c)
-{
-    struct redis *r = NULL;
-    struct err e = {0};
-    enum status st = redis_open(&r, c->conf, clock_system(), &e);
-    if (st == STATUS_NOT_FOUND) {
-        cmd_check_row(c, CMD_CHECK_SKIP, "redis", NULL, "redis.url is not set; nothing is published, serve needs it");
-        return;
-    }
-    if (st == STATUS_OK) st = redis_connect(r, &e);
-    if (st != STATUS_OK) {
-        cmd_check_row(c, CMD_CHECK_WRONG, "redis", "is the server up, redis.url and redis.password_file right?", "%s",
-                      e.text);
-    } else {
-        check_version(c, r);
-        check_memory(c, r);
-    }
-    redis_close(r);
 }

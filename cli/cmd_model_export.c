@@ -37,12 +37,11 @@ struct export
 static enum status build_model(struct export *x, struct err *e)
 {
     const struct conf *c = x->conf;
-    const bool has_encoder = conf_list_has(c->model_parts, "text") || conf_list_has(c->model_parts, "match");
     TRY(token_open(&x->vocab, c->model_base, e));
     TRY(describe_open(&x->templates, c, e));
     TRY(feat_new(&x->feat, c, x->vocab, x->templates, e));
     TRY(encoder_open(&x->enc, NULL, c->model_base, e));
-    TRY(model_new(&x->model, c, has_encoder ? x->enc : NULL, feat_count(x->feat), e));
+    TRY(model_new(&x->model, c, conf_reads_text(c) ? x->enc : NULL, feat_count(x->feat), e));
     return param_set_new(&x->params, model_table(x->model), e);
 }
 

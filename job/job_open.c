@@ -37,7 +37,7 @@ static bool wants_encoder(const struct conf *c)
 {
     struct conf *world = NULL;
     if (conf_world_new(&world, c, NULL) != STATUS_OK) return true;
-    const bool wants = conf_list_has(world->model_parts, "text") || conf_list_has(world->model_parts, "match");
+    const bool wants = conf_reads_text(world);
     conf_free(world);
     return wants;
 }

@@ -101,6 +101,11 @@ static bool next_word(const char **at, struct str *word)
     return true;
 }
 
+bool conf_reads_text(const struct conf *c)
+{
+    return conf_list_has(c->model_parts, "text") || conf_list_has(c->model_parts, "match");
+}
+
 bool conf_list_has(const char *list, const char *word)
 {
     struct str w;

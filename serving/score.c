@@ -14,11 +14,9 @@ static enum status open_language(struct score *s, struct err *e)
 {
     const struct conf *c = s->conf;
     TRY(conf_world_new(&s->world, c, e));
-    const char *parts = s->world->model_parts;
     TRY(token_open(&s->vocab, c->model_base, e));
     TRY(describe_open(&s->templates, c, e));
-    if (conf_list_has(parts, "text") || conf_list_has(parts, "match"))
-        TRY(encoder_open_conf(&s->encoder, &s->kern, c, e));
+    if (conf_reads_text(s->world)) TRY(encoder_open_conf(&s->encoder, &s->kern, c, e));
     TRY(feat_new(&s->probe_feat, s->world, s->vocab, s->templates, e));
     s->at_a_time = (size_t)(c->kernels_threads < c->serving_threads ? c->kernels_threads : c->serving_threads);
     return c->kernels_threads > 1 ? pool_new(&s->pool, (unsigned)c->kernels_threads, c->kernels_pin, e) : STATUS_OK;
@@ -184,8 +182,8 @@ static enum status look(struct score_line *l, struct err *e)
     const struct publish_manifest *m = &v->manifest;
     const double ms = (double)v->load_us * 1e-3;
     metric_set(l->s->metric, METRIC_LOAD_MS, ms);
-    log_info("version", "variant=%s version=%llu sha256=%s examples=%llu load_ms=%.1f fetched=%llu",
-             l->name, (unsigned long long)m->version, m->sha256, (unsigned long long)m->examples, ms,
+    log_info("version", "variant=%s version=%llu sha256=%s examples=%llu load_ms=%.1f fetched=%llu", l->name,
+             (unsigned long long)m->version, m->sha256, (unsigned long long)m->examples, ms,
              (unsigned long long)v->fetched_bytes);
     return offer(l, v, e);
 }

@@ -164,5 +164,16 @@ says 'model default has no version yet'
 redis-cli -s "$d/redis.sock" set 'fr:{default}:current' 12 >/dev/null
 redis-cli -s "$d/redis.sock" config set maxmemory-policy allkeys-lru >/dev/null
 run 0 check --model "$d/model" -o redis.url=unix:"$d/redis.sock"
-says 'is at version 12'
+says 'manifest:12 is missing'
 says 'may throw weights away'
+redis-cli -s "$d/redis.sock" set 'fr:{default}:current' twelve >/dev/null
+run 0 check --model "$d/model" -o redis.url=unix:"$d/redis.sock"
+says 'current is no version'
+
+# --- a version in Redis: of this configuration, or of another that a scorer would refuse
+"$freshet" simulate --events 500 >"$d/shop.jsonl" 2>"$d/err" || fail "simulate"
+run 0 replay --quiet -o model.base="$d/model" -o redis.url=unix:"$d/redis.sock" -o model.parts=numeric "$d/shop.jsonl"
+run 0 check --model "$d/model" -o redis.url=unix:"$d/redis.sock" -o model.parts=numeric
+says '^ok  *redis .*is at version [0-9]'
+run 1 check --model "$d/model" -o redis.url=unix:"$d/redis.sock" -o model.parts=numeric,cooccur
+says '^WRONG  redis .*was learnt on another base, precision or other parts'
