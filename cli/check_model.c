@@ -9,8 +9,6 @@
 #include "schemas/weights.h"
 #include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define DEVICE_MB 2048 /* of a device, at most, for the check */
@@ -23,8 +21,7 @@ static void look_at_versions(struct cmd_check *c, const struct encoder *enc)
     if (model_new(&m, c->conf, conf_reads_text(c->conf) ? enc : NULL, c->n_numeric, NULL) != STATUS_OK) return;
     publish_need(c->conf, model_table(m)->total * sizeof(float) + WEIGHTS_NAME_MAX * model_table(m)->n,
                  model_wants_states(m) ? encoder_shape(enc)->C : 0, model_wants_tokens(m), &c->need);
-    if (c->conf->n_variants == 0)
-        (void)snprintf(c->fingerprint, sizeof c->fingerprint, "%016" PRIx64, model_fingerprint(m));
+    if (c->conf->n_variants == 0) c->fingerprint = model_fingerprint(m);
     model_free(m);
 }
 

@@ -5,8 +5,6 @@
 #include "serving/publish_manifest.h"
 #include "serving/redis_info.h"
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* Memory: what there is, what may be thrown away, and what this model asks for. */
 static void check_memory(struct cmd_check *c, struct redis *r)
@@ -31,14 +29,6 @@ static void check_memory(struct cmd_check *c, struct redis *r)
     cmd_check_more(c, "this model needs %s", need);
 }
 
-static bool read_version(const struct redis_reply *r, uint64_t *version)
-{
-    char *end = NULL;
-    if (r->kind != REDIS_TEXT || r->text.p[0] < '0' || r->text.p[0] > '9') return false;
-    *version = strtoull(r->text.p, &end, 10);
-    return end == r->text.p + r->text.n;
-}
-
 /* Would a scorer with this configuration take the version?  Says so where not, or where it can't be known. */
 static bool version_fits(struct cmd_check *c, struct redis *r, uint64_t version)
 {
@@ -50,19 +40,14 @@ static bool version_fits(struct cmd_check *c, struct redis *r, uint64_t version)
     enum status st = redis_call(r, &e, &reply, REDIS_ARGS(STR("GET"), str_from(key)));
     if (st == STATUS_OK && reply->kind != REDIS_TEXT) st = ERR_SET(&e, STATUS_CORRUPT, "%s is missing", key);
     if (st == STATUS_OK) st = publish_manifest_decode(&m, reply->text, c->conf->model_name, &e);
-    const bool other = st == STATUS_OK && c->fingerprint[0] != 0 && strcmp(m.base, c->fingerprint) != 0;
     if (st != STATUS_OK)
         cmd_check_row(c, CMD_CHECK_WARN, "redis", "its learner publishes it anew when it runs", "%s: %s", redis_name(r),
                       e.text);
-    else if (other)
-        cmd_check_row(
-            c, CMD_CHECK_WRONG, "redis",
-            "give learner and scorer the same model.*, train.* and kernels.precision, or this model another model.name",
-            "%s: version %" PRIu64 " of model %s was learnt on another base, precision or other parts (fingerprint "
-            "%s, ours %s)",
-            redis_name(r), version, c->conf->model_name, m.base, c->fingerprint);
+    else if (c->fingerprint != 0 && (st = publish_manifest_fits(&m, c->fingerprint, &e)) != STATUS_OK)
+        cmd_check_row(c, CMD_CHECK_WRONG, "redis", "or give this model another model.name", "%s: %s", redis_name(r),
+                      e.text);
     publish_manifest_fini(&m);
-    return st == STATUS_OK && !other;
+    return st == STATUS_OK;
 }
 
 static void check_version(struct cmd_check *c, struct redis *r)
@@ -77,7 +62,7 @@ static void check_version(struct cmd_check *c, struct redis *r)
     else if (reply->kind == REDIS_NIL)
         cmd_check_row(c, CMD_CHECK_OK, "redis", NULL, "%s: reachable; model %s has no version yet", redis_name(r),
                       c->conf->model_name);
-    else if (!read_version(reply, &version))
+    else if (reply->kind != REDIS_TEXT || !key_current_read(reply->text, &version))
         cmd_check_row(c, CMD_CHECK_WARN, "redis", "its learner writes it anew when it publishes",
                       "%s: %s is no version", redis_name(r), key);
     else if (version_fits(c, r, version))

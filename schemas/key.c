@@ -3,6 +3,7 @@
 #include "schemas/event.h"
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "fr:", the model between open and close, what names its variant, the rest. */
@@ -10,9 +11,9 @@ static size_t named(char out[KEY_MAX], const char *open, const char *model, cons
 {
     const char *slash = strchr(model, '/');
     const int bytes = slash != NULL ? (int)(slash - model) : (int)strlen(model);
-    const int n = snprintf(out, KEY_MAX, "fr:%s%.*s%s:%s%s%s%s", open, bytes, model, close,
-                           slash != NULL ? "variant:" : "", slash != NULL ? slash + 1 : "", slash != NULL ? ":" : "",
-                           rest);
+    const int n =
+        snprintf(out, KEY_MAX, "fr:%s%.*s%s:%s%s%s%s", open, bytes, model, close, slash != NULL ? "variant:" : "",
+                 slash != NULL ? slash + 1 : "", slash != NULL ? ":" : "", rest);
     assert(n > 0 && n < KEY_MAX);
     return (size_t)n;
 }
@@ -40,6 +41,16 @@ static size_t with_id(char out[KEY_MAX], const char *model, const char *table, s
 size_t key_current(char out[KEY_MAX], const char *model)
 {
     return fenced(out, model, "current");
+}
+
+bool key_current_read(struct str text, uint64_t *version)
+{
+    char digits[KEY_CURRENT_MAX + 1], *end;
+    if (text.n == 0 || text.n > KEY_CURRENT_MAX || text.p[0] < '0' || text.p[0] > '9') return false;
+    memcpy(digits, text.p, text.n);
+    digits[text.n] = '\0';
+    *version = strtoull(digits, &end, 10);
+    return end == digits + text.n;
 }
 
 size_t key_manifest(char out[KEY_MAX], const char *model, uint64_t version)

@@ -10,12 +10,10 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define RETRY_LEAST_MS 250 /* doubling, half of it random */
 #define SUPERSEDED_MAX 8   /* versions in a row that may vanish while they are read */
-#define CURRENT_MAX 20     /* digits of a version */
 #define PROBE_ITEMS 2
 #define PROBE_TIME_MS INT64_C(1700000000000)
 
@@ -160,19 +158,16 @@ static enum status get(struct fetch *f, const char *key, size_t max, struct str 
 
 static enum status current_version(struct fetch *f, uint64_t *mark, struct err *e)
 {
-    char key[KEY_MAX], text[CURRENT_MAX + 2], *end;
+    char key[KEY_MAX];
     struct str value;
     f->stage = METRIC_FETCH_CURRENT;
     f->asked = 0;
     (void)key_current(key, f->name);
-    TRY(get(f, key, CURRENT_MAX, &value, e));
+    TRY(get(f, key, KEY_CURRENT_MAX, &value, e));
     if (value.n == 0) return ERR_SET(e, STATUS_NOT_FOUND, "model %s: no version is published yet", f->name);
     *mark = hash_str(value);
-    (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(value));
-    const uint64_t version = strtoull(text, &end, 10);
-    if (value.n > CURRENT_MAX || text[0] < '0' || text[0] > '9' || *end != '\0')
-        return ERR_SET(e, STATUS_CORRUPT, "%s: '%s' is no version", key, text);
-    f->asked = version;
+    if (!key_current_read(value, &f->asked))
+        return ERR_SET(e, STATUS_CORRUPT, "%s: '" STR_FMT "' is no version", key, STR_ARG(value));
     return STATUS_OK;
 }
 
@@ -194,20 +189,11 @@ static enum status look(struct fetch *f, struct str *json, uint64_t *mark, struc
 
 static enum status check_manifest(struct fetch *f, const struct publish_manifest *m, uint64_t version, struct err *e)
 {
-    char base[32];
-    (void)snprintf(base, sizeof base, "%016" PRIx64, model_fingerprint(f->model));
     if (m->version != version) {
         f->stage = METRIC_FETCH_MANIFEST;
         return ERR_SET(e, STATUS_CORRUPT, "the manifest of version %" PRIu64 " says %" PRIu64, version, m->version);
     }
-    if (strcmp(m->base, base) != 0)
-        return ERR_SET(
-            e, STATUS_INVALID,
-            "version %" PRIu64
-            " was learnt on another base, precision or other parts (fingerprint %s, ours %s); give the scorer "
-            "the learner's model.*, train.* and kernels.precision",
-            version, m->base, base);
-    return STATUS_OK;
+    return publish_manifest_fits(m, model_fingerprint(f->model), e);
 }
 
 /* AGAIN when it is the one given out last, or was refused a short while ago. */

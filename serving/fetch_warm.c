@@ -48,17 +48,16 @@ void fetch_warm_close(struct fetch_warm *w)
 
 static enum status current_version(struct fetch_warm *w, uint64_t *version, struct err *e)
 {
-    char key[KEY_MAX], text[24], *end;
+    char key[KEY_MAX];
     const struct redis_reply *reply;
     (void)key_current(key, w->name);
     TRY(redis_call(w->redis, e, &reply, REDIS_ARGS(STR("GET"), str_from(key))));
     if (reply->kind != REDIS_TEXT)
         return ERR_SET(e, STATUS_NOT_FOUND, "redis %s: model %s has no published version", redis_name(w->redis),
                        w->name);
-    (void)snprintf(text, sizeof text, STR_FMT, reply->text.n > 20 ? 20 : (int)reply->text.n, reply->text.p);
-    *version = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0')
-        return ERR_SET(e, STATUS_CORRUPT, "%s: '%s' is no version", key, text);
+    if (!key_current_read(reply->text, version))
+        return ERR_SET(e, STATUS_CORRUPT, "%s: '%.*s' is no version", key, reply->text.n > 20 ? 20 : (int)reply->text.n,
+                       reply->text.p);
     return STATUS_OK;
 }
 

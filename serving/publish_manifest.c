@@ -376,3 +376,15 @@ enum status publish_manifest_decode(struct publish_manifest *m, struct str json,
     if (st != STATUS_OK) publish_manifest_fini(m);
     return st;
 }
+
+enum status publish_manifest_fits(const struct publish_manifest *m, uint64_t fingerprint, struct err *e)
+{
+    char ours[17];
+    (void)snprintf(ours, sizeof ours, "%016" PRIx64, fingerprint);
+    if (strcmp(m->base, ours) == 0) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID,
+                   "version %" PRIu64
+                   " was learnt on another base, precision or other parts (fingerprint %s, ours %s); give the scorer "
+                   "the learner's model.*, train.* and kernels.precision",
+                   m->version, m->base, ours);
+}

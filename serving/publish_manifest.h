@@ -61,4 +61,6 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
  * bounds, chunk keys of another model or index, chunks that cannot hold `bytes`, hashes that are none. */
 enum status publish_manifest_decode(struct publish_manifest *m, struct str json, const char *model,
                                     struct err *e) MUST_CHECK;
+/* INVALID, with both fingerprints: the version is of another frozen base or other parts than a model whose model_fingerprint this is. */
+enum status publish_manifest_fits(const struct publish_manifest *m, uint64_t fingerprint, struct err *e) MUST_CHECK;
 #endif

@@ -47,11 +47,24 @@ static void test_longest_model_and_id_fit(void **state)
     assert_true(key_chunk(k, model, UINT64_MAX, UINT32_MAX) < KEY_MAX);
 }
 
+static void test_a_version_is_digits_and_nothing_else(void **state)
+{
+    static const char *const none[] = {"", " 12", "+1", "-1", "12 ", "1x", "twelve", "123456789012345678901"};
+    uint64_t v = 7;
+    (void)state;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) assert_false(key_current_read(str_from(none[i]), &v));
+    assert_true(key_current_read((struct str){"123", 2}, &v)); /* no NUL behind it */
+    assert_int_equal(v, 12);
+    assert_true(key_current_read(str_from("18446744073709551615"), &v));
+    assert_true(v == UINT64_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_are_those_of_the_contract),
         cmocka_unit_test(test_longest_model_and_id_fit),
+        cmocka_unit_test(test_a_version_is_digits_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
