@@ -59,11 +59,7 @@ GEMM(gemm_tn)
 /* Two products of every query with all it sees. */
 static double attention_operations(const struct kern_segments *seg, size_t C)
 {
-    double pairs = 0.0;
-    for (size_t s = 0; s < seg->n; s++)
-        pairs += (double)(seg->q_off[s + 1] - seg->q_off[s]) *
-                 ((double)seg->prefix + (double)(seg->k_off[s + 1] - seg->k_off[s]));
-    return 4.0 * pairs * (double)C;
+    return 4.0 * (double)kern_attention_probs(seg, 1) * (double)C;
 }
 
 static void attention(struct kern *k, float *out, float *prob, const float *q, size_t ldq, const float *kk,

@@ -112,11 +112,5 @@ const char *kern_describe(const struct kern *k)
 
 size_t kern_attention_probs(const struct kern_segments *seg, size_t H)
 {
-    size_t n = 0;
-    for (size_t s = 0; s < seg->n; s++) {
-        const size_t queries = (size_t)(seg->q_off[s + 1] - seg->q_off[s]);
-        const size_t own = (size_t)(seg->k_off[s + 1] - seg->k_off[s]);
-        n += queries * H * (seg->prefix + own);
-    }
-    return n;
+    return kern_segments_probs(seg, H);
 }

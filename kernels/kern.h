@@ -42,12 +42,14 @@ struct kern_matrix {
     bool learnt; /* the way back is wanted as well (linear_dx); not with INT8 */
 };
 
-/* Packed token rows cut into segments that attend separately.  Queries q_off[s]..q_off[s+1] see the first `prefix` rows
- * of the prefix keys (shared by all segments; none when 0) and keys k_off[s]..k_off[s+1].  Offsets have S+1 entries. */
+/* Packed token rows cut into segments that attend separately.  Queries q_off[s]..q_off[s+1] see keys k_off[s]..k_off[s+1], and
+ * before them a prefix that a group of neighbouring segments shares: segments s_off[g]..s_off[g+1], which are all S together, see
+ * rows p_off[g]..p_off[g+1] of the prefix keys.  Offsets are host memory, read during the call, and never fall. */
 struct kern_segments {
     size_t n;                     /* S */
-    const int32_t *q_off, *k_off; /* host memory, read during the call */
-    size_t prefix;                /* P rows of pk, pv */
+    const int32_t *q_off, *k_off; /* (S+1) */
+    size_t groups;                /* G; 0: there is no prefix, and the two below are not read */
+    const int32_t *s_off, *p_off; /* (G+1) */
 };
 
 /* A layer of a post-LayerNorm encoder (Devlin et al. 2018), borrowed: matrices (O, I) and vectors as Hugging Face stores them.
@@ -142,7 +144,7 @@ struct kern_ops {
     /* Multi-head scaled dot-product attention on segments (Vaswani et al. 2017), scale 1/sqrt(D).
      * q (Nq,·) k,v (Nk,·) pk,pv (P,·): row strides ldq, ldk (k and v), ldp (pk and pv) in elements; head h is columns
      * h*D..; out (Nq, H*D) dense.  prob, when not NULL, keeps the probabilities for backward: for segment s, query i
-     * and head h a run of prefix+len_k(s) floats, in the order segment, query, head; size by kern_attention_probs. */
+     * and head h a run of as many floats as it sees keys, in the order segment, query, head; size by kern_attention_probs. */
     void (*attention)(struct kern *k, float *out, float *prob, const float *q, size_t ldq, const float *kk,
                       const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
                       const struct kern_segments *seg, size_t H, size_t D);

@@ -10,6 +10,42 @@ struct kern_state {
     char about[120]; /* "cpu (avx512, register tiles, 1 thread)" */
 };
 
+/* The segments of one group, as loops over groups take them: prefix rows from `first` on. */
+struct kern_group {
+    size_t n;
+    const int32_t *q_off, *k_off; /* (n+1) of the whole's */
+    size_t first, prefix;
+};
+/* 1 where there is no prefix: all segments, and none of its rows. */
+static inline size_t kern_groups(const struct kern_segments *seg)
+{
+    return seg->groups > 0 ? seg->groups : 1;
+}
+
+static inline struct kern_group kern_group(const struct kern_segments *seg, size_t g)
+{
+    if (seg->groups == 0) {
+        const struct kern_group all = {seg->n, seg->q_off, seg->k_off, 0, 0};
+        return all;
+    }
+    const size_t s = (size_t)seg->s_off[g], first = (size_t)seg->p_off[g];
+    const struct kern_group one = {(size_t)seg->s_off[g + 1] - s, seg->q_off + s, seg->k_off + s, first,
+                                   (size_t)seg->p_off[g + 1] - first};
+    return one;
+}
+
+/* kern_attention_probs, for plug-ins, which link nothing of the program. */
+static inline size_t kern_segments_probs(const struct kern_segments *seg, size_t H)
+{
+    size_t n = 0;
+    for (size_t g = 0; g < kern_groups(seg); g++) {
+        const struct kern_group of = kern_group(seg, g);
+        for (size_t s = 0; s < of.n; s++)
+            n += (size_t)(of.q_off[s + 1] - of.q_off[s]) * H * (of.prefix + (size_t)(of.k_off[s + 1] - of.k_off[s]));
+    }
+    return n;
+}
+
 extern const struct kern_ops kern_ref_ops;
 
 /* The table for this machine's best instruction set, or for the one named ("avx512", "avx2", "base"; NULL: the best).

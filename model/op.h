@@ -28,16 +28,11 @@ struct tape_value op_dot(struct tape *t, struct tape_value a, struct tape_value 
 struct tape_value op_layernorm(struct tape *t, struct tape_value x, struct tape_value res, struct tape_value gain,
                                struct tape_value bias, float eps);
 
-/* Segments that share a prefix: rows first … first + seg.prefix of it.  seg's offsets are into all of q and own. */
-struct op_group {
-    struct kern_segments seg;
-    size_t first;
-};
 /* out (Nq,C): segments attend separately to their own keys and to their group's rows of prefix.
  *   q (Nq,C); own (Nk,2C), prefix (P,2C): keys in the first C columns, values in the rest; prefix may be empty (n = 0)
- *   groups (n), their offsets too: host memory, copied; together they cover every row of q */
+ *   seg and its offsets: host memory, copied; it covers every row of q */
 struct tape_value op_attention(struct tape *t, struct tape_value q, struct tape_value own, struct tape_value prefix,
-                               const struct op_group *groups, size_t n, size_t heads);
+                               const struct kern_segments *seg, size_t heads);
 
 /* y (N,C) = base + sum over i of table_i[idx_i[n]].  base.x NULL: starts from 0 (n and c still say the shape). */
 struct op_lookup {

@@ -241,20 +241,20 @@ static int32_t *iota(struct tape *t, size_t n)
     return p;
 }
 
-/* Each list's candidates are a group with that slate's user rows (if prepared) as their prefix. */
-static const struct op_group *groups_of(struct text_run *r, struct tape *t, const struct part_list *lists, size_t n,
-                                        const int32_t *q_off, const int32_t *k_off)
+/* Candidates are segments; a list's are a group, with that slate's user rows (if prepared) as their prefix. */
+static struct kern_segments segments_of(struct text_run *r, struct tape *t, const struct part_list *lists, size_t n,
+                                        const struct text_rows *rows)
 {
-    const bool user = has_user((const struct text *)r->base.part);
-    struct op_group *g = tape_host(t, n, sizeof *g);
-    size_t at = 0;
-    for (size_t i = 0; g != NULL && i < n; at += lists[i].n, i++) {
-        g[i].seg = (struct kern_segments){.n = lists[i].n, .q_off = q_off + at, .k_off = k_off + at};
-        if (!user) continue;
-        g[i].first = (size_t)r->user_off[i];
-        g[i].seg.prefix = (size_t)(r->user_off[i + 1] - r->user_off[i]);
-    }
-    return g;
+    struct kern_segments seg = {.n = rows->n, .q_off = rows->off, .k_off = rows->off};
+    if (!has_user((const struct text *)r->base.part)) return seg;
+    int32_t *s_off = tape_host(t, n + 1, sizeof *s_off);
+    if (s_off == NULL) return seg;
+    s_off[0] = 0;
+    for (size_t i = 0; i < n; i++) s_off[i + 1] = s_off[i] + (int32_t)lists[i].n;
+    seg.groups = n;
+    seg.s_off = s_off;
+    seg.p_off = r->user_off;
+    return seg;
 }
 
 /* rows through the K layers, each candidate seeing its slate's user and its own rows; result (rows->n,C): its first row. */
@@ -265,16 +265,16 @@ static struct tape_value stack(struct text_run *r, const struct part_list *lists
     struct part_slate *s = lists[0].s;
     struct tape *t = s->tape;
     struct tape_value x = rows->x;
-    int32_t *ones = iota(t, rows->n + 1);
+    const int32_t *ones = iota(t, rows->n + 1);
+    struct kern_segments seg = segments_of(r, t, lists, n, rows);
     for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
         const bool last = l + 1 == p->n_layers;
         const struct tape_value kv = op_linear(t, x, &r->layers[l].kv.op, KERN_ACT_NONE);
         if (last) x = first_rows(t, x, rows->off, rows->n);
         const struct tape_value q = op_linear(t, x, &r->layers[l].q.op, KERN_ACT_NONE);
         const struct tape_value user = has_user(p) ? r->user_kv[l] : (struct tape_value){0};
-        const struct op_group *groups = groups_of(r, t, lists, n, last ? ones : rows->off, rows->off);
-        if (groups == NULL) break;
-        x = after_attention(r, s, l, op_attention(t, q, kv, user, groups, n, p->shape.H), x);
+        if (last) seg.q_off = ones;
+        x = after_attention(r, s, l, op_attention(t, q, kv, user, &seg, p->shape.H), x);
     }
     return first_rows(t, x, rows->off, rows->n);
 }
@@ -333,9 +333,9 @@ static enum status prepare_users(struct text_run *r, struct part_slate *const *s
     for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
         r->user_kv[l] = op_linear(t, x, &r->layers[l].kv.op, KERN_ACT_NONE);
         if (l + 1 == p->n_layers) break;
-        const struct op_group all = {.seg = {.n = n, .q_off = r->user_off, .k_off = r->user_off}};
+        const struct kern_segments all = {.n = n, .q_off = r->user_off, .k_off = r->user_off};
         const struct tape_value q = op_linear(t, x, &r->layers[l].q.op, KERN_ACT_NONE);
-        const struct tape_value seen = op_attention(t, q, r->user_kv[l], (struct tape_value){0}, &all, 1, p->shape.H);
+        const struct tape_value seen = op_attention(t, q, r->user_kv[l], (struct tape_value){0}, &all, p->shape.H);
         x = after_attention(r, slates[0], l, seen, x);
     }
     return tape_status(t, e);
@@ -468,6 +468,6 @@ static size_t replaced(const struct part *part, const struct param_table *t, con
     return p->n_layers;
 }
 
-const struct part_ops part_text = {"text",  create, destroy,        init, run_create, run_destroy, bind, rows,
-                                   prepare, score,  score_together, NULL, NULL,       NULL,        NULL,
-                                   NULL,    replaced};
+const struct part_ops part_text = {"text", create, destroy, init,  run_create,     run_destroy,
+                                   bind,   rows,   prepare, score, score_together, NULL,
+                                   NULL,   NULL,   NULL,    NULL,  replaced};

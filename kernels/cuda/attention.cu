@@ -13,13 +13,28 @@
 
 #define COLUMNS_MAX 8 /* D up to 256: columns of a lane */
 
-/* Offsets of one call in backend memory: (S+1) each; first: where a segment's probabilities begin. */
+/* Offsets of one call in backend memory: (S+1) each, (G+1) of groups; first: where a segment's probabilities begin. */
 struct segments {
-    const int32_t *q_off, *k_off;
+    const int32_t *q_off, *k_off, *s_off, *p_off;
     const int64_t *first;
-    size_t n, prefix, queries, keys; /* queries, keys: up to the last offset; those from the first one on count */
-    size_t query0, key0;
+    size_t n, groups, queries, keys, prefixes; /* the last three: up to the last offset; from the first one on they count */
+    size_t query0, key0, prefix0;
 };
+
+/* The rows of pk and pv that segment s sees. */
+struct prefix {
+    size_t first, n;
+};
+
+DEVICE struct prefix prefix_of(const struct segments *seg, size_t s)
+{
+    struct prefix p = {0, 0};
+    if (seg->groups == 0) return p;
+    const size_t g = segment_of(seg->s_off, seg->groups, s);
+    p.first = (size_t)seg->p_off[g];
+    p.n = (size_t)(seg->p_off[g + 1] - seg->p_off[g]);
+    return p;
+}
 
 struct attend {
     float *out, *prob; /* prob NULL: not kept */
@@ -30,10 +45,10 @@ struct attend {
 };
 
 /* Key or value j of a segment whose own rows begin at `own`. */
-DEVICE const float *attended_row(const float *prefix, size_t ldp, const float *own_rows, size_t ldk, size_t n_prefix,
+DEVICE const float *attended_row(const float *prefix, size_t ldp, const float *own_rows, size_t ldk, struct prefix p,
                                  size_t own, size_t j)
 {
-    return j < n_prefix ? prefix + j * ldp : own_rows + (own + j - n_prefix) * ldk;
+    return j < p.n ? prefix + (p.first + j) * ldp : own_rows + (own + j - p.n) * ldk;
 }
 
 DEVICE float dot_row(const float *x, const float *y, size_t n)
@@ -48,7 +63,8 @@ KERNEL_TOGETHER(k_attention, struct attend)
     const size_t h = WARP_INDEX % a.H, i = a.seg.query0 + WARP_INDEX / a.H;
     if (i >= a.seg.queries) return;
     const size_t s = segment_of(a.seg.q_off, a.seg.n, i), own = (size_t)a.seg.k_off[s];
-    const size_t n = a.seg.prefix + (size_t)(a.seg.k_off[s + 1] - a.seg.k_off[s]), column = h * a.D;
+    const struct prefix prefix = prefix_of(&a.seg, s);
+    const size_t n = prefix.n + (size_t)(a.seg.k_off[s + 1] - a.seg.k_off[s]), column = h * a.D;
     const float *q = a.q + i * a.ldq + column;
     float *prob = a.prob;
     if (prob != NULL) prob += (size_t)a.seg.first[s] + ((i - (size_t)a.seg.q_off[s]) * a.H + h) * n;
@@ -58,7 +74,7 @@ KERNEL_TOGETHER(k_attention, struct attend)
         float score = -INFINITY;
         if (j < n)
             score = a.scale *
-                    dot_row(q, attended_row(a.pk, a.ldp, a.k, a.ldk, a.seg.prefix, own, j) + column, a.D);
+                    dot_row(q, attended_row(a.pk, a.ldp, a.k, a.ldk, prefix, own, j) + column, a.D);
         if (prob != NULL && j < n) prob[j] = score;
         const float now = fmaxf(top, warp_max(score)), shrink = expf(top - now); /* the first time exp(-inf) = 0 */
         const float p = j < n ? expf(score - now) : 0.0f;
@@ -67,7 +83,7 @@ KERNEL_TOGETHER(k_attention, struct attend)
         for (size_t r = 0; r * WARP < a.D; r++) sum[r] *= shrink;
         for (unsigned t = 0; t < WARP && base + t < n; t++) {
             const float pt = LANE_OF(p, t);
-            const float *v = attended_row(a.pv, a.ldp, a.v, a.ldk, a.seg.prefix, own, base + t) + column;
+            const float *v = attended_row(a.pv, a.ldp, a.v, a.ldk, prefix, own, base + t) + column;
             for (size_t r = 0; r * WARP + LANE < a.D; r++) sum[r] += pt * v[r * WARP + LANE];
         }
     }
@@ -81,29 +97,38 @@ static bool put_segments(struct kern *k, struct segments *out, const struct kern
                          size_t before)
 {
     struct cuda *c = cuda_of(k);
-    const size_t n = seg->n, words = 2 * (n + 1) * sizeof(int32_t), at = (words + 7) / 8 * 8;
+    const size_t n = seg->n, G = seg->groups, words = (2 * (n + 1) + 2 * (G + 1)) * sizeof(int32_t), at = (words + 7) / 8 * 8;
     const size_t bytes = at + (n + 1) * sizeof(int64_t);
     char *room = (char *)cuda_scratch(c, before + bytes), *host = (char *)cuda_host_room(c, bytes);
     if (room == NULL || host == NULL) return false;
-    int32_t *q = (int32_t *)(void *)host, *own = q + n + 1;
+    int32_t *q = (int32_t *)(void *)host, *own = q + n + 1, *groups = own + n + 1;
     int64_t *first = (int64_t *)(void *)(host + at);
     memcpy(q, seg->q_off, (n + 1) * sizeof *q);
     memcpy(own, seg->k_off, (n + 1) * sizeof *own);
+    if (G > 0) memcpy(groups, seg->s_off, (G + 1) * sizeof *groups);
+    if (G > 0) memcpy(groups + G + 1, seg->p_off, (G + 1) * sizeof *groups);
     first[0] = 0;
-    for (size_t s = 0; s < n; s++)
-        first[s + 1] =
-            first[s] + (int64_t)((size_t)(q[s + 1] - q[s]) * H * (seg->prefix + (size_t)(own[s + 1] - own[s])));
+    for (size_t g = 0, s = 0; g < kern_groups(seg); g++) {
+        const struct kern_group of = kern_group(seg, g);
+        for (const size_t end = s + of.n; s < end; s++)
+            first[s + 1] = first[s] + (int64_t)((size_t)(q[s + 1] - q[s]) * H * (of.prefix + (size_t)(own[s + 1] - own[s])));
+    }
     k->ops->upload(k, room + before, host, bytes);
-    const int32_t *there = (const int32_t *)(const void *)(room + before);
-    const struct segments made = {there,
-                                  there + n + 1,
-                                  (const int64_t *)(const void *)(room + before + at),
-                                  n,
-                                  seg->prefix,
-                                  (size_t)q[n],
-                                  (size_t)own[n],
-                                  (size_t)q[0],
-                                  (size_t)own[0]};
+    const int32_t *there = (const int32_t *)(const void *)(room + before), *of_groups = there + 2 * (n + 1);
+    struct segments made;
+    made.q_off = there;
+    made.k_off = there + n + 1;
+    made.s_off = of_groups;
+    made.p_off = of_groups + G + 1;
+    made.first = (const int64_t *)(const void *)(room + before + at);
+    made.n = n;
+    made.groups = G;
+    made.queries = (size_t)q[n];
+    made.query0 = (size_t)q[0];
+    made.keys = (size_t)own[n];
+    made.key0 = (size_t)own[0];
+    made.prefixes = G > 0 ? (size_t)seg->p_off[G] : 0;
+    made.prefix0 = G > 0 ? (size_t)seg->p_off[0] : 0;
     *out = made;
     *rest = room;
     return true;
@@ -140,13 +165,14 @@ KERNEL_TOGETHER(k_attention_dq, struct attend_back)
     const size_t h = WARP_INDEX % a.H, i = a.seg.query0 + WARP_INDEX / a.H;
     if (i >= a.seg.queries) return;
     const size_t s = segment_of(a.seg.q_off, a.seg.n, i), own = (size_t)a.seg.k_off[s];
-    const size_t n = a.seg.prefix + (size_t)(a.seg.k_off[s + 1] - a.seg.k_off[s]), column = h * a.D;
+    const struct prefix prefix = prefix_of(&a.seg, s);
+    const size_t n = prefix.n + (size_t)(a.seg.k_off[s + 1] - a.seg.k_off[s]), column = h * a.D;
     const size_t at = (size_t)a.seg.first[s] + ((i - (size_t)a.seg.q_off[s]) * a.H + h) * n;
     const float *prob = a.prob + at, *dout = a.dout + i * a.H * a.D + column;
     float *ds = a.ds + at, *dq = a.dq + i * a.lddq + column;
     double mean = 0.0;
     for (size_t j = LANE; j < n; j += WARP) {
-        ds[j] = dot_row(dout, attended_row(a.pv, a.ldp, a.v, a.ldk, a.seg.prefix, own, j) + column, a.D);
+        ds[j] = dot_row(dout, attended_row(a.pv, a.ldp, a.v, a.ldk, prefix, own, j) + column, a.D);
         mean += (double)prob[j] * (double)ds[j];
     }
     mean = warp_sum(mean);
@@ -156,19 +182,21 @@ KERNEL_TOGETHER(k_attention_dq, struct attend_back)
         double sum = (double)dq[d];
         for (size_t j = 0; j < n; j++)
             sum += (double)ds[j] *
-                   (double)attended_row(a.pk, a.ldp, a.k, a.ldk, a.seg.prefix, own, j)[column + d];
+                   (double)attended_row(a.pk, a.ldp, a.k, a.ldk, prefix, own, j)[column + d];
         dq[d] = (float)sum;
     }
 }
 
-/* dk_j += sum_i ds_ij q_i;  dv_j += sum_i p_ij dout_i, over the queries of segments from … to-1 whose key j of n it is. */
-DEVICE void key_back(const struct attend_back *a, float *dk, float *dv, size_t h, size_t from, size_t to, size_t j)
+/* dk_j += sum_i ds_ij q_i;  dv_j += sum_i p_ij dout_i, over the queries of segments from … to-1, of one group with n_prefix
+ * rows before their own, whose key j it is. */
+DEVICE void key_back(const struct attend_back *a, float *dk, float *dv, size_t h, size_t from, size_t to, size_t n_prefix,
+                     size_t j)
 {
     for (size_t d = LANE; d < a->D; d += WARP) {
         double key = (double)dk[d], value = (double)dv[d];
         for (size_t s = from; s < to; s++) {
             const size_t q0 = (size_t)a->seg.q_off[s], queries = (size_t)a->seg.q_off[s + 1] - q0;
-            const size_t n = a->seg.prefix + (size_t)(a->seg.k_off[s + 1] - a->seg.k_off[s]);
+            const size_t n = n_prefix + (size_t)(a->seg.k_off[s + 1] - a->seg.k_off[s]);
             for (size_t i = 0; i < queries; i++) {
                 const size_t at = (size_t)a->seg.first[s] + (i * a->H + h) * n + j;
                 key += (double)a->ds[at] * (double)a->q[(q0 + i) * a->ldq + h * a->D + d];
@@ -180,19 +208,22 @@ DEVICE void key_back(const struct attend_back *a, float *dk, float *dv, size_t h
     }
 }
 
-/* First the prefix's keys, then the segments' own. */
+/* First the prefixes' keys, then the segments' own. */
 KERNEL(k_attention_dk, struct attend_back)
 {
-    const size_t h = WARP_INDEX % a.H, row = WARP_INDEX / a.H, column = h * a.D;
-    if (row < a.seg.prefix) {
-        key_back(&a, a.dpk + row * a.lddp + column, a.dpv + row * a.lddp + column, h, 0, a.seg.n, row);
+    const size_t h = WARP_INDEX % a.H, row = WARP_INDEX / a.H, column = h * a.D, shared = a.seg.prefixes - a.seg.prefix0;
+    if (row < shared) {
+        const size_t at = a.seg.prefix0 + row, g = segment_of(a.seg.p_off, a.seg.groups, at);
+        const size_t first = (size_t)a.seg.p_off[g];
+        key_back(&a, a.dpk + at * a.lddp + column, a.dpv + at * a.lddp + column, h, (size_t)a.seg.s_off[g],
+                 (size_t)a.seg.s_off[g + 1], (size_t)a.seg.p_off[g + 1] - first, at - first);
         return;
     }
-    const size_t key = a.seg.key0 + row - a.seg.prefix;
+    const size_t key = a.seg.key0 + row - shared;
     if (key >= a.seg.keys) return;
-    const size_t s = segment_of(a.seg.k_off, a.seg.n, key);
-    key_back(&a, a.dk + key * a.lddk + column, a.dv + key * a.lddk + column, h, s, s + 1,
-             a.seg.prefix + key - (size_t)a.seg.k_off[s]);
+    const size_t s = segment_of(a.seg.k_off, a.seg.n, key), n = prefix_of(&a.seg, s).n;
+    key_back(&a, a.dk + key * a.lddk + column, a.dv + key * a.lddk + column, h, s, s + 1, n,
+             n + key - (size_t)a.seg.k_off[s]);
 }
 
 void cuda_attention_backward(struct kern *k, float *dq, size_t lddq, float *dk, float *dv, size_t lddk, float *dpk,
@@ -202,13 +233,11 @@ void cuda_attention_backward(struct kern *k, float *dq, size_t lddq, float *dk, 
 {
     struct segments there;
     char *rest;
-    size_t n = 0;
     if (seg->n == 0 || seg->q_off[seg->n] == seg->q_off[0]) return;
-    for (size_t s = 0; s < seg->n; s++)
-        n += (size_t)(seg->q_off[s + 1] - seg->q_off[s]) * H * (seg->prefix + (size_t)(seg->k_off[s + 1] - seg->k_off[s]));
+    const size_t n = kern_segments_probs(seg, H);
     if (!put_segments(k, &there, seg, H, &rest, (n * sizeof(float) + 255) / 256 * 256)) return;
     const struct attend_back a = {dq,  dk,  dv,   dpk,  dpv,  (float *)(void *)rest, dout, prob, q, kk, vv, pk, pv, lddq,
                                   lddk, lddp, ldq, ldk, ldp, H, D, 1.0f / sqrtf((float)D), there};
     LAUNCH(cuda_of(k), k_attention_dq, launch_blocks((there.queries - there.query0) * H, WARPS), BLOCK, &a);
-    LAUNCH(cuda_of(k), k_attention_dk, launch_blocks((seg->prefix + there.keys - there.key0) * H, WARPS), BLOCK, &a);
+    LAUNCH(cuda_of(k), k_attention_dk, launch_blocks((there.prefixes - there.prefix0 + there.keys - there.key0) * H, WARPS), BLOCK, &a);
 }

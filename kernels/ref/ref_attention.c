@@ -3,6 +3,7 @@
  * The keys of a query are numbered through: 0 … prefix-1 are the shared prefix, then the segment's own.  Scores are
  * computed again in each pass, so no scratch is needed.
  */
+#include "kernels/kern_backend.h"
 #include "kernels/ref/ref.h"
 #include <math.h>
 
@@ -36,11 +37,11 @@ static double score(const struct keys *s, const float *q, size_t j)
 }
 
 static struct keys keys_of(const float *kk, const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
-                           const struct kern_segments *seg, size_t s, size_t h, size_t D)
+                           const struct kern_group *g, size_t s, size_t h, size_t D)
 {
-    const size_t first = (size_t)seg->k_off[s], own = (size_t)(seg->k_off[s + 1] - seg->k_off[s]);
-    struct keys r = {.ldp = ldp, .ldk = ldk, .prefix = seg->prefix, .n = seg->prefix + own, .D = D};
-    if (seg->prefix > 0) r.pk = pk + h * D, r.pv = pv + h * D;
+    const size_t first = (size_t)g->k_off[s], own = (size_t)(g->k_off[s + 1] - g->k_off[s]), at = g->first * ldp;
+    struct keys r = {.ldp = ldp, .ldk = ldk, .prefix = g->prefix, .n = g->prefix + own, .D = D};
+    if (g->prefix > 0) r.pk = pk + at + h * D, r.pv = pv + at + h * D;
     if (own > 0) r.k = kk + first * ldk + h * D, r.v = vv + first * ldk + h * D;
     return r;
 }
@@ -63,13 +64,16 @@ void kern_ref_attention(struct kern *k, float *out, float *prob, const float *q,
                         const struct kern_segments *seg, size_t H, size_t D)
 {
     (void)k;
-    for (size_t s = 0; s < seg->n; s++)
-        for (size_t i = (size_t)seg->q_off[s]; i < (size_t)seg->q_off[s + 1]; i++)
-            for (size_t h = 0; h < H; h++) {
-                const struct keys keys = keys_of(kk, vv, ldk, pk, pv, ldp, seg, s, h, D);
-                attend(out + i * H * D + h * D, prob, q + i * ldq + h * D, &keys);
-                if (prob != NULL) prob += keys.n;
-            }
+    for (size_t g = 0; g < kern_groups(seg); g++) {
+        const struct kern_group of = kern_group(seg, g);
+        for (size_t s = 0; s < of.n; s++)
+            for (size_t i = (size_t)of.q_off[s]; i < (size_t)of.q_off[s + 1]; i++)
+                for (size_t h = 0; h < H; h++) {
+                    const struct keys keys = keys_of(kk, vv, ldk, pk, pv, ldp, &of, s, h, D);
+                    attend(out + i * H * D + h * D, prob, q + i * ldq + h * D, &keys);
+                    if (prob != NULL) prob += keys.n;
+                }
+    }
 }
 
 /* Where a key's gradients go; the same rows as struct keys. */
@@ -105,15 +109,19 @@ void kern_ref_attention_backward(struct kern *k, float *dq, size_t lddq, float *
                                  const float *pv, size_t ldp, const struct kern_segments *seg, size_t H, size_t D)
 {
     (void)k;
-    for (size_t s = 0; s < seg->n; s++)
-        for (size_t i = (size_t)seg->q_off[s]; i < (size_t)seg->q_off[s + 1]; i++)
-            for (size_t h = 0; h < H; h++) {
-                const struct keys keys = keys_of(kk, vv, ldk, pk, pv, ldp, seg, s, h, D);
-                const size_t first = (size_t)seg->k_off[s] * lddk + h * D;
-                struct key_grads g = {.lddp = lddp, .lddk = lddk};
-                if (keys.prefix > 0) g.dpk = dpk + h * D, g.dpv = dpv + h * D;
-                if (keys.n > keys.prefix) g.dk = dk + first, g.dv = dv + first;
-                attend_backward(dq + i * lddq + h * D, &g, dout + i * H * D + h * D, prob, q + i * ldq + h * D, &keys);
-                prob += keys.n;
-            }
+    for (size_t g = 0; g < kern_groups(seg); g++) {
+        const struct kern_group of = kern_group(seg, g);
+        for (size_t s = 0; s < of.n; s++)
+            for (size_t i = (size_t)of.q_off[s]; i < (size_t)of.q_off[s + 1]; i++)
+                for (size_t h = 0; h < H; h++) {
+                    const struct keys keys = keys_of(kk, vv, ldk, pk, pv, ldp, &of, s, h, D);
+                    const size_t own = (size_t)of.k_off[s] * lddk + h * D, prefix = of.first * lddp + h * D;
+                    struct key_grads to = {.lddp = lddp, .lddk = lddk};
+                    if (keys.prefix > 0) to.dpk = dpk + prefix, to.dpv = dpv + prefix;
+                    if (keys.n > keys.prefix) to.dk = dk + own, to.dv = dv + own;
+                    attend_backward(dq + i * lddq + h * D, &to, dout + i * H * D + h * D, prob, q + i * ldq + h * D,
+                                    &keys);
+                    prob += keys.n;
+                }
+    }
 }

@@ -271,12 +271,17 @@ static size_t rows_of(const int32_t *off, const struct kern_segments *seg)
     return seg->n > 0 ? (size_t)off[seg->n] : 0;
 }
 
+static size_t prefix_of(const struct kern_segments *seg)
+{
+    return seg->groups > 0 ? (size_t)seg->p_off[seg->groups] : 0;
+}
+
 static void b_attention(struct kern *k, float *y, float *prob, const float *q, size_t ldq, const float *kk,
                         const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
                         const struct kern_segments *seg, size_t H, size_t D)
 {
     (void)k;
-    const size_t Q = rows_of(seg->q_off, seg), K = rows_of(seg->k_off, seg), P = seg->prefix, C = H * D;
+    const size_t Q = rows_of(seg->q_off, seg), K = rows_of(seg->k_off, seg), P = prefix_of(seg), C = H * D;
     far->ops->attention(far, OUT(y, Q * C), OUT(prob, kern_attention_probs(seg, H)), IN2(q, Q, C, ldq), ldq,
                         IN2(kk, K, C, ldk), IN2(vv, K, C, ldk), ldk, IN2(pk, P, C, ldp), IN2(pv, P, C, ldp), ldp, seg,
                         H, D);
@@ -289,7 +294,7 @@ static void b_attention_backward(struct kern *k, float *dq, size_t lddq, float *
                                  const float *pv, size_t ldp, const struct kern_segments *seg, size_t H, size_t D)
 {
     (void)k;
-    const size_t Q = rows_of(seg->q_off, seg), K = rows_of(seg->k_off, seg), P = seg->prefix, C = H * D;
+    const size_t Q = rows_of(seg->q_off, seg), K = rows_of(seg->k_off, seg), P = prefix_of(seg), C = H * D;
     far->ops->attention_backward(far, OUT2(dq, Q, C, lddq), lddq, OUT2(dk, K, C, lddk), OUT2(dv, K, C, lddk), lddk,
                                  OUT2(dpk, P, C, lddp), OUT2(dpv, P, C, lddp), lddp, IN(dout, Q * C),
                                  IN(prob, kern_attention_probs(seg, H)), IN2(q, Q, C, ldq), ldq, IN2(kk, K, C, ldk),

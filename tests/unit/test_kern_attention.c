@@ -7,7 +7,7 @@
 /* Rows of q, k and v lie inside wider rows (as in one qkv buffer); offsets as in packed batches. */
 struct att {
     struct kern_segments seg;
-    int32_t q_off[70], k_off[70];
+    int32_t q_off[70], k_off[70], s_off[5], p_off[5];
     size_t H, D, Nq, Nk, ldq, ldk, ldp, n_prob;
     float *q, *k, *v, *pk, *pv, *out, *prob, *dout;
 };
@@ -16,21 +16,38 @@ struct att_shape {
     const char *what;
     size_t S, q, k, prefix, H, D; /* queries and own keys of a segment: q + s%2, k + s%3, but exactly when fixed */
     bool fixed;
-    double abs; /* float32 dots over D and sums over the keys, of numbers of size 1 */
+    double abs;    /* float32 dots over D and sums over the keys, of numbers of size 1 */
+    size_t groups; /* with a prefix, 1 more than this: uneven shares of segments and of its rows, some empty */
 };
 static const struct att_shape shapes[] = {
-    {"nothing", 0, 1, 1, 0, 2, 4, true, 1e-5},
-    {"one token", 1, 1, 1, 0, 3, 5, true, 1e-5},
-    {"one sentence", 1, 12, 12, 0, 12, 32, true, 1e-5},
-    {"long sentence", 1, 130, 130, 0, 2, 32, true, 2e-5},
-    {"candidates on a prefix", 40, 1, 1, 21, 12, 32, true, 1e-5},
-    {"prefix alone", 5, 2, 0, 21, 2, 8, true, 1e-5},
-    {"mixed", 9, 1, 2, 7, 3, 17, false, 1e-5},
-    {"packed sentences", 17, 5, 5, 0, 4, 16, false, 1e-5},
-    {"tokens on a prefix", 4, 9, 9, 33, 2, 64, false, 1e-5},
-    {"more keys than the fast form takes", 2, 3, 600, 500, 1, 8, true, 2e-5},
+    {"nothing", 0, 1, 1, 0, 2, 4, true, 1e-5, 0},
+    {"one token", 1, 1, 1, 0, 3, 5, true, 1e-5, 0},
+    {"one sentence", 1, 12, 12, 0, 12, 32, true, 1e-5, 0},
+    {"long sentence", 1, 130, 130, 0, 2, 32, true, 2e-5, 0},
+    {"candidates on a prefix", 40, 1, 1, 21, 12, 32, true, 1e-5, 0},
+    {"prefix alone", 5, 2, 0, 21, 2, 8, true, 1e-5, 0},
+    {"mixed", 9, 1, 2, 7, 3, 17, false, 1e-5, 0},
+    {"packed sentences", 17, 5, 5, 0, 4, 16, false, 1e-5, 0},
+    {"tokens on a prefix", 4, 9, 9, 33, 2, 64, false, 1e-5, 0},
+    {"more keys than the fast form takes", 2, 3, 600, 500, 1, 8, true, 2e-5, 0},
+    {"lists of candidates, each with its user", 40, 1, 1, 60, 12, 32, true, 1e-5, 3},
+    {"lists of token rows", 12, 4, 4, 31, 2, 24, false, 1e-5, 2},
+    {"a list too long for the fast form among others", 9, 3, 250, 900, 1, 8, false, 2e-5, 1},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
+
+/* The i-th of n parts ends at a share that grows by squares; of four groups the first has a prefix of few rows or none. */
+static void put_groups(struct att *a, size_t n, size_t segments, size_t prefix)
+{
+    for (size_t i = 0; i <= n; i++) {
+        a->s_off[i] = (int32_t)(segments * i / n);
+        a->p_off[i] = (int32_t)(prefix * i * i / (n * n));
+    }
+    if (n > 2) a->p_off[1] = 0;
+    a->seg.groups = n;
+    a->seg.s_off = a->s_off;
+    a->seg.p_off = a->p_off;
+}
 
 static void make(struct att *a, const struct att_shape *s)
 {
@@ -41,7 +58,8 @@ static void make(struct att *a, const struct att_shape *s)
     }
     a->Nq = (size_t)a->q_off[s->S];
     a->Nk = (size_t)a->k_off[s->S];
-    a->seg = (struct kern_segments){.n = s->S, .q_off = a->q_off, .k_off = a->k_off, .prefix = s->prefix};
+    a->seg = (struct kern_segments){.n = s->S, .q_off = a->q_off, .k_off = a->k_off};
+    if (s->prefix > 0) put_groups(a, s->groups + 1, s->S, s->prefix);
     a->ldq = s->H * s->D + 3;
     a->ldk = 2 * s->H * s->D + 1;
     a->ldp = s->H * s->D;
@@ -105,10 +123,15 @@ struct att_grads {
     size_t nq, nk, np;
 };
 
+static size_t prefix_rows(const struct att *a)
+{
+    return a->seg.groups > 0 ? (size_t)a->p_off[a->seg.groups] : 0;
+}
+
 /* All starting from the same values, not zero. */
 static struct att_grads backward(struct kern *k, struct att *a, float start)
 {
-    struct att_grads g = {.nq = a->Nq * a->ldq, .nk = a->Nk * a->ldk, .np = a->seg.prefix * a->ldp};
+    struct att_grads g = {.nq = a->Nq * a->ldq, .nk = a->Nk * a->ldk, .np = prefix_rows(a) * a->ldp};
     float **all[] = {&g.dq, &g.dk, &g.dv, &g.dpk, &g.dpv};
     const size_t n[] = {g.nq, g.nk, g.nk, g.np, g.np};
     for (size_t i = 0; i < 5; i++) {
@@ -152,9 +175,10 @@ static double att_loss(void *user)
 static void test_attention_gradients_are_slopes(void **state)
 {
     (void)state;
-    static const struct att_shape small[] = {{"mixed", 4, 1, 1, 3, 2, 3, false, 0},
-                                             {"plain", 2, 3, 3, 0, 2, 2, true, 0}};
-    for (size_t i = 0; i < 2; i++) {
+    static const struct att_shape small[] = {{"mixed", 4, 1, 1, 3, 2, 3, false, 0, 0},
+                                             {"plain", 2, 3, 3, 0, 2, 2, true, 0, 0},
+                                             {"groups", 5, 1, 1, 7, 2, 3, false, 0, 2}};
+    for (size_t i = 0; i < 3; i++) {
         struct att a;
         make(&a, &small[i]);
         (void)att_loss(&a);
@@ -164,6 +188,29 @@ static void test_attention_gradients_are_slopes(void **state)
         kernels_slope("v", att_loss, &a, a.v, g.nk, g.dv, 3.0f, 3e-4);
         kernels_slope("pk", att_loss, &a, a.pk, g.np, g.dpk, 3.0f, 3e-4);
         kernels_slope("pv", att_loss, &a, a.pv, g.np, g.dpv, 3.0f, 3e-4);
+        kernels_reset();
+    }
+}
+
+/* A list's rows see their own group's prefix alone: as if each group were a call of its own. */
+static void test_groups_are_calls_of_their_own(void **state)
+{
+    (void)state;
+    const struct att_shape *lists = &shapes[N_SHAPES - 2];
+    struct kern *k = kernels_ref();
+    for (size_t j = 0; k != NULL; k = kernels_backend(j++)) {
+        struct att a;
+        make(&a, lists);
+        forward(k, &a, a.out, a.prob);
+        float *apart = kernels_zeros(a.Nq * a.H * a.D);
+        for (size_t g = 0; g < a.seg.groups; g++) {
+            const int32_t s = a.s_off[g], n = a.s_off[g + 1] - s, p = a.p_off[g + 1] - a.p_off[g];
+            const int32_t s_off[] = {0, n}, p_off[] = {0, p};
+            const struct kern_segments one = {(size_t)n, a.q_off + s, a.k_off + s, 1, s_off, p_off};
+            const size_t at = (size_t)a.p_off[g] * a.ldp;
+            k->ops->attention(k, apart, NULL, a.q, a.ldq, a.k, a.v, a.ldk, a.pk + at, a.pv + at, a.ldp, &one, a.H, a.D);
+        }
+        assert_memory_equal(apart, a.out, a.Nq * a.H * a.D * sizeof *apart);
         kernels_reset();
     }
 }
@@ -180,7 +227,7 @@ static void test_segments_do_not_touch_each_other(void **state)
         float *alone = kernels_zeros(a.H * a.D);
         forward(k, &a, a.out, NULL);
         const int32_t off[2] = {0, 1};
-        const struct kern_segments one = {.n = 1, .q_off = off, .k_off = off, .prefix = a.seg.prefix};
+        const struct kern_segments one = {1, off, off, 1, off, a.p_off};
         k->ops->attention(k, alone, NULL, a.q + 17 * a.ldq, a.ldq, a.k + 17 * a.ldk, a.v + 17 * a.ldk, a.ldk, a.pk,
                           a.pv, a.ldp, &one, a.H, a.D);
         assert_memory_equal(alone, a.out + 17 * a.H * a.D, a.H * a.D * sizeof *alone);
@@ -202,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_probabilities_sum_to_one),
         cmocka_unit_test(test_attention_gradients_agree),
         cmocka_unit_test(test_attention_gradients_are_slopes),
+        cmocka_unit_test(test_groups_are_calls_of_their_own),
         cmocka_unit_test(test_segments_do_not_touch_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, done);
