@@ -50,6 +50,7 @@ struct kern_segments {
     const int32_t *q_off, *k_off; /* (S+1) */
     size_t groups;                /* G; 0: there is no prefix, and the two below are not read */
     const int32_t *s_off, *p_off; /* (G+1) */
+    enum kern_precision prec;     /* BF16: a backend may round what attention multiplies to bfloat16, where that is faster */
 };
 
 /* A layer of a post-LayerNorm encoder (Devlin et al. 2018), borrowed: matrices (O, I) and vectors as Hugging Face stores them.
@@ -144,7 +145,8 @@ struct kern_ops {
     /* Multi-head scaled dot-product attention on segments (Vaswani et al. 2017), scale 1/sqrt(D).
      * q (Nq,·) k,v (Nk,·) pk,pv (P,·): row strides ldq, ldk (k and v), ldp (pk and pv) in elements; head h is columns
      * h*D..; out (Nq, H*D) dense.  prob, when not NULL, keeps the probabilities for backward: for segment s, query i
-     * and head h a run of as many floats as it sees keys, in the order segment, query, head; size by kern_attention_probs. */
+     * and head h a run of as many floats as it sees keys, in the order segment, query, head; size by kern_attention_probs.
+     * With seg->prec BF16 its contents are the backend's own affair, and the way back takes the same arguments. */
     void (*attention)(struct kern *k, float *out, float *prob, const float *q, size_t ldq, const float *kk,
                       const float *vv, size_t ldk, const float *pk, const float *pv, size_t ldp,
                       const struct kern_segments *seg, size_t H, size_t D);
@@ -246,7 +248,7 @@ void kern_free(struct kern *k);
 void kern_use_pool(struct kern *k, struct pool *p);
 #define KERN_NAME_MAX 640
 /* kernels.backend and what belongs to it (kernels.cpu; kernels.device_*, kernels.plugin, TF32) as one name for kern_new:
- * "cpu-avx2", "cuda:device=0,memory=0,tf32=0,fallback=none,plugin=PATH". */
+ * "cpu-avx2", "cuda:device=0,memory=0,tf32=0,cudnn=1,fallback=none,plugin=PATH". */
 struct conf;
 void kern_name(const struct conf *c, char out[KERN_NAME_MAX]);
 enum kern_precision kern_precision_of(const char *word);                /* "f32", "bf16", "int8" */

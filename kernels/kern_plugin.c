@@ -94,7 +94,7 @@ enum status kern_plugin_parse(struct kern_plugin_settings *s, char *path, size_t
                               struct err *e)
 {
     char word[32];
-    *s = (struct kern_plugin_settings){0};
+    *s = (struct kern_plugin_settings){.cudnn = true};
     path[0] = 0;
     *to_cpu = false;
     for (const char *at = text; at != NULL && *at != 0;) {
@@ -104,6 +104,8 @@ enum status kern_plugin_parse(struct kern_plugin_settings *s, char *path, size_t
             s->memory_mb = strtoul(word, NULL, 10);
         else if (take(&at, "tf32", word, sizeof word))
             s->tf32 = word[0] == '1';
+        else if (take(&at, "cudnn", word, sizeof word))
+            s->cudnn = word[0] == '1';
         else if (take(&at, "fallback", word, sizeof word))
             *to_cpu = strcmp(word, "cpu") == 0;
         else if (!take(&at, "plugin", path, bytes))

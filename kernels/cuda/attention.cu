@@ -4,9 +4,11 @@
  * running maximum (Milakov and Gimelshein 2018), so each key and value is read once a query: 4*D FLOPs a query, head and key,
  * 8*D bytes of keys and values, which a segment's queries share through the cache.  Backward in two kernels without
  * atomics: a warp a query for dq, then a warp a key for dk and dv, which goes through the queries that see it in order.
- * cuDNN's attention takes 16-bit operands and has no shared one-way prefix; this one keeps the contract of f32.
+ * Where bfloat16 is allowed and there is enough to do, cuDNN's takes its place (dnn_attention.cu); this one keeps the contract
+ * of f32.
  */
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/dnn.h"
 #include "kernels/cuda/reduce.h"
 #include "kernels/cuda/segment.h"
 #include <string.h>
@@ -140,7 +142,8 @@ void cuda_attention(struct kern *k, float *out, float *prob, const float *q, siz
 {
     struct segments there;
     char *rest;
-    if (seg->n == 0 || seg->q_off[seg->n] == seg->q_off[0]) return;
+    const struct dnn_call call = {q, kk, vv, pk, pv, ldq, ldk, ldp, H, D, seg};
+    if (seg->n == 0 || seg->q_off[seg->n] == seg->q_off[0] || dnn_attention(k, out, &call)) return;
     if (D > COLUMNS_MAX * WARP) {
         cuda_fail(cuda_of(k), "attention", "heads of more than 256 columns");
         return;
@@ -233,7 +236,9 @@ void cuda_attention_backward(struct kern *k, float *dq, size_t lddq, float *dk, 
 {
     struct segments there;
     char *rest;
-    if (seg->n == 0 || seg->q_off[seg->n] == seg->q_off[0]) return;
+    const struct dnn_call call = {q, kk, vv, pk, pv, ldq, ldk, ldp, H, D, seg};
+    const struct dnn_back back = {dq, dk, dv, dpk, dpv, lddq, lddk, lddp, dout};
+    if (seg->n == 0 || seg->q_off[seg->n] == seg->q_off[0] || dnn_attention_backward(k, &back, &call)) return;
     const size_t n = kern_segments_probs(seg, H);
     if (!put_segments(k, &there, seg, H, &rest, (n * sizeof(float) + 255) / 256 * 256)) return;
     const struct attend_back a = {dq,  dk,  dv,   dpk,  dpv,  (float *)(void *)rest, dout, prob, q, kk, vv, pk, pv, lddq,

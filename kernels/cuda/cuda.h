@@ -22,6 +22,7 @@ extern "C" {
 struct cuda_lt;
 struct cuda_graph;
 struct cuda_nccl;
+struct cuda_dnn;
 struct cuda { /* k->state */
     struct kern_state head;
     cudaStream_t stream;
@@ -37,6 +38,7 @@ struct cuda { /* k->state */
     struct cuda_graph *graphs; /* graph.h */
     uint64_t graph_turns;
     struct cuda_nccl *nccl; /* NULL: it has joined nobody */
+    struct cuda_dnn *dnn;   /* dnn.h; NULL: not there, not wanted, or not to be trusted */
     bool tf32, failed, no_graphs;
 };
 
@@ -82,6 +84,11 @@ void cuda_to_bf16(struct cuda *c, uint16_t *out, const float *x, size_t n);
 /* out (C) += sums of columns of d (N,C) times, where x is not NULL, (x - mean)*rstd. */
 void cuda_column_sums(struct cuda *c, float *out, const float *d, const float *x, const float *mean, const float *rstd,
                       size_t N, size_t C);
+
+/* dnn.cu */
+void cuda_dnn_open(struct cuda *c);
+void cuda_dnn_close(struct cuda *c);
+void cuda_dnn_about(const struct cuda *c, char *about, size_t bytes); /* puts its version into what kern_describe says */
 
 /* nccl.cu: sums over processes. */
 extern const struct kern_together cuda_together;

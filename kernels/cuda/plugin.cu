@@ -8,6 +8,7 @@
 static void close_state(struct cuda *c)
 {
     cuda_nccl_close(c);
+    cuda_dnn_close(c);
     cuda_lt_close(c);
     cuda_graphs_close(c);
     if (c->stream != NULL) (void)cudaStreamSynchronize(c->stream);
@@ -53,6 +54,8 @@ static enum status cuda_open(struct kern *k, struct err *e)
         close_state(c);
         return made;
     }
+    if (settings.cudnn) cuda_dnn_open(c);
+    cuda_dnn_about(c, c->head.about, sizeof c->head.about);
     k->state = c;
     return STATUS_OK;
 }

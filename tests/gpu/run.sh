@@ -79,7 +79,6 @@ here=$(version)
 gpu=$PWD/build/gpu
 export FRESHET_SOURCE=$PWD FRESHET_KERNELS_PLUGIN="$gpu/freshet_cuda.so" FRESHET_GPU_MUST=1
 # The libraries that travelled are for our programs alone: Python has its own.
-with=(env LD_LIBRARY_PATH="$gpu/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")
 freshet=$PWD/$out/freshet
 printf '#!/bin/sh\nexec env LD_LIBRARY_PATH="%s/lib:$LD_LIBRARY_PATH" "%s/freshet" "$@"\n' "$gpu" "$gpu" >"$freshet"
 chmod +x "$freshet"
@@ -87,13 +86,18 @@ base=models/all-MiniLM-L6-v2
 [ -f $base/model.safetensors ] || base=tests/fixtures/uncased
 spent=${FRESHET_GPU_S:-780}
 
-# PyTorch's wheels bring cuBLASLt, in a folder that no linker knows.
-if [ -z "${FRESHET_CUBLASLT:-}" ] && ! ldconfig -p 2>/dev/null | grep -q 'libcublasLt\.so'; then
+# PyTorch's wheels bring NVIDIA's libraries, in folders that no linker knows; cuDNN compiles with NVRTC.
+for library in cublasLt cudnn nvrtc; do
+    name=FRESHET_${library^^}
+    [ -z "${!name:-}" ] && ! ldconfig -p 2>/dev/null | grep -q "lib$library\.so" || continue
     folders=$(python3 -c 'import site, sys; print(*site.getsitepackages(), *sys.path)' 2>/dev/null)
     # shellcheck disable=SC2086
-    found=$(find $folders -path '*nvidia*' -name 'libcublasLt.so.*' 2>/dev/null | head -n 1)
-    [ -n "$found" ] && export FRESHET_CUBLASLT=$found && say "cuBLASLt: $found"
-fi
+    found=$(find $folders -path '*nvidia*' -name "lib$library.so.*" 2>/dev/null | head -n 1)
+    [ -n "$found" ] || continue
+    say "$library: $found"
+    export "$name=$found" LD_LIBRARY_PATH="$(dirname "$found")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+done
+with=(env LD_LIBRARY_PATH="$gpu/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")
 
 lines=()
 # What learns wants LMDB in the build.
@@ -145,11 +149,12 @@ done
 for kind in minilm bert; do
     step "model $kind" 60 python3 tests/gpu/made_model.py "$out/$kind" $kind
 done
-bench() { # MODEL TOPIC SECONDS
-    local how=step
+bench() { # MODEL TOPIC SECONDS [cuDNN: auto|off]
+    local how=step name="bench $1 $2${4:+ cudnn $4}"
     case $2 in train | score) how=learning ;; esac
-    $how "bench $1 $2" "$3" "$freshet" bench -o model.base="$out/$1" -o kernels.backend=cuda -o kernels.precision=bf16 \
-        -o kernels.train_precision=bf16 -o kernels.min_cosine=0 -o model.trainable_layers=2 --only "$2" --json "$out/bench-$1-$2.json"
+    $how "$name" "$3" "$freshet" bench -o model.base="$out/$1" -o kernels.backend=cuda -o kernels.precision=bf16 \
+        -o kernels.train_precision=bf16 -o kernels.min_cosine=0 -o model.trainable_layers=2 -o kernels.cudnn="${4:-auto}" \
+        --only "$2" --json "$out/${name// /-}.json"
 }
 for kind in minilm bert; do
     for threads in "" all.; do bench $kind encode.bf16.${threads}32 60; done
@@ -167,8 +172,10 @@ fi
 # The same log, learnt on the processor in f32 and on the device in each precision: AUC within 0.002.
 for precision in f32 tf32 bf16; do learning "replay $precision" 90 tests/gpu/parity.sh "$freshet" "$out" $base $precision; done
 
-bench minilm train 90
-bench bert train 90
+# Attention of learnt layers by cuDNN, and by kernels of our own.
+for kind in minilm bert; do
+    for cudnn in auto off; do bench $kind train 60 $cudnn; done
+done
 bench minilm gemm 60
 bench minilm score 60
 

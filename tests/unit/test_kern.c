@@ -102,7 +102,7 @@ static void test_probability_sizes(void **state)
     (void)state;
     const int32_t q[] = {0, 2, 2, 5}, k[] = {0, 3, 7, 8};
     const int32_t groups[] = {0, 1, 3}, prefix[] = {0, 4, 5};
-    const struct kern_segments s = {3, q, k, 2, groups, prefix};
+    const struct kern_segments s = {3, q, k, 2, groups, prefix, KERN_F32};
     assert_int_equal(kern_attention_probs(&s, 3), 3 * (2 * 7 + 0 * 5 + 3 * 2));
     const struct kern_segments none = {.n = 0, .q_off = q, .k_off = k};
     assert_int_equal(kern_attention_probs(&none, 3), 0);

@@ -36,6 +36,14 @@ static const struct att_shape shapes[] = {
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
+/* Large enough for a backend that may round operands to do so: 8 bits of each are left. */
+static const struct att_shape rounded[] = {
+    {"candidates of four slates", 64, 1, 1, 420, 8, 48, true, 2e-2, 3},
+    {"token rows of slates", 60, 6, 6, 150, 4, 32, false, 2e-2, 2},
+    {"users by themselves", 5, 70, 70, 0, 3, 32, false, 2e-2, 0},
+};
+#define N_ROUNDED (sizeof rounded / sizeof *rounded)
+
 /* The i-th of n parts ends at a share that grows by squares; of four groups the first has a prefix of few rows or none. */
 static void put_groups(struct att *a, size_t n, size_t segments, size_t prefix)
 {
@@ -206,7 +214,7 @@ static void test_groups_are_calls_of_their_own(void **state)
         for (size_t g = 0; g < a.seg.groups; g++) {
             const int32_t s = a.s_off[g], n = a.s_off[g + 1] - s, p = a.p_off[g + 1] - a.p_off[g];
             const int32_t s_off[] = {0, n}, p_off[] = {0, p};
-            const struct kern_segments one = {(size_t)n, a.q_off + s, a.k_off + s, 1, s_off, p_off};
+            const struct kern_segments one = {(size_t)n, a.q_off + s, a.k_off + s, 1, s_off, p_off, KERN_F32};
             const size_t at = (size_t)a.p_off[g] * a.ldp;
             k->ops->attention(k, apart, NULL, a.q, a.ldq, a.k, a.v, a.ldk, a.pk + at, a.pv + at, a.ldp, &one, a.H, a.D);
         }
@@ -227,12 +235,44 @@ static void test_segments_do_not_touch_each_other(void **state)
         float *alone = kernels_zeros(a.H * a.D);
         forward(k, &a, a.out, NULL);
         const int32_t off[2] = {0, 1};
-        const struct kern_segments one = {1, off, off, 1, off, a.p_off};
+        const struct kern_segments one = {1, off, off, 1, off, a.p_off, KERN_F32};
         k->ops->attention(k, alone, NULL, a.q + 17 * a.ldq, a.ldq, a.k + 17 * a.ldk, a.v + 17 * a.ldk, a.ldk, a.pk,
                           a.pv, a.ldp, &one, a.H, a.D);
         assert_memory_equal(alone, a.out + 17 * a.H * a.D, a.H * a.D * sizeof *alone);
     }
     kernels_reset();
+}
+
+static void close_to(const char *what, const float *got, const float *want, size_t n, double abs)
+{
+    kernels_close(what, got, want, n, abs, 2e-2);
+}
+
+static void test_rounded_operands(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_ROUNDED; i++) {
+        struct att a;
+        struct kern *k;
+        make(&a, &rounded[i]);
+        forward(kernels_ref(), &a, a.out, a.prob);
+        const struct att_grads want = backward(kernels_ref(), &a, 0.5f);
+        a.seg.prec = KERN_BF16;
+        for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
+            float *out = kernels_zeros(a.Nq * a.H * a.D), *alone = kernels_zeros(a.Nq * a.H * a.D);
+            forward(k, &a, out, a.prob);
+            const struct att_grads got = backward(k, &a, 0.5f);
+            close_to("out", out, a.out, a.Nq * a.H * a.D, rounded[i].abs);
+            close_to("dq", got.dq, want.dq, want.nq, rounded[i].abs);
+            close_to("dk", got.dk, want.dk, want.nk, rounded[i].abs);
+            close_to("dv", got.dv, want.dv, want.nk, rounded[i].abs);
+            close_to("dpk", got.dpk, want.dpk, want.np, rounded[i].abs);
+            close_to("dpv", got.dpv, want.dpv, want.np, rounded[i].abs);
+            forward(k, &a, alone, NULL);
+            assert_memory_equal(alone, out, a.Nq * a.H * a.D * sizeof *out);
+        }
+        kernels_reset();
+    }
 }
 
 static int done(void **state)
@@ -251,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_attention_gradients_are_slopes),
         cmocka_unit_test(test_groups_are_calls_of_their_own),
         cmocka_unit_test(test_segments_do_not_touch_each_other),
+        cmocka_unit_test(test_rounded_operands),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }

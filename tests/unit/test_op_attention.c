@@ -17,7 +17,7 @@ static struct tape_value attention(struct tape *t, const struct tape_value *in, 
     const struct tape_value none = {0};
     const size_t alone = s->split > 0 ? 1 : 0;
     const int32_t s_off[] = {0, (int32_t)s->split, (int32_t)s->n}, p_off[] = {0, (int32_t)alone, (int32_t)s->P};
-    const struct kern_segments seg = {s->n, s->q_off, s->k_off, s->P > 0 ? 2 : 0, s_off, p_off};
+    const struct kern_segments seg = {s->n, s->q_off, s->k_off, s->P > 0 ? 2 : 0, s_off, p_off, KERN_F32};
     return op_attention(t, in[0], in[1], s->P > 0 ? in[2] : none, &seg, s->H);
 }
 
@@ -53,7 +53,7 @@ static void test_attention_mask_is_one_way(void **state)
     for (size_t i = 0; i < 4 * C; i++) prefix[i] = gradient_number(300 + i);
     const int32_t off[] = {0, 1, 3};
     const int32_t s_off[] = {0, 2}, p_off[] = {0, 2};
-    const struct kern_segments seg = {2, off, off, 1, s_off, p_off};
+    const struct kern_segments seg = {2, off, off, 1, s_off, p_off, KERN_F32};
     const struct tape_value vq = {q, NULL, 3, C}, vkv = {kv, NULL, 3, 2 * C}, vp = {prefix, NULL, 2, 2 * C};
     assert_int_equal(kern_new(&k, "cpu", NULL), STATUS_OK);
     tape_init(&t, k, false);
