@@ -1,4 +1,4 @@
-/* state.c - the cache itself: table, pins, order of use, and the queue between callers and workers. */
+/* state.c - the cache itself: what callers ask for, and the queue between them and the workers. */
 #include "model/state.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -8,91 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#define LEAST_ENTRIES 64
 #define WANTED_MOST 256 /* sentences that may wait when one more is only wanted */
-#define MOST_BUCKETS ((size_t)1 << 24)
-
-static size_t bytes_of(const struct state_cache *c, size_t n_tokens)
-{
-    return sizeof(struct state_slot) + (2 + n_tokens) * c->C * sizeof(uint16_t);
-}
-
-/* --- table and order of use; all under the lock ------------------------------------------------------------------ */
-
-static struct state_slot **place(struct state_cache *c, uint64_t hash)
-{
-    struct state_slot **p = &c->buckets[hash & c->mask];
-    while (*p != NULL && (*p)->entry.hash != hash) p = &(*p)->chain;
-    return p;
-}
-
-static void take_out(struct state_cache *c, struct state_slot *s)
-{
-    struct state_slot **p = &c->buckets[s->entry.hash & c->mask];
-    while (*p != s) p = &(*p)->chain;
-    *p = s->chain;
-    c->stats.entries--;
-    c->stats.bytes -= s->bytes;
-}
-
-static void order_remove(struct state_cache *c, struct state_slot *s)
-{
-    *(s->newer != NULL ? &s->newer->older : &c->newest) = s->older;
-    *(s->older != NULL ? &s->older->newer : &c->oldest) = s->newer;
-    s->newer = s->older = NULL;
-}
-
-static void order_add(struct state_cache *c, struct state_slot *s)
-{
-    s->newer = NULL;
-    s->older = c->newest;
-    *(c->newest != NULL ? &c->newest->newer : &c->oldest) = s;
-    c->newest = s;
-}
-
-static void pin(struct state_cache *c, struct state_slot *s)
-{
-    if (s->pins++ == 0) order_remove(c, s);
-}
-
-static void unpin(struct state_cache *c, struct state_slot *s)
-{
-    if (--s->pins > 0) return;
-    if (s->phase == STATE_FAILED)
-        mem_free(s); /* left the table when it failed */
-    else
-        order_add(c, s);
-}
-
-/* A new slot in the table, pinned once, after the oldest ones made room for it. */
-static enum status add(struct state_cache *c, uint64_t hash, size_t n_tokens, struct state_slot **out, struct err *e)
-{
-    const size_t bytes = bytes_of(c, n_tokens);
-    while (c->stats.bytes + bytes > c->stats.max_bytes && c->oldest != NULL) {
-        struct state_slot *old = c->oldest;
-        order_remove(c, old);
-        take_out(c, old);
-        mem_free(old);
-        c->stats.evicted++;
-    }
-    if (c->stats.bytes + bytes > c->stats.max_bytes)
-        return ERR_SET(e, STATUS_FULL, "frozen states: %zu bytes are all in use at once; raise kernels.cache_bytes",
-                       c->stats.max_bytes);
-    struct state_slot *s = mem_aligned(1, bytes);
-    if (s == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory for an entry of %zu bytes", bytes);
-    s->entry = (struct state_entry){.hash = hash, .n_tokens = (uint32_t)n_tokens, .width = (uint32_t)c->C};
-    s->entry.pooled = s->numbers;
-    s->entry.final = s->numbers + c->C;
-    s->entry.tokens = n_tokens > 0 ? s->numbers + 2 * c->C : NULL;
-    s->bytes = bytes;
-    s->pins = 1;
-    s->chain = c->buckets[hash & c->mask];
-    c->buckets[hash & c->mask] = s;
-    c->stats.entries++;
-    c->stats.bytes += bytes;
-    *out = s;
-    return STATUS_OK;
-}
 
 /* --- workers ----------------------------------------------------------------------------------------------------- */
 
@@ -137,14 +53,14 @@ static void finish(struct state_cache *c, struct state_slot *s, enum status st, 
     s->ids = NULL;
     s->phase = st == STATUS_OK ? STATE_READY : STATE_FAILED;
     if (st != STATUS_OK) {
-        take_out(c, s);
+        state_take_out(c, s);
         if (job != NULL && job->status == STATUS_OK) job->status = st, job->why = *why;
     }
     if (job != NULL) job->pending--;
     if (s->own_ids != NULL) {
         mem_free(s->own_ids);
         s->own_ids = NULL;
-        unpin(c, s);
+        state_unpin(c, s);
     }
 }
 
@@ -178,23 +94,6 @@ static void *worker_main(void *arg)
 }
 
 /* --- making and freeing ------------------------------------------------------------------------------------------ */
-
-static enum status make_table(struct state_cache *c, size_t max_bytes, struct err *e)
-{
-    const size_t least = LEAST_ENTRIES * (bytes_of(c, c->keep_tokens ? encoder_shape(c->m)->max_tokens : 0) + 16);
-    size_t n = LEAST_ENTRIES;
-    if (max_bytes < least)
-        return ERR_SET(e, STATUS_INVALID, "kernels.cache_bytes=%zu is less than %d sentences need (%zu)", max_bytes,
-                       LEAST_ENTRIES, least);
-    while (n < MOST_BUCKETS && n * bytes_of(c, 0) < max_bytes) n *= 2;
-    if (n * sizeof *c->buckets > max_bytes / 16) n /= 2;
-    c->buckets = mem_calloc(n, sizeof *c->buckets);
-    if (c->buckets == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory for a table of %zu", n);
-    c->mask = n - 1;
-    c->stats.bytes = n * sizeof *c->buckets;
-    c->stats.max_bytes = max_bytes;
-    return STATUS_OK;
-}
 
 static enum status start_workers(struct state_cache *c, unsigned threads, const char *backend, struct err *e)
 {
@@ -232,7 +131,7 @@ enum status state_cache_new(struct state_cache **out, const struct encoder *m, s
     (void)pthread_mutex_init(&c->lock, NULL);
     (void)pthread_cond_init(&c->work, NULL);
     (void)pthread_cond_init(&c->done, NULL);
-    TRY_OUT(st, make_table(c, max_bytes, e));
+    TRY_OUT(st, state_make_table(c, max_bytes, e));
     TRY_OUT(st, start_workers(c, threads, backend, e));
     *out = c;
     c = NULL;
@@ -250,17 +149,6 @@ enum status state_cache_open(struct state_cache **out, const struct encoder *m, 
                            backend, e);
 }
 
-static void free_slots(struct state_cache *c)
-{
-    for (size_t i = 0; c->buckets != NULL && i <= c->mask; i++)
-        for (struct state_slot *s = c->buckets[i], *next; s != NULL; s = next) {
-            next = s->chain;
-            mem_free(s->own_ids);
-            mem_free(s);
-        }
-    mem_free(c->buckets);
-}
-
 void state_cache_free(struct state_cache *c)
 {
     if (c == NULL) return;
@@ -272,7 +160,7 @@ void state_cache_free(struct state_cache *c)
         if (c->workers[i].started) (void)pthread_join(c->workers[i].thread, NULL);
         state_worker_fini(&c->workers[i]);
     }
-    free_slots(c);
+    state_free_slots(c);
     state_file_close(c->file);
     (void)pthread_cond_destroy(&c->done);
     (void)pthread_cond_destroy(&c->work);
@@ -297,16 +185,18 @@ static bool in_file(const struct state_cache *c, uint64_t hash)
 static enum status want(struct state_cache *c, const struct state_request *q, struct state_job *job,
                         const struct state_entry **out, struct err *e)
 {
-    struct state_slot *s = *place(c, q->hash);
+    struct state_slot *s = *state_place(c, q->hash);
     if (s == NULL && (q->n == 0 || q->n > encoder_shape(c->m)->P))
         return ERR_SET(e, STATUS_INVALID, "frozen states: a sentence of %u tokens, the model has %zu positions", q->n,
                        encoder_shape(c->m)->P);
     if (s != NULL) {
         c->stats.hits++;
-        pin(c, s);
+        state_pin(c, s);
     } else {
         c->stats.misses++;
-        TRY(add(c, q->hash, c->keep_tokens ? q->n : 0, &s, e));
+        const size_t n = c->keep_tokens ? q->n : 0;
+        (void)state_make_room(c, state_bytes(c, n)); /* a list is answered and learnt however little room there is */
+        TRY(state_add(c, q->hash, n, &s, e));
         s->phase = STATE_PENDING;
         s->ids = q->ids;
         s->n_ids = q->n;
@@ -354,7 +244,7 @@ static void read_filed(struct state_cache *c, struct state_job *job)
 static void let_go(struct state_cache *c, const struct state_entry *const *entries, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (entries[i] != NULL) unpin(c, slot_of(entries[i]));
+        if (entries[i] != NULL) state_unpin(c, slot_of(entries[i]));
 }
 
 /* Until nothing of ours is pending, nor what we share with others. */
@@ -395,9 +285,10 @@ void state_want(struct state_cache *c, uint64_t hash, const int32_t *ids, uint32
     struct state_slot *s = NULL;
     (void)pthread_mutex_lock(&c->lock);
     const bool fits = n > 0 && n <= encoder_shape(c->m)->P && c->queue_length < WANTED_MOST;
-    const bool take = fits && *place(c, hash) == NULL && !in_file(c, hash);
-    int32_t *copy = take ? mem_calloc(n, sizeof *copy) : NULL;
-    if (copy != NULL && add(c, hash, c->keep_tokens ? n : 0, &s, NULL) == STATUS_OK) {
+    const bool take = fits && *state_place(c, hash) == NULL && !in_file(c, hash);
+    int32_t *copy =
+        take && state_make_room(c, state_bytes(c, c->keep_tokens ? n : 0)) ? mem_calloc(n, sizeof *copy) : NULL;
+    if (copy != NULL && state_add(c, hash, c->keep_tokens ? n : 0, &s, NULL) == STATUS_OK) {
         memcpy(copy, ids, n * sizeof *copy);
         s->phase = STATE_PENDING;
         s->own_ids = copy;
@@ -437,15 +328,18 @@ enum status state_put(struct state_cache *c, uint64_t hash, const struct record_
     if (!all_finite(r->pooled, C) || !all_finite(r->final, C) || (n > 0 && !all_finite(r->tokens, n * C)))
         return ERR_SET(e, STATUS_INVALID, "frozen states: a record has numbers that are not finite");
     (void)pthread_mutex_lock(&c->lock);
-    if (*place(c, hash) == NULL) {
-        st = add(c, hash, n, &s, e);
+    if (*state_place(c, hash) == NULL) {
+        st = state_make_room(c, state_bytes(c, n))
+                 ? state_add(c, hash, n, &s, e)
+                 : ERR_SET(e, STATUS_FULL, "frozen states: %zu bytes are all in use at once; raise kernels.cache_bytes",
+                           c->stats.max_bytes);
         if (st == STATUS_OK) {
             memcpy(s->numbers, r->pooled, C * sizeof *s->numbers);
             memcpy(s->numbers + C, r->final, C * sizeof *s->numbers);
             if (n > 0) memcpy(s->numbers + 2 * C, r->tokens, n * C * sizeof *s->numbers);
             s->phase = STATE_READY;
             c->stats.put++;
-            unpin(c, s);
+            state_unpin(c, s);
         }
     }
     (void)pthread_mutex_unlock(&c->lock);
@@ -454,13 +348,13 @@ enum status state_put(struct state_cache *c, uint64_t hash, const struct record_
 
 bool state_fits(const struct state_cache *c, size_t n, size_t n_tokens)
 {
-    return n * bytes_of(c, 0) + (c->keep_tokens ? 2 * n_tokens * c->C : 0) <= c->stats.max_bytes / 4 * 3;
+    return n * state_bytes(c, 0) + (c->keep_tokens ? 2 * n_tokens * c->C : 0) <= c->stats.max_bytes / 4 * 3;
 }
 
 bool state_has(struct state_cache *c, uint64_t hash)
 {
     (void)pthread_mutex_lock(&c->lock);
-    const bool there = *place(c, hash) != NULL;
+    const bool there = *state_place(c, hash) != NULL;
     (void)pthread_mutex_unlock(&c->lock);
     return there || in_file(c, hash);
 }

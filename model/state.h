@@ -3,8 +3,8 @@
  * An entry holds, as bf16 rounded when produced (so cached or fresh are the same bits): the pooled state after the
  * frozen layers 1..mid (mean of tokens, rescaled to that layer's mean token norm), the final sentence vector (unit
  * length), and if wanted the token states after layer mid.  Misses are computed by a pool of workers, each sentence
- * alone.  Bounded in bytes; the least recently used unpinned entry leaves first.  Entries never go stale: the key contains
- * the weights.
+ * alone.  Bounded in bytes; the least recently used unpinned entry leaves first.  What is in use at once may be more than the bound,
+ * and leaves when it is released.  Entries never go stale: the key contains the weights.
  */
 #ifndef MODEL_STATE_H
 #define MODEL_STATE_H
@@ -51,7 +51,7 @@ void state_cache_free(struct state_cache *c); /* nothing may be pinned; NULL is 
 
 /* out[i] = the entry of req[i], pinned.  Equal hashes share one entry (pinned once per request).  Missing ones are
  * computed now; a sentence that another thread is computing is waited for.  On failure nothing stays pinned and out is
- * all NULL.  INVALID: bad ids; FULL: the bound cannot hold what is pinned; OOM.  When all hit, nothing is allocated.
+ * all NULL.  INVALID: bad ids; OOM.  When all hit, nothing is allocated.
  * Thread: any. */
 enum status state_acquire(struct state_cache *c, const struct state_request *req, size_t n,
                           const struct state_entry **out, struct err *e) MUST_CHECK;
@@ -62,7 +62,7 @@ void state_release(struct state_cache *c, const struct state_entry *const *entri
                    size_t n); /* NULL entries are skipped */
 
 /* For what a scorer fetched from Redis.  An entry that is there already stays.  INVALID: another width than C, token
- * states where the cache wants them and there are none, a number that is not finite.  FULL, OOM. */
+ * states where the cache wants them and there are none, a number that is not finite.  FULL: all there is room for is in use; OOM. */
 enum status state_put(struct state_cache *c, uint64_t hash, const struct record_state *s, struct err *e) MUST_CHECK;
 /* Is there room for so many sentences, of so many tokens in all, at once?  Said by the bound alone, a quarter of it left for
  * what others use: the same whatever is there at the moment. */

@@ -1,7 +1,7 @@
 /* state_cache.h - inside the frozen-state cache: its entries, its table, and the workers that fill them.
  *
  * One mutex guards everything but the numbers of an entry that is being computed (its worker's alone) and of one that
- * is ready (read-only).  state.c keeps the table and the order of use, state_encode.c computes.
+ * is ready (read-only).  state_table.c keeps the table and the order of use, state_encode.c computes, state.c goes between.
  */
 #ifndef MODEL_STATE_CACHE_H
 #define MODEL_STATE_CACHE_H
@@ -64,6 +64,19 @@ struct state_cache {
     struct state_file *file; /* NULL: none; fixed before the cache is used */
     struct state_stats stats;
 };
+
+/* The table and the order of use, under the lock.  A place is where a hash is, or where it would be put; a slot that is added is pinned
+ * once; room is made by letting the oldest ones go that nobody uses (false: there are not enough of them). */
+size_t state_bytes(const struct state_cache *c, size_t n_tokens); /* of a slot */
+enum status state_make_table(struct state_cache *c, size_t max_bytes, struct err *e) MUST_CHECK;
+struct state_slot **state_place(struct state_cache *c, uint64_t hash);
+bool state_make_room(struct state_cache *c, size_t bytes);
+enum status state_add(struct state_cache *c, uint64_t hash, size_t n_tokens, struct state_slot **out,
+                      struct err *e) MUST_CHECK;
+void state_take_out(struct state_cache *c, struct state_slot *s); /* of the table alone */
+void state_pin(struct state_cache *c, struct state_slot *s);
+void state_unpin(struct state_cache *c, struct state_slot *s);
+void state_free_slots(struct state_cache *c);
 
 /* A worker's hands, without its thread yet; and the numbers of n sentences into
  * their slots (all or, on failure, none that counts). */

@@ -72,7 +72,7 @@
     X("states_computed_total", COUNTER, "sentences", "frozen states computed")                                         \
     X("states_evicted_total", COUNTER, "sentences", "frozen states that left memory to make room")                     \
     X("state_entries", GAUGE, "sentences", "frozen states in memory")                                                  \
-    X("state_bytes", GAUGE, "bytes", "what they take, at most kernels.cache_bytes")                                    \
+    X("state_bytes", GAUGE, "bytes", "what they take: at most kernels.cache_bytes, but for what is in use at once")                                    \
     X("rss_bytes", GAUGE, "bytes", "largest resident memory so far")                                                   \
     X("version", GAUGE, "1", "newest checkpoint")                                                                      \
     X("version_age_ms", GAUGE, "ms", "since that checkpoint")                                                          \
@@ -146,7 +146,7 @@
     X(STATE_FILE_DAMAGED, "state_file_damaged_total", COUNTER, "sentences", "records of that file that failed their check: computed instead") \
     X(STATES_EVICTED, "states_evicted_total", COUNTER, "sentences", "frozen states that left memory to make room")     \
     X(STATE_ENTRIES, "state_entries", GAUGE, "sentences", "frozen states in memory")                                   \
-    X(STATE_BYTES, "state_bytes", GAUGE, "bytes", "what they take, at most kernels.cache_bytes")                       \
+    X(STATE_BYTES, "state_bytes", GAUGE, "bytes", "what they take: at most kernels.cache_bytes, but for what is in use at once")                       \
     X(RECORDS_HITS, "record_hits_total", COUNTER, "records", "records of users and items that were decoded already")   \
     X(RECORDS_DECODED, "records_decoded_total", COUNTER, "records", "records of users and items decoded")              \
     X(RECORD_BYTES, "record_bytes", GAUGE, "bytes", "decoded records in memory (estimate)")                            \

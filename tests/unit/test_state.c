@@ -215,29 +215,40 @@ static void test_bounded_oldest_leaves_first(void **state)
     state_cache_free(c);
 }
 
-static void test_full_when_all_is_pinned(void **state)
+/* More than there is room for is served while it is in use, and then leaves; what nobody waits for finds no room meanwhile. */
+static void test_more_in_use_than_there_is_room_for(void **state)
 {
     (void)state;
-    enum { MANY = 500 };
-    static int32_t id[MANY][3];
-    static struct state_request many[MANY];
-    static const struct state_entry *got[MANY];
+    enum { MANY = 500, BOUND = 40000 };
+    static int32_t id[MANY + 1][3];
+    static struct state_request many[MANY + 1];
+    static const struct state_entry *got[MANY], *again[MANY];
+    static uint16_t numbers[64];
     struct err e = {0};
     struct state_stats stats;
-    for (size_t i = 0; i < MANY; i++) many[i] = numbered(id[i], i);
-    struct state_cache *c = new_cache(1, false, 40000, 2);
-    assert_int_equal(state_acquire(c, many, MANY, got, &e), STATUS_FULL);
-    assert_non_null(strstr(e.text, "kernels.cache_bytes"));
-    for (size_t i = 0; i < MANY; i++) assert_null(got[i]);
+    for (size_t i = 0; i <= MANY; i++) many[i] = numbered(id[i], i);
+    struct state_cache *c = new_cache(1, false, BOUND, 2);
+    assert_ok(state_acquire(c, many, MANY, got, &e), &e);
+    assert_ok(state_acquire(c, many, MANY, again, &e), &e);
+    for (size_t i = 0; i < MANY; i++) assert_true(got[i] == again[i] && got[i]->hash == many[i].hash);
     state_stats(c, &stats);
-    assert_true(stats.entries < MANY);
+    assert_true(stats.entries == MANY && stats.bytes > BOUND && stats.evicted == 0);
+    state_want(c, many[MANY].hash, many[MANY].ids, many[MANY].n);
+    assert_false(state_has(c, many[MANY].hash));
+    const struct record_state one = {.width = got[0]->width, .pooled = numbers, .final = numbers};
+    assert_true(one.width <= 64);
+    assert_int_equal(state_put(c, many[MANY].hash, &one, &e), STATUS_FULL);
+    assert_non_null(strstr(e.text, "kernels.cache_bytes"));
+    state_release(c, got, MANY);
+    state_stats(c, &stats);
+    assert_int_equal(stats.entries, MANY); /* the second hand still holds them */
+    state_release(c, again, MANY);
+    state_stats(c, &stats);
+    assert_true(stats.bytes <= BOUND && stats.entries > 20 && stats.entries + stats.evicted == MANY);
     size_t most = 0;
     while (state_fits(c, most + 1, 3 * (most + 1))) most++;
     assert_true(most >= 20 && most < stats.entries);
-    assert_ok(state_acquire(c, many, most, got, &e), &e);
-    state_release(c, got, most);
-    assert_ok(state_acquire(c, many, 20, got, &e), &e); /* it goes on */
-    state_release(c, got, 20);
+    assert_ok(state_put(c, many[MANY].hash, &one, &e), &e); /* it goes on */
     state_cache_free(c);
 }
 
@@ -460,7 +471,7 @@ int main(void)
         cmocka_unit_test(test_closing_leaves_what_is_only_wanted),
         cmocka_unit_test(test_equal_sentences_share),
         cmocka_unit_test(test_bounded_oldest_leaves_first),
-        cmocka_unit_test(test_full_when_all_is_pinned),
+        cmocka_unit_test(test_more_in_use_than_there_is_room_for),
         cmocka_unit_test(test_bad_sentences_fail_alone),
         cmocka_unit_test(test_put_keeps_what_was_fetched),
         cmocka_unit_test(test_put_refuses_what_does_not_fit),
