@@ -78,25 +78,35 @@ static float worth(const struct record_neighbour *n, float trust)
     return n->together / (n->chances + trust);
 }
 
-/* The k-th least of x (k < n), x reordered (Hoare 1961): here a full sort would cost what the rest does. */
+/* Moves what is below `pivot` (or, with `same`, no more than it) of x[from..to) to its front; returns where the rest begins.  Without a
+ * branch, as no predictor could guess it (Lomuto's partition). */
+static uint32_t partition(float *x, uint32_t from, uint32_t to, float pivot, bool same)
+{
+    uint32_t front = from;
+    for (uint32_t i = from; i < to; i++) {
+        const float v = x[i];
+        x[i] = x[front];
+        x[front] = v;
+        front += same ? v <= pivot : v < pivot;
+    }
+    return front;
+}
+
+/* The k-th least of x (k < n), x reordered (Hoare 1961, in three ways, since many are equal): a full sort would cost what the rest
+ * does. */
 static float kth_least(float *x, uint32_t n, uint32_t k)
 {
-    float *lo = x, *hi = x + n - 1, *const at = x + k;
-    while (lo < hi) {
-        const float pivot = *at;
-        float *a = lo, *b = hi;
-        do {
-            while (*a < pivot) a++;
-            while (pivot < *b) b--;
-            if (a > b) break;
-            const float swap = *a;
-            *a++ = *b;
-            *b-- = swap;
-        } while (a <= b);
-        if (b < at) lo = a;
-        if (at < a) hi = b;
+    uint32_t from = 0, to = n;
+    for (;;) {
+        const float pivot = x[k];
+        const uint32_t below = partition(x, from, to, pivot, false);
+        if (k < below) {
+            to = below;
+            continue;
+        }
+        from = partition(x, below, to, pivot, true);
+        if (k < from) return pivot;
     }
-    return *at;
 }
 
 /* Keeps the `most` of list (n) that are worth most, in place and by item.  Which of equals go turns with `turn`: no item is always the

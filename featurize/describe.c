@@ -444,17 +444,3 @@ uint64_t describe_fingerprint(const struct describe *d)
 {
     return d->fingerprint;
 }
-
-size_t describe_number(char out[DESCRIBE_NUMBER_MAX], double x)
-{
-    if (!isfinite(x)) return 0;
-    if (fabs(x) >= 1e15) return (size_t)snprintf(out, DESCRIBE_NUMBER_MAX, "%.15g", x);
-    size_t n = (size_t)snprintf(out, DESCRIBE_NUMBER_MAX, "%.6f", x);
-    while (out[n - 1] == '0') n--;
-    if (out[n - 1] == '.') n--;
-    if (n == 2 && out[0] == '-' && out[1] == '0') {
-        out[0] = '0';
-        n = 1;
-    }
-    return n;
-}

@@ -240,6 +240,26 @@ static void test_numbers_read_plainly(void **state)
     assert_true(describe_number(out, -1.7e308) < DESCRIBE_NUMBER_MAX);
 }
 
+/* What six decimals of the C library's are, without zeros at the end. */
+static void test_numbers_are_those_of_the_library(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 400000; i++) {
+        const uint64_t r = (i + 1) * 0x9e3779b97f4a7c15u;
+        const double scales[] = {1e-3, 1.0, 100.0, 1e6, 2e9, 1e16}, unit = (double)(r >> 11) / 9007199254740992.0 - 0.5;
+        const double near_half = ((double)(r % 4096) + 0.5) / 1e6,
+                     price = (double)(int64_t)(r % 2000001 - 1000000) / 100.0;
+        const double x = i % 3 == 0 ? price : i % 3 == 1 ? near_half : unit * scales[i / 3 % 6];
+        char want[64], got[DESCRIBE_NUMBER_MAX + 1];
+        size_t n = (size_t)snprintf(want, sizeof want, fabs(x) >= 1e15 ? "%.15g" : "%.6f", x);
+        while (fabs(x) < 1e15 && want[n - 1] == '0') n--;
+        if (want[n - 1] == '.') n--;
+        want[n] = 0;
+        got[describe_number(got, x)] = 0;
+        assert_string_equal(got, strcmp(want, "-0") == 0 ? "0" : want);
+    }
+}
+
 static void test_the_binary_holds_the_shipped_files(void **state)
 {
     (void)state;
@@ -305,6 +325,7 @@ int main(void)
         T(test_types_of_the_users_own_have_templates),
         T(test_sentences_are_bounded_at_a_characters_edge),
         T(test_numbers_read_plainly),
+        T(test_numbers_are_those_of_the_library),
         T(test_the_binary_holds_the_shipped_files),
         T(test_chinese_sentences_need_no_unknown_tokens),
         T(test_open_survives_each_failing_allocation),
