@@ -128,6 +128,7 @@ report() { # what is known so far, as GPU.md
         echo "$(date -u +%Y-%m-%d), freshet ${made:-unknown}, $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1):"
         printf '\n| step | result | |\n|---|---|---|\n'
         printf '%s\n' "${lines[@]}"
+        grep -hs 'attention of cuDNN' "$out"/*.log | sort -u # where it is not trusted
         cat "$out/peers.md" 2>/dev/null
         for log in "$out"/bench-*.log; do
             [ -s "$log" ] || continue
