@@ -246,9 +246,9 @@ void kern_free(struct kern *k);
 /* Large operations are cut into tasks for p's threads from now on, with the same bits (p borrowed; NULL: alone again).  A
  * backend that has no use for it ignores it. */
 void kern_use_pool(struct kern *k, struct pool *p);
-#define KERN_NAME_MAX 640
+#define KERN_NAME_MAX 1200
 /* kernels.backend and what belongs to it (kernels.cpu; kernels.device_*, kernels.plugin, TF32) as one name for kern_new:
- * "cpu-avx2", "cuda:device=0,memory=0,tf32=0,cudnn=1,fallback=none,plugin=PATH". */
+ * "cpu-avx2", "cuda:device=0,memory=0,tf32=0,cudnn=1,fallback=none,plans=DIR,plugin=PATH". */
 struct conf;
 void kern_name(const struct conf *c, char out[KERN_NAME_MAX]);
 enum kern_precision kern_precision_of(const char *word);                /* "f32", "bf16", "int8" */

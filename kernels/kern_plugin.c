@@ -108,6 +108,8 @@ enum status kern_plugin_parse(struct kern_plugin_settings *s, char *path, size_t
             s->cudnn = word[0] == '1';
         else if (take(&at, "fallback", word, sizeof word))
             *to_cpu = strcmp(word, "cpu") == 0;
+        else if (take(&at, "plans", s->plans, sizeof s->plans))
+            continue;
         else if (!take(&at, "plugin", path, bytes))
             return ERR_SET(e, STATUS_INVALID, "kernels: backend cuda has no setting '%s'", at);
     }

@@ -21,6 +21,7 @@ struct kern_plugin_settings {
     size_t memory_mb; /* of the device for all of this process; 0: most of what is free */
     bool tf32;        /* products of f32 operands may round them to TF32 */
     bool cudnn;       /* cuDNN may be used where it is */
+    char plans[320];  /* folder for compiled plans; "": none are kept */
 };
 
 struct kern_plugin {
@@ -40,7 +41,7 @@ typedef const struct kern_plugin *kern_plugin_entry(void);
  * program, in ../lib/freshet beside it, or where the dynamic linker looks.  Loaded once and kept.  UNSUPPORTED, naming what
  * was tried and the next step: none is there, it cannot be loaded, or it is of another build. */
 enum status kern_plugin_load(const struct kern_ops **out, const char *path, struct err *e) MUST_CHECK;
-/* Reads "device=0,memory=0,tf32=0,cudnn=1,fallback=none,plugin=PATH" (any of them, plugin last; NULL: none): path (bytes) and
+/* Reads "device=0,memory=0,tf32=0,cudnn=1,fallback=none,plans=DIR,plugin=PATH" (any of them, plugin last; NULL: none): path (bytes) and
  * *to_cpu beside the settings.  INVALID: another word. */
 enum status kern_plugin_parse(struct kern_plugin_settings *s, char *path, size_t bytes, bool *to_cpu, const char *text,
                               struct err *e) MUST_CHECK;

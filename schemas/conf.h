@@ -203,6 +203,7 @@
     X(kernels_device,         "kernels.device",             INT,  0,              0,    63,        "", "", "backend cuda: which of the machine's devices") \
     X(kernels_device_mb,      "kernels.device_mb",          INT,  0,              0,    1048576,   "MiB", "", "backend cuda: memory taken on the device at start, for all that the process does there; 0: nine tenths of what is free") \
     X(kernels_cudnn,          "kernels.cudnn",              WORD, "auto",         0,    0,         "auto|off", "", "backend cuda: auto: attention of trainable layers in bf16 goes through cuDNN 9 (libcudnn.so.9, or what FRESHET_CUDNN names) where it is found and takes the shape; off: kernels of freshet's own alone") \
+    X(kernels_plans_dir,      "kernels.plans_dir",          TEXT, "",             0,    300,       "", "", "backend cuda: folder (without a comma) where plans that cuDNN has compiled are kept for the next start, which then need not compile them, about a second each; made if it is not there; empty: none are kept") \
     X(kernels_fallback,       "kernels.fallback",           WORD, "none",         0,    0,         "none|cpu", "", "when backend cuda cannot start (no plug-in, driver, device or memory): none: an error that says why; cpu: a warning, and the processor computes") \
     X(kernels_plugin,         "kernels.plugin",             TEXT, "",             0,    500,       "", "", \
       "backend cuda: the plug-in's file; empty: freshet_cuda.so beside the program, in ../lib/freshet, or where the dynamic linker looks")

@@ -252,23 +252,25 @@ static enum status check_listen(const char *key, const char *v, struct err *e)
     return ERR_SET(e, STATUS_INVALID, "%s: '%s' is not address:port with a port of 0 to 65535", key, v);
 }
 
+/* It stands among other settings that commas part (kern_name). */
+static enum status check_no_comma(const char *key, const char *v, struct err *e)
+{
+    if (strchr(v, ',') == NULL) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID, "%s: '%s' has a comma in it; choose a folder without one", key, v);
+}
+
 enum status conf_check_text(const char *key, const char *value, struct err *e)
 {
     static const struct {
         const char *key;
         enum status (*check)(const char *key, const char *value, struct err *e);
     } checks[] = {
-        {"model.name", check_model_name},
-        {"model.parts", check_parts},
-        {"model.features", check_names},
-        {"counter.half_lives_hours", check_half_lives},
-        {"ingest.topics", check_names},
-        {"ingest.start", check_start},
-        {"guard.pause_on", check_monitors},
-        {"guard.rollback_on", check_monitors},
-        {"redis.url", check_redis_url},
-        {"serving.listen", check_listen},
-        {"eval.k", check_cuts},
+        {"model.name", check_model_name},      {"model.parts", check_parts},
+        {"model.features", check_names},       {"counter.half_lives_hours", check_half_lives},
+        {"ingest.topics", check_names},        {"ingest.start", check_start},
+        {"guard.pause_on", check_monitors},    {"guard.rollback_on", check_monitors},
+        {"redis.url", check_redis_url},        {"serving.listen", check_listen},
+        {"kernels.plans_dir", check_no_comma}, {"eval.k", check_cuts},
         {"eval.segments", check_segments},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)

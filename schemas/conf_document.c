@@ -98,7 +98,8 @@ static bool is_a_ranks_own(const char *key)
     /* clang-format off */
     static const char *const begins[] = {
         "state.", "redis.", "publish.", "serving.", "rank.", "model.base", "ingest.dead_letters", "ingest.queue", "train.rank",
-        "kernels.threads", "kernels.pin", "kernels.cache_bytes", "kernels.states_dir", "kernels.device", "kernels.plugin"};
+        "kernels.threads", "kernels.pin", "kernels.cache_bytes", "kernels.states_dir", "kernels.device", "kernels.plugin",
+        "kernels.plans_dir"};
     /* clang-format on */
     if (strcmp(key, "train.ranks") == 0 || strcmp(key, "train.ranks_reduce") == 0) return false;
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
@@ -207,11 +208,13 @@ static const char types_text[] =
 static const char variants_text[] =
     "\n## variant.NAME\n"
     "\n"
-    "A challenger that learns from the same stream beside the base configuration, which is called `default`. The section is "
+    "A challenger that learns from the same stream beside the base configuration, which is called `default`. The "
+    "section is "
     "`[variant.NAME]`\n"
     "(at most 7 of them, names of 1 to 32 letters, digits, `_` and `-`). It may change `train.*` and `model.parts`, "
     "`trainable_layers`,\n"
-    "`user_view`, `item_view`, `dropout`, `hashed_bits` and `concat_tokens`; all else is shared. Variants may be added to and "
+    "`user_view`, `item_view`, `dropout`, `hashed_bits` and `concat_tokens`; all else is shared. Variants may be added "
+    "to and "
     "taken from a\n"
     "state folder; changing the keys of one that is there is refused.\n"
     "\n"
@@ -221,7 +224,8 @@ static const char variants_text[] =
     "scorers answer with it; the rest gets the one in charge |\n"
     "| `variant.NAME.shadow` | `false` | true, false | live | scored for every request after the answer, logged, never "
     "served; its share does not count |\n"
-    "| `variant.NAME.train.*`, `variant.NAME.model.parts`, … | the base's | as the key | state | what this variant learns "
+    "| `variant.NAME.train.*`, `variant.NAME.model.parts`, … | the base's | as the key | state | what this variant "
+    "learns "
     "otherwise |\n";
 
 static const char kafka_text[] =

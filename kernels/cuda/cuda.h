@@ -50,6 +50,7 @@ static inline struct cuda *cuda_of(const struct kern *k)
 /* memory.cu */
 enum status cuda_memory_open(const struct kern_plugin_settings *s, char *about, size_t about_bytes, struct err *e);
 void cuda_memory_close(void);
+const char *cuda_memory_device(void); /* "NVIDIA H200" */
 void cuda_memory_here(void);          /* the calling thread uses the process's device from now on */
 void *cuda_memory_take(size_t bytes); /* 256-byte aligned; NULL: none left */
 void cuda_memory_give(void *p);       /* whoever used it has waited for its stream */
@@ -86,7 +87,7 @@ void cuda_column_sums(struct cuda *c, float *out, const float *d, const float *x
                       size_t N, size_t C);
 
 /* dnn.cu */
-void cuda_dnn_open(struct cuda *c);
+void cuda_dnn_open(struct cuda *c, const char *plans); /* plans: folder, "" for none */
 void cuda_dnn_close(struct cuda *c);
 void cuda_dnn_about(const struct cuda *c, char *about, size_t bytes); /* puts its version into what kern_describe says */
 

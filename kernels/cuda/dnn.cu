@@ -31,7 +31,7 @@ static bool load(struct dnn_calls *call)
     return whole && call->GetVersion() >= DNN_LEAST;
 }
 
-void cuda_dnn_open(struct cuda *c)
+void cuda_dnn_open(struct cuda *c, const char *plans)
 {
     struct cuda_dnn *dnn = (struct cuda_dnn *)calloc(1, sizeof *dnn);
     if (dnn == NULL) return;
@@ -41,6 +41,7 @@ void cuda_dnn_open(struct cuda *c)
     }
     c->dnn = dnn;
     dnn->version = dnn->call.GetVersion();
+    (void)snprintf(dnn->folder, sizeof dnn->folder, "%s", plans);
     if (dnn->call.SetStream(dnn->handle, c->stream) != DNN_SUCCESS) cuda_dnn_close(c);
 }
 
@@ -185,16 +186,21 @@ static bool steady(struct cuda_dnn *dnn, void *config)
     return ok;
 }
 
+bool dnn_plan_measure(struct cuda_dnn *dnn, struct dnn_plan *p)
+{
+    int64_t bytes = 0, n = 0;
+    const int code = dnn->call.BackendGetAttribute(p->plan, DNN_PLAN_WORKSPACE, DNN_TYPE_INT64, 1, &n, &bytes);
+    p->workspace = (size_t)bytes;
+    return code == DNN_SUCCESS && bytes >= 0;
+}
+
 static struct dnn_plan plan_of(struct cuda_dnn *dnn, void *config)
 {
     struct dnn_plan p = {NULL, NULL, 0};
-    int64_t bytes = 0, n = 0;
     if (dnn->call.BackendCreateDescriptor(DNN_PLAN, &p.plan) != DNN_SUCCESS) return p;
     if (dnn->call.BackendSetAttribute(p.plan, DNN_PLAN_HANDLE, DNN_TYPE_HANDLE, 1, &dnn->handle) == DNN_SUCCESS &&
         dnn->call.BackendSetAttribute(p.plan, DNN_PLAN_CFG, DNN_TYPE_DESCRIPTOR, 1, &config) == DNN_SUCCESS &&
-        dnn->call.BackendFinalize(p.plan) == DNN_SUCCESS &&
-        dnn->call.BackendGetAttribute(p.plan, DNN_PLAN_WORKSPACE, DNN_TYPE_INT64, 1, &n, &bytes) == DNN_SUCCESS) {
-        p.workspace = (size_t)bytes;
+        dnn->call.BackendFinalize(p.plan) == DNN_SUCCESS && dnn_plan_measure(dnn, &p)) {
         p.config = config; /* the plan's from now on */
         return p;
     }
@@ -223,7 +229,7 @@ static struct dnn_plan best(struct dnn_graph *g, void *graph, int mode)
     return found;
 }
 
-struct dnn_plan dnn_plan(struct dnn_graph *g)
+static struct dnn_plan compiled(struct dnn_graph *g)
 {
     struct dnn_plan p = {NULL, NULL, 0};
     void *graph = make(g, DNN_GRAPH);
@@ -232,6 +238,16 @@ struct dnn_plan dnn_plan(struct dnn_graph *g)
     finalise(g, graph);
     if (!g->failed) p = best(g, graph, DNN_HEUR_A);
     if (!g->failed && p.plan == NULL) p = best(g, graph, DNN_HEUR_FALLBACK);
+    return p;
+}
+
+struct dnn_plan dnn_plan(struct dnn_graph *g, const char *name)
+{
+    struct dnn_plan p = dnn_kept(g->dnn, name);
+    if (p.plan == NULL) {
+        p = compiled(g);
+        if (p.plan != NULL) dnn_keep(g->dnn, &p, name);
+    }
     while (g->n_made > 0) (void)g->dnn->call.BackendDestroyDescriptor(g->made[--g->n_made]);
     return p;
 }

@@ -19,6 +19,7 @@ struct cuda_dnn {
     void *handle;
     size_t version; /* 91501: 9.15.1 */
     struct dnn_plans *plans;
+    char folder[320]; /* of kept plans; "": none */
     enum dnn_trust trust;
 };
 
@@ -49,9 +50,14 @@ struct dnn_plan {
     void *plan, *config; /* NULL: there is none */
     size_t workspace;    /* bytes */
 };
-/* Ends the description: its descriptors are gone, whether there is a plan or not. */
-struct dnn_plan dnn_plan(struct dnn_graph *g);
+/* Ends the description: its descriptors are gone, whether there is a plan or not.  name says all that the graph depends on: a plan that
+ * was kept under it for this device and version is taken in the place of compiling one. */
+struct dnn_plan dnn_plan(struct dnn_graph *g, const char *name);
 void dnn_plan_drop(struct cuda_dnn *dnn, struct dnn_plan *p);
+bool dnn_plan_measure(struct cuda_dnn *dnn, struct dnn_plan *p); /* its workspace, of a finished one */
+/* dnn_keep.cu: plans in dnn->folder.  No plan there, or a damaged one, is no fault: it is compiled, and kept. */
+struct dnn_plan dnn_kept(struct cuda_dnn *dnn, const char *name);
+void dnn_keep(struct cuda_dnn *dnn, const struct dnn_plan *p, const char *name);
 /* Queues it on c's stream; ids and pointers (n) of what the caller brings. */
 void dnn_run(struct cuda *c, const struct dnn_plan *p, size_t n, const int64_t *ids, void *const *pointers,
              void *workspace);

@@ -13,6 +13,7 @@
 #include "kernels/cuda/act.h"
 #include "kernels/cuda/dnn.h"
 #include "kernels/cuda/segment.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,6 +172,17 @@ static void *scores(struct describing *d, void *q, void *turned_k, void *scale)
     return masked;
 }
 
+#define GRAPH_VERSION 1 /* of the descriptions below: kept plans of another are not taken */
+
+static struct dnn_plan made(struct describing *d, const char *way)
+{
+    char name[128];
+    const struct attention_shape *s = &d->s;
+    (void)snprintf(name, sizeof name, "attention%d-%s-%zux%zux%zux%zux%zu", GRAPH_VERSION, way, s->B, s->Sq, s->Sk,
+                   s->H, s->D);
+    return dnn_plan(&d->g, name);
+}
+
 /* o = softmax(scores) v;  stats = log of what softmax divides by, its maximum added */
 static struct dnn_plan plan_there(struct cuda_dnn *dnn, const struct attention_shape *s)
 {
@@ -191,7 +203,7 @@ static struct dnn_plan plan_there(struct cuda_dnn *dnn, const struct attention_s
     dnn_pointwise(g, DNN_ADD, stats, top, log_sum);
     dnn_pointwise(g, DNN_DIV, p, e, sum);
     dnn_matmul(g, o, p, v);
-    return dnn_plan(g);
+    return made(&d, "there");
 }
 
 /* p = exp(scores - stats);  dv = p^T do;  ds = p (do v^T - sum(do o)) * scale;  dk = ds^T q;  dq = ds k */
@@ -229,7 +241,7 @@ static struct dnn_plan plan_back(struct cuda_dnn *dnn, const struct attention_sh
     dnn_matmul(g, dk, turned_ds, q);
     dnn_reshape(g, rows_of_k, k);
     dnn_matmul(g, dq, ds, rows_of_k);
-    return dnn_plan(g);
+    return made(&d, "back");
 }
 
 /* NULL: none of cuDNN's engines takes this shape.  An answer stays what it is, since the way back asks again. */

@@ -107,6 +107,11 @@ enum status cuda_memory_open(const struct kern_plugin_settings *s, char *about, 
     return st;
 }
 
+const char *cuda_memory_device(void)
+{
+    return memory.name;
+}
+
 void cuda_memory_here(void)
 {
     (void)cudaSetDevice(memory.device); /* a thread-local word, unless it changes */

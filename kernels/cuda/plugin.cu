@@ -54,7 +54,7 @@ static enum status cuda_open(struct kern *k, struct err *e)
         close_state(c);
         return made;
     }
-    if (settings.cudnn) cuda_dnn_open(c);
+    if (settings.cudnn) cuda_dnn_open(c, settings.plans);
     cuda_dnn_about(c, c->head.about, sizeof c->head.about);
     k->state = c;
     return STATUS_OK;

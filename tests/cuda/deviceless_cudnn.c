@@ -20,8 +20,8 @@ enum {
     HEUR_DEVICEPROP = 204,
     PLAN_DEVICEPROP = 407,
     DEVICEPROP_JSON = 2702,
-    TYPE_CHAR = 24,
-    LIST_MAX = 32
+    LIST_MAX = 32,
+    FAKE_BYTES = 30 /* of a plan that the fake keeps */
 };
 #define FAILED 3000
 
@@ -58,7 +58,7 @@ static int open_both(void)
     }
     *(void **)&last_error = dlsym(libraries[0], "cudnnGetLastErrorString");
     int code = real.BackendCreateDescriptor(DEVICEPROP, &device);
-    if (code == 0) code = real.BackendSetAttribute(device, DEVICEPROP_JSON, TYPE_CHAR, (int64_t)strlen(h200), h200);
+    if (code == 0) code = real.BackendSetAttribute(device, DEVICEPROP_JSON, DNN_TYPE_CHAR, (int64_t)strlen(h200), h200);
     return code == 0 ? real.BackendFinalize(device) : code;
 }
 
@@ -136,10 +136,32 @@ static int set_real(const struct pair *p, int name, int type, int64_t n, const v
     return real.BackendSetAttribute(p->real, HEUR_DEVICEPROP, DNN_TYPE_DESCRIPTOR, 1, &device);
 }
 
+/* A kept plan is what the fake tells of it and then what the real one does. */
+static int tell(const struct pair *p, int64_t most, int64_t *n, char *text)
+{
+    int64_t fakes = 0, reals = 0;
+    (void)fake.BackendGetAttribute(p->fake, DNN_PLAN_JSON, DNN_TYPE_CHAR, most > 0 ? FAKE_BYTES : 0, &fakes, text);
+    const int64_t left = most > FAKE_BYTES ? most - FAKE_BYTES : 0;
+    const int code = real.BackendGetAttribute(p->real, DNN_PLAN_JSON, DNN_TYPE_CHAR, left, &reals,
+                                              most > 0 ? text + FAKE_BYTES : NULL);
+    *n = FAKE_BYTES + reals;
+    return said(code, "keeping");
+}
+
+static int take_kept(const struct pair *p, int64_t n, const char *text)
+{
+    const int code = fake.BackendSetAttribute(p->fake, DNN_PLAN_JSON, DNN_TYPE_CHAR, FAKE_BYTES, text);
+    fprintf(stderr, "deviceless: a kept plan of %lld bytes\n", (long long)n);
+    if (code != DNN_SUCCESS || n <= FAKE_BYTES) return FAILED;
+    return said(real.BackendSetAttribute(p->real, DNN_PLAN_JSON, DNN_TYPE_CHAR, n - FAKE_BYTES, text + FAKE_BYTES),
+                "a kept plan");
+}
+
 int cudnnBackendSetAttribute(void *of, int name, int type, int64_t n, const void *values)
 {
     const struct pair *p = of, *const *parts = values;
     void *reals[LIST_MAX], *fakes[LIST_MAX];
+    if (name == DNN_PLAN_JSON) return take_kept(p, n, values);
     if (p->kind == DNN_VARIANT_PACK) return fake.BackendSetAttribute(p->fake, name, type, n, values);
     if (type != DNN_TYPE_DESCRIPTOR) {
         const int code = fake.BackendSetAttribute(p->fake, name, type, n, values);
@@ -174,6 +196,7 @@ int cudnnBackendGetAttribute(void *of, int name, int type, int64_t most, int64_t
 {
     const struct pair *p = of;
     if (name == DNN_HEUR_RESULTS) return results(p, most, n, values);
+    if (name == DNN_PLAN_JSON) return tell(p, most, n, values);
     if (type != DNN_TYPE_DESCRIPTOR) {
         const int code = said(real.BackendGetAttribute(p->real, name, type, most, n, values), "asking");
         if (name == DNN_PLAN_WORKSPACE && code == DNN_SUCCESS)

@@ -7,10 +7,14 @@
 #include "kernels/cuda/dnn_calls.h"
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ATTRIBUTES_MAX 12
+#define KEPT_MAX 64
+#define KEPT "kept plan %020zu" /* what stands in the place of JSON: which of those of this process it is */
+#define KEPT_BYTES 30
 #define REFUSED 2000
 
 #define X(type, f, args) __attribute__((visibility("default"))) type cudnn##f args;
@@ -40,9 +44,12 @@ struct handle {
     cudaStream_t stream;
 };
 
-extern size_t fake_cudnn_runs;
-size_t fake_cudnn_runs = 0; /* of plans: for a test that wants to know that they came here at all */
+extern size_t fake_cudnn_runs, fake_cudnn_compiled;
+size_t fake_cudnn_compiled = 0; /* plans made of a configuration, not of what was kept of one */
+size_t fake_cudnn_runs = 0;     /* of plans: for a test that wants to know that they came here at all */
 
+static struct descriptor *keeping[KEPT_MAX]; /* configurations */
+static size_t n_kept;
 static bool mode_is_wrong;
 
 static bool mode_is(const char *mode)
@@ -114,6 +121,7 @@ static size_t size_of(int type)
     case DNN_TYPE_INT64:
     case DNN_TYPE_VOID_PTR:
     case DNN_TYPE_DESCRIPTOR: return 8;
+    case DNN_TYPE_CHAR: return 1;
     default: return sizeof(int);
     }
 }
@@ -227,6 +235,31 @@ static bool reshape_fits(const struct descriptor *op)
     return is_tensor(x) && is_tensor(y) && cells(x) == cells(y);
 }
 
+/* A plan's configuration: its part, or what was kept of one. */
+static struct descriptor *config_of(const struct descriptor *plan)
+{
+    const struct attribute *text = find(plan, DNN_PLAN_JSON);
+    char copy[KEPT_BYTES + 1] = "";
+    size_t i = 0;
+    if (text == NULL) return part(plan, DNN_PLAN_CFG);
+    if (text->n == KEPT_BYTES) memcpy(copy, text->values, KEPT_BYTES);
+    return sscanf(copy, "kept plan %zu", &i) == 1 && i < n_kept ? keeping[i] : NULL;
+}
+
+/* Without room (0 bytes) only how many there would be. */
+static int tell(const struct descriptor *plan, int64_t most, int64_t *n, char *text)
+{
+    char said[KEPT_BYTES + 1];
+    *n = KEPT_BYTES;
+    if (most == 0) return DNN_SUCCESS;
+    if (most < KEPT_BYTES || n_kept == KEPT_MAX) return REFUSED;
+    (void)snprintf(said, sizeof said, KEPT, n_kept);
+    keeping[n_kept] = config_of(plan);
+    keeping[n_kept++]->owners++;
+    memcpy(text, said, KEPT_BYTES);
+    return DNN_SUCCESS;
+}
+
 static bool fits(struct descriptor *d)
 {
     switch (d->kind) {
@@ -237,7 +270,7 @@ static bool fits(struct descriptor *d)
     case DNN_OP_RESHAPE: return reshape_fits(d);
     case DNN_GRAPH: return find(d, DNN_GRAPH_HANDLE) != NULL && find(d, DNN_GRAPH_OPS) != NULL;
     case DNN_ENGINEHEUR: return part(d, DNN_HEUR_GRAPH) != NULL && number(d, DNN_HEUR_MODE) >= 0;
-    case DNN_PLAN: return part(d, DNN_PLAN_CFG) != NULL && find(d, DNN_PLAN_HANDLE) != NULL;
+    case DNN_PLAN: return find(d, DNN_PLAN_HANDLE) != NULL && config_of(d) != NULL;
     default: return true;
     }
 }
@@ -246,6 +279,7 @@ int cudnnBackendFinalize(void *of)
 {
     struct descriptor *d = of;
     if (d->ready || !fits(d)) return REFUSED;
+    fake_cudnn_compiled += d->kind == DNN_PLAN && find(d, DNN_PLAN_JSON) == NULL;
     d->ready = true;
     return DNN_SUCCESS;
 }
@@ -275,6 +309,7 @@ int cudnnBackendGetAttribute(void *of, int name, int type, int64_t most, int64_t
         if (!d->steady) ((int *)values)[(*n)++] = DNN_NOTE_NONDETERMINISTIC;
         return DNN_SUCCESS;
     }
+    if (d->kind == DNN_PLAN && name == DNN_PLAN_JSON) return tell(d, most, n, values);
     if (d->kind != DNN_PLAN || name != DNN_PLAN_WORKSPACE) return REFUSED;
     *(int64_t *)values = 4096;
     return DNN_SUCCESS;
@@ -451,7 +486,7 @@ static void compute(const struct descriptor *op)
 int cudnnBackendExecute(void *handle, void *plan, void *pack)
 {
     const struct handle *h = handle;
-    const struct descriptor *config = part(plan, DNN_PLAN_CFG), *given = pack;
+    const struct descriptor *config = config_of(plan), *given = pack;
     if (!((struct descriptor *)plan)->ready || !given->ready || !config->steady ||
         find(given, DNN_PACK_WORKSPACE) == NULL)
         return REFUSED;

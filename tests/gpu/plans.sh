@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Does cuDNN take the graphs that kernels/cuda/ describes?  Without a GPU: the real library makes plans for an H200 that is described
-# to it, and compiles them, in the table test of attention; what they compute comes from the fake (tests/cuda/).
+# to it, compiles them and takes them back from disk, in the table test of attention and the tests of when cuDNN is used; what they
+# compute comes from the fake (tests/cuda/).
 #
 #   tests/gpu/plans.sh [VERSION …]   of the PyPI package nvidia-cudnn-cu13; 1.5 GB are fetched into build/cudnn once
 #
@@ -29,8 +30,9 @@ cc -std=gnu11 -O2 -shared -fPIC -I. -Itests/cuda -o "$to/deviceless_cudnn.so" te
 for version; do
     fetch "nvidia-cudnn-cu13==$version" "cudnn-$version"
     lib=$(dirname "$(find "$to/cudnn-$version" -name libcudnn.so.9)")
-    FRESHET_KERNELS_PLUGIN=$tests/freshet_cuda_emulated.so FRESHET_GPU_MUST=1 FRESHET_CUBLASLT=$tests/fake_cublaslt.so \
-        FRESHET_CUDNN=$to/deviceless_cudnn.so DEVICELESS_CUDNN=$lib/libcudnn.so.9 DEVICELESS_FAKE=$tests/fake_cudnn.so \
-        LD_LIBRARY_PATH=$to:$lib:$(dirname "$(find "$to/nvrtc" -name libnvrtc.so.13)"):$(dirname "$(find "$to/cublas" -name libcublasLt.so.13)") \
-        "$tests/test_kern_attention"
+    export FRESHET_GPU_MUST=1 FRESHET_PLUGINS=$tests FRESHET_CUBLASLT=$tests/fake_cublaslt.so FRESHET_CUDNN=$to/deviceless_cudnn.so
+    export DEVICELESS_CUDNN=$lib/libcudnn.so.9 DEVICELESS_FAKE=$tests/fake_cudnn.so
+    export LD_LIBRARY_PATH=$to:$lib:$(dirname "$(find "$to/nvrtc" -name libnvrtc.so.13)"):$(dirname "$(find "$to/cublas" -name libcublasLt.so.13)")
+    FRESHET_KERNELS_PLUGIN=$tests/freshet_cuda_emulated.so "$tests/test_kern_attention"
+    "$tests/test_kern_cudnn"
 done
