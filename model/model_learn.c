@@ -2,9 +2,8 @@
 #include "model/model_walk.h"
 #include <math.h>
 
-#define LEARN_TOGETHER 16 /* slates on one tape */
-#define LEARN_FAR_ROWS                                                                                                 \
-    2048 /* where a backend's memory is apart WALK_MOST, as a device wants more rows; and their candidates then */
+/* Where a backend's memory is apart WALK_MOST slates share a tape, as a device wants more rows; and so many candidates then. */
+#define LEARN_FAR_ROWS 2048
 
 static enum status walk(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
 {
@@ -81,7 +80,7 @@ enum status model_learn(struct model_run *r, const struct slate *s, uint64_t see
 static size_t stretch(const struct model_run *r, const struct slate *const *slates, size_t n)
 {
     const bool far = !r->kern->ops->host_visible;
-    const size_t most = model_steps_even(r, far ? WALK_MOST : LEARN_TOGETHER);
+    const size_t most = model_steps_even(r, far ? WALK_MOST : WALK_FEW);
     size_t k = 0, rows = 0, sentences = 0, tokens = 0;
     for (; k < n && k < most && slates[k]->n_items > 0; k++) {
         rows += slates[k]->n_items;

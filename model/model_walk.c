@@ -5,6 +5,7 @@
  */
 #include "model/model_walk.h"
 #include <math.h>
+#include <string.h>
 
 #define LEARN_ROWS 8192 /* rows times layers of one chunk, whose activations and gradients are kept */
 #define TERMS 3         /* of a slate's loss */
@@ -66,17 +67,76 @@ static enum status backward_late(struct model_run *r, size_t part, struct walk *
     return STATUS_OK;
 }
 
+/* What a slate brings to a part, in rows of activations. */
+static size_t rows_of(const struct model_run *r, size_t part, const struct walk *l)
+{
+    const struct part_ops *o = r->m->parts[part]->ops;
+    const uint32_t K = l->ps.slate->n_items;
+    size_t rows = o->rows == NULL ? K : 0;
+    for (uint32_t k = 0; k < K && o->rows != NULL; k++) rows += o->rows(r->parts[part], &l->ps, k);
+    return rows;
+}
+
 /* Parts that are worth it see all slates at once, as long as what they keep for the way back is bounded. */
 static bool together(const struct model_run *r, size_t part, const struct walk *l, size_t n)
 {
+    const struct part *p = r->m->parts[part];
     size_t rows = 0;
-    if (n < 2 || !r->m->parts[part]->together) return false;
+    if (n < 2 || !(p->together || (p->wide && n > WALK_FEW))) return false;
     for (size_t i = 0; i < n; i++) {
         if (!walk_learns(r, part, l[i].ps.slate)) return false;
-        for (uint32_t k = 0; k < l[i].ps.slate->n_items; k++)
-            rows += r->m->parts[part]->ops->rows(r->parts[part], &l[i].ps, k);
+        rows += rows_of(r, part, &l[i]);
     }
     return rows <= LEARN_ROWS;
+}
+
+/* --- values of all slates as one: launches and copies cost a device the same for one slate as for all ------------------ */
+
+enum which { Z_OF_PART, SUM };
+
+static struct tape_value value_of(const struct walk *l, enum which which, size_t part)
+{
+    return which == SUM ? l->sum : l->z[part];
+}
+
+/* The slates' values as one, where they lie one behind the other; empty: they don't. */
+static struct tape_value spanned(const struct walk *l, size_t n, enum which which, size_t part)
+{
+    const struct tape_value first = value_of(&l[0], which, part), none = {0};
+    struct tape_value all = {first.x, first.dx, 0, 1};
+    for (size_t i = 0; i < n; i++) {
+        const struct tape_value v = value_of(&l[i], which, part);
+        if (v.x == NULL || v.c != 1 || v.n != l[i].ps.slate->n_items || v.x != first.x + all.n) return none;
+        if ((v.dx == NULL) != (first.dx == NULL) || (v.dx != NULL && v.dx != first.dx + all.n)) return none;
+        all.n += v.n;
+    }
+    return all;
+}
+
+static void split_sum(struct walk *l, size_t n, struct tape_value all)
+{
+    for (size_t i = 0, at = 0; i < n; at += l[i++].ps.slate->n_items)
+        l[i].sum = tape_rows(all, at, l[i].ps.slate->n_items);
+}
+
+/* Adds a part's logits to the sums in one operation; false: they are not in one piece. */
+static bool add_spanned(struct model_run *r, struct walk *l, size_t n, size_t part)
+{
+    const struct tape_value z = spanned(l, n, Z_OF_PART, part), sum = spanned(l, n, SUM, 0);
+    bool begun = false;
+    for (size_t i = 0; i < n; i++) begun = begun || l[i].sum.x != NULL;
+    if (n < 2 || z.x == NULL || (begun && sum.x == NULL)) return false;
+    split_sum(l, n, begun ? op_add(&r->tape, sum, z) : z);
+    return true;
+}
+
+/* A part's logits, where it has any, to the slates' sums. */
+static void add_to_sums(struct model_run *r, struct walk *l, size_t n, size_t part, bool all)
+{
+    if (all && add_spanned(r, l, n, part)) return;
+    for (size_t i = 0; i < n; i++)
+        if (walk_learns(r, part, l[i].ps.slate))
+            l[i].sum = l[i].sum.x == NULL ? l[i].z[part] : op_add(&r->tape, l[i].sum, l[i].z[part]);
 }
 
 static enum status forward_together(struct model_run *r, size_t part, struct walk *l, size_t n, struct err *e)
@@ -104,11 +164,9 @@ enum status walk_forward(struct model_run *r, struct walk *l, size_t n, struct w
         const bool all = together(r, p, l, n);
         below->part[p] = r->tape.last;
         if (all) TRY(forward_together(r, p, l, n, e));
-        for (size_t i = 0; i < n; i++) {
-            if (!walk_learns(r, p, l[i].ps.slate)) continue;
-            if (!all) TRY(forward_one(r, p, &l[i], e));
-            l[i].sum = l[i].sum.x == NULL ? l[i].z[p] : op_add(&r->tape, l[i].sum, l[i].z[p]);
-        }
+        for (size_t i = 0; i < n && !all; i++)
+            if (walk_learns(r, p, l[i].ps.slate)) TRY(forward_one(r, p, &l[i], e));
+        add_to_sums(r, l, n, p, all);
         since = model_times_add(r, MODEL_LEARNT, p, since);
     }
     return tape_status(&r->tape, e);
@@ -126,17 +184,41 @@ static void as_when_shown(struct model_run *r, const struct walk *l, bool any, f
         shift[i] = (any ? shift[i] : 0.0f) + fmaxf(s->items[i].apart - now[i], 0.0f);
 }
 
-/* The logits that the labels are to be compared with: an organic slate's as its candidates were drawn, a recorded list's as its
- * negatives were thinned out. */
-static struct tape_value sampled(struct model_run *r, struct walk *l)
+/* What lies between a slate's logits and those that its labels are to be compared with: an organic slate's as its candidates were
+ * drawn, a recorded list's as its negatives were thinned out.  False: nothing, and shift (K) is undefined. */
+static bool shift_of(struct model_run *r, const struct walk *l, float *shift)
 {
     const struct slate *s = l->ps.slate;
-    float *shift = tape_host(&r->tape, s->n_items + 1u, sizeof *shift);
-    if (shift == NULL) return l->sum;
     const bool any = model_recal_shift(&r->recal, s, part_bias_source(r->parts[0], s), shift);
     if (s->copy == SLATE_AGAIN) as_when_shown(r, l, any, shift);
-    if (!any && s->copy != SLATE_AGAIN) return l->sum;
-    return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, s->n_items, 1));
+    return any || s->copy == SLATE_AGAIN;
+}
+
+static struct tape_value shifted(struct model_run *r, const struct walk *l)
+{
+    float *shift = tape_host(&r->tape, l->sum.n + 1u, sizeof *shift);
+    if (shift == NULL || !shift_of(r, l, shift)) return l->sum;
+    return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, l->sum.n, 1));
+}
+
+/* z[i]: slate i's logits as its labels see them; in one operation where the sums are in one piece. */
+static void shift_all(struct model_run *r, const struct walk *l, size_t n, struct tape_value *z)
+{
+    const struct tape_value all = n > 1 ? spanned(l, n, SUM, 0) : (struct tape_value){0};
+    float *shift = all.x != NULL ? tape_host(&r->tape, all.n + 1u, sizeof *shift) : NULL;
+    bool any = false;
+    if (shift == NULL) {
+        for (size_t i = 0; i < n; i++) z[i] = shifted(r, &l[i]);
+        return;
+    }
+    for (size_t i = 0, at = 0; i < n; at += l[i++].sum.n) {
+        if (shift_of(r, &l[i], shift + at))
+            any = true;
+        else
+            memset(shift + at, 0, l[i].sum.n * sizeof *shift);
+    }
+    const struct tape_value seen = any ? op_add(&r->tape, all, tape_constant(&r->tape, shift, all.n, 1)) : all;
+    for (size_t i = 0, at = 0; i < n; at += l[i++].sum.n) z[i] = tape_rows(seen, at, l[i].sum.n);
 }
 
 static float share_of(const struct model_run *r, const struct walk *l)
@@ -144,23 +226,41 @@ static float share_of(const struct model_run *r, const struct walk *l)
     return r->m->softmax_share[l->ps.slate->source];
 }
 
-/* Three terms: binary cross-entropy, softmax, tasks. */
-static void slate_loss(struct model_run *r, struct walk *l, float *terms)
+/* Labels and weights of all slates in backend memory. */
+static struct op_loss_there labels_there(struct model_run *r, const struct walk *l, size_t n)
 {
-    const struct tape_value z = sampled(r, l);
-    op_loss(&r->tape, terms, z, &(struct op_loss){l->labels, l->weights, l->soft, share_of(r, l)});
-    if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l->ps.slate, l->sum, z, terms + 2);
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++) total += l[i].ps.slate->n_items;
+    const float *y = tape_upload(&r->tape, l[0].labels, total * sizeof *y);
+    const float *soft = l[0].soft == NULL ? y : tape_upload(&r->tape, l[0].soft, total * sizeof *soft);
+    return (struct op_loss_there){y, tape_upload(&r->tape, l[0].weights, total * sizeof *y), soft};
+}
+
+/* Three terms of each slate: binary cross-entropy, softmax, tasks. */
+static void slate_losses(struct model_run *r, const struct walk *l, size_t n, float *terms)
+{
+    struct tape_value *z = tape_host(&r->tape, n, sizeof *z);
+    if (z == NULL) return;
+    shift_all(r, l, n, z);
+    struct op_loss_there there = labels_there(r, l, n);
+    for (size_t i = 0; i < n && !r->tape.oom; i++, terms += TERMS) {
+        op_loss_of(&r->tape, terms, z[i], &there, share_of(r, &l[i]));
+        if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l[i].ps.slate, l[i].sum, z[i], terms + 2);
+        there = (struct op_loss_there){there.y + z[i].n, there.w + z[i].n, there.soft + z[i].n};
+    }
 }
 
 enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slopes, struct err *e)
 {
     size_t total = 0, at = 0;
     for (size_t i = 0; i < n; i++) total += l[i].sum.n;
-    float *there = tape_floats(&r->tape, total), *here = tape_host(&r->tape, total, sizeof *here);
+    const struct tape_value all = spanned(l, n, SUM, 0);
+    float *there = all.x == NULL ? tape_floats(&r->tape, total) : slopes ? all.dx : all.x;
+    float *here = tape_host(&r->tape, total, sizeof *here);
     if (r->tape.oom) return tape_status(&r->tape, e);
     for (size_t i = 0; i < n; at += l[i++].sum.n) {
         if (l[i].sum.n == 0) continue;
-        r->kern->ops->copy(r->kern, there + at, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n);
+        if (all.x == NULL) r->kern->ops->copy(r->kern, there + at, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n);
         *(slopes ? &l[i].slope : &l[i].raw) = here + at;
     }
     r->kern->ops->download(r->kern, here, there, total * sizeof *here);
@@ -170,7 +270,7 @@ enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slope
 enum status walk_losses(struct model_run *r, struct walk *l, size_t n, float *loss, struct err *e)
 {
     float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * WALK_MOST];
-    for (size_t i = 0; i < n && !r->tape.oom; i++) slate_loss(r, &l[i], sums + TERMS * i);
+    if (!r->tape.oom) slate_losses(r, l, n, sums);
     TRY(tape_status(&r->tape, e));
     r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
     for (size_t i = 0; i < n; i++)
@@ -215,12 +315,25 @@ static float softened(float share, const struct slate_item *i)
     return i->taught > 0.0f ? i->label + share * (i->taught - i->label) : i->label;
 }
 
+/* Room for the labels of all slates, one behind the other. */
+static enum status open_labels(struct model_run *r, const struct slate *const *slates, size_t n, struct walk *l,
+                               struct err *e)
+{
+    size_t total = 1;
+    for (size_t i = 0; i < n; i++) total += slates[i]->n_items;
+    float *labels = tape_host(&r->tape, total, sizeof *labels), *weights = tape_host(&r->tape, total, sizeof *weights);
+    float *soft = r->m->distill > 0.0f ? tape_host(&r->tape, total, sizeof *soft) : NULL;
+    TRY(tape_status(&r->tape, e));
+    for (size_t i = 0, at = 0; i < n; at += slates[i++]->n_items) {
+        l[i].labels = labels + at;
+        l[i].weights = weights + at;
+        l[i].soft = soft != NULL ? soft + at : NULL;
+    }
+    return STATUS_OK;
+}
+
 static enum status take_labels(struct model_run *r, const struct slate *s, struct walk *l, struct err *e)
 {
-    l->labels = tape_host(&r->tape, s->n_items + 1u, sizeof *l->labels);
-    l->soft = r->m->distill > 0.0f ? tape_host(&r->tape, s->n_items + 1u, sizeof *l->soft) : NULL;
-    l->weights = tape_host(&r->tape, s->n_items + 1u, sizeof *l->weights);
-    TRY(tape_status(&r->tape, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
         l->labels[i] = s->items[i].label;
         if (l->soft != NULL) l->soft[i] = softened(r->m->distill, &s->items[i]);
@@ -244,8 +357,9 @@ static enum status take_apart(struct model_run *r, const struct slate *s, struct
 enum status walk_open(struct model_run *r, const struct slate *const *slates, size_t n, uint64_t seed, struct walk *l,
                       struct err *e)
 {
+    for (size_t i = 0; i < n; i++) l[i] = (struct walk){0};
+    TRY(open_labels(r, slates, n, l, e));
     for (size_t i = 0; i < n; i++) {
-        l[i] = (struct walk){0};
         TRY(model_open_slate(r, slates[i], true, &l[i].ps, &l[i].all, e));
         TRY(take_labels(r, slates[i], &l[i], e));
         if (slates[i]->copy == SLATE_ENDED) TRY(take_apart(r, slates[i], &l[i], e));

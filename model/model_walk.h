@@ -7,12 +7,14 @@
 #include "model/model_inside.h"
 
 #define WALK_MOST 256 /* slates on one tape */
+#define WALK_FEW                                                                                                       \
+    16 /* up to so many, parts that are only `wide` go slate by slate: where memory is the host's there are no more */
 
 struct walk { /* one slate */
     struct part_slate ps;
     uint32_t *all;
-    float *labels, *soft, *weights;           /* soft: what train.distill makes of the labels, or NULL */
-    float *raw, *slope;                       /* logits and their gradients, once they are there */
+    float *labels, *soft, *weights; /* soft: what train.distill makes of the labels, or NULL; slate after slate */
+    float *raw, *slope;             /* logits and their gradients, once they are there */
     struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
     struct tape_value sum;
     bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */

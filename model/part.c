@@ -74,6 +74,20 @@ enum status part_prepare(struct part_run *r, struct part_slate *s, struct err *e
     return r->part->ops->prepare != NULL ? r->part->ops->prepare(r, s, e) : STATUS_OK;
 }
 
+/* --- lists -------------------------------------------------------------------------------------------------------- */
+
+size_t part_listed(const struct part_list *lists, size_t n)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++) total += lists[i].n;
+    return total;
+}
+
+void part_split(struct tape_value all, const struct part_list *lists, size_t n, struct tape_value *z)
+{
+    for (size_t i = 0, at = 0; i < n; at += lists[i++].n) z[i] = tape_rows(all, at, lists[i].n);
+}
+
 /* --- frozen states ------------------------------------------------------------------------------------------------ */
 
 static uint32_t sentence_of(const struct part_slate *s, const uint32_t *which, size_t i)

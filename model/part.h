@@ -94,6 +94,9 @@ struct part_list {
     const uint32_t *which;
     size_t n;
 };
+size_t part_listed(const struct part_list *lists, size_t n); /* candidates of all */
+/* z[i] = the rows of list i in `all`, which has those of all lists one behind the other. */
+void part_split(struct tape_value all, const struct part_list *lists, size_t n, struct tape_value *z);
 enum part_state { PART_STATE_POOLED, PART_STATE_FINAL };
 /* Makes the entries of the events (which NULL) or of the items which[0..n) present.  Errors as state_acquire. */
 enum status part_states(struct part_slate *s, const uint32_t *which, size_t n, struct err *e) MUST_CHECK;
@@ -129,8 +132,9 @@ struct part_ops {
     /* z (n,1): the part's logits of items which[0..n). */
     enum status (*score)(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e);
-    /* Prepares the slates of n lists, which share a tape, and scores all their candidates at once: z[i] (lists[i].n, 1).  For
-     * parts with `together` set; the same numbers as one after the other. */
+    /* Prepares the slates of n lists, which share a tape, and scores all their candidates at once: z[i] (lists[i].n, 1), rows of one
+     * value (part_split).  For parts with `together` or `wide` set; the same numbers as one after the other, but for the order
+     * in which gradients are summed. */
     enum status (*score_together)(struct part_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
                                   struct err *e);
     /* Any of these may be NULL.  learnt: the slate was learnt from, with the logits z (K) that its labels were compared with and
@@ -149,6 +153,7 @@ struct part { /* first member of every part */
     const struct part_ops *ops;
     bool wants_states, wants_tokens; /* of a state cache: entries at all; token states in them */
     bool together;                   /* it is worth scoring several slates at once */
+    bool wide;                       /* it is worth it for many, whose bits may differ from those of one by one */
     bool slow;                       /* its tensors are (struct param) */
     bool counts;                     /* what it reads are counts, which have moved on when a late label comes */
     bool changed;                    /* of match: idvec changes what it reads (model/part_match.h) */

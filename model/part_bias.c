@@ -27,6 +27,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     struct bias *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part bias: %zu bytes", sizeof *p);
     p->base.ops = &part_bias;
+    p->base.wide = true;
     const uint32_t shape[1] = {2};
     enum status st = STATUS_OK;
     TRY_OUT(st,
@@ -130,6 +131,21 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return part_position_decode(&r->position, rd, e);
 }
 
-const struct part_ops part_bias = {"bias", create, NULL, NULL,   run_create, run_destroy, bind,   NULL,
-                                   NULL,   score,  NULL, learnt, apply,      drop,        encode, decode,
-                                   NULL};
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
+{
+    struct bias_run *r = (struct bias_run *)run;
+    struct tape *t = lists[0].s->tape;
+    const size_t K = part_listed(lists, n);
+    int32_t *idx = tape_host(t, K + 1, sizeof *idx), *at = idx;
+    if (idx == NULL) return tape_status(t, e);
+    for (size_t l = 0; l < n; l++)
+        for (size_t i = 0; i < lists[l].n; i++) *at++ = part_bias_source(run, lists[l].s->slate);
+    const struct op_lookup lookup = {r->bias, idx};
+    part_split(op_embed(t, (struct tape_value){.n = K, .c = 1}, &lookup, 1), lists, n, z);
+    for (size_t l = 0; l < n; l++) z[l] = part_position_add(&r->position, lists[l].s, lists[l].which, lists[l].n, z[l]);
+    return tape_status(t, e);
+}
+
+const struct part_ops part_bias = {"bias", create,         NULL,   NULL,  run_create, run_destroy, bind,   NULL, NULL,
+                                   score,  score_together, learnt, apply, drop,       encode,      decode, NULL};

@@ -21,7 +21,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     *out = NULL;
     struct cooccur *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part cooccur: %zu bytes", sizeof *p);
-    p->base = (struct part){.ops = &part_cooccur, .counts = true};
+    p->base = (struct part){.ops = &part_cooccur, .counts = true, .wide = true};
     const uint32_t shape[2] = {1, FEATURES};
     const float rate = (float)env->conf->train_linear_rate;
     const enum status st = param_table_add(t, "cooccur.weight", PARAM_ADAGRAD, 2, shape, rate, 0, &p->weight, e);
@@ -55,18 +55,35 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     return STATUS_OK;
 }
 
+static enum status score_lists(struct cooccur_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
+                               struct err *e)
+{
+    const size_t K = part_listed(lists, n);
+    struct tape *t = lists[0].s->tape;
+    float *x = tape_host(t, K * FEATURES + 1, sizeof *x), *at = x;
+    if (x == NULL) return tape_status(t, e);
+    for (size_t l = 0; l < n; l++)
+        for (size_t i = 0; i < lists[l].n; i++)
+            for (size_t f = 0; f < FEATURES; f++) *at++ = lists[l].s->slate->items[lists[l].which[i]].cooccur[f];
+    *z = op_linear(t, tape_constant(t, x, K, FEATURES), &r->weight, KERN_ACT_NONE);
+    return tape_status(t, e);
+}
+
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e)
 {
-    struct cooccur_run *r = (struct cooccur_run *)run;
-    float *x = tape_host(s->tape, n * FEATURES + 1, sizeof *x);
-    if (x == NULL) return tape_status(s->tape, e);
-    for (size_t i = 0; i < n; i++)
-        for (size_t f = 0; f < FEATURES; f++) x[i * FEATURES + f] = s->slate->items[which[i]].cooccur[f];
-    *z = op_linear(s->tape, tape_constant(s->tape, x, n, FEATURES), &r->weight, KERN_ACT_NONE);
-    return tape_status(s->tape, e);
+    const struct part_list list = {s, which, n};
+    return score_lists((struct cooccur_run *)run, &list, 1, z, e);
 }
 
-const struct part_ops part_cooccur = {"cooccur", create, NULL, NULL, run_create, run_destroy, bind, NULL,
-                                      NULL,      score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
-                                      NULL};
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
+{
+    struct tape_value all = {0};
+    TRY(score_lists((struct cooccur_run *)run, lists, n, &all, e));
+    part_split(all, lists, n, z);
+    return STATUS_OK;
+}
+
+const struct part_ops part_cooccur = {"cooccur", create,         NULL, NULL, run_create, run_destroy, bind, NULL, NULL,
+                                      score,     score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};

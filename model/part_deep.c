@@ -47,7 +47,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
                        "part deep: reads what numeric standardises; put numeric into model.parts too");
     struct deep *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part deep: %zu bytes", sizeof *p);
-    p->base = (struct part){.ops = &part_deep, .counts = true, .under = env->numeric};
+    p->base = (struct part){.ops = &part_deep, .counts = true, .wide = true, .under = env->numeric};
     p->F = env->n_numeric;
     p->width[0] = p->F + COOCCUR;
     p->width[1] = (size_t)env->conf->model_deep_units;
@@ -98,29 +98,48 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     return STATUS_OK;
 }
 
-/* x (n, F + 2) */
-static struct tape_value inputs(const struct deep_run *r, struct part_slate *s, const uint32_t *which, size_t n)
+/* x (K, F + 2) of all candidates */
+static struct tape_value inputs(const struct deep_run *r, const struct part_list *lists, size_t n)
 {
-    const size_t F = ((const struct deep *)r->base.part)->F, width = F + COOCCUR;
-    float *x = tape_host(s->tape, n * width + 1, sizeof *x);
+    const size_t F = ((const struct deep *)r->base.part)->F, width = F + COOCCUR, K = part_listed(lists, n);
+    struct tape *t = lists[0].s->tape;
+    float *x = tape_host(t, K * width + 1, sizeof *x), *at = x;
     if (x == NULL) return (struct tape_value){0};
-    for (size_t i = 0; i < n; i++) {
-        part_numeric_input(r->base.under, s->slate->numeric + which[i] * F, x + i * width);
-        for (size_t f = 0; f < COOCCUR; f++) x[i * width + F + f] = s->slate->items[which[i]].cooccur[f];
-    }
-    return tape_constant(s->tape, x, n, width);
+    for (size_t l = 0; l < n; l++)
+        for (size_t i = 0; i < lists[l].n; i++, at += width) {
+            const struct slate *s = lists[l].s->slate;
+            const uint32_t item = lists[l].which[i];
+            part_numeric_input(r->base.under, s->numeric + item * F, at);
+            for (size_t f = 0; f < COOCCUR; f++) at[F + f] = s->items[item].cooccur[f];
+        }
+    return tape_constant(t, x, K, width);
+}
+
+static enum status score_lists(struct deep_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
+                               struct err *e)
+{
+    struct tape *t = lists[0].s->tape;
+    struct tape_value h = inputs(r, lists, n);
+    for (size_t i = 0; i < HIDDEN; i++) h = op_linear(t, h, &r->layer[i].op, KERN_ACT_RELU);
+    *z = op_linear(t, h, &r->head, KERN_ACT_NONE);
+    return tape_status(t, e);
 }
 
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e)
 {
-    struct deep_run *r = (struct deep_run *)run;
-    struct tape_value h = inputs(r, s, which, n);
-    for (size_t i = 0; i < HIDDEN; i++) h = op_linear(s->tape, h, &r->layer[i].op, KERN_ACT_RELU);
-    *z = op_linear(s->tape, h, &r->head, KERN_ACT_NONE);
-    return tape_status(s->tape, e);
+    const struct part_list list = {s, which, n};
+    return score_lists((struct deep_run *)run, &list, 1, z, e);
 }
 
-const struct part_ops part_deep = {"deep", create, NULL, init, run_create, run_destroy, bind, NULL,
-                                   NULL,   score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
-                                   NULL};
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
+{
+    struct tape_value all = {0};
+    TRY(score_lists((struct deep_run *)run, lists, n, &all, e));
+    part_split(all, lists, n, z);
+    return STATUS_OK;
+}
+
+const struct part_ops part_deep = {"deep", create,         NULL, init, run_create, run_destroy, bind, NULL, NULL,
+                                   score,  score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};

@@ -41,6 +41,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
     struct hashed *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "part hashed: %zu bytes", sizeof *p);
     p->base.ops = &part_hashed;
+    p->base.wide = true;
     const enum status st = declare(p, env->conf, t, e);
     if (st == STATUS_OK)
         *out = &p->base;
@@ -109,39 +110,65 @@ static void put_by_family(const struct slate *q, uint32_t item, uint32_t mask, c
     }
 }
 
-/* Entries of the chosen candidates, on the tape's host side; NULL: no memory. */
-static struct entries *take_entries(const struct hashed_run *r, struct part_slate *s, const uint32_t *which, size_t n)
+static size_t entries_of(const struct part_list *list)
 {
-    const struct slate *q = s->slate;
-    const uint32_t mask = ((const struct hashed *)r->base.part)->mask;
+    const uint32_t *off = list->s->slate->hashed_off;
     size_t total = 0;
-    for (size_t i = 0; i < n; i++) total += q->hashed_off[which[i] + 1] - q->hashed_off[which[i]];
-    struct entries *out = tape_host(s->tape, 1, sizeof *out);
-    uint32_t *off = tape_host(s->tape, n * SLATE_HASH_FAMILIES + 1, sizeof *off),
-             *idx = tape_host(s->tape, total + 1, sizeof *idx);
-    float *val = tape_host(s->tape, total + 1, sizeof *val);
-    if (s->tape->oom) return NULL;
+    for (size_t i = 0; i < list->n; i++) total += off[list->which[i] + 1] - off[list->which[i]];
+    return total;
+}
+
+/* Entries of the chosen candidates, on the tape's host side; NULL: no memory. */
+static struct entries *take_entries(const struct hashed_run *r, const struct part_list *lists, size_t n)
+{
+    const uint32_t mask = ((const struct hashed *)r->base.part)->mask;
+    struct tape *t = lists[0].s->tape;
+    size_t total = 0;
+    for (size_t l = 0; l < n; l++) total += entries_of(&lists[l]);
+    struct entries *out = tape_host(t, 1, sizeof *out);
+    uint32_t *off = tape_host(t, part_listed(lists, n) * SLATE_HASH_FAMILIES + 1, sizeof *off),
+             *idx = tape_host(t, total + 1, sizeof *idx);
+    float *val = tape_host(t, total + 1, sizeof *val);
+    if (t->oom) return NULL;
     *out = (struct entries){r, off, idx, val};
     off[0] = 0;
-    for (size_t i = 0; i < n; i++) put_by_family(q, which[i], mask, out, off + i * SLATE_HASH_FAMILIES + 1);
+    uint32_t *ends = off + 1;
+    for (size_t l = 0; l < n; l++)
+        for (size_t i = 0; i < lists[l].n; i++, ends += SLATE_HASH_FAMILIES)
+            put_by_family(lists[l].s->slate, lists[l].which[i], mask, out, ends);
     return out;
+}
+
+static enum status score_lists(struct hashed_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
+                               struct err *e)
+{
+    struct tape *t = lists[0].s->tape;
+    struct entries *q = take_entries(r, lists, n);
+    if (q == NULL) return tape_status(t, e);
+    const size_t K = part_listed(lists, n), sums = K * SLATE_HASH_FAMILIES;
+    if (t->record && r->rows != NULL) TRY(part_rows_reserve(r->rows, q->off[sums], e));
+    struct tape_value of = op_sparse(t, &(struct op_sparse){r->w, q->off, q->idx, q->val, sums, add_grads, q});
+    of.n = K; /* (K * families, 1) read as (K, families) */
+    of.c = SLATE_HASH_FAMILIES;
+    *z = op_linear(t, of, &r->scales, KERN_ACT_NONE);
+    return tape_status(t, e);
 }
 
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e)
 {
-    struct hashed_run *r = (struct hashed_run *)run;
-    struct entries *q = take_entries(r, s, which, n);
-    if (q == NULL) return tape_status(s->tape, e);
-    const size_t sums = n * SLATE_HASH_FAMILIES;
-    if (s->tape->record && r->rows != NULL) TRY(part_rows_reserve(r->rows, q->off[sums], e));
-    struct tape_value of = op_sparse(s->tape, &(struct op_sparse){r->w, q->off, q->idx, q->val, sums, add_grads, q});
-    of.n = n; /* (n * families, 1) read as (n, families) */
-    of.c = SLATE_HASH_FAMILIES;
-    *z = op_linear(s->tape, of, &r->scales, KERN_ACT_NONE);
-    return tape_status(s->tape, e);
+    const struct part_list list = {s, which, n};
+    return score_lists((struct hashed_run *)run, &list, 1, z, e);
 }
 
-const struct part_ops part_hashed = {"hashed", create, NULL, init, run_create, run_destroy, bind, NULL,
-                                     NULL,     score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
-                                     NULL};
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
+{
+    struct tape_value all = {0};
+    TRY(score_lists((struct hashed_run *)run, lists, n, &all, e));
+    part_split(all, lists, n, z);
+    return STATUS_OK;
+}
+
+const struct part_ops part_hashed = {"hashed", create,         NULL, init, run_create, run_destroy, bind, NULL, NULL,
+                                     score,    score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};

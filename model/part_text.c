@@ -339,8 +339,7 @@ static enum status prepare_users(struct text_run *r, struct part_slate *const *s
     for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
         r->user_kv[l] = op_linear(t, x, &r->layers[l].kv.op, KERN_ACT_NONE);
         if (l + 1 == p->n_layers) break;
-        const struct kern_segments all = {
-            .n = n, .q_off = r->user_off, .k_off = r->user_off, .prec = precision_of(r)};
+        const struct kern_segments all = {.n = n, .q_off = r->user_off, .k_off = r->user_off, .prec = precision_of(r)};
         const struct tape_value q = op_linear(t, x, &r->layers[l].q.op, KERN_ACT_NONE);
         const struct tape_value seen = op_attention(t, q, r->user_kv[l], (struct tape_value){0}, &all, p->shape.H);
         x = after_attention(r, slates[0], l, seen, x);
@@ -454,7 +453,7 @@ static enum status score_together(struct part_run *run, const struct part_list *
     for (size_t i = 0; i < n; i++) slates[i] = lists[i].s;
     TRY(prepare_users(r, slates, n, e));
     TRY(score_lists(r, lists, n, &all, e));
-    for (size_t i = 0, at = 0; i < n; at += lists[i++].n) z[i] = tape_rows(all, at, lists[i].n);
+    part_split(all, lists, n, z);
     return STATUS_OK;
 }
 
