@@ -19,7 +19,10 @@ struct str {
 
 /* clang-format off */
 static inline struct str str_from(const char *z) { return (struct str){z, z ? strlen(z) : 0}; }
-static inline bool str_eq(struct str a, struct str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+static inline bool str_eq(struct str a, struct str b)
+{
+    return a.n == b.n && (a.n == 0 || (a.p[0] == b.p[0] && memcmp(a.p, b.p, a.n) == 0));
+}
 static inline bool str_is(struct str a, const char *z) { return str_eq(a, str_from(z)); }
 static inline bool str_has(struct str a) { return a.p != NULL && a.n > 0; }
 /* clang-format on */

@@ -46,28 +46,39 @@ float cooccur_count(struct record_item *i, const struct cooccur *c, int64_t time
     return (float)(i->orders * left(c, i->orders_ms, time_ms));
 }
 
+/* Neighbours from `from` on, up to the first whose item is not below `item`, once more had the chance to come. */
+static struct record_neighbour *pass_on(const struct record_neighbour **from, const struct record_neighbour *end,
+                                        uint64_t item, float weight, struct record_neighbour *to)
+{
+    const struct record_neighbour *old = *from;
+    for (; old < end && old->item < item; old++, to++) {
+        *to = *old;
+        to->chances += weight;
+    }
+    *from = old;
+    return to;
+}
+
 /* Both sides are by item.  to: room for all; returns how many. */
 static uint32_t merge(const struct record_item *i, const struct cooccur_member *members, uint32_t n, double weight,
                       struct record_neighbour *to)
 {
-    uint32_t made = 0, a = 0, b = 0;
-    while (a < i->n_neighbours || b < n) {
-        const struct record_neighbour *old = a < i->n_neighbours ? &i->neighbours[a] : NULL;
-        const struct cooccur_member *other = b < n ? &members[b] : NULL;
-        const bool is_old = old != NULL && (other == NULL || old->item <= other->item);
-        const bool is_new = other != NULL && (old == NULL || other->item <= old->item);
-        a += is_old;
-        b += is_new;
-        if (is_new && other->item == (uint32_t)i->hash) continue;
-        to[made] = is_old ? *old : (struct record_neighbour){.item = other->item};
-        to[made].chances += (float)weight;
-        if (is_new) {
-            to[made].together += (float)weight;
-            to[made].orders = (float)((double)other->orders * weight);
-        }
-        made++;
+    const struct record_neighbour *old = i->neighbours, *const end = old + i->n_neighbours;
+    struct record_neighbour *at = to;
+    for (uint32_t b = 0; b < n; b++) {
+        const struct cooccur_member *other = &members[b];
+        at = pass_on(&old, end, other->item, (float)weight, at);
+        const bool known = old < end && old->item == other->item;
+        const struct record_neighbour was = known ? *old : (struct record_neighbour){.item = other->item};
+        old += known;
+        if (other->item == (uint32_t)i->hash) continue;
+        *at = was;
+        at->chances += (float)weight;
+        at->together += (float)weight;
+        at->orders = (float)((double)other->orders * weight);
+        at++;
     }
-    return made;
+    return (uint32_t)(pass_on(&old, end, UINT64_MAX, (float)weight, at) - to);
 }
 
 /* How often a neighbour comes, by what is known of it.  A newcomer counts as one of `trust` orders: so it may stay a while where the

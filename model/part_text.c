@@ -241,17 +241,11 @@ static int32_t *iota(struct tape *t, size_t n)
     return p;
 }
 
-/* Attention is as exact as the products around it. */
-static enum kern_precision precision_of(const struct text_run *r)
-{
-    return r->layers[0].q.op.m.prec;
-}
-
 /* Candidates are segments; a list's are a group, with that slate's user rows (if prepared) as their prefix. */
 static struct kern_segments segments_of(struct text_run *r, struct tape *t, const struct part_list *lists, size_t n,
                                         const struct text_rows *rows)
 {
-    struct kern_segments seg = {.n = rows->n, .q_off = rows->off, .k_off = rows->off, .prec = precision_of(r)};
+    struct kern_segments seg = {.n = rows->n, .q_off = rows->off, .k_off = rows->off};
     if (!has_user((const struct text *)r->base.part)) return seg;
     int32_t *s_off = tape_host(t, n + 1, sizeof *s_off);
     if (s_off == NULL) return seg;
@@ -280,6 +274,7 @@ static struct tape_value stack(struct text_run *r, const struct part_list *lists
         const struct tape_value q = op_linear(t, x, &r->layers[l].q.op, KERN_ACT_NONE);
         const struct tape_value user = has_user(p) ? r->user_kv[l] : (struct tape_value){0};
         if (last) seg.q_off = ones;
+        seg.prec = r->layers[l].q.op.m.prec; /* attention is as exact as the products around it */
         x = after_attention(r, s, l, op_attention(t, q, kv, user, &seg, p->shape.H), x);
     }
     return first_rows(t, x, rows->off, rows->n);
@@ -339,7 +334,8 @@ static enum status prepare_users(struct text_run *r, struct part_slate *const *s
     for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
         r->user_kv[l] = op_linear(t, x, &r->layers[l].kv.op, KERN_ACT_NONE);
         if (l + 1 == p->n_layers) break;
-        const struct kern_segments all = {.n = n, .q_off = r->user_off, .k_off = r->user_off, .prec = precision_of(r)};
+        const struct kern_segments all = {
+            .n = n, .q_off = r->user_off, .k_off = r->user_off, .prec = r->layers[l].q.op.m.prec};
         const struct tape_value q = op_linear(t, x, &r->layers[l].q.op, KERN_ACT_NONE);
         const struct tape_value seen = op_attention(t, q, r->user_kv[l], (struct tape_value){0}, &all, p->shape.H);
         x = after_attention(r, slates[0], l, seen, x);

@@ -21,6 +21,7 @@ struct cuda_dnn {
     struct dnn_plans *plans;
     char folder[320]; /* of kept plans; "": none */
     enum dnn_trust trust;
+    bool declined; /* some shape had no engine, which was said */
 };
 
 enum dnn_kind {

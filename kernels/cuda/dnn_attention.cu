@@ -244,6 +244,17 @@ static struct dnn_plan plan_back(struct cuda_dnn *dnn, const struct attention_sh
     return made(&d, "back");
 }
 
+static void say_declined(struct cuda_dnn *dnn, const struct attention_shape *s)
+{
+    if (!dnn->declined)
+        (void)fprintf(stderr,
+                      "freshet: cuda: cuDNN %zu makes no plan for attention of %zu x %zu x %zu rows (%zu heads of "
+                      "%zu); freshet's own "
+                      "does such work (cuDNN compiles with NVRTC: is libnvrtc.so in LD_LIBRARY_PATH?)\n",
+                      dnn->version, s->B, s->Sq, s->Sk, s->H, s->D);
+    dnn->declined = true;
+}
+
 /* NULL: none of cuDNN's engines takes this shape.  An answer stays what it is, since the way back asks again. */
 static struct dnn_plans *plans_of(struct cuda_dnn *dnn, const struct attention_shape *s)
 {
@@ -257,6 +268,7 @@ static struct dnn_plans *plans_of(struct cuda_dnn *dnn, const struct attention_s
     if (made->there.plan != NULL) made->back = plan_back(dnn, s);
     made->next = dnn->plans;
     dnn->plans = made;
+    if (made->back.plan == NULL) say_declined(dnn, s);
     return made->back.plan != NULL ? made : NULL;
 }
 
