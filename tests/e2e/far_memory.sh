@@ -44,11 +44,22 @@ same "tasks of thinned lists" -o model.parts=numeric,hashed -o train.tasks=click
 same "a blessed version" -o model.parts=text,numeric -o train.distill=0.3 -o gate.share=1 -o gate.bless_slates=20 -o gate.bless_ms=10
 jq -es '.[0].gate == .[1].gate and .[0].gate.blessings > 0' near.json far.json >/dev/null || fail "gate: $(jq -c .gate near.json far.json)"
 # Many slates share a tape there, and linear parts see them all at once: the same but for the order in which gradients are summed.
-whole near -o kernels.backend=ref -o train.batch_slates=40 -o model.parts=text,numeric,cooccur,hashed,deep -o train.batch_wait_ms=1000000
-whole far "${far[@]}" -o train.batch_slates=40 -o model.parts=text,numeric,cooccur,hashed,deep -o train.batch_wait_ms=1000000
-cmp -s near far && fail "40 slates at once: bit by bit as one by one, so they were not at once"
-jq -es '.[0].examples > 100 and .[0].examples == .[1].examples and (.[0].progressive.logloss - .[1].progressive.logloss | fabs) < 1e-5 and
-    (.[0].progressive.auc - .[1].progressive.auc | fabs) < 1e-3' near.json far.json >/dev/null || fail "40 slates at once: $(cat near far)"
+near_enough() { # WHAT OPTION...
+    local what=$1
+    shift
+    whole near -o kernels.backend=ref -o train.batch_slates=40 -o train.batch_wait_ms=1000000 "$@"
+    whole far "${far[@]}" -o train.batch_slates=40 -o train.batch_wait_ms=1000000 "$@"
+    jq -es '.[0].examples > 100 and .[0].examples == .[1].examples and (.[0].progressive.logloss - .[1].progressive.logloss | fabs) < 1e-5 and
+        (.[0].progressive.auc - .[1].progressive.auc | fabs) < 1e-3' near.json far.json >/dev/null || fail "$what: $(cat near far)"
+}
+near_enough "40 slates at once" -o model.parts=numeric,cooccur,hashed,deep
+sums() { # how often sparse rows are summed with so many slates a batch: once a list that is scored, and once for all that are learnt together
+    FAR_SAYS=1 "$freshet" replay "${options[@]}" "${far[@]}" -o train.batch_slates="$1" -o train.batch_wait_ms=1000000 -o model.parts=hashed \
+        --quiet --flush log 2>&1 | sed -n 's/^far: \([0-9]*\) sparse sums$/\1/p'
+}
+few=$(sums 8) many=$(sums 40)
+[ "$few" -gt 50 ] && [ $((many * 10)) -lt $((few * 7)) ] || fail "$few sparse sums with 8 slates a batch, $many with 40: they were not at once"
+near_enough "40 thinned lists at once" -o model.parts=text,numeric,hashed -o join.negative_rate=0.5
 head -n 60 first >log # concat is dear
 same "concat, dropout, an anchor, small steps" -o train.batch_slates=4 -o train.step_slates=1 -o model.parts=text,numeric \
     -o model.user_view=concat -o model.item_view=concat \
