@@ -90,7 +90,6 @@ static void put(struct scoring *s, size_t part, const uint32_t *which, size_t n,
 static enum status score_part(struct model_run *r, size_t part, struct scoring *s, const uint32_t *which, size_t n,
                               struct err *e)
 {
-    const struct part_ops *o = r->m->parts[part]->ops;
     float *out = tape_host(&r->tape, n + 1, sizeof *out);
     if (out == NULL || n == 0) return tape_status(&r->tape, e);
     TRY(part_prepare(r->parts[part], &s->ps, e));
@@ -98,7 +97,7 @@ static enum status score_part(struct model_run *r, size_t part, struct scoring *
         const struct tape_mark mark = tape_save(&r->tape);
         const size_t k = model_chunk(r, part, &s->ps, which + at, n - at, SCORE_ROWS);
         struct tape_value z = {0};
-        TRY(o->score(r->parts[part], &s->ps, which + at, k, &z, e));
+        TRY(part_score(r->parts[part], &s->ps, which + at, k, &z, e));
         r->kern->ops->download(r->kern, out, z.x, k * sizeof *out);
         put(s, part, which + at, k, out);
         tape_rewind(&r->tape, mark);
@@ -128,7 +127,7 @@ static size_t pass_of(const struct model_run *r, size_t part, const struct scori
 static enum status score_pass(struct model_run *r, size_t part, struct scoring *s, size_t n, struct err *e)
 {
     struct part_list lists[SCORE_TOGETHER];
-    struct tape_value z[SCORE_TOGETHER];
+    struct tape_value z = {0};
     uint32_t most = 0;
     for (size_t i = 0; i < n; i++) {
         lists[i] = (struct part_list){&s[i].ps, s[i].top, s[i].n_top};
@@ -136,9 +135,9 @@ static enum status score_pass(struct model_run *r, size_t part, struct scoring *
     }
     float *out = tape_host(&r->tape, most + 1u, sizeof *out);
     if (out == NULL) return tape_status(&r->tape, e);
-    TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, z, e));
-    for (size_t i = 0; i < n; i++) {
-        r->kern->ops->download(r->kern, out, z[i].x, s[i].n_top * sizeof *out);
+    TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, &z, e));
+    for (size_t i = 0, at = 0; i < n; at += s[i++].n_top) {
+        r->kern->ops->download(r->kern, out, z.x + at, s[i].n_top * sizeof *out);
         put(&s[i], part, s[i].top, s[i].n_top, out);
     }
     return STATUS_OK;

@@ -24,7 +24,7 @@ static enum status forward_chunk(struct model_run *r, size_t part, struct walk *
 {
     l->ps.dropout_chunk = chunk;
     TRY(part_prepare(r->parts[part], &l->ps, e));
-    return r->m->parts[part]->ops->score(r->parts[part], &l->ps, l->all + at, k, z, e);
+    return part_score(r->parts[part], &l->ps, l->all + at, k, z, e);
 }
 
 /* The part's logits as a value that ends the way back. */
@@ -90,22 +90,15 @@ static bool together(const struct model_run *r, size_t part, const struct walk *
     return rows <= LEARN_ROWS;
 }
 
-/* --- values of all slates as one: launches and copies cost a device the same for one slate as for all ------------------ */
+/* --- sums of all slates as one value: launches and copies cost a device the same for one slate as for all ---------------- */
 
-enum which { Z_OF_PART, SUM };
-
-static struct tape_value value_of(const struct walk *l, enum which which, size_t part)
+/* The slates' sums as one value, where they lie one behind the other; empty: they don't. */
+static struct tape_value spanned(const struct walk *l, size_t n)
 {
-    return which == SUM ? l->sum : l->z[part];
-}
-
-/* The slates' values as one, where they lie one behind the other; empty: they don't. */
-static struct tape_value spanned(const struct walk *l, size_t n, enum which which, size_t part)
-{
-    const struct tape_value first = value_of(&l[0], which, part), none = {0};
+    const struct tape_value first = l[0].sum, none = {0};
     struct tape_value all = {first.x, first.dx, 0, 1};
     for (size_t i = 0; i < n; i++) {
-        const struct tape_value v = value_of(&l[i], which, part);
+        const struct tape_value v = l[i].sum;
         if (v.x == NULL || v.c != 1 || v.n != l[i].ps.slate->n_items || v.x != first.x + all.n) return none;
         if ((v.dx == NULL) != (first.dx == NULL) || (v.dx != NULL && v.dx != first.dx + all.n)) return none;
         all.n += v.n;
@@ -113,27 +106,22 @@ static struct tape_value spanned(const struct walk *l, size_t n, enum which whic
     return all;
 }
 
-static void split_sum(struct walk *l, size_t n, struct tape_value all)
+/* Adds a part's logits of all slates (z) to the sums in one operation; false: those are not in one piece. */
+static bool add_spanned(struct model_run *r, struct walk *l, size_t n, struct tape_value z)
 {
-    for (size_t i = 0, at = 0; i < n; at += l[i++].ps.slate->n_items)
-        l[i].sum = tape_rows(all, at, l[i].ps.slate->n_items);
-}
-
-/* Adds a part's logits to the sums in one operation; false: they are not in one piece. */
-static bool add_spanned(struct model_run *r, struct walk *l, size_t n, size_t part)
-{
-    const struct tape_value z = spanned(l, n, Z_OF_PART, part), sum = spanned(l, n, SUM, 0);
+    const struct tape_value sum = spanned(l, n);
     bool begun = false;
     for (size_t i = 0; i < n; i++) begun = begun || l[i].sum.x != NULL;
-    if (n < 2 || z.x == NULL || (begun && sum.x == NULL)) return false;
-    split_sum(l, n, begun ? op_add(&r->tape, sum, z) : z);
+    if (begun && sum.x == NULL) return false;
+    const struct tape_value all = begun ? op_add(&r->tape, sum, z) : z;
+    for (size_t i = 0, at = 0; i < n; at += l[i++].ps.slate->n_items)
+        l[i].sum = tape_rows(all, at, l[i].ps.slate->n_items);
     return true;
 }
 
-/* A part's logits, where it has any, to the slates' sums. */
-static void add_to_sums(struct model_run *r, struct walk *l, size_t n, size_t part, bool all)
+/* Each slate's own logits to its sum. */
+static void add_each(struct model_run *r, struct walk *l, size_t n, size_t part)
 {
-    if (all && add_spanned(r, l, n, part)) return;
     for (size_t i = 0; i < n; i++)
         if (walk_learns(r, part, l[i].ps.slate))
             l[i].sum = l[i].sum.x == NULL ? l[i].z[part] : op_add(&r->tape, l[i].sum, l[i].z[part]);
@@ -142,11 +130,13 @@ static void add_to_sums(struct model_run *r, struct walk *l, size_t n, size_t pa
 static enum status forward_together(struct model_run *r, size_t part, struct walk *l, size_t n, struct err *e)
 {
     struct part_list *lists = tape_host(&r->tape, n, sizeof *lists);
-    struct tape_value *z = tape_host(&r->tape, n, sizeof *z);
+    struct tape_value all = {0};
     if (r->tape.oom) return tape_status(&r->tape, e);
     for (size_t i = 0; i < n; i++) lists[i] = (struct part_list){&l[i].ps, l[i].all, l[i].ps.slate->n_items};
-    TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, z, e));
-    for (size_t i = 0; i < n; i++) l[i].z[part] = z[i];
+    TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, &all, e));
+    if (add_spanned(r, l, n, all)) return STATUS_OK;
+    for (size_t i = 0, at = 0; i < n; at += lists[i++].n) l[i].z[part] = tape_rows(all, at, lists[i].n);
+    add_each(r, l, n, part);
     return STATUS_OK;
 }
 
@@ -157,16 +147,20 @@ static enum status forward_one(struct model_run *r, size_t part, struct walk *l,
     return l->late[part] ? forward_late(r, part, l, e) : forward_chunk(r, part, l, 0, 0, K, &l->z[part], e);
 }
 
+static enum status forward_each(struct model_run *r, size_t part, struct walk *l, size_t n, struct err *e)
+{
+    for (size_t i = 0; i < n; i++)
+        if (walk_learns(r, part, l[i].ps.slate)) TRY(forward_one(r, part, &l[i], e));
+    add_each(r, l, n, part);
+    return STATUS_OK;
+}
+
 enum status walk_forward(struct model_run *r, struct walk *l, size_t n, struct walk_below *below, struct err *e)
 {
     uint64_t since = model_times_now(r);
     for (size_t p = 0; p < r->m->n_parts; p++) {
-        const bool all = together(r, p, l, n);
         below->part[p] = r->tape.last;
-        if (all) TRY(forward_together(r, p, l, n, e));
-        for (size_t i = 0; i < n && !all; i++)
-            if (walk_learns(r, p, l[i].ps.slate)) TRY(forward_one(r, p, &l[i], e));
-        add_to_sums(r, l, n, p, all);
+        TRY(together(r, p, l, n) ? forward_together(r, p, l, n, e) : forward_each(r, p, l, n, e));
         since = model_times_add(r, MODEL_LEARNT, p, since);
     }
     return tape_status(&r->tape, e);
@@ -204,7 +198,7 @@ static struct tape_value shifted(struct model_run *r, const struct walk *l)
 /* z[i]: slate i's logits as its labels see them; in one operation where the sums are in one piece. */
 static void shift_all(struct model_run *r, const struct walk *l, size_t n, struct tape_value *z)
 {
-    const struct tape_value all = n > 1 ? spanned(l, n, SUM, 0) : (struct tape_value){0};
+    const struct tape_value all = n > 1 ? spanned(l, n) : (struct tape_value){0};
     float *shift = all.x != NULL ? tape_host(&r->tape, all.n + 1u, sizeof *shift) : NULL;
     bool any = false;
     if (shift == NULL) {
@@ -226,14 +220,15 @@ static float share_of(const struct model_run *r, const struct walk *l)
     return r->m->softmax_share[l->ps.slate->source];
 }
 
-/* Labels and weights of all slates in backend memory. */
-static struct op_loss_there labels_there(struct model_run *r, const struct walk *l, size_t n)
+/* Labels and weights of all slates, for op_loss. */
+static struct op_loss labels_there(struct model_run *r, const struct walk *l, size_t n)
 {
     size_t total = 0;
     for (size_t i = 0; i < n; i++) total += l[i].ps.slate->n_items;
-    const float *y = tape_upload(&r->tape, l[0].labels, total * sizeof *y);
-    const float *soft = l[0].soft == NULL ? y : tape_upload(&r->tape, l[0].soft, total * sizeof *soft);
-    return (struct op_loss_there){y, tape_upload(&r->tape, l[0].weights, total * sizeof *y), soft};
+    const size_t bytes = total * sizeof(float);
+    return (struct op_loss){.y = tape_upload(&r->tape, l[0].labels, bytes),
+                            .w = tape_upload(&r->tape, l[0].weights, bytes),
+                            .soft = l[0].soft != NULL ? tape_upload(&r->tape, l[0].soft, bytes) : NULL};
 }
 
 /* Three terms of each slate: binary cross-entropy, softmax, tasks. */
@@ -242,11 +237,14 @@ static void slate_losses(struct model_run *r, const struct walk *l, size_t n, fl
     struct tape_value *z = tape_host(&r->tape, n, sizeof *z);
     if (z == NULL) return;
     shift_all(r, l, n, z);
-    struct op_loss_there there = labels_there(r, l, n);
+    struct op_loss loss = labels_there(r, l, n);
     for (size_t i = 0; i < n && !r->tape.oom; i++, terms += TERMS) {
-        op_loss_of(&r->tape, terms, z[i], &there, share_of(r, &l[i]));
+        loss.share = share_of(r, &l[i]);
+        op_loss(&r->tape, terms, z[i], &loss);
         if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l[i].ps.slate, l[i].sum, z[i], terms + 2);
-        there = (struct op_loss_there){there.y + z[i].n, there.w + z[i].n, there.soft + z[i].n};
+        loss.y += z[i].n;
+        loss.w += z[i].n;
+        if (loss.soft != NULL) loss.soft += z[i].n;
     }
 }
 
@@ -254,7 +252,7 @@ enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slope
 {
     size_t total = 0, at = 0;
     for (size_t i = 0; i < n; i++) total += l[i].sum.n;
-    const struct tape_value all = spanned(l, n, SUM, 0);
+    const struct tape_value all = spanned(l, n);
     float *there = all.x == NULL ? tape_floats(&r->tape, total) : slopes ? all.dx : all.x;
     float *here = tape_host(&r->tape, total, sizeof *here);
     if (r->tape.oom) return tape_status(&r->tape, e);

@@ -71,20 +71,15 @@ struct op_sparse_rows {
     void *user;
 };
 struct tape_value op_sparse_rows(struct tape *t, struct tape_value base, const struct op_sparse_rows *s);
-/* Arrays of struct op_loss in backend memory. */
-struct op_loss_there {
-    const float *y, *w, *soft; /* soft: as y, where there is none */
-};
 /* The loss of one slate with logits z (K,1): (1 - share)*BCE + share/4*softmax, both weighted (kern_ops.bce and
  * .slate_softmax).  loss: two floats of backend memory, to which the two terms are added as they are; op_loss_total sums
  * them.  dz gets the gradient of the total at once: this op is the outermost. */
 struct op_loss {
-    const float *y, *w; /* (K) host */
-    const float *soft;  /* (K) host: what the cross-entropy aims at; NULL: y */
+    const float *y, *w; /* (K) backend memory, as soft */
+    const float *soft;  /* (K) what the cross-entropy aims at; NULL: y */
     float share;        /* of the softmax, 0 … 1; 0: binary cross-entropy alone */
 };
 void op_loss(struct tape *t, float *loss, struct tape_value z, const struct op_loss *l);
-void op_loss_of(struct tape *t, float *loss, struct tape_value z, const struct op_loss_there *l, float share);
 float op_loss_total(const float *terms, float share);
 /* The loss of the tasks beside it (kern_ops.task_bce): s (K,1), h (K,T); y (K,T) and chained (T) host.  loss: one float,
  * added to; ds and dh at once, as above. */

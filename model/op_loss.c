@@ -35,17 +35,11 @@ struct tape_value op_sparse(struct tape *t, const struct op_sparse *s)
 
 void op_loss(struct tape *t, float *loss, struct tape_value z, const struct op_loss *l)
 {
-    const float *y = tape_upload(t, l->y, z.n * sizeof *y), *w = tape_upload(t, l->w, z.n * sizeof *w);
-    const float *soft = l->soft == NULL ? y : tape_upload(t, l->soft, z.n * sizeof *soft);
-    op_loss_of(t, loss, z, &(struct op_loss_there){y, w, soft}, l->share);
-}
-
-void op_loss_of(struct tape *t, float *loss, struct tape_value z, const struct op_loss_there *l, float share)
-{
+    const float *soft = l->soft == NULL ? l->y : l->soft;
     float *dz = z.dx != NULL ? z.dx : tape_zeros(t, z.n);
     if (t->oom) return;
-    t->kern->ops->bce(t->kern, loss, dz, z.x, l->soft, l->w, 1.0f - share, z.n);
-    if (share > 0.0f) t->kern->ops->slate_softmax(t->kern, loss + 1, dz, z.x, l->y, l->w, 0.25f * share, z.n);
+    t->kern->ops->bce(t->kern, loss, dz, z.x, soft, l->w, 1.0f - l->share, z.n);
+    if (l->share > 0.0f) t->kern->ops->slate_softmax(t->kern, loss + 1, dz, z.x, l->y, l->w, 0.25f * l->share, z.n);
 }
 
 float op_loss_total(const float *terms, float share)

@@ -83,9 +83,12 @@ size_t part_listed(const struct part_list *lists, size_t n)
     return total;
 }
 
-void part_split(struct tape_value all, const struct part_list *lists, size_t n, struct tape_value *z)
+enum status part_score(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n, struct tape_value *z,
+                       struct err *e)
 {
-    for (size_t i = 0, at = 0; i < n; at += lists[i++].n) z[i] = tape_rows(all, at, lists[i].n);
+    const struct part_ops *o = r->part->ops;
+    const struct part_list list = {s, which, n};
+    return o->score != NULL ? o->score(r, s, which, n, z, e) : o->score_together(r, &list, 1, z, e);
 }
 
 /* --- frozen states ------------------------------------------------------------------------------------------------ */

@@ -95,8 +95,6 @@ struct part_list {
     size_t n;
 };
 size_t part_listed(const struct part_list *lists, size_t n); /* candidates of all */
-/* z[i] = the rows of list i in `all`, which has those of all lists one behind the other. */
-void part_split(struct tape_value all, const struct part_list *lists, size_t n, struct tape_value *z);
 enum part_state { PART_STATE_POOLED, PART_STATE_FINAL };
 /* Makes the entries of the events (which NULL) or of the items which[0..n) present.  Errors as state_acquire. */
 enum status part_states(struct part_slate *s, const uint32_t *which, size_t n, struct err *e) MUST_CHECK;
@@ -114,6 +112,9 @@ int32_t part_age_bucket(float minutes);
 
 struct part;
 struct part_run;
+/* Some candidates of one prepared slate, by whichever way the part has. */
+enum status part_score(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n, struct tape_value *z,
+                       struct err *e) MUST_CHECK;
 struct part_ops {
     const char *name;
     /* Declares tensors in t.  INVALID: a configuration that this part cannot follow. */
@@ -129,12 +130,12 @@ struct part_ops {
     size_t (*rows)(const struct part_run *r, const struct part_slate *s, uint32_t item);
     /* The user side, once per slate (and again per chunk when a large slate is learnt in chunks). */
     enum status (*prepare)(struct part_run *r, struct part_slate *s, struct err *e); /* NULL: it has none */
-    /* z (n,1): the part's logits of items which[0..n). */
+    /* z (n,1): the part's logits of items which[0..n).  NULL: by score_together alone. */
     enum status (*score)(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n,
                          struct tape_value *z, struct err *e);
-    /* Prepares the slates of n lists, which share a tape, and scores all their candidates at once: z[i] (lists[i].n, 1), rows of one
-     * value (part_split).  For parts with `together` or `wide` set; the same numbers as one after the other, but for the order
-     * in which gradients are summed. */
+    /* Prepares the slates of n lists, which share a tape, and scores all their candidates at once: z (part_listed, 1), list after
+     * list.  For parts with `together` or `wide` set; the same numbers as one after the other, but for the order in which
+     * gradients are summed. */
     enum status (*score_together)(struct part_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
                                   struct err *e);
     /* Any of these may be NULL.  learnt: the slate was learnt from, with the logits z (K) that its labels were compared with and

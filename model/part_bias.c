@@ -75,19 +75,6 @@ int part_bias_source(const struct part_run *run, const struct slate *s)
     return s->source == SLATE_IMPRESSION ? SLATE_IMPRESSION : SLATE_ORGANIC;
 }
 
-static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
-                         struct tape_value *z, struct err *e)
-{
-    struct bias_run *r = (struct bias_run *)run;
-    int32_t *idx = tape_host(s->tape, n + 1, sizeof *idx);
-    if (idx == NULL) return tape_status(s->tape, e);
-    for (size_t i = 0; i < n; i++) idx[i] = part_bias_source(run, s->slate);
-    const struct op_lookup lookup = {r->bias, idx};
-    *z = op_embed(s->tape, (struct tape_value){.n = n, .c = 1}, &lookup, 1);
-    *z = part_position_add(&r->position, s, which, n, *z);
-    return tape_status(s->tape, e);
-}
-
 static void learnt(struct part_run *run, const struct slate *s, const float *z, const float *dz)
 {
     (void)z, (void)dz;
@@ -142,10 +129,10 @@ static enum status score_together(struct part_run *run, const struct part_list *
     for (size_t l = 0; l < n; l++)
         for (size_t i = 0; i < lists[l].n; i++) *at++ = part_bias_source(run, lists[l].s->slate);
     const struct op_lookup lookup = {r->bias, idx};
-    part_split(op_embed(t, (struct tape_value){.n = K, .c = 1}, &lookup, 1), lists, n, z);
-    for (size_t l = 0; l < n; l++) z[l] = part_position_add(&r->position, lists[l].s, lists[l].which, lists[l].n, z[l]);
+    *z = op_embed(t, (struct tape_value){.n = K, .c = 1}, &lookup, 1);
+    *z = part_position_add(&r->position, lists, n, *z);
     return tape_status(t, e);
 }
 
 const struct part_ops part_bias = {"bias", create,         NULL,   NULL,  run_create, run_destroy, bind,   NULL, NULL,
-                                   score,  score_together, learnt, apply, drop,       encode,      decode, NULL};
+                                   NULL,   score_together, learnt, apply, drop,       encode,      decode, NULL};

@@ -55,9 +55,10 @@ static enum status bind(struct part_run *run, const struct part_params *p, struc
     return STATUS_OK;
 }
 
-static enum status score_lists(struct cooccur_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
-                               struct err *e)
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
 {
+    struct cooccur_run *r = (struct cooccur_run *)run;
     const size_t K = part_listed(lists, n);
     struct tape *t = lists[0].s->tape;
     float *x = tape_host(t, K * FEATURES + 1, sizeof *x), *at = x;
@@ -69,21 +70,5 @@ static enum status score_lists(struct cooccur_run *r, const struct part_list *li
     return tape_status(t, e);
 }
 
-static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
-                         struct tape_value *z, struct err *e)
-{
-    const struct part_list list = {s, which, n};
-    return score_lists((struct cooccur_run *)run, &list, 1, z, e);
-}
-
-static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
-                                  struct err *e)
-{
-    struct tape_value all = {0};
-    TRY(score_lists((struct cooccur_run *)run, lists, n, &all, e));
-    part_split(all, lists, n, z);
-    return STATUS_OK;
-}
-
 const struct part_ops part_cooccur = {"cooccur", create,         NULL, NULL, run_create, run_destroy, bind, NULL, NULL,
-                                      score,     score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};
+                                      NULL,      score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};

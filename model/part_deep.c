@@ -115,9 +115,10 @@ static struct tape_value inputs(const struct deep_run *r, const struct part_list
     return tape_constant(t, x, K, width);
 }
 
-static enum status score_lists(struct deep_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
-                               struct err *e)
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
 {
+    struct deep_run *r = (struct deep_run *)run;
     struct tape *t = lists[0].s->tape;
     struct tape_value h = inputs(r, lists, n);
     for (size_t i = 0; i < HIDDEN; i++) h = op_linear(t, h, &r->layer[i].op, KERN_ACT_RELU);
@@ -125,21 +126,5 @@ static enum status score_lists(struct deep_run *r, const struct part_list *lists
     return tape_status(t, e);
 }
 
-static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
-                         struct tape_value *z, struct err *e)
-{
-    const struct part_list list = {s, which, n};
-    return score_lists((struct deep_run *)run, &list, 1, z, e);
-}
-
-static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
-                                  struct err *e)
-{
-    struct tape_value all = {0};
-    TRY(score_lists((struct deep_run *)run, lists, n, &all, e));
-    part_split(all, lists, n, z);
-    return STATUS_OK;
-}
-
 const struct part_ops part_deep = {"deep", create,         NULL, init, run_create, run_destroy, bind, NULL, NULL,
-                                   score,  score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};
+                                   NULL,   score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};

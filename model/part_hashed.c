@@ -139,9 +139,10 @@ static struct entries *take_entries(const struct hashed_run *r, const struct par
     return out;
 }
 
-static enum status score_lists(struct hashed_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
-                               struct err *e)
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
 {
+    struct hashed_run *r = (struct hashed_run *)run;
     struct tape *t = lists[0].s->tape;
     struct entries *q = take_entries(r, lists, n);
     if (q == NULL) return tape_status(t, e);
@@ -154,21 +155,5 @@ static enum status score_lists(struct hashed_run *r, const struct part_list *lis
     return tape_status(t, e);
 }
 
-static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
-                         struct tape_value *z, struct err *e)
-{
-    const struct part_list list = {s, which, n};
-    return score_lists((struct hashed_run *)run, &list, 1, z, e);
-}
-
-static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
-                                  struct err *e)
-{
-    struct tape_value all = {0};
-    TRY(score_lists((struct hashed_run *)run, lists, n, &all, e));
-    part_split(all, lists, n, z);
-    return STATUS_OK;
-}
-
 const struct part_ops part_hashed = {"hashed", create,         NULL, init, run_create, run_destroy, bind, NULL, NULL,
-                                     score,    score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};
+                                     NULL,     score_together, NULL, NULL, NULL,       NULL,        NULL, NULL};

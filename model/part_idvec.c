@@ -111,5 +111,6 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_idvec = {"idvec", create, NULL, NULL, run_create, run_destroy, bind, NULL, NULL,
-                                    score,   NULL,   NULL, NULL, NULL,       NULL,        NULL, NULL};
+const struct part_ops part_idvec = {"idvec", create, NULL, NULL, run_create, run_destroy, bind, NULL,
+                                    NULL,    score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
+                                    NULL};

@@ -262,5 +262,6 @@ enum status part_match_changed(struct part_run *run, struct part_slate *s, const
     return logits(r, s, &u, frozen, items, which, z, e);
 }
 
-const struct part_ops part_match = {"match", create, NULL, init, run_create, run_destroy, bind, NULL, prepare,
-                                    score,   NULL,   NULL, NULL, NULL,       NULL,        NULL, NULL};
+const struct part_ops part_match = {"match", create, NULL, init, run_create, run_destroy, bind, NULL,
+                                    prepare, score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
+                                    NULL};

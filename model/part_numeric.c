@@ -151,9 +151,10 @@ static void standardise(const struct numeric_run *r, const float *raw, float *ou
     part_numeric_standardise(r->mean, r->scale, raw, out, F);
 }
 
-static enum status score_lists(struct numeric_run *r, const struct part_list *lists, size_t n, struct tape_value *z,
-                               struct err *e)
+static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
+                                  struct err *e)
 {
+    struct numeric_run *r = (struct numeric_run *)run;
     const size_t F = ((const struct numeric *)r->base.part)->n, K = part_listed(lists, n);
     struct tape *t = lists[0].s->tape;
     float *x = tape_host(t, K * F + 1, sizeof *x), *at = x;
@@ -163,22 +164,6 @@ static enum status score_lists(struct numeric_run *r, const struct part_list *li
             standardise(r, lists[l].s->slate->numeric + lists[l].which[i] * F, at, F);
     *z = op_linear(t, tape_constant(t, x, K, F), &r->weight, KERN_ACT_NONE);
     return tape_status(t, e);
-}
-
-static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
-                         struct tape_value *z, struct err *e)
-{
-    const struct part_list list = {s, which, n};
-    return score_lists((struct numeric_run *)run, &list, 1, z, e);
-}
-
-static enum status score_together(struct part_run *run, const struct part_list *lists, size_t n, struct tape_value *z,
-                                  struct err *e)
-{
-    struct tape_value all = {0};
-    TRY(score_lists((struct numeric_run *)run, lists, n, &all, e));
-    part_split(all, lists, n, z);
-    return STATUS_OK;
 }
 
 /* What the loss says of the weights: gradient dz*x, curvature p(1 - p)xx'. */
@@ -271,6 +256,6 @@ static enum status decode(struct part_run *run, struct buf_reader *rd, struct er
     return r->newton != NULL ? part_newton_decode(r->newton, rd, e) : STATUS_OK;
 }
 
-const struct part_ops part_numeric = {"numeric", create, NULL,  NULL,           run_create, run_destroy, bind,
-                                      NULL,      NULL,   score, score_together, learnt,     apply,       drop,
+const struct part_ops part_numeric = {"numeric", create, NULL, NULL,           run_create, run_destroy, bind,
+                                      NULL,      NULL,   NULL, score_together, learnt,     apply,       drop,
                                       encode,    decode, NULL};

@@ -29,19 +29,30 @@ static size_t bucket_of(uint32_t place)
     return b;
 }
 
-struct tape_value part_position_add(struct part_position_run *r, const struct part_slate *s, const uint32_t *which,
-                                    size_t n, struct tape_value z)
+/* x (list->n, PART_PLACES), which is cleared. */
+static void put_places(const struct part_position_run *r, const struct part_list *list, float *x)
 {
-    if (!r->of->on || !s->tape->record || s->slate->source != SLATE_IMPRESSION) return z;
-    float *x = tape_host(s->tape, n * PART_PLACES + 1, sizeof *x);
-    if (x == NULL) return (struct tape_value){0};
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t place = s->slate->items[which[i]].position;
+    for (size_t i = 0; i < list->n; i++, x += PART_PLACES) {
+        const uint32_t place = list->s->slate->items[list->which[i]].position;
         if (place == 0) continue; /* not said: neutral */
-        for (size_t b = 0; b < PART_PLACES; b++) x[i * PART_PLACES + b] = -r->share[b];
-        x[i * PART_PLACES + bucket_of(place)] += 1.0f;
+        for (size_t b = 0; b < PART_PLACES; b++) x[b] = -r->share[b];
+        x[bucket_of(place)] += 1.0f;
     }
-    return op_add(s->tape, z, op_linear(s->tape, tape_constant(s->tape, x, n, PART_PLACES), &r->weight, KERN_ACT_NONE));
+}
+
+struct tape_value part_position_add(struct part_position_run *r, const struct part_list *lists, size_t n,
+                                    struct tape_value z)
+{
+    struct tape *t = lists[0].s->tape;
+    bool any = false;
+    for (size_t l = 0; l < n; l++) any = any || lists[l].s->slate->source == SLATE_IMPRESSION;
+    if (!r->of->on || !t->record || !any) return z;
+    const size_t K = part_listed(lists, n);
+    float *x = tape_host(t, K * PART_PLACES + 1, sizeof *x);
+    if (x == NULL) return (struct tape_value){0};
+    for (size_t l = 0, at = 0; l < n; at += lists[l++].n)
+        if (lists[l].s->slate->source == SLATE_IMPRESSION) put_places(r, &lists[l], x + at * PART_PLACES);
+    return op_add(t, z, op_linear(t, tape_constant(t, x, K, PART_PLACES), &r->weight, KERN_ACT_NONE));
 }
 
 void part_position_learnt(struct part_position_run *r, const struct slate *s)

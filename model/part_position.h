@@ -26,9 +26,9 @@ struct part_position_run {
 enum status part_position_create(struct part_position *p, const struct part_env *env, struct param_table *t,
                                  struct err *e) MUST_CHECK;
 void part_position_bind(struct part_position_run *r, const struct part_params *p);
-/* z as it is, or with the places' share of it when a recorded list is learnt from. */
-struct tape_value part_position_add(struct part_position_run *r, const struct part_slate *s, const uint32_t *which,
-                                    size_t n, struct tape_value z);
+/* z of the lists' candidates as it is, or with the places' share of it when recorded lists among them are learnt from. */
+struct tape_value part_position_add(struct part_position_run *r, const struct part_list *lists, size_t n,
+                                    struct tape_value z);
 void part_position_learnt(struct part_position_run *r, const struct slate *s);
 void part_position_apply(struct part_position_run *r, const struct param_table *t, float *w);
 void part_position_drop(struct part_position_run *r);

@@ -444,13 +444,10 @@ static enum status score_together(struct part_run *run, const struct part_list *
     struct text_run *r = (struct text_run *)run;
     struct tape *t = lists[0].s->tape;
     struct part_slate **slates = tape_host(t, n, sizeof *slates);
-    struct tape_value all = {0};
     if (slates == NULL) return tape_status(t, e);
     for (size_t i = 0; i < n; i++) slates[i] = lists[i].s;
     TRY(prepare_users(r, slates, n, e));
-    TRY(score_lists(r, lists, n, &all, e));
-    part_split(all, lists, n, z);
-    return STATUS_OK;
+    return score_lists(r, lists, n, z, e);
 }
 
 static size_t replaced(const struct part *part, const struct param_table *t, const float *w,

@@ -194,9 +194,8 @@ static enum status want(struct state_cache *c, const struct state_request *q, st
         state_pin(c, s);
     } else {
         c->stats.misses++;
-        const size_t n = c->keep_tokens ? q->n : 0;
-        (void)state_make_room(c, state_bytes(c, n)); /* a list is answered and learnt however little room there is */
-        TRY(state_add(c, q->hash, n, &s, e));
+        /* a list is answered and learnt however little room there is */
+        TRY(state_add(c, q->hash, c->keep_tokens ? q->n : 0, true, &s, e));
         s->phase = STATE_PENDING;
         s->ids = q->ids;
         s->n_ids = q->n;
@@ -286,9 +285,8 @@ void state_want(struct state_cache *c, uint64_t hash, const int32_t *ids, uint32
     (void)pthread_mutex_lock(&c->lock);
     const bool fits = n > 0 && n <= encoder_shape(c->m)->P && c->queue_length < WANTED_MOST;
     const bool take = fits && *state_place(c, hash) == NULL && !in_file(c, hash);
-    int32_t *copy =
-        take && state_make_room(c, state_bytes(c, c->keep_tokens ? n : 0)) ? mem_calloc(n, sizeof *copy) : NULL;
-    if (copy != NULL && state_add(c, hash, c->keep_tokens ? n : 0, &s, NULL) == STATUS_OK) {
+    int32_t *copy = take ? mem_calloc(n, sizeof *copy) : NULL;
+    if (copy != NULL && state_add(c, hash, c->keep_tokens ? n : 0, false, &s, NULL) == STATUS_OK) {
         memcpy(copy, ids, n * sizeof *copy);
         s->phase = STATE_PENDING;
         s->own_ids = copy;
@@ -329,10 +327,7 @@ enum status state_put(struct state_cache *c, uint64_t hash, const struct record_
         return ERR_SET(e, STATUS_INVALID, "frozen states: a record has numbers that are not finite");
     (void)pthread_mutex_lock(&c->lock);
     if (*state_place(c, hash) == NULL) {
-        st = state_make_room(c, state_bytes(c, n))
-                 ? state_add(c, hash, n, &s, e)
-                 : ERR_SET(e, STATUS_FULL, "frozen states: %zu bytes are all in use at once; raise kernels.cache_bytes",
-                           c->stats.max_bytes);
+        st = state_add(c, hash, n, false, &s, e);
         if (st == STATUS_OK) {
             memcpy(s->numbers, r->pooled, C * sizeof *s->numbers);
             memcpy(s->numbers + C, r->final, C * sizeof *s->numbers);

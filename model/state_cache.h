@@ -66,12 +66,11 @@ struct state_cache {
 };
 
 /* The table and the order of use, under the lock.  A place is where a hash is, or where it would be put; a slot that is added is pinned
- * once; room is made by letting the oldest ones go that nobody uses (false: there are not enough of them). */
+ * once, after the oldest ones that nobody uses made room; where that is not enough, FULL, unless it must be. */
 size_t state_bytes(const struct state_cache *c, size_t n_tokens); /* of a slot */
 enum status state_make_table(struct state_cache *c, size_t max_bytes, struct err *e) MUST_CHECK;
 struct state_slot **state_place(struct state_cache *c, uint64_t hash);
-bool state_make_room(struct state_cache *c, size_t bytes);
-enum status state_add(struct state_cache *c, uint64_t hash, size_t n_tokens, struct state_slot **out,
+enum status state_add(struct state_cache *c, uint64_t hash, size_t n_tokens, bool must, struct state_slot **out,
                       struct err *e) MUST_CHECK;
 void state_take_out(struct state_cache *c, struct state_slot *s); /* of the table alone */
 void state_pin(struct state_cache *c, struct state_slot *s);

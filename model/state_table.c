@@ -47,7 +47,7 @@ void state_pin(struct state_cache *c, struct state_slot *s)
 }
 
 /* The oldest ones that nobody uses leave until there is room for so many bytes; false: there are not enough of them. */
-bool state_make_room(struct state_cache *c, size_t bytes)
+static bool make_room(struct state_cache *c, size_t bytes)
 {
     while (c->stats.bytes + bytes > c->stats.max_bytes && c->oldest != NULL) {
         struct state_slot *old = c->oldest;
@@ -67,13 +67,16 @@ void state_unpin(struct state_cache *c, struct state_slot *s)
         return;
     }
     order_add(c, s);
-    (void)state_make_room(c, 0); /* what was in use at once may have been more than the bound */
+    (void)make_room(c, 0); /* what was in use at once may have been more than the bound */
 }
 
-/* A new slot in the table, pinned once. */
-enum status state_add(struct state_cache *c, uint64_t hash, size_t n_tokens, struct state_slot **out, struct err *e)
+enum status state_add(struct state_cache *c, uint64_t hash, size_t n_tokens, bool must, struct state_slot **out,
+                      struct err *e)
 {
     const size_t bytes = state_bytes(c, n_tokens);
+    if (!make_room(c, bytes) && !must)
+        return ERR_SET(e, STATUS_FULL, "frozen states: %zu bytes are all in use at once; raise kernels.cache_bytes",
+                       c->stats.max_bytes);
     struct state_slot *s = mem_aligned(1, bytes);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "frozen states: no memory for an entry of %zu bytes", bytes);
     s->entry = (struct state_entry){.hash = hash, .n_tokens = (uint32_t)n_tokens, .width = (uint32_t)c->C};

@@ -265,12 +265,18 @@ enum status conf_check_text(const char *key, const char *value, struct err *e)
         const char *key;
         enum status (*check)(const char *key, const char *value, struct err *e);
     } checks[] = {
-        {"model.name", check_model_name},      {"model.parts", check_parts},
-        {"model.features", check_names},       {"counter.half_lives_hours", check_half_lives},
-        {"ingest.topics", check_names},        {"ingest.start", check_start},
-        {"guard.pause_on", check_monitors},    {"guard.rollback_on", check_monitors},
-        {"redis.url", check_redis_url},        {"serving.listen", check_listen},
-        {"kernels.plans_dir", check_no_comma}, {"eval.k", check_cuts},
+        {"model.name", check_model_name},
+        {"model.parts", check_parts},
+        {"model.features", check_names},
+        {"counter.half_lives_hours", check_half_lives},
+        {"ingest.topics", check_names},
+        {"ingest.start", check_start},
+        {"guard.pause_on", check_monitors},
+        {"guard.rollback_on", check_monitors},
+        {"redis.url", check_redis_url},
+        {"serving.listen", check_listen},
+        {"kernels.plans_dir", check_no_comma},
+        {"eval.k", check_cuts},
         {"eval.segments", check_segments},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)

@@ -208,13 +208,11 @@ static const char types_text[] =
 static const char variants_text[] =
     "\n## variant.NAME\n"
     "\n"
-    "A challenger that learns from the same stream beside the base configuration, which is called `default`. The "
-    "section is "
+    "A challenger that learns from the same stream beside the base configuration, which is called `default`. The section is "
     "`[variant.NAME]`\n"
     "(at most 7 of them, names of 1 to 32 letters, digits, `_` and `-`). It may change `train.*` and `model.parts`, "
     "`trainable_layers`,\n"
-    "`user_view`, `item_view`, `dropout`, `hashed_bits` and `concat_tokens`; all else is shared. Variants may be added "
-    "to and "
+    "`user_view`, `item_view`, `dropout`, `hashed_bits` and `concat_tokens`; all else is shared. Variants may be added to and "
     "taken from a\n"
     "state folder; changing the keys of one that is there is refused.\n"
     "\n"
@@ -224,8 +222,7 @@ static const char variants_text[] =
     "scorers answer with it; the rest gets the one in charge |\n"
     "| `variant.NAME.shadow` | `false` | true, false | live | scored for every request after the answer, logged, never "
     "served; its share does not count |\n"
-    "| `variant.NAME.train.*`, `variant.NAME.model.parts`, … | the base's | as the key | state | what this variant "
-    "learns "
+    "| `variant.NAME.train.*`, `variant.NAME.model.parts`, … | the base's | as the key | state | what this variant learns "
     "otherwise |\n";
 
 static const char kafka_text[] =
