@@ -60,6 +60,10 @@ void *cuda_host_room(struct cuda *c, size_t bytes); /* host memory for one opera
 void cuda_check(struct cuda *c, cudaError_t code, const char *what);
 void cuda_fail(struct cuda *c, const char *what, const char *why);
 
+/* library.cu: the first of these that can be opened (NULL ones are passed over); it stays loaded, as other struct kern use it.
+ * NULL: none, and dlerror says why. */
+void *cuda_library(const char *own, const char *versioned, const char *plain);
+
 /* gemm.cu: c (M,N) = op(a) op(b) + beta*c on rows; forms as the three operations of the table. */
 enum cuda_form { CUDA_NT, CUDA_NN, CUDA_TN };
 struct cuda_product {

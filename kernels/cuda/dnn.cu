@@ -14,13 +14,9 @@
 
 /* --- the library ------------------------------------------------------------------------------------------------------ */
 
-/* It stays loaded: other struct kern use it. */
 static bool load(struct dnn_calls *call)
 {
-    const char *const names[] = {getenv("FRESHET_CUDNN"), "libcudnn.so.9", "libcudnn.so"};
-    void *library = NULL;
-    for (size_t i = 0; i < sizeof names / sizeof *names && library == NULL; i++)
-        if (names[i] != NULL) library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    void *library = cuda_library(getenv("FRESHET_CUDNN"), "libcudnn.so.9", "libcudnn.so");
     if (library == NULL) return false;
     bool whole = true;
 #define X(type, f, args)                                                                                               \
@@ -35,14 +31,25 @@ void cuda_dnn_open(struct cuda *c, const char *plans)
 {
     struct cuda_dnn *dnn = (struct cuda_dnn *)calloc(1, sizeof *dnn);
     if (dnn == NULL) return;
-    if (!load(&dnn->call) || dnn->call.Create(&dnn->handle) != DNN_SUCCESS) {
+    if (!load(&dnn->call)) {
         free(dnn);
         return;
     }
     c->dnn = dnn;
     dnn->version = dnn->call.GetVersion();
     (void)snprintf(dnn->folder, sizeof dnn->folder, "%s", plans);
-    if (dnn->call.SetStream(dnn->handle, c->stream) != DNN_SUCCESS) cuda_dnn_close(c);
+}
+
+bool dnn_start(struct cuda *c)
+{
+    struct cuda_dnn *dnn = c->dnn;
+    int code = dnn->call.Create(&dnn->handle);
+    if (code == DNN_SUCCESS) code = dnn->call.SetStream(dnn->handle, c->stream);
+    if (code == DNN_SUCCESS) return true;
+    (void)fprintf(stderr, "freshet: cuda: cuDNN %zu does not start on this device: %s; it is not used\n", dnn->version,
+                  dnn->call.GetErrorString(code));
+    cuda_dnn_close(c);
+    return false;
 }
 
 void cuda_dnn_close(struct cuda *c)
@@ -50,7 +57,7 @@ void cuda_dnn_close(struct cuda *c)
     if (c->dnn == NULL) return;
     if (c->stream != NULL) (void)cudaStreamSynchronize(c->stream);
     dnn_plans_drop(c->dnn);
-    (void)c->dnn->call.Destroy(c->dnn->handle);
+    if (c->dnn->handle != NULL) (void)c->dnn->call.Destroy(c->dnn->handle);
     free(c->dnn);
     c->dnn = NULL;
 }

@@ -16,7 +16,7 @@ struct dnn_plans;                                       /* dnn_attention.cu */
 enum dnn_trust { DNN_UNTRIED, DNN_TRYING, DNN_AGREES }; /* dnn_check.cu */
 struct cuda_dnn {
     struct dnn_calls call;
-    void *handle;
+    void *handle; /* NULL: not started, as most struct kern never want it (workers of frozen states) */
     size_t version; /* 91501: 9.15.1 */
     struct dnn_plans *plans;
     char folder[320]; /* of kept plans; "": none */
@@ -79,6 +79,7 @@ struct dnn_back {
 bool dnn_attention(struct kern *k, float *out, const struct dnn_call *call);
 bool dnn_attention_backward(struct kern *k, const struct dnn_back *back, const struct dnn_call *call);
 void dnn_plans_drop(struct cuda_dnn *dnn);
+bool dnn_start(struct cuda *c); /* false: it does not, which was said, and c->dnn is gone */
 /* Whether cuDNN's attention gives what our own does on a small problem.  Tried once; where it does not, that is said, and c->dnn
  * is gone. */
 bool dnn_agrees(struct kern *k);

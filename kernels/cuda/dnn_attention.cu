@@ -248,9 +248,8 @@ static void say_declined(struct cuda_dnn *dnn, const struct attention_shape *s)
 {
     if (!dnn->declined)
         (void)fprintf(stderr,
-                      "freshet: cuda: cuDNN %zu makes no plan for attention of %zu x %zu x %zu rows (%zu heads of "
-                      "%zu); freshet's own "
-                      "does such work (cuDNN compiles with NVRTC: is libnvrtc.so in LD_LIBRARY_PATH?)\n",
+                      "freshet: cuda: cuDNN %zu makes no plan for attention of %zu x %zu x %zu rows (%zu heads of %zu); "
+                      "freshet's own does such work (cuDNN compiles with NVRTC: is libnvrtc.so in LD_LIBRARY_PATH?)\n",
                       dnn->version, s->B, s->Sq, s->Sk, s->H, s->D);
     dnn->declined = true;
 }
@@ -285,6 +284,20 @@ void dnn_plans_drop(struct cuda_dnn *dnn)
 
 /* --- packing ---------------------------------------------------------------------------------------------------------- */
 
+/* Where row i of an entry's keys, or of its queries, lies: in the prefix, among the caller's own rows, or nowhere: it is padding. */
+struct place {
+    bool prefix, own;
+    size_t row;
+};
+
+DEVICE struct place place_of(const struct entry *e, bool keys, size_t i)
+{
+    const size_t before = keys ? (size_t)e->n_p : 0, own = keys ? (size_t)e->n_k : (size_t)e->n_q;
+    const struct place p = {i < before, i >= before && i < before + own,
+                            i < before ? (size_t)e->p + i : (size_t)(keys ? e->k : e->q) + i - before};
+    return p;
+}
+
 /* Two matrices of rows, each to bfloat16 entries (B, S, C); what is beyond an entry's rows is 0. */
 struct pack {
     uint16_t *to[2]; /* NULL: not this one */
@@ -297,18 +310,12 @@ struct pack {
 KERNEL(k_pack_rows, struct pack)
 {
     const size_t c = THREAD % a.C, i = THREAD / a.C % a.S, b = THREAD / a.C / a.S;
+    struct place p = {false, false, 0};
     if (b >= a.B) return;
+    if (b < a.entries) p = place_of(&a.entry[b], a.keys, i);
     for (unsigned m = 0; m < 2; m++) {
-        float x = 0.0f;
         if (a.to[m] == NULL) continue;
-        if (b < a.entries) {
-            const struct entry e = a.entry[b];
-            const size_t before = a.keys ? (size_t)e.n_p : 0, own = a.keys ? (size_t)e.n_k : (size_t)e.n_q;
-            if (i < before)
-                x = a.prefix[m][((size_t)e.p + i) * a.ldp + c];
-            else if (i < before + own)
-                x = a.own[m][((size_t)(a.keys ? e.k : e.q) + i - before) * a.ld[m] + c];
-        }
+        const float x = p.prefix ? a.prefix[m][p.row * a.ldp + c] : p.own ? a.own[m][p.row * a.ld[m] + c] : 0.0f;
         a.to[m][THREAD] = bf16_round(x);
     }
 }
@@ -347,13 +354,11 @@ KERNEL(k_unpack_rows, struct unpack)
 {
     const size_t c = THREAD % a.C, i = THREAD / a.C % a.S, b = THREAD / a.C / a.S;
     if (b >= a.entries) return;
-    const struct entry e = a.entry[b];
-    const size_t before = a.keys ? (size_t)e.n_p : 0, own = a.keys ? (size_t)e.n_k : (size_t)e.n_q;
-    if (i >= before + own) return;
+    const struct place p = place_of(&a.entry[b], a.keys, i);
+    if (!p.prefix && !p.own) return;
     for (unsigned m = 0; m < 2; m++) {
         if (a.from[m] == NULL) continue;
-        float *to = i < before ? a.prefix[m] + ((size_t)e.p + i) * a.ldp + c
-                               : a.own[m] + ((size_t)(a.keys ? e.k : e.q) + i - before) * a.ld + c;
+        float *to = p.prefix ? a.prefix[m] + p.row * a.ldp + c : a.own[m] + p.row * a.ld + c;
         const float x = bf16_value(a.from[m][THREAD]);
         *to = a.add ? *to + x : x;
     }

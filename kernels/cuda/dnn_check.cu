@@ -104,6 +104,7 @@ bool dnn_agrees(struct kern *k)
 {
     struct cuda *c = cuda_of(k);
     if (c->dnn->trust != DNN_UNTRIED) return true;
+    if (!dnn_start(c)) return false;
     c->dnn->trust = DNN_TRYING;
     if (!tried(k) && !c->failed) {
         (void)fprintf(stderr,

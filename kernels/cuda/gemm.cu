@@ -56,14 +56,9 @@ struct cuda_lt {
     struct lt_plan *slots[SLOTS];
 };
 
-/* The library stays loaded: other struct kern use it. */
 static enum status load(struct lt_calls *call, struct err *e)
 {
-    const char *own = getenv("FRESHET_CUBLASLT");
-    const char *const names[] = {own, "libcublasLt.so." NAME(CUBLAS_VER_MAJOR), "libcublasLt.so"};
-    void *library = NULL;
-    for (size_t i = 0; i < sizeof names / sizeof *names && library == NULL; i++)
-        if (names[i] != NULL) library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    void *library = cuda_library(getenv("FRESHET_CUBLASLT"), "libcublasLt.so." NAME(CUBLAS_VER_MAJOR), "libcublasLt.so");
     if (library == NULL)
         return ERR_SET(e, STATUS_UNSUPPORTED,
                        "cuda: libcublasLt.so." NAME(CUBLAS_VER_MAJOR) " is not to be found (%s); put it into LD_LIBRARY_PATH, "

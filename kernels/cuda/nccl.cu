@@ -26,10 +26,7 @@ struct cuda_nccl {
 
 static enum status load(struct nccl_calls *call, struct err *e)
 {
-    const char *const names[] = {getenv("FRESHET_NCCL"), "libnccl.so.2", "libnccl.so"};
-    void *library = NULL;
-    for (size_t i = 0; i < sizeof names / sizeof *names && library == NULL; i++)
-        if (names[i] != NULL) library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    void *library = cuda_library(getenv("FRESHET_NCCL"), "libnccl.so.2", "libnccl.so");
     if (library == NULL)
         return ERR_SET(e, STATUS_UNSUPPORTED, "cuda: libnccl.so.2 is not to be found (%s); put it into LD_LIBRARY_PATH, or name it in FRESHET_NCCL",
                        dlerror());

@@ -151,6 +151,15 @@ static struct att_grads backward(struct kern *k, struct att *a, float start)
     return g;
 }
 
+static void grads_close(const struct att_grads *got, const struct att_grads *want, double abs, double rel)
+{
+    kernels_close("dq", got->dq, want->dq, want->nq, abs, rel);
+    kernels_close("dk", got->dk, want->dk, want->nk, abs, rel);
+    kernels_close("dv", got->dv, want->dv, want->nk, abs, rel);
+    kernels_close("dpk", got->dpk, want->dpk, want->np, abs, rel);
+    kernels_close("dpv", got->dpv, want->dpv, want->np, abs, rel);
+}
+
 static void test_attention_gradients_agree(void **state)
 {
     (void)state;
@@ -162,12 +171,7 @@ static void test_attention_gradients_agree(void **state)
         const struct att_grads want = backward(kernels_ref(), &a, 0.5f);
         for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
             const struct att_grads got = backward(k, &a, 0.5f);
-            const double abs = 2 * shapes[i].abs; /* sums over D, then over queries */
-            kernels_close("dq", got.dq, want.dq, want.nq, abs, 1e-5);
-            kernels_close("dk", got.dk, want.dk, want.nk, abs, 1e-5);
-            kernels_close("dv", got.dv, want.dv, want.nk, abs, 1e-5);
-            kernels_close("dpk", got.dpk, want.dpk, want.np, abs, 1e-5);
-            kernels_close("dpv", got.dpv, want.dpv, want.np, abs, 1e-5);
+            grads_close(&got, &want, 2 * shapes[i].abs, 1e-5); /* sums over D, then over queries */
         }
         kernels_reset();
     }
@@ -243,11 +247,6 @@ static void test_segments_do_not_touch_each_other(void **state)
     kernels_reset();
 }
 
-static void close_to(const char *what, const float *got, const float *want, size_t n, double abs)
-{
-    kernels_close(what, got, want, n, abs, 2e-2);
-}
-
 static void test_rounded_operands(void **state)
 {
     (void)state;
@@ -262,12 +261,8 @@ static void test_rounded_operands(void **state)
             float *out = kernels_zeros(a.Nq * a.H * a.D), *alone = kernels_zeros(a.Nq * a.H * a.D);
             forward(k, &a, out, a.prob);
             const struct att_grads got = backward(k, &a, 0.5f);
-            close_to("out", out, a.out, a.Nq * a.H * a.D, rounded[i].abs);
-            close_to("dq", got.dq, want.dq, want.nq, rounded[i].abs);
-            close_to("dk", got.dk, want.dk, want.nk, rounded[i].abs);
-            close_to("dv", got.dv, want.dv, want.nk, rounded[i].abs);
-            close_to("dpk", got.dpk, want.dpk, want.np, rounded[i].abs);
-            close_to("dpv", got.dpv, want.dpv, want.np, rounded[i].abs);
+            kernels_close("out", out, a.out, a.Nq * a.H * a.D, rounded[i].abs, 2e-2);
+            grads_close(&got, &want, rounded[i].abs, 2e-2);
             forward(k, &a, alone, NULL);
             assert_memory_equal(alone, out, a.Nq * a.H * a.D * sizeof *out);
         }
