@@ -13,6 +13,11 @@ enum status job_variants_open(struct job *j, struct err *e)
     return STATUS_OK;
 }
 
+void job_variants_ending(struct job *j)
+{
+    for (size_t i = 0; i < CONF_VARIANTS_MAX; i++) publish_ending(j->variants[i]);
+}
+
 void job_variants_close(struct job *j)
 {
     for (size_t i = 0; i < CONF_VARIANTS_MAX; i++) {

@@ -114,12 +114,20 @@ void publish_reload(struct publish *p, const struct conf *c)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+void publish_ending(struct publish *p)
+{
+    if (p == NULL) return;
+    (void)pthread_mutex_lock(&p->lock);
+    p->ending = true;
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 void publish_close(struct publish *p)
 {
     if (p == NULL) return;
     (void)pthread_mutex_lock(&p->lock);
     p->deadline_us = p->clock->mono_us(p->clock) + (p->state.connected ? (int64_t)PUBLISH_CLOSE_MS * 1000 : 0);
-    p->closing = true;
+    p->ending = p->closing = true;
     (void)pthread_cond_signal(&p->wake);
     (void)pthread_mutex_unlock(&p->lock);
     (void)pthread_join(p->thread, NULL);

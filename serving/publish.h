@@ -38,6 +38,8 @@ enum status publish_open_variant(struct publish **out, struct publish *leader, c
                                  struct err *e) MUST_CHECK;
 /* SIGHUP: takes the live keys of c (publish.keep, publish.feature_ttl_s). */
 void publish_reload(struct publish *p, const struct conf *c);
+/* The job ends: a Redis that is away is not tried again.  The lease stays held until publish_close. */
+void publish_ending(struct publish *p);
 /* Uploads what waits, for at most 1 s and not at all while Redis is away, gives the lease back, ends the thread. */
 void publish_close(struct publish *p);
 /* A sign of life.  After the first one the lease is renewed only while they come, PUBLISH_HUNG_MS apart at most: a learner

@@ -73,6 +73,7 @@ struct publish {
     pthread_mutex_t lock;
     pthread_cond_t wake, idle; /* for the uploader; for publish_flush */
     bool busy, lost;
+    bool ending; /* closing comes */
     atomic_bool closing;
     _Atomic int64_t deadline_us; /* of closing, set before it */
     struct publish_weights_job *waiting;

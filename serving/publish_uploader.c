@@ -204,11 +204,15 @@ static int64_t pause_ms(const struct publish *p, enum status st)
     return ms < 1 ? 1 : ms;
 }
 
-/* A job that ends does not wait for a Redis that is away. */
+/* No further turn: the lease is another's, or the job ends and would wait for a Redis that is away. */
+static bool rests_for_good(const struct publish *p, enum status st)
+{
+    return p->state.lease == PUBLISH_LEASE_CONFLICT || (p->ending && st == STATUS_IO);
+}
+
 static bool is_over(const struct publish *p, enum status st)
 {
-    const bool final = p->state.lease == PUBLISH_LEASE_CONFLICT;
-    return p->closing && (final || st == STATUS_IO || !publish_has_work(p) || past_deadline(p));
+    return p->closing && (rests_for_good(p, st) || !publish_has_work(p) || past_deadline(p));
 }
 
 /* True when the loop is over. */
@@ -216,15 +220,15 @@ static bool rest(struct publish *p, enum status st)
 {
     const int64_t until_us = now_us(p) + pause_ms(p, st) * 1000;
     (void)pthread_mutex_lock(&p->lock);
-    const bool final = p->state.lease == PUBLISH_LEASE_CONFLICT;
     p->busy = false;
     (void)pthread_cond_broadcast(&p->idle);
     for (;;) {
         if (is_over(p, st)) break;
         if (st == STATUS_OK && publish_has_work(p)) break;
+        const bool stay = rests_for_good(p, st);
         const int64_t left_ms = (until_us - now_us(p) + 999) / 1000;
-        if (left_ms <= 0 && !final) break;
-        publish_wait_on(p, &p->wake, final || left_ms > 1000 ? 1000 : left_ms);
+        if (left_ms <= 0 && !stay) break;
+        publish_wait_on(p, &p->wake, stay || left_ms > 1000 ? 1000 : left_ms);
     }
     const bool over = is_over(p, st);
     p->busy = !over;

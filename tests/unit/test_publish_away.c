@@ -105,6 +105,32 @@ static void test_closing_is_short(void **state)
     if (took_us > 2500000) fail_msg("closing took %lld us", (long long)took_us);
 }
 
+/* A job that ends closes its source first: no further try of Redis begins in that time. */
+static void test_an_ending_job_tries_no_more(void **state)
+{
+    (void)state;
+    const char *const options[] = {"redis.timeout_ms=500", NULL};
+    struct publish *p = publishing_open(&server, options, 0);
+    struct publish_state s;
+    publishing_put(p, 2000, "ab");
+    redis_server_signal(&server, SIGSTOP);
+    publishing_hand(p, 2001, "cd");
+    do publish_state(p, &s);
+    while (s.n_failures == 0);
+    publish_ending(p);
+    (void)nanosleep(&(struct timespec){1, 200000000}, NULL); /* a turn that was under way */
+    publish_state(p, &s);
+    const uint64_t turns = s.n_turns;
+    (void)nanosleep(&(struct timespec){1, 500000000}, NULL);
+    publish_state(p, &s);
+    assert_int_equal(s.n_turns, turns);
+    const int64_t at = now_us();
+    publish_close(p);
+    const int64_t took_us = now_us() - at;
+    redis_server_signal(&server, SIGCONT);
+    if (took_us > 400000) fail_msg("closing took %lld us", (long long)took_us);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -124,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learner_is_not_held_up),
         cmocka_unit_test(test_closing_is_short),
+        cmocka_unit_test(test_an_ending_job_tries_no_more),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
