@@ -30,6 +30,7 @@ void arena_fini(struct arena *a)
         b = next;
     }
     a->first = a->current = NULL;
+    a->held = 0;
 }
 
 static struct arena_block *block_new(size_t cap)
@@ -67,6 +68,7 @@ static bool advance(struct arena *a, size_t bytes)
         struct arena_block **at = a->current ? &a->current->next : &a->first;
         b->next = *at;
         *at = b;
+        a->held += sizeof *b + ARENA_ALIGN + b->cap;
     }
     b->used = 0;
     a->current = b;
@@ -135,7 +137,5 @@ bool arena_used(const struct arena *a)
 
 size_t arena_bytes(const struct arena *a)
 {
-    size_t sum = 0;
-    for (const struct arena_block *b = a->first; b != NULL; b = b->next) sum += sizeof *b + ARENA_ALIGN + b->cap;
-    return sum;
+    return a->held;
 }

@@ -14,6 +14,7 @@ struct arena_block;
 struct arena {
     struct arena_block *first, *current;
     size_t block_bytes; /* least size of a new block; 0 means 64 KiB */
+    size_t held;        /* bytes from the heap */
 };
 struct arena_mark {
     struct arena_block *block;

@@ -139,26 +139,13 @@ static void cut(struct record_neighbour *list, uint32_t n, uint32_t most, float 
     }
 }
 
-enum status cooccur_take(struct record_item *i, const struct cooccur *c, const struct cooccur_member *members,
-                         uint32_t n, int64_t time_ms, uint32_t most, struct err *e)
+uint32_t cooccur_merge(const struct record_item *i, const struct cooccur *c, const struct cooccur_member *members,
+                       uint32_t n, int64_t time_ms, uint32_t most, struct record_neighbour *list, float *worths)
 {
-    struct record_neighbour *list = record_part(i->scratch, i->n_neighbours + n, sizeof *list);
-    if (list == NULL) return ERR_SET(e, STATUS_OOM, "cooccur: out of memory for %u neighbours", i->n_neighbours + n);
-    uint32_t made = merge(i, members, n, left(c, time_ms, i->orders_ms), list);
-    if (made > most) {
-        float *room = record_part(i->scratch, 2 * (size_t)made, sizeof *room);
-        if (room == NULL) {
-            record_part_drop(i->scratch, list);
-            return ERR_SET(e, STATUS_OOM, "cooccur: out of memory for %u neighbours", made);
-        }
-        cut(list, made, most, TRUST_SHARE * (float)c->neighbours, (uint32_t)i->orders, room);
-        record_part_drop(i->scratch, room);
-        made = most;
-    }
-    record_part_drop(i->scratch, i->neighbours);
-    i->neighbours = list;
-    i->n_neighbours = made;
-    return STATUS_OK;
+    const uint32_t made = merge(i, members, n, left(c, time_ms, i->orders_ms), list);
+    if (made <= most) return made;
+    cut(list, made, most, TRUST_SHARE * (float)c->neighbours, (uint32_t)i->orders, worths);
+    return most;
 }
 
 /* ---- features ---- */

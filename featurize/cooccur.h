@@ -35,10 +35,11 @@ struct cooccur cooccur_of(const struct conf *c);
 
 /* i was in an order at time_ms of several items: its own count.  Returns it as of then, for the others' lists. */
 float cooccur_count(struct record_item *i, const struct cooccur *c, int64_t time_ms);
-/* The order's items (n of at most COOCCUR_ORDER_MAX, by item, i among them), each counted before, go into i's list, of which
- * `most` stay (at most what is there and n); made in its scratch.  OOM: i's list as before. */
-enum status cooccur_take(struct record_item *i, const struct cooccur *c, const struct cooccur_member *members,
-                         uint32_t n, int64_t time_ms, uint32_t most, struct err *e) MUST_CHECK;
+/* i's list once the order's items (n of at most COOCCUR_ORDER_MAX, by item, i among them), each counted before, have gone into it,
+ * of which `most` stay: to `list`, with room for i->n_neighbours + n; returns how many.  worths: room for twice as many.  i is
+ * only read: those of several items may be made at a time. */
+uint32_t cooccur_merge(const struct record_item *i, const struct cooccur *c, const struct cooccur_member *members,
+                       uint32_t n, int64_t time_ms, uint32_t most, struct record_neighbour *list, float *worths);
 /* out: what the candidate i (NULL: nothing known) has in common with the slate's events, as of its time. */
 void cooccur_fill(const struct record_item *i, const struct cooccur *c, const struct slate *s,
                   float out[COOCCUR_FEATURES]);

@@ -9,6 +9,8 @@
 #define COLD_POSITIVES 4
 #define POPULARITY_HOURS 672
 #define IDS_MAX 65535 /* what a record can hold */
+#define TOGETHER 8     /* candidates that one worker fills at a time: some ten microseconds */
+#define TASKS_LEAST 10 /* to be worth another's waking */
 
 /* ---- making ---- */
 
@@ -56,7 +58,13 @@ void feat_free(struct feat *f)
     mem_free(f->ids);
     mem_free(f->hashed_idx);
     mem_free(f->hashed_val);
+    mem_free(f->views);
     mem_free(f);
+}
+
+void feat_use_pool(struct feat *f, struct pool *p)
+{
+    f->pool = p;
 }
 
 uint32_t feat_count(const struct feat *f)
@@ -267,14 +275,13 @@ static void fill_item(const struct feat_view *v, const struct feat_candidate *c,
     out->age_days = v->known ? (float)feat_days(v->item->first_ms, v->s->time_ms) : 0;
 }
 
-static enum status fill_candidate(struct feat_view *v, struct slate *s, const struct feat_candidate *c, uint32_t k,
-                                  struct err *e)
+/* What must be done in order: sentence, id and hashed features. */
+static enum status begin_candidate(struct feat_view *v, struct slate *s, const struct feat_candidate *c, uint32_t k,
+                                   struct err *e)
 {
-    struct slate_item *out = &s->items[k];
     v->item = c->item;
     v->known = c->item != NULL && c->item->row != FEAT_ROW_NONE;
     v->item_hash = c->item != NULL ? c->item->hash : hash_str(c->id);
-    if (v->user != NULL) v->pairs = history_pairs(v->user, v->item_hash, &v->n_pairs);
     if (c->item != NULL && c->item->n_ids > 0) {
         v->ids = c->item->ids;
         v->n_ids = c->item->n_ids;
@@ -282,14 +289,47 @@ static enum status fill_candidate(struct feat_view *v, struct slate *s, const st
         TRY(feat_item_sentence(v->f, c->item ? c->item->attrs : NULL, c->item ? c->item->n_attrs : 0, &v->ids,
                                &v->n_ids, e));
     }
-    *out = (struct slate_item){
+    s->items[k] = (struct slate_item){
         .id = arena_str(s->arena, c->id), .item = v->item_hash, .sentence = slate_add_sentence(s, v->ids, v->n_ids)};
-    if (out->id.p == NULL || out->sentence == UINT32_MAX) return oom(s, e);
-    fill_item(v, c, out);
-    feat_numeric_fill(v, s->numeric + (size_t)k * s->n_numeric);
-    if (v->f->cooccur.on) cooccur_fill(v->item, &v->f->cooccur, s, out->cooccur);
+    if (s->items[k].id.p == NULL || s->items[k].sentence == UINT32_MAX) return oom(s, e);
     TRY(feat_hashed_add(v, e));
     s->hashed_off[k + 1] = (uint32_t)v->f->n_hashed;
+    return STATUS_OK;
+}
+
+/* What depends on the candidate alone. */
+static void end_candidate(struct feat_view *v, struct slate *s, const struct feat_candidate *c, uint32_t k)
+{
+    if (v->user != NULL) v->pairs = history_pairs(v->user, v->item_hash, &v->n_pairs);
+    fill_item(v, c, &s->items[k]);
+    feat_numeric_fill(v, s->numeric + (size_t)k * s->n_numeric);
+    if (v->f->cooccur.on) cooccur_fill(v->item, &v->f->cooccur, s, s->items[k].cooccur);
+}
+
+struct filling {
+    struct feat_view *views;
+    struct slate *s;
+    const struct feat_candidate *items;
+};
+
+static void end_some(void *filling, size_t some)
+{
+    const struct filling *g = filling;
+    const uint32_t first = (uint32_t)some * TOGETHER, n = g->s->n_items;
+    for (uint32_t k = first; k < n && k < first + TOGETHER; k++) end_candidate(&g->views[k], g->s, &g->items[k], k);
+}
+
+static enum status fill_candidates(const struct feat_view *all, struct slate *s, const struct feat_candidate *items,
+                                   struct err *e)
+{
+    struct feat *f = all->f;
+    if (mem_grow((void **)&f->views, &f->cap_views, s->n_items, sizeof *f->views) != 0) return oom(s, e);
+    for (uint32_t k = 0; k < s->n_items; k++) {
+        f->views[k] = *all;
+        TRY(begin_candidate(&f->views[k], s, &items[k], k, e));
+    }
+    const size_t tasks = (s->n_items + TOGETHER - 1) / TOGETHER;
+    pool_run(tasks >= TASKS_LEAST ? f->pool : NULL, end_some, &(struct filling){f->views, s, items}, tasks);
     return STATUS_OK;
 }
 
@@ -326,6 +366,6 @@ enum status feat_fill(struct feat *f, struct slate *s, const struct record_user 
     TRY(fill_events(f, s, user, e));
     TRY(make_arrays(s, e));
     feat_numeric_user(&v);
-    for (uint32_t k = 0; k < n; k++) TRY(fill_candidate(&v, s, &items[k], k, e));
+    TRY(fill_candidates(&v, s, items, e));
     return keep_hashed(f, s, e);
 }

@@ -6,6 +6,7 @@
  */
 #ifndef FEATURIZE_FEAT_H
 #define FEATURIZE_FEAT_H
+#include "base/pool.h"
 #include "base/status.h"
 #include "featurize/describe.h"
 #include "featurize/token.h"
@@ -47,6 +48,8 @@ struct feat_candidate {
 enum status feat_fill(struct feat *f, struct slate *s, const struct record_user *user,
                       const struct feat_candidate *items, uint32_t n, const struct event_attr *context,
                       uint32_t n_context, struct err *e) MUST_CHECK;
+/* Shares the candidates of a slate with p's workers (borrowed; NULL: nobody's). */
+void feat_use_pool(struct feat *f, struct pool *p);
 /* What a request brings inline: attributes become a stand-in item record (owned by the caller: record_item_fini).  *out
  * zeroed, its scratch may be set. */
 enum status feat_item_from_attrs(struct feat *f, struct record_item *out, struct str id, const struct event_attr *attrs,

@@ -19,6 +19,7 @@ struct feat_numeric { /* one numeric feature */
     uint8_t window; /* half-life or COUNTER_ALL, where it has one */
     uint16_t kappa; /* of a rate */
 };
+struct feat_view;
 struct feat {
     const struct token_vocab *vocab;
     const struct describe *templates;
@@ -41,6 +42,9 @@ struct feat {
     uint32_t *hashed_idx; /* (n_hashed, cap_hashed) of the slate under way */
     float *hashed_val;
     size_t n_hashed, cap_hashed;
+    struct feat_view *views; /* (cap_views) of the candidates */
+    size_t cap_views;
+    struct pool *pool; /* NULL: none */
     uint64_t tokens_seen, tokens_unknown;
     feat_sentence_fn *sentence; /* NULL: nobody wants to know */
     void *sentence_user;

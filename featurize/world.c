@@ -45,6 +45,12 @@ enum status world_new(struct world **out, const struct conf *c, struct feat *f, 
     return st;
 }
 
+void world_use_pool(struct world *w, struct pool *p)
+{
+    w->pool = p;
+    feat_use_pool(w->feat, p);
+}
+
 void world_free(struct world *w)
 {
     if (w == NULL) return;
@@ -56,6 +62,8 @@ void world_free(struct world *w)
     mem_free(w->candidates);
     mem_free(w->drawn);
     mem_free(w->ahead);
+    mem_free(w->lists);
+    mem_free(w->worths);
     arena_fini(&w->scratch);
     mem_free(w->dirty_items.rows);
     mem_free(w->changed_items.rows);

@@ -23,6 +23,9 @@ struct world_counts {
 enum status world_new(struct world **out, const struct conf *c, struct feat *f, struct store *store,
                       struct err *e) MUST_CHECK;
 void world_free(struct world *w);
+/* Shares the candidates of a slate and the lists of an order, which depend on nothing but themselves, with p's workers; p (borrowed,
+ * NULL: nobody's) is used by the caller's thread alone. */
+void world_use_pool(struct world *w, struct pool *p);
 enum status world_load(struct world *w, struct store_txn *t,
                        struct err *e) MUST_CHECK; /* items, sampler; users on demand */
 /* Puts changed records into t.  After the caller's commit succeeded: world_saved. */

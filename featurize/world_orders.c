@@ -1,7 +1,12 @@
 /* world_orders.c - a compound of several items: each is counted, then each becomes the others' neighbour. */
 #include "base/hash.h"
+#include "base/mem.h"
 #include "featurize/world_private.h"
 #include <stdlib.h>
+#include <string.h>
+
+#define TOGETHER 4    /* lists that one worker merges at a time: some ten microseconds */
+#define TASKS_LEAST 8 /* to be worth another's waking */
 
 static int by_item(const void *a, const void *b)
 {
@@ -40,21 +45,75 @@ static uint32_t room(const struct world *w, const struct record_item *i)
     return w->all_item_bytes >= w->max_item_bytes ? i->n_neighbours : w->cooccur.neighbours;
 }
 
+/* What the lists of an order's items become, each by itself. */
+struct lists {
+    struct world *w;
+    struct record_item *items[COOCCUR_ORDER_MAX];
+    size_t at[COOCCUR_ORDER_MAX]; /* where in w->lists */
+    uint32_t most[COOCCUR_ORDER_MAX], made[COOCCUR_ORDER_MAX], n;
+    int64_t time_ms;
+};
+
+/* Each item's own count first, which its neighbours' lists hold. */
+static enum status begin(struct lists *l, struct err *e)
+{
+    struct world *w = l->w;
+    size_t room_for = 0;
+    for (uint32_t k = 0; k < l->n; k++) {
+        struct record_item *i = world_table_find_hash(&w->items.table, w->members[k].hash);
+        w->members[k].orders = cooccur_count(i, &w->cooccur, l->time_ms);
+        l->items[k] = i;
+        l->most[k] = room(w, i);
+        l->at[k] = room_for;
+        room_for += i->n_neighbours + l->n;
+    }
+    if (mem_grow((void **)&w->lists, &w->cap_lists, room_for, sizeof *w->lists) != 0 ||
+        mem_grow((void **)&w->worths, &w->cap_worths, 2 * room_for, sizeof *w->worths) != 0)
+        return ERR_SET(e, STATUS_OOM, "cooccur: out of memory for %zu neighbours", room_for);
+    return STATUS_OK;
+}
+
+static void merge_some(void *lists, size_t some)
+{
+    struct lists *l = lists;
+    const struct world *w = l->w;
+    const uint32_t first = (uint32_t)some * TOGETHER, end = first + TOGETHER < l->n ? first + TOGETHER : l->n;
+    for (uint32_t k = first; k < end; k++)
+        l->made[k] = cooccur_merge(l->items[k], &w->cooccur, w->members, l->n, l->time_ms, l->most[k],
+                                   w->lists + l->at[k], w->worths + 2 * l->at[k]);
+}
+
+static enum status make_room(struct world *w, struct record_item *i, uint32_t n, struct err *e)
+{
+    TRY(catalogue_edit(&w->items, i, e));
+    struct record_neighbour *list = record_part(i->scratch, n, sizeof *list);
+    if (list == NULL) return ERR_SET(e, STATUS_OOM, "cooccur: out of memory for %u neighbours", n);
+    record_part_drop(i->scratch, i->neighbours);
+    i->neighbours = list;
+    i->n_neighbours = n;
+    return STATUS_OK;
+}
+
+/* A list that is as long as before, as full ones are, goes where it was. */
+static enum status keep(const struct lists *l, uint32_t k, struct err *e)
+{
+    struct world *w = l->w;
+    struct record_item *i = l->items[k];
+    const uint32_t n = l->made[k];
+    const bool longer = n != i->n_neighbours;
+    if (longer) TRY(make_room(w, i, n, e));
+    memcpy(i->neighbours, w->lists + l->at[k], n * sizeof *i->neighbours);
+    return longer ? world_item_touch(w, i, e) : world_item_mark(w, i, WORLD_ITEM_DIRTY | WORLD_ITEM_CHANGED, e);
+}
+
 enum status world_order_take(struct world *w, const struct event *lines, uint32_t n, struct err *e)
 {
-    const uint32_t found = find_members(w, lines, n);
-    int64_t time_ms = lines[0].time_ms;
-    if (found < 2) return STATUS_OK;
-    for (uint32_t l = 1; l < n; l++) time_ms = lines[l].time_ms > time_ms ? lines[l].time_ms : time_ms;
-    for (uint32_t k = 0; k < found; k++) {
-        struct record_item *i = world_table_find_hash(&w->items.table, w->members[k].hash);
-        w->members[k].orders = cooccur_count(i, &w->cooccur, time_ms);
-    }
-    for (uint32_t k = 0; k < found; k++) {
-        struct record_item *i = world_table_find_hash(&w->items.table, w->members[k].hash);
-        TRY(catalogue_edit(&w->items, i, e));
-        TRY(cooccur_take(i, &w->cooccur, w->members, found, time_ms, room(w, i), e));
-        TRY(world_item_touch(w, i, e));
-    }
+    struct lists l = {.w = w, .n = find_members(w, lines, n), .time_ms = lines[0].time_ms};
+    if (l.n < 2) return STATUS_OK;
+    for (uint32_t k = 1; k < n; k++) l.time_ms = lines[k].time_ms > l.time_ms ? lines[k].time_ms : l.time_ms;
+    TRY(begin(&l, e));
+    const size_t tasks = (l.n + TOGETHER - 1) / TOGETHER;
+    pool_run(tasks >= TASKS_LEAST ? w->pool : NULL, merge_some, &l, tasks);
+    for (uint32_t k = 0; k < l.n; k++) TRY(keep(&l, k, e));
     return STATUS_OK;
 }

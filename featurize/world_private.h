@@ -81,6 +81,10 @@ struct world {
     size_t cap_drawn;
     struct arena scratch;                             /* parts of stand-ins */
     struct cooccur_member members[COOCCUR_ORDER_MAX]; /* of the order that is counted */
+    struct record_neighbour *lists;                   /* (cap_lists) what their lists become */
+    float *worths;                                    /* (cap_worths) */
+    size_t cap_lists, cap_worths;
+    struct pool *pool;                                /* NULL: none */
     uint64_t *ahead;                                  /* hashes of items that are read next */
     size_t cap_ahead;
 };

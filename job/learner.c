@@ -32,6 +32,7 @@ static enum status open_lines(struct learner *l, const struct learner_parts_in *
 {
     const struct learner_options *o = &l->options;
     TRY(line_new(&l->line, in->conf, in->encoder, feat_count(l->feat), o->learn, o->warmup, e));
+    world_use_pool(l->world, l->line->pool);
     TRY(variants_new(&l->variants, in->conf, in->encoder, l->line, feat_count(l->feat), o->warmup, e));
     if (in->encoder != NULL && o->learn) feat_on_sentence(l->feat, want_state, l);
     return open_new(&l->open, variants_rows(l->variants), e);

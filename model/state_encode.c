@@ -80,17 +80,23 @@ enum status state_worker_encode(struct state_worker *w, struct state_slot *const
     return STATUS_OK;
 }
 
+/* The probe set's sentences in one pass: the start waits for it. */
 enum status state_worker_measure(struct state_worker *w, float *out, struct err *e)
 {
     const size_t C = encoder_shape(w->cache->m)->C;
+    struct encoder_sentence q[ENCODER_PROBES] = {{0}};
+    int32_t ids[ENCODER_PROBES][ENCODER_PROBE_TOKENS];
+    size_t n = 0, tokens = 0;
     double sum = 0.0;
-    size_t tokens = 0;
-    int32_t ids[ENCODER_PROBE_TOKENS];
-    for (size_t at = 0, n; (n = encoder_probe(w->cache->m, &at, ids)) > 0;) {
-        TRY(encoder_run_sentence(w->run, ids, NULL, n, w->cache->mid, w->mid, NULL, e));
-        for (size_t j = 0; j < n; j++) sum += norm_of(w->mid + j * C, C);
-        tokens += n;
+    for (size_t at = 0; n < ENCODER_PROBES && (q[n].n = encoder_probe(w->cache->m, &at, ids[n])) > 0; n++)
+        tokens += q[n].n;
+    TRY(reserve(w, tokens, e));
+    for (size_t i = 0, first = 0; i < n; first += q[i++].n) {
+        q[i].ids = ids[i];
+        q[i].mid = w->mid + first * C;
     }
+    TRY(encoder_run_sentences(w->run, q, n, w->cache->mid, e));
+    for (size_t j = 0; j < tokens; j++) sum += norm_of(w->mid + j * C, C);
     *out = (float)(sum / (double)tokens);
     if (!isfinite(*out) || *out <= 0.0f)
         return ERR_SET(e, STATUS_INVALID, "frozen states: the mean token norm after layer %zu is %g", w->cache->mid,

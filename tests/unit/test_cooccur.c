@@ -1,5 +1,5 @@
 /* test_cooccur.c - neighbour lists against exact counts, both bounded and not; decay; what counts as an order; the features.
- * labels: quick
+ * labels: quick threads
  * timeout: 120
  */
 #include "base/hash.h"
@@ -318,18 +318,67 @@ static void test_lists_come_back_from_the_store(void **state)
     tmpdir_remove(&dir);
 }
 
-static void test_taking_survives_each_failing_allocation(void **state)
+/* ---- workers ---- */
+
+enum { MANY = 100, ORDER = 40 };
+
+/* Long orders, each followed by a long list that is shown: the lists' bits. */
+static struct buf shown_after_long_orders(struct pool *pool)
+{
+    char text[8 * MANY];
+    struct buf all = {0};
+    struct rand r;
+    open_shop((const char *const[]){"cooccur.neighbours=20", NULL});
+    world_use_pool(shop.world, pool);
+    rand_init(&r, (struct rand_key){7, 0, 0, 0, 0});
+    for (int order = 0; order < 30; order++) {
+        size_t n = 0;
+        for (int k = 0; k < ORDER; k++)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%sm%d", k > 0 ? "," : "", (int)rand_below(&r, MANY));
+        take(EVENT_PURCHASE, "ann", text, at(order, 0));
+        n = 0;
+        for (int k = 0; k < MANY; k++) n += (size_t)snprintf(text + n, sizeof text - n, "%sm%d", k > 0 ? "," : "", k);
+        shop_show(&shop, "ann", text, at(order, 1));
+        const struct str bytes = shop_slate_bytes(&shop);
+        buf_put(&all, bytes.p, bytes.n);
+    }
+    shop_close(&shop);
+    assert_false(all.oom);
+    return all;
+}
+
+static void test_workers_change_nothing(void **state)
 {
     (void)state;
-    const struct cooccur c = {.on = true, .neighbours = 3};
-    const struct cooccur_member members[] = {{1, 1, 1}, {2, 2, 1}, {3, 3, 1}, {4, 4, 1}, {5, 5, 1}};
-    struct record_item i = {.hash = 3};
-    long met;
-    assert_true(cooccur_count(&i, &c, 1000) == 1.0f);
-    FAIL_EACH_ALLOCATION(met, cooccur_take(&i, &c, members, 5, 1000, 3, &e));
-    assert_int_equal(met, 2);
-    assert_int_equal(i.n_neighbours, 3);
-    record_item_fini(&i);
+    struct pool *pool = NULL;
+    assert_ok(pool_new(&pool, 3, false, &e), &e);
+    struct buf alone = shown_after_long_orders(NULL), shared = shown_after_long_orders(pool);
+    assert_int_equal(alone.n, shared.n);
+    assert_memory_equal(alone.p, shared.p, alone.n);
+    buf_fini(&alone);
+    buf_fini(&shared);
+    pool_free(pool);
+}
+
+static void test_counting_survives_each_failing_allocation(void **state)
+{
+    (void)state;
+    struct event lines[3];
+    enum status st = STATUS_OOM;
+    open_shop(NULL);
+    take(EVENT_PURCHASE, "ann", "a,b", at(0, 0));
+    for (int k = 0; k < 3; k++) {
+        lines[k] = shop_behaviour(&shop, EVENT_PURCHASE, "ann", NULL, at(1, 0));
+        lines[k].item = str_from((const char *const[]){"a", "b", "c"}[k]);
+    }
+    for (long n = 0; st == STATUS_OOM; n++) { /* each time further */
+        mem_fail_after(n);
+        st = world_take(shop.world, lines, 3, &e);
+        mem_fail_after(-1);
+        assert_true(st == STATUS_OK || (st == STATUS_OOM && n < 1000));
+    }
+    assert_true(together("a", "c") >= 1 && together("c", "b") >= 1);
+    shop_close(&shop);
 }
 
 int main(void)
@@ -345,7 +394,8 @@ int main(void)
         cmocka_unit_test(test_an_order_is_scored_before_it_is_counted),
         cmocka_unit_test(test_counts_halve_by_the_day),
         cmocka_unit_test(test_lists_come_back_from_the_store),
-        cmocka_unit_test(test_taking_survives_each_failing_allocation),
+        cmocka_unit_test(test_workers_change_nothing),
+        cmocka_unit_test(test_counting_survives_each_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
