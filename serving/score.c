@@ -188,6 +188,16 @@ static enum status look(struct score_line *l, struct err *e)
     return offer(l, v, e);
 }
 
+/* Whose users somebody else answers meanwhile. */
+static void say_missing(struct score *s, size_t line)
+{
+    const size_t in_charge = atomic_load(&s->in_charge);
+    const double share = conf_line_share(s->conf, line, in_charge);
+    if (s->lines[line].bound != NULL || s->lines[in_charge].bound == NULL || !(share > 0)) return;
+    log_limited(LOG_WARN, "variant", "variant=%s share=%g reason=\"it has no version yet: %s answers its users\"",
+                s->lines[line].name, share, s->lines[in_charge].name);
+}
+
 /* The default variant's result, unless another one brought a version or a fault: a challenger that nobody has published yet is
  * none. */
 enum status score_look(struct score *s, struct err *e)
@@ -197,6 +207,7 @@ enum status score_look(struct score *s, struct err *e)
     for (size_t i = 1; i < s->n_lines && !atomic_load(&s->stopping); i++) {
         struct err why = {0};
         const enum status one = look(&s->lines[i], &why);
+        if (one == STATUS_NOT_FOUND) say_missing(s, i);
         const bool worth_saying = one == STATUS_OK || (one != STATUS_AGAIN && one != STATUS_NOT_FOUND);
         if (!worth_saying || (st != STATUS_AGAIN && st != STATUS_NOT_FOUND)) continue;
         st = one;

@@ -70,6 +70,16 @@ ask u1
 is answer '.model.variant == "default"'
 serve_over
 
+# --- a share for a variant that nobody has published is said, and answered by the default
+{ cat conf.ini; printf '[variant.nobody]\nshare = 0.6\n'; } >missing.ini
+serve_all missing.ini
+wait_for 10 "word of the missing variant" grep -q 'variant=nobody share=0.6 reason="it has no version yet: default answers' serve.log
+for user in u1 u2 u3 u4 u5 u6 u7 u8; do
+    ask $user
+    is answer '.model.variant == "default" or .model.variant == "b"'
+done
+serve_over
+
 # --- routing: the same user the same variant, about the configured share, the variant's own weights
 redis-cli -s redis del fr:shop:served >tried
 serve_all conf.ini
