@@ -4,7 +4,8 @@
 
 struct place {
     struct served_answer *x;
-    bool used, again;
+    uint32_t open; /* lists that show it and have not settled */
+    bool used, again, replaced; /* replaced: by a later answer to the same request */
 };
 struct slot { /* of the table: open addressing, deletion by shifting back */
     uint64_t request;
@@ -91,6 +92,14 @@ static void drop_oldest(struct answers *a)
     a->n--;
 }
 
+/* Lists that showed the earlier answer settle with the newer one. */
+static void replace(struct place *old, struct place *with)
+{
+    with->open = old->open;
+    old->open = 0;
+    old->replaced = true;
+}
+
 enum status answers_put(struct answers *a, struct served_answer *take_x, bool again, struct err *e)
 {
     const size_t bytes = bytes_of(take_x), most = a->capacity * ANSWERS_BYTES;
@@ -100,7 +109,8 @@ enum status answers_put(struct answers *a, struct served_answer *take_x, bool ag
     }
     while (a->n == a->capacity || a->bytes + bytes > most) drop_oldest(a);
     const size_t at = (a->first + a->n++) % a->capacity, slot = slot_of(a, take_x->request);
-    a->ring[at] = (struct place){take_x, false, again};
+    a->ring[at] = (struct place){.x = take_x, .again = again};
+    if (a->slots[slot].place != 0) replace(&a->ring[a->slots[slot].place - 1], &a->ring[at]);
     a->slots[slot] = (struct slot){take_x->request, (uint32_t)at + 1};
     a->bytes += bytes;
     return STATUS_OK;
@@ -115,7 +125,17 @@ const struct served_answer *answers_find(const struct answers *a, uint64_t reque
 void answers_use(struct answers *a, uint64_t request)
 {
     struct place *p = place_of(a, request);
-    if (p != NULL) p->used = true;
+    if (p == NULL) return;
+    p->used = true;
+    p->open++;
+}
+
+void answers_settled(struct answers *a, uint64_t request)
+{
+    struct place *p = place_of(a, request);
+    if (p == NULL) return;
+    p->used = true;
+    p->open -= p->open > 0;
 }
 
 uint64_t answers_unmatched(const struct answers *a)
@@ -127,7 +147,7 @@ struct served_id answers_from(const struct answers *a, struct served_id newest)
 {
     for (size_t i = 0; i < a->n; i++) {
         const struct place *p = &a->ring[(a->first + i) % a->capacity];
-        if (p->used) continue;
+        if (p->replaced || (p->used && p->open == 0)) continue;
         if (p->x->id.seq > 0) return (struct served_id){p->x->id.ms, p->x->id.seq - 1};
         return (struct served_id){p->x->id.ms - 1, UINT64_MAX};
     }

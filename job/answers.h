@@ -16,8 +16,10 @@ void answers_free(struct answers *a);
 enum status answers_put(struct answers *a, struct served_answer *take_x, bool again, struct err *e) MUST_CHECK;
 /* NULL: none; until the next put. */
 const struct served_answer *answers_find(const struct answers *a, uint64_t request);
-void answers_use(struct answers *a, uint64_t request); /* a list shows it */
-uint64_t answers_unmatched(const struct answers *a);   /* gave way without a list, those that came again left out */
-/* After this entry all that still wait stand in the stream: where a later process begins to read.  newest: where we are. */
+void answers_use(struct answers *a, uint64_t request);     /* a list that shows it opens */
+void answers_settled(struct answers *a, uint64_t request); /* … settles; it may have opened in an earlier process */
+uint64_t answers_unmatched(const struct answers *a);       /* gave way without a list, those that came again left out */
+/* After this entry all stand in the stream that wait for a list, or whose list is open: where a later process begins to read.
+ * newest: where we are. */
 struct served_id answers_from(const struct answers *a, struct served_id newest);
 #endif

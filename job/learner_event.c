@@ -22,7 +22,7 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     }
     TRY(line_evaluate(l->line, s, p, l->first_ms, e));
     TRY(variants_settle(l->variants, s, p, l->first_ms, e));
-    if (counted) TRY(learner_served_settled(l, s, p, e));
+    TRY(learner_served_settled(l, s, p, counted, e));
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
     if (guard_counts(l->guard)) TRY(world_settled(l->world, s, e));

@@ -29,8 +29,8 @@ struct learner_verdicts { /* learner_gate.c's */
 #define LEARNER_KEPT 2  /* versions of a line that stay to be compared with what scorers say */
 struct learner_served { /* learner_served.c's: what the log of answers says */
     struct eval_logged figures;
-    /* Entries of the stream: where a process that begins reads on; the newest ever taken. */
-    struct served_id from, newest;
+    /* Entries of the stream: where a process that begins reads on; the newest ever taken, and by this process. */
+    struct served_id from, newest, read;
     struct answers *answers; /* NULL: the log is not read */
     struct slate *again;     /* scratch */
     struct param_set *kept[CONF_LINES_MAX][LEARNER_KEPT]; /* newest first */
@@ -85,10 +85,10 @@ enum status learner_settle_gate(struct learner *l, struct err *e) MUST_CHECK;
 void learner_gate_fini(struct learner *l);
 void learner_gate_encode(struct buf *b, const struct learner *l);
 enum status learner_gate_decode(struct learner *l, struct buf_reader *r, struct err *e) MUST_CHECK;
-/* learner_served.c.  The scratch slate was opened by ev; s is settled, p as it was predicted. */
+/* learner_served.c.  The scratch slate was opened by ev; s is settled, p as it was predicted, its figures wanted where counted. */
 enum status learner_served_opened(struct learner *l, const struct event *ev, struct err *e) MUST_CHECK;
 enum status learner_served_settled(struct learner *l, const struct slate *s, const struct open_predictions *p,
-                                   struct err *e) MUST_CHECK;
+                                   bool counted, struct err *e) MUST_CHECK;
 void learner_served_fini(struct learner *l);
 void learner_served_encode(struct buf *b, const struct learner *l);
 enum status learner_served_decode(struct learner *l, struct buf_reader *r, struct err *e) MUST_CHECK;

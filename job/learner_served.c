@@ -32,10 +32,12 @@ enum status learner_read_served(struct learner *l, struct err *e)
     return slate_new(&v->again, e);
 }
 
+/* Until this process has read again what an earlier one had, it is not known what of that still waits. */
 struct served_id learner_served_from(const struct learner *l)
 {
     const struct learner_served *v = &l->served;
-    return v->answers != NULL ? answers_from(v->answers, v->newest) : v->from;
+    const bool caught_up = v->answers != NULL && !served_before(v->read, v->newest);
+    return caught_up ? answers_from(v->answers, v->newest) : v->from;
 }
 
 /* A process that begins where an earlier one stopped reads again what still waited then. */
@@ -43,6 +45,7 @@ enum status learner_served(struct learner *l, struct served_answer *take_a, stru
 {
     struct learner_served *v = &l->served;
     const bool again = !served_before(v->newest, take_a->id);
+    v->read = take_a->id;
     if (!again) {
         v->newest = take_a->id;
         v->figures.answers++;
@@ -183,16 +186,17 @@ static enum status room_for(const struct slate *s, struct eval_terms *own, struc
 }
 
 enum status learner_served_settled(struct learner *l, const struct slate *s, const struct open_predictions *p,
-                                   struct err *e)
+                                   bool counted, struct err *e)
 {
     size_t line;
     float *y;
     struct eval_served_room room;
     const struct served_answer *a = answer_of(l, s, &line);
-    if (a == NULL || s->n_items == 0) return STATUS_OK;
+    if (a == NULL) return STATUS_OK;
+    answers_settled(l->served.answers, a->request);
+    if (!counted || s->n_items == 0) return STATUS_OK;
     struct eval_terms own = {.z = variants_logits(l->variants, s, p, line), .n = s->n_items};
     if (isnan(own.z[0])) return STATUS_OK; /* the line was not there when the list opened */
-    answers_use(l->served.answers, a->request);
     TRY(room_for(s, &own, &room, &y, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
         const struct served_item *shown = served_find(a, s->items[i].item);

@@ -81,13 +81,16 @@ batch() { # name, event time after the log, first user
         jq -c "{type: \"click\", time: ($time + 1500), user: \"u$u\", request, item: .items[0].item}" answer >>"$1.clicks"
     done
     settle $(($2 + 30000)) >>"$1.clicks"
-    cat "$1.clicks" >>"$1"
     rm answer
+}
+whole() { # a batch and its ends
+    cat "$1.clicks" >>"$1"
+    produce "$1"
 }
 batch first 60000 0
 logged() { [ "$(metric served_answers_total)" -ge "$1" ]; }
 wait_for 10 "read answers" logged 30
-produce first
+whole first
 wait_for 20 "joined lists" reached served_joined_total 30
 wait_for 20 "their ends" reached events_total $((2001 + $(wc -l <first)))
 learner_over
@@ -102,15 +105,33 @@ is state.json '.served.log.skew.p99 > .served.log.checked.same_version_skew.most
 
 # answers while nobody learns: read when the job is back, from where it was
 batch second 120000 30
-produce second
+whole second
 learn state -o redis.url="$url"
 wait_for 20 "joined lists" reached served_joined_total 60
 learner_over
 is state.json '.served.log | .answers == 60 and .joined == 60 and .checked.features_equal == 1'
 
+# killed twice while lists are open: what was answered is read again until they settle
+batch third 180000 60
+produce third
+for _ in 1 2; do
+    redis-cli -s redis del fr:default:metrics >tried
+    learn state -o redis.url="$url" -o state.checkpoint_every_ms=100
+    wait_for 20 "open lists" reached open_slates 30
+    sleep 1 # and they are durable
+    kill -KILL $learner
+    wait $learner 2>tried || true
+done
+learn state -o redis.url="$url"
+produce third.clicks
+cat third.clicks >>third
+wait_for 20 "joined lists" reached served_joined_total 90
+learner_over
+is state.json '.served.log | .answers == 90 and .joined == 90 and .unmatched == 0'
+
 # the same stream without the log, and with a Redis that is gone: the same weights
 learn without -o redis.url="$url" -o eval.served_answers=0 -o model.name=without
-all_of() { [ "$(redis-cli -s redis hget fr:without:metrics events_total)" = "$(cat log first second | wc -l)" ]; }
+all_of() { [ "$(redis-cli -s redis hget fr:without:metrics events_total)" = "$(cat log first second third | wc -l)" ]; }
 wait_for 40 "all events" all_of
 learner_over
 is without.json '.served.log.answers == 0'
@@ -130,11 +151,11 @@ kill -KILL $redis
 wait $redis 2>/dev/null || true
 redis=
 before=$(jq .model.version state.json)
-jq -nc "{type: \"impression\", time: ($now + 180000), user: \"u1\", request: \"third\", items: [\"i1\", \"i2\"]}" >third
-produce third
+jq -nc "{type: \"impression\", time: ($now + 240000), user: \"u1\", request: \"last\", items: [\"i1\", \"i2\"]}" >last
+produce last
 learn state -o redis.url="$url" -o state.checkpoint_every_ms=50
 newer() { [ "$(ls state/weights | sort -n | tail -n 1 | cut -d. -f1)" -gt "$before" ]; }
 wait_for 20 "a durable state without Redis" newer
 learner_over
-is state.json '.events == 2124 and .served.log.joined == 60'
-echo "served_log: 60 lists joined by their request, features equal, the version that answered within $(jq .served.log.checked.same_version_skew.most state.json) of a logit"
+is state.json '.events == 2185 and .served.log.joined == 90'
+echo "served_log: 90 lists joined by their request, features equal, the version that answered within $(jq .served.log.checked.same_version_skew.most state.json) of a logit"

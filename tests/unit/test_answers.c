@@ -50,8 +50,13 @@ static void test_used_ones_are_not_unmatched_and_not_read_again(void **state)
     put(a, 2, 2);
     assert_int_equal(answers_from(a, newest).seq, 0);
     answers_use(a, 1);
+    answers_use(a, 1);
+    assert_int_equal(answers_from(a, newest).seq, 0); /* two lists show it, and are open */
+    answers_settled(a, 1);
+    assert_int_equal(answers_from(a, newest).seq, 0);
+    answers_settled(a, 1);
     assert_int_equal(answers_from(a, newest).seq, 1);
-    answers_use(a, 2);
+    answers_settled(a, 2); /* opened before this process */
     assert_int_equal(answers_from(a, newest).seq, 4);
     put(a, 3, 3);
     put(a, 4, 4);
