@@ -216,7 +216,7 @@ static enum status finish(struct job *j, struct err *e)
         return j->poller_status; /* what was read before the fault stays learnt */
     }
     const bool ended = !atomic_load(&job_stopping);
-    j->stop_us = job_now_us(j);
+    if (j->stop_us == 0) j->stop_us = job_now_us(j);
     job_notify("STOPPING=1\nSTATUS=stopping");
     if (ended && j->options->replay && !j->reached) checkpoint_logs_done(j->checkpoint);
     if (ended && j->options->flush) TRY(learner_flush(j->learner, e));
@@ -290,13 +290,15 @@ enum status job_run(struct conf *c, const struct job_options *o, struct err *e)
     j->pace_event_ms = INT64_MIN;
     j->lag_events = -1;
     TRY_OUT(st, start(j, e));
-    TRY_OUT(st, loop(j, e));
+    st = loop(j, e);
+    if (st == STATUS_END) job_abandon(j);
+    if (st != STATUS_OK) goto out;
     if (atomic_load(&job_stopping)) source_interrupt();
     job_poll_stop(j);
     st = finish(j, e);
 out:
     job_ranks_part(j, st, e);
-    if (st == STATUS_END) log_info("stopped", "before=\"the first batch\"");
+    if (st == STATUS_END && j->started_us == 0) log_info("stopped", "before=\"the first batch\"");
     job_close(j);
     mem_free(j);
     return st == STATUS_END ? STATUS_OK : st;

@@ -208,6 +208,7 @@ enum status job_open(struct job *j, struct err *e)
                                               .new_file = j->waited}; /* the owner before us may still have it open */
     TRY(reject_sink_open_at(&j->sink, j->conf, letters, e));
     learner_on_refused(j->learner, write_refused, j);
+    job_watch_going(j);
     if (j->options->fit != NULL) TRY(open_fit(j, e));
     TRY(job_served_open(j, e));
     TRY(open_dumps(j, e));

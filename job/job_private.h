@@ -158,7 +158,11 @@ enum status job_ranks_meet(struct job *j, bool folder_is_open, struct err *e) MU
 enum status job_ranks_join(struct job *j, struct err *e) MUST_CHECK;
 enum status job_ranks_agree(struct job *j, struct err *e) MUST_CHECK;
 void job_ranks_part(struct job *j, enum status st, const struct err *e);
-void job_alive(struct job *j, int64_t now_us, bool took); /* job_alive.c: signs of life to systemd and to the lease */
+/* job_alive.c: signs of life to systemd and to the lease, also while one record settles many lists; where such a record is given up as
+ * the job is to stop (loop: END), what is said of it. */
+void job_alive(struct job *j, int64_t now_us, bool took);
+void job_watch_going(struct job *j);
+void job_abandon(struct job *j);
 enum status job_publish_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK;
 /* job_gate.c.  Before a checkpoint: parameters that are not finite never become durable (the line goes back, or CORRUPT).
  * Before a publish: *held is true when the version is refused, and why is in the log.  bare: Redis has no version, this

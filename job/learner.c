@@ -96,6 +96,12 @@ void learner_on_settled(struct learner *l, learner_settled_fn *fn, void *user)
     l->settled_user = user;
 }
 
+void learner_on_going(struct learner *l, learner_going_fn *fn, void *user)
+{
+    l->going = fn;
+    l->going_user = user;
+}
+
 struct line *learner_line(struct learner *l)
 {
     return l->line;

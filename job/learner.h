@@ -60,6 +60,10 @@ void learner_on_seen(struct learner *l, learner_seen_fn *fn, void *user);
  * with its reject filled in: for the dead letters. */
 typedef enum status learner_refused_fn(void *user, const struct source_record *rec, const char *stage, struct err *e);
 void learner_on_refused(struct learner *l, learner_refused_fn *fn, void *user);
+/* Called before each list that settles and each order that is taken: one record may let any number of them go.  What it returns but OK
+ * ends the record in its middle, and learner_record or learner_flush with that: learner_free is then all that may follow. */
+typedef enum status learner_going_fn(void *user, struct err *e);
+void learner_on_going(struct learner *l, learner_going_fn *fn, void *user);
 /* A partition that is there, read from at.offset on when it is ours.  Kafka: only the offset is noted (SOURCE_JOINED follows
  * when it is read); files: event time waits for it. */
 enum status learner_expect(struct learner *l, struct event_position at, struct err *e) MUST_CHECK;

@@ -91,6 +91,11 @@ static enum status score_slate(struct learner *l, struct open_predictions *p, st
     return variants_predict(l->variants, l->slate, p, e);
 }
 
+static enum status goes_on(struct learner *l, struct err *e)
+{
+    return l->going != NULL ? l->going(l->going_user, e) : STATUS_OK;
+}
+
 static enum status settle_due(struct learner *l, int64_t watermark, struct err *e)
 {
     struct join_settled done;
@@ -98,6 +103,7 @@ static enum status settle_due(struct learner *l, int64_t watermark, struct err *
         const enum status st = join_settle(l->join, watermark, &done, e);
         if (st == STATUS_NOT_FOUND) return STATUS_OK;
         TRY(st);
+        TRY(goes_on(l, e));
         TRY(done.ended ? settle_ended(l, &done, e) : learner_learn_waited(l, &done, e));
     }
 }
@@ -209,6 +215,7 @@ static enum status take_ready(struct learner *l, struct err *e)
         const enum status st = order_ready(l->order, &c);
         if (st == STATUS_NOT_FOUND) return STATUS_OK;
         TRY(st);
+        TRY(goes_on(l, e));
         TRY(take_compound(l, &c, e));
     }
 }

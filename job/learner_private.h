@@ -71,6 +71,8 @@ struct learner {
     void *settled_user;
     learner_refused_fn *refused;
     void *refused_user;
+    learner_going_fn *going; /* NULL: nobody wants to know */
+    void *going_user;
 };
 
 /* learner_unsampled.c.  Ranks the scratch slate, just filled, among all active items if it is one of eval.unsampled_frac: into

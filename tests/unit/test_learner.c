@@ -51,6 +51,30 @@ static void test_every_event_is_counted_and_labels_settle(void **state)
     learner_free(l);
 }
 
+static enum status one_less(void *left, struct err *e)
+{
+    long *n = left;
+    return (*n)-- > 0 ? STATUS_OK : ERR_SET(e, STATUS_END, "enough");
+}
+
+/* One record, or the end, may settle any number of lists: in between there is a sign of life, and a way out. */
+static void test_a_record_that_settles_many_lists_can_be_given_up(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    long left = 1000000;
+    struct learner *l = begin(true);
+    (void)learner_world_feed(&world, l, UINT64_MAX);
+    const uint64_t open = learner_open_slates(l), settled = learner_counts(l)->slates;
+    assert_true(open > 20);
+    learner_on_going(l, one_less, &left);
+    left = 20;
+    assert_int_equal(learner_flush(l, &e), STATUS_END);
+    assert_int_equal(left, -1);
+    assert_in_range(learner_counts(l)->slates - settled, 1, 20);
+    learner_free(l);
+}
+
 static void test_without_learning_weights_stay(void **state)
 {
     (void)state;
@@ -245,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_event_is_counted_and_labels_settle),
+        cmocka_unit_test(test_a_record_that_settles_many_lists_can_be_given_up),
         cmocka_unit_test(test_without_learning_weights_stay),
         cmocka_unit_test(test_a_session_stands_for_a_user),
         cmocka_unit_test(test_each_settled_slate_is_seen_once),
