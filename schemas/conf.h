@@ -139,7 +139,7 @@
     X(eval_part_cost_share,   "eval.part_cost_share",       NUM,  0.3,            0.0,  1.0,       "", "",  "a part that takes more of the parts' time than this has to bring eval.part_min_gain, or a warning says so") \
     X(eval_part_min_gain,     "eval.part_min_gain",         NUM,  0.0005,         -1.0, 1.0,       "", "",  "GAUC that is lost without the part") \
     X(guard_mode,             "guard.mode",                 WORD, "pause",        0,    0,         "pause|warn|off", "L", "a monitor that leaves its level: pause learning, only say so, or do not watch at all; set to warn it ends a pause") \
-    X(guard_pause_on,         "guard.pause_on",             TEXT, "labels,volume,scores,schema,rejects", 0, 100, "", "L", "monitors that pause learning: labels, volume, scores, schema, rejects, loss; the others only say so") \
+    X(guard_pause_on,         "guard.pause_on",             TEXT, "labels,volume,scores,schema,rejects", 0, 100, "", "L", "monitors that pause learning: labels, volume (when it rises), scores, schema, rejects, loss; the others only say so") \
     X(guard_bucket_ms,        "guard.bucket_ms",            INT,  60000,          1000, 1e10,      "ms", "L", "least event time of one bucket of a monitor") \
     X(guard_bucket_events,    "guard.bucket_events",        INT,  100,            1,    1e9,       "", "L", "least observations of one bucket") \
     X(guard_warmup,           "guard.warmup_buckets",       INT,  30,             2,    1e6,       "buckets", "L", "a monitor learns its level over so many before it says anything") \

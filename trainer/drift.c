@@ -8,12 +8,12 @@ static double clip(double x, double most)
 }
 
 /* One step of mean and spread towards x; the first buckets are a plain average. */
-static void learn(struct drift *d, double residual, double noise)
+static void learn(struct drift *d, double residual, double noise, double pace)
 {
     const double n = (double)d->buckets + 1.0, a = 1.0 / (n < DRIFT_HORIZON ? n : DRIFT_HORIZON);
     const double beyond = residual * residual * (1.0 - a) - noise;
     d->spread += a * ((beyond > 0.0 ? beyond : 0.0) - d->spread);
-    d->mean += a * residual;
+    d->mean += fmax(a, pace) * residual;
     d->buckets++;
 }
 
@@ -51,7 +51,7 @@ static enum drift_change add_outside(struct drift *d, double residual, double sh
     return DRIFT_BACK;
 }
 
-enum drift_change drift_add(struct drift *d, double x, double noise, double shift, uint32_t warmup)
+enum drift_change drift_add(struct drift *d, double x, double noise, double shift, uint32_t warmup, double pace)
 {
     if (!isfinite(x) || !isfinite(noise) || noise < 0.0) return DRIFT_NONE;
     const double residual = d->buckets == 0 ? 0.0 : x - d->mean;
@@ -66,7 +66,8 @@ enum drift_change drift_add(struct drift *d, double x, double noise, double shif
     if (d->out) return DRIFT_ALARM;
     /* what is tolerated is taken in whole, what is not only as far as a wild bucket may go */
     const double most = fmax(DRIFT_CLIP * s, 0.5 * shift);
-    learn(d, d->buckets < warmup ? residual : clip(residual, most), noise);
+    learn(d, d->buckets < warmup ? residual : clip(residual, most), noise,
+          fabs(residual) <= least ? pace : 0.0);
     return DRIFT_NONE;
 }
 

@@ -29,8 +29,9 @@ struct drift {
 };
 enum drift_change { DRIFT_NONE, DRIFT_ALARM, DRIFT_BACK };
 /* One bucket's value x with the variance that its sampling explains.  warmup: buckets that only teach; shift > 0, in x's
- * unit.  A value that is not finite says nothing. */
-enum drift_change drift_add(struct drift *d, double x, double noise, double shift, uint32_t warmup);
+ * unit; pace: least share in the mean of an x that is within the shift, for what has no level but goes up and down slowly (0: by the
+ * horizon alone).  A value that is not finite says nothing. */
+enum drift_change drift_add(struct drift *d, double x, double noise, double shift, uint32_t warmup, double pace);
 /* What brought the alarm is out of the way: the level that was there is tested again. */
 void drift_excuse(struct drift *d);
 /* The new level is the level: learnt from here on, after a warm-up. */

@@ -152,9 +152,15 @@ static void release_due(struct guard *g)
 
 /* --- the breaker -------------------------------------------------------------------------------------------------- */
 
+/* Where little comes little can be learnt wrongly. */
+static bool fell_silent(const struct monitor *m)
+{
+    return m->group == MONITOR_VOLUME && m->value < monitor_level(m);
+}
+
 static bool pauses(const struct guard *g, const struct monitor *m)
 {
-    return strcmp(g->conf->guard_mode, "pause") == 0 &&
+    return !fell_silent(m) && strcmp(g->conf->guard_mode, "pause") == 0 &&
            conf_list_has(g->conf->guard_pause_on, monitor_group_name(m->group));
 }
 

@@ -8,6 +8,7 @@
 #define SCALE_BUCKETS 50 /* behind the usual deviation */
 #define SCALE_MIN 1e-6
 #define HOUR_MS 3600000.0
+#define RATE_MS 2700000.0 /* a rate's level follows it within so long: day and night are no change, a jump is */
 
 const char *monitor_group_name(enum monitor_group g)
 {
@@ -86,7 +87,8 @@ static double shift_of(const struct monitor *m, const struct monitor_limits *l)
 static enum drift_change judge(struct monitor *m, int64_t since_ms, int64_t now_ms, double noise,
                                const struct monitor_limits *l)
 {
-    const enum drift_change c = drift_add(&m->drift, on_scale(m, m->value), noise, shift_of(m, l), l->warmup);
+    const double ms = (double)(now_ms - since_ms), pace = m->kind == MONITOR_RATE ? ms / (ms + RATE_MS) : 0.0;
+    const enum drift_change c = drift_add(&m->drift, on_scale(m, m->value), noise, shift_of(m, l), l->warmup, pace);
     for (int side = 0; side < 2; side++)
         if (m->drift.run[side] == 1) m->run_ms[side] = since_ms;
     if (c == DRIFT_ALARM) m->out_ms = now_ms;

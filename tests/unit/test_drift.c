@@ -22,7 +22,7 @@ static uint32_t feed(struct drift *d, uint32_t n, double level, double s, enum d
 {
     uint32_t found = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const enum drift_change c = drift_add(d, level + s * rand_normal(&rnd), 0.25 * s * s, SHIFT, WARMUP);
+        const enum drift_change c = drift_add(d, level + s * rand_normal(&rnd), 0.25 * s * s, SHIFT, WARMUP, 0);
         if (c == DRIFT_NONE) continue;
         assert_int_equal(c, want);
         if (found++ == 0 && at != NULL) *at = i + 1;
@@ -64,7 +64,7 @@ static void test_a_wild_bucket_now_and_then_is_no_change(void **state)
     struct drift d = {0};
     for (uint32_t i = 0; i < 5000; i++) {
         const double x = i % 50 == 49 ? 100.0 : 1.0 + 0.05 * rand_normal(&rnd);
-        assert_int_equal(drift_add(&d, x, 0.0006, SHIFT, WARMUP), DRIFT_NONE);
+        assert_int_equal(drift_add(&d, x, 0.0006, SHIFT, WARMUP, 0), DRIFT_NONE);
     }
     assert_true(fabs(d.mean - 1.0) < 0.2);
 }
@@ -87,7 +87,7 @@ static void test_what_is_usual_is_no_alarm(void **state)
     struct drift d = {0};
     for (uint32_t i = 0; i < 20000; i++) {
         const double x = 1.0 + (i / 12 % 2 ? 0.5 : 0.0) + 0.02 * rand_normal(&rnd);
-        assert_int_equal(drift_add(&d, x, 0.0004, SHIFT, WARMUP), DRIFT_NONE);
+        assert_int_equal(drift_add(&d, x, 0.0004, SHIFT, WARMUP, 0), DRIFT_NONE);
     }
 }
 
@@ -116,7 +116,7 @@ static void test_state_goes_on_where_it_was(void **state)
     assert_int_equal(buf_left(&r), 0);
     for (int i = 0; i < 20; i++) {
         const double x = i < 10 ? 1.6 : 1.0;
-        assert_int_equal(drift_add(&d, x, 0.0006, SHIFT, WARMUP), drift_add(&copy, x, 0.0006, SHIFT, WARMUP));
+        assert_int_equal(drift_add(&d, x, 0.0006, SHIFT, WARMUP, 0), drift_add(&copy, x, 0.0006, SHIFT, WARMUP, 0));
     }
     assert_true(d.mean == copy.mean && d.spread == copy.spread);
     r = buf_reader(b.p, b.n - 1);

@@ -324,6 +324,36 @@ static void test_types_attributes_volume_and_rejects_are_watched(void **state)
     }
 }
 
+static void bring(int n, int64_t ms_each)
+{
+    for (int i = 0; i < n; i++, now += ms_each) {
+        const struct event ev = behaviour(EVENT_VIEW, NULL);
+        guard_event(guard, &ev, now);
+    }
+    listen();
+}
+
+/* Ten times as many by day as by night, from hour to hour over three hours; then a sudden silence, and a sudden flood. */
+static void test_night_and_day_pause_nothing_and_silence_does_not_a_flood_does(void **state)
+{
+    (void)state;
+    for (int day = 0; day < 3; day++) {
+        bring(12 * 3600, 1000);
+        for (int step = 0; step < 36; step++) bring((int)(300 / pow(10, step / 36.0)), (int64_t)(1000 * pow(10, step / 36.0)));
+        bring(6 * 360, 10000);
+        for (int step = 36; step > 0; step--) bring((int)(300 / pow(10, step / 36.0)), (int64_t)(1000 * pow(10, step / 36.0)));
+    }
+    bring(4 * 3600, 1000);
+    assert_string_equal(said, "");
+    bring(2000, 10000);
+    assert_string_equal(said, "alarm ");
+    assert_false(guard_paused(guard));
+    bring(4 * 3600, 1000);
+    assert_string_equal(said, "alarm back ");
+    bring(20000, 150);
+    assert_string_equal(said, "alarm back alarm paused ");
+}
+
 static void test_one_user_learns_no_more_than_its_share_of_a_window(void **state)
 {
     (void)state;
@@ -504,6 +534,7 @@ int main(void)
         ROW(test_a_line_that_went_back_is_watched_anew),
         ROW(test_a_loss_that_falls_is_no_alarm_and_one_that_rises_is),
         ROW(test_types_attributes_volume_and_rejects_are_watched),
+        ROW(test_night_and_day_pause_nothing_and_silence_does_not_a_flood_does),
         ROW(test_one_user_learns_no_more_than_its_share_of_a_window),
         ROW(test_an_item_beyond_its_cap_is_left_out),
         ROW(test_a_source_brings_no_more_than_its_share),
