@@ -53,14 +53,14 @@ static enum status roll_back(struct job *j, const struct command *c, struct comm
         TRY(checkpoint_take(j->checkpoint, j->learner, c->version, e));
         TRY(learner_adopt(j->learner, c, e));
     }
+    const char *then = j->conf->gate_share > 0 ? "learning rests for gate.cooldown_ms"
+                                               : "learning goes on at once, as gate.share=0";
     if (to > 0)
-        (void)snprintf(a->text, sizeof a->text,
-                       "went back to version %" PRIu64 ", as version %" PRIu64 "; learning rests for gate.cooldown_ms",
-                       to, a->version);
+        (void)snprintf(a->text, sizeof a->text, "went back to version %" PRIu64 ", as version %" PRIu64 "; %s", to,
+                       a->version, then);
     else
-        (void)snprintf(a->text, sizeof a->text,
-                       "went back to the blessed version, as version %" PRIu64 "; learning rests for gate.cooldown_ms",
-                       a->version);
+        (void)snprintf(a->text, sizeof a->text, "went back to the blessed version, as version %" PRIu64 "; %s",
+                       a->version, then);
     return STATUS_OK;
 }
 

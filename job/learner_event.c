@@ -88,7 +88,7 @@ static enum status score_slate(struct learner *l, struct open_predictions *p, st
 {
     TRY(line_score(l->line, l->slate, l->seen != NULL, e));
     TRY(note_spread(l, e));
-    return variants_predict(l->variants, l->slate, p, e);
+    return variants_predict(l->variants, l->slate, l->first_ms, p, e);
 }
 
 static enum status goes_on(struct learner *l, struct err *e)

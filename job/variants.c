@@ -148,12 +148,13 @@ static enum status room_for(struct variants *v, size_t k, struct err *e)
     return STATUS_OK;
 }
 
-enum status variants_predict(struct variants *v, const struct slate *s, struct open_predictions *out, struct err *e)
+enum status variants_predict(struct variants *v, const struct slate *s, int64_t first_ms, struct open_predictions *out,
+                             struct err *e)
 {
     const size_t k = s->n_items;
     *out = v->first->predictions;
     if (v->n == 0) return STATUS_OK;
-    TRY(variants_follow(v, s, e));
+    TRY(variants_follow(v, s, first_ms, e));
     TRY(room_for(v, k, e));
     memcpy(v->rows_of.logits, out->logits, k * sizeof(float));
     memcpy(v->rows_of.frozen, out->frozen, k * sizeof(float));

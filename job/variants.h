@@ -25,8 +25,9 @@ size_t variants_in_charge(const struct variants *v);
 enum status variants_promote(struct variants *v, struct str name, struct err *e) MUST_CHECK;
 /* Rows of part logits that an open slate is kept with: the default line's, then each variant's logits and parts. */
 size_t variants_rows(const struct variants *v);
-/* Every variant's predictions behind the default line's (its predictions of s): into *out, until the next call. */
-enum status variants_predict(struct variants *v, const struct slate *s, struct open_predictions *out,
+/* Every variant's predictions behind the default line's (its predictions of s): into *out, until the next call.  first_ms: when the
+ * stream began, which the periods of those that follow count from. */
+enum status variants_predict(struct variants *v, const struct slate *s, int64_t first_ms, struct open_predictions *out,
                              struct err *e) MUST_CHECK;
 /* What a line said of the slate when it opened, (K) in p; NaN: it was not there yet. */
 const float *variants_logits(const struct variants *v, const struct slate *s, const struct open_predictions *p,

@@ -7,7 +7,7 @@
 #include "trainer/paired.h"
 
 struct follower {            /* of a line with train.follow_ms */
-    int64_t first_ms;        /* of the first slate that it saw; INT64_MIN: none yet */
+    int64_t first_ms;        /* its periods count from; INT64_MIN: no slate yet */
     uint64_t periods, times; /* whole periods when it last took parameters; how often it did */
 };
 struct variants {
@@ -34,7 +34,7 @@ struct variants {
     size_t n_gone;
 };
 /* variants_follow.c: lines that are due take the first one's parameters, moments and sums. */
-enum status variants_follow(struct variants *v, const struct slate *s, struct err *e) MUST_CHECK;
+enum status variants_follow(struct variants *v, const struct slate *s, int64_t first_ms, struct err *e) MUST_CHECK;
 /* A line that follows has the first one's architecture.  INVALID. */
 enum status variants_can_follow(const struct variants *v, size_t i, struct err *e) MUST_CHECK;
 #endif

@@ -251,7 +251,7 @@ static void resume(struct guard *g, const char *why)
     if (g->to_ms == INT64_MAX) g->to_ms = INT64_MIN; /* the new level is right: so is what is still open */
     g->counts.paused_ms += (uint64_t)(g->now_ms - g->paused_ms);
     g->restart = g->restart || strcmp(g->conf->guard_restart, "none") != 0;
-    guard_tell(g, GUARD_RESUMED, "why=\"%s\" paused_ms=%" PRId64 " not_learnt_slates=%" PRIu64, why,
+    guard_tell(g, GUARD_RESUMED, "why=\"%s\" paused_ms=%" PRId64 " not_learnt_slates_total=%" PRIu64, why,
                g->now_ms - g->paused_ms, g->counts.paused_slates);
 }
 

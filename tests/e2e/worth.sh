@@ -37,6 +37,13 @@ grep -q '^live instead of frozen-after-2-days: GAUC +0\.[0-9]* for .* core-secon
 jq -e '.models[4].name == "what if model.features=item.price,item.age" and .models[4].live_gains_logloss.upper < 0' two.json >/dev/null || fail "fewer features: $(jq -c '.models[4]' two.json)"
 jq -e '.models[6].live_gains_gauc.mean == 0 and .models[6].live_gains_logloss.mean == 0' two.json >/dev/null || fail "the same settings differ: $(jq -c '.models[6]' two.json)"
 
+# A catalogue that came days before the first list: the frozen model is there when the first list counts, and not an empty one.
+jq -c 'if .type == "item" then .time -= 5 * 86400000 else . end' log >early
+"$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 7 --report early.json early >table 2>err || fail "an early catalogue"
+"$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 2 --report late.json log >table 2>err || fail "no early catalogue"
+jq -s -e '(.[0].models[1].gauc - .[1].models[1].gauc) | fabs < 0.02' early.json late.json >/dev/null ||
+    fail "frozen: $(jq -s -c 'map([.models[].gauc])' early.json late.json)"
+
 # Probabilities may surely gain where the order does not: "no gain" is said of neither alone.
 head -n 9000 log >begin
 "$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 1 --report three.json begin >table 2>err || fail "a short log"
