@@ -1,4 +1,4 @@
-/* join.c - open slates in a pool; found by request or through their user's list, newest first; settled through heaps. */
+/* join.c - open slates in a pool; found through their request's or their user's list, newest first; settled through heaps. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "ingest/join_private.h"
@@ -43,8 +43,7 @@ void join_free(struct join *j)
     join_heap_fini(&j->ends);
     join_heap_fini(&j->waits);
     mem_free(j->settled);
-    order_map_fini(&j->by_request);
-    order_map_fini(&j->newest);
+    for (int of = 0; of < JOIN_COMMON; of++) order_map_fini(&j->newest[of]);
     order_map_fini(&j->settled_map);
     mem_free(j);
 }
@@ -118,21 +117,37 @@ static bool is_newer(const struct open_slate *a, const struct open_slate *b)
     return a->time_ms != b->time_ms ? a->time_ms > b->time_ms : a->slate > b->slate;
 }
 
-/* Puts the slate into its user's list, newest first by time, then by slate id; false: out of memory. */
-static bool link_user(struct join *j, uint32_t index)
+/* Puts the slate into its list, newest first by time, then by slate id; false: out of memory. */
+static bool link_slate(struct join *j, uint32_t index, enum join_common of)
 {
     struct open_slate *s = &j->pool[index];
-    uint32_t older = order_map_get(&j->newest, s->user), newer = ORDER_MAP_NONE;
+    s->newer[of] = s->older[of] = ORDER_MAP_NONE;
+    if (s->of[of] == 0) return true;
+    uint32_t older = order_map_get(&j->newest[of], s->of[of]), newer = ORDER_MAP_NONE;
     while (older != ORDER_MAP_NONE && is_newer(&j->pool[older], s)) {
         newer = older;
-        older = j->pool[older].older;
+        older = j->pool[older].older[of];
     }
-    if (newer == ORDER_MAP_NONE && !order_map_put(&j->newest, s->user, index)) return false;
-    if (newer != ORDER_MAP_NONE) j->pool[newer].older = index;
-    if (older != ORDER_MAP_NONE) j->pool[older].newer = index;
-    s->newer = newer;
-    s->older = older;
+    if (newer == ORDER_MAP_NONE && !order_map_put(&j->newest[of], s->of[of], index)) return false;
+    if (newer != ORDER_MAP_NONE) j->pool[newer].older[of] = index;
+    if (older != ORDER_MAP_NONE) j->pool[older].newer[of] = index;
+    s->newer[of] = newer;
+    s->older[of] = older;
     return true;
+}
+
+static void unlink_slate(struct join *j, uint32_t index, enum join_common of)
+{
+    const struct open_slate *s = &j->pool[index];
+    const uint32_t newer = s->newer[of], older = s->older[of];
+    if (s->of[of] == 0) return;
+    if (newer != ORDER_MAP_NONE)
+        j->pool[newer].older[of] = older;
+    else if (older != ORDER_MAP_NONE)
+        (void)order_map_put(&j->newest[of], s->of[of], older); /* replaces, so it can't fail */
+    else
+        order_map_remove(&j->newest[of], s->of[of]);
+    if (older != ORDER_MAP_NONE) j->pool[older].newer[of] = newer;
 }
 
 static int64_t later(int64_t time_ms, int64_t ms)
@@ -166,19 +181,15 @@ static void heap_slate(struct join *j, uint32_t index)
     join_heap_push(&j->waits, (struct join_due){later(s->time_ms, j->conf->join_wait_ms), s->slate, index});
 }
 
-/* Takes the slate into the tables and the heaps.  A request that is shown again belongs to the later slate. */
 enum status join_index_slate(struct join *j, uint32_t index, struct err *e)
 {
     struct open_slate *s = &j->pool[index];
-    const uint32_t again = s->request != 0 ? order_map_get(&j->by_request, s->request) : ORDER_MAP_NONE;
-    s->newer = s->older = ORDER_MAP_NONE;
-    if (s->request == 0 || order_map_put(&j->by_request, s->request, index)) {
-        if (again != ORDER_MAP_NONE) j->pool[again].request = 0;
-        if (s->user == 0 || link_user(j, index)) {
+    if (link_slate(j, index, JOIN_REQUEST)) {
+        if (link_slate(j, index, JOIN_USER)) {
             heap_slate(j, index);
             return STATUS_OK;
         }
-        if (s->request != 0) order_map_remove(&j->by_request, s->request);
+        unlink_slate(j, index, JOIN_REQUEST);
     }
     s->slate = 0;
     j->spare[j->n_spare++] = index;
@@ -187,16 +198,7 @@ enum status join_index_slate(struct join *j, uint32_t index, struct err *e)
 
 static void unindex_slate(struct join *j, uint32_t index)
 {
-    const struct open_slate *s = &j->pool[index];
-    if (s->request != 0) order_map_remove(&j->by_request, s->request);
-    if (s->user == 0) return;
-    if (s->newer != ORDER_MAP_NONE)
-        j->pool[s->newer].older = s->older;
-    else if (s->older != ORDER_MAP_NONE)
-        (void)order_map_put(&j->newest, s->user, s->older); /* replaces, so it can't fail */
-    else
-        order_map_remove(&j->newest, s->user);
-    if (s->older != ORDER_MAP_NONE) j->pool[s->older].newer = s->newer;
+    for (int of = 0; of < JOIN_COMMON; of++) unlink_slate(j, index, (enum join_common)of);
 }
 
 enum status join_open(struct join *j, uint64_t slate, const struct event *ev, struct err *e)
@@ -206,8 +208,8 @@ enum status join_open(struct join *j, uint64_t slate, const struct event *ev, st
     TRY(join_take_spare(j, ev->n_items, &index, e));
     struct open_slate *s = &j->pool[index];
     s->slate = slate;
-    s->user = hash_of(ev->user);
-    s->request = hash_of(ev->request);
+    s->of[JOIN_USER] = hash_of(ev->user);
+    s->of[JOIN_REQUEST] = hash_of(ev->request);
     s->time_ms = ev->time_ms;
     s->due_ms = later(ev->time_ms, j->conf->join_window_ms);
     s->waited = s->learnt = false;
@@ -239,26 +241,25 @@ static uint32_t place_of(const struct open_slate *s, uint64_t item)
     return ORDER_MAP_NONE;
 }
 
-/* The slate and place that a behaviour marks.  With a request only that slate will do; it may name it before the list was
- * shown (clocks differ), but not after its window. */
+/* The slate and place that a behaviour marks: the newest that shows the item and whose window it is in.  With a request only that
+ * one's will do (it may be shown in several lists, page by page); it may name it before the list was shown (clocks differ). */
 static bool find(struct join *j, const struct event *ev, uint32_t *index, uint32_t *place, bool *late)
 {
     const uint64_t item = hash_of(ev->item), request = hash_of(ev->request), user = hash_of(ev->user);
-    *late = false;
-    if (request != 0) {
-        *index = order_map_get(&j->by_request, request);
-        *late = *index != ORDER_MAP_NONE ? ev->time_ms > j->pool[*index].due_ms
-                                         : order_map_get(&j->settled_map, request) != ORDER_MAP_NONE;
-        if (*index == ORDER_MAP_NONE || *late) return false;
-        *place = place_of(&j->pool[*index], item);
-        return *place != ORDER_MAP_NONE;
-    }
-    for (*index = user != 0 ? order_map_get(&j->newest, user) : ORDER_MAP_NONE; *index != ORDER_MAP_NONE;
-         *index = j->pool[*index].older) {
+    const enum join_common of = request != 0 ? JOIN_REQUEST : JOIN_USER;
+    const uint64_t key = request != 0 ? request : user;
+    *late = request != 0 && order_map_get(&j->settled_map, request) != ORDER_MAP_NONE;
+    for (*index = key != 0 ? order_map_get(&j->newest[of], key) : ORDER_MAP_NONE; *index != ORDER_MAP_NONE;
+         *index = j->pool[*index].older[of]) {
         const struct open_slate *s = &j->pool[*index];
-        if (ev->time_ms < s->time_ms || ev->time_ms > s->due_ms) continue;
+        const bool over = ev->time_ms > s->due_ms;
+        *late = *late || (over && request != 0);
+        if (over || (request == 0 && ev->time_ms < s->time_ms)) continue;
         *place = place_of(s, item);
-        if (*place != ORDER_MAP_NONE) return true;
+        if (*place != ORDER_MAP_NONE) {
+            *late = false;
+            return true;
+        }
     }
     return false;
 }
@@ -390,7 +391,7 @@ static void hand_ended(struct join *j, uint32_t index, struct join_settled *out)
 {
     struct open_slate *s = &j->pool[index];
     unindex_slate(j, index);
-    join_remember_settled(j, s->request);
+    join_remember_settled(j, s->of[JOIN_REQUEST]);
     j->counts.expired += !is_marked(s);
     *out = (struct join_settled){.slate = s->slate,
                                  .due_ms = s->due_ms,

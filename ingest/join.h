@@ -1,7 +1,8 @@
 /* join.h - the label joiner: which open slate a behaviour belongs to, and when a slate's labels are settled.
  *
- * An impression opens a slate; a behaviour with its `request`, else the same user's newest slate that shows the item and
- * whose window holds the behaviour's time, marks that item; when the watermark has passed time + join.window_ms the whole
+ * An impression opens a slate; a behaviour marks the item in the newest slate that shows it: of the `request` that it names
+ * (pages of one are several slates), else of the same user, where the slate's window holds the behaviour's time.  When the
+ * watermark has passed time + join.window_ms the whole
  * slate is settled, unmarked items negative.  Holds ids, hashes and labels only: features stay with the slate itself.
  * Part of the state.  Settling order is by (due time, slate id).
  *

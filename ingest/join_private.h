@@ -8,8 +8,11 @@
 #define JOIN_SETTLED 65536 /* settled requests that are remembered, to tell a late behaviour from a foreign one */
 
 enum mark_kind { MARK_NONE, MARK_NEGATIVE, MARK_POSITIVE };
-struct open_slate {                /* slate 0: not open */
-    uint64_t slate, user, request; /* hashes; 0: absent */
+/* Open slates that have one of these in common are a list, newest first. */
+enum join_common { JOIN_USER, JOIN_REQUEST, JOIN_COMMON };
+struct open_slate { /* slate 0: not open */
+    uint64_t slate;
+    uint64_t of[JOIN_COMMON]; /* hashes; 0: absent */
     int64_t time_ms, due_ms;
     uint64_t *items; /* n hashes */
     float *labels, *weights;
@@ -17,9 +20,9 @@ struct open_slate {                /* slate 0: not open */
     uint8_t *early;  /* was positive when join.wait_ms had passed */
     uint32_t *tasks; /* bit t: a behaviour of task t */
     uint32_t n, cap;
-    uint32_t newer, older; /* the same user's */
-    bool waited;           /* join.wait_ms has passed and it was handed out */
-    bool learnt;           /* its marks are copies */
+    uint32_t newer[JOIN_COMMON], older[JOIN_COMMON];
+    bool waited; /* join.wait_ms has passed and it was handed out */
+    bool learnt; /* its marks are copies */
 };
 struct join {
     const struct conf *conf;
@@ -33,8 +36,8 @@ struct join {
     struct join_copy copy;        /* of the last mark; weight 0: none */
     size_t forced;                /* slates due at once: open ones beyond the bound */
     uint32_t handed;              /* settled last */
-    struct order_map by_request, newest; /* newest: user to its newest open slate */
-    uint64_t *settled;                   /* ring of request hashes */
+    struct order_map newest[JOIN_COMMON]; /* by hash: the newest open slate */
+    uint64_t *settled;                    /* ring of request hashes */
     size_t n_settled, settled_at;
     struct order_map settled_map;
     struct join_counts counts;
@@ -42,8 +45,7 @@ struct join {
 
 /* An unused slate of the pool with room for n items; it stays spare until join_index_slate.  OOM. */
 enum status join_take_spare(struct join *j, uint32_t n, uint32_t *index, struct err *e) MUST_CHECK;
-/* Takes the slate, which is filled, into the tables and the heaps.  A request that is shown again belongs to the later slate.
- * OOM: the slate is spare again. */
+/* Takes the slate, which is filled, into the tables and the heaps.  OOM: the slate is spare again. */
 enum status join_index_slate(struct join *j, uint32_t index, struct err *e) MUST_CHECK;
 /* Behaviours that name this request (0: none) come too late from now on. */
 void join_remember_settled(struct join *j, uint64_t request);

@@ -6,8 +6,7 @@
 static void encode_slate(struct buf *b, const struct open_slate *s)
 {
     buf_u64(b, s->slate);
-    buf_u64(b, s->user);
-    buf_u64(b, s->request);
+    for (int of = 0; of < JOIN_COMMON; of++) buf_u64(b, s->of[of]);
     buf_i64(b, s->time_ms);
     buf_i64(b, s->due_ms);
     buf_u8(b, (uint8_t)(s->waited | s->learnt << 1));
@@ -59,8 +58,7 @@ static enum status decode_slate(struct join *j, uint8_t format, struct buf_reade
     struct open_slate head = {0};
     uint32_t index = 0;
     head.slate = buf_get_u64(r);
-    head.user = buf_get_u64(r);
-    head.request = buf_get_u64(r);
+    for (int of = 0; of < JOIN_COMMON; of++) head.of[of] = buf_get_u64(r);
     head.time_ms = buf_get_i64(r);
     head.due_ms = buf_get_i64(r);
     const uint8_t bits = format > 1 ? buf_get_u8(r) : 0;
@@ -69,8 +67,7 @@ static enum status decode_slate(struct join *j, uint8_t format, struct buf_reade
     TRY(join_take_spare(j, (uint32_t)n, &index, e));
     struct open_slate *s = &j->pool[index];
     s->slate = head.slate;
-    s->user = head.user;
-    s->request = head.request;
+    memcpy(s->of, head.of, sizeof s->of);
     s->time_ms = head.time_ms;
     s->due_ms = head.due_ms;
     s->waited = bits & 1;

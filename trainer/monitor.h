@@ -3,7 +3,8 @@
  * A bucket ends when it is `bucket_ms` long and holds `bucket_events`: quiet hours make it longer, not noisier.  Three kinds:
  * SHARE (k of n: on the scale 2·asin(√p), where a difference is Cohen's h and the variance 1/n), MEAN (in units of the usual
  * deviation inside a bucket), RATE (ln of events an hour; its level goes along with day and night, a jump it does not follow).
- * Beside it, what each source brought to the newest buckets, so that one that explains the change alone can be told.  Plain data of fixed size, zeroed at first; part of the state.  Thread: one.
+ * Beside it, what each source brought to the newest buckets, so that one that explains the change alone can be told.  Plain data
+ * of fixed size, zeroed at first; part of the state.  Thread: one.
  */
 #ifndef TRAINER_MONITOR_H
 #define TRAINER_MONITOR_H

@@ -348,6 +348,27 @@ static void test_a_request_shown_again_belongs_to_the_later_slate(void **state)
     join_free(j);
 }
 
+/* Page by page: what is clicked on the first one after the second was shown. */
+static void test_a_request_shown_in_pages_is_marked_on_each(void **state)
+{
+    char out[2000];
+    struct join *j = make();
+    (void)state;
+    show(j, 1, "u", "r", 0, 0, 2);
+    show(j, 2, "u", "r", 10, 2, 2);
+    show(j, 3, "u", "r", 20, 4, 2);
+    assert_true(act(j, EVENT_CLICK, "u", "r", 30, 1));
+    assert_true(act(j, EVENT_CLICK, "u", "r", 30, 2));
+    assert_true(act(j, EVENT_CLICK, "u", "r", 30, 5));
+    assert_false(act(j, EVENT_CLICK, "u", "r", 30, 9));
+    assert_string_equal(settle(j, 1005, out), "1:0*1,1*1;");
+    assert_false(act(j, EVENT_CLICK, "u", "r", 1006, 0)); /* of the page that is over */
+    assert_int_equal(join_counts(j)->late, 1);
+    assert_true(act(j, EVENT_CLICK, "u", "r", 1006, 3));
+    assert_string_equal(settle(j, INT64_MAX, out), "2:1*1,1*1;3:0*1,1*1;");
+    join_free(j);
+}
+
 static void feed(struct join *j, struct buf *log, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++) {
@@ -506,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_settling_order_is_by_due_time_then_slate),
         cmocka_unit_test(test_beyond_the_bound_the_oldest_settles_early),
         cmocka_unit_test(test_a_request_shown_again_belongs_to_the_later_slate),
+        cmocka_unit_test(test_a_request_shown_in_pages_is_marked_on_each),
         cmocka_unit_test(test_packed_state_goes_on_as_if_never_stopped),
         cmocka_unit_test(test_the_steady_state_allocates_nothing),
         cmocka_unit_test(test_failing_allocations_are_survived),
