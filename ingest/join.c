@@ -281,10 +281,11 @@ static void mark(struct join *j, struct open_slate *s, uint32_t place, uint8_t w
     const uint8_t kind = type->label == CONF_LABEL_POSITIVE   ? MARK_POSITIVE
                          : type->label == CONF_LABEL_NEGATIVE ? MARK_NEGATIVE
                                                               : MARK_NONE;
+    const bool new_task = (j->task_of[which] & ~s->tasks[place]) != 0;
     s->tasks[place] |= j->task_of[which];
     if (kind == MARK_NONE || kind < s->marks[place]) return;
     if (kind == s->marks[place] && weight <= s->weights[place]) {
-        j->counts.duplicate++;
+        j->counts.duplicate += !new_task;
         return;
     }
     note_copy(j, s, place, kind, weight);
