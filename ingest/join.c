@@ -372,11 +372,11 @@ static void hand_waited(struct join *j, uint32_t index, struct join_settled *out
                                  .tasks = s->tasks};
 }
 
-/* Leading items that were looked at: up to the last that was marked, all when none was. */
+/* Leading items that were looked at: up to the last that a label or a task (it may convert without one) met, all when none was. */
 static uint32_t seen_of(const struct open_slate *s)
 {
     uint32_t n = s->n;
-    while (n > 0 && s->marks[n - 1] == MARK_NONE) n--;
+    while (n > 0 && s->marks[n - 1] == MARK_NONE && s->tasks[n - 1] == 0) n--;
     return n > 0 ? n : s->n;
 }
 

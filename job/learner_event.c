@@ -46,6 +46,7 @@ static enum status cut(struct learner *l, const struct join_settled *done, struc
     if (keep == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", done->n);
     memset(keep, 1, done->n_seen);
     slate_keep(l->slate, keep);
+    l->slate->n_unseen = done->n - done->n_seen;
     open_predictions_cut(p, done->n, done->n_seen);
     return STATUS_OK;
 }
