@@ -95,6 +95,23 @@ holds '([.curve[].model.examples] | add) == .progressive.examples + 10000'
 holds '.baselines.frozen.gauc == null and .baselines.popularity.gauc > 0.5 and .intervals.gauc_over.frozen.mean == null'
 mv "$dir/first" "$dir/report"
 
+# lists that all show the whole catalogue, read from above: shown is what was shown, and among all items is among these; long names
+# in the page are cut between characters
+jq -nc '("x" * 62 + "é…") as $long |
+    (range(12) | {type: "item", time: 1767225600000, item: "i\(.)", title: "mug \(.)", category: $long}),
+    (range(100) | {time: (1767225600000 + 1000 * .), user: "u\(. % 7)", request: "r\(.)"} as $of |
+     $of + {type: "impression", items: [range(12) | {item: "i\(.)"}], version: "1", variant: $long},
+     (select(. % 2 == 0) | $of + {type: "click", time: ($of.time + 1), item: "i\(. * 5 % 12)"})),
+    {type: "item", time: 1767312000000, item: "i12", title: "of another day"}' >"$dir/whole"
+"$freshet" replay --quiet --report "$dir/report" --report-html "$dir/page" -o model.base="$source/tests/fixtures/uncased" \
+    -o model.parts=numeric -o join.window_ms=30000 -o join.cascade=true -o eval.unsampled_frac=1 -o eval.segments=item.category \
+    "$dir/whole" 2>"$dir/err" || fail "replay of whole catalogues"
+holds '.shown.lists == 100 and .shown.shown == 1200 and .shown.taken == 50 and .progressive.examples < 1200'
+holds '.unsampled.model.slates == 50 and .unsampled.items == 12 and .unsampled.model.recall["20"] == 1'
+holds '.segments["item.category"] | keys == ["x" * 62]'
+holds '.segments.variant | keys == ["x" * 62]'
+iconv -f UTF-8 -t UTF-8 "$dir/page" >"$dir/tried" 2>"$dir/err" || fail "the page is no UTF-8"
+
 # a key that does not name an attribute is refused, and so is a fifth cut
 refused() { # SETTING TEXT
     rc=0
