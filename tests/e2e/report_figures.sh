@@ -63,7 +63,9 @@ holds '.unsampled.items > 50 and .unsampled.items <= 120'
 holds '.unsampled.model.recall["5"] < .ranking.model.recall["5"] and .unsampled.model.recall["20"] > 0.17'
 holds '.unsampled.popularity.ndcg["10"] > 0'
 holds '.from_ms <= .curve[0].to_ms and .to_ms > .from_ms'
-holds '.lists.lists == 0 and .lists.coverage == null'
+holds ".lists.lists == $(jq -s '[.[] | select(.type == "impression")] | length' "$dir/log") and .lists.coverage == 1"
+holds '([.lists.by_item_age[].top] | add) == .progressive.examples'
+holds '.lists.diversity_categories > 0 and .lists.diversity_vectors > 0'
 holds '.served.lists == 0 and .served.skew.mean == null'
 
 # the page stands alone, is closed, and what came from outside is escaped
@@ -73,7 +75,7 @@ grep -q '&lt;x&amp;y&gt;' "$dir/page" || fail "a segment's name is missing"
 ! grep -q '<x&y>' "$dir/page" || fail "a segment's name is not escaped"
 [ "$(grep -c '<svg' "$dir/page")" -ge 4 ] || fail "plots are missing"
 grep -q '<td>running window of 24 h and the 1 before it</td>' "$dir/page" || fail "what the windows are is not said: $(grep -o '<td>[^<]*window[^<]*' "$dir/page")"
-grep -q 'No list had more than 10 candidates' "$dir/page" || fail "why there is no coverage is not said"
+grep -q 'were among the first 10 of a list (a shorter one' "$dir/page" || fail "coverage is not said"
 grep -q 'since the last line' "$dir/err" || fail "no running table"
 
 # of lists without a positive, and of one user alone, the page says only what is known
@@ -81,6 +83,10 @@ jq -c 'select(.type == "item" or .type == "impression")' "$dir/raw" | head -n 20
 jq -c 'select(.type == "item" or .user == "u3")' "$dir/raw" >"$dir/alone"
 "$freshet" replay --quiet --report-html "$dir/none" --flush -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \
     "$dir/unmarked" 2>"$dir/err" || fail "replay without positives"
+jq -c 'select(.type == "item")' "$dir/raw" >"$dir/items"
+"$freshet" replay --quiet --report-html "$dir/empty" -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \
+    "$dir/items" 2>"$dir/err" || fail "replay without lists"
+grep -q 'No list was recorded, and no order' "$dir/empty" || fail "why there is no coverage is not said"
 grep -q 'GAUC: mean AUC of the slates with both labels\. Intervals' "$dir/none" || fail "GAUC of no list: $(grep -o 'GAUC: mean.*' "$dir/none" | head -c 200)"
 "$freshet" replay --quiet --report-html "$dir/one" --flush -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \
     "$dir/alone" 2>"$dir/err" || fail "replay of one user"
