@@ -44,6 +44,13 @@ size_t utf8_cut(const char *p, size_t n)
     return at > 0 && (unsigned char)p[at - 1] >= 0xc0 && utf8_length(p + at - 1, n - at + 1) == 0 ? at - 1 : n;
 }
 
+void utf8_copy(char *out, size_t size, struct str s)
+{
+    const size_t n = utf8_cut(s.p, s.n < size ? s.n : size - 1);
+    if (n > 0) memcpy(out, s.p, n);
+    out[n] = '\0';
+}
+
 void utf8_clean(char *text)
 {
     const size_t n = strlen(text);

@@ -282,10 +282,11 @@ static void mark(struct join *j, struct open_slate *s, uint32_t place, uint8_t w
     const uint8_t kind = type->label == CONF_LABEL_POSITIVE   ? MARK_POSITIVE
                          : type->label == CONF_LABEL_NEGATIVE ? MARK_NEGATIVE
                                                               : MARK_NONE;
+    const bool new_task = (j->task_of[which] & ~s->tasks[place]) != 0;
     s->tasks[place] |= j->task_of[which];
     if (kind == MARK_NONE || kind < s->marks[place]) return;
     if (kind == s->marks[place] && weight <= s->weights[place]) {
-        j->counts.duplicate++;
+        j->counts.duplicate += !new_task;
         return;
     }
     note_copy(j, s, place, kind, weight);
@@ -372,11 +373,11 @@ static void hand_waited(struct join *j, uint32_t index, struct join_settled *out
                                  .tasks = s->tasks};
 }
 
-/* Leading items that were looked at: up to the last that was marked, all when none was. */
+/* Leading items that were looked at: up to the last that a label or a task (it may convert without one) met, all when none was. */
 static uint32_t seen_of(const struct open_slate *s)
 {
     uint32_t n = s->n;
-    while (n > 0 && s->marks[n - 1] == MARK_NONE) n--;
+    while (n > 0 && s->marks[n - 1] == MARK_NONE && s->tasks[n - 1] == 0) n--;
     return n > 0 ? n : s->n;
 }
 

@@ -44,7 +44,7 @@ struct join_copy {
 struct join_counts {
     uint64_t matched, unmatched, late; /* late: its request is known to be settled already */
     uint64_t early_settled;            /* slates closed before their window ended: one of the two bounds */
-    uint64_t duplicate;                /* behaviours that said what an equal or stronger one had said of the item */
+    uint64_t duplicate;                /* behaviours that told nothing new: an equal or stronger one had said it, and its task */
     uint64_t expired;                  /* slates whose window ended without a mark */
 };
 enum status join_new(struct join **out, const struct conf *c, struct err *e) MUST_CHECK;

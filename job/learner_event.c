@@ -2,7 +2,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "job/learner_private.h"
-#include "trainer/eval_rank.h"
+#include "trainer/eval_lists.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -46,6 +46,7 @@ static enum status cut(struct learner *l, const struct join_settled *done, struc
     if (keep == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", done->n);
     memset(keep, 1, done->n_seen);
     slate_keep(l->slate, keep);
+    l->slate->n_unseen = done->n - done->n_seen;
     open_predictions_cut(p, done->n, done->n_seen);
     return STATUS_OK;
 }
@@ -71,16 +72,17 @@ static enum status settle_ended(struct learner *l, const struct join_settled *do
 static enum status note_spread(struct learner *l, struct err *e)
 {
     struct slate *s = l->slate;
-    uint32_t top[REPORT_TOP];
+    uint32_t top[EVAL_TOP];
+    const uint32_t n_top = eval_lists_top(s);
     const bool blank = !l->line->learn && l->line->counts.learnt_examples == 0; /* line_score asked nobody either */
-    if (s->n_items <= REPORT_TOP || l->line->states == NULL || blank) return STATUS_OK;
+    if (n_top == 0 || l->line->states == NULL || blank) return STATUS_OK;
     struct eval_place *places = arena_alloc(s->arena, s->n_items, sizeof *places);
     if (places == NULL) return ERR_SET(e, STATUS_OOM, "slate of %u candidates", s->n_items);
     for (uint32_t i = 0; i < s->n_items; i++)
         places[i] = (struct eval_place){l->line->predictions.logits[i], i, (uint32_t)s->items[i].item, 0};
     eval_sort(places, s->n_items);
-    for (int i = 0; i < REPORT_TOP; i++) top[i] = places[i].item;
-    return model_spread(l->line->run, s, top, REPORT_TOP, &s->spread, e);
+    for (uint32_t i = 0; i < n_top; i++) top[i] = places[i].item;
+    return model_spread(l->line->run, s, top, n_top, &s->spread, e);
 }
 
 /* What every line says of the scratch slate, until the next. */

@@ -104,11 +104,11 @@ enum status learner_check_unsampled(struct learner *l, struct world_unsampled o,
     TRY(open_it(l, e));
     TRY(world_fill_unsampled(l->world, l->unsampled->all, s, &o, &n_active, e));
     const uint32_t others = l->unsampled->all->n_items - s->n_items;
-    if (others == 0) return STATUS_OK;
+    const double scale = others > 0 ? (double)n_active / (double)others : 1.0; /* none: its own are all there are */
     TRY(score_all(l->line, l->unsampled, e));
     s->ranks = arena_alloc(s->arena, (size_t)SLATE_RANKS * s->n_items, sizeof *s->ranks);
     if (s->ranks == NULL) return ERR_SET(e, STATUS_OOM, "unsampled check of %u candidates", s->n_items);
     s->n_ranked = n_active;
-    for (uint32_t k = 0; k < s->n_items; k++) rank_one(l->unsampled, s, k, (double)n_active / (double)others);
+    for (uint32_t k = 0; k < s->n_items; k++) rank_one(l->unsampled, s, k, scale);
     return STATUS_OK;
 }

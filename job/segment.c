@@ -2,6 +2,7 @@
 #include "job/segment.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,7 +97,7 @@ static uint16_t number_of(struct column *c, struct str text)
 {
     char value[64];
     if (!str_has(text)) return VALUE_NONE;
-    (void)snprintf(value, sizeof value, "%.*s", (int)(text.n < 63 ? text.n : 63), text.p);
+    utf8_copy(value, sizeof value, text);
     for (uint32_t v = 0; v < c->n_values; v++)
         if (strcmp(c->values[v], value) == 0) return (uint16_t)v;
     if (c->n_values == EVAL_VALUES) return VALUE_OTHER;
@@ -198,8 +199,7 @@ static void column_decode(struct column *c, struct buf_reader *r)
     for (c->n_values = VALUE_FIRST; c->n_values < n && !r->bad; c->n_values++) {
         const struct str text = buf_get_str(r);
         if (text.n >= sizeof c->values[0]) r->bad = true;
-        (void)snprintf(c->values[c->n_values], sizeof c->values[0], "%.*s", r->bad ? 0 : (int)text.n,
-                       text.p != NULL ? text.p : "");
+        utf8_copy(c->values[c->n_values], sizeof c->values[0], text);
     }
 }
 

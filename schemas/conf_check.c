@@ -173,9 +173,12 @@ static enum status check_cuts(const char *key, const char *v, struct err *e)
     if (n > REPORT_K_MAX)
         return ERR_SET(e, STATUS_INVALID, "%s: '%s' has %zu numbers, at most %d are possible", key, v, n, REPORT_K_MAX);
     TRY(conf_numbers(v, k, n, key, e));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (!(k[i] >= 1.0 && k[i] <= REPORT_K_LARGEST) || k[i] != floor(k[i]))
             return ERR_SET(e, STATUS_INVALID, "%s: %g is not a whole number from 1 to %d", key, k[i], REPORT_K_LARGEST);
+        for (size_t j = 0; j < i; j++)
+            if (k[j] == k[i]) return ERR_SET(e, STATUS_INVALID, "%s: '%s' names %g twice", key, v, k[i]);
+    }
     return STATUS_OK;
 }
 

@@ -117,7 +117,7 @@ struct report_detail {
     struct report_figures windows[REPORT_WINDOWS], decayed;
     struct report_point curve[REPORT_CURVE_MAX];
     uint32_t n_curve;
-    uint64_t lists;                                 /* longer than REPORT_TOP */
+    uint64_t lists;                                 /* that have a top: see trainer/eval_lists.h */
     double list_items, list_top;                    /* different ones among candidates, at the top */
     double vectors_diversity, categories_diversity; /* at the top; NaN: unknown */
     struct report_group ages[REPORT_AGES], deciles[REPORT_DECILES];

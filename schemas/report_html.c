@@ -285,13 +285,15 @@ static void put_lists(struct buf *b, const struct report_detail *d)
     if (d->lists == 0) {
         buf_printf(
             b,
-            "<h2>What stands at the top</h2>\n<p class=\"dim\">No list had more than %d candidates: all of them "
-            "stand among the first %d, so there is no coverage, diversity or exposure of a choice to tell.</p>\n",
-            REPORT_TOP, REPORT_TOP);
+            "<h2>What stands at the top</h2>\n<p class=\"dim\">No list was recorded, and no order with its sampled "
+            "negatives had more than %d candidates, all of which are at the top: there is no coverage, diversity or "
+            "exposure of a choice to tell.</p>\n",
+            REPORT_TOP);
         return;
     }
     buf_printf(
-        b, "<h2>What stands at the top</h2>\n<p>Of %.0f different candidates %.0f were among the first %d of a list",
+        b, "<h2>What stands at the top</h2>\n<p>Of %.0f different candidates %.0f were among the first %d of a list "
+           "(a shorter one that was recorded counts whole)",
         d->list_items, d->list_top, REPORT_TOP);
     if (isfinite(d->categories_diversity))
         buf_printf(b, "; %.1f %% of the pairs there differ in category", 100.0 * d->categories_diversity);

@@ -79,6 +79,7 @@ struct slate {
     uint32_t n_events; /* E */
     struct slate_item *items;
     uint32_t n_items;     /* K */
+    uint32_t n_unseen;    /* shown below these, and not looked at (join.cascade): counted as shown alone; not kept */
     float *numeric;       /* (K, F) raw, not standardised */
     uint32_t n_numeric;   /* F */
     uint32_t *hashed_off; /* K+1 */

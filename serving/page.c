@@ -69,8 +69,8 @@ static const char *const lines[] = {
     "i=l.lastIndexOf(' ');m[l.slice(0,i)]=+l.slice(i+1)}return m}",
     "function show(model){if(!model)return;$('name').textContent=model.name;"
     "$('version').textContent=model.version;$('age').textContent=span(model.age_ms);",
-    "$('model').textContent=model.examples.toLocaleString()+' examples learnt, events up to '+model.watermark+', "
-    "parts '+model.parts.join(', ')+', '+(model.live?'live':'replay');",
+    "$('model').textContent=model.examples.toLocaleString()+' examples learnt, '+(model.watermark?'events up to "
+    "'+model.watermark:'no events yet')+', parts '+model.parts.join(', ')+', '+(model.live?'live':'replay');",
     "$('sha').textContent='sha256 '+model.sha256}",
     "function count(m){let n=0;for(const k in m)if(k.startsWith('freshet_http_requests_total{"
     "route=\"rerank\"'))n+=m[k];return n}",

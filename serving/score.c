@@ -6,6 +6,7 @@
 #include "schemas/event_json.h"
 #include "serving/score_infer.h"
 #include "serving/score_private.h"
+#include "serving/score_text.h"
 #include <string.h>
 #include <time.h>
 
@@ -307,15 +308,14 @@ static void write_model(const struct score_line *l, const struct slot_version *v
     struct score *s = l->s;
     const size_t in_charge = atomic_load(&s->in_charge), line = (size_t)(l - s->lines);
     const struct publish_manifest *m = &v->manifest;
-    char watermark[CLOCK_TEXT], loaded[CLOCK_TEXT];
-    clock_format(m->watermark_ms, watermark);
+    char loaded[CLOCK_TEXT];
     clock_format(v->loaded_wall_ms, loaded);
     buf_printf(b, "{\"name\":");
     event_json_string(b, str_from(s->conf->model_name));
-    buf_printf(
-        b, ",\"version\":%llu,\"parent\":%llu,\"sha256\":\"%s\",\"base\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\"",
-        (unsigned long long)m->version, (unsigned long long)m->parent, m->sha256, m->base,
-        (long long)(s->clock->wall_ms(s->clock) - m->published_wall_ms), watermark);
+    buf_printf(b, ",\"version\":%llu,\"parent\":%llu,\"sha256\":\"%s\",\"base\":\"%s\",\"age_ms\":%lld,\"watermark\":",
+               (unsigned long long)m->version, (unsigned long long)m->parent, m->sha256, m->base,
+               (long long)(s->clock->wall_ms(s->clock) - m->published_wall_ms));
+    score_text_time(b, m->watermark_ms);
     buf_printf(b, ",\"examples\":%llu,\"bytes\":%llu,\"live\":%s,\"loaded\":\"%s\",\"variant\":\"%s\",\"share\":",
                (unsigned long long)m->examples, (unsigned long long)m->bytes, m->live ? "true" : "false", loaded,
                l->name);

@@ -56,10 +56,8 @@ static void write_items(const struct score_hand *h, const struct score_answer *a
 void score_write_answer(const struct score_hand *h, const struct score_answer *a, struct buf *b)
 {
     const struct publish_manifest *m = &a->version->manifest;
-    char watermark[CLOCK_TEXT];
     const int64_t age_ms =
         h->s->clock->wall_ms(h->s->clock) - m->published_wall_ms; /* clocks of two hosts may differ */
-    clock_format(m->watermark_ms, watermark);
     score_text_put(b, "{\"request\":");
     event_json_string(b, str_from(a->request));
     score_text_put(b, ",\"items\":[");
@@ -67,7 +65,8 @@ void score_write_answer(const struct score_hand *h, const struct score_answer *a
     buf_printf(b, "],\"user_known\":%s,%s%s\"model\":{\"name\":", a->user_known ? "true" : "false",
                a->degraded ? "\"degraded\":true," : "", a->explored ? "\"explored\":true," : "");
     event_json_string(b, str_from(h->s->conf->model_name));
-    buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":\"%s\",\"variant\":\"%s\"}}",
-               (unsigned long long)m->version, m->sha256, (long long)(age_ms > 0 ? age_ms : 0), watermark,
-               h->line->name);
+    buf_printf(b, ",\"version\":%llu,\"sha256\":\"%s\",\"age_ms\":%lld,\"watermark\":", (unsigned long long)m->version,
+               m->sha256, (long long)(age_ms > 0 ? age_ms : 0));
+    score_text_time(b, m->watermark_ms);
+    buf_printf(b, ",\"variant\":\"%s\"}}", h->line->name);
 }

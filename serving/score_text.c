@@ -1,5 +1,6 @@
 /* score_text.c - a float's digits are those of a nine-digit whole number, found by one multiplication in double. */
 #include "serving/score_text.h"
+#include "base/clock.h"
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
@@ -82,4 +83,14 @@ void score_text_u64(struct buf *b, uint64_t v)
 void score_text_put(struct buf *b, const char *text)
 {
     buf_put(b, text, strlen(text));
+}
+
+void score_text_time(struct buf *b, int64_t ms)
+{
+    char text[CLOCK_TEXT];
+    clock_format(ms, text);
+    if (ms == INT64_MIN)
+        score_text_put(b, "null");
+    else
+        buf_printf(b, "\"%s\"", text);
 }

@@ -7,7 +7,7 @@ struct report_cohort eval_cohort_of(const struct slate *s)
     struct report_cohort c = {0};
     if (s->source != SLATE_IMPRESSION || s->n_items == 0 || s->cut_off) return c;
     c.lists = 1;
-    c.shown = s->n_items;
+    c.shown = s->n_items + s->n_unseen;
     for (uint32_t i = 0; i < s->n_items; i++) {
         c.taken += s->items[i].label > 0.5f;
         c.converted += (s->items[i].tasks & SLATE_CONVERTED) != 0;

@@ -33,10 +33,16 @@ static void count(struct eval_group *g, const struct eval_term *t, bool top)
     g->top += top;
 }
 
-static void add_categories(struct eval_lists *l, const struct slate *s, const struct eval_place *sorted)
+uint32_t eval_lists_top(const struct slate *s)
+{
+    if (s->n_items > EVAL_TOP) return EVAL_TOP;
+    return s->source == SLATE_IMPRESSION ? s->n_items : 0;
+}
+
+static void add_categories(struct eval_lists *l, const struct slate *s, const struct eval_place *sorted, uint32_t top)
 {
     uint32_t pairs = 0, differ = 0;
-    for (uint32_t a = 0; a < EVAL_TOP; a++)
+    for (uint32_t a = 0; a < top; a++)
         for (uint32_t b = 0; b < a; b++) {
             const uint32_t x = s->items[sorted[a].item].category, y = s->items[sorted[b].item].category;
             pairs += x != 0 && y != 0;
@@ -50,17 +56,18 @@ static void add_categories(struct eval_lists *l, const struct slate *s, const st
 void eval_lists_add(struct eval_lists *l, const struct slate *s, const struct eval_terms *t,
                     const struct eval_place *sorted, float vectors)
 {
-    if (s->n_items <= EVAL_TOP) return;
+    const uint32_t top = eval_lists_top(s);
+    if (top == 0) return;
     l->lists++;
     for (uint32_t r = 0; r < s->n_items; r++) {
         const uint32_t i = sorted[r].item;
         const struct slate_item *it = &s->items[i];
         eval_distinct_add(&l->candidates, it->item);
-        if (r < EVAL_TOP) eval_distinct_add(&l->top, it->item);
-        count(&l->age[eval_age_group((double)it->age_days)], &t->terms[i], r < EVAL_TOP);
-        count(&l->popularity[popularity_bin((double)it->popularity)], &t->terms[i], r < EVAL_TOP);
+        if (r < top) eval_distinct_add(&l->top, it->item);
+        count(&l->age[eval_age_group((double)it->age_days)], &t->terms[i], r < top);
+        count(&l->popularity[popularity_bin((double)it->popularity)], &t->terms[i], r < top);
     }
-    add_categories(l, s, sorted);
+    add_categories(l, s, sorted, top);
     if (isnan(vectors)) return;
     l->vectors_sum += (double)vectors;
     l->vectors_lists++;

@@ -1,6 +1,7 @@
 /* eval_segments.c - see eval_segments.h. */
 #include "trainer/eval_segments.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -85,7 +86,7 @@ static void add_echo(struct eval_echoes *all, struct str said, const struct eval
 {
     char name[64];
     if (!str_has(said)) return;
-    (void)snprintf(name, sizeof name, "%.*s", (int)(said.n < 63 ? said.n : 63), said.p);
+    utf8_copy(name, sizeof name, said);
     struct eval_echo *x = echo_for(all, name);
     x->seen = ordinal;
     eval_light_add(&x->model, t, NULL, 1.0);
@@ -158,7 +159,7 @@ static void echoes_decode(struct eval_echoes *all, struct buf_reader *r)
         struct eval_echo *x = &all->newest[i];
         const struct str name = buf_get_str(r);
         if (name.n >= sizeof x->name) r->bad = true;
-        (void)snprintf(x->name, sizeof x->name, "%.*s", r->bad ? 0 : (int)name.n, name.p != NULL ? name.p : "");
+        utf8_copy(x->name, sizeof x->name, name);
         x->seen = buf_get_varint(r);
         eval_light_decode(&x->model, r);
     }

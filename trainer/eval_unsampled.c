@@ -34,7 +34,7 @@ void eval_unsampled_add(struct eval_unsampled *u, const struct eval_cut *c, cons
     if (n == 0) return;
     add_series(&u->model, c, s, SLATE_ABOVE, SLATE_BESIDE, n);
     add_series(&u->popularity, c, s, SLATE_ABOVE_POPULAR, SLATE_BESIDE_POPULAR, n);
-    u->items += (double)s->n_ranked + (double)s->n_items;
+    u->items += (double)s->n_ranked + (double)s->n_items + (double)s->n_unseen;
 }
 
 void eval_unsampled_report(const struct eval_unsampled *u, const struct eval_cut *c, struct report_detail *out)

@@ -63,7 +63,9 @@ holds '.unsampled.items > 50 and .unsampled.items <= 120'
 holds '.unsampled.model.recall["5"] < .ranking.model.recall["5"] and .unsampled.model.recall["20"] > 0.17'
 holds '.unsampled.popularity.ndcg["10"] > 0'
 holds '.from_ms <= .curve[0].to_ms and .to_ms > .from_ms'
-holds '.lists.lists == 0 and .lists.coverage == null'
+holds ".lists.lists == $(jq -s '[.[] | select(.type == "impression")] | length' "$dir/log") and .lists.coverage == 1"
+holds '([.lists.by_item_age[].top] | add) == .progressive.examples'
+holds '.lists.diversity_categories > 0 and .lists.diversity_vectors > 0'
 holds '.served.lists == 0 and .served.skew.mean == null'
 
 # the page stands alone, is closed, and what came from outside is escaped
@@ -73,7 +75,7 @@ grep -q '&lt;x&amp;y&gt;' "$dir/page" || fail "a segment's name is missing"
 ! grep -q '<x&y>' "$dir/page" || fail "a segment's name is not escaped"
 [ "$(grep -c '<svg' "$dir/page")" -ge 4 ] || fail "plots are missing"
 grep -q '<td>running window of 24 h and the 1 before it</td>' "$dir/page" || fail "what the windows are is not said: $(grep -o '<td>[^<]*window[^<]*' "$dir/page")"
-grep -q 'No list had more than 10 candidates' "$dir/page" || fail "why there is no coverage is not said"
+grep -q 'were among the first 10 of a list (a shorter one' "$dir/page" || fail "coverage is not said"
 grep -q 'since the last line' "$dir/err" || fail "no running table"
 
 # of lists without a positive, and of one user alone, the page says only what is known
@@ -81,6 +83,10 @@ jq -c 'select(.type == "item" or .type == "impression")' "$dir/raw" | head -n 20
 jq -c 'select(.type == "item" or .user == "u3")' "$dir/raw" >"$dir/alone"
 "$freshet" replay --quiet --report-html "$dir/none" --flush -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \
     "$dir/unmarked" 2>"$dir/err" || fail "replay without positives"
+jq -c 'select(.type == "item")' "$dir/raw" >"$dir/items"
+"$freshet" replay --quiet --report-html "$dir/empty" -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \
+    "$dir/items" 2>"$dir/err" || fail "replay without lists"
+grep -q 'No list was recorded, and no order' "$dir/empty" || fail "why there is no coverage is not said"
 grep -q 'GAUC: mean AUC of the slates with both labels\. Intervals' "$dir/none" || fail "GAUC of no list: $(grep -o 'GAUC: mean.*' "$dir/none" | head -c 200)"
 "$freshet" replay --quiet --report-html "$dir/one" --flush -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric \
     "$dir/alone" 2>"$dir/err" || fail "replay of one user"
@@ -95,6 +101,23 @@ holds '([.curve[].model.examples] | add) == .progressive.examples + 10000'
 holds '.baselines.frozen.gauc == null and .baselines.popularity.gauc > 0.5 and .intervals.gauc_over.frozen.mean == null'
 mv "$dir/first" "$dir/report"
 
+# lists that all show the whole catalogue, read from above: shown is what was shown, and among all items is among these; long names
+# in the page are cut between characters
+jq -nc '("x" * 62 + "é…") as $long |
+    (range(12) | {type: "item", time: 1767225600000, item: "i\(.)", title: "mug \(.)", category: $long}),
+    (range(100) | {time: (1767225600000 + 1000 * .), user: "u\(. % 7)", request: "r\(.)"} as $of |
+     $of + {type: "impression", items: [range(12) | {item: "i\(.)"}], version: "1", variant: $long},
+     (select(. % 2 == 0) | $of + {type: "click", time: ($of.time + 1), item: "i\(. * 5 % 12)"})),
+    {type: "item", time: 1767312000000, item: "i12", title: "of another day"}' >"$dir/whole"
+"$freshet" replay --quiet --report "$dir/report" --report-html "$dir/page" -o model.base="$source/tests/fixtures/uncased" \
+    -o model.parts=numeric -o join.window_ms=30000 -o join.cascade=true -o eval.unsampled_frac=1 -o eval.segments=item.category \
+    "$dir/whole" 2>"$dir/err" || fail "replay of whole catalogues"
+holds '.shown.lists == 100 and .shown.shown == 1200 and .shown.taken == 50 and .progressive.examples < 1200'
+holds '.unsampled.model.slates == 50 and .unsampled.items == 12 and .unsampled.model.recall["20"] == 1'
+holds '.segments["item.category"] | keys == ["x" * 62]'
+holds '.segments.variant | keys == ["x" * 62]'
+iconv -f UTF-8 -t UTF-8 "$dir/page" >"$dir/tried" 2>"$dir/err" || fail "the page is no UTF-8"
+
 # a key that does not name an attribute is refused, and so is a fifth cut
 refused() { # SETTING TEXT
     rc=0
@@ -106,4 +129,5 @@ refused eval.segments=country "eval.segments: 'country' is not user.NAME"
 refused eval.segments=user.a,user.b,user.c,user.d,user.e,user.f,user.g,user.h,item.i "names 9 attributes, at most 8"
 refused eval.k=1,2,3,4,5 "eval.k: '1,2,3,4,5' has 5 numbers, at most 4"
 refused eval.k=1001 "eval.k: 1001 is not a whole number from 1 to 1000"
+refused eval.k=5,1,5 "eval.k: '5,1,5' names 5 twice"
 echo "report_figures: $(jq -c '[.progressive.gauc, .intervals.gauc.lower, .intervals.gauc.upper]' "$dir/report")"

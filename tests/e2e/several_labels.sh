@@ -35,6 +35,7 @@ refund 1500 "user":"u","item":"i1"
 dislike 30 "user":"u","item":"i2"
 purchase 40 "user":"u","item":"i3"
 click 50 "user":"u","item":"i4"
+click 60 "user":"u","item":"i4"
 END
 } >log
 replay --flush --dump-examples examples log
@@ -44,6 +45,7 @@ marks "a purchase finds the list of its click; a refund takes nothing back" \
 replay --flush --report report.json later
 jq -e '.shown == {from_ms: .shown.from_ms, to_ms: .shown.to_ms, lists: 1, shown: 5, taken: 3, rate: 0.6, converted: 2, converted_lists: 1,
     conversion: 1, post_click: (2 / 3)}' report.json >/dev/null || fail "conversion: $(jq -c .shown report.json)"
+jq -e '.join.duplicate == 1' report.json >/dev/null || fail "repeats: $(jq -c .join report.json), a label that a click did not give is none"
 replay --flush --report report.json -o eval.conversion=dislike later
 jq -e '.shown | .converted == 1 and .taken == 3' report.json >/dev/null || fail "another conversion: $(jq -c .shown report.json)"
 jq -e '.tasks | length == 5 and all(type == "number")' examples >/dev/null || fail "no logits of the tasks"

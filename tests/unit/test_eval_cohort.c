@@ -21,6 +21,9 @@ static void test_a_list_is_counted_by_its_marks(void **state)
     struct slate s = {.source = SLATE_IMPRESSION, .items = items, .n_items = 4};
     struct report_cohort c = eval_cohort_of(&s);
     assert_true(c.lists == 1 && c.shown == 4 && c.taken == 2 && c.converted == 2 && c.converted_lists == 1);
+    s.n_unseen = 3; /* shown all the same */
+    c = eval_cohort_of(&s);
+    assert_true(c.shown == 7 && c.taken == 2 && c.converted == 2);
     s.source = SLATE_ORGANIC;
     c = eval_cohort_of(&s);
     assert_true(c.lists == 0 && c.shown == 0 && c.taken == 0 && c.converted == 0);

@@ -88,16 +88,28 @@ static void test_groups_are_counted(void **state)
     assert_int_equal(top, want.top);
 }
 
-static void test_short_lists_are_all_top_and_left_out(void **state)
+/* A choice from ten is none, but what was shown was shown. */
+static void test_short_lists_count_where_they_were_shown(void **state)
 {
     (void)state;
-    struct slate_item items[EVAL_TOP] = {{.item = 1}};
-    struct slate s = {.items = items, .n_items = EVAL_TOP};
+    struct slate_item items[3] = {{.category = 1}, {.category = 1}, {.category = 2}};
+    const struct eval_place places[3] = {{.item = 2}, {.item = 0}, {.item = 1}};
+    struct eval_term terms[3] = {{.label = 1, .p = 0.5}};
+    const struct eval_terms t = {.terms = terms, .n = 3};
+    struct slate s = {.source = SLATE_ORGANIC, .items = items, .n_items = 3};
     memset(&lists, 0, sizeof lists);
     memset(&detail, 0, sizeof detail);
-    eval_lists_add(&lists, &s, NULL, NULL, NAN);
+    for (uint32_t i = 0; i < 3; i++) items[i].item = hash_bytes(&i, sizeof i);
+    eval_lists_add(&lists, &s, &t, places, NAN);
     eval_lists_report(&lists, &detail);
     assert_true(detail.lists == 0 && detail.n_deciles == 0 && isnan(detail.vectors_diversity));
+    s.source = SLATE_IMPRESSION;
+    eval_lists_add(&lists, &s, &t, places, 0.5f);
+    eval_lists_report(&lists, &detail);
+    assert_true(detail.lists == 1 && detail.ages[0].candidates == 3 && detail.ages[0].top == 3);
+    assert_near(detail.list_top, 3.0, 0.1);
+    assert_near(detail.categories_diversity, 2.0 / 3.0, 1e-12);
+    assert_near(detail.vectors_diversity, 0.5, 1e-12);
 }
 
 static void test_packed_it_is_the_same(void **state)
@@ -125,7 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_groups_are_counted),
-        cmocka_unit_test(test_short_lists_are_all_top_and_left_out),
+        cmocka_unit_test(test_short_lists_count_where_they_were_shown),
         cmocka_unit_test(test_packed_it_is_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

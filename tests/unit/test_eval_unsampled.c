@@ -55,8 +55,23 @@ static void test_places_give_what_the_whole_list_gives(void **state)
     assert_int_equal(u.model.slates, 200);
 }
 
+/* What was shown and not looked at was ranked among, too. */
+static void test_a_list_that_was_cut_is_of_as_many_items(void **state)
+{
+    (void)state;
+    struct eval_unsampled u;
+    uint32_t ranks[SLATE_RANKS] = {0};
+    struct slate_item item = {.label = 1.0f};
+    struct slate s = {.items = &item, .n_items = 1, .n_unseen = 4, .ranks = ranks, .n_ranked = 7};
+    memset(&u, 0, sizeof u);
+    eval_unsampled_add(&u, &cut, &s);
+    eval_unsampled_report(&u, &cut, &detail);
+    assert_near(detail.unsampled_items, 12.0, 1e-9);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_places_give_what_the_whole_list_gives)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_places_give_what_the_whole_list_gives),
+                                       cmocka_unit_test(test_a_list_that_was_cut_is_of_as_many_items)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -306,6 +306,14 @@ static void test_a_list_read_from_above_counts_to_its_last_mark(void **state)
     assert_int_equal(seen_of_next(j), 4);
     assert_int_equal(seen_of_next(j), 5); /* nothing stopped it */
     join_free(j);
+    assert_ok(conf_set(conf, "eval.conversion", "view", &e), &e);
+    j = make();
+    show(j, 1, "u", "r1", 0, 0, 5);
+    (void)act(j, EVENT_CLICK, "u", "r1", 10, 1);
+    (void)act(j, EVENT_VIEW, "u", "r1", 11, 3); /* without a label, and converts */
+    assert_int_equal(seen_of_next(j), 4);
+    join_free(j);
+    assert_ok(conf_set(conf, "eval.conversion", "purchase", &e), &e);
     assert_ok(conf_set(conf, "join.cascade", "false", &e), &e);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 static struct learner_world world;
+static struct report_detail detail;
 
 static void set(const char *key, const char *value)
 {
@@ -36,7 +37,7 @@ static struct learner *begin(struct store *store)
 }
 
 struct labels {
-    uint64_t shown, positives, hash, learnt, slates;
+    uint64_t shown, positives, hash, learnt, slates, in_cohorts;
 };
 static enum status count_labels(void *user, const struct learner_seen *seen, struct err *e)
 {
@@ -62,6 +63,8 @@ static struct labels learn_all(void)
     assert_ok(learner_flush(l, &e), &e);
     n.learnt = learner_learnt(l)->learnt_examples;
     n.slates = learner_learnt(l)->learnt_slates;
+    learner_report_detail(l, &detail);
+    for (uint32_t i = 0; i < detail.n_curve; i++) n.in_cohorts += detail.curve[i].cohort.shown;
     learner_free(l);
     return n;
 }
@@ -130,6 +133,8 @@ static void test_what_was_not_looked_at_is_neither_learnt_nor_judged(void **stat
     assert_int_equal(cascade.learnt, cascade.shown);
     assert_int_equal(cascade.positives, whole.positives);
     assert_true(cascade.shown < whole.shown && cascade.shown > whole.shown / 2);
+    assert_int_equal(cascade.in_cohorts, whole.in_cohorts); /* and was shown all the same */
+    assert_true(whole.in_cohorts > whole.shown / 2);
 }
 
 /* An item's cap counts what is learnt again, too: however often it is clicked, it teaches no more. */

@@ -132,6 +132,15 @@ static void test_reply_is_ranked_and_complete(void **state)
     assert_true(json_is_true(json_object_get(o, "user_known")));
     assert_null(json_object_get(o, "degraded"));
     json_decref(o);
+    struct slot_version early = *a->version; /* published before any event */
+    struct score_answer first = *a;
+    early.manifest.watermark_ms = INT64_MIN;
+    first.version = &early;
+    buf_clear(&b);
+    score_write_answer(h, &first, &b);
+    o = json_loadb((const char *)b.p, b.n, JSON_REJECT_DUPLICATES, &why);
+    assert_true(json_is_null(json_object_get(json_object_get(o, "model"), "watermark")));
+    json_decref(o);
     buf_fini(&b);
     score_return(score, h);
 }

@@ -69,12 +69,25 @@ static void test_whole_numbers(void **state)
     buf_fini(&b);
 }
 
+static void test_a_time_that_is_none_is_null(void **state)
+{
+    (void)state;
+    buf_clear(&b);
+    score_text_time(&b, 1767225600123);
+    score_text_put(&b, ",");
+    score_text_time(&b, INT64_MIN);
+    buf_u8(&b, 0);
+    assert_string_equal(b.p, "\"2026-01-01T00:00:00.123Z\",null");
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_floats_look_as_printf_writes_them),
         cmocka_unit_test(test_floats_of_all_sizes_are_read_back),
         cmocka_unit_test(test_whole_numbers),
+        cmocka_unit_test(test_a_time_that_is_none_is_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,11 +96,26 @@ static void test_cut_drops_a_partial_character_only(void **state)
         assert_int_equal(utf8_cut(cases[i].text, strlen(cases[i].text)), cases[i].n);
 }
 
+static void test_a_copy_ends_between_characters(void **state)
+{
+    (void)state;
+    char out[5];
+    utf8_copy(out, sizeof out, str_from("abc\xc3\xa9"));
+    assert_string_equal(out, "abc");
+    utf8_copy(out, sizeof out, str_from("ab\xc3\xa9z"));
+    assert_string_equal(out, "ab\xc3\xa9");
+    utf8_copy(out, sizeof out, str_from("a\xc3")); /* cut by another */
+    assert_string_equal(out, "a");
+    utf8_copy(out, sizeof out, (struct str){NULL, 0});
+    assert_string_equal(out, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lengths_are_the_tables),
                                        cmocka_unit_test(test_valid_finds_one_bad_byte_anywhere),
                                        cmocka_unit_test(test_cut_drops_a_partial_character_only),
+                                       cmocka_unit_test(test_a_copy_ends_between_characters),
                                        cmocka_unit_test(test_clean_leaves_what_a_log_line_may_hold)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
