@@ -127,22 +127,34 @@ static void begin_slate(struct learner *l, enum slate_source source, const struc
     s->request = arena_str(s->arena, source == SLATE_ORGANIC ? ev->order : str_has(ev->request) ? ev->request : ev->id);
 }
 
-/* The probability with which the reply that the list echoes gave the item; 0: not said. */
-static float served_score(const struct event *ev, uint32_t i)
+/* The score that the reply which the list echoes gave the item; 0: not said. */
+static double served_score(const struct event *ev, uint32_t i)
 {
     const struct event_attr *a =
         str_has(ev->version) ? event_attr(ev->items[i].attrs, ev->items[i].n_attrs, "score") : NULL;
-    return a != NULL && a->kind == EVENT_ATTR_NUMBER && a->number > 0.0 && a->number <= 1.0 ? (float)a->number : 0.0f;
+    return a != NULL && a->kind == EVENT_ATTR_NUMBER ? a->number : 0.0;
+}
+
+/* With rank.utility a score is a sum that may be any number: one that can be no probability tells of all in its list. */
+static bool served_probabilities(const struct conf *c, const struct event *ev)
+{
+    bool all = c->rank_utility[0] == '\0';
+    for (uint32_t i = 0; i < ev->n_items; i++) {
+        const double score = served_score(ev, i);
+        all = all && score >= 0.0 && score <= 1.0;
+    }
+    return all;
 }
 
 /* What a recorded list says of itself. */
-static void note_list(struct slate *s, const struct event *ev)
+static void note_list(const struct conf *c, struct slate *s, const struct event *ev)
 {
+    const bool probabilities = served_probabilities(c, ev);
     s->version = arena_str(s->arena, ev->version);
     s->variant = arena_str(s->arena, ev->variant);
     for (uint32_t i = 0; i < s->n_items; i++) {
         s->items[i].position = i + 1;
-        s->items[i].served = served_score(ev, i);
+        s->items[i].served = probabilities ? (float)served_score(ev, i) : 0.0f;
         if (ev->propensity != NULL) s->items[i].propensity = fmaxf((float)ev->propensity[i], FLT_MIN);
     }
 }
@@ -153,7 +165,7 @@ static enum status take_impression(struct learner *l, const struct event *ev, st
     begin_slate(l, SLATE_IMPRESSION, ev, ev->at, ev->time_ms);
     TRY(world_fill_impression(l->world, l->slate, ev, e));
     if (l->slate->n_items == 0) return STATUS_OK;
-    note_list(l->slate, ev);
+    note_list(l->conf, l->slate, ev);
     TRY(segment_fill(l->segment, l->world, l->slate, ev->context, ev->n_context, e));
     TRY(learner_check_unsampled(l, (struct world_unsampled){.context = ev->context, .n_context = ev->n_context}, e));
     TRY(score_slate(l, &p, e));

@@ -26,7 +26,7 @@ for u in $(seq 0 29); do
 done >shown
 cat clicks >>shown
 [ "$(wc -l <shown)" -eq 60 ] || fail "not thirty answers"
-cp -r state apart
+for copy in apart sums; do cp -r state $copy; done
 replay() { # state, report, log
     "$freshet" replay --quiet --no-learn --flush $options -o state.dir="$dir/$1" --report "$2" "$3" 2>err || fail "replay of $3"
 }
@@ -43,4 +43,10 @@ jq -c 'if .type == "impression" then .items |= map(.score *= 0.8) else . end' sh
 replay apart other worse
 holds other '.served.lists == 30 and .served.skew.mean > 0.2 and .served.skew.p50 > 0.2'
 holds other '.served.figures.calibration < .served.learner.calibration'
+
+# a score above 1 is a sum (rank.utility): it tells of its whole list, so that no list is judged by its low scores alone
+jq -c 'if .type == "impression" then .items[0].score += 1 else . end' shown >sums.log
+replay sums none sums.log
+holds none '.served.lists == 0'
+
 echo "served_skew: 30 answers, at most $(jq .served.skew.most same) of a logit apart"
