@@ -171,9 +171,8 @@ static enum status common_decode(struct variants *v, struct buf_reader *r, struc
     if (r->bad || n > CONF_LINES_MAX) return ERR_SET(e, STATUS_CORRUPT, "state of %zu variants", n);
     if (line == SIZE_MAX)
         return ERR_SET(e, STATUS_CONFLICT,
-                       "variant \"" STR_FMT "\" is in charge and has no [variant." STR_FMT
-                       "] in the configuration; put "
-                       "it back, or promote another one first",
+                       "variant \"" STR_FMT "\" is in charge and has no [variant." STR_FMT "] in the configuration; "
+                       "put it back; once another one is promoted there, it can go",
                        STR_ARG(champion), STR_ARG(champion));
     v->in_charge = line;
     for (size_t i = 0; i < n; i++) TRY(take_line(v, r, layout, &row, e));
