@@ -48,7 +48,7 @@ struct cmd_sweep {
     char dir[512]; /* temporary; the effective configuration is in it */
 };
 /* "train.learning_rate=5e-5|1e-4; train.batch_slates=1|2|4".  INVALID names the key or value that a configuration does not
- * take. */
+ * take, a key that stands twice, and one by which trials would judge other lists or labels (conf_judges_alike). */
 enum status cmd_sweep_parse(struct cmd_sweep *s, const char *text, struct err *e) MUST_CHECK;
 /* Trials 1 …: all combinations, or `most` of them chosen by the seed, none twice. */
 void cmd_sweep_draw(struct cmd_sweep *s, size_t most);

@@ -56,6 +56,10 @@ refused() { # TEXT ARGUMENT...
 refused "no key" --try ';'
 refused "train.linear_rat" --try 'train.linear_rat=1|2'
 refused "train.seed" --try 'train.seed=a'
+refused "train.seed twice" --try 'train.seed=1|2; train.batch_slates=1; train.seed=3'
+for key in 'join.window_ms=1000|1800000' 'join.negatives=1|4' 'eval.k=1|2'; do # the figures of such trials are of other lists
+    refused "try ${key%%=*}: this key changes which lists" --try "$key" --by logloss
+done
 refused "choose-before" --try 'train.seed=1|2' --warmup 10 --choose-before 5
 refused "says what is tried"
 for option in --report --svg; do # known before the first replay
