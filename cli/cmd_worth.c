@@ -142,6 +142,8 @@ static enum status set_up(struct cmd_line *line, struct worth_args *a, struct bu
     c->state_dir[0] = c->redis_url[0] = '\0'; /* nothing of this is to stay or to be served */
     TRY(add_followers(c, a, e));
     for (size_t i = 0; i < a->what_if.n; i++) TRY(cmd_worth_take_if(&a->ifs, c, a->what_if.items[i], e));
+    if (is_paired(a))
+        TRY(cmd_file_check_lasting(line->args, line->n_args, "a --what-if of this kind replays it a second time", e));
     return conf_check(c, e);
 }
 

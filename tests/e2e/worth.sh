@@ -46,7 +46,7 @@ grep -q '^live instead of daily: log-loss -0\.[0-9]* for .* core-seconds; no gai
 refused() { # STATUS TEXT ARGUMENT...
     local rc=0 want=$1 text=$2
     shift 2
-    [[ -f ${*: -1} ]] || set -- "$@" log
+    [[ -r ${*: -1} ]] || set -- "$@" log
     "$freshet" worth "${options[@]}" --quiet "$@" >table 2>err || rc=$?
     [[ ! -s table ]] || fail "worth $* printed a table"
     ((rc == want)) && grep -q "$text" err || fail "worth $* ended with $rc and did not say '$text'"
@@ -60,6 +60,7 @@ for setting in join.window_ms=5 join.cascade=true ingest.max_jump_ms=1000 eval.u
     refused 2 "what-if $setting: this key changes which lists" --what-if "$setting"
 done
 refused 2 "join.wait_ms" --what-if 'join.loss=importance; join.wait_ms=60000' # not less than the window: said before the replay
+refused 2 "can be read only once, and a --what-if of this kind" --what-if model.events=5 <(cat log)
 refused 2 "at most 4" --what-if train.seed=2 --what-if train.seed=3 --what-if train.seed=4 --what-if train.seed=5 --what-if train.seed=6
 head -n 3000 log >short
 jq -c 'select(.type == "item" or .type == "purchase") | del(.request)' short >orders # negatives are drawn from the catalogue
