@@ -167,7 +167,8 @@ enum status cmd_file_check_lasting(const char *const *paths, size_t n, const cha
     for (size_t i = 0; i < n; i++) {
         const bool lasts = strcmp(paths[i], "-") != 0 && (stat(paths[i], &about) != 0 || !S_ISFIFO(about.st_mode));
         if (!lasts)
-            return ERR_SET(e, STATUS_INVALID, "%s can be read only once, and %s: write it to a file first", paths[i], why);
+            return ERR_SET(e, STATUS_INVALID, "%s can be read only once, and %s: write it to a file first", paths[i],
+                           why);
     }
     return STATUS_OK;
 }

@@ -67,8 +67,8 @@ enum status cmd_sweep_plan(struct cmd_sweep *s, struct err *e)
     TRY(read_days(s, e));
     if (s->log_days <= s->warmup_days)
         return ERR_SET(e, STATUS_INVALID,
-                       "nothing would be counted: the log has %.1f days, and --warmup leaves the first %.0f out", s->log_days,
-                       s->warmup_days);
+                       "nothing would be counted: the log has %.1f days, and --warmup leaves the first %.0f out",
+                       s->log_days, s->warmup_days);
     plan_rounds(s);
     return STATUS_OK;
 }

@@ -40,11 +40,13 @@ static enum status check_key(const struct cmd_sweep *s, const char *name, struct
 {
     for (size_t i = 0; i < s->n_keys; i++)
         if (strcmp(s->keys[i].name, name) == 0)
-            return ERR_SET(e, STATUS_INVALID, "--try names %s twice; give all its values at once, as in %s=a|b", name, name);
+            return ERR_SET(e, STATUS_INVALID, "--try names %s twice; give all its values at once, as in %s=a|b", name,
+                           name);
     if (conf_judges_alike(name)) return STATUS_OK;
     return ERR_SET(e, STATUS_INVALID,
-                   "--try %s: this key changes which lists there are, how they are labelled or what is measured of them, "
-                   "so trials of it can't be compared; settle it by what you need and give it to all with -o %s=VALUE",
+                   "--try %s: this key changes which lists there are, how they are labelled or what is measured of "
+                   "them, so trials of it can't be compared; settle it by what you need and give it to all with "
+                   "-o %s=VALUE",
                    name, name);
 }
 

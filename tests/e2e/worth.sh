@@ -28,20 +28,31 @@ jq -e '.models[1].live_gains_gauc.lower > 0 and .models[1].gauc < .models[2].gau
     fail "frozen, daily, hourly: $(jq -c '[.models[].gauc]' one.json)"
 # A mean of paired differences is the difference of the means.
 jq -e '(.models[0].gauc - .models[4].gauc - .models[4].live_gains_gauc.mean) | fabs < 1e-9' one.json >/dev/null || fail "pairs"
-jq -e '.models[1].learn_core_seconds < 0.01 and .models[0].learn_core_seconds > 0' one.json >/dev/null || fail "who learns pays"
+# What a model knows was learnt by somebody: by live, up to the day on which it stood still or was refreshed last.
+jq -e '[.models[:4][].learn_core_seconds] | .[1] > 0 and .[1] < 0.9 * .[2] and .[2] < .[3] and .[3] <= .[0]' one.json >/dev/null ||
+    fail "who learns pays: $(jq -c '[.models[].learn_core_seconds]' one.json)"
+jq -e '.learn_core_seconds > 0 and .score_core_seconds > 0' whole.json >/dev/null || fail "costs of a replay"
 grep -q '^live instead of frozen-after-2-days: GAUC +0\.[0-9]* for .* core-seconds, 0*\.*0*[1-9][0-9.]* for each 0.01' table || fail "the verdict: $(cat table)"
+grep -q '^live instead of daily: GAUC +0\.[0-9]* for the same learning$' table || fail "daily needs the same learning: $(cat table)"
+grep -q '^core-seconds: score, of all lists; learn, of the steps behind' table || fail "what the column is: $(cat table)"
+spent=$(awk '/^live instead of frozen/ { print $8 }' table)
+jq -e --argjson spent "$spent" '(.models[0].learn_core_seconds - .models[1].learn_core_seconds - $spent) | fabs < 0.006' one.json >/dev/null ||
+    fail "what both learnt is billed: $spent of $(of live .learn_core_seconds)"
 
 # Settings of features are a second replay, paired list by list, and so is when a list is learnt; the same settings differ by nothing.
 "$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 2 --what-if 'model.features=item.price,item.age' --what-if 'join.loss=fnw; train.linear_rate=0.05' \
     --what-if describe.language=en --report two.json log >table 2>err || fail "features"
 jq -e '.models[4].name == "what if model.features=item.price,item.age" and .models[4].live_gains_logloss.upper < 0' two.json >/dev/null || fail "fewer features: $(jq -c '.models[4]' two.json)"
+# A replay of its own is billed what a variant is: not its start, its reading and its counters.
+jq -e '[.models[0, 6] | .score_core_seconds + .learn_core_seconds] | .[1] > 0 and .[1] < 2 * .[0]' two.json >/dev/null ||
+    fail "the same settings cost $(jq -c '[.models[0, 6] | .score_core_seconds, .learn_core_seconds]' two.json)"
 jq -e '.models[6].live_gains_gauc.mean == 0 and .models[6].live_gains_logloss.mean == 0' two.json >/dev/null || fail "the same settings differ: $(jq -c '.models[6]' two.json)"
 
 # Probabilities may surely gain where the order does not: "no gain" is said of neither alone.
 head -n 9000 log >begin
 "$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 1 --report three.json begin >table 2>err || fail "a short log"
 jq -e '.models[2] | .live_gains_gauc.lower <= 0 and .live_gains_logloss.upper < 0' three.json >/dev/null || fail "the log no longer shows it: $(jq -c '.models[2]' three.json)"
-grep -q '^live instead of daily: log-loss -0\.[0-9]* for .* core-seconds; no gain of GAUC that its interval is sure of$' table || fail "the verdict: $(cat table)"
+grep -q '^live instead of daily: log-loss -0\.[0-9]* for the same learning; no gain of GAUC that its interval is sure of$' table || fail "the verdict: $(cat table)"
 
 refused() { # STATUS TEXT ARGUMENT...
     local rc=0 want=$1 text=$2
