@@ -182,7 +182,9 @@ extern const struct cmd_bench_topic cmd_bench_gemm, cmd_bench_encode, cmd_bench_
     cmd_bench_score, cmd_bench_rerank, cmd_bench_load, cmd_bench_live, cmd_bench_publish, cmd_bench_state,
     cmd_bench_memory;
 void cmd_bench_case_end(struct cmd_bench *b);
-/* bench_answer.c: the case of this name, whenever a line on stdin asks.  INVALID: there is none; UNSUPPORTED: it is left out. */
+/* bench_answer.c: may the case of this name be asked for?  INVALID: there is none, or it does not run again and again. */
+enum status cmd_bench_check_ask(const char *name, struct err *e) MUST_CHECK;
+/* That case, whenever a line on stdin asks.  UNSUPPORTED: it is left out. */
 enum status cmd_bench_answer(struct cmd_bench *b, const char *name, struct err *e) MUST_CHECK;
 #define CMD_BENCH_CASES(LIST) .cases = LIST, .n = sizeof LIST / sizeof *LIST
 

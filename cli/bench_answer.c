@@ -51,15 +51,21 @@ static enum status answer(struct cmd_bench *b, const struct cmd_bench_case *c, d
     return say(json_pack("{s:I, s:f}", "units", (json_int_t)done, "seconds", spent), e);
 }
 
+enum status cmd_bench_check_ask(const char *name, struct err *e)
+{
+    const struct cmd_bench_topic *topic;
+    const struct cmd_bench_case *c = find(name, &topic);
+    if (c != NULL && c->run != NULL) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID, "--ask: no case that runs again and again is named %s (--only NAME; --list)",
+                   name != NULL ? name : "so");
+}
+
 enum status cmd_bench_answer(struct cmd_bench *b, const char *name, struct err *e)
 {
     const struct cmd_bench_topic *topic;
     const struct cmd_bench_case *c = find(name, &topic);
     char line[64];
     uint64_t units;
-    if (c == NULL || c->run == NULL)
-        return ERR_SET(e, STATUS_INVALID, "--ask: no case that runs again and again is named %s (--only NAME; --list)",
-                       name != NULL ? name : "so");
     if (topic->shop) TRY(cmd_bench_shop(b, e));
     enum status st = c->setup(b, c, e);
     if (st == STATUS_OK) st = c->run(b, &units, e);

@@ -214,7 +214,6 @@ static enum status check_files(const struct bench *x, struct err *e)
 static enum status bench(struct bench *x, struct conf *c, struct buf *line, struct err *e)
 {
     const size_t n = count_wanted(x);
-    if (n == 0) return ERR_SET(e, STATUS_INVALID, "--only %s: no case's name begins so (--list shows them)", x->only);
     TRY(check_files(x, e));
     x->report.figures = mem_calloc(n, sizeof *x->report.figures);
     x->samples = mem_calloc(CMD_BENCH_SAMPLES_MAX + ROUNDS, sizeof *x->samples);
@@ -255,15 +254,21 @@ static enum status list(const struct bench *x, struct buf *line, struct err *e)
     return show(line, e);
 }
 
+static enum status check_usage(const struct bench *x, const struct conf *c, struct err *e)
+{
+    if (strcmp(c->model_item_view, "pooled") != 0 || strcmp(c->model_user_view, "pooled") != 0)
+        return ERR_SET(e, STATUS_INVALID,
+                       "work is counted for model.item_view and model.user_view = pooled alone; leave them so");
+    if (count_wanted(x) == 0)
+        return ERR_SET(e, STATUS_INVALID, "--only %s: no case's name begins so (--list shows them)", x->only);
+    return x->ask ? cmd_bench_check_ask(x->only, e) : STATUS_OK;
+}
+
 static int run(struct bench *x, struct conf *c)
 {
     struct err e = {0};
     struct buf line = {0};
-    if (strcmp(c->model_item_view, "pooled") != 0 || strcmp(c->model_user_view, "pooled") != 0) {
-        (void)ERR_SET(&e, STATUS_INVALID,
-                      "work is counted for model.item_view and model.user_view = pooled alone; leave them so");
-        return cmd_failed("bench", &e) + 1; /* wrong usage */
-    }
+    if (check_usage(x, c, &e) != STATUS_OK) return cmd_failed("bench", &e) + 1; /* wrong usage */
     const enum status st = x->list ? list(x, &line, &e) : x->ask ? ask(x, c, &e) : bench(x, c, &line, &e);
     buf_fini(&line);
     return st == STATUS_OK ? 0 : cmd_failed("bench", &e);

@@ -275,14 +275,13 @@ static enum status take_argument(struct order *o, const char *text, struct err *
 {
     char *end;
     const unsigned long long version = strtoull(text, &end, 10);
-    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && version > 0) {
+    if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && version > 0 && version <= COMMAND_VERSION_MAX) {
         o->command.version = version;
         return STATUS_OK;
     }
-    if (o->command.kind != COMMAND_PROMOTE || strlen(text) >= COMMAND_NAME || text[0] == '\0')
+    if (o->command.kind != COMMAND_PROMOTE || text[0] == '\0')
         return ERR_SET(e, STATUS_INVALID, "'%s' is no version", text);
-    (void)snprintf(o->command.name, sizeof o->command.name, "%s", text);
-    return STATUS_OK;
+    return command_text(o->command.name, sizeof o->command.name, "name", str_from(text), e);
 }
 
 static enum status prepare(struct order *o, const struct cmd_line *line, enum command_kind kind, const char *reason,
@@ -291,10 +290,8 @@ static enum status prepare(struct order *o, const struct cmd_line *line, enum co
     o->conf = line->conf;
     if (o->conf->state_dir[0] == '\0' && o->conf->redis_url[0] == '\0')
         return ERR_SET(e, STATUS_INVALID, "where is the learner? give --redis URL, or --state DIR");
-    if (strlen(reason) >= COMMAND_REASON)
-        return ERR_SET(e, STATUS_INVALID, "--reason: %zu bytes, at most %d", strlen(reason), COMMAND_REASON - 1);
     TRY(command_new(&o->command, kind, e));
-    (void)snprintf(o->command.reason, sizeof o->command.reason, "%s", reason);
+    TRY(command_text(o->command.reason, sizeof o->command.reason, "reason", str_from(reason), e));
     return line->n_args > 0 ? take_argument(o, line->args[0], e) : STATUS_OK;
 }
 

@@ -5,7 +5,6 @@
 #include "cli/process.h"
 #include "cli/sweep.h"
 #include "job/job_file.h"
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,10 +31,8 @@ static enum status set_up(struct cmd_sweep *s, const struct sweep_args *a, struc
     s->jobs = (unsigned)a->jobs;
     s->seed = a->seed;
     s->n_rounds = (size_t)a->rounds;
-    const double counted = s->choose_days - s->warmup_days;
-    for (size_t r = 0; r < s->n_rounds; r++) /* counted days grow eta-fold; the warm-up is everybody's */
-        s->days[r] = s->warmup_days + fmax(1, round(counted / pow((double)s->eta, (double)(s->n_rounds - 1 - r))));
     TRY(cmd_sweep_parse(s, a->what, e));
+    TRY(cmd_file_check_lasting(s->logs, s->n_logs, "each trial reads the logs", e));
     cmd_sweep_draw(s, (size_t)a->trials);
     return STATUS_OK;
 }
@@ -85,6 +82,7 @@ static int sweep(struct cmd_line *line, const struct sweep_args *a)
         rc = 1;
         st = job_file_check(a->json, &e);
         if (st == STATUS_OK) st = job_file_check(a->svg, &e);
+        if (st == STATUS_OK) st = cmd_sweep_plan(s, &e);
         if (st == STATUS_OK) st = cmd_file_temporary(s->dir, sizeof s->dir, "sweep", &e);
         if (st == STATUS_OK) st = cmd_sweep_run(s, &e);
         if (st == STATUS_OK) st = show(s, a, &e);

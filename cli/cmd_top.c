@@ -276,6 +276,15 @@ static enum status look_and_write(struct top *t, bool json, bool looked, struct 
     return buf_status(&t->out, e);
 }
 
+/* Who looks once, a script, is not to take a wrong name for a learner that has done nothing yet. */
+static enum status check_there(const struct top *t, struct err *e)
+{
+    if (t->metrics->n > 0 || t->info->n > 0 || t->log->n > 0) return STATUS_OK;
+    return ERR_SET(e, STATUS_NOT_FOUND,
+                   "%s has nothing of a model %s: is model.name right, and is a learner running with this Redis?",
+                   redis_name(t->redis), t->conf->model_name);
+}
+
 static enum status show(struct top *t, bool once, bool json, uint64_t every_ms, struct err *e)
 {
     const bool screen = !once && !json && isatty(STDOUT_FILENO) != 0;
@@ -287,6 +296,7 @@ static enum status show(struct top *t, bool once, bool json, uint64_t every_ms, 
         if (screen) measure(t);
         if (screen) buf_printf(&t->out, "\x1b[H\x1b[2J");
         TRY(look_and_write(t, json, looked, e));
+        if (once) TRY(check_there(t, e));
         looked = true;
         if (cmd_print("top", &t->out) != 0) return ERR_SET(e, STATUS_IO, "nobody reads the output");
     } while (!once && wait_s((double)every_ms * 1e-3));
@@ -314,7 +324,7 @@ int cmd_top(int argc, char **argv)
         .arguments = "",
         .about = "Shows what Redis says of a model: rates, progressive figures, version in force, freshness, rejects, "
                  "the version\n"
-                 "log.  Exit status 1 when Redis cannot be reached at the start.\n",
+                 "log.  Exit status 1 when Redis cannot be reached at the start, and with --once when it has nothing of the model.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

@@ -11,7 +11,6 @@
 #include "schemas/conf_variant.h"
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define DAY_MS 86400000
@@ -77,14 +76,6 @@ static enum status replay(const struct cmd_line *line, const struct worth_args *
     return cmd_worth_read(w, report, a->from, &a->ifs, e);
 }
 
-static double children_s(void)
-{
-    struct rusage u;
-    if (getrusage(RUSAGE_CHILDREN, &u) != 0) return 0;
-    return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
-           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
-
 /* The other configuration in a process of its own: the base's, with its settings over it. */
 static enum status second_replay(const struct cmd_line *line, const struct worth_args *a, const struct buf *base,
                                  const struct cmd_worth_if *what, struct cmd_worth *w, struct err *e)
@@ -104,10 +95,9 @@ static enum status second_replay(const struct cmd_line *line, const struct worth
     size_t n = 16;
     for (size_t i = 0; i < what->n; i++) argv[n++] = "-o", argv[n++] = what->settings[i];
     for (size_t i = 0; i < line->n_args && n < CMD_PROCESS_ARGS_MAX; i++) argv[n++] = line->args[i];
-    const double before = children_s();
     TRY(cmd_process_start(&p, argv, e));
     TRY(cmd_process_wait(&p, LONG_S, e));
-    return cmd_worth_pair(w, what, live, report, slates, children_s() - before, e);
+    return cmd_worth_pair(w, what, live, report, slates, e);
 }
 
 static enum status other_replays(const struct cmd_line *line, const struct worth_args *a, const struct buf *base,
@@ -142,6 +132,8 @@ static enum status set_up(struct cmd_line *line, struct worth_args *a, struct bu
     c->state_dir[0] = c->redis_url[0] = '\0'; /* nothing of this is to stay or to be served */
     TRY(add_followers(c, a, e));
     for (size_t i = 0; i < a->what_if.n; i++) TRY(cmd_worth_take_if(&a->ifs, c, a->what_if.items[i], e));
+    if (is_paired(a))
+        TRY(cmd_file_check_lasting(line->args, line->n_args, "a --what-if of this kind replays it a second time", e));
     return conf_check(c, e);
 }
 

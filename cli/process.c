@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -158,4 +159,16 @@ enum status cmd_file_write(const char *path, const struct buf *b, struct err *e)
     if (f == NULL) return ERR_SET(e, STATUS_IO, "%s: %s", path, strerror(errno));
     const bool written = fwrite(b->p, 1, b->n, f) == b->n;
     return fclose(f) == 0 && written ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s can't be written: %s", path, strerror(errno));
+}
+
+enum status cmd_file_check_lasting(const char *const *paths, size_t n, const char *why, struct err *e)
+{
+    struct stat about;
+    for (size_t i = 0; i < n; i++) {
+        const bool lasts = strcmp(paths[i], "-") != 0 && (stat(paths[i], &about) != 0 || !S_ISFIFO(about.st_mode));
+        if (!lasts)
+            return ERR_SET(e, STATUS_INVALID, "%s can be read only once, and %s: write it to a file first", paths[i],
+                           why);
+    }
+    return STATUS_OK;
 }

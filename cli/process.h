@@ -35,6 +35,8 @@ void cmd_process_nap(double seconds);
 /* The whole file, NUL after it (not counted).  IO, OOM. */
 enum status cmd_file_read(struct buf *out, const char *path, struct err *e) MUST_CHECK;
 enum status cmd_file_write(const char *path, const struct buf *b, struct err *e) MUST_CHECK;
+/* Can they be read more than once?  INVALID names the one that can't ("-", a pipe) and why it would have to be. */
+enum status cmd_file_check_lasting(const char *const *paths, size_t n, const char *why, struct err *e) MUST_CHECK;
 
 /* One kept-alive connection over loopback.  Answers of up to 64 MiB with a Content-Length.  IO says what went wrong. */
 enum status cmd_bench_connect(int *fd, int port, struct err *e) MUST_CHECK;

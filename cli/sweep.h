@@ -41,19 +41,22 @@ struct cmd_sweep {
     struct cmd_sweep_trial trials[CMD_SWEEP_TRIALS];
     size_t n_trials, n_rounds;
     double days[CMD_SWEEP_ROUNDS]; /* of each round */
-    double warmup_days, choose_days;
+    double warmup_days, choose_days, log_days; /* log_days <= choose_days: there are no late days */
     unsigned eta, jobs;
     uint64_t seed;
     bool by_logloss;
     char dir[512]; /* temporary; the effective configuration is in it */
 };
 /* "train.learning_rate=5e-5|1e-4; train.batch_slates=1|2|4".  INVALID names the key or value that a configuration does not
- * take. */
+ * take, a key that stands twice, and one by which trials would judge other lists or labels (conf_judges_alike). */
 enum status cmd_sweep_parse(struct cmd_sweep *s, const char *text, struct err *e) MUST_CHECK;
 /* Trials 1 …: all combinations, or `most` of them chosen by the seed, none twice. */
 void cmd_sweep_draw(struct cmd_sweep *s, size_t most);
 /* The settings of a trial as "key=value key=value"; "as configured" for trial 0. */
 void cmd_sweep_name(struct buf *b, const struct cmd_sweep *s, size_t trial);
+/* Reads the logs for log_days, and sets n_rounds (at most what it was) and days, none beyond the log.  INVALID: nothing is left
+ * after the warm-up; IO. */
+enum status cmd_sweep_plan(struct cmd_sweep *s, struct err *e) MUST_CHECK;
 /* All rounds and the late days.  Progress on stderr. */
 enum status cmd_sweep_run(struct cmd_sweep *s, struct err *e) MUST_CHECK;
 /* Trials, best first: of those that went furthest, by their last round. */

@@ -30,7 +30,7 @@ static enum status begin(const struct cmd_sweep *s, struct replay *p, double day
     (void)unlink(p->report);
     (void)unlink(p->process.log);
     p->process.name = "a trial's replay";
-    if (days > 0) argv[n++] = "--until", argv[n++] = p->until;
+    if (days < s->log_days) argv[n++] = "--until", argv[n++] = p->until;
     argv[n++] = "--config", argv[n++] = config;
     argv[n++] = "-o", argv[n++] = "state.dir="; /* nobody goes on from another, nobody publishes */
     argv[n++] = "-o", argv[n++] = "redis.url=";
@@ -58,7 +58,6 @@ static enum status read_figures(const struct replay *p, struct err *e)
     p->out->seconds = cmd_model_figure(j, "seconds");
     const bool whole = j != NULL && isfinite(p->out->logloss);
     const double days = cmd_model_days(j);
-    if (p->out->days <= 0.0) p->out->days = days; /* the whole log */
     json_decref(j);
     if (whole) return STATUS_OK;
     return ERR_SET(e, STATUS_CORRUPT, "no example was counted after a warm-up of %s; there were %.1f days of the log",
@@ -104,7 +103,7 @@ static enum status replay_all(struct cmd_sweep *s, const size_t *which, size_t n
             struct cmd_sweep_trial *t = &s->trials[which[next]];
             p[i] = (struct replay){.trial = which[next++], .out = late ? &t->late : &t->round[round]};
             if (!late) t->rounds = round + 1;
-            st = begin(s, &p[i], late ? 0 : s->days[round], late ? s->choose_days : s->warmup_days, e);
+            st = begin(s, &p[i], late ? s->log_days : s->days[round], late ? s->choose_days : s->warmup_days, e);
             running += st == STATUS_OK;
         }
     }
@@ -173,13 +172,26 @@ static void choose_by_what_there_is(struct cmd_sweep *s)
     (void)fprintf(stderr, "no list has both labels, so there is no GAUC: chosen by log-loss\n");
 }
 
+static enum status replay_late(struct cmd_sweep *s, const size_t *which, size_t n, struct err *e)
+{
+    if (s->log_days > s->choose_days) {
+        (void)fprintf(stderr, "late days: from day %.0f on\n", s->choose_days);
+        return replay_all(s, which, n, 0, true, e);
+    }
+    for (size_t i = 0; i < n; i++)
+        (void)snprintf(s->trials[which[i]].late_failed, sizeof s->trials[0].late_failed,
+                       "the log's %.1f days end before --choose-before %.0f", s->log_days, s->choose_days);
+    (void)fprintf(stderr, "late days: none, %s\n", s->trials[which[0]].late_failed);
+    return STATUS_OK;
+}
+
 enum status cmd_sweep_run(struct cmd_sweep *s, struct err *e)
 {
     size_t left[CMD_SWEEP_TRIALS], n = s->n_trials;
     TRY(write_config(s, e));
     for (size_t i = 0; i < n; i++) left[i] = i;
     for (size_t round = 0; round < s->n_rounds && n > 0; round++) {
-        (void)fprintf(stderr, "round %zu of %zu: %zu trials, the log's first %.0f days\n", round + 1, s->n_rounds, n,
+        (void)fprintf(stderr, "round %zu of %zu: %zu trials, the log's first %.1f days\n", round + 1, s->n_rounds, n,
                       s->days[round]);
         TRY(replay_all(s, left, n, round, false, e));
         if (round == 0) choose_by_what_there_is(s);
@@ -190,6 +202,5 @@ enum status cmd_sweep_run(struct cmd_sweep *s, struct err *e)
     last[0] = order[0];
     if (s->trials[last[0]].failed[0] != 0)
         return ERR_SET(e, STATUS_CORRUPT, "every trial failed: %s", s->trials[0].failed);
-    (void)fprintf(stderr, "late days: from day %.0f on\n", s->choose_days);
-    return replay_all(s, last, last[0] == 0 ? 1 : 2, 0, true, e);
+    return replay_late(s, last, last[0] == 0 ? 1 : 2, e);
 }

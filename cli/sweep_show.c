@@ -26,7 +26,7 @@ static void put_line(struct buf *b, const struct cmd_sweep *s, size_t trial)
         return;
     }
     const struct cmd_sweep_figures *f = &t->round[t->rounds - 1];
-    buf_printf(b, " %5.0f", f->days);
+    buf_printf(b, " %5.1f", f->days);
     put_figures(b, f);
     buf_printf(b, " %8.1f", f->seconds);
     if (t->late_failed[0] != 0)
@@ -45,8 +45,11 @@ void cmd_sweep_put_table(struct buf *b, const struct cmd_sweep *s)
     for (size_t i = 0; i < s->n_trials; i++) put_line(b, s, order[i]);
     struct buf name = {0};
     cmd_sweep_name(&name, s, order[0]);
-    buf_printf(b, "\nchosen on days before %.0f by %s: %.*s\n", s->choose_days, s->by_logloss ? "log-loss" : "GAUC",
-               (int)name.n, (const char *)name.p);
+    if (s->log_days > s->choose_days)
+        buf_printf(b, "\nchosen on days before %.0f", s->choose_days);
+    else
+        buf_printf(b, "\nchosen on all %.1f days, none were left to report on,", s->log_days);
+    buf_printf(b, " by %s: %.*s\n", s->by_logloss ? "log-loss" : "GAUC", (int)name.n, (const char *)name.p);
     buf_fini(&name);
 }
 
@@ -124,7 +127,7 @@ void cmd_sweep_put_svg(struct buf *b, const struct cmd_sweep *s)
             LEFT, WIDTH - RIGHT, y_of(&f, value), y_of(&f, value), y_of(&f, value) + 4, value);
     }
     for (size_t r = 0; r < s->n_rounds; r++)
-        buf_printf(b, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n", x_of(&f, s->days[r]),
+        buf_printf(b, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.1f</text>\n", x_of(&f, s->days[r]),
                    HEIGHT - 14, s->days[r]);
     for (size_t i = s->n_trials; i-- > 0;)
         if (order[i] != order[0] && order[i] != 0) put_trial(b, s, &f, order[i], "o");
@@ -169,6 +172,7 @@ enum status cmd_sweep_write_json(const struct cmd_sweep *s, const char *path, st
     (void)json_object_set_new(j, "format", json_integer(1));
     (void)json_object_set_new(j, "by", json_string(s->by_logloss ? "logloss" : "gauc"));
     (void)json_object_set_new(j, "choose_days", json_real(s->choose_days));
+    (void)json_object_set_new(j, "log_days", json_real(s->log_days));
     (void)json_object_set_new(j, "warmup_days", json_real(s->warmup_days));
     (void)json_object_set_new(j, "trials", trials);
     return cmd_model_write_json(path, j, e);

@@ -2,6 +2,7 @@
 #include "base/rand.h"
 #include "base/str.h"
 #include "cli/sweep.h"
+#include "schemas/conf_variant.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,21 @@ static enum status add_value(struct cmd_sweep_key *k, struct str value, struct e
     return STATUS_OK;
 }
 
+/* Figures are compared across trials, so all must judge the same lists by the same labels. */
+static enum status check_key(const struct cmd_sweep *s, const char *name, struct err *e)
+{
+    for (size_t i = 0; i < s->n_keys; i++)
+        if (strcmp(s->keys[i].name, name) == 0)
+            return ERR_SET(e, STATUS_INVALID, "--try names %s twice; give all its values at once, as in %s=a|b", name,
+                           name);
+    if (conf_judges_alike(name)) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID,
+                   "--try %s: this key changes which lists there are, how they are labelled or what is measured of "
+                   "them, so trials of it can't be compared; settle it by what you need and give it to all with "
+                   "-o %s=VALUE",
+                   name, name);
+}
+
 /* "key=a|b|c" */
 static enum status add_key(struct cmd_sweep *s, struct str text, struct err *e)
 {
@@ -51,6 +67,7 @@ static enum status add_key(struct cmd_sweep *s, struct str text, struct err *e)
         TRY(add_value(k, trimmed(p, bar != NULL ? bar : end), e));
         p = bar != NULL ? bar + 1 : end + 1;
     }
+    TRY(check_key(s, k->name, e));
     s->n_keys++;
     return STATUS_OK;
 }

@@ -33,8 +33,9 @@ enum status cmd_worth_take_if(struct cmd_worth_ifs *w, struct conf *c, const cha
 struct cmd_worth_row {
     char name[160];
     const struct cmd_worth_if *what; /* NULL: none of --what-if */
+    bool refreshed; /* takes over what live learns again and again */
     double gauc, logloss, calibration;
-    double score_core_s, learn_core_s; /* NaN: not known apart */
+    double score_core_s, learn_core_s; /* of scores, and of the steps behind its parameters (a follower's: live's until then) */
     double less_gauc[3],
         less_logloss[3]; /* the live model's less this one's: mean, lower, upper (95 %, by users); NaN: none */
 };
@@ -47,7 +48,7 @@ enum status cmd_worth_read(struct cmd_worth *w, const char *report_path, uint64_
                            struct err *e) MUST_CHECK;
 /* A second replay's report and slates against those of the live model.  CONFLICT: they are not the same slates. */
 enum status cmd_worth_pair(struct cmd_worth *w, const struct cmd_worth_if *what, const char *live_slates,
-                           const char *other_report, const char *other_slates, double core_s, struct err *e) MUST_CHECK;
+                           const char *other_report, const char *other_slates, struct err *e) MUST_CHECK;
 void cmd_worth_put_table(struct buf *b, const struct cmd_worth *w);
 enum status cmd_worth_write_json(const struct cmd_worth *w, const char *path, struct err *e) MUST_CHECK;
 #endif

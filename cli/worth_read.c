@@ -24,6 +24,12 @@ static void read_figures(struct cmd_worth_row *r, const json_t *figures)
     r->calibration = cmd_model_figure(figures, "calibration");
 }
 
+static void read_cost(struct cmd_worth_row *r, const json_t *j)
+{
+    r->score_core_s = cmd_model_figure(j, "score_core_seconds");
+    r->learn_core_s = cmd_model_figure(j, "learn_core_seconds");
+}
+
 /* The report has the variant's less the live model's: here it is the other way round. */
 static void read_less(double out[3], const json_t *interval)
 {
@@ -44,13 +50,13 @@ static void read_variant(struct cmd_worth_row *r, const char *name, const struct
 {
     const json_t *paired = json_object_get(v, "paired");
     r->what = what;
+    r->refreshed = what == NULL && (strcmp(name, "daily") == 0 || strcmp(name, "hourly") == 0);
     (void)snprintf(r->name, sizeof r->name, "%s",
                    what != NULL                           ? what->name
                    : strcmp(name, CONF_LINE_DEFAULT) == 0 ? "live"
                                                           : name);
     read_figures(r, json_object_get(v, "progressive"));
-    r->score_core_s = cmd_model_figure(v, "score_core_seconds");
-    r->learn_core_s = cmd_model_figure(v, "learn_core_seconds");
+    read_cost(r, v);
     read_less(r->less_gauc, json_object_get(paired, "gauc"));
     read_less(r->less_logloss, json_object_get(paired, "logloss"));
 }
@@ -152,7 +158,7 @@ static enum status pair_all(struct pairing *p, struct err *e)
 }
 
 enum status cmd_worth_pair(struct cmd_worth *w, const struct cmd_worth_if *what, const char *live_slates,
-                           const char *other_report, const char *other_slates, double core_s, struct err *e)
+                           const char *other_report, const char *other_slates, struct err *e)
 {
     enum status st;
     json_t *j = NULL;
@@ -168,9 +174,10 @@ enum status cmd_worth_pair(struct cmd_worth *w, const struct cmd_worth_if *what,
     TRY_OUT(st, load(&j, other_report, e));
     TRY_OUT(st, pair_all(p, e));
     struct cmd_worth_row *r = &w->rows[w->n++];
-    *r = (struct cmd_worth_row){.what = what, .score_core_s = NAN, .learn_core_s = core_s};
+    *r = (struct cmd_worth_row){.what = what};
     (void)snprintf(r->name, sizeof r->name, "%s", what->name);
     read_figures(r, json_object_get(j, "progressive"));
+    read_cost(r, j);
     interval(r->less_gauc, &p->auc);
     interval(r->less_logloss, &p->loss);
 out:

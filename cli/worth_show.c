@@ -43,22 +43,39 @@ static void put_row(struct buf *b, const struct cmd_worth_row *r, int width, boo
     buf_u8(b, '\n');
 }
 
+/* The learning that live has over this one; a model that is refreshed needs the same.  gauc 0: no gain of it. */
+static void put_cost(struct buf *b, const struct cmd_worth_row *live, const struct cmd_worth_row *r, double gauc)
+{
+    const double cost = live->learn_core_s - r->learn_core_s, points = 100.0 * gauc;
+    if (r->refreshed)
+        buf_printf(b, " for the same learning");
+    else
+        buf_printf(b, " for %.*f core-seconds", decimals(cost), cost);
+    if (points > 0.0 && !r->refreshed) buf_printf(b, ", %.*f for each 0.01", decimals(cost / points), cost / points);
+}
+
 /* What a hundredth of GAUC costs, of live learning instead of this; where GAUC is not surely better, log-loss may be. */
 static void put_verdict(struct buf *b, const struct cmd_worth_row *live, const struct cmd_worth_row *r)
 {
-    const double gain = r->less_gauc[0], cost = live->learn_core_s;
-    if (!isfinite(gain)) return;
-    const double each = 0.01 * cost / gain;
-    if (r->less_gauc[1] > 0.0)
-        buf_printf(b, "live instead of %s: GAUC %+.4f for %.*f core-seconds, %.*f for each 0.01\n", r->name, gain,
-                   decimals(cost), cost, decimals(each), each);
-    else if (r->less_logloss[2] < 0.0)
-        buf_printf(
-            b,
-            "live instead of %s: log-loss %+.4f for %.*f core-seconds; no gain of GAUC that its interval is sure of\n",
-            r->name, r->less_logloss[0], decimals(cost), cost);
-    else
-        buf_printf(b, "live instead of %s: no gain that its interval is sure of\n", r->name);
+    const bool order = r->less_gauc[1] > 0.0, loss = r->less_logloss[2] < 0.0;
+    if (!isfinite(r->less_gauc[0])) return;
+    buf_printf(b, "live instead of %s: ", r->name);
+    if (order)
+        buf_printf(b, "GAUC %+.4f", r->less_gauc[0]);
+    else if (loss)
+        buf_printf(b, "log-loss %+.4f", r->less_logloss[0]);
+    if (order || loss) put_cost(b, live, r, order ? r->less_gauc[0] : 0.0);
+    buf_printf(b, "%s\n",
+               order  ? ""
+               : loss ? "; no gain of GAUC that its interval is sure of"
+                      : "no gain that its interval is sure of");
+}
+
+static void put_notes(struct buf *b)
+{
+    buf_printf(b, "\ncore-seconds: score, of all lists; learn, of the steps behind what the model knows (of frozen, daily and "
+                  "hourly: live's\nup to the moment that they took it over). Reading, sentences, counters and baselines, "
+                  "which all need, are in neither.\n");
 }
 
 static int name_width(const struct cmd_worth *w)
@@ -78,7 +95,9 @@ void cmd_worth_put_table(struct buf *b, const struct cmd_worth *w)
     for (size_t i = 0; i < w->n; i++) put_row(b, &w->rows[i], width, i == 0);
     buf_u8(b, '\n');
     for (size_t i = 1; i < w->n; i++)
-        if (w->rows[i].learn_core_s < w->rows[0].learn_core_s * 0.5) put_verdict(b, &w->rows[0], &w->rows[i]);
+        if (w->rows[i].what == NULL || w->rows[i].learn_core_s < w->rows[0].learn_core_s * 0.5)
+            put_verdict(b, &w->rows[0], &w->rows[i]);
+    put_notes(b);
 }
 
 static json_t *settings_json(const struct cmd_worth_if *what)

@@ -173,6 +173,8 @@ bool parse_complete(struct parse_context *x, const struct event *ev)
 bool parse_type_behaviour(struct parse_context *x, const struct conf *c, struct str name, struct event *ev)
 {
     const int type = conf_type_find(c, name);
+    if (name.n == 0)
+        return reject_set(x->reject, REJECT_UNKNOWN_TYPE, "type is empty: an event says what it is, as view");
     if (type < 0)
         return reject_set(x->reject, REJECT_UNKNOWN_TYPE,
                           "type \"" STR_FMT "\" is not declared; say what it means with type." STR_FMT

@@ -202,7 +202,6 @@ static enum status fit_now(struct job *j, struct err *e)
         if (i > 0 && !j->options->quiet) (void)fprintf(stderr, "variant %s\n", conf_line_name(j->conf, i));
         st = fit_run(j->fit, l, j->options->fit, learner_first_ms(j->learner), say_epoch, j, &job_stopping, e);
     }
-    if (st == STATUS_END) log_info("fit", "stopped=\"before its end; nothing was written\"");
     return st;
 }
 
@@ -279,6 +278,14 @@ static enum status start(struct job *j, struct err *e)
     return STATUS_OK;
 }
 
+/* Of a fit that does not come to its end nothing stays, and whoever goes on would begin with an empty model. */
+static enum status told_to_stop(const struct job *j, struct err *e)
+{
+    if (j->options->fit != NULL) return ERR_SET(e, STATUS_END, "told to stop before its end; nothing was written");
+    if (j->started_us == 0) log_info("stopped", "before=\"the first batch\"");
+    return STATUS_OK;
+}
+
 enum status job_run(struct conf *c, const struct job_options *o, struct err *e)
 {
     enum status st;
@@ -298,8 +305,8 @@ enum status job_run(struct conf *c, const struct job_options *o, struct err *e)
     st = finish(j, e);
 out:
     job_ranks_part(j, st, e);
-    if (st == STATUS_END && j->started_us == 0) log_info("stopped", "before=\"the first batch\"");
+    if (st == STATUS_END) st = told_to_stop(j, e);
     job_close(j);
     mem_free(j);
-    return st == STATUS_END ? STATUS_OK : st;
+    return st;
 }

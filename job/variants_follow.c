@@ -42,6 +42,7 @@ enum status variants_follow(struct variants *v, const struct slate *s, int64_t f
         const struct gate_line to = line_whole(l);
         TRY(gate_snapshot_restore(v->lead, &to, e));
         l->counts = v->first->counts;
+        l->learn_core_s = v->first->learn_core_s; /* its parameters took that, whoever learnt them */
     }
     return STATUS_OK;
 }

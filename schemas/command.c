@@ -78,15 +78,25 @@ static enum status bad(struct err *e, const char *field)
     return ERR_SET(e, STATUS_CORRUPT, "order: its field \"%s\" is missing or not valid", field);
 }
 
+enum status command_text(char *out, size_t size, const char *field, struct str text, struct err *e)
+{
+    bool ok = text.n < size && utf8_valid(text);
+    for (size_t i = 0; i < text.n && ok; i++) ok = (unsigned char)text.p[i] >= ' ' && text.p[i] != 127;
+    if (!ok)
+        return ERR_SET(e, STATUS_CORRUPT,
+                       "order: its field \"%s\" is not valid: it is text of at most %zu bytes of UTF-8 without control "
+                       "characters, in one line",
+                       field, size - 1);
+    memcpy(out, text.p, text.n);
+    out[text.n] = '\0';
+    return STATUS_OK;
+}
+
 static enum status get_text(const json_t *o, const char *field, char *out, size_t size, struct err *e)
 {
     const json_t *v = json_object_get(o, field);
-    if (!json_is_string(v) || json_string_length(v) >= size || strlen(json_string_value(v)) != json_string_length(v))
-        return bad(e, field);
-    for (const char *p = json_string_value(v); *p != 0; p++)
-        if ((unsigned char)*p < ' ' || *p == 127) return bad(e, field);
-    (void)snprintf(out, size, "%s", json_string_value(v));
-    return STATUS_OK;
+    if (!json_is_string(v)) return bad(e, field);
+    return command_text(out, size, field, (struct str){json_string_value(v), json_string_length(v)}, e);
 }
 
 static enum status get_number(const json_t *o, const char *field, int64_t *out, struct err *e)

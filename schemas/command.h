@@ -18,6 +18,7 @@
 #define COMMAND_REASON 200
 #define COMMAND_NAME 64
 #define COMMAND_TEXT 400
+#define COMMAND_VERSION_MAX INT64_MAX /* JSON's integers have a sign */
 /* Behind the id, of files in a state folder: an order that is being followed; what came of one. */
 #define COMMAND_TAKEN ".taken"
 #define COMMAND_ANSWER ".answer"
@@ -26,7 +27,7 @@ enum command_kind { COMMAND_ROLLBACK, COMMAND_PROMOTE, COMMAND_PIN, COMMAND_UNPI
 struct command {
     char id[COMMAND_ID];
     enum command_kind kind;
-    uint64_t version;        /* 0: not said */
+    uint64_t version;        /* at most COMMAND_VERSION_MAX; 0: not said */
     char name[COMMAND_NAME]; /* of a variant; "": not said */
     char who[COMMAND_WHO], reason[COMMAND_REASON];
     int64_t wall_ms; /* when it was given, by the giver's clock */
@@ -40,6 +41,9 @@ struct command_answer {
 const char *command_kind_name(enum command_kind k); /* "rollback" */
 /* A new id (random), who (user@host pid) and wall_ms are filled in.  IO: no random numbers. */
 enum status command_new(struct command *c, enum command_kind kind, struct err *e) MUST_CHECK;
+/* Text of an order or answer, of the field so named, into out: UTF-8 of at most size - 1 bytes without control characters.  It is
+ * the rule of who gives an order and of who reads it.  CORRUPT names the field and the rule. */
+enum status command_text(char *out, size_t size, const char *field, struct str text, struct err *e) MUST_CHECK;
 void command_encode(struct buf *b, const struct command *c);
 /* CORRUPT names the field. */
 enum status command_decode(struct command *c, struct str json, struct err *e) MUST_CHECK;

@@ -189,7 +189,8 @@ struct report_variant {
     bool in_charge, shadow;
     double share; /* of the users, as configured */
     uint64_t learnt_examples;
-    double score_core_s, learn_core_s; /* processor seconds of this run that went into its scores, and into its steps */
+    double score_core_s, learn_core_s; /* processor seconds of this run that went into its scores, and into the steps behind its
+                                          parameters: for one that follows (train.follow_ms) those of the first line */
     struct report_figures progressive;
     struct report_paired paired; /* not of the one in charge */
     struct report_ope ope;
@@ -231,6 +232,7 @@ struct report {
     } rejects[REPORT_REJECTS_MAX];
     uint32_t n_rejects;
     double seconds, examples_per_second, peak_rss_bytes;
+    double score_core_s, learn_core_s; /* of the default line, as for a variant */
     struct report_figures progressive, baselines[REPORT_BASELINES], slices[REPORT_SLICES];
     struct report_part parts[REPORT_PARTS_MAX];
     uint32_t n_parts;

@@ -64,10 +64,12 @@ run 0 --quick --only tokenize -o model.base=base
 printf '0.01\n0\n' | TMPDIR=$dir "$freshet" bench --ask --quick --only tokenize -o model.base=base >out 2>err || fail "--ask"
 [ "$(grep -cE '^\{"units":[1-9][0-9]*,"seconds":[0-9.e-]+\}$' out)" -eq 2 ] || fail "--ask has not two answers"
 head -n 1 out | grep -q '^{"ready":{"kernels":"[^"]*","slates":\[' || fail "--ask does not say what it works on"
-run 1 --ask --quick -o model.base=base </dev/null
+run 2 --ask --quick -o model.base=base </dev/null
+run 2 --ask --quick --only mem -o model.base=base </dev/null
+grep -q 'is named mem' err || fail "the case that can't be asked for is not said"
 run 0 --list --only encode
 [ "$(wc -l <out)" -eq "$(grep -c '^encode' names)" ] || fail "--list --only shows others"
-run 1 --quick --only nonsense -o model.base=base
+run 2 --quick --only nonsense -o model.base=base
 grep -q 'nonsense' err || fail "the name is not said"
 run 1 --quick -o model.base=none
 grep -q 'none' err || fail "the folder is not named"

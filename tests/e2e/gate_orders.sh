@@ -43,6 +43,9 @@ first=$(ask hget fr:default:metrics gate_blessed_version)
 
 # --- through Redis: within a second or two, and in force when the answer comes
 order 2 "'v' is no version" rollback v --redis "$url"
+order 2 "'18446744073709551615' is no version" pin 18446744073709551615 --redis "$url" # which its reader could not take
+order 2 'its field "reason" is not valid' pin --state state --reason "$(printf 'shop down\nsee ticket 7')"
+order 2 'its field "name" is not valid' promote "$(printf 'a\tb')" --redis "$url"
 before=$(date +%s%3N)
 order 0 "went back to version $first, as version" rollback --redis "$url" --reason 'looks odd'
 took=$(($(date +%s%3N) - before))

@@ -27,12 +27,18 @@ jq -e '.trials[0].late.days > 5 and .trials[0].late.days < 60' sweep.json >/dev/
 grep -q '^chosen on days before 5 by GAUC: ' table || fail "the choice is said"
 grep -q '<polyline class="b"\|<polyline class="c"' sweep.svg || fail "the picture"
 
-# A log that ends before the late days has none; what the early ones chose stays chosen.
-"$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|0' --warmup 1 --choose-before 90 --rounds 1 --report short.json log >table 2>err || fail "sweep without late days"
-jq -e '.trials[0] | .settings["train.linear_rate"] != "0" and (.rounds | length == 1) and (has("failed") or has("late") | not)' short.json >/dev/null &&
-    grep -q '^chosen on days before 90 by GAUC: ' table && ! grep -q '^chosen .*=0$' table || fail "no late days: $(cat table)"
-jq -e '.trials[0].late_failed | test("no example was counted after a warm-up of 90d")' short.json >/dev/null &&
-    grep -q '   none: no example was counted after a warm-up of 90d' table || fail "that there are no late days is said: $(cat table)"
+# A log that ends before the late days has none: rounds end where it ends, no two are of the same days, and that is said.
+"$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|0' --warmup 1 --choose-before 90 --report short.json log >table 2>err || fail "sweep without late days"
+jq -e '.trials[0] | .settings["train.linear_rate"] != "0" and (has("failed") or has("late") | not)' short.json >/dev/null || fail "no late days: $(cat table)"
+jq -e '.log_days as $all | $all > 5 and $all < 60 and ([.trials[].rounds[].days] | max == $all) and
+    all(.trials[]; [.rounds[].days] | . == unique)' short.json >/dev/null || fail "days that the log does not have: $(jq -c . short.json)"
+days=$(jq '.log_days * 10 | round / 10' short.json)
+grep -q "^chosen on all $days days, none were left to report on, by GAUC: " table && ! grep -q "^chosen .*=0$" table || fail "no late days: $(cat table)"
+jq -e --arg why "the log's $days days end before --choose-before 90" '.trials[0].late_failed == $why' short.json >/dev/null &&
+    grep -q "   none: the log's $days days end before --choose-before 90" table || fail "that there are no late days is said: $(cat table)"
+rc=0
+"$freshet" sweep "${options[@]}" --try 'train.seed=1|2' log >table 2>err || rc=$?
+((rc == 1)) && grep -q "nothing would be counted: the log has $days days, and --warmup leaves the first 30 out" err || fail "nothing to count: $rc"
 
 # Lists of one item have no GAUC: log-loss chooses, and nothing says otherwise.
 jq -c 'if .type == "impression" then .items = .items[:1] else . end' log >ones
@@ -56,6 +62,10 @@ refused() { # TEXT ARGUMENT...
 refused "no key" --try ';'
 refused "train.linear_rat" --try 'train.linear_rat=1|2'
 refused "train.seed" --try 'train.seed=a'
+refused "train.seed twice" --try 'train.seed=1|2; train.batch_slates=1; train.seed=3'
+for key in 'join.window_ms=1000|1800000' 'join.negatives=1|4' 'eval.k=1|2'; do # the figures of such trials are of other lists
+    refused "try ${key%%=*}: this key changes which lists" --try "$key" --by logloss
+done
 refused "choose-before" --try 'train.seed=1|2' --warmup 10 --choose-before 5
 refused "says what is tried"
 for option in --report --svg; do # known before the first replay
@@ -63,6 +73,9 @@ for option in --report --svg; do # known before the first replay
     "$freshet" sweep --try 'train.seed=1|2' "$option" no/such/folder log >table 2>err || rc=$?
     ((rc == 1)) && grep -q "can't be written to no/such/folder: No such file" err && ! grep -q round err || fail "sweep $option to nowhere: $rc"
 done
+rc=0
+"$freshet" sweep --try 'train.seed=1|2' - <log >table 2>err || rc=$?
+((rc == 2)) && grep -q -- '- can be read only once, and each trial reads the logs' err || fail "sweep of stdin ended with $rc"
 rc=0
 "$freshet" replay --until 3x log >table 2>err || rc=$?
 ((rc == 2)) || fail "--until 3x ended with $rc"

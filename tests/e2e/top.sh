@@ -31,10 +31,21 @@ show() { "$freshet" top -o redis.url="$url" "$@" >out 2>err || fail "exit $? of 
 holds() { jq -e "$1" out >tried || fail "not so: $1"; }
 
 # nobody has learnt yet
-show --once
-grep -q 'no metrics yet' out || fail "no word that nothing is there"
-show --once --json
-holds '.model == "default" and .metrics == {} and .info == {} and .log == []'
+for json in '' --json; do
+    rc=0
+    "$freshet" top --once $json -o redis.url="$url" -o model.name=nosuch >out 2>err || rc=$?
+    [ $rc -eq 1 ] && [ ! -s out ] && grep -q "$url has nothing of a model nosuch" err || fail "exit $rc where nothing is there"
+done
+"$freshet" top --json --every 60 -o redis.url="$url" >out 2>err &
+top=$!
+for _ in $(seq 200); do
+    [ "$(wc -l <out)" -lt 2 ] || break
+    sleep 0.05
+done
+kill -TERM $top
+wait $top || fail "exit $? of a watch"
+top=
+holds '.model == "default" and .metrics == {} and .info == {} and .log == []' # a watch waits for one
 
 "$freshet" simulate --events 2000 --users 20 --items 40 --seed 4 --rate 5 --delay-ms 2000 --window-ms 10000 --no-best >log 2>err
 echo 'not json' >>log

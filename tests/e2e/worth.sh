@@ -28,13 +28,24 @@ jq -e '.models[1].live_gains_gauc.lower > 0 and .models[1].gauc < .models[2].gau
     fail "frozen, daily, hourly: $(jq -c '[.models[].gauc]' one.json)"
 # A mean of paired differences is the difference of the means.
 jq -e '(.models[0].gauc - .models[4].gauc - .models[4].live_gains_gauc.mean) | fabs < 1e-9' one.json >/dev/null || fail "pairs"
-jq -e '.models[1].learn_core_seconds < 0.01 and .models[0].learn_core_seconds > 0' one.json >/dev/null || fail "who learns pays"
+# What a model knows was learnt by somebody: by live, up to the day on which it stood still or was refreshed last.
+jq -e '[.models[:4][].learn_core_seconds] | .[1] > 0 and .[1] < 0.9 * .[2] and .[2] < .[3] and .[3] <= .[0]' one.json >/dev/null ||
+    fail "who learns pays: $(jq -c '[.models[].learn_core_seconds]' one.json)"
+jq -e '.learn_core_seconds > 0 and .score_core_seconds > 0' whole.json >/dev/null || fail "costs of a replay"
 grep -q '^live instead of frozen-after-2-days: GAUC +0\.[0-9]* for .* core-seconds, 0*\.*0*[1-9][0-9.]* for each 0.01' table || fail "the verdict: $(cat table)"
+grep -q '^live instead of daily: GAUC +0\.[0-9]* for the same learning$' table || fail "daily needs the same learning: $(cat table)"
+grep -q '^core-seconds: score, of all lists; learn, of the steps behind' table || fail "what the column is: $(cat table)"
+spent=$(awk '/^live instead of frozen/ { print $8 }' table)
+jq -e --argjson spent "$spent" '(.models[0].learn_core_seconds - .models[1].learn_core_seconds - $spent) | fabs < 0.006' one.json >/dev/null ||
+    fail "what both learnt is billed: $spent of $(of live .learn_core_seconds)"
 
 # Settings of features are a second replay, paired list by list, and so is when a list is learnt; the same settings differ by nothing.
 "$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 2 --what-if 'model.features=item.price,item.age' --what-if 'join.loss=fnw; train.linear_rate=0.05' \
     --what-if describe.language=en --report two.json log >table 2>err || fail "features"
 jq -e '.models[4].name == "what if model.features=item.price,item.age" and .models[4].live_gains_logloss.upper < 0' two.json >/dev/null || fail "fewer features: $(jq -c '.models[4]' two.json)"
+# A replay of its own is billed what a variant is: not its start, its reading and its counters.
+jq -e '[.models[0, 6] | .score_core_seconds + .learn_core_seconds] | .[1] > 0 and .[1] < 2 * .[0]' two.json >/dev/null ||
+    fail "the same settings cost $(jq -c '[.models[0, 6] | .score_core_seconds, .learn_core_seconds]' two.json)"
 jq -e '.models[6].live_gains_gauc.mean == 0 and .models[6].live_gains_logloss.mean == 0' two.json >/dev/null || fail "the same settings differ: $(jq -c '.models[6]' two.json)"
 
 # A catalogue that came days before the first list: the frozen model is there when the first list counts, and not an empty one.
@@ -48,12 +59,12 @@ jq -s -e '(.[0].models[1].gauc - .[1].models[1].gauc) | fabs < 0.02' early.json 
 head -n 9000 log >begin
 "$freshet" worth "${options[@]}" -o model.parts=numeric --quiet --from 1 --report three.json begin >table 2>err || fail "a short log"
 jq -e '.models[2] | .live_gains_gauc.lower <= 0 and .live_gains_logloss.upper < 0' three.json >/dev/null || fail "the log no longer shows it: $(jq -c '.models[2]' three.json)"
-grep -q '^live instead of daily: log-loss -0\.[0-9]* for .* core-seconds; no gain of GAUC that its interval is sure of$' table || fail "the verdict: $(cat table)"
+grep -q '^live instead of daily: log-loss -0\.[0-9]* for the same learning; no gain of GAUC that its interval is sure of$' table || fail "the verdict: $(cat table)"
 
 refused() { # STATUS TEXT ARGUMENT...
     local rc=0 want=$1 text=$2
     shift 2
-    [[ -f ${*: -1} ]] || set -- "$@" log
+    [[ -r ${*: -1} ]] || set -- "$@" log
     "$freshet" worth "${options[@]}" --quiet "$@" >table 2>err || rc=$?
     [[ ! -s table ]] || fail "worth $* printed a table"
     ((rc == want)) && grep -q "$text" err || fail "worth $* ended with $rc and did not say '$text'"
@@ -67,6 +78,7 @@ for setting in join.window_ms=5 join.cascade=true ingest.max_jump_ms=1000 eval.u
     refused 2 "what-if $setting: this key changes which lists" --what-if "$setting"
 done
 refused 2 "join.wait_ms" --what-if 'join.loss=importance; join.wait_ms=60000' # not less than the window: said before the replay
+refused 2 "can be read only once, and a --what-if of this kind" --what-if model.events=5 <(cat log)
 refused 2 "at most 4" --what-if train.seed=2 --what-if train.seed=3 --what-if train.seed=4 --what-if train.seed=5 --what-if train.seed=6
 head -n 3000 log >short
 jq -c 'select(.type == "item" or .type == "purchase") | del(.request)' short >orders # negatives are drawn from the catalogue

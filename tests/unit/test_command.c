@@ -78,12 +78,39 @@ static void test_what_is_no_order_is_refused(void **state)
     assert_int_equal(decode(huge, &e), STATUS_CORRUPT);
 }
 
+/* What may be given is what may be read: of each length and of every byte. */
+static void test_who_gives_and_who_reads_have_one_rule(void **state)
+{
+    (void)state;
+    static char text[COMMAND_REASON + 2], out[COMMAND_REASON];
+    struct err e;
+    for (int c = 1; c < 256; c++) {
+        struct command given = {0}, back;
+        struct buf b = {0};
+        (void)snprintf(text, sizeof text, "a%cb", c);
+        assert_ok(command_new(&given, COMMAND_PIN, &e), &e);
+        memcpy(given.reason, text, 4);
+        command_encode(&b, &given);
+        const bool read = command_decode(&back, (struct str){(const char *)b.p, b.n}, &e) == STATUS_OK &&
+                          strcmp(back.reason, text) == 0;
+        assert_int_equal(command_text(out, sizeof out, "reason", str_from(text), &e) == STATUS_OK, read);
+        assert_int_equal(read, c >= ' ' && c < 127);
+        if (!read) assert_non_null(strstr(e.text, "\"reason\" is not valid"));
+        buf_fini(&b);
+    }
+    memset(text, 'x', COMMAND_REASON);
+    assert_int_equal(command_text(out, sizeof out, "reason", str_from(text), &e), STATUS_CORRUPT);
+    assert_ok(command_text(out, sizeof out, "reason", str_from(text + 1), &e), &e);
+    assert_string_equal(out, text + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_order_comes_back),
         cmocka_unit_test(test_an_answer_comes_back),
         cmocka_unit_test(test_what_is_no_order_is_refused),
+        cmocka_unit_test(test_who_gives_and_who_reads_have_one_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
