@@ -225,11 +225,14 @@ static void test_metrics_go_to_hash_series_and_info(void **state)
     struct conf *c = redis_server_conf(&server);
     struct publish *p = open_publish(c);
     struct err e = {0};
-    const struct publish_metric fields[] = {
-        {"events_total", 12345678}, {"auc", 0.75}, {"ne", 0.0 / 0.0}, {"watermark_ms", 1767225748287.0}};
-    const struct publish_info info[] = {{"state", "running"}, {"host", "h"}};
+    const struct publish_metric fields[] = {{"events_total", 12345678},
+                                            {"auc", 0.75},
+                                            {"ne", 0.0 / 0.0},
+                                            {"lease_held", 1},
+                                            {"watermark_ms", 1767225748287.0}};
+    const struct publish_info info[] = {{"state", "running"}, {"host", "h"}, {"lease", "held"}};
     (void)ask("HSET fr:default:metrics freshness_p50_ms 840");
-    assert_ok(publish_metrics(p, fields, 4, info, 2, &e), &e);
+    assert_ok(publish_metrics(p, fields, 5, info, 3, &e), &e);
     assert_ok(publish_flush(p, WAIT_MS, &e), &e);
     assert_string_equal(ask("HGET fr:default:metrics events_total"), "12345678");
     assert_string_equal(ask("HGET fr:default:metrics auc"), "0.75");
@@ -240,7 +243,10 @@ static void test_metrics_go_to_hash_series_and_info(void **state)
     assert_string_equal(ask("XLEN fr:default:metrics:ts"), "1");
     assert_string_equal(ask("HGET fr:default:info state"), "running");
     assert_int_equal(publish_metrics(p, fields, PUBLISH_METRICS_MAX + 1, NULL, 0, &e), STATUS_FULL);
-    publish_close(p);
+    assert_string_equal(ask("HGET fr:default:metrics lease_held"), "1");
+    publish_close(p); /* which gives the lease back: nothing says that it is held */
+    assert_string_equal(ask("HGET fr:default:metrics lease_held"), "0");
+    assert_string_equal(ask("HGET fr:default:info lease"), "none");
     conf_free(c);
 }
 
