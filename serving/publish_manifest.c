@@ -332,6 +332,7 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     TRY(get_u64(o, "bytes", &m->bytes, e));
     TRY(get_u64(o, "epoch", &m->epoch, e));
     TRY(get_i64(o, "watermark_ms", &m->watermark_ms, e));
+    if (m->watermark_ms < 0) m->watermark_ms = 0; /* versions of before said so that there was no event yet */
     TRY(get_i64(o, "settled_ms", &m->settled_ms, e));
     TRY(get_i64(o, "settled_wall_ms", &m->settled_wall_ms, e));
     TRY(get_i64(o, "published_wall_ms", &m->published_wall_ms, e));

@@ -33,9 +33,11 @@ struct publish_chunk {
 };
 struct publish_manifest {
     uint64_t version, parent, examples, bytes, epoch;
-    int64_t watermark_ms, settled_ms, settled_wall_ms, published_wall_ms;
+    int64_t watermark_ms; /* 0: before the first event */
+    int64_t settled_ms, settled_wall_ms, published_wall_ms;
     int64_t consumed_wall_ms, learnt_wall_ms; /* of the event that settled the last slate; 0: not said */
-    bool live; /* events come as they happen: a request's time is the wall clock's, else the watermark */
+    bool
+        live; /* events come as they happen: a request's time is the wall clock's, else the watermark where there is one */
     char sha256[HASH_SHA256_HEX]; /* of the parameters as the learner has them */
     bool rounded;                 /* what the chunks hold of the dense part is bf16 (publish.dense) */
     bool has_rows;                /* there are hashed rows, in pieces: */

@@ -132,7 +132,7 @@ static int64_t request_time(const struct score_hand *h)
 {
     if (h->request.time_ms != INT64_MIN) return h->request.time_ms;
     const struct publish_manifest *m = &h->version->manifest;
-    return m->live ? h->s->clock->wall_ms(h->s->clock) : m->watermark_ms;
+    return m->live || m->watermark_ms == 0 ? h->s->clock->wall_ms(h->s->clock) : m->watermark_ms;
 }
 
 static enum status fill(struct score_hand *h, const struct score_found *f, struct err *e)
