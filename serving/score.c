@@ -287,6 +287,15 @@ void score_write_health(struct score *s, struct buf *b)
     slot_release(slot, v);
 }
 
+uint64_t score_version(struct score *s)
+{
+    struct slot *slot = score_line_in_charge(s)->slot;
+    struct slot_version *v = slot_acquire(slot);
+    const uint64_t version = v != NULL ? v->manifest.version : 0;
+    slot_release(slot, v);
+    return version;
+}
+
 const char *score_model_name(const struct score *s)
 {
     return s->conf->model_name;
