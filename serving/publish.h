@@ -60,6 +60,7 @@ struct publish_version {
     bool live;          /* true: events come as they happen; false: a replay */
     char sha256[HASH_SHA256_HEX];
     char base[HASH_SHA256_HEX]; /* model_fingerprint in hex */
+    uint64_t features;          /* feat_recipe; 0: not said */
     const char *reason;         /* "interval", "steps", "final", … */
     const char *verdict;        /* of the gate; NULL: "accepted" */
     bool rounded;               /* the dense piece holds bf16 */

@@ -172,6 +172,14 @@ static void note(struct score_line *l, enum status st)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+/* It is scored with all the same. */
+static void say_recipe(const struct score_line *l, const struct publish_manifest *m)
+{
+    struct err why = {0};
+    if (publish_manifest_agrees(m, feat_recipe(l->s->probe_feat), &why) != STATUS_OK)
+        log_limited(LOG_WARN, "version", "variant=%s reason=\"%s\"", l->name, why.text);
+}
+
 static enum status look(struct score_line *l, struct err *e)
 {
     struct slot_version *v = NULL;
@@ -185,6 +193,7 @@ static enum status look(struct score_line *l, struct err *e)
     log_info("version", "variant=%s version=%llu sha256=%s examples=%llu load_ms=%.1f fetched=%llu", l->name,
              (unsigned long long)m->version, m->sha256, (unsigned long long)m->examples, ms,
              (unsigned long long)v->fetched_bytes);
+    say_recipe(l, m);
     return offer(l, v, e);
 }
 
