@@ -17,8 +17,9 @@ struct cmd_check {
     struct token_vocab *vocab; /* of the model folder; NULL when it did not open */
     uint32_t n_numeric;        /* features; 0 when they did not open */
     uint64_t fingerprint;      /* model_fingerprint of this configuration; 0: not known */
-    struct publish_need need; /* of Redis's memory; version_bytes 0 when the model did not open */
-    struct buf out;           /* the table as text */
+    uint64_t recipe;           /* feat_recipe of it; 0: not known */
+    struct publish_need need;  /* of Redis's memory; version_bytes 0 when the model did not open */
+    struct buf out;            /* the table as text */
     unsigned count[CMD_CHECK_STATES];
 };
 /* One row: "ok     model        found", and with mend (NULL: none) a second line. */

@@ -104,6 +104,7 @@ static void check_templates(struct cmd_check *c)
                       c->conf->describe_language, c->conf->describe_templates[0] ? ", " : "",
                       c->conf->describe_templates);
     if (f != NULL) c->n_numeric = feat_count(f);
+    if (f != NULL) c->recipe = feat_recipe(f);
     feat_free(f);
     describe_close(d);
 }

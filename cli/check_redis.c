@@ -46,6 +46,8 @@ static bool version_fits(struct cmd_check *c, struct redis *r, uint64_t version)
     else if (c->fingerprint != 0 && (st = publish_manifest_fits(&m, c->fingerprint, &e)) != STATUS_OK)
         cmd_check_row(c, CMD_CHECK_WRONG, "redis", "or give this model another model.name", "%s: %s", redis_name(r),
                       e.text);
+    else if (c->recipe != 0 && (st = publish_manifest_agrees(&m, c->recipe, &e)) != STATUS_OK)
+        cmd_check_row(c, CMD_CHECK_WRONG, "redis", "give scorer and learner the same", "%s: %s", redis_name(r), e.text);
     publish_manifest_fini(&m);
     return st == STATUS_OK;
 }

@@ -96,6 +96,16 @@ uint64_t feat_fingerprint(const struct feat *f)
     return h;
 }
 
+uint64_t feat_recipe(const struct feat *f)
+{
+    uint64_t h = hash_mix(feat_fingerprint(f), f->n_events);
+    h = hash_mix(hash_mix(h, f->limits.events), f->limits.pairs);
+    h = hash_mix(h, hash_bytes(f->decay.hours, sizeof f->decay.hours));
+    h = hash_mix(h, hash_bytes(&f->cooccur.halvings_per_ms, sizeof f->cooccur.halvings_per_ms));
+    for (uint32_t i = 0; i < f->n_types; i++) h = hash_mix(h, f->positive[i]);
+    return h;
+}
+
 double feat_days(int64_t from_ms, int64_t to_ms)
 {
     const double days = ((double)to_ms - (double)from_ms) / (double)COUNTER_DAY_MS;

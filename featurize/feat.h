@@ -63,6 +63,12 @@ enum status feat_user_take(struct feat *f, struct record_user *u, const struct r
  * the meaning of a slate's numbers follow from. */
 const struct describe *feat_templates(const struct feat *f);
 uint64_t feat_fingerprint(const struct feat *f);
+/* The same with what else a slate's numbers are made by of a record and a request: limits of histories, half-lives, types.  A scorer
+ * whose own differs from the learner's computes other scores (FEAT_RECIPE_KEYS). */
+uint64_t feat_recipe(const struct feat *f);
+#define FEAT_RECIPE_KEYS                                                                                               \
+    "describe.*, type.*, model.base's vocabulary, model.max_tokens, model.features, model.events, history.events, "    \
+    "history.pairs, counter.half_lives_hours and cooccur.half_life_days"
 void feat_document(struct buf *b);               /* the numeric features there are, as a section of CONFIG.md */
 uint64_t feat_tokens_seen(const struct feat *f); /* tokens made from text so far, and how many were [UNK] */
 uint64_t feat_tokens_unknown(const struct feat *f);

@@ -37,6 +37,7 @@ static void fill_version(struct job *j, size_t line, const char *reason, struct 
                                   .consumed_wall_ms = j->consumed_wall_ms,
                                   .learnt_wall_ms = j->learnt_wall_ms,
                                   .live = !j->options->replay,
+                                  .features = feat_recipe(learner_feat(j->learner)),
                                   .topics = j->options->replay ? NULL : j->conf->ingest_topics,
                                   .offsets = offsets};
     for (size_t i = 0; i < n && i < cap; i++)

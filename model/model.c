@@ -117,6 +117,16 @@ size_t model_n_rows(const struct model *m)
     return m->n_parts - 1 + m->tasks.n;
 }
 
+bool model_by_utility(const struct model *m)
+{
+    return m->tasks.by_utility;
+}
+
+float model_rank_key(const struct model *m, const float *logits, const float *part_logits, size_t K, size_t i)
+{
+    return m->tasks.by_utility ? model_tasks_utility(&m->tasks, part_logits + (m->n_parts - 1) * K, K, i) : logits[i];
+}
+
 const char *model_task_name(const struct model *m, size_t i)
 {
     return m->tasks.names[i];

@@ -100,12 +100,16 @@ enum status model_stepped(struct model_run *r, const struct param_set *p, struct
  * get: s, what is served, where nothing was sampled; s - log_kq (about its mean) in an organic slate whose negatives were
  * (train.sampling_correction), so that log-loss, calibration and order there are of the distribution they were drawn from.
  * Part logits are scaled by the recalibration's slope: logit = something of the slate and the item's slices + the parts.
- * joint_top: the text part sees only that many best by the other parts (ties: input order); the others' text logit is 0
- * and they rank below by construction of the scorer; 0: all.
+ * joint_top: the text part sees only that many best by the other parts (by what is served, with recalibration and rank.utility;
+ * ties: input order).  The others' text logit is 0, their logit has the mean of those that were seen in its place, and they
+ * rank below by construction of the scorer; 0: all.
  * INVALID: the slate does not fit the model (F, event types, nothing bound); errors of state_acquire and the
  * encoder. */
 enum status model_score(struct model_run *r, const struct slate *s, uint32_t joint_top, float *logits,
                         float *part_logits, struct err *e) MUST_CHECK;
+/* What a scorer ranks candidate i of K by, as model_score left it: its logit, or its utility (rank.utility). */
+bool model_by_utility(const struct model *m);
+float model_rank_key(const struct model *m, const float *logits, const float *part_logits, size_t K, size_t i);
 /* The same for n slates, as good as one after the other and with the same bits; dear parts take several in one pass. */
 enum status model_score_many(struct model_run *r, const struct slate *const *slates, size_t n,
                              const uint32_t *joint_top, float *const *logits, float *const *part_logits,

@@ -1,4 +1,4 @@
-/* model_score.c - scoring without a tape: cheap parts see all candidates, the dear ones the best by what is summed so far.
+/* model_score.c - scoring without a tape: cheap parts see all candidates, the dear ones the best by what those come to.
  *
  * Several slates are scored part by part: a part that is worth it takes the candidates of all of them in one pass, as far as
  * its rows are bounded.  A candidate's logit has the same bits alone and among others.
@@ -62,7 +62,49 @@ static void sum_parts(const struct model *m, const float *z, size_t K, bool chea
     }
 }
 
-/* The candidates that dear parts see: all, or the best by the cheap parts' sum. */
+/* Who was not seen by a dear part gets the mean of what it said of those it saw: added to a sum that has it as 0. */
+static void add_means(const struct model *m, const struct scoring *s, float *sum)
+{
+    const size_t K = s->ps.slate->n_items;
+    float unseen = 0;
+    if (s->n_top == K) return;
+    for (size_t p = 0; p < m->n_parts; p++) {
+        double said = 0;
+        if (m->parts[p]->ops->rows == NULL) continue;
+        for (uint32_t k = 0; k < s->n_top; k++) said += (double)s->z[p * K + s->top[k]];
+        unseen += (float)(said / s->n_top);
+    }
+    for (uint32_t i = 0, k = 0; i < K; i++) {
+        const bool seen = k < s->n_top && s->top[k] == i;
+        k += seen;
+        if (!seen) sum[i] += unseen;
+    }
+}
+
+/* What s->raw comes to: logits (K) and tasks (n_tasks, K); parts (n_parts, K) are scaled with them.  NULL: not asked for. */
+static void finish(const struct model_run *r, const struct scoring *s, float *logits, float *parts, float *tasks)
+{
+    const struct slate *slate = s->ps.slate;
+    const int source = part_bias_source(r->parts[0], slate);
+    memcpy(logits, s->raw, slate->n_items * sizeof *logits);
+    model_recal_logits(&r->recal, slate, source, logits, parts, r->m->n_parts - 1);
+    if (tasks != NULL) model_tasks_logits(&r->tasks, slate, s->raw, logits, tasks);
+}
+
+/* keys (K): what the candidates would be ranked by if there were the cheap parts alone. */
+static enum status cheap_keys(struct model_run *r, const struct scoring *s, float *keys, struct err *e)
+{
+    const uint32_t K = s->ps.slate->n_items;
+    const struct model_tasks *tasks = &r->m->tasks;
+    float *of_tasks = tasks->by_utility ? tape_host(&r->tape, tasks->n * K, sizeof *of_tasks) : NULL;
+    if (tasks->by_utility && of_tasks == NULL) return tape_status(&r->tape, e);
+    sum_parts(r->m, s->z, K, true, s->raw);
+    finish(r, s, keys, NULL, of_tasks);
+    for (uint32_t i = 0; of_tasks != NULL && i < K; i++) keys[i] = model_tasks_utility(tasks, of_tasks, K, i);
+    return STATUS_OK;
+}
+
+/* The candidates that dear parts see: all, or the best by the cheap ones. */
 static enum status choose(struct model_run *r, struct scoring *s, uint32_t joint_top, struct err *e)
 {
     const uint32_t K = s->ps.slate->n_items;
@@ -70,12 +112,12 @@ static enum status choose(struct model_run *r, struct scoring *s, uint32_t joint
     s->top = s->all;
     s->n_top = K;
     if (!joint) return STATUS_OK;
-    float *summed = tape_host(&r->tape, K, sizeof *summed);
+    float *keys = tape_host(&r->tape, K, sizeof *keys);
     s->top = tape_host(&r->tape, joint_top, sizeof *s->top);
     s->n_top = joint_top;
-    if (summed == NULL || s->top == NULL) return tape_status(&r->tape, e);
-    sum_parts(r->m, s->z, K, true, summed);
-    return best(&r->tape, summed, K, joint_top, s->top, e);
+    if (keys == NULL || s->top == NULL) return tape_status(&r->tape, e);
+    TRY(cheap_keys(r, s, keys, e));
+    return best(&r->tape, keys, K, joint_top, s->top, e);
 }
 
 /* --- one part ----------------------------------------------------------------------------------------------------- */
@@ -195,13 +237,11 @@ static void hand_out(const struct model_run *r, const struct scoring *s, float *
 {
     const size_t K = s->ps.slate->n_items;
     if (K == 0) return;
-    const int source = part_bias_source(r->parts[0], s->ps.slate);
     const size_t n_parts = r->m->n_parts - 1;
     sum_parts(r->m, s->z, K, false, s->raw);
-    memcpy(logits, s->raw, K * sizeof *logits);
+    add_means(r->m, s, s->raw);
     if (part_logits != NULL) memcpy(part_logits, s->z + K, n_parts * K * sizeof *s->z);
-    model_recal_logits(&r->recal, s->ps.slate, source, logits, part_logits, n_parts);
-    if (part_logits != NULL) model_tasks_logits(&r->tasks, s->ps.slate, s->raw, logits, part_logits + n_parts * K);
+    finish(r, s, logits, part_logits, part_logits != NULL ? part_logits + n_parts * K : NULL);
 }
 
 /* At most SCORE_TOGETHER slates. */

@@ -9,6 +9,7 @@ enum status model_tasks_declare(struct model_tasks *c, const struct conf *conf, 
     uint8_t types[CONF_TASKS_MAX];
     c->n = conf_tasks(conf, types);
     c->F = n_numeric;
+    c->by_utility = conf_utility(conf, c->worth);
     if (c->n == 0) return STATUS_OK;
     for (size_t i = 0; i < c->n; i++) {
         c->chained[i] = conf->types[types[i]].label == CONF_LABEL_POSITIVE;
@@ -115,4 +116,11 @@ void model_tasks_logits(const struct model_tasks_run *t, const struct slate *s, 
             out[k * K + i] = (float)(t->c->chained[k] ? product((double)logits[i], h) : h);
         }
     }
+}
+
+float model_tasks_utility(const struct model_tasks *c, const float *logits, size_t K, size_t item)
+{
+    double sum = 0;
+    for (size_t t = 0; t < c->n; t++) sum += c->worth[t] / (1.0 + exp(-(double)logits[t * K + item]));
+    return (float)sum;
 }

@@ -24,6 +24,8 @@ struct model_tasks { /* of the architecture; n 0: none, no tensors */
     uint8_t chained[CONF_TASKS_MAX];
     char names[CONF_TASKS_MAX][64];
     size_t weights, trunk; /* tensors: (n, 1 + F), (n, 1) */
+    bool by_utility;       /* rank.utility is what is ranked by: */
+    double worth[CONF_TASKS_MAX];
 };
 struct model_tasks_run { /* zeroed is empty */
     const struct model_tasks *c;
@@ -44,4 +46,6 @@ void model_tasks_learn(struct model_tasks_run *t, struct tape *tape, const struc
 /* out (n, K): logits of P(t).  raw, logits (K): r and the main label's logit. */
 void model_tasks_logits(const struct model_tasks_run *t, const struct slate *s, const float *raw, const float *logits,
                         float *out);
+/* Sum of the tasks' probabilities times their worth, of a candidate; logits (n, K). */
+float model_tasks_utility(const struct model_tasks *c, const float *logits, size_t K, size_t item);
 #endif

@@ -177,7 +177,7 @@
     X(redis_timeout_ms,       "redis.timeout_ms",           INT,  2000,           10,   1e6,       "ms", "",  "connect and command time-out") \
     X(serving_listen,         "serving.listen",             TEXT, "127.0.0.1:8080", 0,  200,       "",   "",  "address:port of the scorer; port 0 picks a free one and prints it") \
     X(serving_token_file,     "serving.token_file",         TEXT, "",             0,    500,       "",   "",  "file with the bearer token; empty: none asked") \
-    X(serving_joint_top,      "serving.joint_top",          INT,  200,            1,    10000,     "items", "L", "candidates that the text part sees; the cheap parts see all") \
+    X(serving_joint_top,      "serving.joint_top",          INT,  200,            1,    10000,     "items", "L", "candidates that the text part sees: the best by the cheap parts, which see all; the others come after them in the order of the cheap parts, with the mean of what text said in its place, so that their scores are probabilities but may be above those before them") \
     X(serving_max_items,      "serving.max_items",          INT,  10000,          1,    10000,     "items", "L", "candidates of one request") \
     X(serving_max_body,       "serving.max_body_bytes",     INT,  4194304,        1024, 67108864,  "bytes", "L", "longest request body") \
     X(serving_connections,    "serving.max_connections",    INT,  256,            1,    65536,     "", "", "open connections") \

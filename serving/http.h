@@ -2,7 +2,8 @@
  *
  *   POST /v1/rerank   POST /v1/events   GET /v1/models   GET /metrics   GET /   (DESIGN "HTTP")
  *   GET /v2  GET /v2/health/live  GET /v2/health/ready  GET /v2/models/<m>  POST /v2/models/<m>/infer
- *                                                       (Open Inference Protocol v2)
+ *   GET /v2/models/<m>/ready                            (Open Inference Protocol v2; after <m> may stand /versions/<v>, which
+ *                                                       is 404 unless v is the version that answers)
  *
  * The only file that includes microhttpd.h is http.c; without the library http_none.c stands in (UNSUPPORTED).  Errors are
  * {"error":{"code","message"}}.  serving.threads threads answer; bodies, items, connections and time are bounded.

@@ -3,10 +3,12 @@
 #include "base/log.h"
 #include "schemas/event_json.h"
 #include "serving/score_infer.h"
+#include <stdio.h>
 #include <string.h>
 
 #define JSON "application/json"
 #define MODELS "/v2/models/"
+#define VERSIONS "/versions/"
 
 void http_error(struct http_reply *r, int status, const char *code, const char *message)
 {
@@ -59,13 +61,42 @@ static void rerank(struct http_shared *s, const struct http_request *q, struct h
     if (st != STATUS_OK) failed(r, st, &e);
 }
 
-/* The path's model; answers 404 itself when it is another. */
-static bool is_our_model(struct http_shared *s, struct str path, const char *tail, struct http_reply *r)
+static bool begins(struct str s, const char *head)
+{
+    const size_t n = strlen(head);
+    return s.n >= n && memcmp(s.p, head, n) == 0;
+}
+
+/* The path is MODELS, our model's name, then tail, or VERSIONS, *version and tail (.p NULL: none is asked for); else answers 404
+ * itself. */
+static bool is_our_model(struct http_shared *s, struct str path, const char *tail, struct str *version,
+                         struct http_reply *r)
 {
     const char *name = score_model_name(s->o.score);
-    const size_t head = strlen(MODELS), n = strlen(name), end = strlen(tail);
-    if (path.n == head + n + end && memcmp(path.p + head, name, n) == 0) return true;
+    const size_t head = strlen(MODELS) + strlen(name), end = strlen(tail);
+    *version = (struct str){NULL, 0};
+    if (path.n >= head + end && begins((struct str){path.p + strlen(MODELS), path.n - strlen(MODELS)}, name)) {
+        const struct str rest = {path.p + head, path.n - head - end};
+        if (begins(rest, VERSIONS)) *version = (struct str){rest.p + strlen(VERSIONS), rest.n - strlen(VERSIONS)};
+        if (rest.n == 0 || version->p != NULL) return true;
+    }
     http_error(r, 404, "no_such_model", "this scorer serves another model; GET /v1/models names it");
+    return false;
+}
+
+/* Whether what is asked for is the version in force (0: none is); answers 404 itself when it is another. */
+static bool is_version(struct str asked, uint64_t in_force, struct http_reply *r)
+{
+    char ours[24], text[160];
+    (void)snprintf(ours, sizeof ours, "%llu", (unsigned long long)in_force);
+    if (asked.p == NULL || (in_force != 0 && str_is(asked, ours))) return true;
+    bool number = asked.n > 0 && asked.n <= 20;
+    for (size_t i = 0; i < asked.n; i++) number = number && asked.p[i] >= '0' && asked.p[i] <= '9';
+    (void)snprintf(text, sizeof text,
+                   "%s" STR_FMT " is not the version in force, which is %s; leave /versions/… out to ask for that",
+                   number ? "version " : "what stands after /versions/", STR_ARG(number ? asked : STR("")),
+                   in_force != 0 ? ours : "none yet");
+    http_error(r, 404, "no_such_version", text);
     return false;
 }
 
@@ -73,11 +104,12 @@ static void infer(struct http_shared *s, const struct http_request *q, struct ht
 {
     struct err e = {0};
     const struct score_answer *a;
-    if (!is_our_model(s, q->path, "/infer", r)) return;
+    struct str version;
+    if (!is_our_model(s, q->path, "/infer", &version, r)) return;
     struct score_hand *h = score_borrow(s->o.score);
     enum status st = score_infer_parse(score_request_of(h), q->body, s->o.conf, &e);
     if (st == STATUS_OK) st = score_rank(h, &a, &e);
-    if (st == STATUS_OK) {
+    if (st == STATUS_OK && is_version(version, a->version->manifest.version, r)) {
         score_infer_write(score_request_of(h), a, score_model_name(s->o.score), r->body);
         score_answered(h, a);
     }
@@ -126,7 +158,9 @@ static void server(struct http_shared *s, const struct http_request *q, struct h
 
 static void metadata(struct http_shared *s, const struct http_request *q, struct http_reply *r)
 {
-    if (is_our_model(s, q->path, "", r)) score_write_metadata(s->o.score, r->body);
+    struct str version;
+    if (is_our_model(s, q->path, "", &version, r) && is_version(version, score_version(s->o.score), r))
+        score_write_metadata(s->o.score, r->body);
 }
 
 static void live(struct http_shared *s, const struct http_request *q, struct http_reply *r)
@@ -151,7 +185,9 @@ static void ready(struct http_shared *s, const struct http_request *q, struct ht
 
 static void model_ready(struct http_shared *s, const struct http_request *q, struct http_reply *r)
 {
-    if (is_our_model(s, q->path, "/ready", r)) ready(s, q, r);
+    struct str version;
+    if (is_our_model(s, q->path, "/ready", &version, r) && is_version(version, score_version(s->o.score), r))
+        ready(s, q, r);
 }
 
 static void metrics(struct http_shared *s, const struct http_request *q, struct http_reply *r)
@@ -172,7 +208,7 @@ static void page(struct http_shared *s, const struct http_request *q, struct htt
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 struct route {
-    const char *path, *tail; /* tail: the path is MODELS, a name, this */
+    const char *path, *tail; /* tail: the path is MODELS, a name or a name, VERSIONS and one of them, this */
     bool post, open;         /* open: asks for no token (the page holds no data) */
     enum metric_route metric;
     route_fn *fn;
@@ -199,7 +235,7 @@ static bool ends(struct str s, const char *tail)
 
 static const struct route *find(struct str path)
 {
-    const bool model = path.n > strlen(MODELS) && memcmp(path.p, MODELS, strlen(MODELS)) == 0;
+    const bool model = path.n > strlen(MODELS) && begins(path, MODELS);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const struct route *r = &table[i];
         if (r->path != NULL ? str_is(path, r->path) : model && ends(path, r->tail)) return r;

@@ -160,9 +160,10 @@ enum status publish_flush(struct publish *p, int64_t timeout_ms, struct err *e)
 static enum status copy_version(struct publish_manifest *m, const struct publish_version *v, struct err *e)
 {
     m->version = v->version, m->parent = v->parent, m->examples = v->examples;
-    m->watermark_ms = v->watermark_ms, m->settled_ms = v->settled_ms, m->settled_wall_ms = v->settled_wall_ms;
+    m->watermark_ms = v->watermark_ms == INT64_MIN ? 0 : v->watermark_ms, m->settled_ms = v->settled_ms,
+    m->settled_wall_ms = v->settled_wall_ms;
     m->consumed_wall_ms = v->consumed_wall_ms, m->learnt_wall_ms = v->learnt_wall_ms;
-    m->live = v->live, m->rounded = v->rounded;
+    m->live = v->live, m->rounded = v->rounded, m->features = v->features;
     memcpy(m->sha256, v->sha256, sizeof m->sha256);
     memcpy(m->base, v->base, sizeof m->base);
     (void)snprintf(m->reason, sizeof m->reason, "%s", v->reason ? v->reason : "");

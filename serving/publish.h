@@ -52,7 +52,7 @@ enum status publish_flush(struct publish *p, int64_t timeout_ms, struct err *e) 
 /* A durable checkpoint that becomes a version.  Strings are copied. */
 struct publish_version {
     uint64_t version, parent, examples;
-    int64_t watermark_ms;
+    int64_t watermark_ms;    /* INT64_MIN: no event yet, which outside is 0 */
     int64_t settled_ms;      /* event time that settled its last slate */
     int64_t settled_wall_ms; /* the same by the wall clock: freshness counts from here (equal under live streams) */
     int64_t consumed_wall_ms,
@@ -60,6 +60,7 @@ struct publish_version {
     bool live;          /* true: events come as they happen; false: a replay */
     char sha256[HASH_SHA256_HEX];
     char base[HASH_SHA256_HEX]; /* model_fingerprint in hex */
+    uint64_t features;          /* feat_recipe; 0: not said */
     const char *reason;         /* "interval", "steps", "final", … */
     const char *verdict;        /* of the gate; NULL: "accepted" */
     bool rounded;               /* the dense piece holds bf16 */

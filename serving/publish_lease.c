@@ -337,13 +337,24 @@ enum status publish_lease_keep(struct publish *p, struct err *e)
     return STATUS_OK;
 }
 
+/* The lease and, in the same transaction, what was said of it: hashes don't expire. */
+static enum status give_back(struct publish *p)
+{
+    char key[KEY_MAX], info[KEY_MAX], metrics[KEY_MAX];
+    const struct str none = str_from(publish_lease_name(PUBLISH_LEASE_NONE));
+    (void)key_lease(key, p->model);
+    (void)key_info(info, p->model);
+    (void)key_metrics(metrics, p->model);
+    TRY(publish_fence_begin(p, NULL));
+    TRY(publish_fence_add(p, NULL, REDIS_ARGS(STR("DEL"), str_from(key))));
+    TRY(publish_fence_add(p, NULL, REDIS_ARGS(STR("HSET"), str_from(info), STR("lease"), none)));
+    TRY(publish_fence_add(p, NULL, REDIS_ARGS(STR("HSET"), str_from(metrics), STR("lease_held"), STR("0"))));
+    return publish_fence_end(p, NULL, NULL);
+}
+
 void publish_lease_release(struct publish *p)
 {
-    char key[KEY_MAX];
     if (p->leader != NULL) return; /* its leader's to give back */
-    if (!redis_connected(p->redis) || publish_fence_begin(p, NULL) != STATUS_OK) return;
-    (void)key_lease(key, p->model);
-    if (publish_fence_add(p, NULL, REDIS_ARGS(STR("DEL"), str_from(key))) == STATUS_OK &&
-        publish_fence_end(p, NULL, NULL) == STATUS_OK)
+    if (redis_connected(p->redis) && give_back(p) == STATUS_OK)
         set_state(p, PUBLISH_LEASE_NONE); /* else it expires by itself */
 }

@@ -2,6 +2,7 @@
 #include "serving/publish_manifest.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "featurize/feat.h"
 #include "schemas/key.h"
 #include <inttypes.h>
 #include <jansson.h>
@@ -124,6 +125,7 @@ enum status publish_manifest_encode(struct buf *b, const struct publish_manifest
                     json_object_set_new(o, "kept", kept_json(m)) == 0 &&
                     (m->topics[0] == 0 || json_object_set_new(o, "topics", topics_json(m)) == 0) &&
                     (!m->rounded || json_object_set_new(o, "dense", json_string("bf16")) == 0) &&
+                    (m->features == 0 || json_object_set_new(o, "features", hex64_json(m->features)) == 0) &&
                     (!m->has_rows || json_object_set_new(o, "rows_xxh3", hex64_json(m->rows_xxh3)) == 0) &&
                     json_dump_callback(o, to_buf, b, JSON_COMPACT) == 0;
     json_decref(o);
@@ -332,6 +334,7 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     TRY(get_u64(o, "bytes", &m->bytes, e));
     TRY(get_u64(o, "epoch", &m->epoch, e));
     TRY(get_i64(o, "watermark_ms", &m->watermark_ms, e));
+    if (m->watermark_ms < 0) m->watermark_ms = 0; /* versions of before said so that there was no event yet */
     TRY(get_i64(o, "settled_ms", &m->settled_ms, e));
     TRY(get_i64(o, "settled_wall_ms", &m->settled_wall_ms, e));
     TRY(get_i64(o, "published_wall_ms", &m->published_wall_ms, e));
@@ -341,6 +344,7 @@ static enum status get_all(struct publish_manifest *m, json_t *o, const char *mo
     }
     TRY(get_sha256(o, m->sha256, e));
     TRY(get_dense(m, o, e));
+    if (json_object_get(o, "features") != NULL) TRY(get_hex64(o, "features", &m->features, e));
     TRY(get_text(o, "base", m->base, sizeof m->base, e));
     TRY(get_text(o, "reason", m->reason, sizeof m->reason, e));
     TRY(get_text(o, "verdict", m->verdict, sizeof m->verdict, e));
@@ -387,4 +391,14 @@ enum status publish_manifest_fits(const struct publish_manifest *m, uint64_t fin
                    " was learnt on another base, precision or other parts (fingerprint %s, ours %s); give the scorer "
                    "the learner's model.*, train.* and kernels.precision",
                    m->version, m->base, ours);
+}
+
+enum status publish_manifest_agrees(const struct publish_manifest *m, uint64_t recipe, struct err *e)
+{
+    if (m->features == 0 || m->features == recipe) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID,
+                   "version %" PRIu64
+                   ": its learner makes sentences or features otherwise than this configuration (%016" PRIx64
+                   ", ours %016" PRIx64 "), so scores differ; compare " FEAT_RECIPE_KEYS,
+                   m->version, m->features, recipe);
 }

@@ -33,14 +33,17 @@ struct publish_chunk {
 };
 struct publish_manifest {
     uint64_t version, parent, examples, bytes, epoch;
-    int64_t watermark_ms, settled_ms, settled_wall_ms, published_wall_ms;
+    int64_t watermark_ms; /* 0: before the first event */
+    int64_t settled_ms, settled_wall_ms, published_wall_ms;
     int64_t consumed_wall_ms, learnt_wall_ms; /* of the event that settled the last slate; 0: not said */
-    bool live; /* events come as they happen: a request's time is the wall clock's, else the watermark */
+    bool
+        live; /* events come as they happen: a request's time is the wall clock's, else the watermark where there is one */
     char sha256[HASH_SHA256_HEX]; /* of the parameters as the learner has them */
     bool rounded;                 /* what the chunks hold of the dense part is bf16 (publish.dense) */
     bool has_rows;                /* there are hashed rows, in pieces: */
     uint64_t rows_xxh3;           /* of all of them as the learner has them, f32: what base and runs must come to */
     char base[HASH_SHA256_HEX];   /* fingerprint of the frozen base and the parts, in hex */
+    uint64_t features;            /* feat_recipe of the learner; 0: not said (of a version from before it was) */
     char reason[64], verdict[64];
     char topics
         [PUBLISH_TOPICS_BYTES]; /* names that offsets' topics are places in, "a,b"; "": not said (a replay's, or of
@@ -63,4 +66,7 @@ enum status publish_manifest_decode(struct publish_manifest *m, struct str json,
                                     struct err *e) MUST_CHECK;
 /* INVALID, with both fingerprints: the version is of another frozen base or other parts than a model whose model_fingerprint this is. */
 enum status publish_manifest_fits(const struct publish_manifest *m, uint64_t fingerprint, struct err *e) MUST_CHECK;
+/* INVALID, with what to compare: the version's learner makes sentences or features otherwise than one whose feat_recipe this is, so
+ * that scores differ.  A version that says nothing of it agrees. */
+enum status publish_manifest_agrees(const struct publish_manifest *m, uint64_t recipe, struct err *e) MUST_CHECK;
 #endif

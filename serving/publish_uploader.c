@@ -177,9 +177,11 @@ static enum status mend(struct publish *p, enum status st, struct err *e)
     return st;
 }
 
+/* A lease that was another's all along is the job's to speak of: it refuses to start, or stands by. */
 static void report(struct publish *p, enum status st, const struct err *e)
 {
-    if (st != STATUS_OK) log_limited(LOG_WARN, "publish", "%s", e->text);
+    const bool waits = st == STATUS_CONFLICT && p->state.lease == PUBLISH_LEASE_FOREIGN;
+    if (st != STATUS_OK && !waits) log_limited(LOG_WARN, "publish", "%s", e->text);
     (void)pthread_mutex_lock(&p->lock);
     p->state.connected = redis_connected(p->redis);
     p->state.n_turns++;

@@ -173,6 +173,14 @@ static void note(struct score_line *l, enum status st)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+/* It is scored with all the same. */
+static void say_recipe(const struct score_line *l, const struct publish_manifest *m)
+{
+    struct err why = {0};
+    if (publish_manifest_agrees(m, feat_recipe(l->s->probe_feat), &why) != STATUS_OK)
+        log_limited(LOG_WARN, "version", "variant=%s reason=\"%s\"", l->name, why.text);
+}
+
 static enum status look(struct score_line *l, struct err *e)
 {
     struct slot_version *v = NULL;
@@ -186,6 +194,7 @@ static enum status look(struct score_line *l, struct err *e)
     log_info("version", "variant=%s version=%llu sha256=%s examples=%llu load_ms=%.1f fetched=%llu", l->name,
              (unsigned long long)m->version, m->sha256, (unsigned long long)m->examples, ms,
              (unsigned long long)v->fetched_bytes);
+    say_recipe(l, m);
     return offer(l, v, e);
 }
 
@@ -286,6 +295,15 @@ void score_write_health(struct score *s, struct buf *b)
     write_fetch(s, false, b);
     buf_printf(b, "}");
     slot_release(slot, v);
+}
+
+uint64_t score_version(struct score *s)
+{
+    struct slot *slot = score_line_in_charge(s)->slot;
+    struct slot_version *v = slot_acquire(slot);
+    const uint64_t version = v != NULL ? v->manifest.version : 0;
+    slot_release(slot, v);
+    return version;
 }
 
 const char *score_model_name(const struct score *s)

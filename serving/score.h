@@ -71,6 +71,7 @@ void score_why_not(struct score *s, struct err *e);      /* NOT_FOUND: why there
 void score_write_metadata(struct score *s, struct buf *b); /* Open Inference Protocol: model metadata */
 uint64_t score_looks(struct score *s); /* of the watch thread for versions, good or failed: it lives */
 bool score_ready(struct score *s);     /* a version is in force */
+uint64_t score_version(struct score *s); /* in force in the variant in charge; 0: none yet */
 const char *score_model_name(const struct score *s);
 void score_update_gauges(struct score *s); /* before /metrics is written */
 #endif

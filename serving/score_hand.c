@@ -132,7 +132,7 @@ static int64_t request_time(const struct score_hand *h)
 {
     if (h->request.time_ms != INT64_MIN) return h->request.time_ms;
     const struct publish_manifest *m = &h->version->manifest;
-    return m->live ? h->s->clock->wall_ms(h->s->clock) : m->watermark_ms;
+    return m->live || m->watermark_ms == 0 ? h->s->clock->wall_ms(h->s->clock) : m->watermark_ms;
 }
 
 static enum status fill(struct score_hand *h, const struct score_found *f, struct err *e)
@@ -174,18 +174,10 @@ static float sigmoid(float z)
     return (float)(1.0 / (1.0 + exp(-(double)z)));
 }
 
-/* Sum of the tasks' probabilities times their worth. */
-static float utility(const struct score_line *l, const float *parts, uint32_t K, uint32_t item)
-{
-    const float *tasks = parts + model_n_parts(l->model) * K;
-    double sum = 0;
-    for (size_t t = 0; t < model_n_tasks(l->model); t++) sum += l->worth[t] * (double)sigmoid(tasks[t * K + item]);
-    return (float)sum;
-}
-
 static enum status rank(struct score_hand *h, const float *logits, const float *parts, struct err *e)
 {
     struct score_answer *a = &h->answer;
+    const struct model *model = h->line->model;
     const uint32_t K = h->request.n_items;
     const float *text = h->line->text_part != SIZE_MAX ? parts + h->line->text_part * K : NULL;
     const bool staged = text != NULL && h->joint_top < K;
@@ -196,14 +188,14 @@ static enum status rank(struct score_hand *h, const float *logits, const float *
     for (uint32_t i = 0; i < K; i++) {
         if (!isfinite(logits[i]))
             return ERR_SET(e, STATUS_CORRUPT, "item " STR_FMT " has no finite score", STR_ARG(h->request.items[i].id));
-        const float key = h->line->by_utility ? utility(h->line, parts, K, i) : logits[i];
-        o[i] = (struct score_order){(double)key, logits[i], i, !staged || text[i] != 0.0f};
+        o[i] = (struct score_order){(double)model_rank_key(model, logits, parts, K, i), logits[i], i,
+                                    !staged || text[i] != 0.0f};
     }
     if (a->explored) TRY(score_explore_keys(h, o, e));
     qsort(o, K, sizeof *o, by_rank);
     for (uint32_t i = 0; i < a->n; i++)
         a->items[i] = (struct score_ranked){.index = o[i].index,
-                                            .score = h->line->by_utility ? (float)o[i].key : sigmoid(o[i].logit),
+                                            .score = model_by_utility(model) ? (float)o[i].key : sigmoid(o[i].logit),
                                             .logit = o[i].logit,
                                             .known = (h->slate->items[o[i].index].flags & SLATE_ITEM_KNOWN) != 0};
     if (a->explored) score_explore_propensities(h, o);

@@ -4,7 +4,8 @@
  *                         {"name":"items","shape":[2],"datatype":"BYTES","data":["a","b"]}]}
  *
  * shape may have a leading 1 (a batch of one), data may be nested as the shape says.  `user` may be left out.  Scores come
- * in input order.
+ * in input order; beyond serving.joint_top they are those of candidates that the text part has not seen, with its mean: a re-rank
+ * has these below the others whatever their scores.
  */
 #ifndef SERVING_SCORE_INFER_H
 #define SERVING_SCORE_INFER_H

@@ -43,7 +43,6 @@ static enum status open_line(struct score *s, struct score_line *l, size_t i, st
     l->conf = l->own;
     TRY(model_new(&l->model, l->conf, s->encoder, feat_count(s->probe_feat), e));
     TRY(open_states(s, l, e));
-    l->by_utility = conf_utility(l->conf, l->worth);
     l->text_part = SIZE_MAX;
     for (size_t k = 0; k < model_n_parts(l->model); k++)
         if (strcmp(model_part_name(l->model, k), "text") == 0) l->text_part = k;

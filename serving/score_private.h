@@ -73,8 +73,6 @@ struct score_line { /* one variant: score_line.c */
     struct fetch *fetch; /* watch's */
     struct slot *slot;
     size_t text_part; /* index of the staged part among the model's; SIZE_MAX: none */
-    bool by_utility;
-    double worth[CONF_TASKS_MAX]; /* rank.utility by task */
     struct score_pass *passes;
     size_t n_passes;
     struct slot_version *bound; /* what new requests are scored with; acquired */

@@ -89,7 +89,7 @@ void score_text_time(struct buf *b, int64_t ms)
 {
     char text[CLOCK_TEXT];
     clock_format(ms, text);
-    if (ms == INT64_MIN)
+    if (ms == 0)
         score_text_put(b, "null");
     else
         buf_printf(b, "\"%s\"", text);

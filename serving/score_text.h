@@ -13,7 +13,7 @@ void score_text_float(struct buf *b, float v);
 #define SCORE_TEXT_WIDE 15
 void score_text_float_wide(char out[SCORE_TEXT_WIDE], float v);
 void score_text_u64(struct buf *b, uint64_t v);
-/* An event time in RFC 3339, quoted; INT64_MIN, where none has come yet: null. */
+/* An event time in RFC 3339, quoted; 0, where none has come yet: null. */
 void score_text_time(struct buf *b, int64_t ms);
 /* A text of our own, as it is. */
 void score_text_put(struct buf *b, const char *text);

@@ -177,3 +177,7 @@ run 0 check --model "$d/model" -o redis.url=unix:"$d/redis.sock" -o model.parts=
 says '^ok  *redis .*is at version [0-9]'
 run 1 check --model "$d/model" -o redis.url=unix:"$d/redis.sock" -o model.parts=numeric,cooccur
 says '^WRONG  redis .*was learnt on another base, precision or other parts'
+for other in history.pairs=1 model.max_tokens=8 type.click.template=foo counter.half_lives_hours=1,2,3,4; do
+    run 1 check --model "$d/model" -o redis.url=unix:"$d/redis.sock" -o model.parts=numeric -o $other
+    says '^WRONG  redis .*makes sentences or features otherwise'
+done

@@ -134,6 +134,14 @@ grep -q '413.* 3$' answer || fail "/metrics does not count the refusals"
 ask 200 /v1/models
 holds ".models | length == 1 and .[0].version == $newest"
 
+# --- a scorer that makes features otherwise than the learner serves, and says so
+! grep 'otherwise' serve.log >tried || fail "a scorer with the learner's options warns: $(cat tried)"
+"$freshet" serve $options -o redis.url="unix:$dir/redis" -o serving.listen=127.0.0.1:0 -o history.pairs=1 2>other.log &
+other=$!
+wait_for 20 "word of other features" grep -q ' warn version .*makes sentences or features otherwise .*history.pairs' other.log
+kill -TERM $other
+wait $other || fail "it did not end in order"
+
 # --- Redis gone: the last version stays, and says how old it is
 kill -KILL $redis
 wait $redis 2>tried || true

@@ -73,6 +73,7 @@ wait_for 20 "word of the standby" grep -q "standby model=default .*pid $owner)" 
 [ "$(state)" = learning ] || fail "the standby put state=$(state) over the owner's"
 kill -TERM $second
 ended $second 0 5
+! grep '^[^ ]* warn' second.err >tried || fail "a standby that waits warns: $(head -3 tried)"
 
 # --- the owner is killed: the standby takes over where its checkpoint is
 run second.err --standby &

@@ -108,6 +108,7 @@ void serving_world_open(struct serving_world *w, const char *const *options)
 {
     struct err e = {0};
     memset(w, 0, sizeof *w);
+    w->watermark_ms = SERVING_WORLD_NOW_MS;
     redis_server_start(&w->redis);
     make_base(w);
     open_shop(w, options);
@@ -252,7 +253,7 @@ void serving_world_hand(struct serving_world *w, uint64_t version, bool rounded)
     struct publish_version v = {.version = version,
                                 .parent = version - 1,
                                 .examples = 100 * version,
-                                .watermark_ms = SERVING_WORLD_NOW_MS,
+                                .watermark_ms = w->watermark_ms,
                                 .settled_ms = SERVING_WORLD_NOW_MS,
                                 .settled_wall_ms = clock_system()->wall_ms(clock_system()),
                                 .reason = "test",

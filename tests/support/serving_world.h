@@ -23,6 +23,7 @@ struct serving_world {
     struct model_run *run;
     struct param_set *params;
     struct publish *publish;
+    int64_t watermark_ms; /* of versions: SERVING_WORLD_NOW_MS */
 };
 /* options: "section.key=value", ended by NULL; may be NULL.  Items i0…i9 with titles and prices, users u0…u3 with history. */
 void serving_world_open(struct serving_world *w, const char *const *options);

@@ -278,6 +278,29 @@ static void test_features_are_chosen_by_name(void **state)
     feat_free(f);
 }
 
+/* What changes no sentence and no name may still change a number. */
+static void test_the_recipe_has_all_that_numbers_are_made_by(void **state)
+{
+    (void)state;
+    static const char *const others[][2] = {
+        {"history.pairs", "7"},          {"history.events", "7"},          {"model.events", "7"},
+        {"model.max_tokens", "9"},       {"model.features", "item.price"}, {"counter.half_lives_hours", "1,2,3,4"},
+        {"cooccur.half_life_days", "3"}, {"type.click.label", "negative"}};
+    enum { N = sizeof others / sizeof *others };
+    uint64_t seen[N + 1];
+    for (size_t i = 0; i <= N; i++) {
+        struct conf *c;
+        struct feat *f;
+        assert_ok(conf_new(&c, &e), &e);
+        if (i < N) assert_ok(conf_set(c, others[i][0], others[i][1], &e), &e);
+        assert_ok(feat_new(&f, c, shop.vocab, shop.templates, &e), &e);
+        seen[i] = feat_recipe(f);
+        for (size_t k = 0; k < i; k++) assert_true(seen[k] != seen[i]);
+        feat_free(f);
+        conf_free(c);
+    }
+}
+
 static void test_unknown_features_are_refused_by_name(void **state)
 {
     (void)state;
@@ -379,6 +402,7 @@ int main(void)
         T(test_an_empty_request_is_a_slate_of_nothing),
         T(test_inline_records_equal_the_learners),
         T(test_features_are_chosen_by_name),
+        T(test_the_recipe_has_all_that_numbers_are_made_by),
         T(test_unknown_features_are_refused_by_name),
         T(test_own_types_are_counted_by_default),
         T(test_every_feature_is_documented),

@@ -369,6 +369,44 @@ static void test_metrics_and_page(void **state)
     assert_null(strstr(last.body, "https://"));
 }
 
+/* A version that is named is the one in force, or the answer is 404 and names both. */
+static void test_versions_are_paths_of_the_protocol(void **state)
+{
+    (void)state;
+    static const char items[] =
+        "{\"inputs\":[{\"name\":\"items\",\"shape\":[1],\"datatype\":\"BYTES\",\"data\":[\"i1\"]}]}";
+    ask("GET", "/v2/models/default/versions/1", "", NULL);
+    expect(404, "no_such_version");
+    assert_non_null(strstr(last.body, "none yet"));
+    look();
+    ask("GET", "/v2/models/default/versions/1", "", NULL);
+    expect(200, NULL);
+    assert_non_null(strstr(last.body, "\"versions\":[\"1\"]"));
+    ask("GET", "/v2/models/default/versions/1/ready", "", NULL);
+    expect(200, NULL);
+    ask("POST", "/v2/models/default/versions/1/infer", "", items);
+    expect(200, NULL);
+    assert_non_null(strstr(last.body, "\"model_version\":\"1\""));
+    static const char *const other[] = {"8", "01", "", "one", "1/x", "18446744073709551616000"};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        static const struct {
+            const char *method, *tail;
+        } ways[] = {{"GET", ""}, {"GET", "/ready"}, {"POST", "/infer"}};
+        for (size_t k = 0; k < 3; k++) {
+            char path[100];
+            (void)snprintf(path, sizeof path, "/v2/models/default/versions/%s%s", other[i], ways[k].tail);
+            ask(ways[k].method, path, "", k == 2 ? items : NULL);
+            expect(404, "no_such_version");
+        }
+    }
+    ask("POST", "/v2/models/default/versions/8/infer", "", items);
+    assert_non_null(strstr(last.body, "version 8 is not the version in force, which is 1;"));
+    ask("POST", "/v2/models/other/versions/1/infer", "", items);
+    expect(404, "no_such_model");
+    ask("GET", "/v2/models/default/version/1", "", NULL);
+    expect(404, "no_such_model");
+}
+
 static void test_open_inference_protocol(void **state)
 {
     (void)state;
@@ -612,6 +650,7 @@ int main(void)
         ONE(test_paths_and_methods),
         ONE(test_metrics_and_page),
         ONE(test_open_inference_protocol),
+        ONE(test_versions_are_paths_of_the_protocol),
         ONE(test_token_is_asked_for_except_by_health),
         ONE(test_events_go_to_the_intake_or_501),
         ONE(test_broken_requests_and_too_many_connections),

@@ -90,33 +90,81 @@ static void test_chunks_add_up(void **state)
     check_chunks_add_up("concat", 200);
 }
 
+static float *tensor(struct model_world *w, const char *name, size_t *n)
+{
+    const struct param *p = model_world_param(w, name);
+    *n = p != NULL ? p->n : 0;
+    param_touch(w->p);
+    return p != NULL ? w->p->w + p->offset : NULL;
+}
+
+enum { JOINT_N = 40, JOINT_TOP = 7, JOINT_ROWS = 6 };
+
+/* Candidates of many ages, which recalibration moves apart. */
+static struct slate *joint_slate(struct model_world *w)
+{
+    struct slate *s = model_world_slate(w, JOINT_N, 4);
+    size_t n;
+    float *recal = tensor(w, "recalibration", &n);
+    for (size_t i = 0; i < n; i++) recal[i] = gradient_number(31 * i);
+    for (uint32_t i = 0; i < JOINT_N; i++) s->items[i].age_days = (float)(i * 11 % 120);
+    return s;
+}
+
+/* keys (K): what would be ranked by without the text part, which says nothing as long as its head is 0. */
+static void keys_without_text(struct model_world *w, const struct slate *s, float *keys, float *logits)
+{
+    struct err e;
+    float parts[JOINT_ROWS * JOINT_N], held[64];
+    size_t n;
+    float *head = tensor(w, "text.head", &n);
+    assert_true(n > 0 && n <= 64);
+    memcpy(held, head, n * sizeof *held);
+    memset(head, 0, n * sizeof *held);
+    assert_ok(model_score(w->run, s, 0, logits, parts, &e), &e);
+    for (size_t i = 0; i < JOINT_N; i++) keys[i] = model_rank_key(w->model, logits, parts, JOINT_N, i);
+    memcpy(tensor(w, "text.head", &n), held, n * sizeof *held);
+}
+
+/* The best by the keys of the cheap parts have the logits that they have without stages; the others the mean of what text said. */
+static void check_joint_top(const char *const *options)
+{
+    struct model_world w;
+    struct err e;
+    float all[JOINT_N], parts[JOINT_ROWS * JOINT_N], joint[JOINT_N], joint_parts[JOINT_ROWS * JOINT_N];
+    float keys[JOINT_N], cheap[JOINT_N], mean = 0;
+    bool seen[JOINT_N];
+    model_world_open(&w, "cpu", "pooled", 1, options);
+    model_world_shake(&w);
+    struct slate *s = joint_slate(&w);
+    keys_without_text(&w, s, keys, cheap);
+    assert_ok(model_score(w.run, s, 0, all, parts, &e), &e);
+    assert_ok(model_score(w.run, s, JOINT_TOP, joint, joint_parts, &e), &e);
+    for (size_t i = 0; i < JOINT_N; i++) {
+        size_t better = 0;
+        for (size_t j = 0; j < JOINT_N; j++) better += keys[j] > keys[i] || (keys[j] == keys[i] && j < i);
+        seen[i] = better < JOINT_TOP;
+        mean += seen[i] ? parts[i] / JOINT_TOP : 0.0f;
+    }
+    for (size_t i = 0; i < JOINT_N; i++) {
+        const float text = seen[i] ? parts[i] : 0.0f, logit = seen[i] ? all[i] : cheap[i] + mean;
+        near(&joint_parts[i], &text, 1, 1e-5);
+        near(&joint[i], &logit, 1, 1e-5);
+    }
+    near(joint_parts + JOINT_N, parts + JOINT_N, 3 * JOINT_N, 0);
+    assert_ok(model_score(w.run, s, JOINT_N, joint, joint_parts, &e), &e); /* as many as there are: all */
+    near(joint, all, JOINT_N, 0);
+    slate_free(s);
+    model_world_close(&w);
+}
+
 static void test_joint_top_gives_text_only_to_the_best(void **state)
 {
     (void)state;
-    enum { N = 40, TOP = 7 };
-    struct model_world w;
-    struct err e;
-    float all[N], parts[4 * N], joint[N], joint_parts[4 * N], cheap[N] = {0};
-    model_world_open(&w, "cpu", "pooled", 1, NULL);
-    model_world_shake(&w);
-    struct slate *s = model_world_slate(&w, N, 4);
-    assert_ok(model_score(w.run, s, 0, all, parts, &e), &e);
-    assert_ok(model_score(w.run, s, TOP, joint, joint_parts, &e), &e);
-    for (size_t i = 0; i < N; i++) cheap[i] = parts[N + i] + parts[2 * N + i] + parts[3 * N + i];
-    for (size_t i = 0; i < N; i++) {
-        size_t better = 0;
-        for (size_t j = 0; j < N; j++) better += cheap[j] > cheap[i] || (cheap[j] == cheap[i] && j < i);
-        if (better < TOP)
-            near(&joint_parts[i], &parts[i], 1, 1e-5);
-        else
-            assert_float_equal(joint_parts[i], 0.0f, 0.0f);
-        if (better < TOP) near(&joint[i], &all[i], 1, 1e-5);
-    }
-    near(joint_parts + N, parts + N, 3 * N, 0);
-    assert_ok(model_score(w.run, s, N, joint, joint_parts, &e), &e); /* as many as there are: all */
-    near(joint, all, N, 0);
-    slate_free(s);
-    model_world_close(&w);
+    check_joint_top((const char *const[]){"train.recalibration=false", NULL});
+    check_joint_top((const char *const[]){"train.recalibration=true", NULL});
+    check_joint_top((const char *const[]){"train.recalibration=true", "train.tasks=click,purchase",
+                                          "rank.utility=click=-1,purchase=9", NULL});
 }
 
 static void test_logit_is_the_sum_of_bias_and_parts(void **state)

@@ -82,6 +82,32 @@ static void read_manifest(uint64_t version, struct publish_manifest *m)
     assert_ok(publish_manifest_decode(m, str_from(answer), "default", &e), &e);
 }
 
+/* Nothing seen yet is 0 outside: of a version now, and of one from before it was said so. */
+static void test_a_watermark_that_is_not_there_is_none(void **state)
+{
+    (void)state;
+    struct conf *c = redis_server_conf(&server);
+    struct publish *p = open_publish(c);
+    struct publish_manifest m, again = {0};
+    struct buf file = file_of("ab"), json = {0};
+    struct err e = {0};
+    struct publish_version v = version_of(1);
+    v.watermark_ms = INT64_MIN;
+    assert_ok(publish_weights(p, &v, &file, NULL, &e), &e);
+    assert_ok(publish_flush(p, WAIT_MS, &e), &e);
+    read_manifest(1, &m);
+    assert_non_null(strstr(answer, "\"watermark_ms\":0,"));
+    m.watermark_ms = INT64_MIN;
+    assert_ok(publish_manifest_encode(&json, &m, "default", &e), &e);
+    assert_ok(publish_manifest_decode(&again, (struct str){(const char *)json.p, json.n}, "default", &e), &e);
+    assert_int_equal(again.watermark_ms, 0);
+    publish_manifest_fini(&again);
+    publish_manifest_fini(&m);
+    buf_fini(&json);
+    publish_close(p);
+    conf_free(c);
+}
+
 static int fresh(void **state)
 {
     (void)state;
@@ -225,11 +251,14 @@ static void test_metrics_go_to_hash_series_and_info(void **state)
     struct conf *c = redis_server_conf(&server);
     struct publish *p = open_publish(c);
     struct err e = {0};
-    const struct publish_metric fields[] = {
-        {"events_total", 12345678}, {"auc", 0.75}, {"ne", 0.0 / 0.0}, {"watermark_ms", 1767225748287.0}};
-    const struct publish_info info[] = {{"state", "running"}, {"host", "h"}};
+    const struct publish_metric fields[] = {{"events_total", 12345678},
+                                            {"auc", 0.75},
+                                            {"ne", 0.0 / 0.0},
+                                            {"lease_held", 1},
+                                            {"watermark_ms", 1767225748287.0}};
+    const struct publish_info info[] = {{"state", "running"}, {"host", "h"}, {"lease", "held"}};
     (void)ask("HSET fr:default:metrics freshness_p50_ms 840");
-    assert_ok(publish_metrics(p, fields, 4, info, 2, &e), &e);
+    assert_ok(publish_metrics(p, fields, 5, info, 3, &e), &e);
     assert_ok(publish_flush(p, WAIT_MS, &e), &e);
     assert_string_equal(ask("HGET fr:default:metrics events_total"), "12345678");
     assert_string_equal(ask("HGET fr:default:metrics auc"), "0.75");
@@ -240,7 +269,10 @@ static void test_metrics_go_to_hash_series_and_info(void **state)
     assert_string_equal(ask("XLEN fr:default:metrics:ts"), "1");
     assert_string_equal(ask("HGET fr:default:info state"), "running");
     assert_int_equal(publish_metrics(p, fields, PUBLISH_METRICS_MAX + 1, NULL, 0, &e), STATUS_FULL);
-    publish_close(p);
+    assert_string_equal(ask("HGET fr:default:metrics lease_held"), "1");
+    publish_close(p); /* which gives the lease back: nothing says that it is held */
+    assert_string_equal(ask("HGET fr:default:metrics lease_held"), "0");
+    assert_string_equal(ask("HGET fr:default:info lease"), "none");
     conf_free(c);
 }
 
@@ -607,6 +639,7 @@ int main(void)
         cmocka_unit_test_setup(test_redis_away_holds_nobody_up_and_loses_nothing, fresh),
         cmocka_unit_test_setup(test_flushed_redis_is_noticed_and_filled, fresh),
         cmocka_unit_test_setup(test_restarted_redis_is_noticed_and_filled, fresh),
+        cmocka_unit_test_setup(test_a_watermark_that_is_not_there_is_none, fresh),
         cmocka_unit_test_setup(test_foreign_lease_is_respected_until_it_ends, fresh),
         cmocka_unit_test_setup(test_stolen_lease_ends_all_writing, fresh),
         cmocka_unit_test_setup(test_lease_of_a_killed_process_is_taken_at_once, fresh),

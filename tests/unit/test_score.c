@@ -145,6 +145,26 @@ static void test_reply_is_ranked_and_complete(void **state)
     score_return(score, h);
 }
 
+/* A version from before the first event has no watermark: the time of a request is now, and what is said of it is a time. */
+static void test_a_version_without_events_has_no_time(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    const struct score_answer *a;
+    struct buf b = {0};
+    w.watermark_ms = INT64_MIN;
+    serving_world_version(&w, 2);
+    assert_ok(score_look(score, &e), &e);
+    struct score_hand *h = ask("{\"items\":[" ALL_JSON "]}", &a);
+    assert_int_equal(a->version->manifest.watermark_ms, 0);
+    assert_true(llabs(clock_system()->wall_ms(clock_system()) - a->time_ms) < 3600000);
+    score_write_answer(h, a, &b);
+    buf_u8(&b, 0);
+    assert_non_null(strstr((const char *)b.p, "\"watermark\":null"));
+    buf_fini(&b);
+    score_return(score, h);
+}
+
 static void test_unknown_and_inline_items_are_told_apart_by_their_text(void **state)
 {
     (void)state;
@@ -554,6 +574,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(test_scores_are_the_learners_own),
         EACH(test_reply_is_ranked_and_complete),
+        EACH(test_a_version_without_events_has_no_time),
         EACH(test_unknown_and_inline_items_are_told_apart_by_their_text),
         EACH(test_a_session_stands_for_a_user),
         EACH(test_inline_attributes_lie_over_known_items),
