@@ -75,7 +75,7 @@ static void test_a_time_that_is_none_is_null(void **state)
     buf_clear(&b);
     score_text_time(&b, 1767225600123);
     score_text_put(&b, ",");
-    score_text_time(&b, INT64_MIN);
+    score_text_time(&b, 0);
     buf_u8(&b, 0);
     assert_string_equal(b.p, "\"2026-01-01T00:00:00.123Z\",null");
     buf_fini(&b);
