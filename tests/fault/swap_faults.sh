@@ -88,9 +88,14 @@ echo 'versions 1 0' >&3
 wait_for 20 "version 1" says '.version == 1 and .fetch.state == "ok"'
 
 # --- versions that are damaged, missing, rolled back; the publisher sleeps, since it would mend them
-pause_publisher() { kill -STOP $publisher; }
+stands() { ! grep -h '^State:' /proc/"$1"/task/*/status | grep -qv 'T (stopped)'; }
+stand() { # process: all its threads, which go on until the one that takes the signal has run
+    kill -STOP "$1"
+    wait_for 20 "process $1 to stand" stands "$1"
+}
+pause_publisher() { stand $publisher; }
 publish_unseen() { # N: a version that the scorer meets only after the commands given
-    kill -STOP $scorer
+    stand $scorer
     echo 'versions 1 0' >&3
     wait_for 20 "version $1" grep -qx "done $1" said
     pause_publisher
