@@ -127,7 +127,8 @@ void publish_close(struct publish *p)
     if (p == NULL) return;
     (void)pthread_mutex_lock(&p->lock);
     p->deadline_us = p->clock->mono_us(p->clock) + (p->state.connected ? (int64_t)PUBLISH_CLOSE_MS * 1000 : 0);
-    p->ending = p->closing = true;
+    p->ending = true;
+    p->closing = true;
     (void)pthread_cond_signal(&p->wake);
     (void)pthread_mutex_unlock(&p->lock);
     (void)pthread_join(p->thread, NULL);
