@@ -191,3 +191,25 @@ void pool_run(struct pool *p, pool_fn *fn, void *user, size_t n)
     help(p);
     while (atomic_load_explicit(&p->done, memory_order_acquire) < n) relax();
 }
+
+struct ranges {
+    pool_range_fn *fn;
+    void *user;
+    size_t n, together;
+};
+
+static void run_range(void *ranges, size_t i)
+{
+    const struct ranges *r = ranges;
+    const size_t from = i * r->together, left = r->n - from;
+    r->fn(r->user, from, from + (left < r->together ? left : r->together));
+}
+
+void pool_run_ranges(struct pool *p, pool_range_fn *fn, void *user, size_t n, size_t together, size_t least)
+{
+    struct ranges r = {fn, user, n, together};
+    if (n < least)
+        fn(user, 0, n);
+    else
+        pool_run(p, run_range, &r, (n + together - 1) / together);
+}

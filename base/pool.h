@@ -21,4 +21,8 @@ unsigned pool_threads(const struct pool *p); /* NULL: 1 */
 /* fn(user, i) once for each i in 0 … n-1, in any order, on any of the threads; returns when all are done.  p NULL: the
  * caller alone, in order.  Allocates nothing.  fn must not call pool_run on p.  n below 2^32.  Thread: one caller at a time. */
 void pool_run(struct pool *p, pool_fn *fn, void *user, size_t n);
+/* The same for things too small to be a task each: fn(user, from, to) for ranges of `together` of the n things; by the caller alone where
+ * they are fewer than `least`, which is not worth another's waking. */
+typedef void pool_range_fn(void *user, size_t from, size_t to);
+void pool_run_ranges(struct pool *p, pool_range_fn *fn, void *user, size_t n, size_t together, size_t least);
 #endif

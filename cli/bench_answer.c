@@ -62,7 +62,7 @@ enum status cmd_bench_check_ask(const char *name, struct err *e)
 
 enum status cmd_bench_answer(struct cmd_bench *b, const char *name, struct err *e)
 {
-    const struct cmd_bench_topic *topic;
+    const struct cmd_bench_topic *topic = NULL;
     const struct cmd_bench_case *c = find(name, &topic);
     char line[64];
     uint64_t units;

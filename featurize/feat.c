@@ -9,8 +9,8 @@
 #define COLD_POSITIVES 4
 #define POPULARITY_HOURS 672
 #define IDS_MAX 65535 /* what a record can hold */
-#define TOGETHER 8     /* candidates that one worker fills at a time: some ten microseconds */
-#define TASKS_LEAST 10 /* to be worth another's waking */
+#define TOGETHER 8      /* candidates that one worker fills at a time: some ten microseconds */
+#define SHARED_LEAST 73 /* to be worth another's waking */
 
 /* ---- making ---- */
 
@@ -322,11 +322,10 @@ struct filling {
     const struct feat_candidate *items;
 };
 
-static void end_some(void *filling, size_t some)
+static void end_some(void *filling, size_t from, size_t to)
 {
     const struct filling *g = filling;
-    const uint32_t first = (uint32_t)some * TOGETHER, n = g->s->n_items;
-    for (uint32_t k = first; k < n && k < first + TOGETHER; k++) end_candidate(&g->views[k], g->s, &g->items[k], k);
+    for (size_t k = from; k < to; k++) end_candidate(&g->views[k], g->s, &g->items[k], (uint32_t)k);
 }
 
 static enum status fill_candidates(const struct feat_view *all, struct slate *s, const struct feat_candidate *items,
@@ -338,8 +337,7 @@ static enum status fill_candidates(const struct feat_view *all, struct slate *s,
         f->views[k] = *all;
         TRY(begin_candidate(&f->views[k], s, &items[k], k, e));
     }
-    const size_t tasks = (s->n_items + TOGETHER - 1) / TOGETHER;
-    pool_run(tasks >= TASKS_LEAST ? f->pool : NULL, end_some, &(struct filling){f->views, s, items}, tasks);
+    pool_run_ranges(f->pool, end_some, &(struct filling){f->views, s, items}, s->n_items, TOGETHER, SHARED_LEAST);
     return STATUS_OK;
 }
 

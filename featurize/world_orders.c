@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOGETHER 4    /* lists that one worker merges at a time: some ten microseconds */
-#define TASKS_LEAST 8 /* to be worth another's waking */
+#define TOGETHER 4      /* lists that one worker merges at a time: some ten microseconds */
+#define SHARED_LEAST 29 /* to be worth another's waking */
 
 static int by_item(const void *a, const void *b)
 {
@@ -73,12 +73,11 @@ static enum status begin(struct lists *l, struct err *e)
     return STATUS_OK;
 }
 
-static void merge_some(void *lists, size_t some)
+static void merge_some(void *lists, size_t from, size_t to)
 {
     struct lists *l = lists;
     const struct world *w = l->w;
-    const uint32_t first = (uint32_t)some * TOGETHER, end = first + TOGETHER < l->n ? first + TOGETHER : l->n;
-    for (uint32_t k = first; k < end; k++)
+    for (size_t k = from; k < to; k++)
         l->made[k] = cooccur_merge(l->items[k], &w->cooccur, w->members, l->n, l->time_ms, l->most[k],
                                    w->lists + l->at[k], w->worths + 2 * l->at[k]);
 }
@@ -112,8 +111,7 @@ enum status world_order_take(struct world *w, const struct event *lines, uint32_
     if (l.n < 2) return STATUS_OK;
     for (uint32_t k = 1; k < n; k++) l.time_ms = lines[k].time_ms > l.time_ms ? lines[k].time_ms : l.time_ms;
     TRY(begin(&l, e));
-    const size_t tasks = (l.n + TOGETHER - 1) / TOGETHER;
-    pool_run(tasks >= TASKS_LEAST ? w->pool : NULL, merge_some, &l, tasks);
+    pool_run_ranges(w->pool, merge_some, &l, l.n, TOGETHER, SHARED_LEAST);
     for (uint32_t k = 0; k < l.n; k++) TRY(keep(&l, k, e));
     return STATUS_OK;
 }

@@ -136,25 +136,25 @@ static double served_score(const struct event *ev, uint32_t i)
 }
 
 /* With rank.utility a score is a sum that may be any number: one that can be no probability tells of all in its list. */
-static bool served_probabilities(const struct conf *c, const struct event *ev)
+static void note_served(const struct conf *c, struct slate *s, const struct event *ev)
 {
     bool all = c->rank_utility[0] == '\0';
-    for (uint32_t i = 0; i < ev->n_items; i++) {
+    for (uint32_t i = 0; i < s->n_items && all; i++) {
         const double score = served_score(ev, i);
-        all = all && score >= 0.0 && score <= 1.0;
+        s->items[i].served = (float)score;
+        all = score >= 0.0 && score <= 1.0;
     }
-    return all;
+    for (uint32_t i = 0; i < s->n_items && !all; i++) s->items[i].served = 0.0f;
 }
 
 /* What a recorded list says of itself. */
 static void note_list(const struct conf *c, struct slate *s, const struct event *ev)
 {
-    const bool probabilities = served_probabilities(c, ev);
+    note_served(c, s, ev);
     s->version = arena_str(s->arena, ev->version);
     s->variant = arena_str(s->arena, ev->variant);
     for (uint32_t i = 0; i < s->n_items; i++) {
         s->items[i].position = i + 1;
-        s->items[i].served = probabilities ? (float)served_score(ev, i) : 0.0f;
         if (ev->propensity != NULL) s->items[i].propensity = fmaxf((float)ev->propensity[i], FLT_MIN);
     }
 }
