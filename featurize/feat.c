@@ -8,7 +8,7 @@
 #define COLD_SLATES 2
 #define COLD_POSITIVES 4
 #define POPULARITY_HOURS 672
-#define IDS_MAX 65535 /* what a record can hold */
+#define IDS_MAX 65535   /* what a record can hold */
 #define TOGETHER 8      /* candidates that one worker fills at a time: some ten microseconds */
 #define SHARED_LEAST 73 /* to be worth another's waking */
 
