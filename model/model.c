@@ -36,6 +36,7 @@ static enum status create_parts(struct model *m, struct part_env *env, struct er
         if (known[i] == &part_numeric) env->numeric = m->parts[m->n_parts], m->numeric_part = m->n_parts;
         m->wants_states |= m->parts[m->n_parts]->wants_states;
         m->wants_tokens |= m->parts[m->n_parts]->wants_tokens;
+        m->wants_all_states |= m->parts[m->n_parts]->wants_states && m->parts[m->n_parts]->ops->rows == NULL;
         for (size_t k = m->first_tensor[m->n_parts]; k < m->table.n; k++)
             m->table.params[k].slow = m->parts[m->n_parts]->slow;
         m->first_tensor[++m->n_parts] = m->table.n;
@@ -152,6 +153,11 @@ size_t model_frozen_layers(const struct model *m)
 bool model_wants_states(const struct model *m)
 {
     return m->wants_states;
+}
+
+bool model_wants_all_states(const struct model *m)
+{
+    return m->wants_all_states;
 }
 
 bool model_wants_tokens(const struct model *m)

@@ -15,6 +15,7 @@ struct model {
     uint32_t n_numeric;
     enum kern_precision prec; /* of the learnt layers' operands */
     bool dropout, wants_states, wants_tokens;
+    bool wants_all_states; /* by a part that sees all candidates */
     char backend[KERN_NAME_MAX];
     struct part *parts[MODEL_PARTS_MAX + 1];  /* [0]: the intercepts */
     size_t n_parts;                           /* with them */

@@ -156,21 +156,60 @@ static bool take_state(struct score_hand *h, uint64_t hash, const struct redis_r
     return st == STATUS_OK;
 }
 
-enum status score_gather_states(struct score_hand *h, struct err *e)
+/* missing[0..n): hashes of the slate's sentences that are not in memory; *left: so many of them Redis does not have. */
+static enum status fetch_states(struct score_hand *h, const uint64_t *missing, size_t n, size_t *left, struct err *e)
 {
-    const struct slate *s = h->slate;
     const struct redis_reply *reply;
-    size_t n = 0, fetched = 0;
-    uint64_t *missing = arena_alloc(&h->arena, s->n_sentences, sizeof *missing);
-    if (missing == NULL && s->n_sentences > 0) return no_memory(e);
-    for (uint32_t i = 0; i < s->n_sentences; i++)
-        if (!state_has(h->line->states, s->sentences[i].hash)) missing[n++] = s->sentences[i].hash;
-    if (n == 0) return STATUS_OK;
+    size_t fetched = 0;
     const enum status st =
         redis_connected(h->redis) && may_ask(h) ? ask_states(h, missing, n, &reply, NULL) : STATUS_IO;
     if (st == STATUS_OOM) return no_memory(e);
     for (size_t i = 0; i < n && st == STATUS_OK; i++) fetched += take_state(h, missing[i], &reply->items[i]);
     metric_add(h->s->metric, METRIC_STATES_FETCHED, fetched);
     metric_add(h->s->metric, METRIC_STATES_COMPUTED, n - fetched);
+    *left = n - fetched;
     return STATUS_OK;
+}
+
+static void ask_for(struct state_request *req, size_t *n, const struct slate *s, uint32_t sentence)
+{
+    const struct slate_sentence *q = &s->sentences[sentence];
+    req[(*n)++] = (struct state_request){q->hash, s->tokens + q->first, q->n};
+}
+
+/* Which candidates of a cut list text will see is known in the pass alone: these it asks for itself. */
+static enum status pin_states(struct score_hand *h, struct err *e)
+{
+    const struct slate *s = h->slate;
+    const bool all = h->joint_top >= s->n_items || model_wants_all_states(h->line->model);
+    const size_t most = (size_t)s->n_events + (all ? s->n_items : 0);
+    struct state_request *req = arena_alloc(&h->arena, most, sizeof *req);
+    h->states = arena_alloc(&h->arena, most, sizeof *h->states);
+    if (most > 0 && (req == NULL || h->states == NULL)) return no_memory(e);
+    size_t n = 0;
+    for (uint32_t i = 0; i < s->n_events; i++) ask_for(req, &n, s, s->events[i].sentence);
+    for (uint32_t i = 0; i < s->n_items && all; i++) ask_for(req, &n, s, s->items[i].sentence);
+    TRY(state_acquire(h->line->states, req, n, h->states, e));
+    h->n_states = n;
+    return STATUS_OK;
+}
+
+enum status score_gather_states(struct score_hand *h, struct err *e)
+{
+    const struct slate *s = h->slate;
+    size_t n = 0, left = 0;
+    uint64_t *missing = arena_alloc(&h->arena, s->n_sentences, sizeof *missing);
+    if (missing == NULL && s->n_sentences > 0) return no_memory(e);
+    for (uint32_t i = 0; i < s->n_sentences; i++)
+        if (!state_has(h->line->states, s->sentences[i].hash)) missing[n++] = s->sentences[i].hash;
+    if (n == 0) return STATUS_OK;
+    TRY(fetch_states(h, missing, n, &left, e));
+    if (left > 0) score_pass_put_off(h);
+    return pin_states(h, e);
+}
+
+void score_let_states_go(struct score_hand *h)
+{
+    if (h->n_states > 0) state_release(h->line->states, h->states, h->n_states);
+    h->n_states = 0;
 }

@@ -221,7 +221,9 @@ enum status score_run_line(struct score_hand *h, struct err *e)
           *parts = arena_alloc(&h->arena, model_n_rows(h->line->model) * K, sizeof *parts);
     if (logits == NULL || parts == NULL) return no_memory(e);
     if (h->line->states != NULL) TRY(score_gather_states(h, e));
-    TRY(score_pass(h, logits, parts, e));
+    const enum status st = score_pass(h, logits, parts, e);
+    score_let_states_go(h);
+    if (st != STATUS_OK) return st;
     a->part_logits = parts;
     a->n_parts = (uint32_t)n_parts;
     a->version = h->version;

@@ -139,6 +139,13 @@ static void arrive(struct score_hand *h)
     (void)pthread_cond_broadcast(&h->s->moved);
 }
 
+void score_pass_put_off(struct score_hand *h)
+{
+    (void)pthread_mutex_lock(&h->s->lock);
+    arrive(h);
+    (void)pthread_mutex_unlock(&h->s->lock);
+}
+
 enum status score_pass(struct score_hand *h, float *logits, float *part_logits, struct err *e)
 {
     struct score *s = h->s;

@@ -40,6 +40,8 @@ struct score_hand {
     struct arena arena;
     const struct score_record **held;
     size_t n_held, cap_held;
+    const struct state_entry **states; /* (n_states) pinned; of the arena */
+    size_t n_states;
     struct record_user user; /* a copy that the request's own history and attributes were laid over */
     struct record_item *own; /* (n_own) stand-ins and copies with the request's attributes laid over */
     size_t n_own, cap_own;
@@ -141,6 +143,8 @@ void score_passes_close(struct score_line *l);
 bool score_pass_begin(struct score_hand *h);
 /* The same with this line's (a shadow's). */
 bool score_pass_begin_with(struct score_hand *h, struct score_line *l);
+/* The hand's request waits for something else: nobody waits for it. */
+void score_pass_put_off(struct score_hand *h);
 /* Logits of the hand's slate, as model_score's, by a pass that has the request's version. */
 enum status score_pass(struct score_hand *h, float *logits, float *part_logits, struct err *e) MUST_CHECK;
 void score_pass_end(struct score_hand *h); /* with the lock held: the request is over, or never came so far */
@@ -174,6 +178,9 @@ struct score_found {
     bool away;
 };
 enum status score_gather(struct score_hand *h, struct score_found *f, struct err *e) MUST_CHECK; /* score_gather.c */
+/* Frozen states that the line's pass will ask for: from Redis where they are not at hand, else computed here, so that no pass
+ * waits for the encoder; pinned until score_let_states_go. */
 enum status score_gather_states(struct score_hand *h, struct err *e) MUST_CHECK;
+void score_let_states_go(struct score_hand *h);
 void score_let_go(struct score_hand *h);
 #endif
