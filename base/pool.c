@@ -28,7 +28,9 @@ struct pool {
     void *user;
     _Atomic size_t n;
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake, aside;    /* aside: a job's run is over */
+    struct pool_job *first, *last; /* posted, under the lock */
+    _Atomic bool posted;           /* there are some */
     unsigned n_workers, threads;
     bool pin;
     struct worker *workers;
@@ -68,7 +70,7 @@ static void help(struct pool *p)
 
 static bool idle(struct pool *p)
 {
-    return (uint32_t)atomic_load(&p->ticket) == LAST_TASK && atomic_load(&p->stop) == 0;
+    return (uint32_t)atomic_load(&p->ticket) == LAST_TASK && !atomic_load(&p->posted) && atomic_load(&p->stop) == 0;
 }
 
 static void wait_for_work(struct pool *p)
@@ -89,6 +91,64 @@ static void wake_sleepers(struct pool *p)
     (void)pthread_cond_broadcast(&p->wake);
     (void)pthread_mutex_unlock(&p->lock);
 }
+
+/* --- jobs beside the runs ----------------------------------------------------------------------------------------- */
+
+static void append(struct pool *p, struct pool_job *j)
+{
+    *(p->last != NULL ? &p->last->next : &p->first) = j;
+    p->last = j;
+    j->next = NULL;
+    j->posted = true;
+    atomic_store(&p->posted, true);
+}
+
+static void take_out(struct pool *p, struct pool_job *j)
+{
+    struct pool_job **at = &p->first, *before = NULL;
+    while (*at != j) before = *at, at = &before->next;
+    *at = j->next;
+    if (p->last == j) p->last = before;
+    j->posted = false;
+    atomic_store(&p->posted, p->first != NULL);
+}
+
+/* The oldest that is posted, if any. */
+static void do_job(struct pool *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    struct pool_job *j = p->first;
+    if (j != NULL) {
+        take_out(p, j);
+        j->runs = true;
+        (void)pthread_mutex_unlock(&p->lock);
+        const bool again = j->fn(j->user);
+        (void)pthread_mutex_lock(&p->lock);
+        j->runs = false;
+        if (again && !j->posted && !j->over) append(p, j);
+        (void)pthread_cond_broadcast(&p->aside);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+void pool_post(struct pool *p, struct pool_job *j)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    if (!j->posted && !j->over) append(p, j);
+    if (atomic_load(&p->sleeping) > 0) (void)pthread_cond_signal(&p->wake);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+void pool_withdraw(struct pool *p, struct pool_job *j)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    j->over = true;
+    if (j->posted) take_out(p, j);
+    while (j->runs) (void)pthread_cond_wait(&p->aside, &p->lock);
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+/* --- workers ------------------------------------------------------------------------------------------------------- */
 
 /* The i-th processor of those allowed; a refusal costs speed alone. */
 static void keep_to(unsigned i)
@@ -112,6 +172,7 @@ static void *worker_main(void *arg)
     while (atomic_load(&w->pool->stop) == 0) {
         wait_for_work(w->pool);
         help(w->pool);
+        if (atomic_load(&w->pool->posted)) do_job(w->pool);
     }
     return NULL;
 }
@@ -148,6 +209,7 @@ enum status pool_new(struct pool **out, unsigned threads, bool pin, struct err *
     atomic_store(&p->ticket, LAST_TASK);
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->wake, NULL);
+    (void)pthread_cond_init(&p->aside, NULL);
     const enum status st = start(p, e);
     if (st == STATUS_OK)
         *out = p;
@@ -165,6 +227,7 @@ void pool_free(struct pool *p)
     (void)pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->n_workers; i++) (void)pthread_join(p->workers[i].thread, NULL);
     (void)pthread_cond_destroy(&p->wake);
+    (void)pthread_cond_destroy(&p->aside);
     (void)pthread_mutex_destroy(&p->lock);
     mem_free(p->workers);
     mem_free(p);

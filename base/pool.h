@@ -2,7 +2,8 @@
  *
  * Tasks of one run are claimed one by one by whoever is free, so a worker that the system has put aside costs nothing: the
  * caller takes its share.  Tasks must not depend on each other or on who runs them: then results do not depend on the
- * number of workers.  Between runs workers spin for some microseconds (products follow each other closely), then sleep.
+ * number of workers.  Between runs workers spin for some microseconds (products follow each other closely), then do what was
+ * posted, or sleep.
  */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
@@ -25,4 +26,15 @@ void pool_run(struct pool *p, pool_fn *fn, void *user, size_t n);
  * they are fewer than `least`, which is not worth another's waking. */
 typedef void pool_range_fn(void *user, size_t from, size_t to);
 void pool_run_ranges(struct pool *p, pool_range_fn *fn, void *user, size_t n, size_t together, size_t least);
+
+/* What can wait: a worker that finds no task does it, piece by piece.  The caller's; zeroed but for fn and user. */
+struct pool_job {
+    bool (*fn)(
+        void *user); /* one piece, short beside a run's patience; true: there are more.  Must not call pool_run */
+    void *user;
+    struct pool_job *next; /* the rest is the pool's */
+    bool posted, runs, over;
+};
+void pool_post(struct pool *p, struct pool_job *j);     /* p has workers (pool_threads > 1).  Thread: any */
+void pool_withdraw(struct pool *p, struct pool_job *j); /* for good; when it returns, fn is not running */
 #endif

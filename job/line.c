@@ -58,6 +58,7 @@ static enum status open_eval(struct line *l, struct eval_warmup warmup, struct e
     o.part_names = names;
     o.no_frozen = !model_wants_states(l->model);
     o.warmup = warmup;
+    o.pool = pool_threads(l->pool) > 1 ? l->pool : NULL;
     return eval_new(&l->eval, &o, e);
 }
 

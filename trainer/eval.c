@@ -49,6 +49,13 @@ static void begin(struct eval *ev)
     ev->segments.n_configured = o->n_segments;
 }
 
+static enum status open_behind(struct eval *ev, struct err *e)
+{
+    return ev->setup.pool != NULL
+               ? eval_behind_new(&ev->behind, ev, ev->setup.pool, ev->setup.n_parts + ev->setup.n_tasks, e)
+               : STATUS_OK;
+}
+
 enum status eval_new(struct eval **out, const struct eval_setup *setup, struct err *e)
 {
     *out = NULL;
@@ -58,13 +65,18 @@ enum status eval_new(struct eval **out, const struct eval_setup *setup, struct e
     if (ev == NULL) return ERR_SET(e, STATUS_OOM, "evaluator: %zu bytes", sizeof *ev);
     ev->setup = *setup;
     begin(ev);
-    *out = ev;
-    return STATUS_OK;
+    const enum status st = open_behind(ev, e);
+    if (st == STATUS_OK)
+        *out = ev;
+    else
+        eval_free(ev);
+    return st;
 }
 
 void eval_free(struct eval *ev)
 {
     if (ev == NULL) return;
+    eval_behind_free(ev->behind);
     eval_segments_free(&ev->segments);
     arena_fini(&ev->scratch);
     mem_free(ev);
@@ -77,6 +89,7 @@ struct seen { /* one slate on its way through */
     const float *logits, *part_logits, *frozen;
     size_t n;
     bool counted;
+    uint64_t ordinal;
     float *y, *z, *score;      /* (n) labels; a series' logits and what orders it */
     uint8_t *masks;            /* (REPORT_SLICES, n) */
     struct eval_place *places; /* (n) */
@@ -279,20 +292,20 @@ static enum status add_counted(struct eval *ev, struct seen *v, struct err *e)
     v->boot.ranked = !isnan(v->terms.auc);
     v->boot.examples = (double)v->n;
     eval_boot_add(&ev->boot, cluster_of(v->s), &v->boot);
-    return eval_segments_add(&ev->segments, v->s, &v->terms, v->masks, ev->slates, e);
+    return eval_segments_add(&ev->segments, v->s, &v->terms, v->masks, v->ordinal, e);
 }
 
-enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
-                       const float *frozen, int64_t first_ms, struct err *e)
+enum status eval_add(struct eval *ev, const struct eval_seen *seen, struct err *e)
 {
+    const struct slate *s = seen->s;
     struct seen v = {.s = s,
-                     .logits = logits,
-                     .part_logits = part_logits,
-                     .frozen = frozen,
+                     .logits = seen->logits,
+                     .part_logits = seen->part_logits,
+                     .frozen = seen->frozen,
                      .n = s->n_items,
-                     .counted = eval_next_counts(ev, s, first_ms)};
+                     .counted = seen->counted,
+                     .ordinal = seen->ordinal};
     TRY(make_room(ev, &v, e));
-    ev->slates++;
     for (int k = 0; k < REPORT_CONSTANT; k++) add_scored(ev, &v, (enum report_baseline)k);
     add_constant(ev, &v);
     add_cheap(ev, &v);
@@ -301,17 +314,32 @@ enum status eval_slate(struct eval *ev, const struct slate *s, const float *logi
     return v.counted ? add_counted(ev, &v, e) : STATUS_OK;
 }
 
+enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
+                       const float *frozen, int64_t first_ms, struct err *e)
+{
+    const bool counted = eval_next_counts(ev, s, first_ms);
+    const struct eval_seen seen = {s, logits, part_logits, frozen, counted, ++ev->slates};
+    return ev->behind != NULL ? eval_behind_put(ev->behind, &seen, e) : eval_add(ev, &seen, e);
+}
+
 bool eval_next_counts(const struct eval *ev, const struct slate *s, int64_t first_ms)
 {
     return eval_counts(&ev->setup.warmup, ev->slates, s->time_ms - first_ms);
 }
 
+enum status eval_settled(const struct eval *ev)
+{
+    return eval_behind_wait(ev->behind);
+}
+
 void eval_recent(const struct eval *ev, struct report_figures *out)
 {
+    (void)eval_settled(ev);
     eval_meter_figures(&ev->recent, out);
 }
 
 void eval_recent_clear(struct eval *ev)
 {
+    (void)eval_settled(ev);
     eval_meter_clear(&ev->recent);
 }

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "trainer/calibrate.h"
 #include "trainer/eval.h"
+#include "trainer/eval_behind.h"
 #include "trainer/eval_boot.h"
 #include "trainer/eval_lists.h"
 #include "trainer/eval_rank.h"
@@ -36,6 +37,8 @@ struct eval {
     struct eval_unsampled unsampled;
     struct eval_served served;
     struct arena scratch; /* of one slate */
+    struct eval_behind
+        *behind; /* NULL: slates are evaluated at once.  Else all but `setup` and `slates` is for who evaluates */
 };
 extern const double eval_popularity_below[10]; /* the sampler's self-check: upper bounds */
 #endif

@@ -1,10 +1,11 @@
-/* test_pool.c - every task once, whatever the number of workers; runs close on each other and after a sleep; failures.
+/* test_pool.c - every task once, whatever the number of workers; runs close on each other and after a sleep; jobs beside them; failures.
  *
  * labels: quick threads
  * timeout: 60
  */
 #include "base/pool.h"
 #include "tests/support/check.h"
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
@@ -91,6 +92,48 @@ static void test_workers_take_part(void **state)
     pool_free(p);
 }
 
+struct pieces {
+    _Atomic unsigned left, at_once, most;
+};
+
+static bool one_piece(void *user)
+{
+    struct pieces *c = user;
+    if (atomic_fetch_add(&c->at_once, 1) > 0) atomic_store(&c->most, 2);
+    const unsigned left = atomic_load(&c->left);
+    if (left > 0) atomic_fetch_sub(&c->left, 1);
+    atomic_fetch_sub(&c->at_once, 1);
+    return left > 1;
+}
+
+/* Posted again and again, between runs; never by two workers at once. */
+static void test_what_is_posted_is_done_between_runs(void **state)
+{
+    (void)state;
+    struct pieces c = {0}, more = {0};
+    struct pool *p = new_pool(3, false);
+    struct pool_job first = {.fn = one_piece, .user = &c}, second = {.fn = one_piece, .user = &more};
+    for (int round = 0; round < 200; round++) {
+        atomic_fetch_add(&c.left, 3);
+        atomic_fetch_add(&more.left, 1);
+        pool_post(p, &first);
+        pool_post(p, &second);
+        run_and_check(p, 5, 2);
+    }
+    while (atomic_load(&c.left) + atomic_load(&more.left) > 0) {
+        pool_post(p, &first);
+        pool_post(p, &second);
+        (void)sched_yield();
+    }
+    pool_withdraw(p, &first);
+    assert_int_equal(atomic_load(&c.at_once) + atomic_load(&c.most) + atomic_load(&more.most), 0);
+    atomic_store(&c.left, 1);
+    pool_post(p, &first); /* withdrawn for good */
+    pool_withdraw(p, &second);
+    assert_int_equal(atomic_load(&c.left), 1);
+    pool_free(p);
+}
+
 static enum status make(void)
 {
     struct pool *p;
@@ -119,9 +162,8 @@ static void test_bad_numbers_and_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_task_runs_once),
-        cmocka_unit_test(test_sleeping_workers_wake),
-        cmocka_unit_test(test_workers_take_part),
+        cmocka_unit_test(test_each_task_runs_once),       cmocka_unit_test(test_sleeping_workers_wake),
+        cmocka_unit_test(test_workers_take_part),         cmocka_unit_test(test_what_is_posted_is_done_between_runs),
         cmocka_unit_test(test_bad_numbers_and_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
