@@ -98,13 +98,24 @@ static bool read_line(struct file *f)
     return true;
 }
 
+/* What inih would pass over behind a section's name, a comment apart. */
+static bool ends_there(const char *end)
+{
+    const char *p = end + 1;
+    while (isspace((unsigned char)*p)) p++;
+    return *p == 0 || *p == ';' || *p == '#';
+}
+
 /* Is the line one that inih takes?  It would skip a wrong one and go on. */
 static bool line_valid(struct file *f)
 {
     const char *end = strchr(f->line, ']');
     if (f->line[0] == '[') {
-        if (end != NULL && end > f->line + 1 && end - f->line <= SECTION_BYTES) return true;
-        return refuse(f, end == NULL ? "a section without ']'" : "a section's name has 1 to 47 bytes") == STATUS_OK;
+        if (end == NULL) return refuse(f, "a section without ']'") == STATUS_OK;
+        if (end == f->line + 1 || end - f->line > SECTION_BYTES)
+            return refuse(f, "a section's name has 1 to 47 bytes") == STATUS_OK;
+        return ends_there(end) ||
+               refuse(f, "a section's line ends with ']'; keys go on lines of their own") == STATUS_OK;
     }
     if (strpbrk(f->line, "=:") != NULL && f->line[0] != '=' && f->line[0] != ':') return true;
     return refuse(f, "neither 'key = value' nor '[section]' nor a comment (; or #)") == STATUS_OK;
@@ -173,10 +184,10 @@ out:
 
 /* ---- environment ---- */
 
-/* Does the variable's name (n bytes after FRESHET_) stand for key: upper case, '.' and '-' as '_'? */
-static bool names_key(const char *name, size_t n, const char *key)
+/* Does the variable's name (n bytes after FRESHET_) stand for key's first key_n bytes: upper case, '.' and '-' as '_'? */
+static bool names_key(const char *name, size_t n, const char *key, size_t key_n)
 {
-    if (strlen(key) != n) return false;
+    if (key_n != n) return false;
     for (size_t i = 0; i < n; i++) {
         const char k = key[i] == '.' || key[i] == '-' ? '_' : (char)toupper((unsigned char)key[i]);
         if (name[i] != k) return false;
@@ -189,20 +200,30 @@ static bool key_of(const struct conf *c, const char *name, size_t n, char key[CO
 {
     static const char *const of_type[] = {"label", "weight", "template"};
     for (size_t i = 0; i < conf_n_keys; i++) {
-        if (!names_key(name, n, conf_keys[i].key)) continue;
+        if (!names_key(name, n, conf_keys[i].key, strlen(conf_keys[i].key))) continue;
         (void)snprintf(key, CONF_KEY_MAX, "%s", conf_keys[i].key);
         return true;
     }
     for (uint32_t t = 0; t < c->n_types; t++) {
         for (size_t i = 0; i < 3; i++) {
             (void)snprintf(key, CONF_KEY_MAX, "type.%s.%s", c->types[t].name, of_type[i]);
-            if (names_key(name, n, key)) return true;
+            if (names_key(name, n, key, strlen(key))) return true;
         }
     }
     if (n <= 6 || n >= CONF_KEY_MAX || strncmp(name, "KAFKA_", 6) != 0) return false;
     for (size_t i = 0; i < n; i++) key[i] = name[i] == '_' ? '.' : (char)tolower((unsigned char)name[i]);
     key[n] = 0;
     return true;
+}
+
+/* Does the name begin like the keys of a section? */
+static bool in_section(const char *name, size_t n)
+{
+    for (size_t i = 0; i < conf_n_keys; i++) {
+        const size_t section = (size_t)(strchr(conf_keys[i].key, '.') - conf_keys[i].key) + 1;
+        if (n > section && names_key(name, section, conf_keys[i].key, section)) return true;
+    }
+    return n > 5 && strncmp(name, "TYPE_", 5) == 0;
 }
 
 enum status conf_load_environment(struct conf *c, struct err *e)
@@ -214,7 +235,13 @@ enum status conf_load_environment(struct conf *c, struct err *e)
         const char *name = *at, *eq = strchr(name, '=');
         if (strncmp(name, prefix, sizeof prefix - 1) != 0 || eq == NULL) continue;
         name += sizeof prefix - 1;
-        if (eq <= name || !key_of(c, name, (size_t)(eq - name), key)) continue;
+        if (eq <= name) continue;
+        if (!key_of(c, name, (size_t)(eq - name), key)) {
+            if (!in_section(name, (size_t)(eq - name))) continue; /* somebody else's */
+            return ERR_SET(e, STATUS_INVALID,
+                           "environment %.*s: it names no key (freshet check --print-config-doc lists them)",
+                           (int)(eq - *at), *at);
+        }
         if (conf_set(c, key, eq + 1, &why) == STATUS_OK) continue;
         (void)err_prefix(&why, "environment %.*s", (int)(eq - *at), *at);
         if (e != NULL) *e = why;

@@ -14,7 +14,7 @@
 /* clang-format off */
 /* name, kind, unit, text: fields of the hash fr:m:metrics and of every entry of fr:m:metrics:ts */
 #define METRIC_JOB_LIST(X)                                                                                             \
-    X("events_total", COUNTER, "events", "events taken, rejected ones not counted")                                    \
+    X("events_total", COUNTER, "events", "records taken: events, and those that were rejected, skipped or came twice")                                    \
     X("examples_total", COUNTER, "examples", "examples scored")                                                        \
     X("rejected_total", COUNTER, "events", "events rejected")                                                          \
     X("skipped_total", COUNTER, "events", "events skipped by a rule of the map")                                       \

@@ -362,6 +362,8 @@ static void test_file_errors_name_the_line(void **state)
          "freshet.ini:4: unknown key 'train.sed'; the nearest is 'train.seed'"},
         {"[train]\nseed\n", "freshet.ini:2: neither"},
         {"[train\nseed = 1\n", "freshet.ini:1: a section without"},
+        {"[train] seed = 1\n", "freshet.ini:1: a section's line ends"},
+        {"[train]]\n", "freshet.ini:1: a section's line ends"},
         {"[]\nseed = 1\n", "freshet.ini:1: a section's name"},
         {"seed = 1\n", "freshet.ini:1: a key before the first"},
         {"[train]\n= 1\n", "freshet.ini:2: neither"},
@@ -410,6 +412,13 @@ static void test_environment_stands_above_the_file(void **state)
     assert_int_equal(conf_load_environment(c, &e), STATUS_INVALID);
     assert_non_null(strstr(e.text, "FRESHET_TRAIN_SEED: train.seed: 'three'"));
     unsetenv("FRESHET_TRAIN_SEED");
+    static const char *const wrong[] = {"FRESHET_TRAIN_SEDE", "FRESHET_TYPE_WISH_LABEL"};
+    for (size_t i = 0; i < 2; i++) {
+        setenv(wrong[i], "3", 1);
+        assert_int_equal(conf_load_environment(c, &e), STATUS_INVALID);
+        assert_non_null(strstr(e.text, wrong[i]));
+        unsetenv(wrong[i]);
+    }
     unsetenv("FRESHET_JOIN_NEGATIVES_UNIFORM_FRAC");
     unsetenv("FRESHET_KAFKA_BOOTSTRAP_SERVERS");
     unsetenv("FRESHET_TYPE_VIEW_LABEL");
