@@ -9,24 +9,13 @@
 #define TIME_MAX 253402300799999 /* 9999-12-31T23:59:59.999Z */
 #define ITEM_TABLE 2048          /* > 2 * EVENT_ITEMS_MAX, a power of two */
 
-/* C0, DEL and C1 (U+0080 to U+009F, in UTF-8 c2 80 to c2 9f). */
-static bool has_control(struct str s)
-{
-    const unsigned char *p = (const unsigned char *)s.p;
-    for (size_t i = 0; i < s.n; i++) {
-        if (p[i] < 0x20 || p[i] == 0x7f) return true;
-        if (p[i] == 0xc2 && i + 1 < s.n && p[i + 1] < 0xa0) return true;
-    }
-    return false;
-}
-
 bool parse_id(struct parse_context *x, const char *field, struct str s, struct str *out)
 {
     if (s.n == 0) return reject_set(x->reject, REJECT_ID_EMPTY, "%s is empty; leave it out or give it a value", field);
     if (s.n > EVENT_ID_MAX)
         return reject_set(x->reject, REJECT_ID_TOO_LONG, "%s has %zu bytes; at most %d are allowed", field, s.n,
                           EVENT_ID_MAX);
-    if (has_control(s)) return reject_set(x->reject, REJECT_ID_CONTROL, "%s has a control character", field);
+    if (event_has_control(s)) return reject_set(x->reject, REJECT_ID_CONTROL, "%s has a control character", field);
     *out = arena_str(x->arena, s);
     x->oom = x->oom || out->p == NULL;
     return out->p != NULL;

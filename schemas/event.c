@@ -12,6 +12,16 @@ const struct event_attr *event_attr(const struct event_attr *attrs, uint32_t n, 
     return NULL;
 }
 
+bool event_has_control(struct str s)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    for (size_t i = 0; i < s.n; i++) {
+        if (p[i] < 0x20 || p[i] == 0x7f) return true;
+        if (p[i] == 0xc2 && i + 1 < s.n && p[i + 1] < 0xa0) return true;
+    }
+    return false;
+}
+
 /* The strings of an event in packing order; what is packed, copied and taken apart walks the same list. */
 #define EVENT_STRINGS(X)                                                                                               \
     X(type_name) X(id) X(source) X(user) X(item) X(session) X(order) X(request) X(version) X(variant)

@@ -69,6 +69,8 @@ struct event {
 
 /* The attribute of that name, or NULL. */
 const struct event_attr *event_attr(const struct event_attr *attrs, uint32_t n, const char *name);
+/* C0, DEL and C1 (U+0080 to U+009F, in UTF-8 c2 80 to c2 9f): no id may have them. */
+bool event_has_control(struct str s);
 /* Whose history it is: the user's, else the session's (as "session:<id>", written into room), else nobody's.  A session id that
  * leaves no room for that counts as none. */
 struct str event_subject(struct str user, struct str session, char room[EVENT_ID_MAX]);

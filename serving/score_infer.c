@@ -20,9 +20,7 @@ static enum status flatten(const json_t *v, const char *name, int depth, struct 
         if (s.n == 0 || s.n > EVENT_ID_MAX)
             return ERR_SET(e, STATUS_INVALID, "input %s: an id has %zu bytes; 1 to %d are allowed", name, s.n,
                            EVENT_ID_MAX);
-        for (size_t i = 0; i < s.n; i++)
-            if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
-                return ERR_SET(e, STATUS_INVALID, "input %s: an id has a control character", name);
+        if (event_has_control(s)) return ERR_SET(e, STATUS_INVALID, "input %s: an id has a control character", name);
         if (t->n == t->cap) return ERR_SET(e, STATUS_INVALID, "input %s: more data than its shape says", name);
         t->data[t->n++] = s;
         return STATUS_OK;

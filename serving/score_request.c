@@ -24,13 +24,6 @@ static enum status no_memory(struct parsing *p)
     return ERR_SET(p->e, STATUS_OOM, "the request needs more memory than there is");
 }
 
-static bool has_control(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f) return true;
-    return false;
-}
-
 static enum status get_id(struct parsing *p, const char *field, const json_t *v, struct str *out)
 {
     if (!json_is_string(v)) return ERR_SET(p->e, STATUS_INVALID, "%s must be a string", field);
@@ -38,7 +31,7 @@ static enum status get_id(struct parsing *p, const char *field, const json_t *v,
     if (out->n == 0) return ERR_SET(p->e, STATUS_INVALID, "%s is empty", field);
     if (out->n > EVENT_ID_MAX)
         return ERR_SET(p->e, STATUS_INVALID, "%s has %zu bytes; at most %d are allowed", field, out->n, EVENT_ID_MAX);
-    return has_control(*out) ? ERR_SET(p->e, STATUS_INVALID, "%s has a control character", field) : STATUS_OK;
+    return event_has_control(*out) ? ERR_SET(p->e, STATUS_INVALID, "%s has a control character", field) : STATUS_OK;
 }
 
 static enum status get_time(struct parsing *p, const char *field, const json_t *v, int64_t *out)
@@ -47,14 +40,14 @@ static enum status get_time(struct parsing *p, const char *field, const json_t *
         const struct str s = {json_string_value(v), json_string_length(v)};
         if (!clock_parse_rfc3339(s, out))
             return ERR_SET(p->e, STATUS_INVALID, "%s is not an RFC 3339 date and time with zone", field);
-        return STATUS_OK;
+    } else {
+        if (!json_is_integer(v))
+            return ERR_SET(p->e, STATUS_INVALID, "%s must be RFC 3339 text or integer milliseconds since 1970", field);
+        *out = json_integer_value(v);
+        if (*out >= 0 && *out < TIME_LEAST_MS)
+            return ERR_SET(p->e, STATUS_INVALID, "%s %lld can only be seconds; give milliseconds since 1970", field,
+                           (long long)*out);
     }
-    if (!json_is_integer(v))
-        return ERR_SET(p->e, STATUS_INVALID, "%s must be RFC 3339 text or integer milliseconds since 1970", field);
-    *out = json_integer_value(v);
-    if (*out >= 0 && *out < TIME_LEAST_MS)
-        return ERR_SET(p->e, STATUS_INVALID, "%s %lld can only be seconds; give milliseconds since 1970", field,
-                       (long long)*out);
     if (*out < 0 || *out > TIME_MOST_MS)
         return ERR_SET(p->e, STATUS_INVALID, "%s %lld is outside 1970 to 9999 in milliseconds", field, (long long)*out);
     return STATUS_OK;

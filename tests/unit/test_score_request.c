@@ -49,6 +49,8 @@ static const struct {
     {"{\"items\":[{}]}", STATUS_INVALID, "item must be a string"},
     {"{\"items\":[\"\"]}", STATUS_INVALID, "is empty"},
     {"{\"items\":[\"a\\n\"]}", STATUS_INVALID, "control character"},
+    {"{\"items\":[\"a\\u0085\"]}", STATUS_INVALID, "control character"},
+    {"{\"items\":[\"a\"],\"time\":\"1960-01-01T00:00:00Z\"}", STATUS_INVALID, "outside 1970"},
     {"{\"items\":[\"a\",\"a\"]}", STATUS_INVALID, "twice"},
     {"{\"items\":[\"a\",{\"item\":\"a\"}]}", STATUS_INVALID, "twice"},
     {"{\"items\":[{\"item\":\"a\",\"x\":{}}]}", STATUS_INVALID, "may not be an object"},
