@@ -122,6 +122,7 @@ struct score_hand *score_borrow(struct score *s)
     h->out = h->coming = true;
     s->n_coming++;
     (void)pthread_mutex_unlock(&s->lock);
+    h->answered = false; /* the request that is parsed into it now may never be ranked */
     return h;
 }
 
