@@ -103,6 +103,7 @@ struct publish {
     bool said_lost;       /* since the last look */
     bool said_evicts, said_need;
     struct publish_need need; /* all but the weights, whose size comes with the first version */
+    bool in_transaction;      /* MULTI was said, EXEC was not */
     size_t fenced;            /* commands of the transaction under way */
     int64_t weights_us;       /* not before then is a version tried again that Redis had no memory for */
     int64_t weights_wait;     /* … and how long the next time, ms */
@@ -138,6 +139,8 @@ enum status publish_fence_begin(struct publish *p, struct err *e) MUST_CHECK;
 enum status publish_fence_add(struct publish *p, struct err *e, const struct str *args, size_t n) MUST_CHECK;
 /* *out (may be NULL): the replies of the commands, in order, until redis_clear. */
 enum status publish_fence_end(struct publish *p, const struct redis_reply **out, struct err *e) MUST_CHECK;
+/* One that failed between the two: its connection goes, on which all that follows would be queued and never done. */
+void publish_fence_drop(struct publish *p);
 
 /* publish_watch.c: is what was published still there? */
 enum status publish_greet(struct publish *p, struct err *e) MUST_CHECK; /* after connecting */

@@ -240,6 +240,7 @@ void *publish_uploader(void *arg)
     do {
         struct err e = {0};
         st = turn(p, &e);
+        publish_fence_drop(p);
         redis_clear(p->redis);
         if (st == STATUS_FULL) explain_full(p, &e);
         st = mend(p, st, &e);

@@ -4,6 +4,7 @@
  * timeout: 120
  */
 #include "base/hash.h"
+#include "base/mem.h"
 #include "serving/publish_private.h"
 #include "tests/support/check.h"
 #include "tests/support/publishing.h"
@@ -196,6 +197,27 @@ static void test_a_lease_that_changes_inside_a_transaction_drops_it(void **state
     }
 }
 
+/* MULTI without EXEC: the connection would queue all that follows. */
+static void test_a_transaction_that_fails_midway_is_left(void **state)
+{
+    (void)state;
+    static char big[8 << 20]; /* more than any command before */
+    struct publish *p = alone();
+    struct err e = {0};
+    assert_ok(publish_fence_begin(p, &e), &e);
+    mem_fail_after(0);
+    assert_int_equal(publish_fence_add(p, &e, REDIS_ARGS(STR("SET"), STR("big"), ((struct str){big, sizeof big}))),
+                     STATUS_OOM);
+    mem_fail_after(-1);
+    publish_fence_drop(p);
+    assert_ok(publish_fence_begin(p, &e), &e);
+    assert_ok(publish_fence_add(p, &e, REDIS_ARGS(STR("SET"), STR("small"), STR("1"))), &e);
+    assert_ok(publish_fence_end(p, NULL, &e), &e);
+    redis_clear(p->redis);
+    assert_string_equal(ask("EXISTS small big"), "1");
+    close_alone(p);
+}
+
 /* Another owner took the lease while we slept, published nothing, ended in order and gave the lease back. */
 static void test_an_owner_that_came_and_went_fences_too(void **state)
 {
@@ -300,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_no_path_writes_without_the_lease, fresh),
         cmocka_unit_test_setup(test_a_lease_that_changes_inside_a_transaction_drops_it, fresh),
+        cmocka_unit_test_setup(test_a_transaction_that_fails_midway_is_left, fresh),
         cmocka_unit_test_setup(test_an_owner_that_came_and_went_fences_too, fresh),
         cmocka_unit_test_setup(test_a_manifest_of_a_later_epoch_fences, fresh),
         cmocka_unit_test_setup(test_an_older_lease_gives_way, fresh),
