@@ -55,6 +55,7 @@ struct publish_sending { /* copies of what the mailboxes hold */
     struct publish_note notes[PUBLISH_NOTES_MAX];
     struct publish_order orders[PUBLISH_ORDERS_MAX];
     size_t n_notes, n_orders;
+    uint64_t notes_end; /* the number after the last note's */
 };
 #define PUBLISH_WATCH_MS 1000  /* how often the uploader looks whether all it put there is still there */
 #define PUBLISH_CLOSE_MS 1000  /* of publish_close */
@@ -83,6 +84,7 @@ struct publish {
     struct publish_order orders[PUBLISH_ORDERS_MAX];
     struct publish_note notes[PUBLISH_NOTES_MAX];
     size_t n_orders, n_notes;
+    uint64_t notes_gone; /* sent, or dropped for newer ones: the number of notes[0] */
     struct publish_state state;
     char held[PUBLISH_LEASE_TEXT]; /* the lease's text while it is ours, for those that follow us */
 
