@@ -25,9 +25,8 @@ struct publish_weights_job {          /* immutable once handed over */
 struct publish_metrics_job {
     bool full;
     size_t n, n_info;
-    struct publish_metric fields[PUBLISH_METRICS_MAX]; /* names point into text */
-    struct publish_info info[PUBLISH_INFO_MAX];
-    struct buf text;
+    double values[PUBLISH_METRICS_MAX]; /* (n) */
+    struct buf text;                    /* their n names, then n_info names each with its text, NUL after each */
 };
 struct publish_batch {
     struct buf entries; /* u8 kind, str id or u64 hash, str packed … */
