@@ -306,6 +306,9 @@ static enum status read_token(const char *path, struct buf *token, struct err *e
     const size_t n = got ? strcspn(line, "\r\n") : 0;
     if (n == 0)
         return ERR_SET(e, STATUS_INVALID, "serving.token_file: %s: its first line is empty; put a token there", path);
+    if (n == sizeof line - 1)
+        return ERR_SET(e, STATUS_INVALID, "serving.token_file: %s: its first line is longer than %d bytes", path,
+                       TOKEN_MAX - 2);
     buf_put(token, line, n);
     return buf_status(token, e);
 }

@@ -496,6 +496,13 @@ static void test_token_is_asked_for_except_by_health(void **state)
         .conf = w.shop.conf, .clock = clock_system(), .score = score, .metric = metric, .version = ""};
     assert_int_equal(http_open(&http, &o, &e), STATUS_INVALID);
     assert_null(http);
+    char longer[5000]; /* it would be another token where it is cut */
+    memset(longer, 'x', sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    files_put_text(&w.base, "token", longer);
+    assert_int_equal(http_open(&http, &o, &e), STATUS_INVALID);
+    assert_non_null(strstr(e.text, "longer than"));
+    assert_null(http);
 }
 
 /* --- events ------------------------------------------------------------------------------------------------------- */
