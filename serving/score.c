@@ -149,11 +149,6 @@ static enum status offer(struct score_line *l, struct slot_version *take_v, stru
     return score_bind_all(l, e);
 }
 
-enum status score_offer(struct score *s, struct slot_version *take_v, struct err *e)
-{
-    return offer(&s->lines[0], take_v, e);
-}
-
 /* What came of a look, for metrics and health. */
 static void note(struct score_line *l, enum status st)
 {
