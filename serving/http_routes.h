@@ -28,7 +28,7 @@ struct http_reply {
 void http_answer(struct http_shared *s, const struct http_request *q, struct http_reply *r);
 /* {"error":{"code","message"}} for a status of our list. */
 void http_error(struct http_reply *r, int status, const char *code, const char *message);
-/* Whether its answer may have to wait for Kafka: no thread that others need gives it.  False for one that is let in nowhere. */
+/* Whether its answer may have to wait for Kafka: no thread that others need gives it.  False without the token, too. */
 bool http_waits(const struct http_shared *s, const struct http_request *q);
 void http_answer_busy(const struct http_request *q, struct http_reply *r); /* instead: too many wait already */
 enum metric_route http_route_of(struct str path);                          /* OTHER: no such path is known */
