@@ -72,11 +72,12 @@ quality: build
 bench-peers: build
 	@tests/bench/peers/run.sh $(ARGS)
 
-# What is made from tables and templates: CONFIG.md and the sentences that are built in.
+# What is made from tables and templates: CONFIG.md, docs/METRICS.md and the sentences that are built in.
 docs:
 	@featurize/templates/embed.sh >featurize/describe_templates.inc
 	@cmake --preset release && cmake --build --preset release -j $(JOBS)
 	@build/release/freshet check --print-config-doc >CONFIG.md
+	@build/release/freshet check --print-metrics-doc >docs/METRICS.md
 
 mutants: setup
 	@tests/tools/mutants.sh $(ARGS)

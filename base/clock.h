@@ -5,8 +5,10 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 #include "base/str.h"
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 struct clock {
     int64_t (*wall_ms)(struct clock *c);
@@ -17,6 +19,9 @@ struct clock *clock_system(void); /* static */
 double clock_cpu_s(void);         /* processor seconds of this process, all its threads; for figures only */
 /* For measuring what something costs, never for what is done: nanoseconds that this thread has had a processor. */
 uint64_t clock_cost_ns(void);
+/* The moment on CLOCK_MONOTONIC so far from now (negative: now): where timed waits end, whatever the wall clock does. */
+struct timespec clock_until(int64_t us);
+bool clock_cond_init(pthread_cond_t *c); /* one whose timed waits are on CLOCK_MONOTONIC; false: it can't be made */
 struct clock_fake {
     struct clock base;
     int64_t wall_ms_now, mono_us_now;

@@ -1,10 +1,10 @@
 /* queue.c - a ring under one mutex; waits are on the monotonic clock, so that a changed wall clock wakes nobody. */
 #include "base/queue.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <time.h>
 
 struct queue {
     pthread_mutex_t lock;
@@ -14,23 +14,14 @@ struct queue {
     bool closed;
 };
 
-static bool cond_new(pthread_cond_t *c)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0) return false;
-    const bool ok = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 && pthread_cond_init(c, &attr) == 0;
-    (void)pthread_condattr_destroy(&attr);
-    return ok;
-}
-
 enum status queue_new(struct queue **out, size_t capacity, struct err *e)
 {
     *out = NULL;
     if (capacity == 0) return ERR_SET(e, STATUS_INVALID, "queue: capacity is 0; give at least 1");
     struct queue *q = mem_calloc(1, sizeof *q);
     void **ring = mem_calloc(capacity, sizeof *ring);
-    if (q == NULL || ring == NULL || !cond_new(&q->not_empty)) goto oom;
-    if (!cond_new(&q->not_full)) goto oom_not_empty;
+    if (q == NULL || ring == NULL || !clock_cond_init(&q->not_empty)) goto oom;
+    if (!clock_cond_init(&q->not_full)) goto oom_not_empty;
     if (pthread_mutex_init(&q->lock, NULL) != 0) goto oom_not_full;
     q->ring = ring;
     q->capacity = capacity;
@@ -54,20 +45,6 @@ void queue_free(struct queue *q)
     (void)pthread_cond_destroy(&q->not_empty);
     mem_free(q->ring);
     mem_free(q);
-}
-
-static struct timespec deadline_after(int64_t timeout_ms)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    if (timeout_ms < 0) timeout_ms = 0;
-    t.tv_sec += (time_t)(timeout_ms / 1000);
-    t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
 }
 
 /* Waits on c under q->lock; false when the deadline (NULL: never) has passed. */
@@ -120,7 +97,7 @@ enum status queue_push(struct queue *q, void *item)
 
 enum status queue_push_for(struct queue *q, void *item, int64_t timeout_ms)
 {
-    const struct timespec deadline = deadline_after(timeout_ms);
+    const struct timespec deadline = clock_until(timeout_ms * 1000);
     return push(q, item, &deadline);
 }
 
@@ -131,7 +108,7 @@ enum status queue_pop(struct queue *q, void **out)
 
 enum status queue_pop_for(struct queue *q, void **out, int64_t timeout_ms)
 {
-    const struct timespec deadline = deadline_after(timeout_ms);
+    const struct timespec deadline = clock_until(timeout_ms * 1000);
     return pop(q, out, &deadline);
 }
 

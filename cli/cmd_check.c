@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "featurize/feat.h"
 #include "featurize/token.h"
+#include "serving/metric.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,20 +63,24 @@ static void check_all(struct cmd_check *c, const struct cmd_line *l)
     cmd_check_redis(c);
 }
 
-/* --print-config, --print-config-doc: just that. */
-static int print_config(const struct cmd_line *l, bool document)
+/* --print-…: just that. */
+struct print {
+    bool config, document, metrics;
+};
+
+static int print_only(const struct cmd_line *l, const struct print *p)
 {
     struct buf b = {0};
-    if (l->conf_status != STATUS_OK && !document) {
+    if (l->conf_status != STATUS_OK && p->config) {
         (void)cmd_failed("check", &l->conf_err);
         return 2;
     }
-    if (document) {
+    if (p->config) conf_dump(l->conf, &b);
+    if (p->document) {
         conf_document(&b);
         feat_document(&b);
-    } else {
-        conf_dump(l->conf, &b);
     }
+    if (p->metrics) metric_write_document(&b);
     const int rc = cmd_print("check", &b);
     buf_fini(&b);
     return rc;
@@ -102,16 +107,18 @@ static int check(const struct cmd_line *l, const char *letters, const char *save
 int cmd_check(int argc, char **argv)
 {
     const char *letters = NULL, *save = NULL;
-    bool config = false, document = false;
+    struct print print = {0};
     const struct cmd_option options[] = {
         {"schema", "NAME", CMD_KEY, NULL, "ingest.schema", "format of the log files"},
         {"map", "FILE", CMD_KEY, NULL, "ingest.map", "field map for csv"},
         {"model", "DIR", CMD_KEY, NULL, "model.base", "model folder"},
         {"dead-letters", "FILE|topic:NAME", CMD_TEXT, &letters, NULL,
          "summarises rejected events by reason and stage instead"},
-        {"save", "FILE", CMD_TEXT, &save, NULL, "writes the dead letters of a topic to FILE, for replay --dead-letters"},
-        {"print-config", NULL, CMD_FLAG, &config, NULL, "prints the configuration in force and nothing else"},
-        {"print-config-doc", NULL, CMD_FLAG, &document, NULL, "prints CONFIG.md and nothing else"},
+        {"save", "FILE", CMD_TEXT, &save, NULL,
+         "writes the dead letters of a topic to FILE, for replay --dead-letters"},
+        {"print-config", NULL, CMD_FLAG, &print.config, NULL, "prints the configuration in force and nothing else"},
+        {"print-config-doc", NULL, CMD_FLAG, &print.document, NULL, "prints CONFIG.md and nothing else"},
+        {"print-metrics-doc", NULL, CMD_FLAG, &print.metrics, NULL, "prints docs/METRICS.md and nothing else"},
     };
     const struct cmd_usage usage = {.command = "check",
                                     .arguments = "[LOG...]",
@@ -123,7 +130,8 @@ int cmd_check(int argc, char **argv)
                                     .soft_config = true};
     struct cmd_line line;
     int rc = cmd_line_parse(&line, &usage, argc, argv);
-    if (rc == CMD_GO_ON) rc = config || document ? print_config(&line, document) : check(&line, letters, save);
+    const bool only = print.config || print.document || print.metrics;
+    if (rc == CMD_GO_ON) rc = only ? print_only(&line, &print) : check(&line, letters, save);
     cmd_line_fini(&line);
     return rc;
 }

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define LIST_TTL_S "30" /* an order that nobody took is gone by itself */
-enum { NAP_MS = 50 };
+enum { NAP_MS = 50, TAKE_BACK_MS = 3000 };
 
 struct order {
     const char *name; /* "model rollback" */
@@ -65,14 +65,18 @@ static enum status learner_lives(const struct order *o, struct redis *r, struct 
         redis_name(r), o->conf->model_name);
 }
 
+/* Both in one write: nothing of ours comes between the order and its end (an operator's rights hold no MULTI). */
 static enum status push(const struct order *o, struct redis *r, struct err *e)
 {
     char key[KEY_MAX];
     const struct redis_reply *reply;
     const struct str text = {(const char *)o->text.p, o->text.n};
     (void)key_commands(key, o->conf->model_name);
-    TRY(redis_call(r, e, &reply, REDIS_ARGS(STR("RPUSH"), str_from(key), text)));
-    return redis_call(r, e, &reply, REDIS_ARGS(STR("EXPIRE"), str_from(key), STR(LIST_TTL_S)));
+    redis_clear(r);
+    TRY(redis_append(r, e, REDIS_ARGS(STR("RPUSH"), str_from(key), text)));
+    TRY(redis_append(r, e, REDIS_ARGS(STR("EXPIRE"), str_from(key), STR(LIST_TTL_S))));
+    TRY(redis_get(r, e, &reply));
+    return redis_get(r, e, &reply);
 }
 
 /* NOT_FOUND: none yet. */
@@ -86,22 +90,38 @@ static enum status look_for_answer(struct order *o, struct redis *r, struct err 
     return command_answer_decode(&o->answer, reply->text, e);
 }
 
+static enum status wait_for_answer(struct order *o, struct redis *r, struct err *e)
+{
+    const int64_t until = now_ms() + (int64_t)o->wait_s * 1000;
+    enum status st;
+    do {
+        nap();
+        st = look_for_answer(o, r, e);
+    } while ((st == STATUS_NOT_FOUND || st == STATUS_IO) && now_ms() < until);
+    return st;
+}
+
 static enum status unanswered(const struct order *o, bool was_there, struct err *e)
 {
     return ERR_SET(e, STATUS_AGAIN, "no answer within %" PRIu64 " s; the order was %s", o->wait_s,
                    was_there ? "taken back" : "taken, and may still be done: see freshet model versions");
 }
 
-/* Nobody answered: the order is taken back, so that it is not done some time later. */
+/* Nobody answered, or Redis went away: the order is taken back, so that it is not done some time later. */
 static enum status take_back(struct order *o, struct redis *r, struct err *e)
 {
     char key[KEY_MAX];
     const struct redis_reply *reply;
     const struct str text = {(const char *)o->text.p, o->text.n};
+    const int64_t until = now_ms() + TAKE_BACK_MS;
+    enum status st;
     (void)key_commands(key, o->conf->model_name);
-    TRY(redis_call(r, e, &reply, REDIS_ARGS(STR("LREM"), str_from(key), STR("0"), text)));
+    while ((st = redis_call(r, e, &reply, REDIS_ARGS(STR("LREM"), str_from(key), STR("0"), text))) == STATUS_IO &&
+           now_ms() < until)
+        nap();
+    if (st != STATUS_OK) return err_prefix(e, "the order was not taken back, and may be done within " LIST_TTL_S " s");
     const bool was_there = reply->integer > 0;
-    const enum status st = look_for_answer(o, r, e);
+    st = look_for_answer(o, r, e);
     return st != STATUS_NOT_FOUND ? st : unanswered(o, was_there, e);
 }
 
@@ -111,13 +131,9 @@ static enum status through_redis(struct order *o, struct err *e)
     enum status st;
     TRY_OUT(st, redis_open(&r, o->conf, clock_system(), e));
     TRY_OUT(st, learner_lives(o, r, e));
-    TRY_OUT(st, push(o, r, e));
-    const int64_t until = now_ms() + (int64_t)o->wait_s * 1000;
-    do {
-        nap();
-        st = look_for_answer(o, r, e);
-    } while ((st == STATUS_NOT_FOUND || st == STATUS_IO) && now_ms() < until);
-    if (st == STATUS_NOT_FOUND) st = take_back(o, r, e);
+    st = push(o, r, e);
+    if (st == STATUS_OK) st = wait_for_answer(o, r, e);
+    if (st == STATUS_NOT_FOUND || st == STATUS_IO) st = take_back(o, r, e);
 out:
     redis_close(r);
     return st;

@@ -1,4 +1,5 @@
 /* cmd_serve.c - `freshet serve`: a scorer that follows the versions in Redis and answers over HTTP, until a signal. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/cmd.h"
 #include "cli/cmd_signals.h"
@@ -9,12 +10,11 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <time.h>
 
 #ifndef FRESHET_VERSION
 #define FRESHET_VERSION "unknown"
 #endif
-#define LOOK_NS 200000000L /* how often the main thread looks at signals and at the others */
+#define LOOK_US 200000 /* how often the main thread looks at signals and at the others */
 
 static sem_t woken; /* posted by the signal handlers */
 static atomic_bool stopping, reloading;
@@ -82,14 +82,12 @@ static void take_reload(struct cmd_line *line, bool ready)
 /* Ready with a version in force and the door open; the watchdog is fed while the watch for versions lives. */
 static void tell_manager(struct serve *s)
 {
-    struct timespec t;
     const uint64_t looks = score_looks(s->score);
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
     if (!s->ready && score_ready(s->score)) {
         s->ready = true;
         job_notify("READY=1");
     }
-    if (looks != s->looks) job_notify_watchdog((int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000);
+    if (looks != s->looks) job_notify_watchdog(clock_system()->mono_us(clock_system()));
     s->looks = looks;
     score_update_gauges(s->score);
     job_notify("STATUS=%s; version %.0f, %llu requests%s", s->ready ? "serving" : "waits for a version",
@@ -99,11 +97,8 @@ static void tell_manager(struct serve *s)
 
 static void nap(void)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += LOOK_NS;
-    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    (void)sem_timedwait(&woken, &until);
+    const struct timespec until = clock_until(LOOK_US);
+    (void)sem_clockwait(&woken, CLOCK_MONOTONIC, &until);
 }
 
 static enum status serve(struct cmd_line *line, struct err *e)

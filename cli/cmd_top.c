@@ -239,14 +239,9 @@ static void write_text(struct top *t)
 /* False when a signal came. */
 static bool wait_s(double seconds)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    const double whole = floor(seconds);
-    until.tv_sec += (time_t)whole;
-    until.tv_nsec += (long)((seconds - whole) * 1e9);
-    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
+    const struct timespec until = clock_until((int64_t)(seconds * 1e6));
     for (;;) {
-        if (sem_timedwait(&stopped, &until) == 0) return false;
+        if (sem_clockwait(&stopped, CLOCK_MONOTONIC, &until) == 0) return false;
         if (errno != EINTR) return true;
     }
 }
@@ -324,7 +319,8 @@ int cmd_top(int argc, char **argv)
         .arguments = "",
         .about = "Shows what Redis says of a model: rates, progressive figures, version in force, freshness, rejects, "
                  "the version\n"
-                 "log.  Exit status 1 when Redis cannot be reached at the start, and with --once when it has nothing of the model.\n",
+                 "log.  Exit status 1 when Redis cannot be reached at the start, and with --once when it has nothing "
+                 "of the model.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

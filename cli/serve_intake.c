@@ -1,5 +1,6 @@
 /* serve_intake.c - lines to events (checked by the learner's own parser) to the producer. */
 #include "cli/serve_intake.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "ingest/parse.h"
@@ -9,6 +10,7 @@
 
 #define LINES_MAX 10000
 #define ACK_MS 10000
+#define REST_MS 2000 /* after a failure, in which nobody waits for a broker that is away */
 
 struct serve_intake {
     struct http_intake door;
@@ -17,7 +19,14 @@ struct serve_intake {
     struct parse *parse;
     struct arena arena;
     struct source_producer *producer; /* NULL: not open */
+    int64_t again_us;                 /* not before then is it opened again */
+    struct err away;                  /* … and why */
 };
+
+static int64_t now_us(void)
+{
+    return clock_system()->mono_us(clock_system());
+}
 
 static bool next_line(struct str *rest, struct str *line)
 {
@@ -70,11 +79,17 @@ static enum status take(void *user, struct str body, size_t *n, struct err *e)
         TRY(check_line(i, line, *n, &ev, e));
     }
     if (*n == 0) return ERR_SET(e, STATUS_INVALID, "the body holds no event; give one JSON object a line");
+    if (i->producer == NULL && now_us() < i->again_us) {
+        *e = i->away;
+        return e->code;
+    }
     const enum status st = send_all(i, body, e);
     if (st == STATUS_OK) return st;
     log_limited(LOG_WARN, "events", "%s", e->text);
     source_producer_close(i->producer); /* one that failed once is of no use */
     i->producer = NULL;
+    i->away = *e;
+    i->again_us = now_us() + REST_MS * 1000;
     return st;
 }
 

@@ -9,7 +9,7 @@
 
 struct serve_intake;
 /* *out NULL with OK: kafka.bootstrap.servers is not set, or ingest.schema is not native.  The broker may be away: it is
- * looked for again at each call.  OOM. */
+ * looked for again by a later call, though not for two seconds.  OOM. */
 enum status serve_intake_open(struct serve_intake **out, const struct conf *c, struct err *e) MUST_CHECK;
 void serve_intake_close(struct serve_intake *i);
 const struct http_intake *serve_intake_door(const struct serve_intake *i); /* NULL for NULL */

@@ -6,6 +6,7 @@
 #include "serving/http.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/queue.h"
 #include "schemas/conf_live.h"
 #include "serving/http_door.h"
 #include "serving/http_routes.h"
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +34,16 @@
 #define ROOM_BYTES 4096                /* of a body or reply from the start */
 #define KEEP_BYTES ((size_t)512 << 10) /* larger buffers are not kept between requests */
 #define BEARER "Bearer "
+#define ASIDE_MOST 64 /* requests that wait for Kafka; half the connections at most */
 
 struct exchange {
     struct buf body, reply;
     int64_t start_us;
     bool too_large, refused, replied;
+    /* of one that was set aside */
+    struct MHD_Connection *aside; /* NULL: it was not */
+    struct http_request asked;    /* points into the connection, which is suspended */
+    struct http_reply answer;
     struct exchange *next;
 };
 struct http {
@@ -47,6 +54,10 @@ struct http {
     int port;
     pthread_mutex_t lock; /* of the free list */
     struct exchange *spare;
+    pthread_mutex_t turn; /* suspended before it is resumed */
+    struct queue *aside;  /* of struct exchange; NULL: nothing waits for others */
+    pthread_t answerer;
+    bool answering;
 };
 
 /* --- exchanges ---------------------------------------------------------------------------------------------------- */
@@ -74,6 +85,7 @@ static struct exchange *exchange_get(struct http *h)
     buf_clear(&x->body);
     buf_clear(&x->reply);
     x->too_large = x->refused = x->replied = false;
+    x->aside = NULL;
     x->start_us = h->shared.o.clock->mono_us(h->shared.o.clock);
     return x;
 }
@@ -148,7 +160,7 @@ static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, stru
     (void)MHD_add_response_header(m, "X-Content-Type-Options", "nosniff");
     if (r->allow != NULL) (void)MHD_add_response_header(m, "Allow", r->allow);
     if (r->status == 401) (void)MHD_add_response_header(m, "WWW-Authenticate", "Bearer");
-    if (r->status == 429 || r->status == 503) (void)MHD_add_response_header(m, "Retry-After", "1");
+    if (r->status == 503) (void)MHD_add_response_header(m, "Retry-After", "1");
     if (x->refused || atomic_load(&h->shared.draining)) (void)MHD_add_response_header(m, "Connection", "close");
     const enum MHD_Result ok = MHD_queue_response(c, (unsigned)r->status, m);
     MHD_destroy_response(m);
@@ -171,7 +183,7 @@ static enum MHD_Result refuse(struct http *h, struct MHD_Connection *c, struct e
                               int status, const char *code, const char *text)
 {
     struct http_reply r = {.body = &x->reply};
-    (void)http_methods(&h->shared, str_from(path), &r.route);
+    r.route = http_route_of(str_from(path));
     x->refused = true;
     http_error(&r, status, code, text);
     return send_reply(h, c, x, &r);
@@ -223,6 +235,35 @@ static enum MHD_Result gather(struct http *h, struct exchange *x, const char *p,
     return x->body.oom ? MHD_NO : MHD_YES;
 }
 
+/* Kafka may be away for long, and the threads that answer everybody don't wait for it: what does is suspended, answered by a
+ * thread of its own, and sent when on_request is called again.  False: too many wait already, or the end has come. */
+static bool set_aside(struct http *h, struct MHD_Connection *c, struct exchange *x, const struct http_request *q)
+{
+    x->aside = c;
+    x->asked = *q;
+    (void)pthread_mutex_lock(&h->turn);
+    const bool taken = queue_push_for(h->aside, x, 0) == STATUS_OK;
+    if (taken) MHD_suspend_connection(c);
+    (void)pthread_mutex_unlock(&h->turn);
+    if (!taken) x->aside = NULL;
+    return taken;
+}
+
+static void *answer_aside(void *arg)
+{
+    struct http *h = arg;
+    void *p;
+    while (queue_pop(h->aside, &p) == STATUS_OK) {
+        struct exchange *x = p;
+        x->answer = (struct http_reply){.body = &x->reply};
+        http_answer(&h->shared, &x->asked, &x->answer);
+        (void)pthread_mutex_lock(&h->turn);
+        MHD_resume_connection(x->aside);
+        (void)pthread_mutex_unlock(&h->turn);
+    }
+    return NULL;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *path, const char *method,
                                   const char *protocol, const char *upload, size_t *n_upload, void **at)
 {
@@ -236,12 +277,18 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     }
     if (*n_upload > 0) return gather(h, x, upload, n_upload);
     if (x->too_large) return too_large(h, c, x, path);
+    if (x->aside != NULL) return send_reply(h, c, x, &x->answer);
     seat(h, c, HTTP_SEAT_ANSWERED);
     x->start_us = h->shared.o.clock->mono_us(h->shared.o.clock);
     const struct http_request q = {
         str_from(method), str_from(path), {(const char *)x->body.p, x->body.n}, bearer_of(c)};
     struct http_reply r = {.body = &x->reply};
-    http_answer(&h->shared, &q, &r);
+    if (h->aside == NULL || !http_waits(&h->shared, &q))
+        http_answer(&h->shared, &q, &r);
+    else if (set_aside(h, c, x, &q))
+        return MHD_YES;
+    else
+        http_answer_busy(&q, &r);
     return send_reply(h, c, x, &r);
 }
 
@@ -259,6 +306,9 @@ static enum status read_token(const char *path, struct buf *token, struct err *e
     const size_t n = got ? strcspn(line, "\r\n") : 0;
     if (n == 0)
         return ERR_SET(e, STATUS_INVALID, "serving.token_file: %s: its first line is empty; put a token there", path);
+    if (n == sizeof line - 1)
+        return ERR_SET(e, STATUS_INVALID, "serving.token_file: %s: its first line is longer than %d bytes", path,
+                       TOKEN_MAX - 2);
     buf_put(token, line, n);
     return buf_status(token, e);
 }
@@ -312,6 +362,24 @@ static enum status name_socket(struct http *h, int fd, struct err *e)
     return STATUS_OK;
 }
 
+static enum status start_answerer(struct http *h, struct err *e)
+{
+    const size_t half = (size_t)h->shared.o.conf->serving_connections / 2 + 1;
+    if (h->shared.o.intake == NULL) return STATUS_OK;
+    TRY(queue_new(&h->aside, half < ASIDE_MOST ? half : ASIDE_MOST, e));
+    h->answering = pthread_create(&h->answerer, NULL, answer_aside, h) == 0;
+    return h->answering ? STATUS_OK : ERR_SET(e, STATUS_OOM, "http: no thread can be started");
+}
+
+/* All that were set aside are resumed, and no others come. */
+static void stop_answerer(struct http *h)
+{
+    if (!h->answering) return;
+    queue_close(h->aside);
+    (void)pthread_join(h->answerer, NULL);
+    h->answering = false;
+}
+
 /* The door first, so that the daemon's threads know it; opened last. */
 static enum status start(struct http *h, int fd, struct err *e)
 {
@@ -326,12 +394,14 @@ static enum status start(struct http *h, int fd, struct err *e)
                                         .hand_over = hand_over,
                                         .user = h};
     TRY(make_exchanges(h, e));
+    TRY(start_answerer(h, e));
     TRY(http_door_new(&h->door, &o, e));
-    h->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
-                                 on_request, h, MHD_OPTION_CONNECTION_LIMIT, most + threads * SPARE_CONNECTIONS,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)HEADERS_BYTES, MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_NOTIFY_COMPLETED,
-                                 completed, h, MHD_OPTION_NOTIFY_CONNECTION, came_or_went, h, MHD_OPTION_END);
+    h->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL,
+        NULL, on_request, h, MHD_OPTION_CONNECTION_LIMIT, most + threads * SPARE_CONNECTIONS,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_BYTES,
+        MHD_OPTION_THREAD_POOL_SIZE, pool, MHD_OPTION_NOTIFY_COMPLETED, completed, h, MHD_OPTION_NOTIFY_CONNECTION,
+        came_or_went, h, MHD_OPTION_END);
     if (h->daemon == NULL)
         return ERR_SET(e, STATUS_IO, "http: the server cannot be started on %s:%d", h->host, h->port);
     const enum status st = http_door_open(h->door, e);
@@ -341,6 +411,8 @@ static enum status start(struct http *h, int fd, struct err *e)
 
 static void free_all(struct http *h)
 {
+    stop_answerer(h);
+    queue_free(h->aside);
     for (struct exchange *x = h->spare, *next; x != NULL; x = next) {
         next = x->next;
         buf_fini(&x->body);
@@ -351,7 +423,7 @@ static void free_all(struct http *h)
     buf_fini(&h->shared.page);
     buf_fini(&h->shared.token);
     (void)pthread_mutex_destroy(&h->lock);
-    (void)pthread_mutex_destroy(&h->shared.intake);
+    (void)pthread_mutex_destroy(&h->turn);
     mem_free(h);
 }
 
@@ -363,7 +435,7 @@ enum status http_open(struct http **out, const struct http_options *o, struct er
     struct http *h = mem_calloc(1, sizeof *h);
     if (h == NULL) return ERR_SET(e, STATUS_OOM, "http: no memory");
     h->shared.o = *o;
-    if (pthread_mutex_init(&h->lock, NULL) != 0 || pthread_mutex_init(&h->shared.intake, NULL) != 0) {
+    if (pthread_mutex_init(&h->lock, NULL) != 0 || pthread_mutex_init(&h->turn, NULL) != 0) {
         mem_free(h);
         return ERR_SET(e, STATUS_OOM, "http: no lock can be made");
     }
@@ -386,16 +458,24 @@ static void pause_ms(int64_t ms)
     (void)nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000}, NULL);
 }
 
+static void wait_until_quiet(struct http *h, int64_t most_ms)
+{
+    for (; most_ms > 0 && !http_door_quiet(h->door, LINGER_MS); most_ms -= WAIT_MS) pause_ms(WAIT_MS);
+}
+
 /* Health says no first, while all is answered as before (each answer closes its connection); then nobody comes in any
  * more; then who is in gets the rest of the time. */
 void http_close(struct http *h, int64_t drain_ms)
 {
     if (h == NULL) return;
-    int64_t left_ms = drain_ms - drain_ms / LEAD_PART;
     atomic_store(&h->shared.draining, true);
     pause_ms(drain_ms / LEAD_PART);
     http_door_shut(h->door);
-    for (; left_ms > 0 && !http_door_quiet(h->door, LINGER_MS); left_ms -= WAIT_MS) pause_ms(WAIT_MS);
+    wait_until_quiet(h, drain_ms - drain_ms / LEAD_PART);
+    if (h->answering) {
+        stop_answerer(h);
+        wait_until_quiet(h, LINGER_MS); /* events that Kafka has are said to be taken */
+    }
     MHD_stop_daemon(h->daemon); /* those that are still in leave now */
     free_all(h);
 }

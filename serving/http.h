@@ -17,8 +17,8 @@
 #include "serving/metric.h"
 #include "serving/score.h"
 
-/* Where POST /v1/events goes.  take: INVALID (400), FULL (429), anything else (503); OK: all are acknowledged, *n of them.
- * Thread: any, one at a time. */
+/* Where POST /v1/events goes.  take: INVALID (400), FULL (413), anything else (503); OK: all are acknowledged, *n of them.
+ * Thread: one of its own, which may wait for as long as it likes. */
 struct http_intake {
     void *user;
     enum status (*take)(void *user, struct str body, size_t *n, struct err *e);

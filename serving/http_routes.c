@@ -126,13 +126,11 @@ static void events(struct http_shared *s, const struct http_request *q, struct h
                    "this scorer takes no events: set kafka.bootstrap.servers, or produce to the topic");
         return;
     }
-    (void)pthread_mutex_lock(&s->intake);
     const enum status st = s->o.intake->take(s->o.intake->user, q->body, &n, &e);
-    (void)pthread_mutex_unlock(&s->intake);
     if (st == STATUS_INVALID) {
         http_error(r, 400, "invalid_event", e.text);
     } else if (st == STATUS_FULL) {
-        http_error(r, 429, "too_many_events", e.text);
+        http_error(r, 413, "too_many_events", e.text);
     } else if (st != STATUS_OK) {
         http_error(r, 503, "intake_away", e.text);
     } else {
@@ -210,21 +208,22 @@ static void page(struct http_shared *s, const struct http_request *q, struct htt
 struct route {
     const char *path, *tail; /* tail: the path is MODELS, a name or a name, VERSIONS and one of them, this */
     bool post, open;         /* open: asks for no token (the page holds no data) */
+    bool waits;              /* for others than the model and Redis */
     enum metric_route metric;
     route_fn *fn;
 };
 static const struct route table[] = {
-    {"/v1/rerank", NULL, true, false, METRIC_ROUTE_RERANK, rerank},
-    {"/v1/events", NULL, true, false, METRIC_ROUTE_EVENTS, events},
-    {"/v1/models", NULL, false, false, METRIC_ROUTE_MODELS, models},
-    {"/v2/health/live", NULL, false, true, METRIC_ROUTE_HEALTH, live},
-    {"/v2/health/ready", NULL, false, true, METRIC_ROUTE_HEALTH, ready},
-    {"/v2", NULL, false, false, METRIC_ROUTE_METADATA, server},
-    {NULL, "/infer", true, false, METRIC_ROUTE_INFER, infer},
-    {NULL, "/ready", false, false, METRIC_ROUTE_HEALTH, model_ready},
-    {NULL, "", false, false, METRIC_ROUTE_METADATA, metadata},
-    {"/metrics", NULL, false, false, METRIC_ROUTE_METRICS, metrics},
-    {"/", NULL, false, true, METRIC_ROUTE_PAGE, page},
+    {"/v1/rerank", NULL, true, false, false, METRIC_ROUTE_RERANK, rerank},
+    {"/v1/events", NULL, true, false, true, METRIC_ROUTE_EVENTS, events},
+    {"/v1/models", NULL, false, false, false, METRIC_ROUTE_MODELS, models},
+    {"/v2/health/live", NULL, false, true, false, METRIC_ROUTE_HEALTH, live},
+    {"/v2/health/ready", NULL, false, true, false, METRIC_ROUTE_HEALTH, ready},
+    {"/v2", NULL, false, false, false, METRIC_ROUTE_METADATA, server},
+    {NULL, "/infer", true, false, false, METRIC_ROUTE_INFER, infer},
+    {NULL, "/ready", false, false, false, METRIC_ROUTE_HEALTH, model_ready},
+    {NULL, "", false, false, false, METRIC_ROUTE_METADATA, metadata},
+    {"/metrics", NULL, false, false, false, METRIC_ROUTE_METRICS, metrics},
+    {"/", NULL, false, true, false, METRIC_ROUTE_PAGE, page},
 };
 
 static bool ends(struct str s, const char *tail)
@@ -243,12 +242,27 @@ static const struct route *find(struct str path)
     return NULL;
 }
 
-const char *http_methods(const struct http_shared *s, struct str path, enum metric_route *route)
+enum metric_route http_route_of(struct str path)
 {
-    (void)s;
     const struct route *r = find(path);
-    *route = r ? r->metric : METRIC_ROUTE_OTHER;
-    return r == NULL ? NULL : r->post ? "POST" : "GET, HEAD";
+    return r != NULL ? r->metric : METRIC_ROUTE_OTHER;
+}
+
+static bool let_in(const struct http_shared *s, const struct route *to, const struct http_request *q)
+{
+    return s->token.n == 0 || (to != NULL && to->open) || (q->bearer.p != NULL && token_is(&s->token, q->bearer));
+}
+
+bool http_waits(const struct http_shared *s, const struct http_request *q)
+{
+    const struct route *to = find(q->path);
+    return to != NULL && to->waits && str_is(q->method, to->post ? "POST" : "GET") && let_in(s, to, q);
+}
+
+void http_answer_busy(const struct http_request *q, struct http_reply *r)
+{
+    r->route = http_route_of(q->path);
+    http_error(r, 503, "intake_busy", "too many requests wait for Kafka already; try again");
 }
 
 void http_answer(struct http_shared *s, const struct http_request *q, struct http_reply *r)
@@ -260,7 +274,7 @@ void http_answer(struct http_shared *s, const struct http_request *q, struct htt
     r->type = JSON;
     r->allow = NULL;
     r->route = to ? to->metric : METRIC_ROUTE_OTHER;
-    if (s->token.n > 0 && (to == NULL || !to->open) && (q->bearer.p == NULL || !token_is(&s->token, q->bearer))) {
+    if (!let_in(s, to, q)) {
         http_error(r, 401, "unauthorized", "give the token: Authorization: Bearer <token>");
     } else if (to == NULL) {
         http_error(r, 404, "no_such_path", "no such path; GET / shows what there is");

@@ -6,13 +6,11 @@
 #define SERVING_HTTP_ROUTES_H
 #include "base/buf.h"
 #include "serving/http.h"
-#include <pthread.h>
 #include <stdatomic.h>
 
 struct http_shared { /* what all requests read */
     struct http_options o;
     struct buf page, token; /* token.n 0: none is asked for */
-    pthread_mutex_t intake; /* one at a time */
     atomic_bool draining;   /* not ready any more */
 };
 struct http_request {
@@ -30,6 +28,8 @@ struct http_reply {
 void http_answer(struct http_shared *s, const struct http_request *q, struct http_reply *r);
 /* {"error":{"code","message"}} for a status of our list. */
 void http_error(struct http_reply *r, int status, const char *code, const char *message);
-/* NULL when no such path is known; else what the path is, and the methods it takes. */
-const char *http_methods(const struct http_shared *s, struct str path, enum metric_route *route);
+/* Whether its answer may have to wait for Kafka: no thread that others need gives it.  False without the token, too. */
+bool http_waits(const struct http_shared *s, const struct http_request *q);
+void http_answer_busy(const struct http_request *q, struct http_reply *r); /* instead: too many wait already */
+enum metric_route http_route_of(struct str path);                          /* OTHER: no such path is known */
 #endif

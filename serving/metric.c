@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CODES 12
+#define CODES 10
 #define BUCKETS 14
-static const int codes[CODES] = {200, 202, 400, 401, 404, 405, 408, 413, 429, 500, 501, 503};
+static const int codes[CODES] = {200, 202, 400, 401, 404,
+                                 405, 413, 500, 501, 503}; /* any other is counted as "other" */
 static const double bounds[BUCKETS] = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
                                        0.1,    0.2,   0.5,   1,     2,    5,    10}; /* s */
 
@@ -42,7 +43,7 @@ struct timed {
 };
 struct metric {
     atomic_uint_fast64_t values[METRIC_COUNT]; /* counters as they are, gauges as the bits of a double */
-    atomic_uint_fast64_t by_code[METRIC_ROUTES][CODES];
+    atomic_uint_fast64_t by_code[METRIC_ROUTES][CODES + 1];
     struct timed timed[METRIC_ROUTES], hand_wait;
     atomic_uint_fast64_t fetch_failures[METRIC_FETCH_COUNT];
     pthread_mutex_t lock; /* of what follows */
@@ -105,7 +106,7 @@ static void count_time(struct timed *t, double seconds)
 void metric_request(struct metric *m, enum metric_route route, int status, double seconds)
 {
     size_t c = 0;
-    while (c < CODES - 1 && codes[c] != status) c++;
+    while (c < CODES && codes[c] != status) c++;
     atomic_fetch_add_explicit(&m->by_code[route][c], 1, memory_order_relaxed);
     count_time(&m->timed[route], seconds);
 }
@@ -197,10 +198,12 @@ static void write_requests(const struct metric *m, struct buf *b)
 {
     write_head(b, "http_requests_total", "counter", "requests answered, by route and status");
     for (int r = 0; r < METRIC_ROUTES; r++)
-        for (int c = 0; c < CODES; c++) {
+        for (int c = 0; c <= CODES; c++) {
             const uint64_t n = atomic_load_explicit(&m->by_code[r][c], memory_order_relaxed);
-            if (n > 0 || (r == METRIC_ROUTE_RERANK && codes[c] == 200))
-                buf_printf(b, "freshet_http_requests_total{route=\"%s\",code=\"%d\"} %llu\n", routes[r], codes[c],
+            char code[8] = "other";
+            if (c < CODES) (void)snprintf(code, sizeof code, "%d", codes[c]);
+            if (n > 0 || (r == METRIC_ROUTE_RERANK && c == 0)) /* one series from the start */
+                buf_printf(b, "freshet_http_requests_total{route=\"%s\",code=\"%s\"} %llu\n", routes[r], code,
                            (unsigned long long)n);
         }
     write_head(b, "http_request_seconds", "histogram", "time from a request's last byte to its answer, by route");

@@ -211,5 +211,5 @@ void metric_hand_wait(struct metric *m, double seconds);
 void metric_freshness(struct metric *m, double ms);
 uint64_t metric_freshness_count(const struct metric *m);
 void metric_write_prometheus(const struct metric *m, struct buf *b); /* text format 0.0.4 */
-void metric_write_document(struct buf *b);                           /* docs/METRICS.md */
+void metric_write_document(struct buf *b); /* docs/METRICS.md: freshet check --print-metrics-doc */
 #endif

@@ -28,11 +28,18 @@ static enum status make_owner(char *out, struct err *e)
 
 static enum status make_locks(struct publish *p, struct err *e)
 {
-    pthread_condattr_t attr;
-    bool ok = pthread_mutex_init(&p->lock, NULL) == 0 && pthread_condattr_init(&attr) == 0;
-    ok = ok && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 && pthread_cond_init(&p->wake, &attr) == 0 &&
-         pthread_cond_init(&p->idle, &attr) == 0;
-    return ok ? STATUS_OK : ERR_SET(e, STATUS_OOM, "publish: no lock can be made");
+    const bool locked = pthread_mutex_init(&p->lock, NULL) == 0, wakes = locked && clock_cond_init(&p->wake);
+    if (wakes && clock_cond_init(&p->idle)) return STATUS_OK;
+    if (wakes) (void)pthread_cond_destroy(&p->wake);
+    if (locked) (void)pthread_mutex_destroy(&p->lock);
+    return ERR_SET(e, STATUS_OOM, "publish: no lock can be made");
+}
+
+static void free_locks(struct publish *p)
+{
+    (void)pthread_mutex_destroy(&p->lock);
+    (void)pthread_cond_destroy(&p->wake);
+    (void)pthread_cond_destroy(&p->idle);
 }
 
 static void free_all(struct publish *p)
@@ -79,6 +86,7 @@ static enum status open_one(struct publish **out, const struct conf *c, struct c
     p->busy = true;
     if (pthread_create(&p->thread, NULL, publish_uploader, p) != 0) {
         st = ERR_SET(e, STATUS_OOM, "publish: no thread can be started");
+        free_locks(p);
         goto fail;
     }
     *out = p;
@@ -132,9 +140,7 @@ void publish_close(struct publish *p)
     (void)pthread_cond_signal(&p->wake);
     (void)pthread_mutex_unlock(&p->lock);
     (void)pthread_join(p->thread, NULL);
-    (void)pthread_mutex_destroy(&p->lock);
-    (void)pthread_cond_destroy(&p->wake);
-    (void)pthread_cond_destroy(&p->idle);
+    free_locks(p);
     free_all(p);
 }
 

@@ -41,17 +41,30 @@ static enum status room(const struct publish_batch *b, size_t n, struct err *e)
     return ERR_SET(e, STATUS_FULL, "features: the batch holds %zu bytes; the rest goes with the next", b->entries.n);
 }
 
+/* What was begun at `from` is whole, or none of it stays: a reader would take half a record for one. */
+static enum status finish_entry(struct publish_batch *b, size_t from, struct err *e)
+{
+    const enum status st = buf_status(&b->entries, e);
+    if (st == STATUS_OK) {
+        b->n++;
+    } else {
+        b->entries.n = from;
+        b->entries.oom = false;
+    }
+    return st;
+}
+
 static enum status put_named(struct publish_batch *b, enum publish_entry kind, struct str id, struct str packed,
                              struct err *e)
 {
     TRY(room(b, id.n + packed.n, e));
     if (id.n > EVENT_ID_MAX)
         return ERR_SET(e, STATUS_INVALID, "features: an id of %zu bytes, more than %d", id.n, EVENT_ID_MAX);
+    const size_t from = b->entries.n;
     buf_u8(&b->entries, (uint8_t)kind);
     buf_str(&b->entries, id);
     buf_str(&b->entries, packed);
-    b->n++;
-    return buf_status(&b->entries, e);
+    return finish_entry(b, from, e);
 }
 
 enum status publish_put_user(struct publish_batch *b, struct str id, struct str packed, struct err *e)
@@ -67,11 +80,11 @@ enum status publish_put_item(struct publish_batch *b, struct str id, struct str 
 enum status publish_put_state(struct publish_batch *b, uint64_t hash, struct str packed, struct err *e)
 {
     TRY(room(b, packed.n, e));
+    const size_t from = b->entries.n;
     buf_u8(&b->entries, PUBLISH_ENTRY_STATE);
     buf_u64(&b->entries, hash);
     buf_str(&b->entries, packed);
-    b->n++;
-    return buf_status(&b->entries, e);
+    return finish_entry(b, from, e);
 }
 
 bool publish_wants_state(struct publish *p, uint64_t hash)
@@ -148,6 +161,7 @@ static enum status upload_some(struct publish *p, struct buf_reader *r, const ch
     while (buf_left(r) > 0 && !r->bad && p->fenced < IN_FLIGHT && bytes < IN_FLIGHT_BYTES) {
         const size_t n = entry_key(p, r, key);
         const struct str packed = buf_get_str(r);
+        if (r->bad) break;
         TRY(publish_fence_add(p, e, REDIS_ARGS(STR("SET"), ((struct str){key, n}), packed, STR("EX"), str_from(ttl))));
         bytes += packed.n;
     }
@@ -178,7 +192,7 @@ enum status publish_metrics(struct publish *p, const struct publish_metric *fiel
     buf_clear(&m->text);
     for (size_t i = 0; i < n; i++) {
         buf_put(&m->text, fields[i].name, strlen(fields[i].name) + 1);
-        m->fields[i].value = isfinite(fields[i].value) ? fields[i].value : 0;
+        m->values[i] = isfinite(fields[i].value) ? fields[i].value : 0;
     }
     for (size_t i = 0; i < n_info; i++) {
         buf_put(&m->text, info[i].name, strlen(info[i].name) + 1);
@@ -241,7 +255,7 @@ static void make_words(struct metrics_words *w, const struct publish_metrics_job
     const char *at = (const char *)m->text.p;
     w->n = 0;
     for (size_t i = 0; i < m->n; i++) {
-        write_number(w->values[i], m->fields[i].value);
+        write_number(w->values[i], m->values[i]);
         w->pairs[w->n++] = str_from(next_text(&at));
         w->pairs[w->n++] = str_from(w->values[i]);
     }

@@ -67,7 +67,14 @@ static enum status open_transaction(struct publish *p, struct err *e)
 {
     redis_clear(p->redis);
     p->fenced = 0;
+    p->in_transaction = true;
     return redis_append(p->redis, e, REDIS_ARGS(STR("MULTI")));
+}
+
+void publish_fence_drop(struct publish *p)
+{
+    if (p->in_transaction && redis_connected(p->redis)) redis_drop(p->redis);
+    p->in_transaction = false;
 }
 
 enum status publish_fence_begin(struct publish *p, struct err *e)
@@ -96,6 +103,7 @@ enum status publish_fence_end(struct publish *p, const struct redis_reply **out,
     const struct redis_reply *reply = NULL;
     if (out != NULL) *out = NULL;
     TRY(redis_append(p->redis, e, REDIS_ARGS(STR("EXEC"))));
+    p->in_transaction = false;
     for (size_t i = 0; i < p->fenced + 2; i++) TRY(redis_get(p->redis, e, &reply));
     if (reply->kind != REDIS_ARRAY || reply->n != p->fenced) {
         p->renew_us = 0;

@@ -44,11 +44,19 @@ void publish_answer(struct publish *p, const struct command_answer *a)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+/* The oldest n; under lock. */
+static void drop_notes(struct publish *p, size_t n)
+{
+    p->n_notes -= n;
+    p->notes_gone += n;
+    memmove(&p->notes[0], &p->notes[n], p->n_notes * sizeof p->notes[0]);
+}
+
 void publish_note(struct publish *p, const struct publish_note *n)
 {
     if (p == NULL) return;
     (void)pthread_mutex_lock(&p->lock);
-    if (p->n_notes == PUBLISH_NOTES_MAX) memmove(&p->notes[0], &p->notes[1], --p->n_notes * sizeof p->notes[0]);
+    if (p->n_notes == PUBLISH_NOTES_MAX) drop_notes(p, 1);
     p->notes[p->n_notes++] = *n;
     (void)pthread_cond_signal(&p->wake);
     (void)pthread_mutex_unlock(&p->lock);
@@ -169,15 +177,13 @@ out:
 }
 
 /* What was sent leaves the mailboxes; what came meanwhile stays. */
-static void drop_sent(struct publish *p, size_t n_notes, const struct publish_order *sent, size_t n_sent)
+static void drop_sent(struct publish *p, const struct publish_sending *sent)
 {
     (void)pthread_mutex_lock(&p->lock);
-    if (n_notes > p->n_notes) n_notes = p->n_notes;
-    p->n_notes -= n_notes;
-    memmove(&p->notes[0], &p->notes[n_notes], p->n_notes * sizeof p->notes[0]);
-    for (size_t k = 0; k < n_sent; k++) {
+    if (sent->notes_end > p->notes_gone) drop_notes(p, (size_t)(sent->notes_end - p->notes_gone));
+    for (size_t k = 0; k < sent->n_orders; k++) {
         size_t i = 0;
-        while (i < p->n_orders && strcmp(p->orders[i].command.id, sent[k].command.id) != 0) i++;
+        while (i < p->n_orders && strcmp(p->orders[i].command.id, sent->orders[k].command.id) != 0) i++;
         if (i == p->n_orders) continue;
         p->n_orders--;
         memmove(&p->orders[i], &p->orders[i + 1], (p->n_orders - i) * sizeof p->orders[0]);
@@ -191,6 +197,7 @@ enum status publish_send_answers(struct publish *p, struct err *e)
     (void)pthread_mutex_lock(&p->lock);
     const bool ready = p->waiting == NULL; /* else the version that an answer speaks of is not there yet */
     s->n_notes = ready ? p->n_notes : 0;
+    s->notes_end = p->notes_gone + s->n_notes;
     memcpy(s->notes, p->notes, s->n_notes * sizeof s->notes[0]);
     s->n_orders = 0;
     for (size_t i = 0; ready && i < p->n_orders; i++)
@@ -201,6 +208,6 @@ enum status publish_send_answers(struct publish *p, struct err *e)
     for (size_t i = 0; i < s->n_notes; i++) TRY(add_note(p, &s->notes[i], e));
     for (size_t i = 0; i < s->n_orders; i++) TRY(add_answer(p, &s->orders[i], e));
     TRY(publish_fence_end(p, NULL, e));
-    drop_sent(p, s->n_notes, s->orders, s->n_orders);
+    drop_sent(p, s);
     return STATUS_OK;
 }

@@ -25,9 +25,8 @@ struct publish_weights_job {          /* immutable once handed over */
 struct publish_metrics_job {
     bool full;
     size_t n, n_info;
-    struct publish_metric fields[PUBLISH_METRICS_MAX]; /* names point into text */
-    struct publish_info info[PUBLISH_INFO_MAX];
-    struct buf text;
+    double values[PUBLISH_METRICS_MAX]; /* (n) */
+    struct buf text;                    /* their n names, then n_info names each with its text, NUL after each */
 };
 struct publish_batch {
     struct buf entries; /* u8 kind, str id or u64 hash, str packed … */
@@ -55,6 +54,7 @@ struct publish_sending { /* copies of what the mailboxes hold */
     struct publish_note notes[PUBLISH_NOTES_MAX];
     struct publish_order orders[PUBLISH_ORDERS_MAX];
     size_t n_notes, n_orders;
+    uint64_t notes_end; /* the number after the last note's */
 };
 #define PUBLISH_WATCH_MS 1000  /* how often the uploader looks whether all it put there is still there */
 #define PUBLISH_CLOSE_MS 1000  /* of publish_close */
@@ -83,6 +83,7 @@ struct publish {
     struct publish_order orders[PUBLISH_ORDERS_MAX];
     struct publish_note notes[PUBLISH_NOTES_MAX];
     size_t n_orders, n_notes;
+    uint64_t notes_gone; /* sent, or dropped for newer ones: the number of notes[0] */
     struct publish_state state;
     char held[PUBLISH_LEASE_TEXT]; /* the lease's text while it is ours, for those that follow us */
 
@@ -103,6 +104,7 @@ struct publish {
     bool said_lost;       /* since the last look */
     bool said_evicts, said_need;
     struct publish_need need; /* all but the weights, whose size comes with the first version */
+    bool in_transaction;      /* MULTI was said, EXEC was not */
     size_t fenced;            /* commands of the transaction under way */
     int64_t weights_us;       /* not before then is a version tried again that Redis had no memory for */
     int64_t weights_wait;     /* … and how long the next time, ms */
@@ -138,6 +140,8 @@ enum status publish_fence_begin(struct publish *p, struct err *e) MUST_CHECK;
 enum status publish_fence_add(struct publish *p, struct err *e, const struct str *args, size_t n) MUST_CHECK;
 /* *out (may be NULL): the replies of the commands, in order, until redis_clear. */
 enum status publish_fence_end(struct publish *p, const struct redis_reply **out, struct err *e) MUST_CHECK;
+/* One that failed between the two: its connection goes, on which all that follows would be queued and never done. */
+void publish_fence_drop(struct publish *p);
 
 /* publish_watch.c: is what was published still there? */
 enum status publish_greet(struct publish *p, struct err *e) MUST_CHECK; /* after connecting */

@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "serving/publish_private.h"
 #include <string.h>
-#include <time.h>
 
 #define FULL_LEAST_MS 1000 /* until a version that found no memory is tried again, doubling to … */
 #define FULL_MOST_MS 8000
@@ -19,11 +18,7 @@ bool publish_has_work(const struct publish *p)
 
 void publish_wait_on(struct publish *p, pthread_cond_t *c, int64_t ms)
 {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += (time_t)(ms / 1000);
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    const struct timespec t = clock_until(ms * 1000);
     (void)pthread_cond_timedwait(c, &p->lock, &t);
 }
 
@@ -245,6 +240,7 @@ void *publish_uploader(void *arg)
     do {
         struct err e = {0};
         st = turn(p, &e);
+        publish_fence_drop(p);
         redis_clear(p->redis);
         if (st == STATUS_FULL) explain_full(p, &e);
         st = mend(p, st, &e);

@@ -83,18 +83,9 @@ enum status redis_url_parse(const char *url, struct redis_url *out, struct err *
     return refuse(url, "is of no known form", e);
 }
 
-enum status redis_password_read(const char *path, struct redis_password *out, struct err *e)
+/* "password" or "user:password". */
+static enum status parse_password(const char *path, char *line, struct redis_password *out, struct err *e)
 {
-    char line[2 * REDIS_PASSWORD_MAX];
-    memset(out, 0, sizeof *out);
-    if (path[0] == '\0') return STATUS_OK;
-    FILE *f = fopen(path, "r");
-    if (f == NULL) return ERR_SET(e, STATUS_IO, "redis.password_file: %s: %s", path, strerror(errno));
-    const bool got = fgets(line, sizeof line, f) != NULL;
-    const int fault = !got && ferror(f) ? errno : 0;
-    (void)fclose(f);
-    if (fault != 0) return ERR_SET(e, STATUS_IO, "redis.password_file: %s: %s", path, strerror(fault));
-    line[got ? strcspn(line, "\r\n") : 0] = '\0';
     if (line[0] == '\0') return ERR_SET(e, STATUS_INVALID, "redis.password_file: %s: its first line is empty", path);
     char *colon = strchr(line, ':');
     const char *password = colon ? colon + 1 : line;
@@ -107,4 +98,21 @@ enum status redis_password_read(const char *path, struct redis_password *out, st
     memcpy(out->password, password, strlen(password) + 1);
     if (colon != NULL) memcpy(out->user, line, strlen(line) + 1);
     return STATUS_OK;
+}
+
+enum status redis_password_read(const char *path, struct redis_password *out, struct err *e)
+{
+    char line[2 * REDIS_PASSWORD_MAX];
+    memset(out, 0, sizeof *out);
+    if (path[0] == '\0') return STATUS_OK;
+    FILE *f = fopen(path, "r");
+    if (f == NULL) return ERR_SET(e, STATUS_IO, "redis.password_file: %s: %s", path, strerror(errno));
+    const bool got = fgets(line, sizeof line, f) != NULL;
+    const int fault = !got && ferror(f) ? errno : 0;
+    (void)fclose(f);
+    if (fault != 0) return ERR_SET(e, STATUS_IO, "redis.password_file: %s: %s", path, strerror(fault));
+    line[got ? strcspn(line, "\r\n") : 0] = '\0';
+    const enum status st = parse_password(path, line, out, e);
+    explicit_bzero(line, sizeof line);
+    return st;
 }

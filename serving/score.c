@@ -8,7 +8,6 @@
 #include "serving/score_private.h"
 #include "serving/score_text.h"
 #include <string.h>
-#include <time.h>
 
 /* What all variants share. */
 static enum status open_language(struct score *s, struct err *e)
@@ -35,11 +34,14 @@ static enum status open_hands(struct score *s, struct err *e)
 
 static enum status make_locks(struct score *s, struct err *e)
 {
-    pthread_condattr_t attr;
-    bool ok = pthread_mutex_init(&s->lock, NULL) == 0 && pthread_condattr_init(&attr) == 0;
-    ok = ok && pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 && pthread_cond_init(&s->returned, &attr) == 0 &&
-         pthread_cond_init(&s->stop, &attr) == 0 && pthread_cond_init(&s->moved, &attr) == 0;
-    return ok ? STATUS_OK : ERR_SET(e, STATUS_OOM, "scorer: no lock can be made");
+    pthread_cond_t *const conds[] = {&s->returned, &s->stop, &s->moved};
+    size_t n = 0;
+    const bool locked = pthread_mutex_init(&s->lock, NULL) == 0;
+    while (locked && n < 3 && clock_cond_init(conds[n])) n++;
+    if (n == 3) return STATUS_OK;
+    while (n > 0) (void)pthread_cond_destroy(conds[--n]);
+    if (locked) (void)pthread_mutex_destroy(&s->lock);
+    return ERR_SET(e, STATUS_OOM, "scorer: no lock can be made");
 }
 
 enum status score_open(struct score **out, const struct conf *c, struct clock *clock, struct metric *m, struct err *e)
@@ -122,6 +124,7 @@ struct score_hand *score_borrow(struct score *s)
     h->out = h->coming = true;
     s->n_coming++;
     (void)pthread_mutex_unlock(&s->lock);
+    h->answered = false; /* the request that is parsed into it now may never be ranked */
     return h;
 }
 
@@ -144,11 +147,6 @@ static enum status offer(struct score_line *l, struct slot_version *take_v, stru
     slot_publish(l->slot, take_v);
     metric_add(l->s->metric, METRIC_VERSIONS_LOADED, 1);
     return score_bind_all(l, e);
-}
-
-enum status score_offer(struct score *s, struct slot_version *take_v, struct err *e)
-{
-    return offer(&s->lines[0], take_v, e);
 }
 
 /* What came of a look, for metrics and health. */

@@ -29,8 +29,6 @@ enum status score_start(struct score *s, struct err *e) MUST_CHECK; /* the watch
 void score_close(struct score *s);                                  /* no hand may be out; NULL is fine */
 /* One look for a new version, by the caller instead of the watch: for tests and `standalone`. Errors as fetch_next. */
 enum status score_look(struct score *s, struct err *e) MUST_CHECK;
-/* The same with a version that the caller has (taken over): verified by its maker. */
-enum status score_offer(struct score *s, struct slot_version *take_v, struct err *e) MUST_CHECK;
 
 struct score_hand *score_borrow(struct score *s); /* waits while all are out.  Thread: any */
 void score_return(struct score *s, struct score_hand *h);
@@ -69,8 +67,8 @@ void score_write_models(struct score *s, struct buf *b);
 void score_write_health(struct score *s, struct buf *b); /* {"ready","version","age_ms","fetch":{…}}, for everybody */
 void score_why_not(struct score *s, struct err *e);      /* NOT_FOUND: why there is no version yet */
 void score_write_metadata(struct score *s, struct buf *b); /* Open Inference Protocol: model metadata */
-uint64_t score_looks(struct score *s); /* of the watch thread for versions, good or failed: it lives */
-bool score_ready(struct score *s);     /* a version is in force */
+uint64_t score_looks(struct score *s);   /* of the watch thread for versions, good or failed: it lives */
+bool score_ready(struct score *s);       /* a version is in force */
 uint64_t score_version(struct score *s); /* in force in the variant in charge; 0: none yet */
 const char *score_model_name(const struct score *s);
 void score_update_gauges(struct score *s); /* before /metrics is written */

@@ -73,12 +73,9 @@ static void wait_for_company(const struct score_line *l, const struct slot_versi
 {
     struct score *s = l->s;
     const int64_t wait_us = conf_now(&s->conf->serving_batch_wait_us);
-    struct timespec t;
     int rc = 0;
     if (wait_us == 0) return;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += (long)wait_us * 1000; /* at most 0.1 s */
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    const struct timespec t = clock_until(wait_us);
     while (rc == 0 && s->n_coming > 0 && free_pass(l, v) == NULL) rc = pthread_cond_timedwait(&s->moved, &s->lock, &t);
 }
 

@@ -4,7 +4,6 @@
 #include "schemas/key.h"
 #include "serving/score_private.h"
 #include <stdio.h>
-#include <time.h>
 
 #define AWAY_POLL_MS 100
 
@@ -29,11 +28,7 @@ static void write_freshness(struct score *s)
 /* False when the scorer is closing. */
 static bool pause_ms(struct score *s, int64_t ms)
 {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += (time_t)(ms / 1000);
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    const struct timespec t = clock_until(ms * 1000);
     (void)pthread_mutex_lock(&s->lock);
     if (ms > 0 && !atomic_load(&s->stopping)) (void)pthread_cond_timedwait(&s->stop, &s->lock, &t);
     (void)pthread_mutex_unlock(&s->lock);

@@ -1,5 +1,6 @@
 #!/bin/sh
-# model_redis.sh - freshet model versions on a private Redis: what is kept, what is in force, the log.
+# model_redis.sh - freshet model versions on a private Redis: what is kept, what is in force, the log; an order that
+# nobody answers.
 # labels: redis
 # timeout: 120
 set -eu
@@ -39,6 +40,24 @@ if command -v jq >/dev/null; then
     jq -e ".redis.in_force == $current and (.redis.log | length) == 1 and (.redis.versions | map(select(.in_force)) | length) == 1" out >/dev/null ||
         fail "JSON of Redis"
 fi
+# --- an order that nobody answers: gone by itself after a while whatever comes, and taken back though Redis was away
+redis-cli -s redis set 'fr:{default}:lease' '{"owner":"nobody"}' >out
+"$freshet" model unpin -o redis.url="$url" -o redis.timeout_ms=200 --wait 1 >out 2>err &
+order=$!
+for _ in $(seq 200); do
+    [ "$(redis-cli -s redis llen 'fr:{default}:commands')" = 0 ] || break
+    sleep 0.02
+done
+ttl=$(redis-cli -s redis ttl 'fr:{default}:commands')
+[ "$ttl" -ge 20 ] || fail "the order's time is $ttl"
+kill -STOP $redis
+sleep 1.5
+kill -CONT $redis
+rc=0
+wait $order || rc=$?
+[ "$rc" -eq 1 ] || fail "exit $rc of an order without an answer"
+[ "$(redis-cli -s redis llen 'fr:{default}:commands')" = 0 ] || fail "the order is still there: $(cat err)"
+
 kill $redis
 wait $redis || true
 redis=

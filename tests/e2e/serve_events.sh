@@ -1,6 +1,6 @@
 #!/bin/sh
 # serve_events.sh - POST /v1/events of a scorer: what is good is in the topic, in order and whole, before 202 is said; a bad
-# line keeps the whole body out; without a broker the answer is 503, and it comes good again.
+# line keeps the whole body out, as too many do; without a broker the answer is 503, and nobody else waits for it.
 #
 # On librdkafka's mock cluster.
 # labels: kafka redis
@@ -34,7 +34,7 @@ wait_for 20 Redis redis-cli -s redis ping
 wait_for 20 Kafka test -s bootstrap
 "$freshet" serve -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed -o model.hashed_bits=12 \
     -o redis.url="unix:$dir/redis" -o ingest.topics=shop,other -o kafka.bootstrap.servers="$(cat bootstrap)" \
-    -o kafka.message.timeout.ms=3000 --listen 127.0.0.1:0 2>serve.log &
+    -o kafka.message.timeout.ms=3000 -o serving.threads=2 --listen 127.0.0.1:0 2>serve.log &
 scorer=$!
 wait_for 20 port grep -q listening serve.log
 at=http://127.0.0.1:$(sed -n 's/.* port=\([0-9]*\) .*/\1/p' serve.log)
@@ -58,15 +58,30 @@ cmp -s want got || fail "the topic holds: $(cat got)"
 jq -e '.error.code == "invalid_event" and (.error.message | startswith("line 4"))' answer >tried || fail "another error"
 printf 'nonsense' | post 400
 printf '\n \n' | post 400
+yes "$(head -n 1 good)" | head -n 10001 | post 413
 topic >got
 cmp -s want got || fail "a refused body left something: $(cat got)"
 
 kill -KILL "$kafka"
 wait "$kafka" 2>tried || true
 kafka=''
-post 503 <good
+posts=''
+for i in 1 2 3 4; do
+    curl -s -m 20 -o "answer$i" -w '%{http_code}' --data-binary @good "$at/v1/events" >"code$i" &
+    posts="$posts $!"
+done
+sleep 0.5 # they are in
+for i in 1 2 3; do
+    [ "$(curl -s -m 2 -o answer -w '%{http_code}' "$at/v2/health/live")" = 200 ] || fail "not alive while events wait for Kafka"
+done
+[ ! -s code1 ] || [ ! -s code2 ] || [ ! -s code3 ] || [ ! -s code4 ] || fail "no post waited while health was asked"
+for pid in $posts; do wait "$pid" || fail "a post was not answered"; done # one waits for Kafka, not each in its turn
+for i in 1 2 3 4; do
+    [ "$(cat "code$i")" = 503 ] || fail "$(cat "code$i"), not 503"
+    jq -e '.error.code == "intake_away"' "answer$i" >tried || fail "another error"
+done
+post 503 <good # at once, or after another try
 jq -e '.error.code == "intake_away"' answer >tried || fail "another error"
-[ "$(curl -s -o answer -w '%{http_code}' "$at/v2/health/live")" = 200 ] || fail "not alive"
 kill -TERM "$scorer"
 wait "$scorer" || fail "exit status $?"
 scorer=''

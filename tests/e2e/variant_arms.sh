@@ -119,6 +119,29 @@ is served 'all(.[]; (.shadow == "1") == (.variant == "watcher"))'
 is served '[.[] | select(.shadow == "1") | .request] - [.[] | select(.shadow == "0") | .request] == []'
 is served '[.[] | select(.variant == "b")] | length > 18'
 
+# --- a request that is refused leaves nothing for the shadows in the hands that held an answer before
+seq 1000 | jq -cn '{request: "many", items: [inputs | tostring]}' >many
+for i in 1 2 3 4; do
+    [ "$(curl -s -m 20 -o answer -w '%{http_code}' -d @many "$at/v1/rerank")" = 200 ] || fail "a thousand items are refused"
+    [ "$(curl -s -m 20 -o answer -w '%{http_code}' -d '{"items":["i1"],"limit":"broken"}' "$at/v1/rerank")" = 400 ] ||
+        fail "a broken request is not"
+done
+many_served() {
+    redis-cli -s redis --json xrange fr:shop:served - + |
+        jq -c '[.[][1] | [range(0; length; 2) as $i | {(.[$i]): .[$i + 1]}] | add]' >served
+    jq -e '[.[] | select(.request == "many" and .shadow == "0")] | length == 4' served
+}
+last=none
+last_served() { # a shadow may pass over a request, not over all of them
+    many_served && jq -e "any(.[]; .shadow == \"1\" and .request == \"$last\")" served && return
+    ask user-1
+    last=$(jq -r .request answer)
+    return 1
+}
+wait_for 20 "four long answers, and a later one's shadow" last_served
+is served '[.[] | select(.shadow == "1") | .request] | map(select(. != "many")) | length == (unique | length)'
+is served '[.[] | select(.request == "many" and .shadow == "1")] | length <= 4'
+
 # --- promoted: everyone that no other share names gets it, in the same process
 redis-cli -s redis set 'fr:{shop}:champion' b >tried
 wait_for 10 "b in charge" sh -c "curl -s $at/v1/models | jq -e '.models[] | select(.variant == \"b\") | .in_charge'"

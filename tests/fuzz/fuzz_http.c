@@ -76,7 +76,6 @@ static void open_all(void)
     shared.o.intake = serve_intake_door(intake);
     FUZZ_OK(score_open(&shared.o.score, world.shop.conf, clock_system(), metric, &e), &e);
     FUZZ_OK(score_look(shared.o.score, &e), &e);
-    FUZZ_CHECK(pthread_mutex_init(&shared.intake, NULL) == 0);
     ask((struct fuzz_input){(const uint8_t *)warm, sizeof warm - 1}, 'r', &status);
     FUZZ_CHECK(status == 200);
     redis_server_kill(&world.redis);

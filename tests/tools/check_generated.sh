@@ -16,6 +16,8 @@ same() { # file
 }
 "$freshet" check --print-config-doc >"$made" || rc=1
 same CONFIG.md
+"$freshet" check --print-metrics-doc >"$made" || rc=1
+same docs/METRICS.md
 featurize/templates/embed.sh >"$made"
 same featurize/describe_templates.inc
 exit $rc

@@ -1,6 +1,7 @@
 /* test_clock.c - RFC 3339 in and out, civil dates, and the clock that stands still. */
 #include "base/clock.h"
 #include "tests/support/check.h"
+#include <errno.h>
 
 static const struct {
     const char *text;
@@ -109,12 +110,33 @@ static void test_system_runs_forward(void **state)
     assert_true(c->wall_ms(c) > clock_from_civil(2024, 1, 1, 0, 0, 0, 0));
 }
 
+static void test_timed_waits_end_on_the_monotonic_clock(void **state)
+{
+    (void)state;
+    struct clock *c = clock_system();
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t cond;
+    const int64_t from = c->mono_us(c);
+    struct timespec t = clock_until(1999999);
+    const int64_t until = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    assert_true(until >= from + 1999999 && until <= c->mono_us(c) + 1999999 && t.tv_nsec < 1000000000);
+    assert_true(clock_cond_init(&cond));
+    t = clock_until(20000);
+    (void)pthread_mutex_lock(&lock);
+    while (pthread_cond_timedwait(&cond, &lock, &t) != ETIMEDOUT) continue;
+    (void)pthread_mutex_unlock(&lock);
+    assert_true(c->mono_us(c) - from >= 20000);
+    t = clock_until(-5000000);
+    assert_true((int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000 >= from);
+    (void)pthread_cond_destroy(&cond);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse_reads_good_times), cmocka_unit_test(test_parse_refuses_bad_times),
         cmocka_unit_test(test_format_round_trips),     cmocka_unit_test(test_fake_stands_still),
-        cmocka_unit_test(test_system_runs_forward),
+        cmocka_unit_test(test_system_runs_forward),    cmocka_unit_test(test_timed_waits_end_on_the_monotonic_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

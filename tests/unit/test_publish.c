@@ -245,6 +245,36 @@ static void test_features_arrive_and_expire(void **state)
     conf_free(c);
 }
 
+/* A record for which there is no memory is not in the batch at all; half of one would have replaced what is there. */
+static void test_a_record_without_memory_harms_none(void **state)
+{
+    (void)state;
+    static char big[100000];
+    const struct str long_record = {big, sizeof big};
+    struct conf *c = redis_server_conf(&server);
+    struct publish *p = open_publish(c);
+    struct publish_batch *b = NULL;
+    struct err e = {0};
+    put_features(p);
+    assert_ok(publish_flush(p, WAIT_MS, &e), &e);
+    assert_ok(publish_features_begin(p, &b, &e), &e);
+    assert_ok(publish_put_user(b, STR("u2"), STR("another"), &e), &e);
+    mem_fail_after(0);
+    assert_int_equal(publish_put_user(b, STR("u1"), long_record, &e), STATUS_OOM);
+    mem_fail_after(0);
+    assert_int_equal(publish_put_state(b, 0xbeef, long_record, &e), STATUS_OOM);
+    mem_fail_after(-1);
+    assert_ok(publish_put_user(b, STR("u3"), STR("a third"), &e), &e);
+    publish_features_end(p, b);
+    assert_ok(publish_flush(p, WAIT_MS, &e), &e);
+    assert_string_equal(ask("GET fr:default:user:u1"), "user record");
+    assert_string_equal(ask("GET fr:default:user:u2"), "another");
+    assert_string_equal(ask("GET fr:default:user:u3"), "a third");
+    assert_true(publish_wants_state(p, 0xbeef));
+    publish_close(p);
+    conf_free(c);
+}
+
 static void test_metrics_go_to_hash_series_and_info(void **state)
 {
     (void)state;
@@ -634,6 +664,7 @@ int main(void)
         cmocka_unit_test_setup(test_missing_older_chunk_is_written_again, fresh),
         cmocka_unit_test_setup(test_new_line_of_lower_numbers_replaces_the_old, fresh),
         cmocka_unit_test_setup(test_features_arrive_and_expire, fresh),
+        cmocka_unit_test_setup(test_a_record_without_memory_harms_none, fresh),
         cmocka_unit_test_setup(test_metrics_go_to_hash_series_and_info, fresh),
         cmocka_unit_test_setup(test_the_next_learner_knows_what_was_left_whole, fresh),
         cmocka_unit_test_setup(test_redis_away_holds_nobody_up_and_loses_nothing, fresh),

@@ -4,10 +4,13 @@
  * timeout: 120
  */
 #include "base/hash.h"
+#include "base/mem.h"
 #include "serving/publish_private.h"
 #include "tests/support/check.h"
 #include "tests/support/publishing.h"
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct redis_server server;
@@ -196,6 +199,60 @@ static void test_a_lease_that_changes_inside_a_transaction_drops_it(void **state
     }
 }
 
+/* MULTI without EXEC: the connection would queue all that follows. */
+static void test_a_transaction_that_fails_midway_is_left(void **state)
+{
+    (void)state;
+    static char big[8 << 20]; /* more than any command before */
+    struct publish *p = alone();
+    struct err e = {0};
+    assert_ok(publish_fence_begin(p, &e), &e);
+    mem_fail_after(0);
+    assert_int_equal(publish_fence_add(p, &e, REDIS_ARGS(STR("SET"), STR("big"), ((struct str){big, sizeof big}))),
+                     STATUS_OOM);
+    mem_fail_after(-1);
+    publish_fence_drop(p);
+    assert_ok(publish_fence_begin(p, &e), &e);
+    assert_ok(publish_fence_add(p, &e, REDIS_ARGS(STR("SET"), STR("small"), STR("1"))), &e);
+    assert_ok(publish_fence_end(p, NULL, &e), &e);
+    redis_clear(p->redis);
+    assert_string_equal(ask("EXISTS small big"), "1");
+    close_alone(p);
+}
+
+static void *send_notes(void *p)
+{
+    struct err e = {0};
+    assert_ok(publish_send_answers(p, &e), &e);
+    return NULL;
+}
+
+/* The box is full and under way, and the oldest gives way to a new one: that one is not taken for sent. */
+static void test_a_note_that_comes_during_an_upload_is_sent(void **state)
+{
+    (void)state;
+    pthread_t t;
+    size_t under_way = 0;
+    struct publish *p = alone();
+    const int before = atoi(ask("XLEN fr:{default}:log"));
+    for (int i = 0; i < PUBLISH_NOTES_MAX; i++) publish_note(p, &(struct publish_note){.kind = "early"});
+    (void)redis_server_signal(&server, SIGSTOP);
+    assert_int_equal(pthread_create(&t, NULL, send_notes, p), 0);
+    while (under_way != PUBLISH_NOTES_MAX) {
+        (void)pthread_mutex_lock(&p->lock);
+        under_way = p->sending_orders.n_notes;
+        (void)pthread_mutex_unlock(&p->lock);
+    }
+    publish_note(p, &(struct publish_note){.kind = "late"});
+    (void)redis_server_signal(&server, SIGCONT);
+    assert_int_equal(pthread_join(t, NULL), 0);
+    assert_true(publish_orders_work(p));
+    (void)send_notes(p);
+    assert_false(publish_orders_work(p));
+    assert_int_equal(atoi(ask("XLEN fr:{default}:log")), before + PUBLISH_NOTES_MAX + 1);
+    close_alone(p);
+}
+
 /* Another owner took the lease while we slept, published nothing, ended in order and gave the lease back. */
 static void test_an_owner_that_came_and_went_fences_too(void **state)
 {
@@ -300,6 +357,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_no_path_writes_without_the_lease, fresh),
         cmocka_unit_test_setup(test_a_lease_that_changes_inside_a_transaction_drops_it, fresh),
+        cmocka_unit_test_setup(test_a_transaction_that_fails_midway_is_left, fresh),
+        cmocka_unit_test_setup(test_a_note_that_comes_during_an_upload_is_sent, fresh),
         cmocka_unit_test_setup(test_an_owner_that_came_and_went_fences_too, fresh),
         cmocka_unit_test_setup(test_a_manifest_of_a_later_epoch_fences, fresh),
         cmocka_unit_test_setup(test_an_older_lease_gives_way, fresh),
