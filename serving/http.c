@@ -160,7 +160,7 @@ static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, stru
     (void)MHD_add_response_header(m, "X-Content-Type-Options", "nosniff");
     if (r->allow != NULL) (void)MHD_add_response_header(m, "Allow", r->allow);
     if (r->status == 401) (void)MHD_add_response_header(m, "WWW-Authenticate", "Bearer");
-    if (r->status == 503) (void)MHD_add_response_header(m, "Retry-After", "1");
+    if (r->status == 429 || r->status == 503) (void)MHD_add_response_header(m, "Retry-After", "1");
     if (x->refused || atomic_load(&h->shared.draining)) (void)MHD_add_response_header(m, "Connection", "close");
     const enum MHD_Result ok = MHD_queue_response(c, (unsigned)r->status, m);
     MHD_destroy_response(m);

@@ -262,7 +262,7 @@ bool http_waits(const struct http_shared *s, const struct http_request *q)
 void http_answer_busy(const struct http_request *q, struct http_reply *r)
 {
     r->route = http_route_of(q->path);
-    http_error(r, 503, "intake_busy", "too many requests wait for Kafka already; try again");
+    http_error(r, 429, "intake_busy", "too many requests wait for Kafka already; try again");
 }
 
 void http_answer(struct http_shared *s, const struct http_request *q, struct http_reply *r)

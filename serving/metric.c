@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CODES 10
+#define CODES 11
 #define BUCKETS 14
-static const int codes[CODES] = {200, 202, 400, 401, 404,
-                                 405, 413, 500, 501, 503}; /* any other is counted as "other" */
+static const int codes[CODES] = {200, 202, 400, 401, 404, 405,
+                                 413, 429, 500, 501, 503}; /* any other is counted as "other" */
 static const double bounds[BUCKETS] = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
                                        0.1,    0.2,   0.5,   1,     2,    5,    10}; /* s */
 
