@@ -10,15 +10,15 @@
 #include <stdio.h>
 
 #define FLUSH_MS 2000
-#define WAITING_MAX 20000
 #define OUR_HEADERS 11
 
 struct reject_topic {
     struct source_producer *producer;
     char connector[128];
-    uint64_t end;                   /* as the last sync or the start left it */
-    uint64_t from;                  /* where the letters of `sent` begin */
-    struct reject_places sent, met; /* sent by an earlier run after the checkpoint that we begin with; those refused again */
+    uint64_t end;  /* as the last sync or the start left it */
+    uint64_t from; /* where the letters of `sent` begin */
+    struct reject_places sent,
+        met; /* sent by an earlier run after the checkpoint that we begin with; those refused again */
     uint64_t n_known;
     struct arena arena; /* of one letter */
 };
@@ -132,9 +132,8 @@ enum status reject_topic_write(struct reject_topic *t, const struct source_recor
     }
     arena_reset(&t->arena);
     TRY(send(t, rec, stage, e));
-    const size_t waiting = source_producer_waiting(t->producer);
-    if (waiting < WAITING_MAX) return STATUS_OK;
-    return ERR_SET(e, STATUS_FULL, "dead letters: %zu wait for the brokers to acknowledge them", waiting);
+    if (!source_producer_filled(t->producer)) return STATUS_OK;
+    return ERR_SET(e, STATUS_FULL, "dead letters: too many wait for the brokers to acknowledge them");
 }
 
 enum status reject_topic_sync(struct reject_topic *t, uint64_t *end, struct err *e)
