@@ -188,12 +188,3 @@ enum status history_take(struct record_user *u, const struct history_event *ev, 
     if (ev->time_ms > u->last_ms) u->last_ms = ev->time_ms;
     return STATUS_OK;
 }
-
-size_t history_bytes(const struct record_user *u)
-{
-    size_t n = sizeof *u + u->id.n + 1 + u->n_tallies * sizeof *u->tallies + u->cap_pairs * sizeof *u->pairs +
-               u->cap_events * sizeof *u->events;
-    for (uint32_t i = 0; i < u->n_events; i++) n += u->events[i].n_ids * sizeof(int32_t) + u->events[i].words.n;
-    for (uint32_t i = 0; i < u->n_attrs; i++) n += sizeof *u->attrs + u->attrs[i].name.n + u->attrs[i].text.n + 2;
-    return n;
-}
