@@ -51,6 +51,15 @@ enum status part_pack(struct part_matrix *m, const struct part_params *p, struct
     return k->ops->pack(k, &m->op.m, e);
 }
 
+enum status part_run_alloc(struct part_run **out, const struct part *p, size_t bytes, struct err *e)
+{
+    struct part_run *r = mem_calloc(1, bytes);
+    *out = r;
+    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part %s: %zu bytes", p->ops->name, bytes);
+    r->part = p;
+    return STATUS_OK;
+}
+
 void part_init_normal(const struct param_table *t, size_t index, double deviation, uint64_t seed, float *w)
 {
     const struct param *p = param_at(t, index);
