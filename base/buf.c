@@ -53,11 +53,6 @@ void buf_u8(struct buf *b, uint8_t v)
     put_le(b, v, 1);
 }
 
-void buf_u16(struct buf *b, uint16_t v)
-{
-    put_le(b, v, 2);
-}
-
 void buf_u32(struct buf *b, uint32_t v)
 {
     put_le(b, v, 4);
@@ -176,11 +171,6 @@ static uint64_t get_le(struct buf_reader *r, size_t n)
 uint8_t buf_get_u8(struct buf_reader *r)
 {
     return (uint8_t)get_le(r, 1);
-}
-
-uint16_t buf_get_u16(struct buf_reader *r)
-{
-    return (uint16_t)get_le(r, 2);
 }
 
 uint32_t buf_get_u32(struct buf_reader *r)

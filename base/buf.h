@@ -22,7 +22,6 @@ void buf_clear(struct buf *b); /* n = 0, oom = false; memory kept */
 void buf_put(struct buf *b, const void *p, size_t n);
 void *buf_room(struct buf *b, size_t n); /* appends n undefined bytes and returns them; NULL when out of memory */
 void buf_u8(struct buf *b, uint8_t v);
-void buf_u16(struct buf *b, uint16_t v);
 void buf_u32(struct buf *b, uint32_t v);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_i64(struct buf *b, int64_t v);
@@ -42,7 +41,6 @@ struct buf_reader buf_reader(const void *p, size_t n);
 size_t buf_left(const struct buf_reader *r);
 const void *buf_get(struct buf_reader *r, size_t n); /* n bytes inside the buffer; NULL when bad */
 uint8_t buf_get_u8(struct buf_reader *r);
-uint16_t buf_get_u16(struct buf_reader *r);
 uint32_t buf_get_u32(struct buf_reader *r);
 uint64_t buf_get_u64(struct buf_reader *r);
 int64_t buf_get_i64(struct buf_reader *r);

@@ -18,5 +18,4 @@ void log_limited(enum log_level level, const char *event, const char *fmt, ...) 
 #define log_error(event, ...) log_write(LOG_ERROR, (event), __VA_ARGS__)
 #define log_warn(event, ...) log_write(LOG_WARN, (event), __VA_ARGS__)
 #define log_info(event, ...) log_write(LOG_INFO, (event), __VA_ARGS__)
-#define log_debug(event, ...) log_write(LOG_DEBUG, (event), __VA_ARGS__)
 #endif

@@ -97,6 +97,12 @@ int mem_grow(void **p, size_t *cap, size_t need, size_t size)
     return 0;
 }
 
+void *mem_grown(void *p, size_t *cap, size_t need, size_t size)
+{
+    (void)mem_grow(&p, cap, need, size);
+    return p;
+}
+
 void mem_expect_random(void *p, size_t bytes)
 {
     const uintptr_t from = ((uintptr_t)p + MEM_LARGE_PAGE - 1) & ~(MEM_LARGE_PAGE - 1);

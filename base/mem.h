@@ -17,6 +17,9 @@ void mem_free(void *p);                     /* any of the above; NULL is a no-op
 /* Makes sure *p has room for `need` elements of `size` bytes; grows by doubling.  *cap is in elements.
  * Returns 0, or -1 (then *p and *cap are as before). */
 int mem_grow(void **p, size_t *cap, size_t need, size_t size);
+/* The same of a typed pointer p, which no void ** may point to; the arguments are evaluated more than once. */
+#define MEM_GROW(p, cap, need) ((p) = mem_grown((p), (cap), (need), sizeof *(p)), *(cap) >= (size_t)(need) ? 0 : -1)
+void *mem_grown(void *p, size_t *cap, size_t need, size_t size); /* p, grown or as it was */
 
 /* This block will be read here and there: the system may back it with large pages, so that a table of many MiB costs no
  * page walk per look-up.  A hint; of no effect on small blocks. */

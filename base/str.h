@@ -26,4 +26,22 @@ static inline bool str_eq(struct str a, struct str b)
 static inline bool str_is(struct str a, const char *z) { return str_eq(a, str_from(z)); }
 static inline bool str_has(struct str a) { return a.p != NULL && a.n > 0; }
 /* clang-format on */
+
+/* The next word of a list whose words are parted by commas and blanks ("a, b c"); *at moves behind it.  False, and an empty
+ * word: there is none. */
+static inline bool str_next_word(const char **at, struct str *word)
+{
+    *at += strspn(*at, ", ");
+    *word = (struct str){*at, strcspn(*at, ", ")};
+    *at += word->n;
+    return word->n > 0;
+}
+
+/* The word at that place of such a list; empty: there is none. */
+static inline struct str str_word_at(const char *list, size_t place)
+{
+    struct str word;
+    for (size_t i = 0; str_next_word(&list, &word) && i < place; i++) continue;
+    return word;
+}
 #endif

@@ -21,7 +21,7 @@ static enum status keep_line(void *user, int64_t time_ms, struct str text)
 {
     struct cmd_bench *b = user;
     (void)time_ms;
-    if (mem_grow((void **)&b->lines, &b->cap_lines, b->n_lines + 2, sizeof *b->lines) != 0) return STATUS_OOM;
+    if (MEM_GROW(b->lines, &b->cap_lines, b->n_lines + 2) != 0) return STATUS_OOM;
     buf_put(&b->log, text.p, text.n);
     b->lines[++b->n_lines] = b->log.n;
     return b->log.oom ? STATUS_OOM : STATUS_OK;
@@ -38,8 +38,7 @@ static enum status make_log(struct cmd_bench *b, struct err *e)
     o.delay_ms = WINDOW_MS / 5;
     o.window_ms = WINDOW_MS;
     o.new_items = 0.1;
-    if (mem_grow((void **)&b->lines, &b->cap_lines, 1, sizeof *b->lines) != 0)
-        return ERR_SET(e, STATUS_OOM, "no memory for a log");
+    if (MEM_GROW(b->lines, &b->cap_lines, 1) != 0) return ERR_SET(e, STATUS_OOM, "no memory for a log");
     b->lines[0] = 0;
     return stream_run(&o, false, keep_line, b, &truth, e) == STATUS_OK
                ? STATUS_OK

@@ -25,6 +25,7 @@ static const char *const keys[] = {"ingest.schema",       "ingest.map", "ingest.
 
 #define OUT_BYTES 262144
 #define FLUSH_MS 60000
+#define WAIT_MS 1000
 
 struct convert {
     const char *topic;
@@ -36,7 +37,7 @@ struct convert {
     char first[REJECT_COUNT][sizeof((struct reject *)0)->text];
     uint64_t events, records;
     struct buf out;
-    bool gone; /* stdout's reader stopped reading */
+    bool gone; /* stdout's reader stopped reading: no fault */
 };
 static volatile sig_atomic_t stopping;
 
@@ -48,7 +49,7 @@ static void stop(void)
 static enum status write_out(struct convert *c, struct err *e)
 {
     TRY(buf_status(&c->out, e));
-    if (c->out.n > 0 && fwrite(c->out.p, 1, c->out.n, stdout) != c->out.n) {
+    if (c->out.n > 0 && (fwrite(c->out.p, 1, c->out.n, stdout) != c->out.n || fflush(stdout) != 0)) {
         c->gone = errno == EPIPE;
         if (!c->gone) return ERR_SET(e, STATUS_IO, "stdout: %s", strerror(errno));
     }
@@ -84,16 +85,17 @@ static enum status put_record(struct convert *c, const struct source_record *rec
 static enum status convert_all(struct convert *c, struct err *e)
 {
     enum status st = STATUS_OK;
-    while (!stopping && !c->gone) {
-        st = source_next(c->source, c->batch, 0, e);
-        if (st != STATUS_OK) break;
-        for (uint32_t i = 0; i < c->batch->n; i++) TRY(put_record(c, &c->batch->records[i], e));
+    while (!stopping && !c->gone && (st == STATUS_OK || st == STATUS_AGAIN)) {
+        st = source_next(c->source, c->batch, WAIT_MS, e);
+        for (uint32_t i = 0; st == STATUS_OK && i < c->batch->n; i++) TRY(put_record(c, &c->batch->records[i], e));
     }
-    const bool whole = st == STATUS_OK || st == STATUS_END;
+    const bool stopped = st == STATUS_OK || st == STATUS_AGAIN, whole = stopped || st == STATUS_END;
     TRY(c->producer != NULL ? source_producer_flush(c->producer, FLUSH_MS, whole ? e : NULL)
                             : write_out(c, whole ? e : NULL));
     uint64_t length;
     TRY(reject_sink_sync(c->sink, &length, whole ? e : NULL));
+    if (stopped && !c->gone)
+        return ERR_SET(e, STATUS_END, "stopped by a signal before the end; what is written is whole lines");
     return whole ? STATUS_OK : st;
 }
 
@@ -154,7 +156,6 @@ int cmd_convert(int argc, char **argv)
     if (rc == CMD_GO_ON) {
         cmd_stop_on_signals(stop);
         rc = run(c, &line, &e) == STATUS_OK ? 0 : cmd_failed("convert", &e);
-        if (fflush(stdout) != 0 && errno != EPIPE) rc = 1;
     }
     cmd_line_fini(&line);
     mem_free(c);

@@ -44,7 +44,7 @@ static enum status list_numbers(const char *dir, uint64_t newest, uint64_t **out
         char *end;
         const unsigned long long version = strtoull(f->d_name, &end, 10);
         if (*end != 0 || end == f->d_name || version == 0 || version > newest) continue;
-        if (mem_grow((void **)out, &cap, *n + 1, sizeof **out) != 0)
+        if (MEM_GROW(*out, &cap, *n + 1) != 0)
             st = ERR_SET(e, STATUS_OOM, "no memory for %zu versions", *n + 1);
         else
             (*out)[(*n)++] = version;

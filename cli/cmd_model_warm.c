@@ -92,13 +92,15 @@ static enum status keep(struct cmd_warm *w, uint64_t hash, uint32_t n_tokens, st
 static enum status check_ids(const struct cmd_warm *w, const int32_t *ids, uint32_t n, struct err *e)
 {
     const struct encoder_shape *s = encoder_shape(w->encoder);
-    bool good = n <= s->P;
+    const size_t most = s->P < CMD_WARM_TOKENS ? s->P : CMD_WARM_TOKENS;
+    bool good = n <= most;
     for (uint32_t i = 0; i < n && good; i++) good = ids[i] >= 0 && (size_t)ids[i] < s->V;
     if (good) return STATUS_OK;
-    return ERR_SET(e, STATUS_INVALID,
-                   "a sentence of %u tokens is not of %s (%zu positions, %zu word pieces): set model.base to the model "
-                   "that it was made for",
-                   n, w->conf->model_base, s->P, s->V);
+    return ERR_SET(
+        e, STATUS_INVALID,
+        "a sentence of %u tokens is not of %s (%zu tokens at most, %zu word pieces): set model.base to the model "
+        "that it was made for",
+        n, w->conf->model_base, most, s->V);
 }
 
 enum status cmd_warm_sentence(struct cmd_warm *w, uint64_t hash, const int32_t *ids, uint32_t n, struct err *e)

@@ -33,8 +33,7 @@ static enum status reserve(struct catalogue *c, size_t rows, struct err *e)
 {
     if (rows > c->limit)
         return ERR_SET(e, STATUS_FULL, "catalogue: %zu items are there, the bound; raise catalogue.items", c->limit);
-    if (world_table_reserve(&c->table, c->table.n + 1) != 0 ||
-        mem_grow((void **)&c->rows, &c->cap_rows, rows, sizeof *c->rows) != 0)
+    if (world_table_reserve(&c->table, c->table.n + 1) != 0 || MEM_GROW(c->rows, &c->cap_rows, rows) != 0)
         return ERR_SET(e, STATUS_OOM, "catalogue: out of memory for %zu items; lower catalogue.items", rows);
     return STATUS_OK;
 }

@@ -43,12 +43,6 @@ double counter_at(const struct record_tally *t, const struct counter_decay *d, u
     return h == COUNTER_ALL ? t->total : t->decayed[h] * counter_left(d, h, time_ms - t->time_ms);
 }
 
-void counter_all_at(const struct record_tally *t, const struct counter_decay *d, int64_t time_ms,
-                    double out[RECORD_HALF_LIVES + 1])
-{
-    for (unsigned h = 0; h <= RECORD_HALF_LIVES; h++) out[h] = counter_at(t, d, h, time_ms);
-}
-
 const struct record_tally *counter_find(const struct record_tally *tallies, uint32_t n, uint8_t type)
 {
     for (uint32_t i = 0; i < n; i++)

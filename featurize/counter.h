@@ -25,9 +25,6 @@ unsigned counter_nearest(const struct counter_decay *d, double hours); /* the ha
 void counter_add(struct record_tally *t, const struct counter_decay *d, int64_t time_ms, double n);
 /* The count with half-life h (or COUNTER_ALL) as of time_ms; t NULL: 0. */
 double counter_at(const struct record_tally *t, const struct counter_decay *d, unsigned h, int64_t time_ms);
-/* All RECORD_HALF_LIVES + 1 of them at once: one pass over the exponentials. */
-void counter_all_at(const struct record_tally *t, const struct counter_decay *d, int64_t time_ms,
-                    double out[RECORD_HALF_LIVES + 1]);
 
 /* Share of a count that is left after so many milliseconds; 1 when none have passed. */
 double counter_left(const struct counter_decay *d, unsigned h, int64_t passed_ms);

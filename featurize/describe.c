@@ -165,7 +165,7 @@ static enum status add_piece(struct compiling *x, enum piece_kind kind, const ch
 {
     struct describe *d = x->d;
     const uint32_t at = (uint32_t)d->text.n;
-    if (mem_grow((void **)&d->pieces, &d->cap_pieces, d->n_pieces + 1, sizeof *d->pieces) != 0)
+    if (MEM_GROW(d->pieces, &d->cap_pieces, d->n_pieces + 1) != 0)
         return ERR_SET(x->e, STATUS_OOM, "describe: out of memory for templates");
     buf_put(&d->text, text, n);
     d->pieces[d->n_pieces++] = (struct piece){.kind = kind, .at = at, .n = (uint32_t)n};

@@ -332,7 +332,7 @@ static enum status fill_candidates(const struct feat_view *all, struct slate *s,
                                    struct err *e)
 {
     struct feat *f = all->f;
-    if (mem_grow((void **)&f->views, &f->cap_views, s->n_items, sizeof *f->views) != 0) return oom(s, e);
+    if (MEM_GROW(f->views, &f->cap_views, s->n_items) != 0) return oom(s, e);
     for (uint32_t k = 0; k < s->n_items; k++) {
         f->views[k] = *all;
         TRY(begin_candidate(&f->views[k], s, &items[k], k, e));

@@ -110,8 +110,8 @@ enum status feat_hashed_add(const struct feat_view *v, struct err *e)
 {
     struct feat *f = v->f;
     size_t cap = f->cap_hashed; /* the two arrays grow in step */
-    if (mem_grow((void **)&f->hashed_idx, &cap, f->n_hashed + FEAT_HASHED_MAX, sizeof *f->hashed_idx) != 0 ||
-        mem_grow((void **)&f->hashed_val, &f->cap_hashed, f->n_hashed + FEAT_HASHED_MAX, sizeof *f->hashed_val) != 0)
+    if (MEM_GROW(f->hashed_idx, &cap, f->n_hashed + FEAT_HASHED_MAX) != 0 ||
+        MEM_GROW(f->hashed_val, &f->cap_hashed, f->n_hashed + FEAT_HASHED_MAX) != 0)
         return ERR_SET(e, STATUS_OOM, "feat: out of memory for hashed features");
     put(f, ITEM, v->item_hash, 0, 1);
     put_user_crosses(v);

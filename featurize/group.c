@@ -19,7 +19,6 @@ struct group {
     size_t n_sets;        /* a power of two, at least PAGE_SETS */
     struct tally *places; /* (n_sets, GROUP_PLACES) */
     bool *changed;        /* (n_sets / PAGE_SETS) */
-    uint64_t evicted;     /* since the start */
 };
 
 static size_t sets_for(size_t limit)
@@ -111,7 +110,6 @@ static struct tally *claim(struct group *g, uint64_t key, int64_t time_ms)
     t = set;
     for (int i = 0; i < GROUP_PLACES && t->key != 0; i++)
         if (set[i].key == 0 || as_of(g, set[i].rate, time_ms).shown < as_of(g, t->rate, time_ms).shown) t = &set[i];
-    g->evicted += t->key != 0;
     *t = (struct tally){.key = key, .rate = {.time_ms = time_ms}};
     return t;
 }
@@ -141,11 +139,6 @@ void group_put(struct group *g, uint64_t key, const struct record_rate *r)
     if (t->rate.shown > 0 && t->rate.time_ms >= r->time_ms) return;
     t->rate = *r;
     mark(g, key);
-}
-
-uint64_t group_evicted(const struct group *g)
-{
-    return g->evicted;
 }
 
 /* ---- in the store ---- */

@@ -26,7 +26,6 @@ struct record_rate group_rate(const struct group *g, uint64_t key);
 void group_put(struct group *g, uint64_t key, const struct record_rate *r);
 /* a and b as of the later of both times, decayed like counts of groups. */
 struct record_rate group_sum(const struct group *g, struct record_rate a, struct record_rate b);
-uint64_t group_evicted(const struct group *g);
 
 /* Changed pages go into t; group_saved after its commit.  load: into an empty one.  CORRUPT. */
 enum status group_save(struct group *g, struct store_txn *t, struct err *e) MUST_CHECK;

@@ -86,17 +86,12 @@ static void free_event(struct arena *scratch, struct record_event *ev)
     *ev = (struct record_event){0};
 }
 
-/* A copy of n bytes: in the leaving event's block when it fits, else in a new one. *old is then NULL. */
-static void *copy_into(struct arena *scratch, void **old, size_t old_bytes, const void *p, size_t n)
+/* Room for n bytes: the leaving event's block when they fit (*old is then NULL), else a new one. */
+static void *block_for(struct arena *scratch, void **old, size_t old_bytes, size_t n)
 {
     void *block = *old;
-    if (n > old_bytes || block == NULL) {
-        block = record_part(scratch, n, 1);
-        if (block == NULL) return NULL;
-    } else {
-        *old = NULL;
-    }
-    memcpy(block, p, n);
+    if (block == NULL || n > old_bytes) return record_part(scratch, n, 1);
+    *old = NULL;
     return block;
 }
 
@@ -104,8 +99,13 @@ static void *copy_into(struct arena *scratch, void **old, size_t old_bytes, cons
 static enum status keep_event(struct arena *scratch, struct record_event *out, const struct history_event *ev,
                               struct record_event *old, struct err *e)
 {
-    void *old_ids = old ? old->ids : NULL, *old_words = old ? (void *)old->words.p : NULL;
-    const size_t words = ev->n_tags * sizeof *ev->tags;
+    void *old_ids = old ? old->ids : NULL, *old_words = old ? (void *)old->words.p : NULL, *words = NULL, *ids = NULL;
+    const size_t n_words = ev->n_tags * sizeof *ev->tags, n_ids = ev->n_ids * sizeof *ev->ids;
+    if (n_words > 0 && (words = block_for(scratch, &old_words, old ? old->words.n : 0, n_words)) == NULL) return oom(e);
+    if (n_ids > 0 && (ids = block_for(scratch, &old_ids, old ? old->n_ids * sizeof *ev->ids : 0, n_ids)) == NULL) {
+        if (old == NULL || words != old->words.p) record_part_drop(scratch, words);
+        return oom(e);
+    }
     *out = (struct record_event){.item = ev->item,
                                  .time_ms = ev->time_ms,
                                  .type = ev->type,
@@ -113,19 +113,10 @@ static enum status keep_event(struct arena *scratch, struct record_event *out, c
                                  .category = ev->category,
                                  .brand = ev->brand,
                                  .n_ids = ev->n_ids};
-    if (words > 0) {
-        out->words.p = copy_into(scratch, &old_words, old ? old->words.n : 0, ev->tags, words);
-        if (out->words.p == NULL) return oom(e);
-        out->words.n = words;
-    }
-    if (ev->n_ids > 0) {
-        const size_t bytes = ev->n_ids * sizeof *ev->ids;
-        out->ids = copy_into(scratch, &old_ids, old ? old->n_ids * sizeof *ev->ids : 0, ev->ids, bytes);
-        if (out->ids == NULL) {
-            if (old == NULL || out->words.p != old->words.p) record_part_drop(scratch, (void *)(uintptr_t)out->words.p);
-            return oom(e);
-        }
-        out->sentence = hash_bytes(ev->ids, ev->n_ids * sizeof *ev->ids);
+    if (n_words > 0) out->words = (struct str){memcpy(words, ev->tags, n_words), n_words};
+    if (n_ids > 0) {
+        out->ids = memcpy(ids, ev->ids, n_ids);
+        out->sentence = hash_bytes(ev->ids, n_ids);
     }
     if (old != NULL) {
         old->ids = old_ids;
@@ -196,13 +187,4 @@ enum status history_take(struct record_user *u, const struct history_event *ev, 
     if (u->first_ms == 0 || ev->time_ms < u->first_ms) u->first_ms = ev->time_ms;
     if (ev->time_ms > u->last_ms) u->last_ms = ev->time_ms;
     return STATUS_OK;
-}
-
-size_t history_bytes(const struct record_user *u)
-{
-    size_t n = sizeof *u + u->id.n + 1 + u->n_tallies * sizeof *u->tallies + u->cap_pairs * sizeof *u->pairs +
-               u->cap_events * sizeof *u->events;
-    for (uint32_t i = 0; i < u->n_events; i++) n += u->events[i].n_ids * sizeof(int32_t) + u->events[i].words.n;
-    for (uint32_t i = 0; i < u->n_attrs; i++) n += sizeof *u->attrs + u->attrs[i].name.n + u->attrs[i].text.n + 2;
-    return n;
 }

@@ -37,5 +37,4 @@ const struct record_pair *history_pair(const struct record_user *u, uint64_t ite
 /* All of an item's pairs, by type: the first of *n (0: none). */
 const struct record_pair *history_pairs(const struct record_user *u, uint64_t item, uint32_t *n);
 uint32_t history_tags(const struct record_event *ev, uint32_t out[HISTORY_TAGS_MAX]); /* how many */
-size_t history_bytes(const struct record_user *u); /* estimate of what the record holds on the heap */
 #endif

@@ -211,7 +211,7 @@ static double mass(const struct sample *s, uint32_t row)
 enum status sample_exclude(struct sample *s, uint32_t row, struct err *e)
 {
     if (row >= s->n || s->excluded[row]) return STATUS_OK;
-    if (mem_grow((void **)&s->excluded_rows, &s->cap_excluded, s->n_excluded + 1, sizeof *s->excluded_rows) != 0)
+    if (MEM_GROW(s->excluded_rows, &s->cap_excluded, s->n_excluded + 1) != 0)
         return ERR_SET(e, STATUS_OOM, "sample: out of memory for excluded items");
     s->excluded_rows[s->n_excluded++] = row;
     s->excluded[row] = 1;

@@ -21,7 +21,7 @@ enum status token_read_file(char **p, size_t *n, const char *dir, const char *na
         return ERR_SET(e, errno == ENOENT || errno == ENOTDIR ? STATUS_NOT_FOUND : STATUS_IO,
                        "token: cannot open %s: %s", path, strerror(errno));
     for (;;) {
-        if (mem_grow((void **)p, &cap, *n + 65536, 1) != 0) {
+        if (MEM_GROW(*p, &cap, *n + 65536) != 0) {
             st = ERR_SET(e, STATUS_OOM, "token: out of memory reading %s", path);
             break;
         }

@@ -72,8 +72,8 @@ static enum status put_entry(struct token_vocab *v, size_t id, struct str text, 
     if (id >= TOKEN_VOCAB_MAX)
         return ERR_SET(e, STATUS_INVALID, "token: id %zu of \"%.40s\"; a vocabulary may have %d entries", id, text.p,
                        TOKEN_VOCAB_MAX);
-    if (mem_grow((void **)&v->entries, &v->entries_cap, id + 1, sizeof *v->entries) != 0 ||
-        mem_grow((void **)&v->text, &v->text_cap, v->text_bytes + text.n + 1, 1) != 0)
+    if (MEM_GROW(v->entries, &v->entries_cap, id + 1) != 0 ||
+        MEM_GROW(v->text, &v->text_cap, v->text_bytes + text.n + 1) != 0)
         return ERR_SET(e, STATUS_OOM, "token: no memory for vocabulary entry %zu", id);
     for (; v->size <= id; v->size++) v->entries[v->size] = (struct token_entry){UINT32_MAX, 0};
     v->entries[id] = (struct token_entry){(uint32_t)v->text_bytes, (uint32_t)text.n};

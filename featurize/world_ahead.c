@@ -13,7 +13,7 @@
 
 enum status world_ahead_room(struct world *w, size_t n, struct err *e)
 {
-    if (mem_grow((void **)&w->ahead, &w->cap_ahead, n, sizeof *w->ahead) == 0) return STATUS_OK;
+    if (MEM_GROW(w->ahead, &w->cap_ahead, n) == 0) return STATUS_OK;
     return ERR_SET(e, STATUS_OOM, "world: out of memory for %zu items of one event", n);
 }
 

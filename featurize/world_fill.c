@@ -13,7 +13,7 @@ static enum status oom(struct err *e)
 
 static enum status candidates_room(struct world *w, size_t n, struct err *e)
 {
-    if (mem_grow((void **)&w->candidates, &w->cap_candidates, n, sizeof *w->candidates) != 0) return oom(e);
+    if (MEM_GROW(w->candidates, &w->cap_candidates, n) != 0) return oom(e);
     return STATUS_OK;
 }
 
@@ -40,7 +40,7 @@ static enum status stand_in(struct world *w, const struct event_item *shown, int
 static enum status shown_candidates(struct world *w, const struct event *ev, struct err *e)
 {
     TRY(candidates_room(w, ev->n_items, e));
-    if (mem_grow((void **)&w->stand_ins, &w->cap_stand_ins, ev->n_items, sizeof *w->stand_ins) != 0) return oom(e);
+    if (MEM_GROW(w->stand_ins, &w->cap_stand_ins, ev->n_items) != 0) return oom(e);
     TRY(world_ahead_room(w, ev->n_items, e));
     for (uint32_t k = 0; k < ev->n_items; k++) w->ahead[k] = hash_str(ev->items[k].item);
     world_ahead(w, ev->user, ev->n_items);
@@ -150,7 +150,7 @@ static enum status draw_negatives(struct order *o, struct event_position at)
     const size_t want = (size_t)o->n_positives * w->negatives;
     if (want == 0) return STATUS_OK;
     TRY(candidates_room(w, o->n + want, o->e));
-    if (mem_grow((void **)&w->drawn, &w->cap_drawn, want, sizeof *w->drawn) != 0) return oom(o->e);
+    if (MEM_GROW(w->drawn, &w->cap_drawn, want) != 0) return oom(o->e);
     rand_init(&r, (struct rand_key){w->seed, at.topic, at.partition, at.offset, RAND_NEGATIVES});
     const size_t n = sample_draw(&w->sample, &r, want, w->drawn);
     catalogue_ahead(&w->items, w->drawn, n);

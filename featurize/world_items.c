@@ -20,7 +20,7 @@ static void move_up(struct world_rows *l)
 static enum status put_row(struct world_rows *l, uint32_t row, struct err *e)
 {
     move_up(l);
-    if (mem_grow((void **)&l->rows, &l->cap, l->n + 1, sizeof *l->rows) != 0) return oom(e);
+    if (MEM_GROW(l->rows, &l->cap, l->n + 1) != 0) return oom(e);
     l->rows[l->n++] = row;
     return STATUS_OK;
 }

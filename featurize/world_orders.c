@@ -67,8 +67,7 @@ static enum status begin(struct lists *l, struct err *e)
         l->at[k] = room_for;
         room_for += i->n_neighbours + l->n;
     }
-    if (mem_grow((void **)&w->lists, &w->cap_lists, room_for, sizeof *w->lists) != 0 ||
-        mem_grow((void **)&w->worths, &w->cap_worths, 2 * room_for, sizeof *w->worths) != 0)
+    if (MEM_GROW(w->lists, &w->cap_lists, room_for) != 0 || MEM_GROW(w->worths, &w->cap_worths, 2 * room_for) != 0)
         return ERR_SET(e, STATUS_OOM, "cooccur: out of memory for %zu neighbours", room_for);
     return STATUS_OK;
 }

@@ -31,7 +31,7 @@ static void stamp_taken(struct world *w, const struct slate *s, const struct eve
 
 static enum status put_candidate(struct world *w, size_t at, const struct record_item *i, struct str id, struct err *e)
 {
-    if (mem_grow((void **)&w->candidates, &w->cap_candidates, at + 1, sizeof *w->candidates) != 0)
+    if (MEM_GROW(w->candidates, &w->cap_candidates, at + 1) != 0)
         return ERR_SET(e, STATUS_OOM, "world: %zu candidates of the unsampled check", at + 1);
     w->candidates[at] = (struct feat_candidate){.id = id, .item = i, .weight = 1};
     return STATUS_OK;

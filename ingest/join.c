@@ -57,14 +57,11 @@ static uint64_t hash_of(struct str s)
 
 static enum status reserve(struct join *j, struct err *e)
 {
-    void *pool = j->pool, *spare = j->spare;
     size_t pool_cap = j->pool_cap, spare_cap = j->pool_cap;
-    bool ok = mem_grow(&spare, &spare_cap, j->n_pool + 1, sizeof *j->spare) == 0;
-    j->spare = spare;
+    bool ok = MEM_GROW(j->spare, &spare_cap, j->n_pool + 1) == 0;
     ok = ok && join_heap_reserve(&j->ends, j->n_pool + 1);
     ok = ok && (!j->early || join_heap_reserve(&j->waits, j->waits.n + 1));
-    ok = ok && mem_grow(&pool, &pool_cap, j->n_pool + 1, sizeof *j->pool) == 0;
-    j->pool = pool;
+    ok = ok && MEM_GROW(j->pool, &pool_cap, j->n_pool + 1) == 0;
     if (ok) j->pool_cap = pool_cap;
     return ok ? STATUS_OK : ERR_SET(e, STATUS_OOM, "joiner: no memory for %zu open slates", j->n_pool + 1);
 }

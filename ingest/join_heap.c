@@ -10,10 +10,7 @@ void join_heap_fini(struct join_heap *h)
 
 bool join_heap_reserve(struct join_heap *h, size_t n)
 {
-    void *at = h->at;
-    const bool ok = mem_grow(&at, &h->cap, n, sizeof *h->at) == 0;
-    h->at = at;
-    return ok;
+    return MEM_GROW(h->at, &h->cap, n) == 0;
 }
 
 bool join_due_before(const struct join_due *a, const struct join_due *b)

@@ -153,17 +153,12 @@ static void release_handed(struct order *o)
 /* Room for one more compound anywhere it may go, so that closing never fails. */
 static enum status reserve(struct order *o, struct err *e)
 {
-    void *pool = o->pool, *spare = o->spare, *heap = o->heap, *ready = o->ready;
     size_t pool_cap = o->pool_cap, spare_cap = o->pool_cap, heap_cap = o->pool_cap;
-    bool ok = mem_grow(&spare, &spare_cap, o->n_pool + 1, sizeof *o->spare) == 0;
-    o->spare = spare;
-    ok = ok && mem_grow(&heap, &heap_cap, o->n_pool + 1, sizeof *o->heap) == 0;
-    o->heap = heap;
-    ok = ok && mem_grow(&pool, &pool_cap, o->n_pool + 1, sizeof *o->pool) == 0;
-    o->pool = pool;
+    bool ok = MEM_GROW(o->spare, &spare_cap, o->n_pool + 1) == 0;
+    ok = ok && MEM_GROW(o->heap, &heap_cap, o->n_pool + 1) == 0;
+    ok = ok && MEM_GROW(o->pool, &pool_cap, o->n_pool + 1) == 0;
     if (ok) o->pool_cap = pool_cap;
-    ok = ok && mem_grow(&ready, &o->ready_cap, o->n_ready + o->n_heap + 2, sizeof *o->ready) == 0;
-    o->ready = ready;
+    ok = ok && MEM_GROW(o->ready, &o->ready_cap, o->n_ready + o->n_heap + 2) == 0;
     return ok ? STATUS_OK : ERR_SET(e, STATUS_OOM, "order assembly: no memory for %zu compounds", o->n_pool + 1);
 }
 
@@ -239,10 +234,8 @@ static size_t line_bytes(const struct event *ev)
 
 static enum status add_line(struct compound *c, const struct event *ev, struct err *e)
 {
-    void *lines = c->lines;
     const struct arena_mark mark = arena_save(&c->arena);
-    if (mem_grow(&lines, &c->cap, (size_t)c->n + 1, sizeof *c->lines) == 0) {
-        c->lines = lines;
+    if (MEM_GROW(c->lines, &c->cap, (size_t)c->n + 1) == 0) {
         if (event_copy(&c->lines[c->n], ev, &c->arena) == STATUS_OK) {
             if (c->n == 0 || ev->time_ms > c->last_ms) c->last_ms = ev->time_ms;
             if (c->n == 0) c->bytes = sizeof *c + LINE_BLOCK;

@@ -9,12 +9,6 @@ void order_map_fini(struct order_map *m)
     *m = (struct order_map){0};
 }
 
-void order_map_clear(struct order_map *m)
-{
-    if (m->slots != NULL) memset(m->slots, 0, (m->mask + 1) * sizeof *m->slots);
-    m->n = 0;
-}
-
 /* The slot of key, or the free one where it would go. */
 static size_t slot_of(const struct order_map *m, uint64_t key)
 {

@@ -23,5 +23,4 @@ uint32_t order_map_get(const struct order_map *m, uint64_t key);       /* ORDER_
 bool order_map_put(struct order_map *m, uint64_t key, uint32_t value); /* replaces; false: out of memory, m as before */
 bool order_map_reserve(struct order_map *m, size_t n);                 /* so that puts up to n keys can't fail */
 void order_map_remove(struct order_map *m, uint64_t key);
-void order_map_clear(struct order_map *m); /* memory kept */
 #endif

@@ -107,7 +107,6 @@ enum status reject_sink_open(struct reject_sink **out, const struct conf *c, uin
                              struct err *e) MUST_CHECK; /* the mark alone */
 /* No checkpoint knows this sink yet: one made before the first letter lets a restart tell old letters from its own. */
 bool reject_sink_unmarked(const struct reject_sink *s);
-uint64_t reject_sink_known(const struct reject_sink *s); /* letters left out because the topic had them */
 /* rec: kind REJECT (or an event refused later: then its `reject` is filled by the caller).  stage: "parse", "watermark", …
  * A file's line is reject_letter.h's.  FULL: the disk is, or the brokers don't acknowledge; the letter is taken all the same
  * and waits in memory for the next write or sync. */

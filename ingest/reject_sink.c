@@ -77,11 +77,6 @@ bool reject_sink_unmarked(const struct reject_sink *s)
     return s->unmarked;
 }
 
-uint64_t reject_sink_known(const struct reject_sink *s)
-{
-    return s->topic != NULL ? reject_topic_known(s->topic) : 0;
-}
-
 enum status reject_sink_write(struct reject_sink *s, const struct source_record *rec, const char *stage, struct err *e)
 {
     if (s->topic != NULL) return reject_topic_write(s->topic, rec, stage, e);

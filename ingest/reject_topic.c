@@ -10,16 +10,15 @@
 #include <stdio.h>
 
 #define FLUSH_MS 2000
-#define WAITING_MAX 20000
 #define OUR_HEADERS 11
 
 struct reject_topic {
     struct source_producer *producer;
     char connector[128];
-    uint64_t end;                   /* as the last sync or the start left it */
-    uint64_t from;                  /* where the letters of `sent` begin */
-    struct reject_places sent, met; /* sent by an earlier run after the checkpoint that we begin with; those refused again */
-    uint64_t n_known;
+    uint64_t end;  /* as the last sync or the start left it */
+    uint64_t from; /* where the letters of `sent` begin */
+    struct reject_places sent,
+        met; /* sent by an earlier run after the checkpoint that we begin with; those refused again */
     struct arena arena; /* of one letter */
 };
 
@@ -126,15 +125,11 @@ enum status reject_topic_write(struct reject_topic *t, const struct source_recor
 {
     const struct reject_where at = reject_where(rec);
     const uint64_t place = t->sent.n > 0 ? reject_place(rec->raw.topic, at.partition, at.offset) : 0;
-    if (reject_places_has(&t->sent, place)) {
-        t->n_known++;
-        return reject_places_add(&t->met, place, e);
-    }
+    if (reject_places_has(&t->sent, place)) return reject_places_add(&t->met, place, e);
     arena_reset(&t->arena);
     TRY(send(t, rec, stage, e));
-    const size_t waiting = source_producer_waiting(t->producer);
-    if (waiting < WAITING_MAX) return STATUS_OK;
-    return ERR_SET(e, STATUS_FULL, "dead letters: %zu wait for the brokers to acknowledge them", waiting);
+    if (!source_producer_filled(t->producer)) return STATUS_OK;
+    return ERR_SET(e, STATUS_FULL, "dead letters: too many wait for the brokers to acknowledge them");
 }
 
 enum status reject_topic_sync(struct reject_topic *t, uint64_t *end, struct err *e)
@@ -148,9 +143,4 @@ enum status reject_topic_sync(struct reject_topic *t, uint64_t *end, struct err 
     }
     *end = t->sent.n > 0 ? t->from : t->end; /* those not met again yet lie behind this checkpoint too */
     return STATUS_OK;
-}
-
-uint64_t reject_topic_known(const struct reject_topic *t)
-{
-    return t->n_known;
 }

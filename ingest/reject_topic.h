@@ -25,5 +25,4 @@ enum status reject_topic_write(struct reject_topic *t, const struct source_recor
                                struct err *e) MUST_CHECK;
 /* All are acknowledged; *end: offset from which on letters are not of what came before this checkpoint.  FULL: not yet; call again. */
 enum status reject_topic_sync(struct reject_topic *t, uint64_t *end, struct err *e) MUST_CHECK;
-uint64_t reject_topic_known(const struct reject_topic *t); /* letters not sent because they were there */
 #endif

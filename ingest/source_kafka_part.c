@@ -52,7 +52,7 @@ enum status source_kafka_add_part(struct source_kafka *s, uint32_t topic, uint32
     *out = source_kafka_part_at(s, topic, partition);
     if (*out != NULL) return STATUS_OK;
     (void)pthread_mutex_lock(&s->lock);
-    if (mem_grow((void **)&s->parts, &s->cap_parts, s->n_parts + 1, sizeof *s->parts) != 0) {
+    if (MEM_GROW(s->parts, &s->cap_parts, s->n_parts + 1) != 0) {
         st = ERR_SET(e, STATUS_OOM, "kafka: no memory for %zu partitions", s->n_parts + 1);
     } else {
         memmove(s->parts + i + 1, s->parts + i, (s->n_parts - i) * sizeof *s->parts);

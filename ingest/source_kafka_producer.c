@@ -4,9 +4,11 @@
 #include "base/mem.h"
 #include "ingest/source_kafka_bounds.h"
 #include "ingest/source_kafka_conf.h"
+#include "ingest/source_ops.h"
 #include <librdkafka/rdkafka.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define POLL_MS 100
@@ -18,6 +20,8 @@ struct source_producer {
     char *topic;
     bool letters;
     uint64_t end; /* offset after the newest acknowledged message of partition 0 */
+    size_t waiting_bytes;
+    size_t most_bytes, most_messages; /* at which librdkafka takes no more */
     uint64_t failed, shortened;
     char why[200]; /* of the first failure */
 };
@@ -44,18 +48,34 @@ static rd_kafka_resp_err_t produce(struct source_producer *p, struct str key, st
     rd_kafka_error_t *error = rd_kafka_produceva(p->rk, parts, headers != NULL ? n : n - 1);
     const rd_kafka_resp_err_t rc = rd_kafka_error_code(error); /* NULL: no error */
     rd_kafka_error_destroy(error);
+    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) p->waiting_bytes += key.n + value.n;
     return rc;
 }
 
+/* As produce, but waits while too much is under way.  What finds no room when nothing is under way never will. */
+static rd_kafka_resp_err_t produce_waiting(struct source_producer *p, struct str key, struct str value, int64_t time_ms,
+                                           rd_kafka_headers_t *headers)
+{
+    rd_kafka_resp_err_t rc;
+    while ((rc = produce(p, key, value, time_ms, headers)) == RD_KAFKA_RESP_ERR__QUEUE_FULL && p->failed == 0) {
+        if (rd_kafka_outq_len(p->rk) == 0) return RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        if (source_interrupted()) return rc;
+        (void)rd_kafka_poll(p->rk, POLL_MS);
+    }
+    return rc;
+}
+
+typedef rd_kafka_resp_err_t produce_fn(struct source_producer *, struct str, struct str, int64_t, rd_kafka_headers_t *);
+
 /* The letter without its value: where the message is stays known, and the stream goes on. */
-static rd_kafka_resp_err_t shorten(struct source_producer *p, struct str key, size_t n, int64_t time_ms,
-                                   const rd_kafka_headers_t *headers)
+static rd_kafka_resp_err_t shorten(struct source_producer *p, produce_fn *put, struct str key, size_t n,
+                                   int64_t time_ms, const rd_kafka_headers_t *headers)
 {
     char bytes[24];
     rd_kafka_headers_t *more = headers != NULL ? rd_kafka_headers_copy(headers) : rd_kafka_headers_new(1);
     (void)snprintf(bytes, sizeof bytes, "%zu", n);
     rd_kafka_resp_err_t rc = rd_kafka_header_add(more, "freshet.value_bytes", -1, bytes, -1);
-    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) rc = produce(p, key, (struct str){NULL, 0}, time_ms, more);
+    if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) rc = put(p, key, (struct str){NULL, 0}, time_ms, more);
     if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_headers_destroy(more);
     if (p->shortened++ == 0)
         log_warn("dead_letters",
@@ -70,10 +90,11 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
     rd_kafka_headers_t *headers = NULL;
     rd_kafka_resp_err_t rc = m->err;
     (void)rk;
+    p->waiting_bytes -= m->len + m->key_len;
     if (rc == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && p->letters && m->payload != NULL) {
         (void)rd_kafka_message_headers(m, &headers);
         const int64_t time_ms = rd_kafka_message_timestamp(m, NULL);
-        rc = shorten(p, (struct str){m->key, m->key_len}, m->len, time_ms > 0 ? time_ms : 0, headers);
+        rc = shorten(p, produce, (struct str){m->key, m->key_len}, m->len, time_ms > 0 ? time_ms : 0, headers);
     } else if (rc == RD_KAFKA_RESP_ERR_NO_ERROR && m->partition == 0 && m->offset >= 0 &&
                (uint64_t)m->offset >= p->end) {
         p->end = (uint64_t)m->offset + 1;
@@ -122,6 +143,14 @@ static enum status make_conf(const struct source_producer *p, rd_kafka_conf_t **
     return source_kafka_conf_new(out, c, defaults, sizeof defaults / sizeof *defaults, own, 1, e);
 }
 
+static size_t conf_number(const rd_kafka_conf_t *conf, const char *key)
+{
+    char text[24];
+    size_t n = sizeof text;
+    const size_t number = rd_kafka_conf_get(conf, key, text, &n) == RD_KAFKA_CONF_OK ? strtoul(text, NULL, 10) : 0;
+    return number > 0 ? number : UINT32_MAX; /* 0: no limit */
+}
+
 static enum status open_producer(struct source_producer **out, const struct conf *c, const char *topic, bool letters,
                                  struct err *e)
 {
@@ -138,6 +167,8 @@ static enum status open_producer(struct source_producer **out, const struct conf
         goto out;
     }
     TRY_OUT(st, make_conf(p, &conf, c, e));
+    p->most_bytes = conf_number(conf, "queue.buffering.max.kbytes") * 1024;
+    p->most_messages = conf_number(conf, "queue.buffering.max.messages");
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     rd_kafka_conf_set_opaque(conf, p);
     p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
@@ -190,10 +221,9 @@ enum status source_producer_send_at(struct source_producer *p, struct str key, s
     rd_kafka_resp_err_t rc = RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_headers_t *list = headers_of(headers, n_headers, &rc);
     if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        while ((rc = produce(p, key, value, time_ms, list)) == RD_KAFKA_RESP_ERR__QUEUE_FULL && p->failed == 0)
-            (void)rd_kafka_poll(p->rk, POLL_MS);
+        rc = produce_waiting(p, key, value, time_ms, list);
         if (rc == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && p->letters && value.p != NULL)
-            rc = shorten(p, key, value.n, time_ms, list);
+            rc = shorten(p, produce_waiting, key, value.n, time_ms, list);
         else if (rc == RD_KAFKA_RESP_ERR_NO_ERROR)
             list = NULL;
     }
@@ -201,7 +231,8 @@ enum status source_producer_send_at(struct source_producer *p, struct str key, s
     (void)rd_kafka_poll(p->rk, 0);
     if (p->failed > 0) return failure(p, e);
     if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
-    return ERR_SET(e, STATUS_IO, "topic %s: %s", p->topic, rd_kafka_err2str(rc));
+    return ERR_SET(e, STATUS_IO, "topic %s: %s%s", p->topic, rd_kafka_err2str(rc),
+                   rc == RD_KAFKA_RESP_ERR__QUEUE_FULL ? "; told to stop before its brokers took what waits" : "");
 }
 
 enum status source_producer_send(struct source_producer *p, struct str key, struct str value,
@@ -220,10 +251,9 @@ enum status source_producer_flush(struct source_producer *p, int timeout_ms, str
                    p->topic, rd_kafka_outq_len(p->rk), timeout_ms);
 }
 
-size_t source_producer_waiting(const struct source_producer *p)
+bool source_producer_filled(const struct source_producer *p)
 {
-    const int n = rd_kafka_outq_len(p->rk);
-    return n > 0 ? (size_t)n : 0;
+    return p->waiting_bytes >= p->most_bytes / 4 || (size_t)rd_kafka_outq_len(p->rk) >= p->most_messages / 5;
 }
 
 uint64_t source_producer_end(const struct source_producer *p)

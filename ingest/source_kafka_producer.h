@@ -23,8 +23,8 @@ enum status source_producer_open(struct source_producer **out, const struct conf
  * too large goes without its value, with its size in the header freshet.value_bytes. */
 enum status source_producer_open_letters(struct source_producer **out, const struct conf *c, const char *topic,
                                          struct err *e) MUST_CHECK;
-/* key absent: any partition.  time_ms: 0 now.  Bytes are copied.  Waits while too much is under way.  IO once a delivery has
- * failed. */
+/* key absent: any partition.  time_ms: 0 now.  Bytes are copied.  Waits while librdkafka's queue is full.  IO once a delivery
+ * has failed, and when source_interrupt ends that wait: then this message was not taken. */
 enum status source_producer_send_at(struct source_producer *p, struct str key, struct str value, int64_t time_ms,
                                     const struct source_producer_header *headers, size_t n_headers,
                                     struct err *e) MUST_CHECK;
@@ -34,7 +34,9 @@ enum status source_producer_send(struct source_producer *p, struct str key, stru
 /* Waits until all is acknowledged; IO with the number of failures and the first reason; after timeout_ms IO, of letters FULL
  * (call again). */
 enum status source_producer_flush(struct source_producer *p, int timeout_ms, struct err *e) MUST_CHECK;
-size_t source_producer_waiting(const struct source_producer *p); /* sent, not acknowledged */
+/* So much is not acknowledged yet, in bytes or in messages, that the queue should be let run empty (a quarter of what it
+ * takes): the next ones might have to wait. */
+bool source_producer_filled(const struct source_producer *p);
 /* Offset after the newest acknowledged message of partition 0; 0: none yet. */
 uint64_t source_producer_end(const struct source_producer *p);
 /* First and next offset of partition 0, asked of the broker. */

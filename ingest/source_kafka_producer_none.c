@@ -47,10 +47,10 @@ enum status source_producer_flush(struct source_producer *p, int timeout_ms, str
     return none(e);
 }
 
-size_t source_producer_waiting(const struct source_producer *p)
+bool source_producer_filled(const struct source_producer *p)
 {
     (void)p;
-    return 0;
+    return false;
 }
 
 uint64_t source_producer_end(const struct source_producer *p)

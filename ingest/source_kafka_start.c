@@ -49,16 +49,14 @@ static enum status unreachable(struct source_kafka *s, rd_kafka_resp_err_t rc, s
 /* "a, b,c" into names. */
 static enum status read_topics(struct source_kafka *s, struct err *e)
 {
-    for (const char *at = s->conf->ingest_topics; *at != 0;) {
-        const size_t blank = strspn(at, ", ");
-        const size_t n = strcspn(at + blank, ", ");
-        if (n > 0 && s->n_topics == SOURCE_KAFKA_TOPICS)
+    struct str name;
+    for (const char *at = s->conf->ingest_topics; str_next_word(&at, &name);) {
+        if (s->n_topics == SOURCE_KAFKA_TOPICS)
             return ERR_SET(e, STATUS_INVALID, "ingest.topics: more than %d topics", SOURCE_KAFKA_TOPICS);
-        if (n > 0 && at[blank] == '^')
-            return ERR_SET(e, STATUS_INVALID, "ingest.topics: \"%.*s\" is no name that Kafka allows", (int)n,
-                           at + blank);
-        if (n > 0 && (s->topics[s->n_topics++].name = mem_strndup(at + blank, n)) == NULL) return no_memory(s, e);
-        at += blank + n;
+        if (name.p[0] == '^')
+            return ERR_SET(e, STATUS_INVALID, "ingest.topics: \"" STR_FMT "\" is no name that Kafka allows",
+                           STR_ARG(name));
+        if ((s->topics[s->n_topics++].name = mem_strndup(name.p, name.n)) == NULL) return no_memory(s, e);
     }
     return s->n_topics > 0 ? STATUS_OK : ERR_SET(e, STATUS_INVALID, "ingest.topics is empty; name the topics to read");
 }

@@ -3,8 +3,8 @@
 #include "base/mem.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <lzma.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,7 +39,9 @@ const char *source_stream_name(const struct source_stream *s)
 bool source_stream_waits(const struct source_stream *s, int wait_ms)
 {
     struct pollfd p = {.fd = s->fd, .events = POLLIN};
-    return s->total == 0 && !s->eof && s->at == s->n && poll(&p, 1, wait_ms) == 0;
+    if (s->total > 0 || s->eof || s->at < s->n) return false;
+    const int n = poll(&p, 1, wait_ms);
+    return n == 0 || (n < 0 && errno == EINTR); /* by a signal: the caller looks whether it is to stop */
 }
 
 uint64_t source_stream_taken(const struct source_stream *s)

@@ -69,12 +69,10 @@ static enum status find(struct watermark *w, uint32_t topic, uint32_t partition,
     }
     while (at < w->n_parts && place(topic, partition, &w->parts[at]) > 0) at++;
     if (at == w->n_parts || place(topic, partition, &w->parts[at]) != 0) {
-        void *parts = w->parts;
         if (w->n_parts == WATERMARK_PARTITIONS)
             return ERR_SET(e, STATUS_INVALID, "watermark: more than %d partitions", WATERMARK_PARTITIONS);
-        if (mem_grow(&parts, &w->cap_parts, w->n_parts + 1, sizeof *w->parts) != 0)
+        if (MEM_GROW(w->parts, &w->cap_parts, w->n_parts + 1) != 0)
             return ERR_SET(e, STATUS_OOM, "watermark: no memory for %zu partitions", w->n_parts + 1);
-        w->parts = parts;
         memmove(w->parts + at + 1, w->parts + at, (w->n_parts - at) * sizeof *w->parts);
         w->n_parts++;
         w->parts[at] = (struct part){.topic = topic, .partition = partition, .time_ms = INT64_MIN};

@@ -1,8 +1,7 @@
 /* job_bound.h - what a learner's memory can come to by its configuration: a formula for each structure that grows.
  *
  * Bounds, not guesses: a structure that is bounded by bytes counts with them, one that is bounded by number with its largest
- * entry.  Not in it: pages of the store that the system caches (they are given back under pressure), and orders that are being
- * put together (at most a million, join.order_gap_ms of event time each).
+ * entry.  Not in it: pages of the store that the system caches (they are given back under pressure).
  */
 #ifndef JOB_JOB_BOUND_H
 #define JOB_JOB_BOUND_H

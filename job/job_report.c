@@ -39,13 +39,12 @@ enum status job_check_report(const struct job *j, struct err *e)
     return job_file_check(j->options->html_path, e);
 }
 
-/* The name of a topic by its index in "a, b,c"; names lives on.  Cuts the list into strings. */
-static const char *topic_name(char *names, size_t size, const char *list, uint32_t index)
+/* The name of a topic by its index in "a, b,c", into room. */
+static const char *topic_name(char *room, size_t size, const char *list, uint32_t index)
 {
-    char *rest = names, *name = names;
-    (void)snprintf(names, size, "%s", list);
-    for (uint32_t i = 0; i <= index && name != NULL; i++) name = strtok_r(i == 0 ? names : NULL, ", ", &rest);
-    return name != NULL ? name : "?";
+    const struct str name = str_word_at(list, index);
+    (void)snprintf(room, size, STR_FMT, STR_ARG(name));
+    return name.n > 0 ? room : "?";
 }
 
 /* NULL: no memory. */

@@ -52,30 +52,17 @@ static enum status read_records(struct job *j, struct fetch_warm *w, struct err 
 /* The place of a name in "a, b,c"; -1: not there. */
 static int64_t place_of(const char *list, struct str name)
 {
-    int64_t place = 0;
-    for (const char *at = list + strspn(list, ", "); *at != 0; at += strspn(at, ", "), place++) {
-        const size_t n = strcspn(at, ", ");
-        if (str_eq((struct str){at, n}, name)) return place;
-        at += n;
-    }
+    struct str word;
+    for (int64_t place = 0; str_next_word(&list, &word); place++)
+        if (str_eq(word, name)) return place;
     return -1;
-}
-
-static struct str name_at(const char *list, uint32_t place)
-{
-    const char *at = list + strspn(list, ", ");
-    for (; place > 0 && *at != 0; place--) {
-        at += strcspn(at, ", ");
-        at += strspn(at, ", ");
-    }
-    return (struct str){at, strcspn(at, ", ")};
 }
 
 /* Where the topic of an offset stands in ingest.topics; -1: it is not read here.  A version without names (of before there
  * were) stands by its places. */
 static int64_t topic_here(const struct job *j, const struct publish_manifest *m, uint32_t topic)
 {
-    return m->topics[0] == 0 ? (int64_t)topic : place_of(j->conf->ingest_topics, name_at(m->topics, topic));
+    return m->topics[0] == 0 ? (int64_t)topic : place_of(j->conf->ingest_topics, str_word_at(m->topics, topic));
 }
 
 /* Offsets belong to names: the same topics in another order are gone on with, topics that are not read here are left. */

@@ -46,11 +46,8 @@ static enum status add_column(struct segment *g, const char *list, const char *n
 
 static enum status parse(struct segment *g, const char *list, struct err *e)
 {
-    for (const char *p = list; *p != '\0';) {
-        const size_t n = strcspn(p, ", ");
-        if (n > 0) TRY(add_column(g, list, p, n, e));
-        p += n + (p[n] != '\0');
-    }
+    struct str word;
+    for (const char *at = list; str_next_word(&at, &word);) TRY(add_column(g, list, word.p, word.n, e));
     return STATUS_OK;
 }
 
@@ -74,11 +71,8 @@ void segment_free(struct segment *g)
 size_t segment_count(const char *list)
 {
     size_t n = 0;
-    for (const char *p = list; *p != '\0'; p += strspn(p, ", ")) {
-        const size_t word = strcspn(p, ", ");
-        n += word > 0;
-        p += word;
-    }
+    struct str word;
+    while (str_next_word(&list, &word)) n++;
     return n;
 }
 

@@ -111,8 +111,3 @@ const char *kern_describe(const struct kern *k)
     const struct kern_state *s = k->state;
     return s->about;
 }
-
-size_t kern_attention_probs(const struct kern_segments *seg, size_t H)
-{
-    return kern_segments_probs(seg, H);
-}

@@ -50,8 +50,21 @@ struct kern_segments {
     const int32_t *q_off, *k_off; /* (S+1) */
     size_t groups;                /* G; 0: there is no prefix, and the two below are not read */
     const int32_t *s_off, *p_off; /* (G+1) */
-    enum kern_precision prec;     /* BF16: a backend may round what attention multiplies to bfloat16, where that is faster */
+    enum kern_precision
+        prec; /* BF16: a backend may round what attention multiplies to bfloat16, where that is faster */
 };
+/* Probabilities that attention of H heads keeps.  Inline, for plug-ins, which link nothing of the program. */
+static inline size_t kern_attention_probs(const struct kern_segments *seg, size_t H)
+{
+    size_t n = 0;
+    for (size_t s = 0, g = 0; s < seg->n; s++) {
+        int32_t keys = seg->k_off[s + 1] - seg->k_off[s];
+        while (g < seg->groups && s >= (size_t)seg->s_off[g + 1]) g++;
+        if (seg->groups > 0) keys += seg->p_off[g + 1] - seg->p_off[g];
+        n += (size_t)(seg->q_off[s + 1] - seg->q_off[s]) * H * (size_t)keys;
+    }
+    return n;
+}
 
 /* A layer of a post-LayerNorm encoder (Devlin et al. 2018), borrowed: matrices (O, I) and vectors as Hugging Face stores them.
  *   h = LN1(x + o(attention(qkv(x))));  y = LN2(h + down(act(up(h)))) */
@@ -251,7 +264,6 @@ void kern_use_pool(struct kern *k, struct pool *p);
  * "cpu-avx2", "cuda:device=0,memory=0,tf32=0,cudnn=1,fallback=none,plans=DIR,plugin=PATH". */
 struct conf;
 void kern_name(const struct conf *c, char out[KERN_NAME_MAX]);
-enum kern_precision kern_precision_of(const char *word);                /* "f32", "bf16", "int8" */
-size_t kern_attention_probs(const struct kern_segments *seg, size_t H); /* floats; reads the offsets (host memory) */
-const char *kern_describe(const struct kern *k);                        /* "cpu (avx512, register tiles)" */
+enum kern_precision kern_precision_of(const char *word); /* "f32", "bf16", "int8" */
+const char *kern_describe(const struct kern *k);         /* "cpu (avx512, register tiles)" */
 #endif

@@ -34,18 +34,6 @@ static inline struct kern_group kern_group(const struct kern_segments *seg, size
     return one;
 }
 
-/* kern_attention_probs, for plug-ins, which link nothing of the program. */
-static inline size_t kern_segments_probs(const struct kern_segments *seg, size_t H)
-{
-    size_t n = 0;
-    for (size_t g = 0; g < kern_groups(seg); g++) {
-        const struct kern_group of = kern_group(seg, g);
-        for (size_t s = 0; s < of.n; s++)
-            n += (size_t)(of.q_off[s + 1] - of.q_off[s]) * H * (of.prefix + (size_t)(of.k_off[s + 1] - of.k_off[s]));
-    }
-    return n;
-}
-
 extern const struct kern_ops kern_ref_ops;
 
 /* The table for this machine's best instruction set, or for the one named ("avx512", "avx2", "base"; NULL: the best).

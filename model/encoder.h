@@ -105,9 +105,6 @@ struct encoder_sentence {
 };
 enum status encoder_run_sentences(struct encoder_run *r, const struct encoder_sentence *s, size_t count, size_t mid,
                                   struct err *e) MUST_CHECK;
-/* x (n, C), host memory, through layers from … to-1 of the frozen network, all n tokens one sentence; x is read and written. */
-enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to,
-                               struct err *e) MUST_CHECK;
 
 /* out (C) = the sentence vector as the folder says: mean or [CLS], unit length when it normalises. n > 0. Thread:
  * any. */

@@ -136,22 +136,6 @@ static void layers(struct encoder_run *r, size_t n, size_t n_segments, size_t fr
     for (size_t l = from; l < to; l++) layer(r, r->x, n, n_segments, encoder_placed_layer(r->m, l));
 }
 
-enum status encoder_run_layers(struct encoder_run *r, float *x, size_t n, size_t from, size_t to, struct err *e)
-{
-    if (to > encoder_shape(r->m)->L || from > to)
-        return ERR_SET(e, STATUS_INVALID, "encoder: layers %zu to %zu of %zu", from, to, encoder_shape(r->m)->L);
-    TRY(encoder_run_reserve(r, n, e));
-    r->off[0] = 0;
-    r->off[1] = (int32_t)n;
-    const size_t bytes = n * encoder_shape(r->m)->C * sizeof *x;
-    r->kern->ops->begin(r->kern);
-    r->kern->ops->upload(r->kern, r->x, x, bytes);
-    layers(r, n, 1, from, to);
-    r->kern->ops->download(r->kern, x, r->x, bytes);
-    r->kern->ops->end(r->kern);
-    return STATUS_OK;
-}
-
 static enum status check(const struct encoder_run *r, const struct encoder_sentence *q, size_t mid, struct err *e)
 {
     const struct encoder_shape *s = encoder_shape(r->m);

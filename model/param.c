@@ -29,8 +29,7 @@ enum status param_table_add(struct param_table *t, const char *name, enum param_
 {
     size_t n = 0;
     TRY(check_new(t, name, rank, shape, &n, e));
-    if (mem_grow((void **)&t->params, &t->cap, t->n + 1, sizeof *t->params) != 0 ||
-        mem_grow((void **)&t->place, &t->place_cap, t->n + 1, sizeof *t->place) != 0)
+    if (MEM_GROW(t->params, &t->cap, t->n + 1) != 0 || MEM_GROW(t->place, &t->place_cap, t->n + 1) != 0)
         return ERR_SET(e, STATUS_OOM, "parameter table: %zu tensors", t->n + 1);
     struct param *p = &t->params[t->n];
     *p = (struct param){.group = group, .rank = rank, .n = n, .rate = rate, .weight_decay = weight_decay};

@@ -45,10 +45,19 @@ enum status part_pack(struct part_matrix *m, const struct part_params *p, struct
     m->op.m.learnt = m->op.dw != NULL;
     m->op.stale = &m->stale;
     if (p->fresh) return STATUS_OK;
-    if (mem_grow((void **)&p->packed->m, &p->packed->cap, p->packed->n + 1, sizeof *p->packed->m) != 0)
+    if (MEM_GROW(p->packed->m, &p->packed->cap, p->packed->n + 1) != 0)
         return ERR_SET(e, STATUS_OOM, "model: no memory for a list of %zu matrices", p->packed->n + 1);
     p->packed->m[p->packed->n++] = &m->op;
     return k->ops->pack(k, &m->op.m, e);
+}
+
+enum status part_run_alloc(struct part_run **out, const struct part *p, size_t bytes, struct err *e)
+{
+    struct part_run *r = mem_calloc(1, bytes);
+    *out = r;
+    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part %s: %zu bytes", p->ops->name, bytes);
+    r->part = p;
+    return STATUS_OK;
 }
 
 void part_init_normal(const struct param_table *t, size_t index, double deviation, uint64_t seed, float *w)
@@ -215,8 +224,7 @@ enum status part_rows_reserve(struct part_rows *r, size_t more, struct err *e)
     const size_t need = r->promised;
     assert(r->width > 0);
     if (need >= UINT32_MAX) return ERR_SET(e, STATUS_FULL, "sparse gradients: %zu rows in one batch", need);
-    if (mem_grow((void **)&r->rows, &r->rows_cap, need, sizeof *r->rows) != 0 ||
-        mem_grow((void **)&r->grads, &r->grads_cap, need * r->width, sizeof *r->grads) != 0)
+    if (MEM_GROW(r->rows, &r->rows_cap, need) != 0 || MEM_GROW(r->grads, &r->grads_cap, need * r->width) != 0)
         return ERR_SET(e, STATUS_OOM, "sparse gradients: %zu rows", need);
     if (need * 2 <= r->n_slots) return STATUS_OK;
     size_t n_slots = r->n_slots != 0 ? r->n_slots : 1024;

@@ -112,6 +112,8 @@ int32_t part_age_bucket(float minutes);
 
 struct part;
 struct part_run;
+/* A zeroed run of so many bytes that begins with struct part_run; mem_free frees it.  OOM names the part. */
+enum status part_run_alloc(struct part_run **out, const struct part *p, size_t bytes, struct err *e) MUST_CHECK;
 /* Some candidates of one prepared slate, by whichever way the part has. */
 enum status part_score(struct part_run *r, struct part_slate *s, const uint32_t *which, size_t n, struct tape_value *z,
                        struct err *e) MUST_CHECK;

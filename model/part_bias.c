@@ -44,11 +44,8 @@ out:
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
-    struct bias_run *r = mem_calloc(1, sizeof *r);
-    *out = (struct part_run *)r;
-    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part bias: %zu bytes", sizeof *r);
-    r->base.part = p;
-    r->position.of = &((const struct bias *)p)->position;
+    TRY(part_run_alloc(out, p, sizeof(struct bias_run), e));
+    ((struct bias_run *)*out)->position.of = &((const struct bias *)p)->position;
     return STATUS_OK;
 }
 

@@ -35,11 +35,7 @@ static enum status create(struct part **out, const struct part_env *env, struct 
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
-    struct cooccur_run *r = mem_calloc(1, sizeof *r);
-    *out = (struct part_run *)r;
-    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part cooccur: %zu bytes", sizeof *r);
-    r->base.part = p;
-    return STATUS_OK;
+    return part_run_alloc(out, p, sizeof(struct cooccur_run), e);
 }
 
 static void run_destroy(struct part_run *r)

@@ -70,11 +70,8 @@ static void init(const struct part *part, const struct param_table *t, uint64_t 
 
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
-    struct deep_run *r = mem_calloc(1, sizeof *r);
-    *out = (struct part_run *)r;
-    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part deep: %zu bytes", sizeof *r);
-    r->base.part = p;
-    r->kern = k;
+    TRY(part_run_alloc(out, p, sizeof(struct deep_run), e));
+    ((struct deep_run *)*out)->kern = k;
     return STATUS_OK;
 }
 

@@ -60,11 +60,7 @@ static void init(const struct part *p, const struct param_table *t, uint64_t see
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
-    struct hashed_run *r = mem_calloc(1, sizeof *r);
-    *out = (struct part_run *)r;
-    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part hashed: %zu bytes", sizeof *r);
-    r->base.part = p;
-    return STATUS_OK;
+    return part_run_alloc(out, p, sizeof(struct hashed_run), e);
 }
 
 static void run_destroy(struct part_run *r)

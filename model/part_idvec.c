@@ -46,11 +46,8 @@ out:
 
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
-    struct idvec_run *r = mem_calloc(1, sizeof *r);
-    *out = (struct part_run *)r;
-    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part idvec: %zu bytes", sizeof *r);
-    r->base.part = p;
-    r->kern = k;
+    TRY(part_run_alloc(out, p, sizeof(struct idvec_run), e));
+    ((struct idvec_run *)*out)->kern = k;
     return STATUS_OK;
 }
 
@@ -111,6 +108,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_idvec = {"idvec", create, NULL, NULL, run_create, run_destroy, bind, NULL,
-                                    NULL,    score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
-                                    NULL};
+const struct part_ops part_idvec = {"idvec", create, NULL, NULL, run_create, run_destroy, bind, NULL, NULL,
+                                    score,   NULL,   NULL, NULL, NULL,       NULL,        NULL, NULL};

@@ -41,11 +41,7 @@ out:
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
     (void)k;
-    struct itembias_run *r = mem_calloc(1, sizeof *r);
-    *out = (struct part_run *)r;
-    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part itembias: %zu bytes", sizeof *r);
-    r->base.part = p;
-    return STATUS_OK;
+    return part_run_alloc(out, p, sizeof(struct itembias_run), e);
 }
 
 static void run_destroy(struct part_run *r)
@@ -89,6 +85,5 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     return tape_status(s->tape, e);
 }
 
-const struct part_ops part_itembias = {"itembias", create, NULL, NULL, run_create, run_destroy, bind, NULL,
-                                       NULL,       score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
-                                       NULL};
+const struct part_ops part_itembias = {"itembias", create, NULL, NULL, run_create, run_destroy, bind, NULL, NULL,
+                                       score,      NULL,   NULL, NULL, NULL,       NULL,        NULL, NULL};

@@ -75,11 +75,8 @@ static void init(const struct part *part, const struct param_table *t, uint64_t 
 
 static enum status run_create(struct part_run **out, const struct part *p, struct kern *k, struct err *e)
 {
-    struct match_run *r = mem_calloc(1, sizeof *r);
-    *out = (struct part_run *)r;
-    if (r == NULL) return ERR_SET(e, STATUS_OOM, "part match: %zu bytes", sizeof *r);
-    r->base.part = p;
-    r->kern = k;
+    TRY(part_run_alloc(out, p, sizeof(struct match_run), e));
+    ((struct match_run *)*out)->kern = k;
     return STATUS_OK;
 }
 
@@ -262,6 +259,5 @@ enum status part_match_changed(struct part_run *run, struct part_slate *s, const
     return logits(r, s, &u, frozen, items, which, z, e);
 }
 
-const struct part_ops part_match = {"match", create, NULL, init, run_create, run_destroy, bind, NULL,
-                                    prepare, score,  NULL, NULL, NULL,       NULL,        NULL, NULL,
-                                    NULL};
+const struct part_ops part_match = {"match", create, NULL, init, run_create, run_destroy, bind, NULL, prepare,
+                                    score,   NULL,   NULL, NULL, NULL,       NULL,        NULL, NULL};

@@ -276,6 +276,8 @@ void conf_common(const struct conf *c, struct buf *b);
 int conf_type_find(const struct conf *c, struct str name); /* index or -1 */
 bool conf_reads_text(const struct conf *c); /* some part of model.parts reads sentences: an encoder is needed */
 bool conf_list_has(const char *list, const char *word); /* "a,b,c" has "b" (blanks around commas ignored) */
+/* The next of such a list's words, which may be empty; *at begins as the list.  False: it is through. */
+bool conf_list_next(const char **at, struct str *word);
 /* Parses "24,168,672,2160" into exactly n numbers > 0. */
 enum status conf_numbers(const char *list, double *out, size_t n, const char *key, struct err *e) MUST_CHECK;
 #define CONF_TASKS_MAX 8

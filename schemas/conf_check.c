@@ -88,8 +88,7 @@ static enum status check_model_name(const char *key, const char *v, struct err *
     return STATUS_OK;
 }
 
-/* Calls for each comma-separated word, blanks around it cut; false when the list is through. */
-static bool next_word(const char **at, struct str *word)
+bool conf_list_next(const char **at, struct str *word)
 {
     if (*at == NULL) return false;
     const char *p = *at, *comma = strchr(p, ',');
@@ -109,7 +108,7 @@ bool conf_reads_text(const struct conf *c)
 bool conf_list_has(const char *list, const char *word)
 {
     struct str w;
-    for (const char *at = list; next_word(&at, &w);)
+    for (const char *at = list; conf_list_next(&at, &w);)
         if (w.n > 0 && str_is(w, word)) return true;
     return false;
 }
@@ -119,7 +118,7 @@ static enum status check_parts(const char *key, const char *v, struct err *e)
     static const char *const known[] = {"text", "match", "numeric", "cooccur", "hashed", "idvec", "itembias", "deep"};
     unsigned seen = 0;
     struct str w;
-    for (const char *at = v; next_word(&at, &w);) {
+    for (const char *at = v; conf_list_next(&at, &w);) {
         size_t i = 0;
         while (i < sizeof known / sizeof *known && !str_is(w, known[i])) i++;
         if (i == sizeof known / sizeof *known)
@@ -137,7 +136,7 @@ static enum status check_parts(const char *key, const char *v, struct err *e)
 static enum status check_names(const char *key, const char *v, struct err *e)
 {
     struct str w;
-    for (const char *at = v; next_word(&at, &w);)
+    for (const char *at = v; conf_list_next(&at, &w);)
         if (w.n == 0)
             return ERR_SET(e, STATUS_INVALID, "%s: '%s' has an empty name; names are separated by single commas", key,
                            v);
@@ -148,7 +147,7 @@ static enum status check_monitors(const char *key, const char *v, struct err *e)
 {
     static const char *const known[] = {"labels", "volume", "scores", "schema", "rejects", "loss"};
     struct str w;
-    for (const char *at = v; *v != 0 && next_word(&at, &w);) {
+    for (const char *at = v; *v != 0 && conf_list_next(&at, &w);) {
         size_t i = 0;
         while (i < sizeof known / sizeof *known && !str_is(w, known[i])) i++;
         if (i == sizeof known / sizeof *known)
@@ -187,16 +186,14 @@ static enum status check_segments(const char *key, const char *v, struct err *e)
 {
     static const char *const of[] = {"user.", "item.", "context."};
     size_t count = 0;
-    for (const char *p = v; *p != 0;) {
-        const size_t n = strcspn(p, ", ");
+    struct str w;
+    for (const char *at = v; str_next_word(&at, &w); count++) {
         size_t i = 0;
-        while (i < 3 && (n <= strlen(of[i]) || strncmp(p, of[i], strlen(of[i])) != 0)) i++;
-        if (n > 0 && (i == 3 || n >= 64))
+        while (i < 3 && (w.n <= strlen(of[i]) || strncmp(w.p, of[i], strlen(of[i])) != 0)) i++;
+        if (i == 3 || w.n >= 64)
             return ERR_SET(e, STATUS_INVALID,
                            "%s: '%.*s' is not user.NAME, item.NAME or context.NAME (shorter than 64 bytes)", key,
-                           n < 100 ? (int)n : 100, p);
-        count += n > 0;
-        p += n + (p[n] != 0);
+                           w.n < 100 ? (int)w.n : 100, w.p);
     }
     if (count <= SLATE_SEGMENTS_MAX) return STATUS_OK;
     return ERR_SET(e, STATUS_INVALID, "%s: '%s' names %zu attributes, at most %d are possible", key, v, count,
@@ -268,18 +265,12 @@ enum status conf_check_text(const char *key, const char *value, struct err *e)
         const char *key;
         enum status (*check)(const char *key, const char *value, struct err *e);
     } checks[] = {
-        {"model.name", check_model_name},
-        {"model.parts", check_parts},
-        {"model.features", check_names},
-        {"counter.half_lives_hours", check_half_lives},
-        {"ingest.topics", check_names},
-        {"ingest.start", check_start},
-        {"guard.pause_on", check_monitors},
-        {"guard.rollback_on", check_monitors},
-        {"redis.url", check_redis_url},
-        {"serving.listen", check_listen},
-        {"kernels.plans_dir", check_no_comma},
-        {"eval.k", check_cuts},
+        {"model.name", check_model_name},      {"model.parts", check_parts},
+        {"model.features", check_names},       {"counter.half_lives_hours", check_half_lives},
+        {"ingest.topics", check_names},        {"ingest.start", check_start},
+        {"guard.pause_on", check_monitors},    {"guard.rollback_on", check_monitors},
+        {"redis.url", check_redis_url},        {"serving.listen", check_listen},
+        {"kernels.plans_dir", check_no_comma}, {"eval.k", check_cuts},
         {"eval.segments", check_segments},
     };
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
@@ -382,7 +373,7 @@ enum status conf_numbers(const char *list, double *out, size_t n, const char *ke
 {
     struct str w;
     size_t found = 0;
-    for (const char *at = list; next_word(&at, &w); found++) {
+    for (const char *at = list; conf_list_next(&at, &w); found++) {
         char text[32] = "", *end = text;
         if (w.n > 0 && w.n < sizeof text && w.p[0] != '-' && isdigit((unsigned char)w.p[w.n - 1])) {
             memcpy(text, w.p, w.n);

@@ -4,16 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Cuts the next comma-separated word off *at, without outer blanks; false: there is none. */
+/* Empty words are left out. */
 static bool next(const char **at, struct str *word)
 {
-    const char *p = *at;
-    while (*p == ' ' || *p == ',') p++;
-    size_t n = strcspn(p, ",");
-    *at = p + n;
-    while (n > 0 && p[n - 1] == ' ') n--;
-    *word = (struct str){p, n};
-    return n > 0;
+    while (conf_list_next(at, word))
+        if (word->n > 0) return true;
+    return false;
 }
 
 uint32_t conf_tasks(const struct conf *c, uint8_t types[CONF_TASKS_MAX])

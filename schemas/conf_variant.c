@@ -203,17 +203,11 @@ out:
 /* Adds the words of `more` that `list` does not have. */
 static void add_parts(char list[CONF_TEXT], const char *more)
 {
-    for (const char *p = more; *p != 0;) {
-        char word[64] = "";
-        const size_t n = strcspn(p, ",");
-        const char *from = p;
-        size_t keep = n;
-        while (keep > 0 && *from == ' ') from++, keep--;
-        while (keep > 0 && from[keep - 1] == ' ') keep--;
-        p += n;
-        p += *p == ',';
-        if (keep == 0 || keep >= sizeof word) continue;
-        memcpy(word, from, keep);
+    struct str w;
+    while (conf_list_next(&more, &w)) {
+        char word[64];
+        if (w.n == 0 || w.n >= sizeof word) continue;
+        (void)snprintf(word, sizeof word, STR_FMT, STR_ARG(w));
         const size_t at = strlen(list);
         if (!conf_list_has(list, word)) (void)snprintf(list + at, CONF_TEXT - at, "%s%s", at > 0 ? "," : "", word);
     }

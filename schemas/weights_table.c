@@ -15,8 +15,8 @@ static uint64_t tensor_floats(const struct weights_tensor *t)
 static enum status tensor_check(const struct weights_tensor *t, uint64_t from, uint64_t n_params, enum status code,
                                 struct err *e)
 {
-    const uint64_t n = tensor_floats(t);
     if (t->rank > 4) return ERR_SET(e, code, "weights: tensor %s: rank %u is over 4", t->name, t->rank);
+    const uint64_t n = tensor_floats(t);
     if (t->offset < from)
         return ERR_SET(e, code, "weights: tensor %s: offset %llu overlaps the one before, which ends at %llu", t->name,
                        (unsigned long long)t->offset, (unsigned long long)from);

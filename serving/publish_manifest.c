@@ -79,11 +79,9 @@ fail:
 static json_t *topics_json(const struct publish_manifest *m)
 {
     json_t *list = json_array();
-    for (const char *at = m->topics + strspn(m->topics, ", "); *at != 0; at += strspn(at, ", ")) {
-        const size_t n = strcspn(at, ", ");
-        if (json_array_append_new(list, json_stringn(at, n)) != 0) goto fail;
-        at += n;
-    }
+    struct str topic;
+    for (const char *at = m->topics; str_next_word(&at, &topic);)
+        if (json_array_append_new(list, json_stringn(topic.p, topic.n)) != 0) goto fail;
     return list;
 fail:
     json_decref(list);

@@ -27,7 +27,7 @@ enum status score_open(struct score **out, const struct conf *c, struct clock *c
                        struct err *e) MUST_CHECK;
 enum status score_start(struct score *s, struct err *e) MUST_CHECK; /* the watch and the log of answers begin */
 void score_close(struct score *s);                                  /* no hand may be out; NULL is fine */
-/* One look for a new version, by the caller instead of the watch: for tests and `standalone`. Errors as fetch_next. */
+/* One look for a new version, by the caller instead of the watch. Errors as fetch_next. */
 enum status score_look(struct score *s, struct err *e) MUST_CHECK;
 
 struct score_hand *score_borrow(struct score *s); /* waits while all are out.  Thread: any */

@@ -76,7 +76,7 @@ static void swap(struct later *a, struct later *b)
 /* Puts a line aside until its time; takes over `text`'s memory. */
 static enum status put_later(struct run *r, int64_t time_ms, struct buf *text, uint64_t *count, struct err *e)
 {
-    if (text->oom || mem_grow((void **)&r->heap, &r->cap_heap, r->n_heap + 1, sizeof *r->heap) != 0) {
+    if (text->oom || MEM_GROW(r->heap, &r->cap_heap, r->n_heap + 1) != 0) {
         buf_fini(text);
         return ERR_SET(e, STATUS_OOM, "%zu waiting lines", r->n_heap + 1);
     }

@@ -239,7 +239,7 @@ void cuda_attention_backward(struct kern *k, float *dq, size_t lddq, float *dk, 
     const struct dnn_call call = {q, kk, vv, pk, pv, ldq, ldk, ldp, H, D, seg};
     const struct dnn_back back = {dq, dk, dv, dpk, dpv, lddq, lddk, lddp, dout};
     if (seg->n == 0 || seg->q_off[seg->n] == seg->q_off[0] || dnn_attention_backward(k, &back, &call)) return;
-    const size_t n = kern_segments_probs(seg, H);
+    const size_t n = kern_attention_probs(seg, H);
     if (!put_segments(k, &there, seg, H, &rest, (n * sizeof(float) + 255) / 256 * 256)) return;
     const struct attend_back a = {dq,  dk,  dv,   dpk,  dpv,  (float *)(void *)rest, dout, prob, q, kk, vv, pk, pv, lddq,
                                   lddk, lddp, ldq, ldk, ldp, H, D, 1.0f / sqrtf((float)D), there};

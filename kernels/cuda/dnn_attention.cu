@@ -87,7 +87,7 @@ static bool suits(struct attention_shape *out, const struct dnn_call *call)
     const struct kern_segments *seg = call->seg;
     size_t q = 1, k = 1;
     if (seg->prec != KERN_BF16 || call->D % 8 != 0 || call->D > D_MAX) return false;
-    const size_t pairs = kern_segments_probs(seg, 1), entries = entries_of(seg);
+    const size_t pairs = kern_attention_probs(seg, 1), entries = entries_of(seg);
     if (pairs * call->H * call->D < WORK_MIN) return false;
     for (size_t e = 0; e < entries; e++) {
         const struct entry x = entry_of(seg, e);

@@ -90,7 +90,7 @@ static bool tried(struct kern *k)
     seg.groups = LISTS;
     seg.s_off = lists;
     seg.p_off = shared;
-    const size_t n_prob = kern_segments_probs(&seg, H);
+    const size_t n_prob = kern_attention_probs(&seg, H);
     float *device = (float *)cuda_memory_take((GIVEN + RESULTS + n_prob) * sizeof(float));
     float *host = (float *)malloc(2 * (size_t)RESULTS * sizeof *host);
     const bool ok = device != NULL && host != NULL && agrees(k, device, host, n_prob, &seg);

@@ -47,7 +47,8 @@ static enum status find_device(int device, struct err *e)
     int n = 0, driver = 0, major = 0;
     struct cudaDeviceProp about;
     const cudaError_t code = cudaGetDeviceCount(&n);
-    if (code == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+    const bool told = code != cudaSuccess && cudaDriverGetVersion(&driver) == cudaSuccess;
+    if (code == cudaErrorInsufficientDriver && told && driver == 0)
         return ERR_SET(e, STATUS_UNSUPPORTED, "cuda: no NVIDIA driver is installed here (libcuda.so.1); set kernels.backend=cpu");
     if (code != cudaSuccess)
         return ERR_SET(e, STATUS_UNSUPPORTED, "cuda: no device can be used: %s (driver %d, this plug-in was built for %d)",
@@ -187,8 +188,9 @@ void *cuda_scratch(struct cuda *c, size_t bytes)
     if (bytes <= c->scratch_bytes && c->scratch != NULL) return c->scratch;
     cuda_check(c, cudaStreamSynchronize(c->stream), "growing scratch");
     cuda_memory_give(c->scratch);
-    const size_t want = 2 * c->scratch_bytes > bytes ? 2 * c->scratch_bytes : bytes;
+    size_t want = 2 * c->scratch_bytes > bytes ? 2 * c->scratch_bytes : bytes;
     c->scratch = (char *)cuda_memory_take(want);
+    if (c->scratch == NULL && want > bytes) c->scratch = (char *)cuda_memory_take(want = bytes);
     c->scratch_bytes = c->scratch != NULL ? want : 0;
     if (c->scratch == NULL) cuda_fail(c, "scratch", "no memory left on the device; raise kernels.device_mb");
     return c->scratch;

@@ -83,14 +83,16 @@ static void *join_main(void *arg)
     const bool left = j->left;
     (void)pthread_cond_signal(&j->done);
     (void)pthread_mutex_unlock(&j->lock);
-    if (left) joining_free(j);
+    if (!left) return NULL;
+    if (code == NCCL_SUCCESS) (void)j->call.CommAbort(j->comm); /* nobody waits for it any more */
+    joining_free(j);
     return NULL;
 }
 
 static struct timespec in_ms(int64_t ms)
 {
     struct timespec t;
-    (void)clock_gettime(CLOCK_REALTIME, &t);
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
     t.tv_sec += (time_t)(ms / 1000);
     t.tv_nsec += (long)(ms % 1000) * 1000000L;
     if (t.tv_nsec >= 1000000000L) {
@@ -113,13 +115,22 @@ static bool wait_joined(struct joining *j, int64_t timeout_ms)
     return done;
 }
 
+static void joining_init(struct joining *j)
+{
+    pthread_condattr_t how;
+    (void)pthread_condattr_init(&how);
+    (void)pthread_condattr_setclock(&how, CLOCK_MONOTONIC); /* as in_ms */
+    (void)pthread_mutex_init(&j->lock, NULL);
+    (void)pthread_cond_init(&j->done, &how);
+    (void)pthread_condattr_destroy(&how);
+}
+
 static enum status join_all(struct cuda_nccl *q, const void *id, int rank, int n, int64_t timeout_ms, struct err *e)
 {
     pthread_t thread;
     struct joining *j = (struct joining *)calloc(1, sizeof *j);
     if (j == NULL) return ERR_SET(e, STATUS_OOM, "cuda: no host memory");
-    (void)pthread_mutex_init(&j->lock, NULL);
-    (void)pthread_cond_init(&j->done, NULL);
+    joining_init(j);
     j->call = q->call;
     memcpy(&j->id, id, sizeof j->id);
     j->rank = rank;

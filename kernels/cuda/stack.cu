@@ -90,8 +90,9 @@ static bool fits(struct cuda *c, const struct kern_stack *s, const struct stack_
 static bool put_sentences(struct kern *k, const struct stack_call *call, const struct kern_segments *seg)
 {
     const size_t n = call->n;
-    int32_t *off = (int32_t *)cuda_host_room(cuda_of(k), 2 * (n + 1) * sizeof *off), *tile = off + n + 1;
+    int32_t *off = (int32_t *)cuda_host_room(cuda_of(k), 2 * (n + 1) * sizeof *off);
     if (off == NULL) return false;
+    int32_t *tile = off + n + 1;
     tile[0] = off[0] = 0;
     for (size_t s = 0; s < n; s++) {
         off[s + 1] = seg->q_off[s < seg->n ? s + 1 : seg->n];
@@ -107,6 +108,7 @@ static bool place(struct cuda *c, struct stack_call *call, void *room)
     struct stack_room *r = &call->r;
     const size_t N = call->N, biases = s->n * (3 * s->C + s->F) * sizeof(uint16_t);
     char *scratch = (char *)cuda_scratch(c, biases + 2 * (call->n + 1) * sizeof(int32_t));
+    if (scratch == NULL) return false;
     r->x = (uint16_t *)room;
     r->qkv = r->x + N * s->C;
     r->ctx = r->qkv + N * 3 * s->C;
@@ -116,7 +118,7 @@ static bool place(struct cuda *c, struct stack_call *call, void *room)
     r->bias = (uint16_t *)(void *)scratch;
     r->off = (int32_t *)(void *)(scratch + biases);
     r->tile = r->off + call->n + 1;
-    return scratch != NULL;
+    return true;
 }
 
 struct narrowing {

@@ -63,5 +63,26 @@ run 2 --schema csv "$dir/shop.csv"
 run 2 --schema nonsense "$dir/native"
 run 0 --help
 [ -s "$dir/out" ] || fail "help goes to standard output"
+
+# --- no output is lost without a word
+head -n 1 "$dir/native" >"$dir/one"
+rc=0
+"$freshet" convert "$dir/one" >/dev/full 2>"$dir/err" || rc=$?
+[ $rc -eq 1 ] && grep -q 'stdout: No space left' "$dir/err" || fail "a full disk: exit $rc"
+(cat "$dir/one" && sleep 0.3 && cat "$dir/one") | "$freshet" convert - >"$dir/out" 2>"$dir/err" || fail "a pipe that pauses"
+[ "$(wc -l <"$dir/out")" -eq 2 ] || fail "a pipe that pauses: $(wc -l <"$dir/out") of 2 lines"
+mkfifo "$dir/pipe"
+"$freshet" convert - <"$dir/pipe" >"$dir/out" 2>"$dir/err" &
+job=$!
+exec 3>"$dir/pipe" # held open: there is no end
+cat "$dir/one" >&3
+sleep 0.3
+kill -TERM $job
+rc=0
+wait $job || rc=$?
+exec 3>&-
+[ $rc -eq 1 ] && grep -q 'stopped by a signal' "$dir/err" || fail "SIGTERM: exit $rc"
+[ "$(wc -l <"$dir/out")" -eq 1 ] || fail "SIGTERM: what was read is not there"
+
 "$freshet" convert "$dir/native" 2>"$dir/err" | head -1 >"$dir/out" # a reader that goes away is no fault
 [ "$(wc -l <"$dir/out")" -eq 1 ] || fail "a reader that goes away"

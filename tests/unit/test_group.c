@@ -54,7 +54,6 @@ static void test_the_least_shown_make_room(void **state)
         group_count(g, group_key(RECORD_RATE_BRAND, 1000 + (uint64_t)i), i * 1000, 1, 1);
     }
     for (uint64_t i = 0; i < 20; i++) assert_true(group_rate(g, group_key(RECORD_RATE_BRAND, i)).shown > 950.0f);
-    assert_true(group_evicted(g) > 19000);
     group_free(g);
 }
 

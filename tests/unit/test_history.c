@@ -189,7 +189,29 @@ static void test_a_failing_allocation_changes_nothing(void **state)
             for (uint32_t k = 0; k < events; k++) assert_int_equal(user.events[k].ids[0], 2);
         }
     }
-    assert_true(history_bytes(&user) > sizeof user);
+}
+
+/* The newer event's tag fits where the older one's stand, its ids do not. */
+static void test_what_leaves_is_whole_until_all_finds_room(void **state)
+{
+    (void)state;
+    static const uint32_t two[] = {1, 2}, one[] = {9};
+    static const int32_t ids[] = {5, 6, 7};
+    const struct history_limits limits = {.events = 1};
+    struct history_event ev = {
+        .item = 1, .time_ms = 1, .type = EVENT_VIEW, .ids = ids, .n_ids = 1, .tags = two, .n_tags = 2};
+    assert_ok(history_take(&user, &ev, &decay, limits, &e), &e);
+    ev = (struct history_event){
+        .item = 2, .time_ms = 2, .type = EVENT_VIEW, .ids = ids, .n_ids = 3, .tags = one, .n_tags = 1};
+    enum status st = STATUS_OOM;
+    for (long n = 0; n < 20 && st == STATUS_OOM; n++) {
+        mem_fail_after(n);
+        st = history_take(&user, &ev, &decay, limits, &e);
+        mem_fail_after(-1);
+        if (st == STATUS_OOM) assert_memory_equal(user.events[0].words.p, two, sizeof two);
+    }
+    assert_ok(st, &e);
+    assert_memory_equal(user.events[0].words.p, one, sizeof one);
 }
 
 int main(void)
@@ -204,6 +226,7 @@ int main(void)
         T(test_nothing_is_kept_where_the_bounds_are_zero),
         T(test_records_survive_packing),
         T(test_a_failing_allocation_changes_nothing),
+        T(test_what_leaves_is_whole_until_all_finds_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

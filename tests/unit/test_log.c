@@ -44,7 +44,7 @@ static int set_up(void **state)
 static void write_some(void)
 {
     log_info("publish", "version=%d bytes=%d", 12, 34);
-    log_debug("hidden", "a=1");
+    log_write(LOG_DEBUG, "hidden", "a=1");
     log_warn("odd", "text=\"two\nlines\"");
     log_error("bare", "%s", "");
     log_set_level(LOG_ERROR);

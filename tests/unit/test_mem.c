@@ -80,6 +80,24 @@ static void test_grow_doubles_and_keeps_on_failure(void **state)
     mem_free(p);
 }
 
+static void test_a_typed_pointer_grows_alike(void **state)
+{
+    (void)state;
+    uint16_t *p = NULL;
+    size_t cap = 0;
+    assert_int_equal(MEM_GROW(p, &cap, 9), 0);
+    assert_int_equal(cap, 9);
+    p[8] = 7;
+    const uint16_t *before = p;
+    mem_fail_after(0);
+    assert_int_equal(MEM_GROW(p, &cap, 10), -1);
+    mem_fail_after(-1);
+    assert_true(p == before && cap == 9 && p[8] == 7);
+    assert_int_equal(MEM_GROW(p, &cap, 10), 0);
+    assert_true(cap == 18 && p[8] == 7);
+    mem_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +105,7 @@ int main(void)
         cmocka_unit_test(test_overflow_is_refused),
         cmocka_unit_test(test_fail_after_fails_once),
         cmocka_unit_test(test_grow_doubles_and_keeps_on_failure),
+        cmocka_unit_test(test_a_typed_pointer_grows_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
