@@ -148,6 +148,7 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
         {"duplicates_total", (double)c->duplicates},
         {"slates_total", (double)c->slates},
         {"steps_total", (double)learner_learnt(j->learner)->steps},
+        {"steps_refused_total", (double)optim_refused(learner_optim(j->learner))},
         {"events_per_s", j->events_per_s},
         {"examples_per_s", j->examples_per_s},
         {"lag_events", j->lag_events < 0 ? 0.0 : (double)j->lag_events},

@@ -91,7 +91,8 @@ enum status line_learn_copies(struct line *l, struct slate **s, const struct lin
                               struct err *e) MUST_CHECK;
 void line_let_learn(struct line *l); /* from now on, where it was made to evaluate only */
 /* Learns the pending slates as one batch, full or not: one optimiser step, or several (train.step_slates).  A slate whose numbers are
- * not finite is skipped (nothing of it was added), a step whose loss is a spike (guard.loss_spike) whole. */
+ * not finite is skipped (nothing of it was added), a step whose loss is a spike (guard.loss_spike) or whose gradients are not finite
+ * whole. */
 enum status line_step(struct line *l, struct err *e) MUST_CHECK;
 /* line_replay.c, for line.c.  replay: an old slate may join the batch, which has room.  hold: the first n of the batch were just
  * learnt.  teach: says what the blessed version makes of the batch (train.distill). */
