@@ -2,6 +2,7 @@
 #include "job/job.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/dump.h"
 #include "job/job_bound.h"
 #include "job/job_notify.h"
 #include "job/job_parts.h"
@@ -238,6 +239,8 @@ static enum status finish(struct job *j, struct err *e)
     if (job_ranks_other(j)) return STATUS_OK; /* what there is to keep, rank 0 keeps */
     if (j->fit != NULL && !ended) return STATUS_END;
     if (j->fit != NULL) TRY(fit_now(j, e));
+    TRY(dump_finish(j->dump, e));
+    TRY(dump_finish(j->dump_slates, e));
     TRY(job_checkpoint(j, "final", e));
     TRY(job_publish_last(j, e));
     show_progress(j, job_now_us(j), true);
