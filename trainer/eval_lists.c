@@ -89,7 +89,7 @@ static void report_deciles(const struct eval_lists *l, struct report_detail *out
     uint64_t total = 0, sum = 0;
     size_t from = 0;
     for (size_t i = 0; i < EVAL_POPULARITY_BINS; i++) total += l->popularity[i].candidates;
-    for (size_t i = 0; i < EVAL_POPULARITY_BINS; i++) {
+    for (size_t i = 0; i < EVAL_POPULARITY_BINS && out->n_deciles < REPORT_DECILES; i++) {
         struct report_group *g = &out->deciles[out->n_deciles];
         const uint64_t tenths = REPORT_DECILES * sum / (total + !total);
         group_add(g, &l->popularity[i]);
