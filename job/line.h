@@ -51,10 +51,11 @@ struct line {
  * evaluates. */
 enum status line_new(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, bool learn,
                      struct eval_warmup warmup, struct err *e) MUST_CHECK;
-/* The same beside another line, which outlives it and whose frozen states (NULL: none that fit) and workers it uses. */
+/* The same beside others, which outlive it: it uses the frozen states of one where they fit, and the first one's workers. */
 struct line_shared {
-    struct state_cache *states;
-    struct pool *pool;
+    const struct line *first;   /* NULL: there is none */
+    struct line *const *others; /* (n_others) */
+    size_t n_others;
 };
 enum status line_new_beside(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric,
                             bool learn, struct eval_warmup warmup, const struct line_shared *shared,
