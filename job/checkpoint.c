@@ -461,11 +461,6 @@ const struct checkpoint_recovery *checkpoint_recovered(const struct checkpoint *
     return &cp->recovery;
 }
 
-uint64_t checkpoint_epoch(const struct checkpoint *cp)
-{
-    return cp->epoch;
-}
-
 void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch)
 {
     cp->epoch = epoch;

@@ -91,11 +91,6 @@ size_t variants_in_charge(const struct variants *v)
     return v->in_charge;
 }
 
-bool variants_is_new(const struct variants *v, size_t line)
-{
-    return v->fresh[line - 1];
-}
-
 enum status variants_promote(struct variants *v, struct str name, struct err *e)
 {
     const size_t line = conf_line_find(v->conf, name);
