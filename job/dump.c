@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "schemas/event_json.h"
+#include "trainer/eval_loss.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -205,8 +206,7 @@ static enum status figures_of(struct dump *d, const struct learner_seen *seen, d
     if (mem_grow((void **)&d->labels, &d->cap_labels, s->n_items, sizeof *d->labels) != 0)
         return ERR_SET(e, STATUS_OOM, "dump: slate of %u candidates", s->n_items);
     for (uint32_t i = 0; i < s->n_items; i++) {
-        const double z = s->items[i].label > 0.5f ? -(double)seen->logits[i] : (double)seen->logits[i];
-        sum += (z > 0 ? z : 0) + log1p(exp(-fabs(z)));
+        sum += eval_log_loss((double)seen->logits[i], s->items[i].label > 0.5f);
         d->labels[i] = s->items[i].label;
     }
     *loss = s->n_items > 0 ? sum / s->n_items : NAN;
