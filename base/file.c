@@ -1,7 +1,6 @@
 /* file.c - see file.h. */
 #include "base/file.h"
 #include "base/mem.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -35,6 +34,19 @@ enum status file_open_dir(int *fd, int dir, const char *name, bool make, struct 
 enum status file_sync_dir(int dir, const char *name, struct err *e)
 {
     return fsync(dir) == 0 ? STATUS_OK : file_failed(e, name, "be synced", errno);
+}
+
+enum status file_sync_parent(const char *path, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash == NULL ? mem_strdup(".") : mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    if (dir == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory", path);
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    mem_free(dir);
+    const enum status st =
+        fd >= 0 && fsync(fd) == 0 ? STATUS_OK : file_failed(e, path, "have its folder synced", errno);
+    if (fd >= 0) (void)close(fd);
+    return st;
 }
 
 enum status file_write_all(int fd, const void *p, size_t n, const char *name, struct err *e)
@@ -119,6 +131,20 @@ enum status file_copy(int from, uint64_t n, const void *head, size_t n_head, int
     return st;
 }
 
+enum status file_copy_whole(int from_dir, const char *from, int dir, const char *name, struct err *e)
+{
+    struct stat info;
+    const int fd = openat(from_dir, from, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? ERR_SET(e, STATUS_NOT_FOUND, "%s is missing", from)
+                               : file_failed(e, from, "be opened", errno);
+    const enum status st = fstat(fd, &info) == 0
+                               ? file_copy(fd, (uint64_t)info.st_size, NULL, 0, dir, name, NULL, NULL, e)
+                               : file_failed(e, from, "be examined", errno);
+    (void)close(fd);
+    return st;
+}
+
 enum status file_sha256(int dir, const char *name, char hex[HASH_SHA256_HEX], struct err *e)
 {
     struct stat info;
@@ -164,17 +190,35 @@ enum status file_renew(const char *path, uint64_t n, struct err *e)
     return st;
 }
 
+DIR *file_list(int dir)
+{
+    const int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    const int number = errno;
+    if (d == NULL && fd >= 0) (void)close(fd);
+    errno = number;
+    return d;
+}
+
+const char *file_next(DIR *d)
+{
+    const struct dirent *f = d != NULL ? readdir(d) : NULL;
+    while (f != NULL && (strcmp(f->d_name, ".") == 0 || strcmp(f->d_name, "..") == 0)) f = readdir(d);
+    return f != NULL ? f->d_name : NULL;
+}
+
+void file_list_end(DIR *d)
+{
+    if (d != NULL) (void)closedir(d);
+}
+
 void file_remove(int dir, const char *name)
 {
     if (unlinkat(dir, name, 0) == 0 || (errno != EISDIR && errno != EPERM)) return;
     const int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL) {
-        if (fd >= 0) (void)close(fd);
-        return;
-    }
-    for (struct dirent *f = readdir(d); f != NULL; f = readdir(d))
-        if (strcmp(f->d_name, ".") != 0 && strcmp(f->d_name, "..") != 0) file_remove(dirfd(d), f->d_name);
-    (void)closedir(d);
-    (void)unlinkat(dir, name, AT_REMOVEDIR);
+    DIR *d = fd >= 0 ? file_list(fd) : NULL;
+    for (const char *in; (in = file_next(d)) != NULL;) file_remove(fd, in);
+    file_list_end(d);
+    if (fd >= 0) (void)close(fd);
+    if (d != NULL) (void)unlinkat(dir, name, AT_REMOVEDIR);
 }

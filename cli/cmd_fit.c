@@ -60,7 +60,7 @@ int cmd_fit(int argc, char **argv)
         .about = "Learns a first model from logs in several epochs, with early stopping on the last days (model.dropout helps against\n"
                  "learning by heart). The best epoch is kept, the last days are then learnt online, and the state folder goes on\n"
                  "with `freshet replay` or `freshet run` like any other. Everything open at the logs' end is settled. Stopped by a\n"
-                 "signal it writes nothing and its exit status is 1.\n",
+                 "signal it leaves no model and its exit status is 1.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

@@ -32,15 +32,9 @@ static enum status fault(const struct reject_file *f, const char *what, int numb
 /* The folder's entry of the file becomes durable. */
 static enum status sync_folder(const struct reject_file *f, struct err *e)
 {
-    char folder[PATH_BYTES];
-    const char *slash = strrchr(f->path, '/');
-    (void)snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - f->path) : 1,
-                   slash != NULL ? f->path : ".");
-    const int fd = open(folder[0] != '\0' ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool ok = fd >= 0 && fsync(fd) == 0;
-    const int number = errno;
-    if (fd >= 0) (void)close(fd);
-    return ok ? STATUS_OK : fault(f, "its folder can't be made durable", number, e);
+    struct err why;
+    const enum status st = file_sync_parent(f->path, &why);
+    return st == STATUS_OK ? st : ERR_SET(e, st, "ingest.dead_letters=%s", why.text);
 }
 
 static enum status open_fd(struct reject_file *f, uint64_t *size, struct err *e)

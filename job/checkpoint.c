@@ -7,7 +7,6 @@
 #include "job/checkpoint_meta.h"
 #include "job/checkpoint_private.h"
 #include "job/checkpoint_verify.h"
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,39 +16,36 @@
 static enum status read_version(struct checkpoint *cp, struct store_txn *t, struct err *e)
 {
     struct str v;
+    struct checkpoint_mark mark;
+    struct err why;
     const enum status st = store_get(t, STORE_META, STR("version"), &v, e);
     if (st == STATUS_NOT_FOUND) return STATUS_OK;
     TRY(st);
-    struct buf_reader r = buf_reader(v.p, v.n);
-    cp->version = buf_get_u64(&r);
-    cp->dead_letters = buf_get_u64(&r);
-    const struct str sha = buf_get_str(&r);
-    const uint64_t epoch = buf_get_u64(&r);
-    if (r.bad || sha.n != HASH_SHA256_HEX - 1)
-        return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", cp->dir);
-    memcpy(cp->sha256, sha.p, sha.n);
-    if (epoch > cp->epoch) cp->epoch = epoch;
+    if (checkpoint_mark_decode(&mark, v, &why) != STATUS_OK)
+        return ERR_SET(e, STATUS_CORRUPT, "state folder %s: %s", cp->dir, why.text);
+    cp->version = mark.version;
+    cp->dead_letters = mark.dead_letters;
+    memcpy(cp->sha256, mark.sha256, sizeof cp->sha256);
+    if (mark.epoch > cp->epoch) cp->epoch = mark.epoch;
     return STATUS_OK;
 }
 
 /* Weight files that no commit names (a crash came between), and old ones beyond state.keep. */
 static void remove_strays(const struct checkpoint *cp)
 {
-    const int fd = openat(cp->weights_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL && fd >= 0) (void)close(fd);
-    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
+    DIR *d = file_list(cp->weights_fd);
+    for (const char *name; (name = file_next(d)) != NULL;) {
         char *end;
-        const unsigned long long version = strtoull(f->d_name, &end, 10);
-        if (f->d_name[0] == '.' || strcmp(f->d_name, "newest") == 0) continue;
+        const unsigned long long version = strtoull(name, &end, 10);
+        if (name[0] == '.' || strcmp(name, "newest") == 0) continue;
         if ((*end == '\0' || *end == '.') && version <= cp->version &&
             version + (uint64_t)cp->conf->state_keep > cp->version)
             continue;
         if ((*end == '\0' || *end == '.') && version <= cp->version && checkpoint_holds(cp, version)) continue;
-        if (unlinkat(cp->weights_fd, f->d_name, 0) == 0 && version > cp->version)
-            log_info("checkpoint", "removed=%s/%s reason=uncommitted", cp->weights_dir, f->d_name);
+        if (unlinkat(cp->weights_fd, name, 0) == 0 && version > cp->version)
+            log_info("checkpoint", "removed=%s/%s reason=uncommitted", cp->weights_dir, name);
     }
-    if (d != NULL) (void)closedir(d);
+    file_list_end(d);
 }
 
 /* What a take-over, a recovery or a backup left when it was cut off. */
@@ -57,12 +53,10 @@ static void remove_leftovers(const struct checkpoint *cp)
 {
     static const char *const names[] = {"state.mdb.take", "weights.take", "backup.take", "restore.tmp"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) file_remove(cp->dir_fd, names[i]);
-    const int fd = openat(cp->backup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL && fd >= 0) (void)close(fd);
-    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d))
-        if (strncmp(f->d_name, ".tmp-", 5) == 0) file_remove(cp->backup_fd, f->d_name);
-    if (d != NULL) (void)closedir(d);
+    DIR *d = file_list(cp->backup_fd);
+    for (const char *name; (name = file_next(d)) != NULL;)
+        if (strncmp(name, ".tmp-", 5) == 0) file_remove(cp->backup_fd, name);
+    file_list_end(d);
 }
 
 /* Older weight files that can no longer be gone back to. */
@@ -378,10 +372,9 @@ static enum status put_meta(struct checkpoint *cp, struct store_txn *t, struct l
 {
     enum status st;
     struct buf b = {0};
-    buf_u64(&b, version);
-    buf_u64(&b, cp->dead_letters);
-    buf_str(&b, str_from(sha));
-    buf_u64(&b, cp->epoch);
+    struct checkpoint_mark mark = {version, cp->dead_letters, cp->epoch, ""};
+    (void)snprintf(mark.sha256, sizeof mark.sha256, "%s", sha);
+    checkpoint_mark_encode(&b, &mark);
     TRY_OUT(st, buf_status(&b, e));
     TRY_OUT(st, store_put(t, STORE_META, STR("version"), (struct str){(const char *)b.p, b.n}, e));
     buf_clear(&b);
@@ -466,11 +459,6 @@ void checkpoint_set_dead_letters(struct checkpoint *cp, uint64_t length)
 const struct checkpoint_recovery *checkpoint_recovered(const struct checkpoint *cp)
 {
     return &cp->recovery;
-}
-
-uint64_t checkpoint_epoch(const struct checkpoint *cp)
-{
-    return cp->epoch;
 }
 
 void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch)

@@ -48,7 +48,6 @@ struct checkpoint_recovery {
 const struct checkpoint_recovery *checkpoint_recovered(const struct checkpoint *cp);
 /* CONFLICT once another learner has taken the folder over: host, pid and epoch are in the text. */
 enum status checkpoint_fenced(const struct checkpoint *cp, struct err *e) MUST_CHECK;
-uint64_t checkpoint_epoch(const struct checkpoint *cp);           /* the largest lease epoch the folder has seen */
 void checkpoint_set_epoch(struct checkpoint *cp, uint64_t epoch); /* part of the next checkpoint */
 /* A hot copy of the newest checkpoint into backup/<version>, with SHA-256 sums; keeps the state.backup_keep newest.  Begins
  * it on a thread of its own and returns at once (OK and nothing done while one is under way, or when the version is there

@@ -9,7 +9,6 @@
 #include "base/store_verify.h"
 #include "job/checkpoint_private.h"
 #include "job/checkpoint_verify.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -53,15 +52,13 @@ static int newer_first(const void *a, const void *b)
 static size_t list(int folder, uint64_t out[CHECKPOINT_BACKUPS_MAX])
 {
     size_t n = 0;
-    const int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL && fd >= 0) (void)close(fd);
-    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL && n < CHECKPOINT_BACKUPS_MAX; f = readdir(d)) {
+    DIR *d = file_list(folder);
+    for (const char *name; n < CHECKPOINT_BACKUPS_MAX && (name = file_next(d)) != NULL;) {
         char *end;
-        const unsigned long long v = strtoull(f->d_name, &end, 10);
-        if (f->d_name[0] >= '0' && f->d_name[0] <= '9' && *end == 0) out[n++] = v;
+        const unsigned long long v = strtoull(name, &end, 10);
+        if (name[0] >= '0' && name[0] <= '9' && *end == 0) out[n++] = v;
     }
-    if (d != NULL) (void)closedir(d);
+    file_list_end(d);
     qsort(out, n, sizeof *out, newer_first);
     return n;
 }

@@ -17,7 +17,6 @@
 #include "base/log.h"
 #include "base/store_verify.h"
 #include "job/checkpoint_private.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -39,22 +38,12 @@ static enum status copy_once(const struct checkpoint *cp, struct err *e)
     return st == STATUS_OK ? store_verify(cp->dir_fd, copy_name, NULL, NULL, &v, e) : st;
 }
 
-static enum status copy_as_it_is(const struct checkpoint *cp, struct err *e)
-{
-    struct stat info;
-    const int fd = openat(cp->dir_fd, "state.mdb", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return errno == ENOENT ? STATUS_NOT_FOUND : file_failed(e, "state.mdb", "be opened", errno);
-    enum status st = fstat(fd, &info) == 0 ? STATUS_OK : file_failed(e, "state.mdb", "be examined", errno);
-    if (st == STATUS_OK) st = file_copy(fd, (uint64_t)info.st_size, NULL, 0, cp->dir_fd, copy_name, NULL, NULL, e);
-    (void)close(fd);
-    return st;
-}
-
 static enum status renew_store(const struct checkpoint *cp, struct err *e)
 {
     enum status st = STATUS_CORRUPT;
     for (int i = 0; i < TRIES && st == STATUS_CORRUPT; i++) st = copy_once(cp, e);
-    if (st == STATUS_CORRUPT || st == STATUS_UNSUPPORTED) st = copy_as_it_is(cp, e);
+    if (st == STATUS_CORRUPT || st == STATUS_UNSUPPORTED)
+        st = file_copy_whole(cp->dir_fd, "state.mdb", cp->dir_fd, copy_name, e);
     if (st == STATUS_NOT_FOUND) return STATUS_OK; /* a folder that was never used */
     TRY(st);
     TRY(store_lock_check(&cp->lock, e));
@@ -64,33 +53,36 @@ static enum status renew_store(const struct checkpoint *cp, struct err *e)
     return STATUS_OK;
 }
 
+static enum status link_all(int from, int to, const char *but, struct err *e);
+
+static enum status link_folder(int from, int to, const char *name, struct err *e)
+{
+    int in = -1, out = -1;
+    enum status st = file_open_dir(&in, from, name, false, e);
+    if (st == STATUS_OK) st = file_open_dir(&out, to, name, true, e);
+    if (st == STATUS_OK) st = link_all(in, out, "", e);
+    if (st == STATUS_OK) st = file_sync_dir(out, name, e);
+    if (in >= 0) (void)close(in);
+    if (out >= 0) (void)close(out);
+    return st;
+}
+
 /* Hard links to everything in `from`, folders one level down too, but not to what is unfinished. */
 static enum status link_all(int from, int to, const char *but, struct err *e)
 {
     enum status st = STATUS_OK;
-    const int fd = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL) {
-        if (fd >= 0) (void)close(fd);
-        return file_failed(e, "a folder", "be read", errno);
-    }
-    for (struct dirent *f = readdir(d); f != NULL && st == STATUS_OK; f = readdir(d)) {
+    DIR *d = file_list(from);
+    if (d == NULL) return file_failed(e, "a folder", "be read", errno);
+    for (const char *name; st == STATUS_OK && (name = file_next(d)) != NULL;) {
         struct stat info;
-        int in = -1, out = -1;
-        if (f->d_name[0] == '.' || strstr(f->d_name, ".tmp.") != NULL || strcmp(f->d_name, but) == 0) continue;
-        if (fstatat(fd, f->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue; /* gone meanwhile */
-        if (S_ISDIR(info.st_mode)) {
-            st = file_open_dir(&in, fd, f->d_name, false, e);
-            if (st == STATUS_OK) st = file_open_dir(&out, to, f->d_name, true, e);
-            if (st == STATUS_OK) st = link_all(in, out, "", e);
-            if (st == STATUS_OK) st = file_sync_dir(out, f->d_name, e);
-            if (in >= 0) (void)close(in);
-            if (out >= 0) (void)close(out);
-        } else if (linkat(fd, f->d_name, to, f->d_name, 0) != 0 && errno != ENOENT) {
-            st = file_failed(e, f->d_name, "be linked", errno);
-        }
+        if (name[0] == '.' || strstr(name, ".tmp.") != NULL || strcmp(name, but) == 0) continue;
+        if (fstatat(from, name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue; /* gone meanwhile */
+        if (S_ISDIR(info.st_mode))
+            st = link_folder(from, to, name, e);
+        else if (linkat(from, name, to, name, 0) != 0 && errno != ENOENT)
+            st = file_failed(e, name, "be linked", errno);
     }
-    (void)closedir(d);
+    file_list_end(d);
     return st;
 }
 
@@ -121,10 +113,8 @@ out:
 enum status checkpoint_fence(struct checkpoint *cp, struct err *e)
 {
     struct checkpoint_newest newest = {0};
-    int weights;
     if (!cp->lock.pending) return STATUS_OK;
-    const int fd = openat(cp->dir_fd, "weights", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    weights = fd;
+    const int weights = openat(cp->dir_fd, "weights", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (weights >= 0) checkpoint_newest_read(weights, &newest); /* before the store: never ahead of our copy */
     if (weights >= 0) (void)close(weights);
     TRY(renew_store(cp, e));

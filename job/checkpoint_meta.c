@@ -2,26 +2,64 @@
 #include "job/checkpoint_meta.h"
 #include "base/child.h"
 #include "job/verdict.h"
+#include "schemas/conf_variant.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { PATH_ROOM = 700, TRY_MS = 60000 };
 
+/* The hash of a weight file, as text. */
+static bool get_hash(struct buf_reader *r, char out[HASH_SHA256_HEX])
+{
+    const struct str hash = buf_get_str(r);
+    if (r->bad || hash.n != HASH_SHA256_HEX - 1) return false;
+    memcpy(out, hash.p, hash.n);
+    out[hash.n] = '\0';
+    return true;
+}
+
+void checkpoint_mark_encode(struct buf *b, const struct checkpoint_mark *m)
+{
+    buf_u64(b, m->version);
+    buf_u64(b, m->dead_letters);
+    buf_str(b, str_from(m->sha256));
+    buf_u64(b, m->epoch);
+}
+
+enum status checkpoint_mark_decode(struct checkpoint_mark *out, struct str record, struct err *e)
+{
+    struct buf_reader r = buf_reader(record.p, record.n);
+    out->version = buf_get_u64(&r);
+    out->dead_letters = buf_get_u64(&r);
+    const bool whole = get_hash(&r, out->sha256);
+    out->epoch = buf_get_u64(&r);
+    return whole && !r.bad ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "the version record is cut short");
+}
+
+enum status checkpoint_line_decode(struct checkpoint_line *out, struct buf_reader *r, struct err *e)
+{
+    out->name = buf_get_str(r);
+    const bool whole = get_hash(r, out->sha256);
+    out->meaning = buf_get_str(r);
+    return whole && !r->bad && out->name.n < CONF_VARIANT_NAME
+               ? STATUS_OK
+               : ERR_SET(e, STATUS_CORRUPT, "the record of variants is cut short");
+}
+
 static enum status read_version(struct checkpoint_meta *m, struct store_txn *t, const char *dir, struct err *e)
 {
     struct str v;
+    struct checkpoint_mark mark;
+    struct err why;
     const enum status st = store_get(t, STORE_META, STR("version"), &v, e);
     if (st == STATUS_NOT_FOUND) return STATUS_OK;
     TRY(st);
-    struct buf_reader r = buf_reader(v.p, v.n);
-    m->version = buf_get_u64(&r);
-    (void)buf_get_u64(&r); /* length of the dead letters */
-    const struct str sha = buf_get_str(&r);
-    m->epoch = buf_get_u64(&r);
-    if (r.bad || sha.n != HASH_SHA256_HEX - 1)
-        return ERR_SET(e, STATUS_CORRUPT, "state folder %s: version record", dir);
-    memcpy(m->sha256, sha.p, sha.n);
+    if (checkpoint_mark_decode(&mark, v, &why) != STATUS_OK)
+        return ERR_SET(e, STATUS_CORRUPT, "state folder %s: %s", dir, why.text);
+    m->version = mark.version;
+    m->epoch = mark.epoch;
+    memcpy(m->sha256, mark.sha256, sizeof m->sha256);
     TRY(store_get(t, STORE_META, STR("meaning"), &v, e));
     buf_put(&m->meaning, v.p, v.n);
     return buf_status(&m->meaning, e);

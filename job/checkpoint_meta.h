@@ -10,6 +10,23 @@
 #include "base/store.h"
 #include "job/learner.h"
 
+/* Record "version": the newest. */
+struct checkpoint_mark {
+    uint64_t version, dead_letters,
+        epoch; /* dead_letters: the mark of their sink; epoch: the largest that the folder has seen */
+    char sha256[HASH_SHA256_HEX];
+};
+void checkpoint_mark_encode(struct buf *b, const struct checkpoint_mark *m);
+enum status checkpoint_mark_decode(struct checkpoint_mark *out, struct str record,
+                                   struct err *e) MUST_CHECK; /* CORRUPT */
+/* Record "lines": how many variants there are (buf_varint), then each: its name, the hash of its weights, what it follows from. */
+struct checkpoint_line {
+    struct str name, meaning; /* within the record */
+    char sha256[HASH_SHA256_HEX];
+};
+enum status checkpoint_line_decode(struct checkpoint_line *out, struct buf_reader *r,
+                                   struct err *e) MUST_CHECK; /* CORRUPT */
+
 struct checkpoint_meta {
     uint64_t version; /* 0: no checkpoint yet */
     uint64_t epoch;   /* the largest lease epoch the folder has seen */

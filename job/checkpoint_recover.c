@@ -10,7 +10,6 @@
 #include "job/checkpoint_backup.h"
 #include "job/checkpoint_private.h"
 #include "job/checkpoint_verify.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -50,17 +49,15 @@ static bool is_aside(const char *name)
 static uint64_t newest_known(int dir)
 {
     uint64_t known = known_in(dir, "weights");
-    const int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL && fd >= 0) (void)close(fd);
-    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
-        char name[300];
-        if (!is_aside(f->d_name)) continue;
-        (void)snprintf(name, sizeof name, "%s/weights", f->d_name);
-        const uint64_t there = known_in(dir, name);
+    DIR *d = file_list(dir);
+    for (const char *name; (name = file_next(d)) != NULL;) {
+        char weights[300];
+        if (!is_aside(name)) continue;
+        (void)snprintf(weights, sizeof weights, "%s/weights", name);
+        const uint64_t there = known_in(dir, weights);
         if (there > known) known = there;
     }
-    if (d != NULL) (void)closedir(d);
+    file_list_end(d);
     return known;
 }
 
@@ -85,20 +82,6 @@ static enum status choose(struct checkpoint *cp, const struct err *why, uint64_t
                    cp->dir, why->text, found);
 }
 
-static enum status copy_file(int from_dir, const char *name, int to_dir, struct err *e)
-{
-    struct stat info;
-    const int fd = openat(from_dir, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        const int number = errno;
-        if (fd >= 0) (void)close(fd);
-        return file_failed(e, name, "be opened", number);
-    }
-    const enum status st = file_copy(fd, (uint64_t)info.st_size, NULL, 0, to_dir, name, NULL, NULL, e);
-    (void)close(fd);
-    return st;
-}
-
 /* Every line's of that version. */
 static enum status copy_weights(int from, uint64_t version, int to, struct err *e)
 {
@@ -110,7 +93,7 @@ static enum status copy_weights(int from, uint64_t version, int to, struct err *
     enum status st = n > 0 ? STATUS_OK : ERR_SET(e, STATUS_CORRUPT, "no weight file");
     for (size_t i = 0; i < n && st == STATUS_OK; i++) {
         (void)snprintf(name, sizeof name, "weights/%s", names[i]);
-        st = copy_file(from, name, to, e);
+        st = file_copy_whole(from, name, to, name, e);
     }
     return st;
 }
@@ -128,7 +111,7 @@ static enum status build(struct checkpoint *cp, uint64_t version, uint64_t floor
     TRY_OUT(st, file_open_dir(&to, cp->dir_fd, restore_name, true, e));
     TRY_OUT(st, file_open_dir(&weights, to, "weights", true, e));
     TRY_OUT(st, store_copy_begin(&c, from, "state.mdb", e));
-    TRY_OUT(st, copy_file(from, "state.mdb", to, e));
+    TRY_OUT(st, file_copy_whole(from, "state.mdb", to, "state.mdb", e));
     TRY_OUT(st, copy_weights(from, version, to, e));
     const struct checkpoint_newest n = {.version = version, .txnid = c.pages.txnid, .floor = floor};
     TRY_OUT(st, checkpoint_newest_write(weights, &n, e));
@@ -148,15 +131,13 @@ static void drop_old_asides(const struct checkpoint *cp)
     for (;;) {
         char oldest[NAME_ROOM] = "";
         size_t n = 0;
-        const int fd = openat(cp->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-        if (d == NULL && fd >= 0) (void)close(fd);
-        for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
-            if (!is_aside(f->d_name) || strlen(f->d_name) >= sizeof oldest) continue;
+        DIR *d = file_list(cp->dir_fd);
+        for (const char *name; (name = file_next(d)) != NULL;) {
+            if (!is_aside(name) || strlen(name) >= sizeof oldest) continue;
             n++;
-            if (oldest[0] == 0 || strcmp(f->d_name, oldest) < 0) memcpy(oldest, f->d_name, strlen(f->d_name) + 1);
+            if (oldest[0] == 0 || strcmp(name, oldest) < 0) memcpy(oldest, name, strlen(name) + 1);
         }
-        if (d != NULL) (void)closedir(d);
+        file_list_end(d);
         if (n <= ASIDE_KEEP) return;
         file_remove(cp->dir_fd, oldest);
         struct stat info;

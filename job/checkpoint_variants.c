@@ -3,16 +3,15 @@
  * The record "lines" of STORE_META names them, with the hash of each and the keys that it follows from, in the same commit as
  * everything else: all lines are of one version or none is.
  */
+#include "base/file.h"
 #include "base/mem.h"
+#include "job/checkpoint_meta.h"
 #include "job/checkpoint_private.h"
 #include "job/checkpoint_verify.h"
 #include "schemas/weights.h"
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static int by_name(const void *a, const void *b)
 {
@@ -22,16 +21,14 @@ static int by_name(const void *a, const void *b)
 size_t checkpoint_files_of(int weights, uint64_t version, char names[CONF_LINES_MAX][CHECKPOINT_FILE_NAME])
 {
     size_t n = 0;
-    const int fd = openat(weights, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL && fd >= 0) (void)close(fd);
-    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL && n < CONF_LINES_MAX; f = readdir(d)) {
+    DIR *d = file_list(weights);
+    for (const char *name; n < CONF_LINES_MAX && (name = file_next(d)) != NULL;) {
         char *end;
-        if (f->d_name[0] < '0' || f->d_name[0] > '9' || strtoull(f->d_name, &end, 10) != version) continue;
-        if ((*end != '\0' && *end != '.') || strlen(f->d_name) >= CHECKPOINT_FILE_NAME) continue;
-        memcpy(names[n++], f->d_name, strlen(f->d_name) + 1);
+        if (name[0] < '0' || name[0] > '9' || strtoull(name, &end, 10) != version) continue;
+        if ((*end != '\0' && *end != '.') || strlen(name) >= CHECKPOINT_FILE_NAME) continue;
+        memcpy(names[n++], name, strlen(name) + 1);
     }
-    if (d != NULL) (void)closedir(d);
+    file_list_end(d);
     qsort(names, n, sizeof *names, by_name);
     return n;
 }
@@ -73,24 +70,23 @@ out:
 /* ---- back ---- */
 
 /* One variant of the folder; one that the configuration no longer has is passed over. */
-static enum status restore_line(struct checkpoint *cp, struct learner *l, struct str name, struct str sha,
-                                struct str then, struct err *e)
+static enum status restore_line(struct checkpoint *cp, struct learner *l, const struct checkpoint_line *was,
+                                struct err *e)
 {
-    const size_t line = conf_line_find(cp->conf, name);
-    char hex[HASH_SHA256_HEX] = "";
+    const size_t line = conf_line_find(cp->conf, was->name);
     struct buf now = {0};
     if (line == SIZE_MAX) return STATUS_OK;
-    if (sha.n != HASH_SHA256_HEX - 1 || line == 0)
-        return ERR_SET(e, STATUS_CORRUPT, "state folder %s: record of variant " STR_FMT, cp->dir, STR_ARG(name));
-    memcpy(hex, sha.p, sha.n);
+    if (line == 0)
+        return ERR_SET(e, STATUS_CORRUPT, "state folder %s: record of variant " STR_FMT, cp->dir, STR_ARG(was->name));
     struct line *to = variants_line(learner_variants(l), line);
     checkpoint_line_meaning(&now, to);
     enum status st = buf_status(&now, e);
-    if (st == STATUS_OK) st = checkpoint_same_meaning(then, (struct str){(const char *)now.p, now.n}, cp->dir, e);
+    if (st == STATUS_OK)
+        st = checkpoint_same_meaning(was->meaning, (struct str){(const char *)now.p, now.n}, cp->dir, e);
     buf_fini(&now);
     if (st != STATUS_OK)
         return st == STATUS_CONFLICT ? err_prefix(e, "variant %s", conf_line_name(cp->conf, line)) : st;
-    return checkpoint_load_line(cp, to, conf_line_name(cp->conf, line), hex, e);
+    return checkpoint_load_line(cp, to, conf_line_name(cp->conf, line), was->sha256, e);
 }
 
 enum status checkpoint_variants_restore(struct checkpoint *cp, struct store_txn *t, struct learner *l, struct err *e)
@@ -102,9 +98,11 @@ enum status checkpoint_variants_restore(struct checkpoint *cp, struct store_txn 
     struct buf_reader r = buf_reader(v.p, v.n);
     const size_t n = buf_get_count(&r, 3);
     for (size_t i = 0; i < n; i++) {
-        const struct str name = buf_get_str(&r), sha = buf_get_str(&r), meaning = buf_get_str(&r);
-        if (r.bad) return ERR_SET(e, STATUS_CORRUPT, "state folder %s: record of variants", cp->dir);
-        TRY(restore_line(cp, l, name, sha, meaning, e));
+        struct checkpoint_line line;
+        struct err why;
+        if (checkpoint_line_decode(&line, &r, &why) != STATUS_OK)
+            return ERR_SET(e, STATUS_CORRUPT, "state folder %s: %s", cp->dir, why.text);
+        TRY(restore_line(cp, l, &line, e));
     }
     return STATUS_OK;
 }

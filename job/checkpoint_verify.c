@@ -6,10 +6,10 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/store_verify.h"
+#include "job/checkpoint_meta.h"
 #include "job/checkpoint_newest.h"
 #include "schemas/conf_variant.h"
 #include "schemas/weights.h"
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +21,7 @@ enum { PATH_ROOM = 700, VERSIONS_MAX = 10000, LEAST_MS = 60000, BYTES_PER_MS = 1
 
 /* What the records of STORE_META say that is needed here. */
 struct notes {
-    uint64_t version;
-    char sha256[HASH_SHA256_HEX];
+    struct checkpoint_mark newest;
     bool bad;
     uint64_t versions[VERSIONS_MAX]; /* whose weight files are named */
     size_t n_versions;
@@ -32,28 +31,16 @@ struct notes {
     size_t n_lines;
 };
 
-static void take_version(struct notes *n, struct str value)
-{
-    struct buf_reader r = buf_reader(value.p, value.n);
-    n->version = buf_get_u64(&r);
-    (void)buf_get_u64(&r); /* length of the dead letters */
-    const struct str sha = buf_get_str(&r);
-    n->bad = r.bad || sha.n != HASH_SHA256_HEX - 1;
-    if (!n->bad) memcpy(n->sha256, sha.p, sha.n);
-}
-
-/* As checkpoint_variants.c writes it. */
 static void take_lines(struct notes *n, struct str value)
 {
     struct buf_reader r = buf_reader(value.p, value.n);
     const size_t lines = buf_get_count(&r, 3);
     for (size_t i = 0; i < lines && !n->bad; i++) {
-        const struct str name = buf_get_str(&r), sha = buf_get_str(&r);
-        (void)buf_get_str(&r); /* what it means */
-        n->bad = r.bad || sha.n != HASH_SHA256_HEX - 1 || name.n >= CONF_VARIANT_NAME || i == CONF_LINES_MAX;
+        struct checkpoint_line line;
+        n->bad = i == CONF_LINES_MAX || checkpoint_line_decode(&line, &r, NULL) != STATUS_OK;
         if (n->bad) return;
-        memcpy(n->lines[i].name, name.p, name.n);
-        memcpy(n->lines[i].sha256, sha.p, sha.n);
+        memcpy(n->lines[i].name, line.name.p, line.name.n);
+        memcpy(n->lines[i].sha256, line.sha256, sizeof line.sha256);
         n->n_lines++;
     }
 }
@@ -62,7 +49,7 @@ static void take_note(void *user, struct str key, struct str value)
 {
     struct notes *n = user;
     char digits[24] = "";
-    if (str_is(key, "version")) take_version(n, value);
+    if (str_is(key, "version") && checkpoint_mark_decode(&n->newest, value, NULL) != STATUS_OK) n->bad = true;
     if (str_is(key, "lines")) take_lines(n, value);
     if (key.n <= 8 || key.n >= 8 + sizeof digits || memcmp(key.p, "version/", 8) != 0) return;
     memcpy(digits, key.p + 8, key.n - 8);
@@ -72,15 +59,13 @@ static void take_note(void *user, struct str key, struct str value)
 uint64_t checkpoint_largest_number(int folder)
 {
     uint64_t largest = 0;
-    const int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL && fd >= 0) (void)close(fd);
-    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
+    DIR *d = file_list(folder);
+    for (const char *name; (name = file_next(d)) != NULL;) {
         char *end;
-        const unsigned long long v = strtoull(f->d_name, &end, 10);
-        if (f->d_name[0] >= '0' && f->d_name[0] <= '9' && *end == 0 && v > largest) largest = v;
+        const unsigned long long v = strtoull(name, &end, 10);
+        if (name[0] >= '0' && name[0] <= '9' && *end == 0 && v > largest) largest = v;
     }
-    if (d != NULL) (void)closedir(d);
+    file_list_end(d);
     return largest;
 }
 
@@ -193,9 +178,9 @@ static enum status verify_folder(struct checkpoint_verdict *v, struct notes *n, 
     const enum status st = store_verify(p->dir, "state.mdb", take_note, n, &s, e);
     if (st == STATUS_NOT_FOUND || st == STATUS_CORRUPT) return no_store(v, p, e);
     TRY(st);
-    if (n->bad) return ERR_SET(e, STATUS_CORRUPT, "state.mdb: its version record is cut short");
-    v->version = n->version;
-    memcpy(v->sha256, n->sha256, sizeof v->sha256);
+    if (n->bad) return ERR_SET(e, STATUS_CORRUPT, "state.mdb: its record of the version, or of variants, is cut short");
+    v->version = n->newest.version;
+    memcpy(v->sha256, n->newest.sha256, sizeof v->sha256);
     v->txnid = s.root.txnid;
     v->records = s.pages.records;
     v->state_bytes = s.bytes;

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "schemas/event_json.h"
+#include "trainer/eval_loss.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -41,13 +42,28 @@ enum status dump_open(struct dump **out, const char *path, const struct model *m
     return STATUS_OK;
 }
 
+static enum status not_written(const struct dump *d, struct err *e)
+{
+    return ERR_SET(e, STATUS_IO, "examples can't be written to %s: %s", d->path, strerror(errno));
+}
+
+/* false: what was held back in memory did not get out (errno). */
+static bool let_go(struct dump *d)
+{
+    FILE *f = d->file;
+    d->file = NULL;
+    return f == NULL || (d->own ? fclose(f) : fflush(f)) == 0;
+}
+
+enum status dump_finish(struct dump *d, struct err *e)
+{
+    return d == NULL || let_go(d) ? STATUS_OK : not_written(d, e);
+}
+
 void dump_close(struct dump *d)
 {
     if (d == NULL) return;
-    if (d->own)
-        (void)fclose(d->file);
-    else
-        (void)fflush(d->file);
+    (void)let_go(d);
     buf_fini(&d->line);
     buf_fini(&d->history);
     buf_fini(&d->sentence);
@@ -166,8 +182,7 @@ static void put_example(struct dump *d, const struct learner_seen *seen, uint32_
 static enum status write_line(struct dump *d, const struct buf *b, struct err *e)
 {
     TRY(buf_status(b, e));
-    if (fwrite(b->p, 1, b->n, d->file) == b->n) return STATUS_OK;
-    return ERR_SET(e, STATUS_IO, "examples can't be written to %s: %s", d->path, strerror(errno));
+    return fwrite(b->p, 1, b->n, d->file) == b->n ? STATUS_OK : not_written(d, e);
 }
 
 enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e)
@@ -191,8 +206,7 @@ static enum status figures_of(struct dump *d, const struct learner_seen *seen, d
     if (mem_grow((void **)&d->labels, &d->cap_labels, s->n_items, sizeof *d->labels) != 0)
         return ERR_SET(e, STATUS_OOM, "dump: slate of %u candidates", s->n_items);
     for (uint32_t i = 0; i < s->n_items; i++) {
-        const double z = s->items[i].label > 0.5f ? -(double)seen->logits[i] : (double)seen->logits[i];
-        sum += (z > 0 ? z : 0) + log1p(exp(-fabs(z)));
+        sum += eval_log_loss((double)seen->logits[i], s->items[i].label > 0.5f);
         d->labels[i] = s->items[i].label;
     }
     *loss = s->n_items > 0 ? sum / s->n_items : NAN;

@@ -21,5 +21,7 @@ enum status dump_seen(void *dump, const struct learner_seen *seen, struct err *e
  * {"slate":7,"time":…,"user":"u","counted":true,"examples":5,"labels":"…","logloss":0.41,"auc":0.75}; labels is a hash of the
  * items with their labels, equal where the same was judged; logloss is the mean over its examples, auc null without both labels. */
 enum status dump_slate(struct dump *d, const struct learner_seen *seen, struct err *e) MUST_CHECK;
-void dump_close(struct dump *d); /* NULL is fine */
+/* All of it is handed to the system, and nothing more is written.  IO: it did not take it.  NULL is fine, and here: */
+enum status dump_finish(struct dump *d, struct err *e) MUST_CHECK;
+void dump_close(struct dump *d);
 #endif

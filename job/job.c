@@ -2,6 +2,7 @@
 #include "job/job.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "job/dump.h"
 #include "job/job_bound.h"
 #include "job/job_notify.h"
 #include "job/job_parts.h"
@@ -88,6 +89,16 @@ static bool is_beyond(const struct job *j, const struct source_record *rec)
     return until > 0 && rec->kind == SOURCE_EVENT && first != INT64_MIN && rec->event.time_ms - first >= until;
 }
 
+/* A checkpoint, which waits until there is room; a fit has none before its end, and its letters go out alone. */
+static enum status letters_out(struct job *j, struct err *e)
+{
+    uint64_t mark;
+    if (j->fit == NULL) return job_checkpoint(j, NULL, e);
+    TRY(reject_sink_sync(j->sink, &mark, e));
+    j->letters_full = false;
+    return STATUS_OK;
+}
+
 static enum status take_batch(struct job *j, struct source_batch *b, struct err *e)
 {
     j->lag_events = b->lag_events;
@@ -97,7 +108,7 @@ static enum status take_batch(struct job *j, struct source_batch *b, struct err 
         if (j->reached || atomic_load(&job_stopping))
             return STATUS_OK; /* what is left has no offset yet: it is read again */
         TRY(take_record(j, &b->records[i], e));
-        if (j->letters_full) TRY(job_checkpoint(j, NULL, e)); /* which waits until there is room */
+        if (j->letters_full) TRY(letters_out(j, e));
     }
     return STATUS_OK;
 }
@@ -205,15 +216,20 @@ static enum status fit_now(struct job *j, struct err *e)
     return st;
 }
 
+/* What was read before the fault stays learnt, where it was. */
+static enum status source_failed(struct job *j, struct err *e)
+{
+    struct err late;
+    if (e != NULL) *e = j->poller_error;
+    if (j->fit == NULL && !job_ranks_other(j) && job_checkpoint(j, "final", &late) != STATUS_OK)
+        log_error("checkpoint", "error=\"%s\"", late.text);
+    return j->poller_status;
+}
+
 /* The logs ended or a signal came: what is learnt becomes durable and, where Redis is, in force. */
 static enum status finish(struct job *j, struct err *e)
 {
-    if (j->poller_status != STATUS_OK && j->poller_status != STATUS_END) {
-        if (e != NULL) *e = j->poller_error;
-        struct err late;
-        if (job_checkpoint(j, "final", &late) != STATUS_OK) log_error("checkpoint", "error=\"%s\"", late.text);
-        return j->poller_status; /* what was read before the fault stays learnt */
-    }
+    if (j->poller_status != STATUS_OK && j->poller_status != STATUS_END) return source_failed(j, e);
     const bool ended = !atomic_load(&job_stopping);
     if (j->stop_us == 0) j->stop_us = job_now_us(j);
     job_notify("STOPPING=1\nSTATUS=stopping");
@@ -223,6 +239,8 @@ static enum status finish(struct job *j, struct err *e)
     if (job_ranks_other(j)) return STATUS_OK; /* what there is to keep, rank 0 keeps */
     if (j->fit != NULL && !ended) return STATUS_END;
     if (j->fit != NULL) TRY(fit_now(j, e));
+    TRY(dump_finish(j->dump, e));
+    TRY(dump_finish(j->dump_slates, e));
     TRY(job_checkpoint(j, "final", e));
     TRY(job_publish_last(j, e));
     show_progress(j, job_now_us(j), true);
@@ -258,7 +276,7 @@ static enum status start(struct job *j, struct err *e)
 {
     TRY(job_open(j, e));
     say_bound(j);
-    j->letters_full = reject_sink_unmarked(j->sink) && !j->temporary;
+    j->letters_full = reject_sink_unmarked(j->sink) && !j->temporary && j->fit == NULL;
     if (j->letters_full)
         TRY(job_checkpoint(j, NULL, e)); /* where the letters begin is known before the first is written */
     j->started_us = job_now_us(j);
@@ -281,7 +299,7 @@ static enum status start(struct job *j, struct err *e)
 /* Of a fit that does not come to its end nothing stays, and whoever goes on would begin with an empty model. */
 static enum status told_to_stop(const struct job *j, struct err *e)
 {
-    if (j->options->fit != NULL) return ERR_SET(e, STATUS_END, "told to stop before its end; nothing was written");
+    if (j->options->fit != NULL) return ERR_SET(e, STATUS_END, "told to stop before its end; no model was written");
     if (j->started_us == 0) log_info("stopped", "before=\"the first batch\"");
     return STATUS_OK;
 }

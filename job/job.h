@@ -37,8 +37,8 @@ struct job_options {
     void *read_again_user;
 };
 /* Runs to the end of the logs or until job_stop.  Writes report and dump, publishes what is configured.  c's live keys
- * change in place with job_reload.  OK also when it was told to stop before it was ready; but END where that was a fit, of
- * which nothing was written.  CONFLICT: another learner has
+ * change in place with job_reload.  OK also when it was told to stop before it was ready; but END where that was a fit, which
+ * writes no checkpoint before its end.  CONFLICT: another learner has
  * the lease or the folder, or took them.  FULL: told to stop while the disk is full. */
 enum status job_run(struct conf *c, const struct job_options *o, struct err *e) MUST_CHECK;
 /* Async-signal-safe: asks the running job to finish. */

@@ -53,8 +53,8 @@ static enum status roll_back(struct job *j, const struct command *c, struct comm
         TRY(checkpoint_take(j->checkpoint, j->learner, c->version, e));
         TRY(learner_adopt(j->learner, c, e));
     }
-    const char *then = j->conf->gate_share > 0 ? "learning rests for gate.cooldown_ms"
-                                               : "learning goes on at once, as gate.share=0";
+    const char *then =
+        j->conf->gate_share > 0 ? "learning rests for gate.cooldown_ms" : "learning goes on at once, as gate.share=0";
     if (to > 0)
         (void)snprintf(a->text, sizeof a->text, "went back to version %" PRIu64 ", as version %" PRIu64 "; %s", to,
                        a->version, then);
@@ -282,8 +282,8 @@ enum status job_command_tick(struct job *j, int64_t now_us, struct err *e)
 {
     struct command c;
     struct command_answer a;
-    if (now_us < j->next_command_us || j->ranks != NULL)
-        return STATUS_OK; /* they would change one replica of several */
+    if (now_us < j->next_command_us || j->ranks != NULL || j->fit != NULL)
+        return STATUS_OK; /* they would change one replica of several, or make a version of what is not learnt yet */
     j->next_command_us = now_us + LOOK_US;
     while (publish_order(j->publish, &c)) {
         TRY(carry_out(j, &c, &a, e));

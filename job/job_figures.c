@@ -2,7 +2,9 @@
 #include "base/log.h"
 #include "job/job_parts.h"
 #include "job/job_private.h"
+#include "serving/metric.h"
 #include "trainer/eval_logged.h"
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,7 +24,11 @@ static void update_rates(struct job *j, const struct learner_counts *c, int64_t 
     j->metrics_examples = c->examples;
 }
 
-#define FIGURES_MAX 128
+/* Every figure that there is, and the three of each part. */
+#define ONE(name, kind, unit, text) +1
+enum { FIGURES_MAX = 3 * REPORT_PARTS_MAX METRIC_JOB_LIST(ONE) };
+#undef ONE
+_Static_assert((int)FIGURES_MAX <= (int)PUBLISH_METRICS_MAX, "the publisher takes all of them");
 #define PARTS_US 3600000000 /* what a part is worth is said so often */
 
 /* Figures of the newest full span; of the one that runs while there is none yet. */
@@ -41,8 +47,9 @@ static const struct report_figures *update_recent(struct job *j, int64_t now_us)
 
 static size_t add_figures(struct publish_metric *m, size_t n, const struct publish_metric *more, size_t n_more)
 {
-    for (size_t i = 0; i < n_more && n < FIGURES_MAX; i++) m[n++] = more[i];
-    return n;
+    assert(n + n_more <= FIGURES_MAX);
+    memcpy(m + n, more, n_more * sizeof *more);
+    return n + n_more;
 }
 
 /* What each part brings and takes. */
@@ -129,17 +136,11 @@ static size_t fill_health(struct job *j, struct publish_metric *m, size_t n)
     return add_figures(m, n, all, sizeof all / sizeof all[0]);
 }
 
-static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric m[FIGURES_MAX])
+static size_t fill_stream(struct job *j, struct publish_metric *m, size_t n)
 {
-    static struct report r; /* large; the learner's thread alone comes here */
-    const struct report_figures recent = *update_recent(j, now_us);
-    struct state_stats s = {0};
     const struct learner_counts *c = learner_counts(j->learner);
     const struct world_counts *w = world_counts(learner_world(j->learner));
     const int64_t wall = j->clock->wall_ms(j->clock), mark = learner_watermark(j->learner);
-    learner_report(j->learner, &r);
-    job_variants_figures(j, &r);
-    if (learner_states(j->learner) != NULL) state_stats(learner_states(j->learner), &s);
     const struct publish_metric all[] = {
         {"events_total", (double)c->events},
         {"examples_total", (double)c->examples},
@@ -148,46 +149,84 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
         {"duplicates_total", (double)c->duplicates},
         {"slates_total", (double)c->slates},
         {"steps_total", (double)learner_learnt(j->learner)->steps},
+        {"steps_refused_total", (double)optim_refused(learner_optim(j->learner))},
         {"events_per_s", j->events_per_s},
         {"examples_per_s", j->examples_per_s},
         {"lag_events", j->lag_events < 0 ? 0.0 : (double)j->lag_events},
         {"lag_ms", mark == INT64_MIN || j->options->replay ? 0.0 : (double)(wall - mark)},
-        {"logloss", r.progressive.logloss},
-        {"auc", r.progressive.auc},
-        {"gauc", r.progressive.gauc},
-        {"ne", r.progressive.ne},
-        {"calibration", r.progressive.calibration},
-        {"evaluated_examples", (double)r.progressive.examples},
-        {"recent_logloss", recent.logloss},
-        {"recent_auc", recent.auc},
-        {"recent_gauc", recent.gauc},
-        {"recent_calibration", recent.calibration},
-        {"recent_examples", (double)recent.examples},
-        {"gate_blessed_version", (double)r.gate.blessed},
-        {"gate_judged_total", (double)r.gate.judged},
-        {"gate_worse", r.gate.worse},
-        {"gate_loss_harm", r.gate.loss_harm},
-        {"gate_auc_harm", r.gate.auc_harm},
-        {"gate_blessings_total", (double)r.gate.blessings},
-        {"gate_rollbacks_total", (double)r.gate.rollbacks},
-        {"gate_refused_total", (double)r.gate.refused},
-        {"gate_rests", r.gate.rests},
-        {"gate_rested_total", (double)r.gate.rested},
-        {"gate_pinned_version", (double)r.gate.pinned},
-        {"popularity_gauc", r.baselines[REPORT_POPULARITY].gauc},
-        {"open_slates", (double)learner_open_slates(j->learner)},
-        {"late_total", (double)r.late},
-        {"unmatched_total", (double)r.unmatched},
-        {"repeated_total", (double)r.join.duplicate},
-        {"expired_total", (double)r.join.expired},
-        {"early_settled_total", (double)r.join.early_settled},
-        {"reservoir_slates", (double)r.reservoir.held},
-        {"reservoir_bytes", (double)r.reservoir.bytes},
-        {"replayed_total", (double)r.reservoir.replayed},
-        {"sample_ratio_alarm", r.arms.ratio_alarm},
-        {"unknown_token_frac", r.tokens > 0 ? (double)r.unknown_tokens / (double)r.tokens : 0.0},
+        {"watermark_ms", mark == INT64_MIN ? 0.0 : (double)mark},
         {"users", (double)w->users},
         {"items", (double)w->items},
+        {"rss_bytes", job_rss_bytes()},
+        {"version", (double)checkpoint_version(j->checkpoint)},
+        {"version_age_ms", j->checkpoint_wall_ms > 0 ? (double)(wall - j->checkpoint_wall_ms) : 0.0},
+    };
+    return add_figures(m, n, all, sizeof all / sizeof all[0]);
+}
+
+static size_t fill_quality(const struct report *r, const struct report_figures *recent, struct publish_metric *m,
+                           size_t n)
+{
+    const struct publish_metric all[] = {
+        {"logloss", r->progressive.logloss},
+        {"auc", r->progressive.auc},
+        {"gauc", r->progressive.gauc},
+        {"ne", r->progressive.ne},
+        {"calibration", r->progressive.calibration},
+        {"evaluated_examples", (double)r->progressive.examples},
+        {"recent_logloss", recent->logloss},
+        {"recent_auc", recent->auc},
+        {"recent_gauc", recent->gauc},
+        {"recent_calibration", recent->calibration},
+        {"recent_examples", (double)recent->examples},
+        {"popularity_gauc", r->baselines[REPORT_POPULARITY].gauc},
+        {"unknown_token_frac", r->tokens > 0 ? (double)r->unknown_tokens / (double)r->tokens : 0.0},
+        {"sample_ratio_alarm", r->arms.ratio_alarm},
+    };
+    return add_figures(m, n, all, sizeof all / sizeof all[0]);
+}
+
+static size_t fill_gate(const struct report_gate *g, struct publish_metric *m, size_t n)
+{
+    const struct publish_metric all[] = {
+        {"gate_blessed_version", (double)g->blessed},
+        {"gate_judged_total", (double)g->judged},
+        {"gate_worse", g->worse},
+        {"gate_loss_harm", g->loss_harm},
+        {"gate_auc_harm", g->auc_harm},
+        {"gate_blessings_total", (double)g->blessings},
+        {"gate_rollbacks_total", (double)g->rollbacks},
+        {"gate_refused_total", (double)g->refused},
+        {"gate_rests", g->rests},
+        {"gate_rested_total", (double)g->rested},
+        {"gate_pinned_version", (double)g->pinned},
+    };
+    return add_figures(m, n, all, sizeof all / sizeof all[0]);
+}
+
+/* What becomes of lists: those that wait for labels, and those that are held to be learnt again. */
+static size_t fill_lists(struct job *j, const struct report *r, struct publish_metric *m, size_t n)
+{
+    const struct publish_metric all[] = {
+        {"open_slates", (double)learner_open_slates(j->learner)},
+        {"late_total", (double)r->late},
+        {"unmatched_total", (double)r->unmatched},
+        {"repeated_total", (double)r->join.duplicate},
+        {"expired_total", (double)r->join.expired},
+        {"early_settled_total", (double)r->join.early_settled},
+        {"reservoir_slates", (double)r->reservoir.held},
+        {"reservoir_bytes", (double)r->reservoir.bytes},
+        {"replayed_total", (double)r->reservoir.replayed},
+    };
+    return add_figures(m, n, all, sizeof all / sizeof all[0]);
+}
+
+/* What the frozen layers were spared. */
+static size_t fill_states(struct job *j, struct publish_metric *m, size_t n)
+{
+    struct state_stats s = {0};
+    if (learner_states(j->learner) != NULL) state_stats(learner_states(j->learner), &s);
+    const struct publish_metric all[] = {
         {"state_hits_total", (double)s.hits},
         {"state_misses_total", (double)s.misses},
         {"state_hit_frac", state_hit_rate(&s)},
@@ -197,18 +236,29 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
         {"states_evicted_total", (double)s.evicted},
         {"state_entries", (double)s.entries},
         {"state_bytes", (double)s.bytes},
-        {"rss_bytes", job_rss_bytes()},
-        {"version", (double)checkpoint_version(j->checkpoint)},
-        {"version_age_ms", j->checkpoint_wall_ms > 0 ? (double)(wall - j->checkpoint_wall_ms) : 0.0},
-        {"watermark_ms", mark == INT64_MIN ? 0.0 : (double)mark}};
+    };
+    return add_figures(m, n, all, sizeof all / sizeof all[0]);
+}
+
+static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric m[FIGURES_MAX])
+{
+    struct report r;
+    const struct report_figures recent = *update_recent(j, now_us);
+    learner_report(j->learner, &r);
+    job_variants_figures(j, &r);
     if (now_us >= j->next_parts_us) {
         if (j->next_parts_us > 0) job_warn_parts(j->conf, &r);
         j->next_parts_us = now_us + PARTS_US;
     }
-    const size_t n = add_figures(m, 0, all, sizeof all / sizeof all[0]);
-    const size_t guarded = fill_guard(&r.guard, m, n);
-    const size_t served = fill_served(learner_logged(j->learner), m, guarded);
-    return fill_parts(j, &r, m, fill_health(j, m, served));
+    size_t n = fill_stream(j, m, 0);
+    n = fill_quality(&r, &recent, m, n);
+    n = fill_gate(&r.gate, m, n);
+    n = fill_lists(j, &r, m, n);
+    n = fill_states(j, m, n);
+    n = fill_guard(&r.guard, m, n);
+    n = fill_served(learner_logged(j->learner), m, n);
+    n = fill_health(j, m, n);
+    return fill_parts(j, &r, m, n);
 }
 
 /* One sentence on what keeps the job from its work; "" none. */

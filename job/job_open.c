@@ -1,16 +1,16 @@
 /* job_open.c - building what the loop needs, in the order of who borrows from whom, and taking it down again. */
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "job/dump.h"
 #include "job/job_private.h"
 #include "schemas/conf_variant.h"
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define CLOSE_US 1000000
 
@@ -215,22 +215,6 @@ enum status job_open(struct job *j, struct err *e)
     return job_lease_check(j, e);
 }
 
-static void remove_folder(const char *dir)
-{
-    char path[900];
-    DIR *d = opendir(dir);
-    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
-        if (strcmp(f->d_name, ".") == 0 || strcmp(f->d_name, "..") == 0) continue;
-        (void)snprintf(path, sizeof path, "%s/%s", dir, f->d_name);
-        if (f->d_type == DT_DIR)
-            remove_folder(path);
-        else
-            (void)unlink(path);
-    }
-    if (d != NULL) (void)closedir(d);
-    (void)rmdir(dir);
-}
-
 /* A source that is left behind, when its library does not let go: the process is about to end. */
 struct closing {
     struct source *source;
@@ -286,5 +270,5 @@ void job_close(struct job *j)
     kern_free(j->kern);
     describe_close(j->templates);
     token_free(j->vocab);
-    if (j->temporary) remove_folder(j->state_dir);
+    if (j->temporary) file_remove(AT_FDCWD, j->state_dir);
 }

@@ -8,12 +8,10 @@
 #include "base/log.h"
 #include "job/job_private.h"
 #include "job/line_ranks.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 atomic_bool job_together, job_stop_asked;
@@ -58,30 +56,14 @@ enum status job_ranks_begin(struct job *j, struct err *e)
 
 /* --- the folder of those that have none ---------------------------------------------------------------------------- */
 
-static enum status copy_file(int from_dir, int to_dir, const char *name, struct err *e)
-{
-    struct stat s;
-    const int fd = openat(from_dir, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return file_failed(e, name, "be read", errno);
-    const int known = fstat(fd, &s);
-    const enum status st = known == 0 ? file_copy(fd, (uint64_t)s.st_size, NULL, 0, to_dir, name, NULL, NULL, e)
-                                      : file_failed(e, name, "be read", errno);
-    (void)close(fd);
-    return st;
-}
-
 static enum status copy_weights(int from, int to, struct err *e)
 {
     enum status st = STATUS_OK;
-    const int again = dup(from);
-    DIR *d = again >= 0 ? fdopendir(again) : NULL;
-    if (d == NULL) {
-        if (again >= 0) (void)close(again);
-        return file_failed(e, "weights", "be read", errno);
-    }
-    for (struct dirent *f = readdir(d); f != NULL && st == STATUS_OK; f = readdir(d))
-        if (f->d_name[0] != '.') st = copy_file(from, to, f->d_name, e);
-    (void)closedir(d);
+    DIR *d = file_list(from);
+    if (d == NULL) return file_failed(e, "weights", "be read", errno);
+    for (const char *name; st == STATUS_OK && (name = file_next(d)) != NULL;)
+        if (name[0] != '.') st = file_copy_whole(from, name, to, name, e);
+    file_list_end(d);
     return st;
 }
 
@@ -91,7 +73,7 @@ static enum status copy_state(int from, int from_weights, const char *to, struct
     int dir = -1, weights = -1;
     enum status st = file_open_dir(&dir, AT_FDCWD, to, false, e);
     if (st == STATUS_OK) st = file_open_dir(&weights, dir, "weights", true, e);
-    if (st == STATUS_OK) st = copy_file(from, dir, "state.mdb", e);
+    if (st == STATUS_OK) st = file_copy_whole(from, "state.mdb", dir, "state.mdb", e);
     if (st == STATUS_OK) st = copy_weights(from_weights, weights, e);
     if (weights >= 0) (void)close(weights);
     if (dir >= 0) (void)close(dir);

@@ -185,11 +185,6 @@ const struct line_counts *learner_learnt(const struct learner *l)
     return &l->line->counts;
 }
 
-const struct join_counts *learner_join_counts(const struct learner *l)
-{
-    return join_counts(l->join);
-}
-
 const char *learner_guarded(const struct learner *l)
 {
     return guard_trouble(l->guard);

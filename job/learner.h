@@ -135,7 +135,6 @@ struct eval *learner_eval(struct learner *l);
 struct feat *learner_feat(struct learner *l);
 const struct learner_counts *learner_counts(const struct learner *l);
 const struct line_counts *learner_learnt(const struct learner *l);
-const struct join_counts *learner_join_counts(const struct learner *l);
 uint64_t learner_open_slates(const struct learner *l);
 int64_t learner_first_ms(const struct learner *l);    /* of the stream's first event; INT64_MIN before it */
 int64_t learner_watermark(const struct learner *l);   /* INT64_MIN before the first event */

@@ -31,6 +31,9 @@ static void offsets_encode(struct buf *b, const struct learner *l)
 /* All counters in declaration order: they are all u64. */
 #define COUNTS_WORDS (sizeof(struct learner_counts) / sizeof(uint64_t))
 #define LEARNT_WORDS 3
+_Static_assert(sizeof(struct learner_counts) == 7 * sizeof(uint64_t) &&
+                   sizeof(struct line_counts) == LEARNT_WORDS * sizeof(uint64_t),
+               "another counter is another format, and one that is no u64 is not written so");
 
 static void stream_encode(struct buf *b, const struct learner *l)
 {

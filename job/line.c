@@ -7,12 +7,22 @@
 #include <math.h>
 #include <string.h>
 
-static enum status open_states(struct line *l, const struct encoder *enc, struct state_cache *shared, struct err *e)
+static struct state_cache *states_of_another(const struct line *l, const struct line_shared *shared)
+{
+    for (size_t i = 0; shared->first != NULL && i <= shared->n_others; i++) {
+        const struct line *o = i == 0 ? shared->first : shared->others[i - 1];
+        if (o->owns_states && model_states_alike(o->model, l->model)) return o->states;
+    }
+    return NULL;
+}
+
+static enum status open_states(struct line *l, const struct encoder *enc, const struct line_shared *shared,
+                               struct err *e)
 {
     const struct conf *c = l->conf;
     if (!model_wants_states(l->model)) return STATUS_OK;
-    l->states = shared;
-    if (shared != NULL) return STATUS_OK;
+    l->states = states_of_another(l, shared);
+    if (l->states != NULL) return STATUS_OK;
     TRY(state_cache_open(&l->states, enc, model_frozen_layers(l->model), model_wants_tokens(l->model), c, e));
     l->owns_states = true;
     return state_file_attach(l->states, c->kernels_states_dir, true, e);
@@ -23,13 +33,13 @@ static enum status open_model(struct line *l, const struct encoder *enc, uint32_
 {
     const struct conf *c = l->conf;
     TRY(model_new(&l->model, c, enc, n_numeric, e));
-    TRY(open_states(l, enc, shared->states, e));
+    TRY(open_states(l, enc, shared, e));
     TRY(param_set_new(&l->params, model_table(l->model), e));
     TRY(model_init_params(l->model, (uint64_t)c->train_seed, l->params, e));
     TRY(optim_new(&l->optim, model_table(l->model), c, e));
     optim_anchor(l->optim, l->params);
     TRY(model_run_new(&l->run, l->model, l->states, true, e));
-    l->pool = shared->pool;
+    l->pool = shared->first != NULL ? shared->first->pool : NULL;
     l->owns_pool = l->pool == NULL;
     if (l->owns_pool) TRY(pool_new(&l->pool, (unsigned)c->kernels_threads, c->kernels_pin, e));
     kern_use_pool(model_run_kern(l->run), l->pool);
@@ -65,7 +75,7 @@ static enum status open_eval(struct line *l, struct eval_warmup warmup, struct e
 enum status line_new(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, bool learn,
                      struct eval_warmup warmup, struct err *e)
 {
-    return line_new_beside(out, c, enc, n_numeric, learn, warmup, &(struct line_shared){NULL, NULL}, e);
+    return line_new_beside(out, c, enc, n_numeric, learn, warmup, &(struct line_shared){0}, e);
 }
 
 enum status line_new_beside(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric,

@@ -51,10 +51,11 @@ struct line {
  * evaluates. */
 enum status line_new(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric, bool learn,
                      struct eval_warmup warmup, struct err *e) MUST_CHECK;
-/* The same beside another line, which outlives it and whose frozen states (NULL: none that fit) and workers it uses. */
+/* The same beside others, which outlive it: it uses the frozen states of one where they fit, and the first one's workers. */
 struct line_shared {
-    struct state_cache *states;
-    struct pool *pool;
+    const struct line *first;   /* NULL: there is none */
+    struct line *const *others; /* (n_others) */
+    size_t n_others;
 };
 enum status line_new_beside(struct line **out, const struct conf *c, const struct encoder *enc, uint32_t n_numeric,
                             bool learn, struct eval_warmup warmup, const struct line_shared *shared,
@@ -91,7 +92,8 @@ enum status line_learn_copies(struct line *l, struct slate **s, const struct lin
                               struct err *e) MUST_CHECK;
 void line_let_learn(struct line *l); /* from now on, where it was made to evaluate only */
 /* Learns the pending slates as one batch, full or not: one optimiser step, or several (train.step_slates).  A slate whose numbers are
- * not finite is skipped (nothing of it was added), a step whose loss is a spike (guard.loss_spike) whole. */
+ * not finite is skipped (nothing of it was added), a step whose loss is a spike (guard.loss_spike) or whose gradients are not finite
+ * whole. */
 enum status line_step(struct line *l, struct err *e) MUST_CHECK;
 /* line_replay.c, for line.c.  replay: an old slate may join the batch, which has room.  hold: the first n of the batch were just
  * learnt.  teach: says what the blessed version makes of the batch (train.distill). */

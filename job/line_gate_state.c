@@ -7,6 +7,8 @@
 
 #define FORMAT 1
 #define COUNTS_WORDS (sizeof(struct line_gate_counts) / sizeof(uint64_t))
+_Static_assert(sizeof(struct line_gate_counts) == 7 * sizeof(uint64_t),
+               "another counter is another format, and one that is no u64 is not written so");
 
 static void mark_encode(struct buf *b, const struct line_mark *m)
 {

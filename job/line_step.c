@@ -25,21 +25,33 @@ static struct tally tally_of(const struct line *l, size_t at, size_t n)
     return t;
 }
 
-/* true: the loss is beyond all that was usual; what the slates added to gradients and statistics is dropped. */
+/* What the slates added to gradients and statistics. */
+static void drop(struct line *l)
+{
+    model_grads_clear(l->run);
+    model_drop_stats(l->run);
+}
+
+/* true: the loss is beyond all that was usual, and the step is not made. */
 static bool is_spike(struct line *l, const struct tally *t)
 {
     if (!spike_is(&l->spike, t->loss / (double)t->examples, t->examples, l->conf->guard_loss_spike)) return false;
     l->spike.skipped++;
     l->spike.examples += t->examples;
-    model_grads_clear(l->run);
-    model_drop_stats(l->run);
+    drop(l);
     return true;
 }
 
-/* One step of the optimiser with the gradients that are there. */
-static enum status apply(struct line *l, uint64_t examples, struct err *e)
+/* One step of the optimiser with the gradients that are there.  *taken: false: they were not finite. */
+static enum status apply(struct line *l, uint64_t examples, bool *taken, struct err *e)
 {
+    const uint64_t refused = optim_refused(l->optim);
     TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
+    *taken = optim_refused(l->optim) == refused;
+    if (!*taken) {
+        drop(l);
+        return STATUS_OK;
+    }
     model_apply_stats(l->run, l->params);
     TRY(model_stepped(l->run, l->params, e));
     model_grads_clear(l->run);
@@ -58,9 +70,9 @@ static enum status step_of(void *user, size_t at, size_t n, bool *taken, struct 
     struct line *l = b->line;
     const struct tally t = tally_of(l, at, n);
     *taken = t.examples > 0 && !is_spike(l, &t);
+    if (*taken) TRY(apply(l, t.examples, taken, e));
     for (size_t i = at; i < at + n && !*taken; i++) l->losses[i] = NAN;
     if (!*taken) return STATUS_OK;
-    TRY(apply(l, t.examples, e));
     l->counts.learnt_slates += t.slates;
     l->counts.learnt_examples += t.fresh;
     l->counts.steps++;
@@ -83,11 +95,12 @@ static enum status whole_step(struct batch *b, struct err *e)
 /* The quick tensors' steps within the batch, then that of the slow ones. */
 static enum status small_steps(struct batch *b, struct err *e)
 {
+    bool taken;
     struct line *l = b->line;
     const struct model_steps s = {(size_t)l->conf->train_step_slates, step_of, b};
     TRY(model_learn_steps(l->run, (const struct slate *const *)l->pending, l->n_pending, (uint64_t)l->conf->train_seed,
                           l->losses, &s, e));
-    if (b->examples > 0) return apply(l, b->examples, e);
+    if (b->examples > 0) return apply(l, b->examples, &taken, e);
     model_grads_clear(l->run);
     return STATUS_OK;
 }

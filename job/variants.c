@@ -8,25 +8,11 @@
 
 /* ---- building ---- */
 
-/* The states of an earlier line, where the frozen boundary agrees. */
-static struct state_cache *shared_states(const struct variants *v, const struct conf *c, const struct encoder *enc)
-{
-    const bool text = conf_list_has(c->model_parts, "text");
-    const size_t frozen = enc == NULL ? 0 : encoder_shape(enc)->L - (text ? (size_t)c->model_trainable_layers : 0);
-    for (size_t i = 0; i <= v->n; i++) {
-        const struct line *l = variants_line(v, i);
-        if (l == NULL || l->states == NULL || !l->owns_states) continue;
-        const bool tokens = text && strcmp(c->model_item_view, "tokens") == 0;
-        if (model_frozen_layers(l->model) == frozen && model_wants_tokens(l->model) == tokens) return l->states;
-    }
-    return NULL;
-}
-
 static enum status open_line(struct variants *v, size_t i, const struct encoder *enc, uint32_t n_numeric,
                              struct eval_warmup warmup, struct err *e)
 {
     TRY(conf_line_new(&v->own[i], v->conf, i + 1, e));
-    const struct line_shared shared = {shared_states(v, v->own[i], enc), v->first->pool};
+    const struct line_shared shared = {v->first, v->lines, i};
     const bool learns = v->first->learn && v->own[i]->train_follow_ms == 0;
     TRY(line_new_beside(&v->lines[i], v->own[i], enc, n_numeric, learns, warmup, &shared, e));
     TRY(variants_can_follow(v, i, e));
@@ -103,11 +89,6 @@ struct line *variants_line(const struct variants *v, size_t line)
 size_t variants_in_charge(const struct variants *v)
 {
     return v->in_charge;
-}
-
-bool variants_is_new(const struct variants *v, size_t line)
-{
-    return v->fresh[line - 1];
 }
 
 enum status variants_promote(struct variants *v, struct str name, struct err *e)

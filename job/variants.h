@@ -56,5 +56,4 @@ struct variants_layout {
 };
 enum status variants_load(struct variants *v, struct store_txn *t, struct variants_layout *layout,
                           struct err *e) MUST_CHECK;
-bool variants_is_new(const struct variants *v, size_t line); /* the state that was loaded knows nothing of it */
 #endif

@@ -165,6 +165,11 @@ bool model_wants_tokens(const struct model *m)
     return m->wants_tokens;
 }
 
+bool model_states_alike(const struct model *a, const struct model *b)
+{
+    return model_frozen_layers(a) == model_frozen_layers(b) && a->wants_tokens == b->wants_tokens;
+}
+
 uint64_t model_fingerprint(const struct model *m)
 {
     return m->fingerprint;

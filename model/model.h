@@ -53,6 +53,7 @@ size_t model_frozen_layers(const struct model *m);
 bool model_wants_states(const struct model *m);    /* text (not concat) or match: needs a state cache */
 bool model_wants_all_states(const struct model *m); /* of all candidates, however few text sees (joint_top) */
 bool model_wants_tokens(const struct model *m);    /* token states after that layer are needed (`tokens` view) */
+bool model_states_alike(const struct model *a, const struct model *b); /* one's state cache serves the other */
 uint64_t model_fingerprint(const struct model *m); /* base weights, parts, views, shapes: versions must agree on it */
 /* Initial values: pretrained layers, seeded small normals (RAND_INIT), zero heads.  p: as param_set_new made it. */
 enum status model_init_params(const struct model *m, uint64_t seed, struct param_set *p, struct err *e) MUST_CHECK;

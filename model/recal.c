@@ -10,7 +10,6 @@
 /* Precision of the prior: what is known before a label was seen. */
 static const double prior_slope = 2.0, prior_intercept = 0.3, prior_offset = 1.0;
 
-static const float age_days_below[RECAL_AGES - 1] = {1, 3, 7, 14, 28, 56, 112};
 static const float popularity_below[RECAL_POPULARITIES - 1] = {0.5f, 1, 2, 4, 8, 16, 32, 64, 128};
 
 enum status model_recal_declare(struct model_recal *c, const struct conf *conf, struct param_table *t, struct err *e)
@@ -77,7 +76,7 @@ static uint32_t slices(const struct slate *s, uint32_t i, uint32_t at[2 + RECAL_
     const bool flags[RECAL_FLAGS] = {s->cold_user, (it->flags & SLATE_ITEM_COLD) != 0,
                                      (it->flags & SLATE_ITEM_FIRST_TIME) != 0};
     uint32_t n = 2;
-    at[0] = RECAL_SLICES + bucket(age_days_below, RECAL_AGES - 1, it->age_days);
+    at[0] = RECAL_SLICES + (uint32_t)slate_age_group((double)it->age_days);
     at[1] = RECAL_SLICES + RECAL_AGES + bucket(popularity_below, RECAL_POPULARITIES - 1, it->popularity);
     for (uint32_t f = 0; f < RECAL_FLAGS; f++)
         if (flags[f]) at[n++] = RECAL_SLICES + RECAL_AGES + RECAL_POPULARITIES + f;

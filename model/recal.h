@@ -28,7 +28,7 @@
 #include "schemas/conf.h"
 #include "schemas/slate.h"
 
-enum { RECAL_AGES = 8, RECAL_POPULARITIES = 10, RECAL_FLAGS = 3 };
+enum { RECAL_AGES = SLATE_AGES, RECAL_POPULARITIES = 10, RECAL_FLAGS = 3 };
 enum {
     RECAL_SLOPE,
     RECAL_INTERCEPT,

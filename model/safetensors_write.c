@@ -1,5 +1,6 @@
 /* safetensors_write.c - the writer: header by jansson, tensors streamed behind it, whole file or none. */
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "model/safetensors.h"
 #include <errno.h>
@@ -84,19 +85,6 @@ static bool put_all(FILE *f, const struct buf *header, const struct safetensors_
     return fflush(f) == 0 && fsync(fileno(f)) == 0;
 }
 
-static enum status sync_folder_of(const char *path, struct err *e)
-{
-    const char *slash = strrchr(path, '/');
-    char *dir = slash == NULL ? mem_strdup(".") : mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    if (dir == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory", path);
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool ok = fd >= 0 && fsync(fd) == 0;
-    const int why = errno;
-    if (fd >= 0) (void)close(fd);
-    mem_free(dir);
-    return ok ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s: its folder cannot be synced: %s", path, strerror(why));
-}
-
 static enum status write_file(const char *path, const char *temporary, const struct buf *header,
                               const struct safetensors_tensor *const *t, size_t n, struct err *e)
 {
@@ -109,7 +97,7 @@ static enum status write_file(const char *path, const char *temporary, const str
         (void)unlink(temporary);
         return ERR_SET(e, STATUS_IO, "%s: cannot be written: %s", path, strerror(code));
     }
-    return sync_folder_of(path, e);
+    return file_sync_parent(path, e);
 }
 
 enum status safetensors_write(const char *path, const struct safetensors_tensor *t, size_t n, struct err *e)

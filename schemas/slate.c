@@ -2,9 +2,20 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "schemas/slate_private.h"
+#include <math.h>
 #include <string.h>
 
 #define SLATE_ARENA_BYTES 65536
+
+const double slate_age_below[SLATE_AGES] = {1, 3, 7, 14, 28, 56, 112, INFINITY};
+
+size_t slate_age_group(double days)
+{
+    size_t i = 0;
+    while (i + 1 < SLATE_AGES && !(days < slate_age_below[i])) i++;
+    return i;
+}
+
 enum status slate_new(struct slate **out, struct err *e)
 {
     *out = NULL;

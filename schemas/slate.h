@@ -100,6 +100,10 @@ struct slate {
 enum status slate_new(struct slate **out, struct err *e) MUST_CHECK;
 void slate_free(struct slate *s);
 void slate_reset(struct slate *s); /* back to empty, memory kept */
+/* Items by their age: where each group ends, in days, the last one never; and the group of an age. */
+#define SLATE_AGES 8
+extern const double slate_age_below[SLATE_AGES];
+size_t slate_age_group(double days);
 void slate_encode(struct buf *b, const struct slate *s);
 /* Decodes into s (reset first).  CORRUPT on any inconsistency (index out of range, counts, NaN where none may be). */
 enum status slate_decode(struct slate *s, struct buf_reader *r, struct err *e) MUST_CHECK;

@@ -21,6 +21,7 @@
     X("duplicates_total", COUNTER, "events", "events dropped as duplicates")                                           \
     X("slates_total", COUNTER, "slates", "slates opened")                                                              \
     X("steps_total", COUNTER, "steps", "optimiser steps")                                                              \
+    X("steps_refused_total", COUNTER, "steps", "not made: a gradient was not finite")                                  \
     X("events_per_s", GAUGE, "events/s", "since the last write")                                                       \
     X("examples_per_s", GAUGE, "examples/s", "since the last write")                                                   \
     X("lag_events", GAUGE, "events", "events that wait in Kafka; 0 while unknown")                                     \

@@ -21,7 +21,7 @@
 #define PUBLISH_HUNG_MS 60000 /* a learner without a sign of life for so long does not keep the lease */
 #define PUBLISH_BATCHES_MAX 8 /* feature batches waiting */
 #define PUBLISH_BATCH_BYTES ((size_t)8 << 20)
-#define PUBLISH_METRICS_MAX 128
+#define PUBLISH_METRICS_MAX 192
 #define PUBLISH_INFO_MAX 16
 
 struct publish;

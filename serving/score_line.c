@@ -11,13 +11,11 @@
 
 #define CHAMPION_BYTES "40" /* of the name in Redis that are read: more than any has */
 
-/* An earlier line's cache serves where it holds all that this model asks for. */
 static struct state_cache *states_of_another(const struct score *s, const struct score_line *l)
 {
     for (size_t i = 0; i < s->n_lines; i++) {
         const struct score_line *o = &s->lines[i];
-        if (!o->owns_states || model_frozen_layers(o->model) != model_frozen_layers(l->model)) continue;
-        if (model_wants_tokens(o->model) == model_wants_tokens(l->model)) return o->states;
+        if (o->owns_states && model_states_alike(o->model, l->model)) return o->states;
     }
     return NULL;
 }

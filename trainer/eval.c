@@ -255,7 +255,7 @@ static void add_buckets(struct eval *ev, const struct slate *s)
         const struct slate_item *it = &s->items[i];
         size_t p = 0;
         while (p + 1 < 10 && !((double)it->popularity < eval_popularity_below[p])) p++;
-        bucket_add(ev->by_age, eval_age_group((double)it->age_days), it->label > 0.5f);
+        bucket_add(ev->by_age, slate_age_group((double)it->age_days), it->label > 0.5f);
         bucket_add(ev->by_popularity, p, it->label > 0.5f);
     }
 }

@@ -2,6 +2,7 @@
 #include "trainer/eval_light.h"
 #include "base/auc.h"
 #include "trainer/eval.h"
+#include "trainer/eval_loss.h"
 #include <math.h>
 #include <string.h>
 
@@ -24,8 +25,7 @@ void eval_terms_fill(struct eval_terms *t)
     for (size_t i = 0; i < t->n; i++) {
         const double z = (double)t->z[i];
         const uint8_t label = t->y[i] > 0.5f;
-        const double s = label ? -z : z;
-        t->terms[i] = (struct eval_term){.loss = (s > 0.0 ? s : 0.0) + log1p(exp(-fabs(z))), /* stable for any z */
+        t->terms[i] = (struct eval_term){.loss = eval_log_loss(z, label),
                                          .p = 1.0 / (1.0 + exp(-z)),
                                          .bin = (uint16_t)auc_bin(z, EVAL_LIGHT_BINS, EVAL_LIGHT_LOGIT_MAX),
                                          .label = label};

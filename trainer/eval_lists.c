@@ -4,15 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Upper bounds of the groups by age. */
-static const double age_days_below[REPORT_AGES] = {1, 3, 7, 14, 28, 56, 112, INFINITY};
-
-size_t eval_age_group(double days)
-{
-    size_t i = 0;
-    while (i + 1 < REPORT_AGES && !(days < age_days_below[i])) i++;
-    return i;
-}
+_Static_assert(REPORT_AGES == SLATE_AGES, "a report has a place for each group");
 
 static size_t popularity_bin(double popularity)
 {
@@ -64,7 +56,7 @@ void eval_lists_add(struct eval_lists *l, const struct slate *s, const struct ev
         const struct slate_item *it = &s->items[i];
         eval_distinct_add(&l->candidates, it->item);
         if (r < top) eval_distinct_add(&l->top, it->item);
-        count(&l->age[eval_age_group((double)it->age_days)], &t->terms[i], r < top);
+        count(&l->age[slate_age_group((double)it->age_days)], &t->terms[i], r < top);
         count(&l->popularity[popularity_bin((double)it->popularity)], &t->terms[i], r < top);
     }
     add_categories(l, s, sorted, top);
@@ -89,7 +81,7 @@ static void report_deciles(const struct eval_lists *l, struct report_detail *out
     uint64_t total = 0, sum = 0;
     size_t from = 0;
     for (size_t i = 0; i < EVAL_POPULARITY_BINS; i++) total += l->popularity[i].candidates;
-    for (size_t i = 0; i < EVAL_POPULARITY_BINS; i++) {
+    for (size_t i = 0; i < EVAL_POPULARITY_BINS && out->n_deciles < REPORT_DECILES; i++) {
         struct report_group *g = &out->deciles[out->n_deciles];
         const uint64_t tenths = REPORT_DECILES * sum / (total + !total);
         group_add(g, &l->popularity[i]);
@@ -106,10 +98,10 @@ static void report_ages(const struct eval_lists *l, struct report_detail *out)
     for (size_t i = 0; i < REPORT_AGES; i++) {
         struct report_group *g = &out->ages[i];
         group_add(g, &l->age[i]);
-        if (isinf(age_days_below[i]))
-            (void)snprintf(g->name, sizeof g->name, ">=%gd", age_days_below[i - 1]);
+        if (isinf(slate_age_below[i]))
+            (void)snprintf(g->name, sizeof g->name, ">=%gd", slate_age_below[i - 1]);
         else
-            (void)snprintf(g->name, sizeof g->name, "<%gd", age_days_below[i]);
+            (void)snprintf(g->name, sizeof g->name, "<%gd", slate_age_below[i]);
     }
 }
 

@@ -39,5 +39,4 @@ void eval_lists_add(struct eval_lists *l, const struct slate *s, const struct ev
 void eval_lists_report(const struct eval_lists *l, struct report_detail *out);
 void eval_lists_encode(struct buf *b, const struct eval_lists *l);
 void eval_lists_decode(struct eval_lists *l, struct buf_reader *r);
-size_t eval_age_group(double days); /* of report's ages, from 0 */
 #endif

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double age_days_below[8] = {1, 3, 7, 14, 28, 56, 112, INFINITY};
-
 static void report_buckets(struct report_bucket *out, const struct report_bucket *in, const double *below, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -53,7 +51,7 @@ void eval_report(const struct eval *ev, const char *const *part_names, struct re
         eval_meter_figures(&ev->tasks[t], &out->tasks[t].figures);
         (void)snprintf(out->tasks[t].name, sizeof out->tasks[t].name, "%s", part_names[ev->setup.n_parts + t]);
     }
-    report_buckets(out->by_age, ev->by_age, age_days_below, 8);
+    report_buckets(out->by_age, ev->by_age, slate_age_below, SLATE_AGES);
     report_buckets(out->by_popularity, ev->by_popularity, eval_popularity_below, 10);
 }
 

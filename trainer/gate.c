@@ -1,5 +1,6 @@
 /* gate.c - see gate.h. */
 #include "trainer/gate.h"
+#include "trainer/eval_loss.h"
 #include <math.h>
 #include <string.h>
 
@@ -121,8 +122,7 @@ double gate_loss(const float *logits, const float *labels, uint32_t n)
 {
     double sum = 0.0;
     for (uint32_t i = 0; i < n; i++) {
-        const double z = (double)logits[i], s = labels[i] >= 0.5f ? -z : z;
-        const double loss = (s > 0.0 ? s : 0.0) + log1p(exp(-fabs(z)));
+        const double loss = eval_log_loss((double)logits[i], labels[i] >= 0.5f);
         sum += loss < GATE_LOSS_MAX ? loss : GATE_LOSS_MAX; /* NaN too is the most there is */
     }
     return sum / n;

@@ -1,4 +1,5 @@
 /* guard.c - the monitors: what of the stream goes into which. */
+#include "base/auc.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "trainer/guard_private.h"
@@ -184,12 +185,6 @@ static double quantile(const uint32_t *bins, double share)
     return GUARD_LOGIT;
 }
 
-static uint32_t bin_of(float logit)
-{
-    const double x = ((double)logit + GUARD_LOGIT) * (GUARD_BINS / (2.0 * GUARD_LOGIT));
-    return !(x > 0.0) ? 0 : x >= GUARD_BINS ? GUARD_BINS - 1 : (uint32_t)x;
-}
-
 /* The bucket of scores ends for the mean and the quantile at once.  Variance of a quantile: p(1-p)/(n f²), f the normal
  * density there: 2.9 times the mean's at 90 %. */
 static void close_scores(struct guard *g)
@@ -228,7 +223,7 @@ void guard_scored(struct guard *g, const struct slate *s, const float *logits, i
         const double z = fmin(fmax((double)logits[i], -GUARD_LOGIT), GUARD_LOGIT); /* NaN: the lower end */
         sum += z;
         squares += z * z;
-        g->bins[bin_of(logits[i])]++;
+        g->bins[auc_bin((double)logits[i], GUARD_BINS, GUARD_LOGIT)]++;
     }
     monitor_add(&g->monitors[GUARD_SCORES], g->now_ms, 0, (double)n, sum, squares);
 }

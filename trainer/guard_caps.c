@@ -38,12 +38,10 @@ static bool user_admitted(struct guard *g, const struct slate *s)
 {
     const int64_t limit = g->conf->guard_user_examples;
     if (limit == 0 || !str_has(s->user)) return true;
-    const uint64_t key = hash_str(s->user);
-    if (!within(g, GUARD_CAP_USER, key, s->n_items, (double)limit)) {
+    if (!within(g, GUARD_CAP_USER, hash_str(s->user), s->n_items, (double)limit)) {
         capped(g, GUARD_CAP_USER, s->user, "guard.user_examples", (double)limit, s->n_items);
         return false;
     }
-    quota_add(g->used[GUARD_CAP_USER], key, s->n_items);
     return true;
 }
 
@@ -60,7 +58,6 @@ static bool source_admitted(struct guard *g, const struct slate *s)
                s->n_items);
         return false;
     }
-    quota_add(g->used[GUARD_CAP_SOURCE], s->origin, s->n_items);
     return true;
 }
 
@@ -81,6 +78,15 @@ static bool items_admitted(struct guard *g, const struct slate *s, uint8_t *keep
         capped(g, GUARD_CAP_ITEM, it->id, "guard.item_examples", (double)limit, 1);
     }
     return limit == 0 || left > 0;
+}
+
+/* What is refused in the end has used nothing up. */
+static void count_admitted(struct guard *g, const struct slate *s)
+{
+    if (g->conf->guard_user_examples > 0 && str_has(s->user))
+        quota_add(g->used[GUARD_CAP_USER], hash_str(s->user), s->n_items);
+    if (g->conf->guard_source_share < 1.0 && s->origin != 0)
+        quota_add(g->used[GUARD_CAP_SOURCE], s->origin, s->n_items);
 }
 
 /* Shown while something was wrong, or settled while nobody knows yet whether it still is. */
@@ -122,6 +128,7 @@ bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t
         return false;
     }
     if (!user_admitted(g, s) || !source_admitted(g, s) || !items_admitted(g, s, keep)) return false;
+    count_admitted(g, s);
     if (s->time_ms > g->taught_ms) g->taught_ms = s->time_ms;
     return true;
 }

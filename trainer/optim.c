@@ -245,9 +245,7 @@ enum status optim_need_sparse(struct optim *o, struct err *e)
 
 void optim_page_touch(struct optim *o, size_t page)
 {
-    const uint64_t bit = (uint64_t)1 << (page % 64);
-    if ((o->dirty[page / 64] & bit) == 0) o->n_dirty++;
-    o->dirty[page / 64] |= bit;
+    o->dirty[page / 64] |= (uint64_t)1 << (page % 64);
 }
 
 void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row)

@@ -60,7 +60,6 @@ struct optim_page {
 size_t optim_pages(const struct optim *o);
 /* The first page at or after `from` that changed since optim_sparse_saved; SIZE_MAX: none. */
 size_t optim_dirty_page(const struct optim *o, size_t from);
-size_t optim_dirty_count(const struct optim *o);
 void optim_page_touch(struct optim *o, size_t page); /* it was put back, and is to be saved */
 void optim_page_get(const struct optim *o, const struct param_set *p, size_t page, struct optim_page *out);
 /* Puts a page back (p is touched, the page is not dirty by it).  INVALID: no such page; CORRUPT: a number that is not

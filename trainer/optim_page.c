@@ -21,15 +21,9 @@ size_t optim_dirty_page(const struct optim *o, size_t from)
     return SIZE_MAX;
 }
 
-size_t optim_dirty_count(const struct optim *o)
-{
-    return o->n_dirty;
-}
-
 void optim_sparse_saved(struct optim *o)
 {
     memset(o->dirty, 0, (optim_pages(o) / 64 + 1) * sizeof *o->dirty);
-    o->n_dirty = 0;
 }
 
 /* acc[i]: the accumulator of number i of a page; NONE: padding, or beyond the end. */

@@ -38,7 +38,6 @@ struct optim {
     float *sparse;
     double scale;
     uint64_t *dirty; /* one bit a page */
-    size_t n_dirty;
     struct optim_far *far; /* NULL: no step was made in backend memory */
 };
 

@@ -1,14 +1,8 @@
 /* paired.c - see paired.h. */
 #include "trainer/paired.h"
 #include "trainer/eval.h"
+#include "trainer/eval_loss.h"
 #include <math.h>
-
-/* Of one example; stable for any z. */
-static double log_loss(float z, float y)
-{
-    const double s = y > 0.5f ? -(double)z : (double)z;
-    return (s > 0.0 ? s : 0.0) + log1p(exp(-fabs(s)));
-}
 
 /* AUC of one list by the items' labels, ties half; NaN without both. */
 static double auc_of(const struct slate *s, const float *z)
@@ -30,7 +24,8 @@ void paired_slate(struct paired *p, const struct slate *s, const float *champion
     const uint64_t user = cluster_user(str_has(s->user) ? s->user : s->request);
     double loss = 0.0;
     for (uint32_t i = 0; i < s->n_items; i++)
-        loss += log_loss(challenger[i], s->items[i].label) - log_loss(champion[i], s->items[i].label);
+        loss += eval_log_loss((double)challenger[i], s->items[i].label > 0.5f) -
+                eval_log_loss((double)champion[i], s->items[i].label > 0.5f);
     if (s->n_items == 0 || !isfinite(loss)) return;
     p->slates++;
     cluster_add(&p->loss, user, s->n_items, loss);

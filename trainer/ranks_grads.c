@@ -180,13 +180,15 @@ static enum status cut_short(struct err *e)
                    "the rows of another rank's gradients are cut short: start all ranks from one build");
 }
 
-/* Bytes of a record have no alignment. */
-static const void *aligned(struct buf *b, struct buf_reader *r, size_t n)
+/* Bytes of a record have no alignment: *out is in b. */
+static enum status aligned(const void **out, struct buf *b, struct buf_reader *r, size_t n, struct err *e)
 {
     const void *from = buf_get(r, n);
+    if (from == NULL) return cut_short(e);
     buf_clear(b);
-    if (from != NULL) buf_put(b, from, n);
-    return from != NULL && !b->oom ? b->p : NULL;
+    buf_put(b, from, n);
+    *out = b->p;
+    return buf_status(b, e);
 }
 
 enum status ranks_rows_add(struct ranks_grads *g, struct buf_reader *r, struct err *e)
@@ -195,10 +197,11 @@ enum status ranks_rows_add(struct ranks_grads *g, struct buf_reader *r, struct e
         const struct param *q = param_sparse(g->t, i);
         const size_t width = param_width(q), n = buf_get_count(r, (1 + width) * sizeof(float));
         if (r->bad) return cut_short(e);
+        const void *idx, *grads;
         if (n == 0) continue;
-        const struct model_rows rows = {aligned(&g->idx, r, n * sizeof(uint32_t)),
-                                        aligned(&g->rows, r, n * width * sizeof(float)), n};
-        if (rows.rows == NULL || rows.grads == NULL) return r->bad ? cut_short(e) : buf_status(&g->rows, e);
+        TRY(aligned(&idx, &g->idx, r, n * sizeof(uint32_t), e));
+        TRY(aligned(&grads, &g->rows, r, n * width * sizeof(float), e));
+        const struct model_rows rows = {idx, grads, n};
         for (size_t k = 0; k < n; k++)
             if (rows.rows[k] >= q->shape[0])
                 return ERR_SET(e, STATUS_CORRUPT, "row %u of another rank's gradients of %s, which has %u",

@@ -22,7 +22,7 @@ void ranks_grads_free(struct ranks_grads *g);
 void ranks_grads_ready(void *g, float *dense, size_t n);
 /* Waits until the dense ones are summed.  Errors of ranks_finish. */
 enum status ranks_grads_finish(struct ranks_grads *g, struct err *e) MUST_CHECK;
-/* This rank's sparse rows, packed; and in the place of them those that a rank packed, added after what is there.  CORRUPT. */
+/* This rank's sparse rows, packed; and in the place of them those that a rank packed, added after what is there.  CORRUPT; OOM. */
 void ranks_rows_encode(struct buf *b, const struct ranks_grads *g);
 enum status ranks_rows_add(struct ranks_grads *g, struct buf_reader *r, struct err *e) MUST_CHECK;
 #endif

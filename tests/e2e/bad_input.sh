@@ -194,6 +194,11 @@ says 'none/report.json'
 [ ! -e dump ] || fail "the report's path is tried only when all is done"
 replay 1 --dump-examples none/dump log
 says 'none/dump'
+head -n 70 log >short # all that is dumped of it waits in memory until the end
+replay 0 --flush --dump-slates slates short
+[ -s slates ] && [ "$(wc -c <slates)" -lt 4096 ] || fail "$(wc -c <slates) bytes of dumped slates"
+replay 1 --flush --dump-slates /dev/full short
+says 'written to /dev/full'
 "$freshet" replay --quiet -o model.base="$base" -o model.hashed_bits=10 -o join.window_ms=10000 -o state.dir="$dir/held" --speed 1x log 2>held.err &
 holder=$!
 for _ in $(seq 200); do

@@ -56,15 +56,26 @@ refused 1 "holds a model already" -o state.dir=one begin
 refused 2 "set state.dir" begin
 refused 2 "is a duration" -o state.dir=x --validate soon begin
 refused 1 "choose another --validate" -o state.dir=three --validate 9000d begin
-# Stopped before its end it leaves nothing that another start would take for a model.
-"$freshet" fit "${options[@]}" -o state.dir=four --validate 2d --epochs 1000 --patience 1000 begin 2>four.err &
+# A log that breaks off, with an order waiting: no version of what was read by then.
+gzip -c begin >whole.gz
+head -c 50000 whole.gz >cut.gz
+mkdir -p five/commands
+order='"kind":"promote","version":0,"name":"","who":"t","reason":"t","wall_ms":1'
+echo '{"id":"00112233445566778899aabbccddeeff",'"$order"'}' >five/commands/00112233445566778899aabbccddeeff
+refused 1 "cut.gz" -o state.dir=five -o gate.share=0.2 cut.gz
+fit five -o gate.share=0.2 begin || fail "after a log that broke off: $(cat five.err)"
+# Stopped before its end it leaves nothing that another start would take for a model, dead letters or not.
+{ cat begin; echo "no event"; } >spoilt
+"$freshet" fit "${options[@]}" -o ingest.dead_letters=letters -o state.dir=four --validate 2d --epochs 1000 --patience 1000 \
+    spoilt 2>four.err &
 pid=$!
 for _ in $(seq 200); do grep -q '^ *1 ' four.err && break; sleep 0.05; done
 kill -TERM $pid
 rc=0
 wait $pid || rc=$?
 ((rc == 1)) || fail "stopped, it ended with $rc" # what follows it after && would begin with an empty model
-grep -q 'nothing was written' four.err || fail "it says that nothing was written: $(tail -n 1 four.err)"
-fit four begin || fail "the folder is as new: $(cat four.err)"
+grep -q 'no model was written' four.err || fail "it says that no model was written: $(tail -n 1 four.err)"
+fit four -o ingest.dead_letters=letters spoilt || fail "the folder is as new: $(cat four.err)"
 [[ $(jq -r .model.sha256 four.json) == "$(jq -r .model.sha256 one.json)" ]] || fail "after a stop it gives other weights"
+[[ $(wc -l <letters) == 1 ]] || fail "one letter, not $(wc -l <letters)"
 echo "fit: $epochs epochs, GAUC of the last days $(jq .progressive.gauc one.json)"

@@ -57,6 +57,28 @@ static void test_write_replaces_or_leaves(void **state)
     assert_int_equal(mkdir(dir.path, 0755), 0);
 }
 
+static void test_a_folder_is_listed_and_a_file_copied_whole(void **state)
+{
+    (void)state;
+    unsigned seen = 0;
+    assert_ok(file_write(fd, "a", "one", 3, &e), &e);
+    assert_ok(file_write(fd, ".b", "two", 3, &e), &e);
+    assert_ok(file_copy_whole(fd, "a", fd, "c", &e), &e);
+    holds("c", "one");
+    assert_int_equal(file_copy_whole(fd, "never", fd, "d", &e), STATUS_NOT_FOUND);
+    DIR *d = file_list(fd);
+    for (const char *name; (name = file_next(d)) != NULL;)
+        seen += strcmp(name, "a") == 0 ? 1 : strcmp(name, ".b") == 0 ? 10 : strcmp(name, "c") == 0 ? 100 : 1000;
+    file_list_end(d);
+    assert_int_equal(seen, 111);
+    assert_null(file_list(-1));
+    assert_null(file_next(NULL));
+    file_list_end(NULL);
+    file_remove(fd, "a");
+    file_remove(fd, ".b");
+    file_remove(fd, "c");
+}
+
 static void test_statuses_of_errno(void **state)
 {
     (void)state;
@@ -108,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_write_replaces_or_leaves),
+        TEST(test_a_folder_is_listed_and_a_file_copied_whole),
         TEST(test_statuses_of_errno),
         TEST(test_copy_takes_the_head_and_hashes_all),
         TEST(test_renewed_file_no_longer_grows),

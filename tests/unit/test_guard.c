@@ -339,9 +339,11 @@ static void test_night_and_day_pause_nothing_and_silence_does_not_a_flood_does(v
     (void)state;
     for (int day = 0; day < 3; day++) {
         bring(12 * 3600, 1000);
-        for (int step = 0; step < 36; step++) bring((int)(300 / pow(10, step / 36.0)), (int64_t)(1000 * pow(10, step / 36.0)));
+        for (int step = 0; step < 36; step++)
+            bring((int)(300 / pow(10, step / 36.0)), (int64_t)(1000 * pow(10, step / 36.0)));
         bring(6 * 360, 10000);
-        for (int step = 36; step > 0; step--) bring((int)(300 / pow(10, step / 36.0)), (int64_t)(1000 * pow(10, step / 36.0)));
+        for (int step = 36; step > 0; step--)
+            bring((int)(300 / pow(10, step / 36.0)), (int64_t)(1000 * pow(10, step / 36.0)));
     }
     bring(4 * 3600, 1000);
     assert_string_equal(said, "");
@@ -389,6 +391,24 @@ static void test_an_item_beyond_its_cap_is_left_out(void **state)
     for (int i = 0; i < 10; i++) assert_int_equal(keep[i], i == 0);
     assert_false(settle(0.2, "u", NULL)); /* nothing is left of it */
     assert_int_equal(figures().capped[1], 9 + 8 + 10);
+}
+
+/* All its items are beyond their cap: the list takes nothing of what its user and its source may bring. */
+static void test_a_refused_list_uses_no_quota_up(void **state)
+{
+    (void)state;
+    set("guard.item_examples", "10");
+    set("guard.user_examples", "100");
+    set("guard.source_share", "0.5");
+    for (int i = 0; i < 10; i++) assert_true(settle(0.2, "other", NULL));
+    for (int i = 0; i < 50; i++) assert_false(settle(0.2, "u", "s"));
+    assert_int_equal(figures().capped[1], 500);
+    for (int i = 0; i < 10; i++) {
+        fill(0.2, "u", "s");
+        for (int k = 0; k < 10; k++) slate->items[k].item = (uint64_t)(1000 + 10 * i + k);
+        assert_true(admit());
+    }
+    assert_int_equal(figures().capped[0] + figures().capped[2], 0);
 }
 
 static void test_a_source_brings_no_more_than_its_share(void **state)
@@ -537,6 +557,7 @@ int main(void)
         ROW(test_night_and_day_pause_nothing_and_silence_does_not_a_flood_does),
         ROW(test_one_user_learns_no_more_than_its_share_of_a_window),
         ROW(test_an_item_beyond_its_cap_is_left_out),
+        ROW(test_a_refused_list_uses_no_quota_up),
         ROW(test_a_source_brings_no_more_than_its_share),
         ROW(test_a_source_that_explains_it_alone_is_quarantined_and_learning_goes_on),
         ROW(test_the_optimiser_begins_anew_once_if_asked),

@@ -5,6 +5,7 @@
 #include "model/param.h"
 #include "tests/support/check.h"
 #include "tests/support/learner_world.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -226,6 +227,24 @@ static void test_how_long_a_batch_has_waited_is_part_of_the_state(void **state)
     assert_ok(conf_set(world.conf, "train.batch_wait_ms", "0", &e), &e);
 }
 
+/* A scale so large that finite losses have gradients beyond all floats: the optimiser makes no step, so nothing is learnt of it. */
+static void test_a_refused_step_is_not_counted_as_learnt(void **state)
+{
+    (void)state;
+    struct learner *l = begin(true);
+    struct param_set *p = learner_params(l);
+    const struct param *scale = param_find(model_table(learner_model(l)), "hashed.scale");
+    for (size_t i = 0; i < scale->n; i++) p->w[scale->offset + i] = FLT_MAX;
+    param_touch(p);
+    const uint64_t before = param_hash(p);
+    while (optim_refused(learner_optim(l)) == 0) assert_int_equal(learner_world_feed(&world, l, 1), 1);
+    assert_int_equal(optim_steps(learner_optim(l)), 0);
+    assert_true(param_hash(p) == before); /* statistics are parameters */
+    assert_int_equal(learner_learnt(l)->steps, 0);
+    assert_int_equal(learner_learnt(l)->learnt_slates, 0);
+    learner_free(l);
+}
+
 static void test_live_blocks_stay_flat_in_the_steady_state(void **state)
 {
     (void)state;
@@ -276,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_a_model_that_knows_nothing_is_not_asked),
         cmocka_unit_test(test_a_batch_waits_no_longer_than_told),
         cmocka_unit_test(test_how_long_a_batch_has_waited_is_part_of_the_state),
+        cmocka_unit_test(test_a_refused_step_is_not_counted_as_learnt),
         cmocka_unit_test(test_live_blocks_stay_flat_in_the_steady_state),
         cmocka_unit_test(test_new_survives_each_failed_allocation),
     };

@@ -202,7 +202,7 @@ static void test_step_refuses_what_is_not_finite(void **state)
     }
     assert_int_equal(optim_refused(w.o), 9);
     assert_int_equal(optim_steps(w.o), 0);
-    assert_int_equal(optim_dirty_count(w.o), 0);
+    assert_int_equal(optim_dirty_page(w.o, 0), SIZE_MAX);
     plain_compare(&x, &w);
     set_grads(&w, 1);
     assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 0, &e), &e); /* no examples: nothing */
@@ -225,7 +225,6 @@ static void test_dirty_pages(void **state)
     const size_t dirty[] = {0, 40, 100, 140, 141, 142, 215};
     size_t page_no = 0;
     assert_ok(optim_step(w.o, w.kern, w.p, &w.g, 1, &e), &e);
-    assert_int_equal(optim_dirty_count(w.o), 7);
     for (size_t i = 0; i < 7; i++) {
         page_no = optim_dirty_page(w.o, i == 0 ? 0 : page_no + 1);
         assert_int_equal(page_no, dirty[i]);

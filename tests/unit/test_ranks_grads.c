@@ -25,6 +25,7 @@ struct one {
     struct err e;
     float *own; /* gradients of its share alone */
     size_t own_rows;
+    struct ranks_grads *grads;
 };
 
 static enum status learn(struct one *o, const struct model_share *share)
@@ -45,10 +46,10 @@ static enum status together(struct one *o, struct ranks *ranks)
 {
     static float z[RANKS][512], dz[RANKS][512];
     const struct model_share alone = {z[o->rank], dz[o->rank], keep_own, o};
-    struct ranks_grads *g = NULL;
     struct buf b = {0};
     enum status st;
-    TRY_OUT(st, ranks_grads_new(&g, ranks, o->w.run, model_table(o->w.model), o->reduce, &o->e));
+    TRY_OUT(st, ranks_grads_new(&o->grads, ranks, o->w.run, model_table(o->w.model), o->reduce, &o->e));
+    struct ranks_grads *g = o->grads;
     TRY_OUT(st, learn(o, &alone));
     o->own_rows = model_grads(o->w.run)->sparse[0].n;
     model_grads_clear(o->w.run);
@@ -63,7 +64,6 @@ static enum status together(struct one *o, struct ranks *ranks)
         st = ranks_rows_add(g, &r, &o->e);
     }
 out:
-    ranks_grads_free(g);
     buf_fini(&b);
     return st;
 }
@@ -95,6 +95,7 @@ static void close_all(struct one *all)
 {
     for (int k = 0; k < RANKS; k++) {
         mem_free(all[k].own);
+        ranks_grads_free(all[k].grads);
         model_world_close(&all[k].w);
     }
 }
@@ -138,11 +139,37 @@ static void test_nccl_without_a_device_is_refused_on_all(void **state)
     close_all(all);
 }
 
+static enum status add_rows(struct one *o, const struct buf *b)
+{
+    struct buf_reader r = buf_reader(b->p, b->n);
+    return ranks_rows_add(o->grads, &r, &o->e);
+}
+
+/* More rows than any before of the first tensor, none of the others.  A rank without memory for them must not go on without. */
+static void test_no_memory_for_rows_is_an_error(void **state)
+{
+    enum { N = 1 << 14 };
+    struct one all[RANKS];
+    struct buf b = {0};
+    long met;
+    (void)state;
+    run(all, "auto");
+    const struct param_table *t = model_table(all[0].w.model);
+    buf_varint(&b, N);
+    for (size_t i = 0; i < N * (1 + param_width(param_sparse(t, 0))); i++) buf_u32(&b, 0);
+    for (size_t i = 1; i < param_sparse_count(t); i++) buf_varint(&b, 0);
+    FAIL_EACH_ALLOCATION(met, add_rows(&all[0], &b));
+    assert_true(met > 2);
+    buf_fini(&b);
+    close_all(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_have_the_sum_of_both_shares),
         cmocka_unit_test(test_nccl_without_a_device_is_refused_on_all),
+        cmocka_unit_test(test_no_memory_for_rows_is_an_error),
     };
     const struct tmpdir dir = tmpdir_make("ranks_grads");
     (void)snprintf(address, sizeof address, "unix:%s/meet", dir.path);
