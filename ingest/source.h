@@ -66,7 +66,8 @@ struct source_offset {
 struct source;
 /* Files: plain, .gz, .zst, .xz by their content; "-" is stdin; several are merged by time (ties: order given).
  * skip (n; NULL: none): of each file, how many of its records were given out before: they are read and dropped, ordinals
- * begin behind all of them. */
+ * begin behind all of them.  With `skip` there is a next time: a last line that has no newline and is no event is still
+ * being written, and left for then (not of stdin and pipes). */
 enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n,
                               const uint64_t *skip, struct err *e) MUST_CHECK;
 /* The same over files of dead letters (reject_letter.h): their messages are tried again.  UNSUPPORTED for csv, whose rows

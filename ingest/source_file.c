@@ -4,6 +4,7 @@
  * in, and a reject or skip, which has no time, has that of the record before it.  Ordinals count what goes out; where a run
  * goes on is counted in each file by itself, as a file that grows moves the ordinals of all that is merged with it.
  */
+#include "base/log.h"
 #include "base/mem.h"
 #include "ingest/parse_json.h"
 #include "ingest/preset.h"
@@ -25,6 +26,7 @@ struct log_file {
     struct source_record head;
     int64_t time_ms; /* of the last event: stands in for a reject's */
     uint64_t skip;   /* records still to be dropped */
+    bool leaves;     /* a last line that is half written is left for the next time */
     bool has_head, ended, has_header;
 };
 struct source_file {
@@ -135,6 +137,15 @@ static enum status open_letter(struct log_file *f, struct arena *a, struct str *
     return STATUS_OK;
 }
 
+/* The line that was read last is being written. */
+static bool is_left(const struct log_file *f)
+{
+    if (!f->leaves || !source_reader_unended(f->reader)) return false;
+    log_warn("ingest", "file=%s left=\"its last line has no end and is no event: read by the next replay\"",
+             source_stream_name(source_reader_stream(f->reader)));
+    return true;
+}
+
 static enum status read_record(struct log_file *f, struct arena *a, struct source_record *rec, struct err *e)
 {
     struct str message;
@@ -155,6 +166,7 @@ static enum status read_record(struct log_file *f, struct arena *a, struct sourc
         rec->kind = SOURCE_REJECT;
         (void)reject_set(&rec->reject, broken, "%s (%zu bytes kept)", reject_text(broken), message.n);
     }
+    if (is_left(f)) return STATUS_END;
     rec->event = (struct event){0};
     return rec->kind == SOURCE_REJECT ? keep_raw(f, message, a, rec, e) : STATUS_OK;
 }
@@ -309,6 +321,7 @@ static enum status open_files(struct source **out, const struct conf *c, const c
         const bool is_pipe = source_stream_total(source_reader_stream(f->reader)) == 0;
         if (is_pipe) s->total = 0;
         if (skip == NULL) continue;
+        f->leaves = !is_pipe && !letters; /* a file of letters is read whole each time */
         f->skip = skip[i];
         s->ordinal += skip[i];
     }

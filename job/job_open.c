@@ -115,8 +115,10 @@ static enum status open_logs(struct job *j, struct err *e)
     else
         TRY_OUT(st, checkpoint_logs(j->checkpoint, o->paths, o->n_paths, use, skip, next, e));
     choose_logs(j, use, skip, paths);
-    st = o->dead_letters_in ? source_open_dead_letters(&j->source, j->conf, paths, j->n_logs, skip, e)
-                            : source_open_files(&j->source, j->conf, paths, j->n_logs, skip, e);
+    /* Without a folder there is no next time; alike on all ranks. */
+    const uint64_t *kept = j->conf->state_dir[0] != '\0' ? skip : NULL;
+    st = o->dead_letters_in ? source_open_dead_letters(&j->source, j->conf, paths, j->n_logs, kept, e)
+                            : source_open_files(&j->source, j->conf, paths, j->n_logs, kept, e);
 out:
     mem_free(use);
     mem_free(skip);

@@ -79,7 +79,7 @@ if "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o m
     -o train.batch_slates=5 -o train.step_slates=2 -o train.batch_wait_ms=700 -o eval.segments=item.category,user.none -o eval.unsampled_frac=0.05 -o state.dir="$dir/ab" "$dir/log" 2>"$dir/err"; then fail "another configuration was accepted"; fi
 grep -q 'model.hashed_bits' "$dir/err" || fail "the refusal does not name the key"
 
-# logs that grow, together or one after the other, are learnt from once
+# logs that grow, together or one after the other, are learnt from once; a last line that is half written, when it is whole
 cheap="-o model.parts=numeric,cooccur,hashed"
 list='"type":"impression"'
 learnt() { # report: each event of the log once
@@ -91,7 +91,12 @@ tail -n +1001 "$dir/a" >"$dir/a2"
 replay "$dir/grown.json" $cheap -o state.dir="$dir/together" "$dir/a1" "$dir/a2"
 replay "$dir/grown.json" $cheap -o state.dir="$dir/alone" "$dir/a1"
 replay "$dir/grown.json" $cheap -o state.dir="$dir/alone" "$dir/a2"
-cat "$dir/b" >>"$dir/a2"
+head -c -40 "$dir/b" >>"$dir/a2"
+for state in together alone; do
+    replay "$dir/grown.json" $cheap -o state.dir="$dir/$state" "$dir/a1" "$dir/a2"
+    grep -q "file=$dir/a2 left=" "$dir/err" || fail "nothing is said of a line that is half written"
+done
+tail -c 40 "$dir/b" >>"$dir/a2"
 for state in together alone; do
     replay "$dir/grown.json" $cheap -o state.dir="$dir/$state" "$dir/a2"
     learnt "$dir/grown.json"

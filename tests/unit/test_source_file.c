@@ -89,6 +89,30 @@ static void test_lines_of_all_kinds(void **state)
     expect("\xef\xbb", "a.jsonl", "!bad_utf8@0;");
 }
 
+/* A log is read while its last line is being written: that one waits for the next time, where there is one. */
+static void test_a_half_written_last_line_is_left(void **state)
+{
+    static const struct {
+        const char *text, *records, *all;
+    } rows[] = {{E("a", "00") "\n{\"type\":\"vi", "a@0;", "a@0;!bad_json@1;"},
+                {E("a", "00") "\n{\"type\":\"vi\n", "a@0;!bad_json@1;", "a@0;!bad_json@1;"},
+                {E("a", "00") "\n" E("b", "01"), "a@0;b@1;", "a@0;b@1;"},
+                {"{", "", "!bad_json@0;"}};
+    char path[300];
+    const char *paths = tmpdir_file(&dir, "cut.jsonl", path);
+    const uint64_t skip = 0;
+    struct err e = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf out = {0};
+        files_put_text(&dir, "cut.jsonl", rows[i].text);
+        assert_int_equal(read_all(&paths, 1, &skip, &out, &e), STATUS_END);
+        assert_string_equal((char *)out.p, rows[i].records);
+        buf_fini(&out);
+        expect(rows[i].text, "cut.jsonl", rows[i].all);
+    }
+}
+
 /* n events i0, i1, … one a line. */
 static char *many(int n, size_t *bytes)
 {
@@ -561,6 +585,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_of_all_kinds),
+        cmocka_unit_test(test_a_half_written_last_line_is_left),
         cmocka_unit_test(test_compressed_files_are_known_by_content),
         cmocka_unit_test(test_cut_compressed_files_give_what_is_whole),
         cmocka_unit_test(test_over_long_lines_are_one_reject),
