@@ -83,7 +83,7 @@ static enum status read_all(struct logs *l, const char *const *paths, size_t n, 
     struct source_batch *b = NULL;
     enum status st;
     TRY_OUT(st, source_batch_new(&b, e));
-    TRY_OUT(st, source_open_files(&s, l->check->conf, paths, n, 0, e));
+    TRY_OUT(st, source_open_files(&s, l->check->conf, paths, n, NULL, e));
     while ((st = source_next(s, b, 1000, e)) == STATUS_OK || st == STATUS_AGAIN) {
         for (uint32_t i = 0; i < b->n; i++) {
             if (b->records[i].kind == SOURCE_EVENT)

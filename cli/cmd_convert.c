@@ -115,7 +115,7 @@ static void summarise(const struct convert *c)
 static enum status run(struct convert *c, const struct cmd_line *l, struct err *e)
 {
     enum status st = STATUS_OK;
-    TRY_OUT(st, source_open_files(&c->source, l->conf, l->args, l->n_args, 0, e));
+    TRY_OUT(st, source_open_files(&c->source, l->conf, l->args, l->n_args, NULL, e));
     TRY_OUT(st, source_batch_new(&c->batch, e));
     TRY_OUT(st, reject_sink_open(&c->sink, l->conf, 0, e));
     if (c->topic != NULL) TRY_OUT(st, source_producer_open(&c->producer, l->conf, c->topic, e));

@@ -92,7 +92,8 @@ int cmd_replay(int argc, char **argv)
         .arguments = "LOG...",
         .about = "Runs the stream job over log files (.jsonl .csv, plain or .gz .zst .xz; - is stdin), several merged by time.\n"
                  "Without state.dir the state is temporary; with one, a replay goes on after its last checkpoint, and a log\n"
-                 "that was learnt before is not learnt again.\n",
+                 "that was learnt before is not learnt again, under whatever name; one that was packed or unpacked since\n"
+                 "counts as another.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

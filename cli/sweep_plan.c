@@ -33,7 +33,7 @@ static enum status read_days(struct cmd_sweep *s, struct err *e)
     enum status st;
     TRY_OUT(st, source_batch_new(&x.batch, e));
     TRY_OUT(st, watermark_new(&x.watermark, s->conf, e));
-    TRY_OUT(st, source_open_files(&x.source, s->conf, s->logs, s->n_logs, 0, e));
+    TRY_OUT(st, source_open_files(&x.source, s->conf, s->logs, s->n_logs, NULL, e));
     TRY_OUT(st, watermark_expect(x.watermark, (struct event_position){0}, e));
     while ((st = source_next(x.source, x.batch, 1000, e)) == STATUS_OK) TRY_OUT(st, count_batch(&x, e));
     if (st != STATUS_END) goto out;

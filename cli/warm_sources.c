@@ -100,7 +100,7 @@ enum status cmd_warm_logs(struct cmd_warm *w, const char *const *paths, size_t n
 {
     enum status st;
     struct logs l = {.w = w, .e = e};
-    TRY_OUT(st, source_open_files(&l.source, w->conf, paths, n, 0, e));
+    TRY_OUT(st, source_open_files(&l.source, w->conf, paths, n, NULL, e));
     TRY_OUT(st, source_batch_new(&l.batch, e));
     TRY_OUT(st, world_new(&l.world, w->conf, w->feat, NULL, e));
     st = read_logs(&l, e);

@@ -14,7 +14,7 @@
 #include "schemas/event.h"
 #include <stdbool.h>
 
-#define SOURCE_BATCH 256                      /* records of one batch at most */
+#define SOURCE_BATCH 256                     /* records of one batch at most */
 #define SOURCE_BATCH_BYTES ((size_t)2 << 20) /* a batch whose arena holds more than this is full */
 
 enum source_kind {
@@ -36,6 +36,7 @@ struct source_raw {               /* the message as it came; of every record but
 };
 struct source_record {
     enum source_kind kind;
+    uint32_t file; /* which of the files, in the order given; Kafka: not set */
     struct event_position at;
     uint64_t mark; /* Kafka: hash of the message's key and value, never 0; files: 0; a dead letter: its place's hash */
     struct event event;
@@ -63,14 +64,18 @@ struct source_offset {
     uint64_t chain; /* hash over (chain, offset, mark) of every record taken: what was read, in order, as one number */
 };
 struct source;
-/* Files: plain, .gz, .zst, .xz by their content; "-" is stdin; several are merged by time (ties: order given).  Records
- * before `skip` (an ordinal: the checkpoint's next offset) are read and dropped without being given out. */
+/* Files: plain, .gz, .zst, .xz by their content; "-" is stdin; several are merged by time (ties: order given).
+ * skip (n; NULL: none): of each file, how many of its records were given out before: they are read and dropped, ordinals
+ * begin behind all of them.  With `skip` there is a next time: a last line that has no newline and is no event is still
+ * being written, and left for then (not of stdin and pipes). */
 enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n,
-                              uint64_t skip, struct err *e) MUST_CHECK;
+                              const uint64_t *skip, struct err *e) MUST_CHECK;
 /* The same over files of dead letters (reject_letter.h): their messages are tried again.  UNSUPPORTED for csv, whose rows
  * mean nothing without their file's header. */
 enum status source_open_dead_letters(struct source **out, const struct conf *c, const char *const *paths, size_t n,
-                                     uint64_t skip, struct err *e) MUST_CHECK;
+                                     const uint64_t *skip, struct err *e) MUST_CHECK;
+/* Stored bytes of one of the files that were read so far; 0 unless s reads files. */
+uint64_t source_file_bytes(const struct source *s, size_t file);
 /* Kafka topics of ingest.topics, as a member of the group (its partitions come and go) or all partitions, by
  * ingest.membership; joined by the first source_next.  A partition goes on at its entry in `offsets`; one without begins
  * at ingest.start if no entry is of its topic, else at its first record (it was added since).  A broker that can't be
@@ -91,7 +96,7 @@ enum status source_next(struct source *s, struct source_batch *b, int wait_ms, s
 enum status source_hold(struct source *s, int wait_ms, struct err *e) MUST_CHECK;
 /* After a durable checkpoint: tells the group, for lag monitors only.  Failures are logged, never fatal. */
 void source_commit(struct source *s, const struct source_offset *offsets, size_t n);
-/* Every partition there is, with the offset it is read from when it is ours: (0, 0, skip) for files.  Fills at most cap,
+/* Every partition there is, with the offset it is read from when it is ours: (0, 0, sum of skip) for files.  Fills at most cap,
  * returns how many there are.  To be called before the first source_next. */
 size_t source_partitions(const struct source *s, struct source_offset *out, size_t cap);
 /* A checkpoint that holds everything up to and with the batch of this barrier is durable: the partitions may leave.

@@ -1,9 +1,10 @@
 /* source_file.c - log files as one stream, merged by event time.
  *
  * Each file has a head: its next record, parsed.  The earliest head goes out; ties go by the order the files were given
- * in, and a reject or skip, which has no time, has that of the record before it.  Ordinals count what goes out, so they
- * name records independently of where a run began.
+ * in, and a reject or skip, which has no time, has that of the record before it.  Ordinals count what goes out; where a run
+ * goes on is counted in each file by itself, as a file that grows moves the ordinals of all that is merged with it.
  */
+#include "base/log.h"
 #include "base/mem.h"
 #include "ingest/parse_json.h"
 #include "ingest/preset.h"
@@ -24,13 +25,15 @@ struct log_file {
     struct arena arena;         /* of the head, when there are several files */
     struct source_record head;
     int64_t time_ms; /* of the last event: stands in for a reject's */
+    uint64_t skip;   /* records still to be dropped */
+    bool leaves;     /* a last line that is half written is left for the next time */
     bool has_head, ended, has_header;
 };
 struct source_file {
     struct source base;
     struct log_file *files;
     size_t n_files;
-    uint64_t ordinal, skip;
+    uint64_t ordinal;
     uint64_t total;
     atomic_uint_fast64_t taken; /* read by the progress bar's thread */
     enum status over;           /* IO once a file failed: told when what came before it is out */
@@ -70,7 +73,7 @@ static uint64_t file_bytes_total(const struct source *base)
 
 static size_t file_partitions(const struct source *base, struct source_offset *out, size_t cap)
 {
-    if (cap > 0) out[0] = (struct source_offset){.next = ((const struct source_file *)base)->skip};
+    if (cap > 0) out[0] = (struct source_offset){.next = ((const struct source_file *)base)->ordinal};
     return 1;
 }
 
@@ -134,6 +137,15 @@ static enum status open_letter(struct log_file *f, struct arena *a, struct str *
     return STATUS_OK;
 }
 
+/* The line that was read last is being written. */
+static bool is_left(const struct log_file *f)
+{
+    if (!f->leaves || !source_reader_unended(f->reader)) return false;
+    log_warn("ingest", "file=%s left=\"its last line has no end and is no event: read by the next replay\"",
+             source_stream_name(source_reader_stream(f->reader)));
+    return true;
+}
+
 static enum status read_record(struct log_file *f, struct arena *a, struct source_record *rec, struct err *e)
 {
     struct str message;
@@ -154,6 +166,7 @@ static enum status read_record(struct log_file *f, struct arena *a, struct sourc
         rec->kind = SOURCE_REJECT;
         (void)reject_set(&rec->reject, broken, "%s (%zu bytes kept)", reject_text(broken), message.n);
     }
+    if (is_left(f)) return STATUS_END;
     rec->event = (struct event){0};
     return rec->kind == SOURCE_REJECT ? keep_raw(f, message, a, rec, e) : STATUS_OK;
 }
@@ -181,6 +194,7 @@ static enum status merge_record(struct source_file *s, struct arena *a, struct s
     }
     if (first == NULL) return STATUS_END;
     *rec = first->head;
+    rec->file = (uint32_t)(first - s->files);
     first->has_head = false;
     if (rec->kind == SOURCE_SKIP) return STATUS_OK;
     TRY(keep_raw(first, rec->raw.value, a, rec, e));
@@ -189,21 +203,28 @@ static enum status merge_record(struct source_file *s, struct arena *a, struct s
     return ERR_SET(e, STATUS_OOM, "source: no memory to merge an event");
 }
 
-/* What lies before `skip` was learnt already: one file is only split, several must be parsed to be merged. */
-static enum status pass_skipped(struct source_file *s, struct source_batch *b, struct err *e)
+/* One file is only split; of several, the times are needed to merge what follows. */
+static enum status skip_record(struct source_file *s, struct log_file *f, struct err *e)
 {
-    while (s->ordinal < s->skip) {
-        if (s->n_files != 1) {
-            arena_reset(&b->arena);
-            TRY(merge_record(s, &b->arena, &b->records[0], e));
-        } else {
-            struct str message;
-            enum reject_code broken;
-            TRY(next_message(&s->files[0], &message, &broken, e));
+    struct str message;
+    enum reject_code broken;
+    if (s->n_files == 1) return next_message(f, &message, &broken, e);
+    arena_reset(&f->arena);
+    return read_record(f, &f->arena, &f->head, e);
+}
+
+/* What was given out before. */
+static enum status pass_skipped(struct source_file *s, struct err *e)
+{
+    for (size_t i = 0; i < s->n_files; i++) {
+        struct log_file *f = &s->files[i];
+        for (; f->skip > 0 && !f->ended; f->skip--) {
+            const enum status st = skip_record(s, f, e);
+            f->ended = st == STATUS_END;
+            if (st != STATUS_OK && !f->ended) return st;
+            if (f->skip % 4096 == 0) update_taken(s);
         }
-        if (++s->ordinal % 4096 == 0) update_taken(s);
     }
-    arena_reset(&b->arena);
     return STATUS_OK;
 }
 
@@ -214,6 +235,7 @@ static enum status next_record(struct source_file *s, struct source_batch *b, st
         TRY(merge_record(s, &b->arena, rec, e));
     else
         TRY(read_record(&s->files[0], &b->arena, rec, e));
+    if (s->n_files == 1) rec->file = 0;
     rec->at = (struct event_position){0, 0, s->ordinal++};
     rec->event.at = rec->at;
     b->n++;
@@ -235,8 +257,9 @@ static enum status file_next(struct source *base, struct source_batch *b, int wa
     struct source_file *s = (struct source_file *)base;
     enum status st = s->over;
     if (st == STATUS_OK && must_wait(s, wait_ms)) return STATUS_AGAIN;
-    if (st == STATUS_OK) st = pass_skipped(s, b, &s->fault);
-    while (st == STATUS_OK && !source_batch_full(b) && (b->n == 0 || !must_wait(s, 0))) st = next_record(s, b, &s->fault);
+    if (st == STATUS_OK) st = pass_skipped(s, &s->fault);
+    while (st == STATUS_OK && !source_batch_full(b) && (b->n == 0 || !must_wait(s, 0)))
+        st = next_record(s, b, &s->fault);
     update_taken(s);
     s->over = st;
     if (b->n > 0) return STATUS_OK;
@@ -272,7 +295,7 @@ static enum status open_one(struct source_file *s, struct log_file *f, const str
 }
 
 static enum status open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n,
-                              uint64_t skip, bool letters, struct err *e)
+                              const uint64_t *skip, bool letters, struct err *e)
 {
     enum status st = STATUS_OK;
     *out = NULL;
@@ -284,7 +307,6 @@ static enum status open_files(struct source **out, const struct conf *c, const c
                               .bytes_read = file_bytes_read,
                               .bytes_total = file_bytes_total,
                               .partitions = file_partitions};
-    s->skip = skip;
     s->files = mem_calloc(n, sizeof *s->files);
     if (s->files == NULL) {
         st = ERR_SET(e, STATUS_OOM, "source: no memory for %zu log files", n);
@@ -294,8 +316,15 @@ static enum status open_files(struct source **out, const struct conf *c, const c
         s->n_files = i + 1;
         TRY_OUT(st, open_one(s, &s->files[i], c, paths[i], letters, e));
     }
-    for (size_t i = 0; i < n; i++)
-        if (source_stream_total(source_reader_stream(s->files[i].reader)) == 0) s->total = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct log_file *f = &s->files[i];
+        const bool is_pipe = source_stream_total(source_reader_stream(f->reader)) == 0;
+        if (is_pipe) s->total = 0;
+        if (skip == NULL) continue;
+        f->leaves = !is_pipe && !letters; /* a file of letters is read whole each time */
+        f->skip = skip[i];
+        s->ordinal += skip[i];
+    }
     *out = &s->base;
     s = NULL;
 out:
@@ -304,13 +333,20 @@ out:
 }
 
 enum status source_open_files(struct source **out, const struct conf *c, const char *const *paths, size_t n,
-                              uint64_t skip, struct err *e)
+                              const uint64_t *skip, struct err *e)
 {
     return open_files(out, c, paths, n, skip, false, e);
 }
 
+uint64_t source_file_bytes(const struct source *base, size_t file)
+{
+    const struct source_file *s = (const struct source_file *)base;
+    if (base->close != file_close || file >= s->n_files) return 0;
+    return source_stream_taken(source_reader_stream(s->files[file].reader));
+}
+
 enum status source_open_dead_letters(struct source **out, const struct conf *c, const char *const *paths, size_t n,
-                                     uint64_t skip, struct err *e)
+                                     const uint64_t *skip, struct err *e)
 {
     *out = NULL;
     if (strcmp(c->ingest_schema, "csv") == 0)

@@ -32,6 +32,11 @@ bool source_reader_waits(const struct source_reader *r, int wait_ms)
     return source_stream_waits(r->stream, wait_ms);
 }
 
+bool source_reader_unended(const struct source_reader *r)
+{
+    return r->over != STATUS_OK && r->start == r->end && r->end > 0 && r->p[r->end - 1] != '\n';
+}
+
 /* Moves what is unread to the front and reads more; over is set when nothing more comes. */
 static void more(struct source_reader *r)
 {

@@ -21,6 +21,8 @@ void source_reader_close(struct source_reader *r); /* NULL is fine */
 /* *message lives until the next call.  *broken: REJECT_NONE, else why it is no message.  END; IO as source_stream_read. */
 enum status source_reader_next(struct source_reader *r, struct str *message, enum reject_code *broken,
                                struct err *e) MUST_CHECK;
+/* The message handed out last was ended by the end of the file instead of a newline. */
+bool source_reader_unended(const struct source_reader *r);
 /* True when the next message is not here yet and its pipe is silent, after waiting wait_ms for it. */
 bool source_reader_waits(const struct source_reader *r, int wait_ms);
 const struct source_stream *source_reader_stream(const struct source_reader *r);

@@ -16,14 +16,15 @@
 #define JOB_CHECKPOINT_H
 #include "job/learner.h"
 
-#define CHECKPOINT_LOGS_MAX 4096 /* log files remembered as learnt */
+#define CHECKPOINT_LOGS_MAX 4096        /* log files remembered as learnt */
+#define CHECKPOINT_UNCOUNTED UINT64_MAX /* an earlier version learnt it together with others: not counted */
 
 /* What a log file is known by: its first bytes and, once it was read to its end, the last ones before that, so that a file
  * that grew is still itself, and another that only begins alike is not.  Pipes are not known again. */
 struct checkpoint_log {
     uint64_t hash;
     uint32_t n;          /* first bytes hashed, at most 4,096 */
-    uint64_t records;    /* in it when it was learnt by itself; 0: it was merged with others */
+    uint64_t records;    /* of it that were taken, or CHECKPOINT_UNCOUNTED */
     uint64_t size, tail; /* bytes when it was read to its end (0: not yet), and the hash of the last of them */
 };
 struct checkpoint; /* the open folder */
@@ -60,8 +61,8 @@ void checkpoint_close(struct checkpoint *cp);
 struct store *checkpoint_store(struct checkpoint *cp);
 /* A fresh folder goes on with a line that is published already: its first version is one above this one. */
 void checkpoint_go_on_after(struct checkpoint *cp, uint64_t version);
-uint64_t checkpoint_version(const struct checkpoint *cp);           /* 0: fresh folder */
-uint64_t checkpoint_next(const struct checkpoint *cp);              /* the number that the next one will have */
+uint64_t checkpoint_version(const struct checkpoint *cp); /* 0: fresh folder */
+uint64_t checkpoint_next(const struct checkpoint *cp);    /* the number that the next one will have */
 /* Its weight file is kept.  name: a variant's; NULL: the default line's. */
 bool checkpoint_has(const struct checkpoint *cp, uint64_t version, const char *name);
 /* Weights and dense moments of a kept version into the line of l, and out of its reservoir what was learnt since; accumulators
@@ -82,14 +83,18 @@ enum status checkpoint_write(struct checkpoint *cp, struct learner *l, struct er
 /* Where the dead letters stood (reject_sink_sync's mark): set before a checkpoint, read at start. */
 uint64_t checkpoint_dead_letters(const struct checkpoint *cp);
 void checkpoint_set_dead_letters(struct checkpoint *cp, uint64_t length);
-/* The log files of this replay; next: ordinal of the next record (offset of partition 0).  Sets *skip: records of the
- * merged logs that are learnt already, *base: ordinal of their first record; marks in use[] which files to read (files
- * learnt whole before are left out).  CONFLICT when the folder is in the middle of other logs.  The paths are borrowed until
- * checkpoint_logs_done. */
-enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
-                            uint64_t *base, uint64_t *skip, struct err *e) MUST_CHECK;
+/* The log files of this replay (n; use, skip: n).  next: ordinal of the next record (offset of partition 0).  Marks in use[]
+ * which files to read (files learnt whole before are left out) and sets in skip[] how many of their records were taken
+ * already.  CONFLICT when the folder is in the middle of other logs, or a file grew that was not counted.  The paths are
+ * borrowed until checkpoint_logs_done. */
+enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t *skip,
+                            uint64_t next, struct err *e) MUST_CHECK;
 /* The same for files that are read whole each time (dead letters): only a replay of them that was cut off is gone on with. */
-enum status checkpoint_logs_again(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
-                                  uint64_t *base, uint64_t *skip, struct err *e) MUST_CHECK;
-void checkpoint_logs_done(struct checkpoint *cp); /* the logs ended: part of the next checkpoint */
+enum status checkpoint_logs_again(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t *skip,
+                                  uint64_t next, struct err *e) MUST_CHECK;
+/* All part of the next checkpoint; i counts the files in use.  A record of one was taken; its end was found after `size`
+ * stored bytes; all ended. */
+void checkpoint_log_took(struct checkpoint *cp, size_t i);
+void checkpoint_log_read(struct checkpoint *cp, size_t i, uint64_t size);
+void checkpoint_logs_done(struct checkpoint *cp);
 #endif

@@ -1,7 +1,8 @@
 /* checkpoint_logs.c - which log files a state folder has learnt, so that a replay goes on where it stopped.
  *
  * `replay A B` that was killed goes on inside A B; `replay A`, then `replay B`, reads B as what comes after A; a log given
- * again is not learnt twice, and one that grew (given by itself) is learnt from where it had ended.
+ * again is not learnt twice, and one that grew is learnt from where it had ended.  What was taken is counted in each file by
+ * itself, as one that grows moves the places of all the records that it is merged with.
  */
 #include "base/hash.h"
 #include "job/checkpoint_private.h"
@@ -102,16 +103,24 @@ static enum status same_logs(const struct checkpoint *cp, const char *const *pat
     *same = n == cp->n_now && n > 0;
     for (size_t i = 0; *same && i < n; i++) {
         TRY(read_head(paths[i], &h, e));
-        *same = h.n == 0;
-        if (cp->now[i].n > 0) TRY(is_log(&cp->now[i], &h, same, e));
-        if (cp->now_ended && h.n == 0) *same = false; /* a pipe again: new data */
+        TRY(is_log(&cp->now[i], &h, same, e));
     }
     return STATUS_OK;
 }
 
-static enum status retire_logs(struct checkpoint *cp, uint64_t next, struct err *e)
+/* Earlier versions counted a log when the next one came, and only one that was learnt by itself. */
+static void count_old_logs(struct checkpoint *cp, uint64_t next)
 {
-    if (cp->n_now == 1) cp->now[0].records = next - cp->base;
+    if (!cp->old_logs) return;
+    for (uint32_t i = 0; i < cp->n_now; i++)
+        cp->now[i].records = cp->n_now == 1 ? next - cp->base : CHECKPOINT_UNCOUNTED;
+    for (uint32_t i = 0; i < cp->n_done; i++)
+        if (cp->done[i].records == 0) cp->done[i].records = CHECKPOINT_UNCOUNTED;
+    cp->old_logs = false;
+}
+
+static enum status retire_logs(struct checkpoint *cp, struct err *e)
+{
     for (uint32_t i = 0; i < cp->n_now; i++) {
         if (cp->now[i].n == 0) continue;
         if (cp->n_done == CHECKPOINT_LOGS_MAX)
@@ -123,19 +132,40 @@ static enum status retire_logs(struct checkpoint *cp, uint64_t next, struct err 
     return STATUS_OK;
 }
 
-/* A log that was learnt by itself before: only what it has grown by since is new. */
-static enum status resume_log(struct checkpoint *cp, const char *path, uint64_t next, bool *again, struct err *e)
+static enum status check_counted(const struct checkpoint *cp, const struct checkpoint_log *log, const char *path,
+                                 struct err *e)
 {
-    struct head h;
-    uint32_t i;
-    TRY(read_head(path, &h, e));
-    TRY(find(cp->done, cp->n_done, &h, &i, e));
-    *again = i < cp->n_done && cp->done[i].records > 0 && cp->done[i].records <= next;
-    if (!*again) return STATUS_OK;
-    cp->base = next - cp->done[i].records;
-    cp->now_paths[cp->n_now] = path;
-    cp->now[cp->n_now++] = cp->done[i];
-    memmove(&cp->done[i], &cp->done[i + 1], (cp->n_done - i - 1) * sizeof cp->done[0]);
+    if (log->records != CHECKPOINT_UNCOUNTED) return STATUS_OK;
+    return ERR_SET(e, STATUS_CONFLICT,
+                   "log file %s was learnt together with others into %s by an earlier version, which did not count the "
+                   "records of each: what is new in it can't be told; use a new state.dir",
+                   path, cp->dir);
+}
+
+/* As the k-th log of this replay. */
+static enum status put_log(struct checkpoint *cp, uint32_t k, const char *path, struct checkpoint_log log,
+                           struct err *e)
+{
+    TRY(check_counted(cp, &log, path, e));
+    if (cp->n_now == CHECKPOINT_LOGS_MAX)
+        return ERR_SET(e, STATUS_FULL, "more than %d log files at a time", CHECKPOINT_LOGS_MAX);
+    memmove(&cp->now[k + 1], &cp->now[k], (cp->n_now - k) * sizeof cp->now[0]);
+    cp->now[k] = log;
+    cp->now_paths[k] = path;
+    cp->n_now++;
+    return STATUS_OK;
+}
+
+/* A log that was learnt before: what it has grown by since is new, and read as the k-th log; *use false when that is
+ * nothing. */
+static enum status put_known(struct checkpoint *cp, uint32_t k, const struct head *h, uint32_t at, bool *use,
+                             struct err *e)
+{
+    const struct checkpoint_log log = cp->done[at];
+    *use = log.size > 0 && log.size < h->size;
+    if (!*use) return STATUS_OK;
+    TRY(put_log(cp, k, h->path, log, e));
+    memmove(&cp->done[at], &cp->done[at + 1], (cp->n_done - at - 1) * sizeof cp->done[0]);
     cp->n_done--;
     return STATUS_OK;
 }
@@ -147,29 +177,17 @@ static enum status begin_logs(struct checkpoint *cp, const char *const *paths, s
     for (size_t i = 0; i < n; i++) {
         TRY(read_head(paths[i], &h, e));
         TRY(find(cp->done, cp->n_done, &h, &at, e));
-        use[i] = at == cp->n_done;
-        if (!use[i]) continue;
-        if (cp->n_now == CHECKPOINT_LOGS_MAX)
-            return ERR_SET(e, STATUS_FULL, "%zu log files, at most %d", n, CHECKPOINT_LOGS_MAX);
-        cp->now_paths[cp->n_now] = paths[i];
-        cp->now[cp->n_now++] = (struct checkpoint_log){.hash = h.hash, .n = (uint32_t)h.n};
+        use[i] = true;
+        if (at < cp->n_done)
+            TRY(put_known(cp, cp->n_now, &h, at, &use[i], e));
+        else
+            TRY(put_log(cp, cp->n_now, paths[i], (struct checkpoint_log){.hash = h.hash, .n = (uint32_t)h.n}, e));
     }
     return STATUS_OK;
 }
 
-/* The logs of a replay that was cut off go on where they stopped. */
-static void go_on(struct checkpoint *cp, const char *const *paths, size_t n, bool *use)
+static enum status amid_others(const struct checkpoint *cp, struct err *e)
 {
-    for (size_t i = 0; i < n; i++) {
-        use[i] = true;
-        cp->now_paths[i] = paths[i];
-    }
-    cp->now_ended = false;
-}
-
-static enum status not_amid(const struct checkpoint *cp, struct err *e)
-{
-    if (cp->n_now == 0 || cp->now_ended) return STATUS_OK;
     return ERR_SET(
         e, STATUS_CONFLICT,
         "state folder %s is in the middle of another replay (%u log file(s)); finish that first with the same "
@@ -177,70 +195,84 @@ static enum status not_amid(const struct checkpoint *cp, struct err *e)
         cp->dir, cp->n_now);
 }
 
-enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
-                            uint64_t *base, uint64_t *skip, struct err *e)
+/* The logs of a replay that was cut off go on where they stopped; among them may be some that were learnt before it. */
+static enum status go_on(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, struct err *e)
 {
-    bool same;
-    TRY(same_logs(cp, paths, n, &same, e));
-    *base = same ? cp->base : next;
-    *skip = next - *base;
-    if (same) {
-        go_on(cp, paths, n, use);
-        return STATUS_OK;
-    }
-    TRY(not_amid(cp, e));
-    TRY(retire_logs(cp, next, e));
-    cp->base = next;
-    bool again = false;
-    if (n == 1) TRY(resume_log(cp, paths[0], next, &again, e));
-    if (again) {
-        use[0] = true;
-        *base = cp->base;
-        *skip = next - *base;
-        return STATUS_OK;
-    }
-    return begin_logs(cp, paths, n, use, e);
-}
-
-enum status checkpoint_logs_again(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t next,
-                                  uint64_t *base, uint64_t *skip, struct err *e)
-{
-    bool same;
     struct head h;
-    const bool amid = cp->n_now > 0 && !cp->now_ended;
-    TRY(same_logs(cp, paths, n, &same, e));
-    if (same && amid) return checkpoint_logs(cp, paths, n, use, next, base, skip, e);
-    TRY(not_amid(cp, e));
-    if (same)
-        cp->n_now = 0; /* not among the logs learnt: they may come once more */
-    else
-        TRY(retire_logs(cp, next, e));
-    *base = cp->base = next;
-    *skip = 0;
-    cp->now_ended = false;
+    uint32_t k = 0, at;
     for (size_t i = 0; i < n; i++) {
         TRY(read_head(paths[i], &h, e));
-        if (cp->n_now == CHECKPOINT_LOGS_MAX)
-            return ERR_SET(e, STATUS_FULL, "%zu log files, at most %d", n, CHECKPOINT_LOGS_MAX);
-        use[i] = true;
-        cp->now_paths[cp->n_now] = paths[i];
-        cp->now[cp->n_now++] = (struct checkpoint_log){.hash = h.hash, .n = (uint32_t)h.n};
+        use[i] = k < cp->n_now && cp->now[k].n == 0 && h.n == 0; /* a pipe */
+        if (k < cp->n_now && cp->now[k].n > 0) TRY(is_log(&cp->now[k], &h, &use[i], e));
+        if (use[i]) {
+            TRY(check_counted(cp, &cp->now[k], paths[i], e));
+            cp->now_paths[k] = paths[i];
+        } else {
+            TRY(find(cp->done, cp->n_done, &h, &at, e));
+            if (at == cp->n_done) return amid_others(cp, e);
+            TRY(put_known(cp, k, &h, at, &use[i], e));
+        }
+        k += use[i];
     }
+    return k == cp->n_now ? STATUS_OK : amid_others(cp, e);
+}
+
+static void set_skip(const struct checkpoint *cp, const bool *use, uint64_t *skip, size_t n)
+{
+    uint32_t k = 0;
+    for (size_t i = 0; i < n; i++) skip[i] = use[i] ? cp->now[k++].records : 0;
+}
+
+enum status checkpoint_logs(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t *skip,
+                            uint64_t next, struct err *e)
+{
+    count_old_logs(cp, next);
+    if (cp->n_now > 0 && !cp->now_ended) {
+        TRY(go_on(cp, paths, n, use, e));
+    } else {
+        TRY(retire_logs(cp, e));
+        TRY(begin_logs(cp, paths, n, use, e));
+    }
+    set_skip(cp, use, skip, n);
     return STATUS_OK;
 }
 
+enum status checkpoint_logs_again(struct checkpoint *cp, const char *const *paths, size_t n, bool *use, uint64_t *skip,
+                                  uint64_t next, struct err *e)
+{
+    bool same;
+    struct head h;
+    if (cp->n_now > 0 && !cp->now_ended) return checkpoint_logs(cp, paths, n, use, skip, next, e);
+    count_old_logs(cp, next);
+    TRY(same_logs(cp, paths, n, &same, e));
+    if (same) cp->n_now = 0; /* not among the logs learnt: they may come once more */
+    TRY(retire_logs(cp, e));
+    for (size_t i = 0; i < n; i++) {
+        use[i] = true;
+        TRY(read_head(paths[i], &h, e));
+        TRY(put_log(cp, cp->n_now, paths[i], (struct checkpoint_log){.hash = h.hash, .n = (uint32_t)h.n}, e));
+    }
+    set_skip(cp, use, skip, n);
+    return STATUS_OK;
+}
+
+void checkpoint_log_took(struct checkpoint *cp, size_t i)
+{
+    cp->now[i].records++;
+}
+
 /* A file that can't be read any more stays known by its first bytes alone. */
-void checkpoint_logs_done(struct checkpoint *cp)
+void checkpoint_log_read(struct checkpoint *cp, size_t i, uint64_t size)
 {
     struct err e;
-    struct head h;
+    struct checkpoint_log *log = &cp->now[i];
+    log->size = 0;
+    if (log->n > 0 && read_tail(cp->now_paths[i], size, &log->tail, &e) == STATUS_OK) log->size = size;
+}
+
+void checkpoint_logs_done(struct checkpoint *cp)
+{
     cp->now_ended = true;
-    for (uint32_t i = 0; i < cp->n_now; i++) {
-        struct checkpoint_log *log = &cp->now[i];
-        log->size = 0;
-        if (log->n == 0 || read_head(cp->now_paths[i], &h, &e) != STATUS_OK) continue;
-        if (read_tail(h.path, h.size, &log->tail, &e) == STATUS_OK) log->size = h.size;
-    }
 }
 
 static void logs_encode(struct buf *b, const struct checkpoint_log *logs, uint32_t n)
@@ -275,6 +307,7 @@ enum status checkpoint_logs_save(struct checkpoint *cp, struct store_txn *t, str
     buf_u64(&b, cp->base);
     logs_encode(&b, cp->done, cp->n_done);
     logs_encode(&b, cp->now, cp->n_now);
+    buf_u8(&b, !cp->old_logs);
     enum status st = buf_status(&b, e);
     if (st == STATUS_OK) st = store_put(t, STORE_META, STR("logs"), (struct str){(const char *)b.p, b.n}, e);
     buf_fini(&b);
@@ -292,5 +325,6 @@ enum status checkpoint_logs_load(struct checkpoint *cp, struct store_txn *t, str
     cp->base = buf_get_u64(&r);
     cp->n_done = logs_decode(&r, cp->done);
     cp->n_now = logs_decode(&r, cp->now);
+    cp->old_logs = buf_left(&r) == 0 || buf_get_u8(&r) == 0;
     return r.bad ? ERR_SET(e, STATUS_CORRUPT, "state folder %s: record of log files", cp->dir) : STATUS_OK;
 }

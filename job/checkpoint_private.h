@@ -28,9 +28,10 @@ struct checkpoint {
     const char *now_paths[CHECKPOINT_LOGS_MAX];      /* borrowed */
     uint32_t n_done, n_now;
     bool now_ended;
+    bool old_logs;    /* `done` and `now` are as an earlier version wrote them */
     uint64_t held[2]; /* versions whose files stay beyond state.keep: the pinned one, the blessed one; 0: none */
     struct checkpoint_recovery recovery;
-    uint64_t base; /* ordinal of the first record of `now` */
+    uint64_t base; /* old_logs: ordinal of the first record of `now` */
 };
 /* One line's weight file of that version: weights/<version>, or weights/<version>.<name> of a variant (name NULL: the default
  * line).  load: CORRUPT when it is not the one with this hash. */
@@ -50,7 +51,8 @@ enum status checkpoint_variants_restore(struct checkpoint *cp, struct store_txn 
                                         struct err *e) MUST_CHECK;
 /* The weight files of a version in the open folder, in order of their names. */
 #define CHECKPOINT_FILE_NAME 64
-void checkpoint_file_name(char out[CHECKPOINT_FILE_NAME], uint64_t version, const char *name); /* "<version>[.<name>]" */
+void checkpoint_file_name(char out[CHECKPOINT_FILE_NAME], uint64_t version,
+                          const char *name); /* "<version>[.<name>]" */
 size_t checkpoint_files_of(int weights, uint64_t version, char names[CONF_LINES_MAX][CHECKPOINT_FILE_NAME]);
 /* checkpoint_fence.c: after a take-over, gives a new inode to everything that the old owner may write to. */
 enum status checkpoint_fence(struct checkpoint *cp, struct err *e) MUST_CHECK;

@@ -73,6 +73,7 @@ static enum status take_record(struct job *j, const struct source_record *rec, s
     const int64_t settled = learner_settled_ms(j->learner);
     if (rec->kind == SOURCE_EVENT) TRY(pace(j, rec->event.time_ms, e));
     TRY(learner_record(j->learner, rec, e));
+    if (j->options->replay) checkpoint_log_took(j->checkpoint, rec->file);
     if (learner_settled_ms(j->learner) != settled) {
         j->learnt_wall_ms = j->clock->wall_ms(j->clock);
         j->consumed_wall_ms = j->batch_wall_ms;
@@ -226,6 +227,12 @@ static enum status source_failed(struct job *j, struct err *e)
     return j->poller_status;
 }
 
+static void logs_ended(struct job *j)
+{
+    for (size_t i = 0; i < j->n_logs; i++) checkpoint_log_read(j->checkpoint, i, source_file_bytes(j->source, i));
+    checkpoint_logs_done(j->checkpoint);
+}
+
 /* The logs ended or a signal came: what is learnt becomes durable and, where Redis is, in force. */
 static enum status finish(struct job *j, struct err *e)
 {
@@ -233,7 +240,7 @@ static enum status finish(struct job *j, struct err *e)
     const bool ended = !atomic_load(&job_stopping);
     if (j->stop_us == 0) j->stop_us = job_now_us(j);
     job_notify("STOPPING=1\nSTATUS=stopping");
-    if (ended && j->options->replay && !j->reached) checkpoint_logs_done(j->checkpoint);
+    if (ended && j->options->replay && !j->reached) logs_ended(j);
     if (ended && j->options->flush) TRY(learner_flush(j->learner, e));
     TRY(job_ranks_agree(j, e));
     if (job_ranks_other(j)) return STATUS_OK; /* what there is to keep, rank 0 keeps */

@@ -80,34 +80,48 @@ static enum status open_learner(struct job *j, struct err *e)
     return STATUS_OK;
 }
 
+/* Those of o->paths that are to be read, and what is to be skipped of each. */
+static void choose_logs(struct job *j, const bool *use, uint64_t *skip, const char **paths)
+{
+    const struct job_options *o = j->options;
+    uint64_t skipped = 0;
+    for (size_t i = 0; i < o->n_paths; i++) {
+        if (!use[i]) {
+            log_info("replay", "file=%s skipped=\"learnt before into %s\"", o->paths[i], j->state_dir);
+            continue;
+        }
+        skipped += skip[i];
+        skip[j->n_logs] = skip[i];
+        paths[j->n_logs++] = o->paths[i];
+    }
+    j->base = learner_file_next(j->learner) - skipped;
+    if (skipped > 0) log_info("replay", "resumed_after=%llu records", (unsigned long long)skipped);
+}
+
 static enum status open_logs(struct job *j, struct err *e)
 {
     const struct job_options *o = j->options;
     enum status st;
-    uint64_t skip = 0;
-    size_t n = 0;
     bool *use = mem_calloc(o->n_paths, sizeof *use);
+    uint64_t *skip = mem_calloc(o->n_paths, sizeof *skip);
     const char **paths = mem_calloc(o->n_paths, sizeof *paths);
-    if (use == NULL || paths == NULL) {
+    if (use == NULL || skip == NULL || paths == NULL) {
         st = ERR_SET(e, STATUS_OOM, "%zu log files", o->n_paths);
         goto out;
     }
     const uint64_t next = learner_file_next(j->learner);
     if (o->dead_letters_in) /* letters are known by their places: the whole files are read each time */
-        TRY_OUT(st, checkpoint_logs_again(j->checkpoint, o->paths, o->n_paths, use, next, &j->base, &skip, e));
+        TRY_OUT(st, checkpoint_logs_again(j->checkpoint, o->paths, o->n_paths, use, skip, next, e));
     else
-        TRY_OUT(st, checkpoint_logs(j->checkpoint, o->paths, o->n_paths, use, next, &j->base, &skip, e));
-    for (size_t i = 0; i < o->n_paths; i++) {
-        if (use[i])
-            paths[n++] = o->paths[i];
-        else
-            log_info("replay", "file=%s skipped=\"learnt before into %s\"", o->paths[i], j->state_dir);
-    }
-    if (skip > 0) log_info("replay", "resumed_after=%llu records", (unsigned long long)skip);
-    st = o->dead_letters_in ? source_open_dead_letters(&j->source, j->conf, paths, n, skip, e)
-                            : source_open_files(&j->source, j->conf, paths, n, skip, e);
+        TRY_OUT(st, checkpoint_logs(j->checkpoint, o->paths, o->n_paths, use, skip, next, e));
+    choose_logs(j, use, skip, paths);
+    /* Without a folder there is no next time; alike on all ranks. */
+    const uint64_t *kept = j->conf->state_dir[0] != '\0' ? skip : NULL;
+    st = o->dead_letters_in ? source_open_dead_letters(&j->source, j->conf, paths, j->n_logs, kept, e)
+                            : source_open_files(&j->source, j->conf, paths, j->n_logs, kept, e);
 out:
     mem_free(use);
+    mem_free(skip);
     mem_free((void *)paths);
     return st;
 }

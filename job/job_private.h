@@ -47,6 +47,7 @@ struct job {
     struct err poller_error;
     enum status poller_status;
     uint64_t base; /* added to a file's ordinals */
+    size_t n_logs; /* files that are read */
     atomic_bool stop_polling;
     _Atomic int64_t polled_us; /* the poller's last sign of life */
     int64_t lag_events;        /* as the newest batch said; -1 unknown */

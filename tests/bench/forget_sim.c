@@ -58,7 +58,7 @@ static enum status open_all(struct sim *s, const char *log, char **options, int 
     TRY(kern_new(&s->kern, "cpu", e));
     TRY(encoder_open(&s->encoder, s->kern, s->conf->model_base, e));
     TRY(source_batch_new(&s->batch, e));
-    TRY(source_open_files(&s->source, s->conf, &log, 1, 0, e));
+    TRY(source_open_files(&s->source, s->conf, &log, 1, NULL, e));
     const struct learner_parts_in in = {
         .conf = s->conf, .vocab = s->vocab, .templates = s->templates, .encoder = s->encoder};
     TRY(learner_new(&s->learner, &in, (struct learner_options){.learn = true}, e));

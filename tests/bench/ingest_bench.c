@@ -264,7 +264,7 @@ static int source_rounds(const struct conf *c, char **paths, int n_paths, uint64
     for (int r = 0; r < ROUNDS && rc == 0; r++) {
         struct source *s = NULL;
         const enum status st = kafka ? source_open_kafka(&s, c, clock_system(), NULL, 0, &e)
-                                     : source_open_files(&s, c, (const char *const *)paths, (size_t)n_paths, 0, &e);
+                                     : source_open_files(&s, c, (const char *const *)paths, (size_t)n_paths, NULL, &e);
         rc = st == STATUS_OK ? drain(s, b, want, kafka, &rates[r]) : failed(name, &e);
         source_close(s);
     }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# replay.sh - a replay is repeatable to the weight hash; cut in two, killed and resumed, or with another number of threads.
+# replay.sh - a replay is repeatable to the weight hash; cut in two, killed and resumed, grown, or with another number of threads.
 #
 # On a tiny random BERT folder with all parts, so that every kind of state is in play.
 # labels: quick
@@ -79,7 +79,51 @@ if "$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o m
     -o train.batch_slates=5 -o train.step_slates=2 -o train.batch_wait_ms=700 -o eval.segments=item.category,user.none -o eval.unsampled_frac=0.05 -o state.dir="$dir/ab" "$dir/log" 2>"$dir/err"; then fail "another configuration was accepted"; fi
 grep -q 'model.hashed_bits' "$dir/err" || fail "the refusal does not name the key"
 
+# logs that grow, together or one after the other, are learnt from once; a last line that is half written, when it is whole
+cheap="-o model.parts=numeric,cooccur,hashed"
+list='"type":"impression"'
+learnt() { # report: each event of the log once
+    [ "$(jq -c '[.events, .rejected, .duplicates]' "$1")" = "[$events,0,0]" ] || fail "$1: $(jq -c '[.events, .rejected, .duplicates]' "$1")"
+}
+replay "$dir/cheap.json" $cheap "$dir/log"
+head -1000 "$dir/a" >"$dir/a1"
+tail -n +1001 "$dir/a" >"$dir/a2"
+replay "$dir/grown.json" $cheap -o state.dir="$dir/together" "$dir/a1" "$dir/a2"
+replay "$dir/grown.json" $cheap -o state.dir="$dir/alone" "$dir/a1"
+replay "$dir/grown.json" $cheap -o state.dir="$dir/alone" "$dir/a2"
+head -c -40 "$dir/b" >>"$dir/a2"
+for state in together alone; do
+    replay "$dir/grown.json" $cheap -o state.dir="$dir/$state" "$dir/a1" "$dir/a2"
+    grep -q "file=$dir/a2 left=" "$dir/err" || fail "nothing is said of a line that is half written"
+done
+tail -c 40 "$dir/b" >>"$dir/a2"
+for state in together alone; do
+    replay "$dir/grown.json" $cheap -o state.dir="$dir/$state" "$dir/a2"
+    learnt "$dir/grown.json"
+    same "$dir/cheap.json" "$dir/grown.json"
+done
+
+# several, merged and cut off in the midst; the same, where they grow meanwhile, lists before their labels
+grep "$list" "$dir/log" >"$dir/lists"
+grep -v "$list" "$dir/log" >"$dir/others"
+replay "$dir/merged.json" $cheap "$dir/lists" "$dir/others"
+for until in 5m 11m; do
+    replay "$dir/resumed.json" $cheap -o state.dir="$dir/cut" --until $until "$dir/lists" "$dir/others"
+done
+replay "$dir/resumed.json" $cheap -o state.dir="$dir/cut" "$dir/lists" "$dir/others"
+same "$dir/merged.json" "$dir/resumed.json"
+for until in 4m 400d; do
+    grep "$list" "$dir/a" >"$dir/lists"
+    head -$((events * 3 / 10)) "$dir/log" | grep -v "$list" >"$dir/others"
+    replay "$dir/resumed.json" $cheap -o state.dir="$dir/cut$until" --until $until "$dir/lists" "$dir/others"
+    grep "$list" "$dir/log" >"$dir/lists"
+    grep -v "$list" "$dir/log" >"$dir/others"
+    replay "$dir/resumed.json" $cheap -o state.dir="$dir/cut$until" "$dir/lists" "$dir/others"
+    learnt "$dir/resumed.json"
+    [ "$(jq .examples "$dir/resumed.json")" -eq "$(jq .examples "$dir/merged.json")" ] || fail "grown logs give other examples"
+done
+
 # --flush settles what is open
 replay "$dir/flushed.json" --flush "$dir/log"
 [ "$(jq '.open' "$dir/flushed.json")" -eq 0 ] || fail "slates are open after --flush"
-echo "replay: same bits in 8 ways, $kills kills"
+echo "replay: same bits in 11 ways, $kills kills"

@@ -87,7 +87,7 @@ void learner_world_rewind(struct learner_world *w)
     char path[300];
     const char *paths[] = {tmpdir_file(&w->dir, "log", path)};
     source_close(w->source);
-    assert_ok(source_open_files(&w->source, w->conf, paths, 1, 0, &e), &e);
+    assert_ok(source_open_files(&w->source, w->conf, paths, 1, NULL, &e), &e);
     w->batch->n = w->at = 0;
 }
 

@@ -196,17 +196,25 @@ static void test_a_folder_from_before_a_key_means_what_was_done_then(void **stat
     tmpdir_remove(&dir);
 }
 
-/* Which logs are read, from which ordinal on. */
-static void check_logs(struct checkpoint *cp, const char *const *paths, size_t n, uint64_t next, const char *use_want,
-                       uint64_t base_want, uint64_t skip_want)
+/* Which logs are read (x), and how many records of each are passed over. */
+static void check_logs(struct checkpoint *cp, const char *const *paths, size_t n, const char *use_want,
+                       const uint64_t *skip_want)
 {
     struct err e;
     bool use[4];
-    uint64_t base, skip;
-    assert_ok(checkpoint_logs(cp, paths, n, use, next, &base, &skip, &e), &e);
-    for (size_t i = 0; i < n; i++) assert_int_equal(use[i], use_want[i] == 'x');
-    assert_int_equal(base, base_want);
-    assert_int_equal(skip, skip_want);
+    uint64_t skip[4];
+    assert_ok(checkpoint_logs(cp, paths, n, use, skip, 0, &e), &e);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(use[i], use_want[i] == 'x');
+        assert_int_equal(skip[i], skip_want[i]);
+    }
+}
+
+/* The i-th log in use gives n records and, where size > 0, ends there. */
+static void take_log(struct checkpoint *cp, size_t i, int n, uint64_t size)
+{
+    while (n-- > 0) checkpoint_log_took(cp, i);
+    if (size > 0) checkpoint_log_read(cp, i, size);
 }
 
 static void test_logs_are_learnt_once(void **state)
@@ -216,25 +224,118 @@ static void test_logs_are_learnt_once(void **state)
     char a[300], b[300];
     struct err e;
     bool use[2];
-    uint64_t base, skip;
+    uint64_t skip[2];
     files_put_text(&dir, "a", "one\ntwo\n");
     files_put_text(&dir, "b", "three\n");
     const char *ab[] = {tmpdir_file(&dir, "a", a), tmpdir_file(&dir, "b", b)};
     struct checkpoint *cp = open_folder(&dir);
-    check_logs(cp, ab, 1, 0, "x", 0, 0);
-    check_logs(cp, ab, 1, 1, "x", 0, 1); /* stopped after one record */
-    assert_int_equal(checkpoint_logs(cp, ab + 1, 1, use, 1, &base, &skip, &e), STATUS_CONFLICT);
+    check_logs(cp, ab, 1, "x", (uint64_t[]){0});
+    take_log(cp, 0, 1, 0);
+    check_logs(cp, ab, 1, "x", (uint64_t[]){1}); /* stopped after one record */
+    assert_int_equal(checkpoint_logs(cp, ab + 1, 1, use, skip, 1, &e), STATUS_CONFLICT);
+    take_log(cp, 0, 1, 8);
     checkpoint_logs_done(cp);
-    check_logs(cp, ab + 1, 1, 2, "x", 2, 0); /* B comes after A */
+    check_logs(cp, ab + 1, 1, "x", (uint64_t[]){0}); /* B comes after A */
+    take_log(cp, 0, 1, 6);
     checkpoint_logs_done(cp);
-    check_logs(cp, ab, 2, 3, "..", 3, 0); /* both are known */
+    check_logs(cp, ab, 2, "..", (uint64_t[]){0, 0}); /* both are known */
     checkpoint_logs_done(cp);
-    files_put_text(&dir, "b", "three\nfour\n");
-    check_logs(cp, ab + 1, 1, 3, "x", 2, 1); /* it grew: one record of it is learnt */
+    files_put_text(&dir, "b", "three\nfour\nfive\n");
+    check_logs(cp, ab, 2, ".x", (uint64_t[]){0, 1}); /* it grew: one record of it is learnt */
+    take_log(cp, 0, 1, 0);
+    check_logs(cp, ab, 2, ".x", (uint64_t[]){0, 2}); /* stopped after another */
+    take_log(cp, 0, 1, 11);                          /* and grew once more after its end was found */
     checkpoint_logs_done(cp);
-    check_logs(cp, ab, 1, 4, "x", 2, 2); /* A again: both of its records are learnt */
+    check_logs(cp, ab + 1, 1, "x", (uint64_t[]){3});
     checkpoint_close(cp);
     tmpdir_remove(&dir);
+}
+
+/* Merged with others, each is counted by itself. */
+static void test_logs_grow_that_were_learnt_together(void **state)
+{
+    (void)state;
+    const struct tmpdir dir = tmpdir_make("checkpoint");
+    char a[300], b[300], c[300];
+    files_put_text(&dir, "a", "one\ntwo\n");
+    files_put_text(&dir, "b", "three\n");
+    files_put_text(&dir, "c", "six\n");
+    const char *abc[] = {tmpdir_file(&dir, "a", a), tmpdir_file(&dir, "b", b), tmpdir_file(&dir, "c", c)};
+    struct checkpoint *cp = open_folder(&dir);
+    check_logs(cp, abc, 2, "xx", (uint64_t[]){0, 0});
+    take_log(cp, 1, 1, 6);
+    take_log(cp, 0, 1, 0);
+    check_logs(cp, abc, 2, "xx", (uint64_t[]){1, 1});
+    take_log(cp, 0, 1, 8);
+    checkpoint_logs_done(cp);
+    files_put_text(&dir, "b", "three\nfour\n");
+    check_logs(cp, abc + 1, 2, "xx", (uint64_t[]){1, 0});
+    take_log(cp, 1, 1, 0);
+    files_put_text(&dir, "a", "one\ntwo\nthree\n");
+    check_logs(cp, abc, 3, "xxx", (uint64_t[]){2, 1, 1}); /* another that grew joins those under way */
+    take_log(cp, 0, 1, 14);
+    take_log(cp, 1, 1, 11);
+    take_log(cp, 2, 0, 4);
+    checkpoint_logs_done(cp);
+    check_logs(cp, abc, 3, "...", (uint64_t[]){0, 0, 0});
+    checkpoint_close(cp);
+    tmpdir_remove(&dir);
+}
+
+/* The record of log files as a version wrote it that counted none of them before the next ones came. */
+static void write_old_logs(struct checkpoint *cp, size_t n)
+{
+    enum { FIRST = 11, EACH = 36, RECORDS = 12 };
+    struct err e;
+    struct str v;
+    struct buf b = {0};
+    struct store_txn *t = NULL;
+    assert_ok(store_begin(&t, checkpoint_store(cp), true, &e), &e);
+    assert_ok(store_get(t, STORE_META, STR("logs"), &v, &e), &e);
+    assert_int_equal(v.n, FIRST + EACH * n + 1);
+    buf_put(&b, v.p, v.n - 1);
+    for (size_t i = 0; i < n; i++) memset((char *)b.p + FIRST + EACH * i + RECORDS, 0, 8);
+    assert_ok(store_put(t, STORE_META, STR("logs"), (struct str){(const char *)b.p, b.n}, &e), &e);
+    assert_ok(store_commit(t, &e), &e);
+    buf_fini(&b);
+}
+
+/* What such a version learnt of one log is known; of several only as long as none of them grows. */
+static void test_logs_of_an_earlier_version(void **state)
+{
+    (void)state;
+    for (size_t n = 1; n <= 2; n++) {
+        const struct tmpdir dir = tmpdir_make("checkpoint");
+        char a[300], b[300];
+        struct err e;
+        bool use[2];
+        uint64_t skip[2];
+        files_put_text(&dir, "a", "one\ntwo\n");
+        files_put_text(&dir, "b", "three\n");
+        const char *ab[] = {tmpdir_file(&dir, "a", a), tmpdir_file(&dir, "b", b)};
+        struct checkpoint *cp = open_folder(&dir);
+        check_logs(cp, ab, n, "xx", (uint64_t[]){0, 0});
+        take_log(cp, 0, 2, 8);
+        if (n == 2) take_log(cp, 1, 1, 6);
+        checkpoint_logs_done(cp);
+        struct learner *l = new_learner(cp);
+        assert_ok(checkpoint_write(cp, l, &e), &e);
+        learner_free(l);
+        write_old_logs(cp, n);
+        checkpoint_close(cp);
+        cp = open_folder(&dir);
+        files_put_text(&dir, "a", "one\ntwo\nfour\n");
+        if (n == 1) {
+            assert_ok(checkpoint_logs(cp, ab, 1, use, skip, 2, &e), &e);
+            assert_true(use[0] && skip[0] == 2);
+        } else {
+            check_logs(cp, ab + 1, 1, ".", (uint64_t[]){0});
+            assert_int_equal(checkpoint_logs(cp, ab, 2, use, skip, 3, &e), STATUS_CONFLICT);
+            assert_non_null(strstr(e.text, a));
+        }
+        checkpoint_close(cp);
+        tmpdir_remove(&dir);
+    }
 }
 
 /* Two days' files that begin with one catalogue: the second is another log, not the first one grown. */
@@ -250,11 +351,13 @@ static void test_logs_that_begin_alike_are_told_apart(void **state)
     files_put_text(&dir, "b", text);
     const char *ab[] = {tmpdir_file(&dir, "a", a), tmpdir_file(&dir, "b", b)};
     struct checkpoint *cp = open_folder(&dir);
-    check_logs(cp, ab, 1, 0, "x", 0, 0);
+    check_logs(cp, ab, 1, "x", (uint64_t[]){0});
+    take_log(cp, 0, 3, 5006);
     checkpoint_logs_done(cp);
-    check_logs(cp, ab + 1, 1, 3, "x", 3, 0); /* nothing of it is learnt */
+    check_logs(cp, ab + 1, 1, "x", (uint64_t[]){0}); /* nothing of it is learnt */
+    take_log(cp, 0, 4, 5023);
     checkpoint_logs_done(cp);
-    check_logs(cp, ab, 2, 7, "..", 7, 0);
+    check_logs(cp, ab, 2, "..", (uint64_t[]){0, 0});
     checkpoint_close(cp);
     tmpdir_remove(&dir);
 }
@@ -295,6 +398,8 @@ int main(void)
         cmocka_unit_test(test_another_meaning_is_refused_by_name),
         cmocka_unit_test(test_a_folder_from_before_a_key_means_what_was_done_then),
         cmocka_unit_test(test_logs_are_learnt_once),
+        cmocka_unit_test(test_logs_grow_that_were_learnt_together),
+        cmocka_unit_test(test_logs_of_an_earlier_version),
         cmocka_unit_test(test_logs_that_begin_alike_are_told_apart),
         cmocka_unit_test(test_open_survives_each_failed_allocation),
     };

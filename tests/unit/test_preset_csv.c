@@ -320,7 +320,7 @@ static void test_online_retail_counts(void **state)
     if (access(path, R_OK) != 0) skip();
     const char *paths = path;
     assert_ok(conf_set(conf, "ingest.map", files_source("deploy/maps/online-retail.ini"), &e), &e);
-    assert_ok(source_open_files(&s, conf, &paths, 1, 0, &e), &e);
+    assert_ok(source_open_files(&s, conf, &paths, 1, NULL, &e), &e);
     assert_ok(source_batch_new(&b, &e), &e);
     while (source_next(s, b, 0, &e) == STATUS_OK) {
         for (uint32_t i = 0; i < b->n; i++) {

@@ -156,7 +156,7 @@ static void test_the_fixture_is_read_whole(void **state)
     struct err e = {0};
     size_t rankings = 0, behaviours = 0, with_request = 0, others = 0;
     (void)state;
-    assert_ok(source_open_files(&s, conf, &path, 1, 0, &e), &e);
+    assert_ok(source_open_files(&s, conf, &path, 1, NULL, &e), &e);
     assert_ok(source_batch_new(&b, &e), &e);
     while (source_next(s, b, 0, &e) == STATUS_OK) {
         for (uint32_t i = 0; i < b->n; i++) {

@@ -40,7 +40,7 @@ static void set(const char *key, const char *value)
 }
 
 /* Reads everything: per record "item@ordinal;", rejects as "!code@ordinal;".  Returns how it ended. */
-static enum status read_all(const char *const *paths, size_t n, uint64_t skip, struct buf *out, struct err *e)
+static enum status read_all(const char *const *paths, size_t n, const uint64_t *skip, struct buf *out, struct err *e)
 {
     struct source *s = NULL;
     struct source_batch *b = NULL;
@@ -71,7 +71,7 @@ static void expect(const char *text, const char *name, const char *records)
     struct buf out = {0};
     struct err e = {0};
     files_put_text(&dir, name, text);
-    assert_int_equal(read_all(&paths, 1, 0, &out, &e), STATUS_END);
+    assert_int_equal(read_all(&paths, 1, NULL, &out, &e), STATUS_END);
     assert_string_equal((char *)out.p, records);
     buf_fini(&out);
 }
@@ -87,6 +87,30 @@ static void test_lines_of_all_kinds(void **state)
     expect("\xef\xbb\xbf" E("a", "00") "\r\n\n" E("b", "01") "\n", "a.jsonl", "a@0;b@1;");
     expect(E("a", "00") "\nnonsense\n" E("b", "01") "\n{\n", "a.jsonl", "a@0;!bad_json@1;b@2;!bad_json@3;");
     expect("\xef\xbb", "a.jsonl", "!bad_utf8@0;");
+}
+
+/* A log is read while its last line is being written: that one waits for the next time, where there is one. */
+static void test_a_half_written_last_line_is_left(void **state)
+{
+    static const struct {
+        const char *text, *records, *all;
+    } rows[] = {{E("a", "00") "\n{\"type\":\"vi", "a@0;", "a@0;!bad_json@1;"},
+                {E("a", "00") "\n{\"type\":\"vi\n", "a@0;!bad_json@1;", "a@0;!bad_json@1;"},
+                {E("a", "00") "\n" E("b", "01"), "a@0;b@1;", "a@0;b@1;"},
+                {"{", "", "!bad_json@0;"}};
+    char path[300];
+    const char *paths = tmpdir_file(&dir, "cut.jsonl", path);
+    const uint64_t skip = 0;
+    struct err e = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf out = {0};
+        files_put_text(&dir, "cut.jsonl", rows[i].text);
+        assert_int_equal(read_all(&paths, 1, &skip, &out, &e), STATUS_END);
+        assert_string_equal((char *)out.p, rows[i].records);
+        buf_fini(&out);
+        expect(rows[i].text, "cut.jsonl", rows[i].all);
+    }
 }
 
 /* n events i0, i1, … one a line. */
@@ -142,7 +166,7 @@ static void test_compressed_files_are_known_by_content(void **state)
     (void)state;
     files_put(&dir, "wrong.name", text, bytes);
     const char *paths = tmpdir_file(&dir, "wrong.name", path);
-    assert_int_equal(read_all(&paths, 1, 0, &plain, &e), STATUS_END);
+    assert_int_equal(read_all(&paths, 1, NULL, &plain, &e), STATUS_END);
     for (int codec = 0; codec < 3; codec++) {
         unsigned char *one, *two;
         struct buf out = {0};
@@ -151,7 +175,7 @@ static void test_compressed_files_are_known_by_content(void **state)
         one = realloc(one, n + m); /* two members: one stream */
         memcpy(one + n, two, m);
         files_put(&dir, "wrong.name", one, n + m);
-        assert_int_equal(read_all(&paths, 1, 0, &out, &e), STATUS_END);
+        assert_int_equal(read_all(&paths, 1, NULL, &out, &e), STATUS_END);
         assert_int_equal(out.n, plain.n);
         assert_memory_equal(out.p, plain.p, plain.n);
         buf_fini(&out);
@@ -178,7 +202,7 @@ static void test_cut_compressed_files_give_what_is_whole(void **state)
             struct err e = {0};
             const char *paths = tmpdir_file(&dir, codec_names[codec], path);
             files_put(&dir, codec_names[codec], packed, cut);
-            assert_int_equal(read_all(&paths, 1, 0, &out, &e), STATUS_IO);
+            assert_int_equal(read_all(&paths, 1, NULL, &out, &e), STATUS_IO);
             assert_non_null(strstr(e.text, codec_names[codec]));
             (void)snprintf(count, sizeof count, "%zu", cut);
             assert_non_null(strstr(e.text, count));
@@ -194,7 +218,7 @@ static void test_cut_compressed_files_give_what_is_whole(void **state)
         struct err e = {0};
         const char *paths = tmpdir_file(&dir, codec_names[codec], path);
         files_put(&dir, codec_names[codec], packed, n);
-        assert_int_equal(read_all(&paths, 1, 0, &out, &e), STATUS_IO);
+        assert_int_equal(read_all(&paths, 1, NULL, &out, &e), STATUS_IO);
         buf_fini(&out);
         free(packed);
     }
@@ -245,12 +269,12 @@ static void test_csv_records_span_lines_and_recover(void **state)
     struct err e = {0};
     const char *paths = tmpdir_file(&dir, "a.csv", path);
     files_put_text(&dir, "a.csv", text);
-    assert_int_equal(read_all(&paths, 1, 0, &out, &e), STATUS_END);
+    assert_int_equal(read_all(&paths, 1, NULL, &out, &e), STATUS_END);
     assert_non_null(strstr((char *)out.p, "!csv_quote@0;!csv_columns@1;"));
     assert_non_null(strstr((char *)out.p, "b@500;"));
     buf_fini(&out);
     files_put_text(&dir, "a.csv", "t,x\n1600000000000,a\n");
-    assert_int_equal(read_all(&paths, 1, 0, &out, &e), STATUS_INVALID);
+    assert_int_equal(read_all(&paths, 1, NULL, &out, &e), STATUS_INVALID);
     assert_non_null(strstr(e.text, "no column \"i\""));
     buf_fini(&out);
     set("ingest.schema", "native");
@@ -266,25 +290,23 @@ static void test_files_are_merged_by_time(void **state)
     files_put_text(&dir, "1.jsonl", E("a", "10") "\nbad\n" E("b", "30") "\n" E("c", "20") "\n");
     files_put_text(&dir, "2.jsonl", E("x", "10") "\n" E("y", "25") "\nbad\n" E("z", "40") "\n");
     const char *paths[] = {tmpdir_file(&dir, "1.jsonl", one), tmpdir_file(&dir, "2.jsonl", two)};
-    assert_int_equal(read_all(paths, 2, 0, &out, &e), STATUS_END);
+    assert_int_equal(read_all(paths, 2, NULL, &out, &e), STATUS_END);
     assert_string_equal((char *)out.p, "a@0;!bad_json@1;x@2;y@3;!bad_json@4;b@5;c@6;z@7;");
-    for (uint64_t skip = 0; skip <= 9; skip++) { /* what is skipped is skipped after merging */
+    static const uint64_t skip[][2] = {{0, 0}, {1, 0}, {2, 0}, {2, 1}, {2, 2}, {2, 3}, {3, 3}, {4, 3}, {4, 4}, {9, 9}};
+    static const char *const rest[] = {"a@0", "!bad_json@1", "x@2", "y@3", "!bad_json@4", "b@5", "c@6", "z@7"};
+    for (size_t i = 0; i <= 9; i++) { /* wherever it stopped, it goes on in the same order */
         buf_clear(&tail);
-        assert_int_equal(read_all(paths, 2, skip, &tail, &e), STATUS_END);
-        const char *want = strstr((char *)out.p, skip == 0   ? "a@"
-                                                 : skip == 1 ? "!bad_json@1"
-                                                 : skip == 2 ? "x@"
-                                                 : skip == 3 ? "y@"
-                                                 : skip == 4 ? "!bad_json@4"
-                                                 : skip == 5 ? "b@"
-                                                 : skip == 6 ? "c@"
-                                                             : "z@");
-        assert_string_equal((char *)tail.p, skip <= 7 ? want : "");
+        assert_int_equal(read_all(paths, 2, skip[i], &tail, &e), STATUS_END);
+        assert_string_equal((char *)tail.p, i < 8 ? strstr((char *)out.p, rest[i]) : "");
     }
     const char *swapped[] = {paths[1], paths[0]};
     buf_clear(&out);
-    assert_int_equal(read_all(swapped, 2, 0, &out, &e), STATUS_END); /* ties by the order given */
+    assert_int_equal(read_all(swapped, 2, NULL, &out, &e), STATUS_END); /* ties by the order given */
     assert_string_equal((char *)out.p, "x@0;a@1;!bad_json@2;y@3;!bad_json@4;b@5;c@6;z@7;");
+    files_put_text(&dir, "1.jsonl", E("a", "10") "\nbad\n" E("b", "30") "\n" E("c", "20") "\n" E("d", "35") "\n");
+    buf_clear(&tail);
+    assert_int_equal(read_all(paths, 2, skip[8], &tail, &e), STATUS_END); /* it grew into the past */
+    assert_string_equal((char *)tail.p, "d@8;");
     buf_fini(&out);
     buf_fini(&tail);
 }
@@ -301,7 +323,7 @@ static void test_events_keep_their_bytes_and_file(void **state)
     for (size_t n = 1; n <= 2; n++) {
         struct source *s = NULL;
         struct source_batch *b = NULL;
-        assert_ok(source_open_files(&s, conf, paths + 2 - n, n, 0, &e), &e);
+        assert_ok(source_open_files(&s, conf, paths + 2 - n, n, NULL, &e), &e);
         assert_ok(source_batch_new(&b, &e), &e);
         assert_ok(source_next(s, b, 0, &e), &e);
         assert_int_equal(b->n, n);
@@ -323,12 +345,12 @@ static void test_many_records_and_a_resume_in_the_middle(void **state)
     (void)state;
     files_put(&dir, "many.jsonl", text, bytes);
     const char *paths = tmpdir_file(&dir, "many.jsonl", path);
-    assert_int_equal(read_all(&paths, 1, 0, &whole, &e), STATUS_END);
+    assert_int_equal(read_all(&paths, 1, NULL, &whole, &e), STATUS_END);
     for (uint64_t skip = 1; skip < 5000; skip += 777) {
         char first[32];
         struct buf out = {0};
         (void)snprintf(first, sizeof first, "i%d@%d;", (int)skip, (int)skip);
-        assert_int_equal(read_all(&paths, 1, skip, &out, &e), STATUS_END);
+        assert_int_equal(read_all(&paths, 1, &skip, &out, &e), STATUS_END);
         assert_memory_equal(out.p, first, strlen(first));
         assert_string_equal((char *)out.p, strstr((char *)whole.p, first));
         buf_fini(&out);
@@ -346,12 +368,12 @@ static void test_standard_input_and_absent_files(void **state)
     (void)state;
     files_put_text(&dir, "in.jsonl", E("a", "00") "\n");
     assert_non_null(freopen(tmpdir_file(&dir, "in.jsonl", path), "r", stdin));
-    assert_int_equal(read_all(&in, 1, 0, &out, &e), STATUS_END);
+    assert_int_equal(read_all(&in, 1, NULL, &out, &e), STATUS_END);
     assert_string_equal((char *)out.p, "a@0;");
     buf_fini(&out);
-    assert_int_equal(read_all(&absent, 1, 0, &out, &e), STATUS_IO);
+    assert_int_equal(read_all(&absent, 1, NULL, &out, &e), STATUS_IO);
     assert_non_null(strstr(e.text, absent));
-    assert_int_equal(read_all(&folder, 1, 0, &out, &e), STATUS_IO);
+    assert_int_equal(read_all(&folder, 1, NULL, &out, &e), STATUS_IO);
     assert_non_null(strstr(e.text, "folder"));
     buf_fini(&out);
 }
@@ -464,7 +486,7 @@ static void test_dead_letters_are_tried_again(void **state)
     buf_printf(&text, "no letter\n");
     files_put(&dir, "dead.jsonl", text.p, text.n);
     const char *paths = tmpdir_file(&dir, "dead.jsonl", path);
-    assert_ok(source_open_dead_letters(&s, conf, &paths, 1, 0, &e), &e);
+    assert_ok(source_open_dead_letters(&s, conf, &paths, 1, NULL, &e), &e);
     assert_ok(source_batch_new(&b, &e), &e);
     assert_ok(source_next(s, b, 0, &e), &e);
     assert_int_equal(b->n, 3);
@@ -517,7 +539,7 @@ static enum status read_once(void)
     const char *paths[] = {tmpdir_file(&dir, "few.jsonl", path), path};
     struct source *s = NULL;
     struct source_batch *b = NULL;
-    enum status st = source_open_files(&s, conf, paths, 2, 0, &e);
+    enum status st = source_open_files(&s, conf, paths, 2, NULL, &e);
     if (st == STATUS_OK) st = source_batch_new(&b, &e);
     while (st == STATUS_OK) st = source_next(s, b, 0, &e);
     source_close(s);
@@ -547,7 +569,7 @@ static void test_the_steady_state_allocates_nothing(void **state)
     (void)state;
     files_put(&dir, "many.jsonl", text, bytes);
     const char *paths = tmpdir_file(&dir, "many.jsonl", path);
-    assert_ok(source_open_files(&s, conf, &paths, 1, 0, &e), &e);
+    assert_ok(source_open_files(&s, conf, &paths, 1, NULL, &e), &e);
     assert_ok(source_batch_new(&b, &e), &e);
     for (int i = 0; source_next(s, b, 0, &e) == STATUS_OK; i++) {
         if (i == 5) total = mem_total();
@@ -563,6 +585,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_of_all_kinds),
+        cmocka_unit_test(test_a_half_written_last_line_is_left),
         cmocka_unit_test(test_compressed_files_are_known_by_content),
         cmocka_unit_test(test_cut_compressed_files_give_what_is_whole),
         cmocka_unit_test(test_over_long_lines_are_one_reject),
