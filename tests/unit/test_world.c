@@ -465,35 +465,6 @@ static void test_dirty_users_do_not_leave(void **state)
     shop_close(&shop);
 }
 
-static void test_a_deleted_user_is_forgotten(void **state)
-{
-    (void)state;
-    assert_ok(store_open(&store, dir.path, false, &e), &e);
-    shop_open(&shop, "uncased", NULL, store);
-    stock(&shop, 5);
-    shop_take(&shop, EVENT_PURCHASE, "ann", "i1", at(1, 0));
-    shop_take(&shop, EVENT_PURCHASE, "bob", "i1", at(1, 0));
-    struct event ev = shop_behaviour(&shop, 0, "ann", NULL, at(1, 1));
-    ev.kind = EVENT_USER;
-    shop_text(&shop, &ev, "country", "France");
-    assert_ok(world_user(shop.world, &ev, &e), &e);
-    assert_int_equal(world_find_user(shop.world, STR("ann"))->n_attrs, 1);
-    shop_save(&shop);
-    ev.deleted = true;
-    assert_ok(world_user(shop.world, &ev, &e), &e);
-    assert_null(world_find_user(shop.world, STR("ann")));
-    shop_save(&shop);
-    shop_close(&shop);
-    shop_open(&shop, "uncased", NULL, store);
-    shop_load(&shop);
-    assert_null(world_find_user(shop.world, STR("ann")));
-    assert_int_equal(world_counts(shop.world)->users, 1);
-    assert_non_null(world_find_user(shop.world, STR("bob")));
-    shop_take(&shop, EVENT_PURCHASE, "ann", "i2", at(2, 0)); /* may come back as somebody new */
-    assert_int_equal(world_find_user(shop.world, STR("ann"))->n_events, 1);
-    shop_close(&shop);
-}
-
 static void test_other_templates_make_items_sentences_anew(void **state)
 {
     (void)state;
@@ -684,7 +655,6 @@ int main(void)
         T(test_the_first_purchase_turns_what_the_sampler_weighs),
         T(test_users_leave_to_the_store_and_come_back),
         T(test_dirty_users_do_not_leave),
-        T(test_a_deleted_user_is_forgotten),
         T(test_other_templates_make_items_sentences_anew),
         T(test_a_damaged_head_is_corrupt),
         T(test_each_changed_record_is_handed_out_once),
