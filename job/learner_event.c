@@ -251,8 +251,8 @@ static enum status complete_due(struct learner *l, int64_t watermark, struct err
 static enum status take_event(struct learner *l, const struct event *ev, struct err *e)
 {
     switch (ev->kind) {
-    case EVENT_ITEM: return guard_counts(l->guard) ? world_item(l->world, ev, e) : STATUS_OK;
-    case EVENT_USER: return guard_counts(l->guard) ? world_user(l->world, ev, e) : STATUS_OK;
+    case EVENT_ITEM: return ev->deleted || guard_counts(l->guard) ? world_item(l->world, ev, e) : STATUS_OK;
+    case EVENT_USER: return ev->deleted || guard_counts(l->guard) ? world_user(l->world, ev, e) : STATUS_OK;
     case EVENT_IMPRESSION: return take_impression(l, ev, e);
     case EVENT_BEHAVIOUR: break;
     }
