@@ -132,6 +132,8 @@ enum status world_erased_each(struct world *w, enum status (*user)(void *arg, co
 void world_erased_mark_all(struct world *w);
 
 /* ---- world_items.c ---- */
+/* The item while it is in the catalogue: NULL when it never was, or was deleted. */
+struct record_item *world_item_offered(const struct world *w, struct str id, uint64_t hash);
 /* The item, to be changed, or a new one with this time; *out NULL when the catalogue is full (counted). */
 enum status world_item_get(struct world *w, struct str id, int64_t time_ms, struct record_item **out,
                            struct err *e) MUST_CHECK;

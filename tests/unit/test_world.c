@@ -191,6 +191,33 @@ static void test_deleted_and_long_unsold_items_are_no_candidates(void **state)
     shop_close(&shop);
 }
 
+static void test_a_deleted_item_that_is_shown_is_unknown(void **state)
+{
+    (void)state;
+    shop_open(&shop, "uncased", NULL, NULL);
+    stock(&shop, 6);
+    shop_take(&shop, EVENT_PURCHASE, "ann", "i5", at(1, 0));
+    struct event gone = shop_behaviour(&shop, 0, NULL, "i5", at(1, 0));
+    gone.kind = EVENT_ITEM;
+    shop_number(&shop, &gone, "price", 7);
+    assert_ok(world_item(shop.world, &gone, &e), &e);
+    shop_show(&shop, "bob", "i5,i1,stranger", at(2, 0));
+    assert_true(shop_feature(&shop, 0, "item.known") == 1 && shop_feature(&shop, 0, "item.has_price") == 1);
+    gone.deleted = true;
+    assert_ok(world_item(shop.world, &gone, &e), &e);
+    shop_show(&shop, "bob", "i5,i1,stranger", at(2, 0));
+    const struct slate *s = shop.slate;
+    const size_t row = s->n_numeric * sizeof *s->numeric;
+    assert_memory_equal(s->numeric, s->numeric + 2 * s->n_numeric, row);
+    assert_int_equal(s->items[0].sentence, s->items[2].sentence);
+    assert_true(shop_feature(&shop, 0, "item.known") == 0 && shop_feature(&shop, 1, "item.known") == 1);
+    gone.deleted = false;
+    assert_ok(world_item(shop.world, &gone, &e), &e);
+    shop_show(&shop, "bob", "i5", at(2, 0));
+    assert_true(shop_feature(&shop, 0, "item.known") == 1);
+    shop_close(&shop);
+}
+
 static void test_types_without_a_label_open_nothing_but_are_remembered(void **state)
 {
     (void)state;
@@ -644,6 +671,7 @@ int main(void)
         T(test_orders_without_a_user_only_count),
         T(test_long_orders_are_cut_to_a_seeded_choice),
         T(test_deleted_and_long_unsold_items_are_no_candidates),
+        T(test_a_deleted_item_that_is_shown_is_unknown),
         T(test_types_without_a_label_open_nothing_but_are_remembered),
         T(test_title_and_price_of_a_positive_are_the_catalogues),
         T(test_nothing_of_an_order_is_counted_before_it_is_filled),
