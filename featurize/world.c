@@ -16,6 +16,7 @@ static void take_conf(struct world *w, const struct conf *c)
     w->basket = c->join_basket;
     w->users.limit = (size_t)c->history_users;
     w->users.max_bytes = (size_t)c->history_max_bytes;
+    w->erased.most = world_erased_most(c);
     w->max_item_bytes = (size_t)c->catalogue_max_bytes;
     w->cooccur = cooccur_of(c);
     catalogue_init(&w->items, (size_t)c->catalogue_items);
@@ -55,6 +56,7 @@ void world_free(struct world *w)
 {
     if (w == NULL) return;
     world_users_fini(w);
+    world_erased_fini(w);
     catalogue_fini(&w->items);
     sample_fini(&w->sample);
     group_free(w->groups);
@@ -94,26 +96,25 @@ enum status world_item(struct world *w, const struct event *ev, struct err *e)
     return world_item_touch(w, i, e);
 }
 
-/* A deleted user's record is emptied at once; what is left is the id, so that store and Redis can be told. */
-static enum status forget_user(struct world *w, struct world_user *u, struct err *e)
+static enum status delete_user(struct world *w, const struct event *ev, struct err *e)
 {
-    const struct record_user empty = {.id = w->users.open.id};
-    TRY(world_user_take(w, u, &empty, e));
-    u->gone = true;
-    w->counts.users--;
-    return STATUS_OK;
+    struct world_user *u;
+    TRY(world_user_find(w, ev->user, &u, e));
+    if (u != NULL) {
+        world_user_drop(w, u);
+        w->counts.users--;
+    }
+    return world_erase(w, ev->user, ev->time_ms, e);
 }
 
 enum status world_user(struct world *w, const struct event *ev, struct err *e)
 {
     struct world_user *u;
     bool changed;
-    if (ev->deleted) {
-        TRY(world_user_find(w, ev->user, &u, e));
-        return u != NULL ? forget_user(w, u, e) : STATUS_OK;
-    }
+    if (ev->deleted) return delete_user(w, ev, e);
     struct record_user *r = &w->users.open;
-    TRY(world_user_get(w, ev->user, &u, e));
+    TRY(world_user_get(w, ev->user, ev->time_ms + 1, &u, e)); /* at the time of a deletion, but it comes after it */
+    if (u == NULL) return STATUS_OK;
     for (uint32_t i = 0; i < ev->n_attrs; i++)
         TRY(catalogue_set_attr(r->scratch, &r->attrs, &r->n_attrs, &ev->attrs[i], &changed, e));
     if (r->first_ms == 0) r->first_ms = ev->time_ms;
@@ -172,18 +173,23 @@ static enum status take_line(struct world *w, struct record_user *u, const struc
 enum status world_take(struct world *w, const struct event *lines, uint32_t n, struct err *e)
 {
     struct world_user *u = NULL;
+    int64_t last_ms = INT64_MIN;
     if (n == 0) return STATUS_OK;
     TRY(world_ahead_room(w, n, e));
     for (uint32_t i = 0; i < n; i++) w->ahead[i] = hash_str(lines[i].item);
     world_ahead(w, lines[0].user, n);
-    if (str_has(lines[0].user)) TRY(world_user_get(w, lines[0].user, &u, e));
-    for (uint32_t i = 0; i < n; i++) TRY(world_advance(w, lines[i].time_ms, e));
+    for (uint32_t i = 0; i < n; i++) {
+        TRY(world_advance(w, lines[i].time_ms, e));
+        if (lines[i].time_ms > last_ms) last_ms = lines[i].time_ms;
+    }
+    if (str_has(lines[0].user)) TRY(world_user_get(w, lines[0].user, last_ms, &u, e));
     w->stamp++;
     for (uint32_t i = 0; i < n; i++) {
         if (lines[i].type >= w->n_types)
             return ERR_SET(e, STATUS_INVALID, "world: behaviour type %u, but the config knows %u", lines[i].type,
                            w->n_types);
-        if (str_has(lines[i].item)) TRY(take_line(w, u ? &w->users.open : NULL, &lines[i], e));
+        const bool theirs = u != NULL && !world_erased_since(w, lines[i].user, lines[i].time_ms);
+        if (str_has(lines[i].item)) TRY(take_line(w, theirs ? &w->users.open : NULL, &lines[i], e));
     }
     if (w->cooccur.on && w->types[lines[0].type].label == CONF_LABEL_POSITIVE) TRY(world_order_take(w, lines, n, e));
     return u != NULL ? world_user_touch(w, u, e) : STATUS_OK;
@@ -257,7 +263,8 @@ enum status world_settled(struct world *w, const struct slate *s, struct err *e)
     double taken = 0;
     if (s->source == SLATE_IMPRESSION) TRY(settle_items(w, s, time_ms, &taken, e));
     if (!str_has(s->user)) return STATUS_OK;
-    TRY(world_user_get(w, s->user, &u, e));
+    TRY(world_user_get(w, s->user, s->time_ms, &u, e));
+    if (u == NULL) return STATUS_OK;
     struct record_user *r = &w->users.open;
     if (r->n_slates < UINT32_MAX) r->n_slates++;
     if (r->first_ms == 0) r->first_ms = s->time_ms;

@@ -34,7 +34,14 @@ void world_saved(struct world *w);
 
 enum status world_item(struct world *w, const struct event *ev,
                        struct err *e) MUST_CHECK; /* an `item` event: new, changed, deleted */
-enum status world_user(struct world *w, const struct event *ev, struct err *e) MUST_CHECK; /* a `user` event */
+/* A `user` event.  Of a deleted user nothing is kept, and nothing up to the time of the deletion is taken later, whenever it is
+ * taken or settled: until world_expire_erased says that nothing from before before_ms can come any more, or more than
+ * world_erased_most were deleted since. */
+enum status world_user(struct world *w, const struct event *ev, struct err *e) MUST_CHECK;
+void world_expire_erased(struct world *w, int64_t before_ms);
+/* As many as take 1/WORLD_ERASED_PART of history.max_bytes. */
+#define WORLD_ERASED_PART 64
+size_t world_erased_most(const struct conf *c);
 /* Fills s (reset, id set by the caller) for a shown list.  Unknown items get stand-ins from the impression's fields. */
 enum status world_fill_impression(struct world *w, struct slate *s, const struct event *ev, struct err *e) MUST_CHECK;
 /* Fills s for an order: its distinct items that no impression claims (`joined` lines) and that were announced before (at
@@ -58,7 +65,8 @@ enum status world_take(struct world *w, const struct event *lines, uint32_t n, s
 enum status world_settled(struct world *w, const struct slate *s, struct err *e) MUST_CHECK;
 
 /* Records changed since the last call with the same `consumer` (0: Redis features): hands out each once, packed by the
- * caller.  Returning non-OK stops; the rest comes next time.  OOM: a user's record can't be unfolded. */
+ * caller.  A user's of record_user_is_empty: the user was deleted.  Returning non-OK stops; the rest comes next time.  OOM: a user's
+ * record can't be unfolded. */
 enum status world_each_changed(struct world *w, enum status (*user)(void *arg, const struct record_user *u),
                                enum status (*item)(void *arg, const struct record_item *i), void *arg,
                                struct err *e) MUST_CHECK;

@@ -49,10 +49,8 @@ static enum status shown_candidates(struct world *w, const struct event *ev, str
     for (uint32_t k = 0; k < ev->n_items; k++) {
         const struct event_item *shown = &ev->items[k];
         struct feat_candidate *c = &w->candidates[k];
-        *c = (struct feat_candidate){.id = shown->item,
-                                     .item = world_table_find(&w->items.table, shown->item, w->ahead[k]),
-                                     .label = NAN,
-                                     .weight = 1};
+        *c = (struct feat_candidate){
+            .id = shown->item, .item = world_item_offered(w, shown->item, w->ahead[k]), .label = NAN, .weight = 1};
         if (c->item != NULL || shown->n_attrs == 0) continue;
         TRY(stand_in(w, shown, ev->time_ms, e));
         c->item = &w->stand_ins[w->n_stand_ins - 1];

@@ -58,6 +58,12 @@ enum status world_item_touch(struct world *w, struct record_item *i, struct err 
     return world_item_mark(w, i, WORLD_ITEM_DIRTY | WORLD_ITEM_CHANGED, e);
 }
 
+struct record_item *world_item_offered(const struct world *w, struct str id, uint64_t hash)
+{
+    struct record_item *i = world_table_find(&w->items.table, id, hash);
+    return i != NULL && !i->deleted ? i : NULL;
+}
+
 enum status world_item_get(struct world *w, struct str id, int64_t time_ms, struct record_item **out, struct err *e)
 {
     *out = catalogue_find(&w->items, id);

@@ -26,7 +26,6 @@ struct world_user {
     void *rest; /* record_user_rest: all there is of the record */
     uint32_t cap_rest;
     bool on[WORLD_LISTS];
-    bool gone; /* deleted: reads as unknown, leaves the store at the next save */
     struct world_link links[WORLD_LISTS];
 };
 struct world_users {
@@ -39,6 +38,12 @@ struct world_users {
     struct arena scratch;
     void *pack; /* (cap_pack) a record on its way to rest */
     size_t cap_pack;
+};
+struct world_erased;
+struct world_erasures {
+    struct world_table table;
+    struct world_erased *first, *live, *last; /* oldest first; live: the first that is live, NULL: none */
+    size_t n_live, n_untold, most;
 };
 enum world_item_flag { WORLD_ITEM_DIRTY = 1, WORLD_ITEM_CHANGED = 2 };
 struct world_rows { /* of items, in order of change */
@@ -58,6 +63,7 @@ struct world {
     uint32_t negatives, max_positives;
     bool basket;
     struct world_users users;
+    struct world_erasures erased;
     struct catalogue items;
     struct sample sample;
     bool unweighed; /* the sampler has not been told of all items */
@@ -91,11 +97,12 @@ struct world {
 
 /* ---- world_users.c ---- */
 void world_users_fini(struct world *w);
-/* The user, read back from the store if need be, and its record in w->users.open; *out NULL: unknown.  Deleted ones read as
- * unknown. */
+/* The user, read back from the store if need be, and its record in w->users.open; *out NULL: unknown. */
 enum status world_user_find(struct world *w, struct str id, struct world_user **out, struct err *e) MUST_CHECK;
-enum status world_user_get(struct world *w, struct str id, struct world_user **out,
-                           struct err *e) MUST_CHECK; /* or new */
+/* Or a new one, for what happened at time_ms; *out NULL: the user was deleted since. */
+enum status world_user_get(struct world *w, struct str id, int64_t time_ms, struct world_user **out,
+                           struct err *e) MUST_CHECK;
+void world_user_drop(struct world *w, struct world_user *u); /* out of memory, without a word to store or Redis */
 enum status world_user_open(struct world *w, struct world_user *u,
                             struct err *e) MUST_CHECK; /* its record in w->users.open */
 /* u is as w->users.open has it: put to rest, active now, dirty, changed, accounted. */
@@ -108,7 +115,25 @@ void world_user_remove(struct world *w, struct world_user *u, enum world_list li
 void world_user_mark(struct world *w, struct world_user *u, enum world_list list);
 void world_users_evict(struct world *w); /* clean ones beyond the bound */
 
+/* ---- world_erased.c: deleted users ---- */
+enum status world_erase(struct world *w, struct str id, int64_t time_ms, struct err *e) MUST_CHECK;
+/* What happened at time_ms is not the user's: the deletion came then or later. */
+bool world_erased_since(const struct world *w, struct str id, int64_t time_ms);
+bool world_erased_unsaved(const struct world *w, struct str id); /* what the store has of the user is no longer so */
+void world_erased_back(struct world *w, struct str id);          /* the user has a record again */
+void world_erased_fini(struct world *w);
+enum status world_erased_save(struct world *w, struct store_txn *t,
+                              struct err *e) MUST_CHECK; /* before records are put: some may be back */
+void world_erased_saved(struct world *w);
+enum status world_erased_load(struct world *w, struct store_txn *t, struct err *e) MUST_CHECK;
+/* Records with nothing but an id, before those of users that are back. */
+enum status world_erased_each(struct world *w, enum status (*user)(void *arg, const struct record_user *u),
+                              void *arg) MUST_CHECK;
+void world_erased_mark_all(struct world *w);
+
 /* ---- world_items.c ---- */
+/* The item while it is in the catalogue: NULL when it never was, or was deleted. */
+struct record_item *world_item_offered(const struct world *w, struct str id, uint64_t hash);
 /* The item, to be changed, or a new one with this time; *out NULL when the catalogue is full (counted). */
 enum status world_item_get(struct world *w, struct str id, int64_t time_ms, struct record_item **out,
                            struct err *e) MUST_CHECK;

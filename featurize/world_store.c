@@ -52,7 +52,6 @@ static enum status save_meta(struct world *w, struct store_txn *t, struct err *e
 
 static enum status save_user(struct world *w, struct world_user *u, struct store_txn *t, struct err *e)
 {
-    if (u->gone) return store_delete(t, STORE_USER, u->id, e);
     TRY(world_user_open(w, u, e));
     buf_clear(&w->buf);
     record_user_encode(&w->buf, &w->users.open);
@@ -71,6 +70,7 @@ static enum status save_item(struct world *w, struct record_item *i, struct stor
 
 enum status world_save(struct world *w, struct store_txn *t, struct err *e)
 {
+    TRY(world_erased_save(w, t, e));
     for (struct world_user *u = w->users.first[WORLD_DIRTY]; u != NULL; u = u->links[WORLD_DIRTY].next)
         TRY(save_user(w, u, t, e));
     for (size_t i = 0; i < w->dirty_items.n; i++) TRY(save_item(w, w->items.rows[w->dirty_items.rows[i]], t, e));
@@ -84,6 +84,7 @@ void world_saved(struct world *w)
 {
     if (!w->saving) return;
     w->saving = false;
+    world_erased_saved(w);
     while (w->users.first[WORLD_DIRTY] != NULL) world_user_remove(w, w->users.first[WORLD_DIRTY], WORLD_DIRTY);
     for (size_t i = 0; i < w->dirty_items.n; i++)
         catalogue_of(w->items.rows[w->dirty_items.rows[i]])->flags &= (uint8_t)~WORLD_ITEM_DIRTY;
@@ -149,6 +150,7 @@ enum status world_load(struct world *w, struct store_txn *t, struct err *e)
     if (st == STATUS_NOT_FOUND) return STATUS_OK; /* a fresh store */
     TRY(st);
     TRY(load_meta(w, value, &l.remake, e));
+    TRY(world_erased_load(w, t, e));
     TRY(group_load(w->groups, t, e));
     TRY(store_each(t, STORE_ITEM, load_item, &l, e));
     TRY(catalogue_check(&w->items, e));
@@ -162,7 +164,8 @@ enum status world_load(struct world *w, struct store_txn *t, struct err *e)
 
 bool world_has_changed(const struct world *w)
 {
-    return w->users.first[WORLD_CHANGED] != NULL || w->changed_items.n > w->changed_items.first;
+    return w->users.first[WORLD_CHANGED] != NULL || w->erased.n_untold > 0 ||
+           w->changed_items.n > w->changed_items.first;
 }
 
 static enum status each_item(struct world *w, enum status (*item)(void *arg, const struct record_item *i), void *arg)
@@ -184,6 +187,7 @@ enum status world_each_changed(struct world *w, enum status (*user)(void *arg, c
 {
     w->consumed = true;
     TRY(each_item(w, item, arg));
+    TRY(world_erased_each(w, user, arg));
     for (struct world_user *u = w->users.first[WORLD_CHANGED]; u != NULL; u = w->users.first[WORLD_CHANGED]) {
         TRY(world_user_open(w, u, e));
         TRY(user(arg, &w->users.open));
@@ -196,6 +200,7 @@ void world_mark_all_changed(struct world *w)
 {
     for (struct world_user *u = w->users.last[WORLD_RECENT]; u != NULL; u = u->links[WORLD_RECENT].prev)
         world_user_mark(w, u, WORLD_CHANGED);
+    world_erased_mark_all(w);
     for (size_t i = 0; i < w->items.n_rows; i++)
         if (world_item_mark(w, w->items.rows[i], WORLD_ITEM_CHANGED, NULL) != STATUS_OK) return;
 }

@@ -69,8 +69,7 @@ enum status world_fill_unsampled(struct world *w, struct slate *out, const struc
     out->user = arena_str(out->arena, s->user);
     stamp_taken(w, s, o->lines, o->n_lines, user);
     for (uint32_t i = 0; i < s->n_items; i++)
-        TRY(put_candidate(w, i, world_table_find(&w->items.table, s->items[i].id, s->items[i].item), s->items[i].id,
-                          e));
+        TRY(put_candidate(w, i, world_item_offered(w, s->items[i].id, s->items[i].item), s->items[i].id, e));
     rand_init(&r, (struct rand_key){w->seed, s->at.topic, s->at.partition, s->at.offset, RAND_UNSAMPLED});
     TRY(put_active(w, s, o->at_most, &r, n_active, e));
     const uint32_t taken = *n_active < o->at_most ? *n_active : o->at_most;

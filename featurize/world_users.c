@@ -129,8 +129,9 @@ enum status world_user_touch(struct world *w, struct world_user *u, struct err *
 
 /* ---- coming and going ---- */
 
-static void free_user(struct world *w, struct world_user *u)
+void world_user_drop(struct world *w, struct world_user *u)
 {
+    if (u->on[WORLD_DIRTY]) w->counts.dirty_bytes -= world_user_bytes(u);
     for (int l = 0; l < WORLD_LISTS; l++) world_user_remove(w, u, (enum world_list)l);
     world_table_remove(&w->users.table, u, u->hash);
     w->counts.bytes -= world_user_bytes(u);
@@ -168,7 +169,7 @@ void world_users_evict(struct world *w)
         const bool waits = w->consumed && u->on[WORLD_CHANGED] && !too_many(&w->users, true);
         if (newer != NULL && !u->on[WORLD_DIRTY] && !waits) {
             w->counts.unconsumed += w->consumed && u->on[WORLD_CHANGED];
-            free_user(w, u);
+            world_user_drop(w, u);
             w->counts.evicted++;
             w->users.stored_elsewhere = true;
             steps--;
@@ -219,33 +220,25 @@ static enum status read_back(struct world *w, struct str id, struct world_user *
     return st == STATUS_NOT_FOUND ? STATUS_OK : st;
 }
 
-static enum status find_any(struct world *w, struct str id, struct world_user **out, struct err *e)
+enum status world_user_find(struct world *w, struct str id, struct world_user **out, struct err *e)
 {
     *out = NULL;
     if (!str_has(id)) return STATUS_OK;
     *out = world_table_find(&w->users.table, id, hash_str(id));
     if (*out != NULL) return world_user_open(w, *out, e);
-    if (w->store == NULL || !w->users.stored_elsewhere) return STATUS_OK;
+    if (w->store == NULL || !w->users.stored_elsewhere || world_erased_unsaved(w, id)) return STATUS_OK;
     return read_back(w, id, out, e);
 }
 
-enum status world_user_find(struct world *w, struct str id, struct world_user **out, struct err *e)
-{
-    TRY(find_any(w, id, out, e));
-    if (*out != NULL && (*out)->gone) *out = NULL;
-    return STATUS_OK;
-}
-
-enum status world_user_get(struct world *w, struct str id, struct world_user **out, struct err *e)
+enum status world_user_get(struct world *w, struct str id, int64_t time_ms, struct world_user **out, struct err *e)
 {
     const struct record_user record = {.id = id};
-    TRY(find_any(w, id, out, e));
-    if (*out != NULL) {
-        if ((*out)->gone) w->counts.users++;
-        (*out)->gone = false;
-        return STATUS_OK;
-    }
-    const enum status st = enter(w, &record, out, e);
-    if (st == STATUS_OK) w->counts.users++;
-    return st;
+    *out = NULL;
+    if (world_erased_since(w, id, time_ms)) return STATUS_OK;
+    TRY(world_user_find(w, id, out, e));
+    if (*out != NULL) return STATUS_OK;
+    TRY(enter(w, &record, out, e));
+    world_erased_back(w, id);
+    w->counts.users++;
+    return STATUS_OK;
 }

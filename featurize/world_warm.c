@@ -10,7 +10,11 @@ enum status world_put_user(struct world *w, struct record_user *take_u, struct e
 {
     struct world_user *u = NULL;
     if (!str_has(take_u->id)) return ERR_SET(e, STATUS_CORRUPT, "world: a user without an id");
-    TRY(world_user_get(w, take_u->id, &u, e));
+    if (record_user_is_empty(take_u)) {
+        record_user_fini(take_u);
+        return STATUS_OK;
+    }
+    TRY(world_user_get(w, take_u->id, INT64_MAX, &u, e));
     TRY(world_user_take(w, u, take_u, e));
     record_user_fini(take_u);
     world_user_remove(w, u, WORLD_CHANGED);

@@ -3,6 +3,7 @@
 #include "featurize/feat.h"
 #include "featurize/group.h"
 #include "featurize/history.h"
+#include "featurize/world.h"
 #include "ingest/order.h"
 #include "ingest/source.h"
 #include "job/answers.h"
@@ -63,7 +64,8 @@ static size_t users(const struct conf *c)
 {
     const size_t n = least((size_t)c->history_max_bytes, (size_t)c->history_users * user_most(c));
     return n + n / 4 + (size_t)c->state_dirty_bytes +
-           least((size_t)c->history_users, n / USER_LEAST) * USER_TABLE_BYTES;
+           least((size_t)c->history_users, n / USER_LEAST) * USER_TABLE_BYTES +
+           (size_t)c->history_max_bytes / WORLD_ERASED_PART;
 }
 
 static size_t items(const struct conf *c)

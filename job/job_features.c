@@ -46,6 +46,7 @@ static enum status put_user(void *arg, const struct record_user *u)
     struct features *f = arg;
     TRY(check_slice(f));
     f->n++;
+    if (record_user_is_empty(u)) return publish_put_user(f->batch, u->id, (struct str){NULL, 0}, f->e);
     for (uint32_t i = 0; i < u->n_events && i < (uint32_t)f->j->conf->model_events; i++)
         TRY(put_state(f, u->events[i].sentence, u->events[i].ids, u->events[i].n_ids));
     buf_clear(&f->pack);

@@ -242,14 +242,17 @@ static enum status complete_due(struct learner *l, int64_t watermark, struct err
     TRY(line_advance(l->line, watermark, e));
     TRY(order_advance(l->order, watermark, e));
     TRY(take_ready(l, e));
-    return settle_due(l, watermark, e);
+    TRY(settle_due(l, watermark, e));
+    const int64_t waits_ms = l->conf->join_window_ms + l->conf->join_order_gap_ms;
+    if (watermark > INT64_MIN + waits_ms) world_expire_erased(l->world, watermark - waits_ms);
+    return STATUS_OK;
 }
 
 static enum status take_event(struct learner *l, const struct event *ev, struct err *e)
 {
     switch (ev->kind) {
-    case EVENT_ITEM: return guard_counts(l->guard) ? world_item(l->world, ev, e) : STATUS_OK;
-    case EVENT_USER: return guard_counts(l->guard) ? world_user(l->world, ev, e) : STATUS_OK;
+    case EVENT_ITEM: return ev->deleted || guard_counts(l->guard) ? world_item(l->world, ev, e) : STATUS_OK;
+    case EVENT_USER: return ev->deleted || guard_counts(l->guard) ? world_user(l->world, ev, e) : STATUS_OK;
     case EVENT_IMPRESSION: return take_impression(l, ev, e);
     case EVENT_BEHAVIOUR: break;
     }

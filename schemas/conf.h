@@ -152,7 +152,7 @@
     X(guard_pause_ms,         "guard.pause_ms",             INT,  600000,         0,    1e11,      "ms", "L", "least event time of a pause") \
     X(guard_accept_ms,        "guard.accept_ms",            INT,  86400000,       0,    1e12,      "ms", "L", "a level that has stayed so long is accepted; 0: only the operator ends the pause") \
     X(guard_rollback_on,      "guard.rollback_on",          TEXT, "labels,scores,schema", 0, 100,      "", "L", "monitors of these that pause learning also take back what was learnt since the change began: the line goes back to its blessed version if that is older than the change (needs gate.share > 0); empty: none") \
-    X(guard_counts,           "guard.counts",               BOOL, true,           0,    1,         "", "L", "during a pause what comes is counted into histories, catalogue and counters; false: left out of them") \
+    X(guard_counts,           "guard.counts",               BOOL, true,           0,    1,         "", "L", "during a pause what comes is counted into histories, catalogue and counters; false: left out of them, but for deletions") \
     X(guard_restart,          "guard.restart",              WORD, "none",         0,    0,         "none|optimiser", "L", "after a pause, and at an alarm of loss: optimiser: its schedule begins anew and AdaGrad's sums keep a hundredth, so that it learns fast again") \
     X(guard_window_ms,        "guard.window_ms",            INT,  3600000,        1000, 1e11,      "ms", "L", "event time over which the three caps below count") \
     X(guard_user_examples,    "guard.user_examples",        INT,  5000,           0,    4e9,       "examples", "L", "most examples of one user that are learnt in a window; 0: no cap") \

@@ -85,6 +85,12 @@ const struct record_attr *record_attr(const struct record_attr *attrs, uint32_t 
     return NULL;
 }
 
+bool record_user_is_empty(const struct record_user *u)
+{
+    return u->first_ms == 0 && u->n_slates == 0 && u->n_attrs == 0 && u->n_tallies == 0 && u->n_events == 0 &&
+           u->n_pairs == 0;
+}
+
 static void put_attrs(struct buf *b, const struct record_attr *attrs, uint32_t n)
 {
     buf_varint(b, n);

@@ -117,6 +117,7 @@ struct record_item {
 /* fini frees what the record owns and zeroes it, but for `scratch`; both records may be reused. */
 void record_user_fini(struct record_user *u);
 void record_item_fini(struct record_item *i);
+bool record_user_is_empty(const struct record_user *u); /* nothing but an id: what is left of who was deleted */
 void record_user_encode(struct buf *b, const struct record_user *u);
 void record_item_encode(struct buf *b, const struct record_item *i);
 /* Memory for a part of a record with this scratch (NULL: mem_*): zeroed; a larger copy of what is there, p gone; freed. */

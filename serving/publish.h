@@ -83,7 +83,8 @@ enum status publish_weights(struct publish *p, const struct publish_version *v, 
 void publish_touch(struct publish *p, size_t page);
 
 /* Features: one batch, packed records by key, handed over whole.  A batch that is full (FULL from a put) is ended, and the
- * rest comes with the next one.  begin: AGAIN when PUBLISH_BATCHES_MAX wait (nothing is lost: try at the next interval). */
+ * rest comes with the next one.  begin: AGAIN when PUBLISH_BATCHES_MAX wait (nothing is lost: try at the next interval).
+ * An empty record: its key is deleted. */
 struct publish_batch;
 enum status publish_features_begin(struct publish *p, struct publish_batch **out, struct err *e) MUST_CHECK;
 enum status publish_put_user(struct publish_batch *b, struct str id, struct str packed, struct err *e) MUST_CHECK;

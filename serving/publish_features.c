@@ -161,8 +161,12 @@ static enum status upload_some(struct publish *p, struct buf_reader *r, const ch
     while (buf_left(r) > 0 && !r->bad && p->fenced < IN_FLIGHT && bytes < IN_FLIGHT_BYTES) {
         const size_t n = entry_key(p, r, key);
         const struct str packed = buf_get_str(r);
+        const struct str name = {key, n};
         if (r->bad) break;
-        TRY(publish_fence_add(p, e, REDIS_ARGS(STR("SET"), ((struct str){key, n}), packed, STR("EX"), str_from(ttl))));
+        if (packed.n > 0)
+            TRY(publish_fence_add(p, e, REDIS_ARGS(STR("SET"), name, packed, STR("EX"), str_from(ttl))));
+        else
+            TRY(publish_fence_add(p, e, REDIS_ARGS(STR("DEL"), name)));
         bytes += packed.n;
     }
     return publish_fence_end(p, NULL, e);

@@ -110,6 +110,14 @@ static enum status take_all(struct score_hand *h, struct score_wanted *w, size_t
     return st == STATUS_OK ? STATUS_OK : no_memory(e);
 }
 
+/* Who was deleted counts as unknown, and so does what was: as to the learner. */
+static void leave_deleted(const struct score_hand *h, struct score_found *f)
+{
+    if (f->user != NULL && record_user_is_empty(&f->user->u.user)) f->user = NULL;
+    for (uint32_t i = 0; i < h->request.n_items; i++)
+        if (f->items[i] != NULL && f->items[i]->u.item.deleted) f->items[i] = NULL;
+}
+
 enum status score_gather(struct score_hand *h, struct score_found *f, struct err *e)
 {
     struct score_wanted *w = NULL;
@@ -122,7 +130,9 @@ enum status score_gather(struct score_hand *h, struct score_found *f, struct err
     f->away = st != STATUS_OK;
     if (f->away && tries) atomic_store(&h->s->away, true); /* others need not find out too: it may take a time-out */
     if (f->away) log_limited(LOG_WARN, "degraded", "%s", e ? e->text : status_text(st));
-    return take_all(h, w, n, f->away, e);
+    TRY(take_all(h, w, n, f->away, e));
+    leave_deleted(h, f);
+    return STATUS_OK;
 }
 
 /* --- frozen states ------------------------------------------------------------------------------------------------ */

@@ -76,6 +76,24 @@ replay anew.json -o guard.restart=optimiser "$dir/labels1"
 [ "$(jq .guard.optimiser_restarts "$dir/labels1.json")" -eq 0 ] || fail "a restart that nobody asked for"
 [ "$(jq .model.sha256 "$dir/anew.json")" != "$(jq .model.sha256 "$dir/labels1.json")" ] || fail "a restart changed nothing"
 
+# what is deleted during a pause stays so, also where nothing else is counted then
+one() { echo "{\"time\":$1,$2}"; }
+{
+    one $start '"type":"user","user":"erased","age":33'
+    awk -v at=$((start + at + 3540000)) '!said && match($0, /"time":[0-9]+/) && substr($0, RSTART + 7, RLENGTH - 7) + 0 >= at {
+        print "{\"time\":" at ",\"type\":\"user\",\"user\":\"erased\",\"deleted\":true}"
+        print "{\"time\":" at ",\"type\":\"item\",\"item\":\"i5\",\"deleted\":true}"
+        said = 1
+    } 1' "$dir/labels1"
+    one "$(tail -n 1 "$dir/labels1" | jq .time)" '"type":"impression","user":"erased","request":"late","items":["i5","i6"]'
+} >"$dir/erasing"
+mkfifo "$dir/examples"
+grep '"late"' "$dir/examples" >"$dir/late" &
+replay erasing.json --flush --dump-examples "$dir/examples" -o guard.counts=false "$dir/erasing"
+wait $!
+[ "$(jq .guard.pauses "$dir/erasing.json")" -eq 1 ] || fail "no pause"
+[ "$(jq -sc '[.[].numeric | [."user.known", ."item.known"]]' "$dir/late")" = "[[0,0],[0,1]]" ] || fail "deleted in a pause, but there: $(cut -c1-300 "$dir/late")"
+
 events=80000 long=3600000
 # one source of three: it alone goes to the dead letters, learning goes on
 shop sourced --fault labels1 --sources 3

@@ -64,6 +64,27 @@ sets=$(writes)
 more=$(($(writes) - sets))
 [ $more -lt 20 ] || fail "$more records were written to a Redis that had them all"
 
+# --- users that are deleted leave Redis, and the state, and stay away: with an order under assembly, with an open list, as they are; of a
+# user that the learner does not know a record that Redis has leaves too
+now=$(tail -n 1 log | jq .time)
+event() { echo "{\"time\":$((now + $1)),$2}"; }
+{
+    event 1000 '"type":"purchase","user":"order-1","item":"i1","order":"o1"'
+    event 1000 '"type":"impression","user":"list-1","request":"r1","items":["i1","i2"]'
+    event 1000 '"type":"user","user":"plain-1","age":33'
+} >erase
+ask set fr:default:user:left-1 anything >tried
+"$freshet" replay --quiet $options -o state.dir=state -o history.users=20 erase 2>err || fail "replay of some to be deleted"
+[ "$(ask exists fr:default:user:plain-1)" -eq 1 ] || fail "no record of plain-1"
+{
+    for user in order-1 list-1 plain-1 left-1; do event 1500 "\"type\":\"user\",\"user\":\"$user\",\"deleted\":true"; done
+    event 400000 '"type":"view","user":"u1","item":"i1"'
+} >erase
+"$freshet" replay --quiet --flush $options -o state.dir=state -o history.users=20 erase 2>err || fail "replay of deletions"
+for user in order-1 list-1 plain-1 left-1; do
+    [ "$(ask exists "fr:default:user:$user")" -eq 0 ] || fail "Redis has a record of $user, which was deleted"
+done
+
 # --- flushed under a learner
 ask flushall >tried
 "$freshet" replay --quiet $options -o state.dir=beside --speed 3x log 2>err &

@@ -26,7 +26,7 @@ for u in $(seq 0 29); do
 done >shown
 cat clicks >>shown
 [ "$(wc -l <shown)" -eq 60 ] || fail "not thirty answers"
-for copy in apart sums; do cp -r state $copy; done
+for copy in apart sums gone; do cp -r state $copy; done
 replay() { # state, report, log
     "$freshet" replay --quiet --no-learn --flush $options -o state.dir="$dir/$1" --report "$2" "$3" 2>err || fail "replay of $3"
 }
@@ -37,6 +37,20 @@ holds same '.served.skew | .most < 0.001 and .p50 <= .p99 and .p99 <= .most'
 holds same '.served.figures.gauc == 1' # the first of each answer was clicked
 holds same '(.served.figures.logloss - .served.learner.logloss | fabs) < 0.0001'
 holds same ".segments.version | keys == [\"$(jq -rs '.[0].version' shown)\"]"
+
+# whoever and whatever was deleted is unknown to both, and scored alike; Redis has no record of the user
+[ "$(redis-cli -s redis exists fr:default:user:u1)" -eq 1 ] || fail "Redis has no record of u1"
+jq -nc "{type: \"user\", time: ($now + 70000), user: \"u1\", deleted: true}, {type: \"item\", time: ($now + 70000), item: \"i6\", deleted: true}" >deletions
+"$freshet" replay --quiet $options -o redis.url="unix:$dir/redis" -o state.dir="$dir/gone" deletions 2>err || fail "replay of deletions"
+[ "$(redis-cli -s redis exists fr:default:user:u1)" -eq 0 ] || fail "Redis has a record of a deleted user"
+for user in u1 u2; do
+    jq -nc "{user: \"$user\", time: ($now + 80000), items: [range(12) | \"i\\(.)\"]}" | curl -sf -m 20 -d @- "$at/v1/rerank" >answer || fail "no answer"
+    [ $user = u2 ] || is answer '.user_known == false'
+    is answer '[.items[] | select(.known | not) | .item] == ["i6"]'
+    jq -c "{type: \"impression\", time: ($now + 80000), user: \"$user\", request, version: (.model.version | tostring), items}" answer
+done >unknown
+replay gone deleted unknown
+holds deleted '.served.lists == 2 and (.served.skew.most < 0.001)'
 
 # scores that were not the learner's are seen to be others
 jq -c 'if .type == "impression" then .items |= map(.score *= 0.8) else . end' shown >worse

@@ -132,6 +132,46 @@ static void test_a_session_stands_for_a_user(void **state)
     learner_free(l);
 }
 
+static void feed_one(struct learner *l, const struct event *ev)
+{
+    struct err e;
+    const struct source_record rec = {.kind = SOURCE_EVENT, .event = *ev};
+    assert_ok(learner_record(l, &rec, &e), &e);
+}
+
+/* Neither the order that is being assembled nor the list that waits for its labels. */
+static void test_a_deleted_user_does_not_come_back_with_what_was_under_way(void **state)
+{
+    (void)state;
+    struct err e;
+    struct learner *l = begin(true);
+    (void)learner_world_feed(&world, l, 200);
+    const int64_t now = learner_watermark(l);
+    struct event_item shown[] = {{.item = STR("i1")}, {.item = STR("i2")}};
+    struct event ev = {.kind = EVENT_IMPRESSION,
+                       .user = STR("victim"),
+                       .request = STR("r"),
+                       .time_ms = now,
+                       .items = shown,
+                       .n_items = 2,
+                       .value = NAN,
+                       .quantity = NAN,
+                       .price = NAN};
+    feed_one(l, &ev);
+    ev.kind = EVENT_BEHAVIOUR, ev.type = EVENT_PURCHASE, ev.type_name = STR("purchase");
+    ev.items = NULL, ev.n_items = 0, ev.request = (struct str){NULL, 0};
+    ev.item = STR("i3"), ev.order = STR("o1");
+    feed_one(l, &ev);
+    ev.kind = EVENT_USER, ev.item = ev.order = (struct str){NULL, 0};
+    ev.deleted = true, ev.time_ms = now + 500;
+    feed_one(l, &ev);
+    const uint64_t slates = learner_counts(l)->slates;
+    assert_ok(learner_flush(l, &e), &e);
+    assert_true(learner_counts(l)->slates > slates);
+    assert_null(world_find_user(learner_world(l), STR("victim")));
+    learner_free(l);
+}
+
 static void test_each_settled_slate_is_seen_once(void **state)
 {
     (void)state;
@@ -291,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_a_record_that_settles_many_lists_can_be_given_up),
         cmocka_unit_test(test_without_learning_weights_stay),
         cmocka_unit_test(test_a_session_stands_for_a_user),
+        cmocka_unit_test(test_a_deleted_user_does_not_come_back_with_what_was_under_way),
         cmocka_unit_test(test_each_settled_slate_is_seen_once),
         cmocka_unit_test(test_a_model_that_knows_nothing_is_not_asked),
         cmocka_unit_test(test_a_batch_waits_no_longer_than_told),

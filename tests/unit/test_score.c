@@ -439,6 +439,29 @@ static void test_damaged_record_counts_as_unknown(void **state)
     score_return(score, h);
 }
 
+/* What Redis has of them says so: of a user nothing but the id (left there by a learner that put it so), of an item the flag. */
+static void test_deleted_records_count_as_unknown_as_to_the_learner(void **state)
+{
+    (void)state;
+    const struct score_answer *a;
+    struct err e = {0};
+    float ours[10], theirs[10];
+    struct event ev = shop_behaviour(&w.shop, 0, "u1", "i2", SERVING_WORLD_NOW_MS);
+    ev.deleted = true;
+    ev.kind = EVENT_USER;
+    assert_ok(world_user(w.shop.world, &ev, &e), &e);
+    ev.kind = EVENT_ITEM;
+    assert_ok(world_item(w.shop.world, &ev, &e), &e);
+    serving_world_features(&w);
+    struct score_hand *h = ask("{\"user\":\"u1\",\"items\":[\"i2\"]}", &a);
+    assert_false(a->user_known);
+    assert_false(a->items[0].known);
+    score_return(score, h);
+    serving_world_score(&w, "u1", ALL, theirs);
+    ask_logits("{\"user\":\"u1\",\"items\":[" ALL_JSON "]}", ours, 10);
+    for (int i = 0; i < 10; i++) assert_float_equal(ours[i], theirs[i], 1e-5);
+}
+
 static void test_states_come_from_redis(void **state)
 {
     (void)state;
@@ -585,6 +608,7 @@ int main(void)
         EACH(test_redis_away_degrades_to_what_is_at_hand),
         EACH(test_away_is_found_out_once_and_over_with_the_next_look),
         EACH(test_damaged_record_counts_as_unknown),
+        EACH(test_deleted_records_count_as_unknown_as_to_the_learner),
         EACH(test_states_come_from_redis),
         EACH(test_steady_state_allocates_nothing),
         EACH(test_swaps_under_load_fail_no_request),

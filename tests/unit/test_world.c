@@ -191,6 +191,33 @@ static void test_deleted_and_long_unsold_items_are_no_candidates(void **state)
     shop_close(&shop);
 }
 
+static void test_a_deleted_item_that_is_shown_is_unknown(void **state)
+{
+    (void)state;
+    shop_open(&shop, "uncased", NULL, NULL);
+    stock(&shop, 6);
+    shop_take(&shop, EVENT_PURCHASE, "ann", "i5", at(1, 0));
+    struct event gone = shop_behaviour(&shop, 0, NULL, "i5", at(1, 0));
+    gone.kind = EVENT_ITEM;
+    shop_number(&shop, &gone, "price", 7);
+    assert_ok(world_item(shop.world, &gone, &e), &e);
+    shop_show(&shop, "bob", "i5,i1,stranger", at(2, 0));
+    assert_true(shop_feature(&shop, 0, "item.known") == 1 && shop_feature(&shop, 0, "item.has_price") == 1);
+    gone.deleted = true;
+    assert_ok(world_item(shop.world, &gone, &e), &e);
+    shop_show(&shop, "bob", "i5,i1,stranger", at(2, 0));
+    const struct slate *s = shop.slate;
+    const size_t row = s->n_numeric * sizeof *s->numeric;
+    assert_memory_equal(s->numeric, s->numeric + 2 * s->n_numeric, row);
+    assert_int_equal(s->items[0].sentence, s->items[2].sentence);
+    assert_true(shop_feature(&shop, 0, "item.known") == 0 && shop_feature(&shop, 1, "item.known") == 1);
+    gone.deleted = false;
+    assert_ok(world_item(shop.world, &gone, &e), &e);
+    shop_show(&shop, "bob", "i5", at(2, 0));
+    assert_true(shop_feature(&shop, 0, "item.known") == 1);
+    shop_close(&shop);
+}
+
 static void test_types_without_a_label_open_nothing_but_are_remembered(void **state)
 {
     (void)state;
@@ -465,35 +492,6 @@ static void test_dirty_users_do_not_leave(void **state)
     shop_close(&shop);
 }
 
-static void test_a_deleted_user_is_forgotten(void **state)
-{
-    (void)state;
-    assert_ok(store_open(&store, dir.path, false, &e), &e);
-    shop_open(&shop, "uncased", NULL, store);
-    stock(&shop, 5);
-    shop_take(&shop, EVENT_PURCHASE, "ann", "i1", at(1, 0));
-    shop_take(&shop, EVENT_PURCHASE, "bob", "i1", at(1, 0));
-    struct event ev = shop_behaviour(&shop, 0, "ann", NULL, at(1, 1));
-    ev.kind = EVENT_USER;
-    shop_text(&shop, &ev, "country", "France");
-    assert_ok(world_user(shop.world, &ev, &e), &e);
-    assert_int_equal(world_find_user(shop.world, STR("ann"))->n_attrs, 1);
-    shop_save(&shop);
-    ev.deleted = true;
-    assert_ok(world_user(shop.world, &ev, &e), &e);
-    assert_null(world_find_user(shop.world, STR("ann")));
-    shop_save(&shop);
-    shop_close(&shop);
-    shop_open(&shop, "uncased", NULL, store);
-    shop_load(&shop);
-    assert_null(world_find_user(shop.world, STR("ann")));
-    assert_int_equal(world_counts(shop.world)->users, 1);
-    assert_non_null(world_find_user(shop.world, STR("bob")));
-    shop_take(&shop, EVENT_PURCHASE, "ann", "i2", at(2, 0)); /* may come back as somebody new */
-    assert_int_equal(world_find_user(shop.world, STR("ann"))->n_events, 1);
-    shop_close(&shop);
-}
-
 static void test_other_templates_make_items_sentences_anew(void **state)
 {
     (void)state;
@@ -673,6 +671,7 @@ int main(void)
         T(test_orders_without_a_user_only_count),
         T(test_long_orders_are_cut_to_a_seeded_choice),
         T(test_deleted_and_long_unsold_items_are_no_candidates),
+        T(test_a_deleted_item_that_is_shown_is_unknown),
         T(test_types_without_a_label_open_nothing_but_are_remembered),
         T(test_title_and_price_of_a_positive_are_the_catalogues),
         T(test_nothing_of_an_order_is_counted_before_it_is_filled),
@@ -684,7 +683,6 @@ int main(void)
         T(test_the_first_purchase_turns_what_the_sampler_weighs),
         T(test_users_leave_to_the_store_and_come_back),
         T(test_dirty_users_do_not_leave),
-        T(test_a_deleted_user_is_forgotten),
         T(test_other_templates_make_items_sentences_anew),
         T(test_a_damaged_head_is_corrupt),
         T(test_each_changed_record_is_handed_out_once),
