@@ -5,6 +5,7 @@
 #include "job/checkpoint_backup.h"
 #include "job/checkpoint_verify.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,12 +32,33 @@ static void check_file(struct cmd_check *c, const char *key, const char *path, b
         cmd_check_row(c, CMD_CHECK_OK, "file", NULL, "%s = %s", key, path);
 }
 
+/* Letters go to a file that is there or can be made; a topic is the broker's to know. */
+static void check_letters_place(struct cmd_check *c)
+{
+    const char *path = c->conf->ingest_dead_letters;
+    char folder[PATH_MAX];
+    if (*path == 0 || strncmp(path, "topic:", 6) == 0) return;
+    const char *slash = strrchr(path, '/');
+    (void)snprintf(folder, sizeof folder, "%.*s",
+                   slash == NULL   ? 1
+                   : slash == path ? 1
+                                   : (int)(slash - path),
+                   slash == NULL ? "." : path);
+    const bool there = access(path, F_OK) == 0;
+    if (access(there ? path : folder, there ? R_OK | W_OK : W_OK | X_OK) != 0)
+        cmd_check_row(c, CMD_CHECK_WRONG, "file", "mend the path or the rights", "ingest.dead_letters = %s: %s", path,
+                      strerror(errno));
+    else
+        cmd_check_row(c, CMD_CHECK_OK, "file", NULL, "ingest.dead_letters = %s", path);
+}
+
 void cmd_check_files(struct cmd_check *c)
 {
     check_file(c, "describe.templates", c->conf->describe_templates, false);
     check_file(c, "ingest.map", c->conf->ingest_map, false);
     check_file(c, "redis.password_file", c->conf->redis_password_file, true);
     check_file(c, "serving.token_file", c->conf->serving_token_file, true);
+    check_letters_place(c);
 }
 
 /* ---- state folder ---- */

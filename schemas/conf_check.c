@@ -326,6 +326,27 @@ static enum status check_join(const struct conf *c, struct err *e)
     return STATUS_OK;
 }
 
+/* Letters that are read again are refused again, and make letters without end. */
+static enum status check_topics(const struct conf *c, struct err *e)
+{
+    const char *letters = strncmp(c->ingest_dead_letters, "topic:", 6) == 0 ? c->ingest_dead_letters + 6 : NULL;
+    struct str topic, other;
+    if (letters != NULL && *letters == 0)
+        return ERR_SET(e, STATUS_INVALID, "ingest.dead_letters = topic: names no topic; say topic:NAME");
+    for (const char *at = c->ingest_topics; conf_list_next(&at, &topic);) {
+        if (letters != NULL && str_is(topic, letters))
+            return ERR_SET(e, STATUS_INVALID,
+                           "ingest.dead_letters = %s is one of ingest.topics = %s: what is refused would be read again "
+                           "without end; name another topic",
+                           c->ingest_dead_letters, c->ingest_topics);
+        for (const char *rest = at; conf_list_next(&rest, &other);)
+            if (str_eq(topic, other))
+                return ERR_SET(e, STATUS_INVALID, "ingest.topics = %s names " STR_FMT " twice", c->ingest_topics,
+                               STR_ARG(topic));
+    }
+    return STATUS_OK;
+}
+
 enum status conf_check(const struct conf *c, struct err *e)
 {
     const bool user_concat = strcmp(c->model_user_view, "concat") == 0;
@@ -354,6 +375,7 @@ enum status conf_check(const struct conf *c, struct err *e)
     if (strcmp(c->ingest_schema, "csv") == 0 && c->ingest_map[0] == 0)
         return ERR_SET(e, STATUS_INVALID,
                        "ingest.schema = csv needs ingest.map, the field map (deploy/maps/ has examples)");
+    TRY(check_topics(c, e));
     TRY(check_join(c, e));
     TRY(check_forgetting(c, e));
     if (c->train_follow_ms > 0 && c->n_variants > 0)

@@ -197,7 +197,7 @@ enum status ranks_rows_add(struct ranks_grads *g, struct buf_reader *r, struct e
         const struct param *q = param_sparse(g->t, i);
         const size_t width = param_width(q), n = buf_get_count(r, (1 + width) * sizeof(float));
         if (r->bad) return cut_short(e);
-        const void *idx, *grads;
+        const void *idx = NULL, *grads = NULL;
         if (n == 0) continue;
         TRY(aligned(&idx, &g->idx, r, n * sizeof(uint32_t), e));
         TRY(aligned(&grads, &g->rows, r, n * width * sizeof(float), e));

@@ -131,6 +131,18 @@ run 0 check --model "$d/model" -o serving.token_file="$d/token"
 says 'others can read this secret'
 says_not '^WRONG'
 
+# --- where letters go, and what is read
+run 0 check --model "$d/model" -o ingest.dead_letters="$d/rejected.jsonl"
+says '^ok     file .*rejected.jsonl'
+[ ! -e "$d/rejected.jsonl" ] || fail "check makes the file of letters"
+run 1 check --model "$d/model" -o ingest.dead_letters="$d/none/rejected.jsonl"
+says '^WRONG  file .*No such file'
+for wrong in ingest.dead_letters=topic: ingest.topics=a,b,a "ingest.topics=a,b -o ingest.dead_letters=topic:b"; do
+    # shellcheck disable=SC2086  # one or two options
+    run 1 check --model "$d/model" -o $wrong
+    says '^WRONG  configuration'
+done
+
 # --- dead letters
 cat >"$d/letters.jsonl" <<'END'
 {"stage":"parse","reason":"bad_json","message":"x"}
