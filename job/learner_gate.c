@@ -159,7 +159,10 @@ static enum status undo(struct learner *l, struct err *e)
     TRY(undo_variants(l, since_ms, why, e));
     const enum status st = line_gate_undo(l->line, since_ms, l->next_slate, &candidate, &none);
     if (st == STATUS_NOT_FOUND) {
-        log_warn("guard", "kept=\"what was learnt since: %s\" reason=\"%s\"", none.text, why);
+        log_warn("guard",
+                 "kept=\"what was learnt since: %s\" reason=\"%s\" next=\"only the scores can tell when they are "
+                 "right again; else guard.accept_ms or guard.mode=warn\"",
+                 none.text, why);
         return STATUS_OK;
     }
     if (st != STATUS_OK && e != NULL) *e = none;
