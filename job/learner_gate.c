@@ -58,7 +58,11 @@ static enum status say_rollback(struct learner *l, bool candidate, const char *w
               l->line->counts.learnt_examples, ms_of(g->rest_until_ms), who, reason);
     l->said.due = "rollback";
     guard_line_changed(l->guard);
-    return say(l, &v, candidate ? &l->said.candidate : &l->said.blessed, e);
+    struct learner_place *p = candidate ? &l->said.candidate : &l->said.blessed;
+    size_t n;
+    const struct source_offset *now = here(l, &n);
+    TRY(say(l, &v, p, e));
+    return note_place(p, now, n, e); /* what that version has beyond itself begins here */
 }
 
 /* A challenger's line has no versions of its own in the version log: its name stands there instead. */

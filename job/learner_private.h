@@ -10,7 +10,7 @@
 #include "trainer/eval_logged.h"
 #include "trainer/guard.h"
 
-/* Where the stream stood when a snapshot was taken. */
+/* Where the stream stood when a snapshot was taken, or the line last went back to it. */
 struct learner_place {
     struct source_offset *o; /* (n) */
     size_t n, cap;
