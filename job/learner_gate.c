@@ -97,7 +97,7 @@ static enum status judge_variant(struct learner *l, size_t i, const struct slate
     const float *z = variants_logits(l->variants, s, p, i);
     const struct open_predictions its = {.logits = (float *)(uintptr_t)z};
     if (line->gate == NULL || !line->learn || s->n_items == 0 || isnan(z[0])) return STATUS_OK;
-    const double loss = gate_judge_mean(&line->gate->judge, GATE_LOSS);
+    const double loss = gate_judge_harm(&line->gate->judge, GATE_LOSS);
     TRY(line_gate_judge(line, s, &its, l->next_slate, &verdict, e));
     if (verdict != LINE_ROLLED_BACK) return STATUS_OK;
     (void)snprintf(reason, sizeof reason, "worse than its blessed version on the same slates: log-loss %+.4f", loss);
@@ -141,13 +141,13 @@ enum status learner_judge(struct learner *l, const struct slate *s, const struct
     struct line_gate *g = l->line->gate;
     for (size_t i = 1; i <= variants_count(l->variants); i++) TRY(judge_variant(l, i, s, p, e));
     if (g == NULL || !l->line->learn) return STATUS_OK;
-    const double loss = gate_judge_mean(&g->judge, GATE_LOSS), auc = gate_judge_mean(&g->judge, GATE_AUC);
-    const uint64_t n = g->judge.harm_n[GATE_LOSS];
+    const double loss = gate_judge_harm(&g->judge, GATE_LOSS), auc = gate_judge_harm(&g->judge, GATE_AUC);
+    const uint64_t n = g->judge.rise_n[GATE_LOSS];
     TRY(line_gate_judge(l->line, s, p, l->next_slate, &verdict, e));
     if (verdict != LINE_ROLLED_BACK) return STATUS_OK;
     (void)snprintf(reason, sizeof reason,
                    "worse than the blessed version on the same slates by more than gate.margin: log-loss %+.4f, "
-                   "AUC %+.4f (users weighted) over %" PRIu64 " of them since it was blessed",
+                   "AUC %+.4f (users weighted) over the last %" PRIu64 " of them",
                    loss, -auc, n);
     return say_rollback(l, false, "gate", reason, 0, e);
 }
