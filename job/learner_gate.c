@@ -315,7 +315,7 @@ enum status learner_promote_variant(struct learner *l, const struct command *c, 
 {
     struct command said = *c;
     (void)snprintf(said.reason, sizeof said.reason, "variant %.60s is in charge: %.100s", c->name, c->reason);
-    TRY(variants_promote(l->variants, str_from(c->name), e));
+    TRY(variants_promote(l->variants, str_from(c->name), l->next_slate, e));
     return say_order(l, VERDICT_CHAMPION, 0, &said, false, e);
 }
 
