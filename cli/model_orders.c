@@ -9,14 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static size_t read_small(int dir, const char *name, char out[COMMAND_BYTES_MAX + 1], int64_t *time_ms)
+static size_t read_small(int dir, const char *name, char out[COMMAND_BYTES_MAX + 1], int64_t *time_ns)
 {
     struct stat info;
     const int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     const ssize_t n = fd >= 0 && fstat(fd, &info) == 0 ? read(fd, out, COMMAND_BYTES_MAX + 1) : -1;
     if (fd >= 0) (void)close(fd);
     if (n <= 0) return 0;
-    *time_ms = (int64_t)info.st_mtime * 1000;
+    *time_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
     return (size_t)n;
 }
 
@@ -40,7 +40,7 @@ static json_t *waiting_json(struct str text)
 
 static bool is_newer(const json_t *a, const json_t *b)
 {
-    return json_integer_value(json_object_get(a, "time_ms")) > json_integer_value(json_object_get(b, "time_ms"));
+    return json_integer_value(json_object_get(a, "time_ns")) > json_integer_value(json_object_get(b, "time_ns"));
 }
 
 static void insert(json_t *list, json_t *take_j)
@@ -58,18 +58,19 @@ json_t *cmd_model_orders(const char *state_dir)
     (void)snprintf(path, sizeof path, "%s/commands", state_dir);
     DIR *d = opendir(path);
     for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL; f = readdir(d)) {
-        int64_t time_ms = 0;
-        const struct str all = {text, f->d_name[0] != '.' ? read_small(dirfd(d), f->d_name, text, &time_ms) : 0};
+        int64_t time_ns = 0;
+        const struct str all = {text, f->d_name[0] != '.' ? read_small(dirfd(d), f->d_name, text, &time_ns) : 0};
         j = all.n == 0 ? NULL : strstr(f->d_name, COMMAND_ANSWER) != NULL ? answer_json(all) : waiting_json(all);
         if (j == NULL) continue; /* no order: the learner tells of it */
-        (void)json_object_set_new(j, "time_ms", json_integer((json_int_t)time_ms));
+        (void)json_object_set_new(j, "time_ns", json_integer((json_int_t)time_ns));
         insert(list, j);
     }
     if (d != NULL) (void)closedir(d);
     json_array_foreach(list, i, j)
     {
-        (void)json_object_set_new(j, "time", cmd_model_time(json_integer_value(json_object_get(j, "time_ms"))));
-        (void)json_object_del(j, "time_ms");
+        const json_int_t time_ns = json_integer_value(json_object_get(j, "time_ns"));
+        (void)json_object_set_new(j, "time", cmd_model_time(time_ns / 1000000));
+        (void)json_object_del(j, "time_ns");
     }
     return list;
 }

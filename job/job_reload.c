@@ -25,6 +25,7 @@ void job_reload_tick(struct job *j)
     } else {
         const int64_t now = job_now_us(j);
         conf_take_live(j->conf, fresh);
+        learner_reloaded(j->learner);
         publish_reload(j->publish, j->conf);
         job_variants_reload(j);
         /* shorter spacings count from now on */

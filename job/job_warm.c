@@ -133,7 +133,7 @@ static enum status warm_variants(struct job *j, struct fetch_warm *w, struct err
     for (size_t i = 1; i <= variants_count(v); i++) TRY(warm_variant(j, i, e));
     if (variants_count(v) == 0) return STATUS_OK;
     TRY(fetch_warm_champion(w, champion, e));
-    if (champion[0] != '\0' && variants_promote(v, str_from(champion), &why) != STATUS_OK)
+    if (champion[0] != '\0' && variants_promote(v, str_from(champion), 0, &why) != STATUS_OK)
         log_error("warm", "in_charge=default reason=\"%s\"", why.text);
     return STATUS_OK;
 }

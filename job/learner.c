@@ -145,6 +145,11 @@ const struct model *learner_model(const struct learner *l)
     return l->line->model;
 }
 
+void learner_reloaded(struct learner *l)
+{
+    variants_split(l->variants, l->next_slate);
+}
+
 struct variants *learner_variants(struct learner *l)
 {
     return l->variants;

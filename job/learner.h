@@ -128,6 +128,7 @@ size_t learner_dirty_bytes(const struct learner *l);
 struct param_set *learner_params(struct learner *l);
 struct optim *learner_optim(struct learner *l);
 const struct model *learner_model(const struct learner *l);
+void learner_reloaded(struct learner *l);             /* live keys were read again */
 struct variants *learner_variants(struct learner *l); /* the lines beside the one that the functions above speak of */
 struct world *learner_world(struct learner *l);
 struct state_cache *learner_states(struct learner *l); /* NULL when no part wants states */

@@ -26,7 +26,7 @@ static enum status settle_slate(struct learner *l, const struct open_predictions
     if (l->seen != NULL) TRY(l->seen(l->seen_user, &seen, e));
     if (s->settled_ms > l->settled_ms) l->settled_ms = s->settled_ms;
     if (guard_counts(l->guard)) TRY(world_settled(l->world, s, e));
-    guard_settled(l->guard, s, p->logits, watermark_ms(l->watermark));
+    TRY(learner_guard_settled(l, p, e));
     return guard_lets(l->guard, s) ? learner_judge(l, s, p, e) : STATUS_OK;
 }
 

@@ -58,7 +58,11 @@ static enum status say_rollback(struct learner *l, bool candidate, const char *w
               l->line->counts.learnt_examples, ms_of(g->rest_until_ms), who, reason);
     l->said.due = "rollback";
     guard_line_changed(l->guard);
-    return say(l, &v, candidate ? &l->said.candidate : &l->said.blessed, e);
+    struct learner_place *p = candidate ? &l->said.candidate : &l->said.blessed;
+    size_t n;
+    const struct source_offset *now = here(l, &n);
+    TRY(say(l, &v, p, e));
+    return note_place(p, now, n, e); /* what that version has beyond itself begins here */
 }
 
 /* A challenger's line has no versions of its own in the version log: its name stands there instead. */
@@ -93,7 +97,7 @@ static enum status judge_variant(struct learner *l, size_t i, const struct slate
     const float *z = variants_logits(l->variants, s, p, i);
     const struct open_predictions its = {.logits = (float *)(uintptr_t)z};
     if (line->gate == NULL || !line->learn || s->n_items == 0 || isnan(z[0])) return STATUS_OK;
-    const double loss = gate_judge_mean(&line->gate->judge, GATE_LOSS);
+    const double loss = gate_judge_harm(&line->gate->judge, GATE_LOSS);
     TRY(line_gate_judge(line, s, &its, l->next_slate, &verdict, e));
     if (verdict != LINE_ROLLED_BACK) return STATUS_OK;
     (void)snprintf(reason, sizeof reason, "worse than its blessed version on the same slates: log-loss %+.4f", loss);
@@ -137,13 +141,13 @@ enum status learner_judge(struct learner *l, const struct slate *s, const struct
     struct line_gate *g = l->line->gate;
     for (size_t i = 1; i <= variants_count(l->variants); i++) TRY(judge_variant(l, i, s, p, e));
     if (g == NULL || !l->line->learn) return STATUS_OK;
-    const double loss = gate_judge_mean(&g->judge, GATE_LOSS), auc = gate_judge_mean(&g->judge, GATE_AUC);
-    const uint64_t n = g->judge.harm_n[GATE_LOSS];
+    const double loss = gate_judge_harm(&g->judge, GATE_LOSS), auc = gate_judge_harm(&g->judge, GATE_AUC);
+    const uint64_t n = g->judge.rise_n[GATE_LOSS];
     TRY(line_gate_judge(l->line, s, p, l->next_slate, &verdict, e));
     if (verdict != LINE_ROLLED_BACK) return STATUS_OK;
     (void)snprintf(reason, sizeof reason,
                    "worse than the blessed version on the same slates by more than gate.margin: log-loss %+.4f, "
-                   "AUC %+.4f (users weighted) over %" PRIu64 " of them since it was blessed",
+                   "AUC %+.4f (users weighted) over the last %" PRIu64 " of them",
                    loss, -auc, n);
     return say_rollback(l, false, "gate", reason, 0, e);
 }
@@ -159,7 +163,10 @@ static enum status undo(struct learner *l, struct err *e)
     TRY(undo_variants(l, since_ms, why, e));
     const enum status st = line_gate_undo(l->line, since_ms, l->next_slate, &candidate, &none);
     if (st == STATUS_NOT_FOUND) {
-        log_warn("guard", "kept=\"what was learnt since: %s\" reason=\"%s\"", none.text, why);
+        log_warn("guard",
+                 "kept=\"what was learnt since: %s\" reason=\"%s\" next=\"only the scores can tell when they are "
+                 "right again; else guard.accept_ms or guard.mode=warn\"",
+                 none.text, why);
         return STATUS_OK;
     }
     if (st != STATUS_OK && e != NULL) *e = none;
@@ -308,7 +315,7 @@ enum status learner_promote_variant(struct learner *l, const struct command *c, 
 {
     struct command said = *c;
     (void)snprintf(said.reason, sizeof said.reason, "variant %.60s is in charge: %.100s", c->name, c->reason);
-    TRY(variants_promote(l->variants, str_from(c->name), e));
+    TRY(variants_promote(l->variants, str_from(c->name), l->next_slate, e));
     return say_order(l, VERDICT_CHAMPION, 0, &said, false, e);
 }
 

@@ -46,6 +46,16 @@ void learner_guard_scored(struct learner *l)
     guard_scored(l->guard, l->slate, l->line->predictions.logits, watermark_ms(l->watermark));
 }
 
+enum status learner_guard_settled(struct learner *l, const struct open_predictions *p, struct err *e)
+{
+    int64_t since_ms;
+    const float *sound = NULL;
+    guard_settled(l->guard, l->slate, p->logits, watermark_ms(l->watermark));
+    if (guard_doubts(l->guard, &since_ms)) TRY(line_gate_sound(l->line, l->slate, since_ms, &sound, e));
+    if (sound != NULL) guard_sound(l->guard, l->slate, sound);
+    return STATUS_OK;
+}
+
 void learner_guard_say(struct learner *l)
 {
     struct guard_note n;

@@ -10,7 +10,7 @@
 #include "trainer/eval_logged.h"
 #include "trainer/guard.h"
 
-/* Where the stream stood when a snapshot was taken. */
+/* Where the stream stood when a snapshot was taken, or the line last went back to it. */
 struct learner_place {
     struct source_offset *o; /* (n) */
     size_t n, cap;
@@ -120,5 +120,7 @@ enum status learner_guard_event(struct learner *l, const struct source_record *r
 bool learner_guard_admits(struct learner *l, uint8_t *keep);
 bool learner_guard_admits_copy(struct learner *l, uint8_t *keep); /* guard_admits_copy */
 void learner_guard_scored(struct learner *l); /* l->slate was scored */
+/* l->slate is settled, p what was predicted of it. */
+enum status learner_guard_settled(struct learner *l, const struct open_predictions *p, struct err *e) MUST_CHECK;
 void learner_guard_say(struct learner *l);
 #endif

@@ -203,6 +203,7 @@ static enum status load_variants(struct learner *l, struct store_txn *t, struct 
 {
     struct variants_layout layout;
     TRY(variants_load(l->variants, t, &layout, e));
+    variants_split(l->variants, l->next_slate);
     return open_relayout(l->open, layout.rows_then, layout.map, e);
 }
 

@@ -312,6 +312,18 @@ static enum status compare(struct line *l, const struct slate *s, const double o
     return STATUS_OK;
 }
 
+enum status line_gate_sound(struct line *l, const struct slate *s, int64_t since_ms, const float **logits,
+                            struct err *e)
+{
+    struct line_gate *g = l->gate;
+    *logits = NULL;
+    if (g == NULL || s->n_items == 0 || !is_before(g->blessed, &g->blessed_mark, since_ms)) return STATUS_OK;
+    TRY(room_for(g, s->n_items, e));
+    TRY(model_bind(g->shadow, gate_snapshot_params(g->blessed), e));
+    *logits = g->logits;
+    return model_score(g->shadow, s, 0, g->logits, NULL, e);
+}
+
 /* The label of a recorded list whose negatives are thinned out is learnt by z - log_kq (model/recal.h), and so is this. */
 enum status line_gate_teach(struct line *l, struct slate *s, struct err *e)
 {

@@ -71,6 +71,10 @@ bool line_gate_holds_out(const struct line_gate *g, const struct slate *s); /* i
 /* What the blessed version gives the candidates of a slate that is about to be learnt: slate_item.taught; 0 where nothing is
  * blessed yet. */
 enum status line_gate_teach(struct line *l, struct slate *s, struct err *e) MUST_CHECK;
+/* What the blessed version gives a slate, if it is older than since_ms (as line_gate_undo): *logits (K), until the next call that
+ * judges; NULL: it is not. */
+enum status line_gate_sound(struct line *l, const struct slate *s, int64_t since_ms, const float **logits,
+                            struct err *e) MUST_CHECK;
 /* Is the line as it is fit to be served?  why is "" or says what is wrong: a number that is not finite, further from the
  * blessed version than gate.max_drift, a probe list (the newest ones judged) whose scores are not finite, beyond
  * LINE_LOGIT_MAX, or all the same where the blessed version tells its items apart. */

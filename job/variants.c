@@ -28,6 +28,7 @@ static enum status open_comparisons(struct variants *v, struct err *e)
     v->paired = mem_calloc(CONF_LINES_MAX, sizeof *v->paired);
     if (v->paired == NULL) return ERR_SET(e, STATUS_OOM, "variants: comparisons");
     TRY(arms_new(&v->arms, v->conf->eval_window_ms, e));
+    variants_split(v, 0);
     return slate_new(&v->copy, e);
 }
 
@@ -91,7 +92,12 @@ size_t variants_in_charge(const struct variants *v)
     return v->in_charge;
 }
 
-enum status variants_promote(struct variants *v, struct str name, struct err *e)
+void variants_split(struct variants *v, uint64_t next_slate)
+{
+    if (v->arms != NULL) arms_split(v->arms, v->conf, v->in_charge, next_slate);
+}
+
+enum status variants_promote(struct variants *v, struct str name, uint64_t next_slate, struct err *e)
 {
     const size_t line = conf_line_find(v->conf, name);
     if (line == SIZE_MAX)
@@ -100,7 +106,7 @@ enum status variants_promote(struct variants *v, struct str name, struct err *e)
     if (line == v->in_charge) return STATUS_OK;
     v->in_charge = line;
     memset(v->paired, 0, CONF_LINES_MAX * sizeof *v->paired);
-    arms_restart_ratio(v->arms);
+    variants_split(v, next_slate);
     return STATUS_OK;
 }
 
@@ -170,7 +176,7 @@ static struct open_predictions shown_by(const struct variants *v, const struct s
 /* A recorded list that says which variant made it. */
 static void note_arm(struct variants *v, const struct slate *s)
 {
-    struct arms_seen seen = {.user = s->user, .shown_ms = s->time_ms, .counts = eval_cohort_of(s)};
+    struct arms_seen seen = {.slate = s->id, .user = s->user, .shown_ms = s->time_ms, .counts = eval_cohort_of(s)};
     if (s->source != SLATE_IMPRESSION || !str_has(s->variant)) return;
     seen.line = conf_line_find(v->conf, s->variant);
     arms_add(v->arms, &seen);

@@ -21,8 +21,10 @@ void variants_free(struct variants *v);
 size_t variants_count(const struct variants *v);                   /* without the default line */
 struct line *variants_line(const struct variants *v, size_t line); /* line 0: the default one */
 size_t variants_in_charge(const struct variants *v);
-/* From now on, in the state from the next checkpoint on; comparisons begin anew.  NOT_FOUND: no line of that name. */
-enum status variants_promote(struct variants *v, struct str name, struct err *e) MUST_CHECK;
+/* From now on, in the state from the next checkpoint on; comparisons begin anew, with slates from next_slate on.  NOT_FOUND: no
+ * line of that name. */
+enum status variants_promote(struct variants *v, struct str name, uint64_t next_slate, struct err *e) MUST_CHECK;
+void variants_split(struct variants *v, uint64_t next_slate); /* shares may have changed (arms_split) */
 /* Rows of part logits that an open slate is kept with: the default line's, then each variant's logits and parts. */
 size_t variants_rows(const struct variants *v);
 /* Every variant's predictions behind the default line's (its predictions of s): into *out, until the next call.  first_ms: when the

@@ -33,6 +33,7 @@ static void common_encode(struct buf *b, const struct variants *v)
     buf_u64(b, v->settled);
     arms_encode(b, v->arms, v->conf);
     arms_cohorts_encode(b, v->arms, v->conf);
+    arms_split_encode(b, v->arms, v->conf);
 }
 
 static void line_encode(struct buf *b, const struct line *l, const struct follower *f)
@@ -175,12 +176,14 @@ static enum status common_decode(struct variants *v, struct buf_reader *r, struc
                        "put it back; once another one is promoted there, it can go",
                        STR_ARG(champion), STR_ARG(champion));
     v->in_charge = line;
+    variants_split(v, 0); /* of a state that does not say: it was this one */
     for (size_t i = 0; i < n; i++) TRY(take_line(v, r, layout, &row, e));
     layout->rows_then = row;
     v->settled = buf_get_u64(r);
     if (v->arms == NULL) return STATUS_OK;
     TRY(arms_decode(v->arms, v->conf, r, e));
-    return buf_left(r) > 0 ? arms_cohorts_decode(v->arms, v->conf, r, e) : STATUS_OK; /* of before: none */
+    if (buf_left(r) > 0) TRY(arms_cohorts_decode(v->arms, v->conf, r, e)); /* of before: none */
+    return buf_left(r) > 0 ? arms_split_decode(v->arms, v->conf, r, e) : STATUS_OK;
 }
 
 static enum status load_line(struct variants *v, size_t i, struct store_txn *t, struct err *e)

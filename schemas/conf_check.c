@@ -298,6 +298,10 @@ static enum status check_forgetting(const struct conf *c, struct err *e)
             "train.distill = %g learns what the gate's blessed version says, and gate.share = 0 has none; set "
             "gate.share above 0 or train.distill = 0",
             c->train_distill);
+    if (c->train_l2_sp > 0 && c->gate_share <= 0 && strcmp(c->train_l2_sp_anchor, "blessed") == 0)
+        return ERR_SET(e, STATUS_INVALID,
+                       "train.l2_sp_anchor = blessed, and gate.share = 0 blesses nothing; set gate.share above 0 or "
+                       "train.l2_sp_anchor = pretrained");
     if (c->train_replay_share > 0 && strcmp(c->join_loss, "wait") != 0)
         return ERR_SET(
             e, STATUS_INVALID,

@@ -70,15 +70,20 @@ static enum status check_task(const struct conf *c, struct str w, uint32_t *seen
     return STATUS_OK;
 }
 
-static enum status check_worth(const struct conf *c, struct str w, struct err *e)
+static enum status check_worth(const struct conf *c, struct str w, uint32_t *seen, struct err *e)
 {
     const struct str whole = w;
     uint8_t types[CONF_TASKS_MAX];
     const uint32_t n = conf_tasks(c, types);
     if (!isfinite(number_of(&w)))
         return ERR_SET(e, STATUS_INVALID, "rank.utility: '" STR_FMT "' is not of the form task=number", STR_ARG(whole));
-    for (uint32_t t = 0; t < n; t++)
-        if (str_is(w, c->types[types[t]].name)) return STATUS_OK;
+    for (uint32_t t = 0; t < n; t++) {
+        if (!str_is(w, c->types[types[t]].name)) continue;
+        if ((*seen >> t & 1) != 0)
+            return ERR_SET(e, STATUS_INVALID, "rank.utility: '" STR_FMT "' stands there twice", STR_ARG(w));
+        *seen |= UINT32_C(1) << t;
+        return STATUS_OK;
+    }
     return ERR_SET(e, STATUS_INVALID, "rank.utility: '" STR_FMT "' is not among train.tasks=%s", STR_ARG(w),
                    c->train_tasks);
 }
@@ -86,13 +91,13 @@ static enum status check_worth(const struct conf *c, struct str w, struct err *e
 enum status conf_check_tasks(const struct conf *c, struct err *e)
 {
     struct str w;
-    uint32_t seen = 0, n = 0;
+    uint32_t seen = 0, worth = 0, n = 0;
     for (const char *at = c->train_tasks; next(&at, &w); n++) TRY(check_task(c, w, &seen, e));
     if (conf_type_find(c, str_from(c->eval_conversion)) < 0)
         return ERR_SET(e, STATUS_INVALID, "eval.conversion: '%s' is no behaviour type; declare it by type.%s.label",
                        c->eval_conversion, c->eval_conversion);
     if (n > CONF_TASKS_MAX) return ERR_SET(e, STATUS_INVALID, "train.tasks: %u tasks, at most %d", n, CONF_TASKS_MAX);
-    for (const char *at = c->rank_utility; next(&at, &w);) TRY(check_worth(c, w, e));
+    for (const char *at = c->rank_utility; next(&at, &w);) TRY(check_worth(c, w, &worth, e));
     if (c->rank_utility[0] != 0 && strcmp(c->serving_explore, "none") != 0)
         return ERR_SET(e, STATUS_INVALID,
                        "rank.utility with serving.explore=%s: what is drawn is drawn by the one label's logit; set "

@@ -11,6 +11,7 @@ struct arm {
     struct cluster ctr, conversion; /* n: items shown, lists; y: taken, that converted */
     struct eval_cohorts cohorts;
     uint64_t lists;
+    double share; /* of the split; beginning at nothing */
 };
 struct place {
     uint64_t user; /* 0: free */
@@ -23,6 +24,8 @@ struct arms {
     uint32_t n_users;
     uint32_t shift; /* users whose hash begins with so many zero bits are in the sample */
     uint64_t moved; /* lists of a sampled user that another line served before */
+    size_t in_charge;
+    uint64_t from; /* lists that were opened before this one are of another split */
 };
 
 enum status arms_new(struct arms **out, int64_t cohort_ms, struct err *e)
@@ -77,11 +80,30 @@ static void count_user(struct arms *a, uint64_t user, size_t line)
     if (++a->n_users == ARMS_USERS_MAX) thin(a);
 }
 
-void arms_restart_ratio(struct arms *a)
+static void sample_anew(struct arms *a)
 {
     memset(a->slots, 0, sizeof a->slots);
     a->n_users = a->shift = 0;
     a->moved = 0;
+}
+
+void arms_split(struct arms *a, const struct conf *c, size_t in_charge, uint64_t next_slate)
+{
+    bool same = in_charge == a->in_charge;
+    for (size_t i = 0; i < CONF_LINES_MAX; i++) {
+        const double share = i < conf_lines(c) ? conf_line_share(c, i, in_charge) : 0.0;
+        same = same && fabs(share - a->lines[i].share) < 1e-9;
+        a->lines[i].share = share;
+    }
+    if (same) return;
+    a->in_charge = in_charge;
+    a->from = next_slate;
+    sample_anew(a);
+    for (size_t i = 0; i < CONF_LINES_MAX; i++) {
+        memset(&a->lines[i].ctr, 0, sizeof a->lines[i].ctr);
+        memset(&a->lines[i].conversion, 0, sizeof a->lines[i].conversion);
+        a->lines[i].lists = 0;
+    }
 }
 
 void arms_add(struct arms *a, const struct arms_seen *seen)
@@ -90,10 +112,11 @@ void arms_add(struct arms *a, const struct arms_seen *seen)
     if (!str_has(seen->user) || seen->line >= CONF_LINES_MAX || n->lists == 0) return;
     struct arm *arm = &a->lines[seen->line];
     const uint64_t user = cluster_user(seen->user);
+    eval_cohorts_add(&arm->cohorts, seen->shown_ms, n);
+    if (seen->slate < a->from) return;
     arm->lists++;
     cluster_add(&arm->ctr, user, (double)n->shown, (double)n->taken);
     cluster_add(&arm->conversion, user, 1.0, (double)n->converted_lists);
-    eval_cohorts_add(&arm->cohorts, seen->shown_ms, n);
     count_user(a, user, seen->line);
 }
 
@@ -221,7 +244,7 @@ enum status arms_decode(struct arms *a, const struct conf *c, struct buf_reader 
         if (whole) *place_of(a->slots, user) = (struct place){user, (uint8_t)to[line]};
         a->n_users++;
     }
-    if (!whole) arms_restart_ratio(a);
+    if (!whole) sample_anew(a);
     return STATUS_OK;
 }
 
@@ -243,4 +266,29 @@ enum status arms_cohorts_decode(struct arms *a, const struct conf *c, struct buf
         eval_cohorts_decode(line != SIZE_MAX ? &a->lines[line].cohorts : &gone, r);
     }
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "arms: cohorts are cut short") : STATUS_OK;
+}
+
+void arms_split_encode(struct buf *b, const struct arms *a, const struct conf *c)
+{
+    buf_varint(b, conf_lines(c));
+    for (size_t i = 0; i < conf_lines(c); i++) {
+        buf_str(b, str_from(conf_line_name(c, i)));
+        buf_f64(b, a->lines[i].share);
+    }
+    buf_str(b, str_from(conf_line_name(c, a->in_charge)));
+    buf_u64(b, a->from);
+}
+
+enum status arms_split_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e)
+{
+    const uint64_t n = buf_get_varint(r);
+    for (size_t i = 0; i < CONF_LINES_MAX; i++) a->lines[i].share = 0.0;
+    for (uint64_t i = 0; i < n && !r->bad; i++) {
+        const size_t line = conf_line_find(c, buf_get_str(r));
+        const double share = buf_get_f64(r);
+        if (line != SIZE_MAX) a->lines[line].share = share;
+    }
+    a->in_charge = conf_line_find(c, buf_get_str(r));
+    a->from = buf_get_u64(r);
+    return r->bad ? ERR_SET(e, STATUS_CORRUPT, "arms: shares are cut short") : STATUS_OK;
 }

@@ -7,6 +7,9 @@
  * user once and compares with the configured shares (chi-square; Fabijan et al. 2019): when it fails, the arms do not differ by
  * the variant alone, and no comparison of theirs means anything.
  *
+ * All this is of one split: when shares change, or who is in charge, rates and sample begin anew (users then come to other arms, and
+ * another time has other rates: summed up over both, an arm would differ by when it was large).  The cohorts go on.
+ *
  * Users are counted in a sample that is chosen by their hash and thinned as it fills, so that memory is bounded and each user of
  * the sample is counted exactly.  Thread: the learner's.
  */
@@ -25,21 +28,24 @@
 struct arms;
 enum status arms_new(struct arms **out, int64_t cohort_ms, struct err *e) MUST_CHECK;
 void arms_free(struct arms *a);
-struct arms_seen { /* one settled list */
+struct arms_seen {  /* one settled list */
+    uint64_t slate; /* its id */
     struct str user;
     size_t line; /* that served it (conf_line_find) */
     int64_t shown_ms;
     struct report_cohort counts; /* of this one (eval_cohort_of) */
 };
 void arms_add(struct arms *a, const struct arms_seen *seen);
-/* Shares changed, or who is in charge: the sample of users begins anew (the rates go on). */
-void arms_restart_ratio(struct arms *a);
+/* How c splits users now.  Another split than before: lists that were opened from next_slate on count for it, no others. */
+void arms_split(struct arms *a, const struct conf *c, size_t in_charge, uint64_t next_slate);
 /* c: names and shares; in_charge: the line that serves the rest, and that the others are compared with. */
 void arms_report(const struct arms *a, const struct conf *c, size_t in_charge, struct report_arms *out);
-/* Behind one another in a state: all but the cohorts, which states of before do not have; then the cohorts.
+/* Behind one another in a state: all but the cohorts; then these, and then the split, which states of before do not have.
  * The rates are kept by the variants' names in c: a line that is gone is left out, a new one begins at nothing. */
 void arms_encode(struct buf *b, const struct arms *a, const struct conf *c);
 enum status arms_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
 void arms_cohorts_encode(struct buf *b, const struct arms *a, const struct conf *c);
 enum status arms_cohorts_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
+void arms_split_encode(struct buf *b, const struct arms *a, const struct conf *c);
+enum status arms_split_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
 #endif

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define DAY_MS 86400000.0
-#define FORMAT 1
+#define FORMAT 2       /* 1: without the rise */
 #define BOLD 2         /* of the bets … */
 #define SUSPICION 3e-4 /* … and what they seldom reach without harm: several times their usual sum */
 #define WEALTH_MAX 1e3 /* more proof than is asked for is thrown away, so that what comes later is seen */
@@ -21,12 +21,21 @@ void gate_judge_init(struct gate_judge *j, const struct gate_rules *rules)
     gate_judge_probation(j);
 }
 
+static void lowest(struct gate_judge *j)
+{
+    j->rise = 0.0;
+    memset(j->rise_sum, 0, sizeof j->rise_sum);
+    memset(j->rise_weight, 0, sizeof j->rise_weight);
+    memset(j->rise_n, 0, sizeof j->rise_n);
+}
+
 void gate_judge_begin(struct gate_judge *j)
 {
     memset(j->worse, 0, sizeof j->worse);
     memset(j->harm_sum, 0, sizeof j->harm_sum);
     memset(j->harm_weight, 0, sizeof j->harm_weight);
     memset(j->harm_n, 0, sizeof j->harm_n);
+    lowest(j);
     gate_judge_probation(j);
 }
 
@@ -75,14 +84,32 @@ static void bet_on(struct gate_judge *j, int f, double harm, double weight)
     j->harm_n[f]++;
 }
 
+/* What came before the bets began to win is not what they won by (the last low of a cumulative sum; Page 1954). */
+static void follow(struct gate_judge *j, const struct gate_evidence *e, double weight, double before)
+{
+    if (before > 0.0) j->rise += log(gate_judge_worse(j) / before);
+    if (!(j->rise > 0.0)) {
+        lowest(j);
+        return;
+    }
+    for (int f = 0; f < GATE_FIGURES; f++) {
+        if (isnan(e->harm[f])) continue;
+        j->rise_sum[f] += weight * e->harm[f];
+        j->rise_weight[f] += weight;
+        j->rise_n[f]++;
+    }
+}
+
 bool gate_judge_add(struct gate_judge *j, const struct gate_evidence *e)
 {
     const double weight = weight_of(j, e->user), a = budget_of(j, e->time_ms);
     j->probed++;
-    for (int f = 0; f < GATE_FIGURES; f++) {
+    for (int f = 0; f < GATE_FIGURES; f++)
         for (int i = 0; i < GATE_BETS; i++) j->worse[f][i] += a;
+    const double before = gate_judge_worse(j);
+    for (int f = 0; f < GATE_FIGURES; f++)
         if (!isnan(e->harm[f])) bet_on(j, f, e->harm[f], weight);
-    }
+    follow(j, e, weight, before);
     return gate_judge_worse(j) >= 1.0;
 }
 
@@ -118,6 +145,11 @@ double gate_judge_mean(const struct gate_judge *j, enum gate_figure f)
     return j->harm_n[f] > 0 ? j->harm_sum[f] / j->harm_weight[f] : NAN;
 }
 
+double gate_judge_harm(const struct gate_judge *j, enum gate_figure f)
+{
+    return j->rise_n[f] > 0 ? j->rise_sum[f] / j->rise_weight[f] : NAN;
+}
+
 double gate_loss(const float *logits, const float *labels, uint32_t n)
 {
     double sum = 0.0;
@@ -144,6 +176,12 @@ void gate_judge_encode(struct buf *b, const struct gate_judge *j)
     buf_i64(b, j->last_ms);
     buf_u32(b, j->in_window);
     for (int i = 0; i < GATE_CROWD; i++) buf_varint(b, j->crowd[i]);
+    buf_f64(b, j->rise);
+    for (int f = 0; f < GATE_FIGURES; f++) {
+        buf_f64(b, j->rise_sum[f]);
+        buf_f64(b, j->rise_weight[f]);
+        buf_u64(b, j->rise_n[f]);
+    }
 }
 
 static bool is_sum(double x)
@@ -151,9 +189,23 @@ static bool is_sum(double x)
     return isfinite(x) && x >= 0.0;
 }
 
+static bool rise_decode(struct gate_judge *j, struct buf_reader *r)
+{
+    j->rise = buf_get_f64(r);
+    bool sound = is_sum(j->rise);
+    for (int f = 0; f < GATE_FIGURES; f++) {
+        j->rise_sum[f] = buf_get_f64(r);
+        j->rise_weight[f] = buf_get_f64(r);
+        j->rise_n[f] = buf_get_u64(r);
+        sound = sound && isfinite(j->rise_sum[f]) && is_sum(j->rise_weight[f]);
+    }
+    return sound;
+}
+
 enum status gate_judge_decode(struct gate_judge *j, struct buf_reader *r, struct err *e)
 {
-    bool sound = buf_get_u32(r) == FORMAT;
+    const uint32_t format = buf_get_u32(r);
+    bool sound = format >= 1 && format <= FORMAT;
     for (int f = 0; f < GATE_FIGURES; f++) {
         for (int i = 0; i < GATE_BETS; i++) {
             j->worse[f][i] = buf_get_f64(r);
@@ -173,6 +225,7 @@ enum status gate_judge_decode(struct gate_judge *j, struct buf_reader *r, struct
         sound = sound && k <= GATE_WINDOW;
         j->crowd[i] = (uint16_t)k;
     }
+    if (format > 1) sound = rise_decode(j, r) && sound;
     return sound && !r->bad && j->in_window <= GATE_WINDOW ? STATUS_OK
                                                            : ERR_SET(e, STATUS_CORRUPT, "the gate's judge is damaged");
 }

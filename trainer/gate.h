@@ -46,7 +46,10 @@ struct gate_judge {
     double fine[GATE_FIGURES][GATE_BETS];                     /* wealth of the bets on "not worse" */
     double harm_sum[GATE_FIGURES], harm_weight[GATE_FIGURES]; /* since gate_judge_begin: for figures only */
     uint64_t harm_n[GATE_FIGURES], probed;                    /* … and slates since gate_judge_probation */
-    int64_t last_ms;                                          /* of the newest slate; INT64_MIN: none yet */
+    double rise; /* ln of what the sum of all M grew by since it was lowest … */
+    double rise_sum[GATE_FIGURES], rise_weight[GATE_FIGURES]; /* … and the harm in that time: for figures only */
+    uint64_t rise_n[GATE_FIGURES];
+    int64_t last_ms; /* of the newest slate; INT64_MIN: none yet */
     uint32_t in_window;
     uint16_t crowd[GATE_CROWD]; /* slates of these users in this window */
 };
@@ -63,6 +66,8 @@ bool gate_judge_suspects(const struct gate_judge *j);
 bool gate_judge_fine(const struct gate_judge *j);
 double gate_judge_mean(const struct gate_judge *j,
                        enum gate_figure f); /* harm, weighted as above, since gate_judge_begin; NaN: none yet */
+/* The same over the slates that speak against the line: since the sum of all M was lowest, as far as bets go. */
+double gate_judge_harm(const struct gate_judge *j, enum gate_figure f);
 /* What a list's predictions lose against its labels, mean over the candidates, each at most GATE_LOSS_MAX; n > 0. */
 #define GATE_LOSS_MAX 8.0
 double gate_loss(const float *logits, const float *labels, uint32_t n);

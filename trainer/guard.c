@@ -7,13 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the line says, and how right it is. */
-static void watch_line(struct guard *g)
+/* What the line says … */
+static void watch_scores(struct guard *g)
 {
     monitor_init(&g->monitors[GUARD_SCORES], STR("mean logit"), 0, MONITOR_SCORES, MONITOR_MEAN);
     monitor_init(&g->monitors[GUARD_SCORES_HIGH], STR("logit's 90 % quantile"), 0, MONITOR_SCORES, MONITOR_MEAN);
-    monitor_init(&g->monitors[GUARD_LOSS], STR("progressive log-loss"), 0, MONITOR_LOSS, MONITOR_MEAN);
     memset(g->bins, 0, sizeof g->bins);
+}
+
+/* … and how right it is. */
+static void watch_loss(struct guard *g)
+{
+    monitor_init(&g->monitors[GUARD_LOSS], STR("progressive log-loss"), 0, MONITOR_LOSS, MONITOR_MEAN);
 }
 
 /* In a pause the fault is still there, and what comes is no level to learn. */
@@ -24,8 +29,10 @@ static bool watches_line(const struct guard *g)
 
 void guard_line_changed(struct guard *g)
 {
-    watch_line(g);
+    watch_scores(g);
     g->line_new = g->paused;
+    guard_judge(g);
+    if (g->judged_ms == INT64_MIN) watch_loss(g);
     guard_calm(g);
 }
 
@@ -37,14 +44,15 @@ enum status guard_new(struct guard **out, const struct conf *c, struct err *e)
     if (g == NULL) return ERR_SET(e, STATUS_OOM, "guard: %zu bytes", sizeof *g);
     g->conf = c;
     g->now_ms = INT64_MIN;
-    g->undo_ms = g->taught_ms = INT64_MIN;
-    g->from_ms = INT64_MAX;
+    g->undo_ms = g->taught_ms = g->judged_ms = INT64_MIN;
+    g->from_ms = g->doubt_ms = INT64_MAX;
     g->to_ms = INT64_MIN;
     g->window_ms = INT64_MIN;
     for (int i = 0; i < GUARD_CAPS; i++) TRY_OUT(st, quota_new(&g->used[i], e));
     monitor_init(&g->monitors[GUARD_LABELS], STR("positives of shown items"), 0, MONITOR_LABELS, MONITOR_SHARE);
     monitor_init(&g->monitors[GUARD_VOLUME], STR("events an hour"), 0, MONITOR_VOLUME, MONITOR_RATE);
-    watch_line(g);
+    watch_scores(g);
+    watch_loss(g);
     monitor_init(&g->monitors[GUARD_REJECTS], STR("rejected records"), 0, MONITOR_REJECTS, MONITOR_SHARE);
     monitor_init(&g->monitors[GUARD_IMPRESSIONS], STR("share of impression"), 0, MONITOR_SCHEMA, MONITOR_SHARE);
     *out = g;
@@ -228,6 +236,12 @@ void guard_scored(struct guard *g, const struct slate *s, const float *logits, i
     monitor_add(&g->monitors[GUARD_SCORES], g->now_ms, 0, (double)n, sum, squares);
 }
 
+/* In a pause that the loss decides, what was shown before was predicted by another line, or is not of the fault. */
+static bool tells(const struct guard *g, const struct slate *s)
+{
+    return g->judged_ms == INT64_MIN ? watches_line(g) : g->line_new && s->time_ms >= g->judged_ms;
+}
+
 /* Log-loss of what was predicted, an example. */
 static void observe_loss(struct guard *g, const struct slate *s, const float *logits)
 {
@@ -246,10 +260,23 @@ void guard_settled(struct guard *g, const struct slate *s, const float *logits, 
     double positives = 0.0;
     if (now_ms == INT64_MIN || guard_off(g) || s->n_items == 0) return;
     guard_tick(g, now_ms);
-    const struct guard_source *from = guard_source_find(g, s->origin);
-    if (from != NULL && from->until_ms != 0) return; /* what a source in quarantine had open changes no level */
-    if (!foreign(g, s) && watches_line(g)) observe_loss(g, s, logits);
+    if (guard_shuts_out(g, s)) return; /* what such a source had open changes no level */
+    if (!foreign(g, s) && tells(g, s)) observe_loss(g, s, logits);
     if (s->source != SLATE_IMPRESSION) return; /* of a sampled slate the share is the sampler's */
     for (uint32_t i = 0; i < s->n_items; i++) positives += s->items[i].label > 0.5f;
     observe(g, &g->monitors[GUARD_LABELS], s->origin, s->n_items, positives, 0.0);
+}
+
+bool guard_doubts(const struct guard *g, int64_t *since_ms)
+{
+    *since_ms = g->doubt_ms;
+    return g->paused && g->doubt_ms != INT64_MAX && !g->line_new && !guard_off(g);
+}
+
+void guard_sound(struct guard *g, const struct slate *s, const float *logits)
+{
+    int64_t since_ms;
+    if (!guard_doubts(g, &since_ms) || s->n_items == 0 || foreign(g, s) || guard_shuts_out(g, s)) return;
+    if (g->judged_ms == INT64_MIN) guard_judge(g);
+    if (g->judged_ms != INT64_MIN && s->time_ms >= g->judged_ms) observe_loss(g, s, logits);
 }

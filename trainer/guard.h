@@ -4,9 +4,10 @@
  * attributes, rejects, scores and the progressive loss, in event time.  When one of guard.pause_on leaves its level, learning pauses:
  * slates shown from the beginning of the change to its end are never learnt, all else goes on (reading, counting, evaluating,
  * serving).  It resumes when every such monitor is back and guard.pause_ms have passed; when guard.accept_ms have passed, the
- * new level is accepted; or when the operator sets guard.mode.  A source that explains the change alone is quarantined instead.
- * Caps bound what one user, item or source contributes in a window.  No clock, no output, fixed memory; part of the state.
- * Thread: the learner's.
+ * new level is accepted; or when the operator sets guard.mode.  Scores say what the line was taught, and nothing of whether the
+ * stream is mended: a pause of theirs, or of the loss, ends when the version from before the change loses no more than was usual
+ * on what is not learnt.  A source that explains the change alone is quarantined instead.  Caps bound what one user, item or source
+ * contributes in a window.  No clock, no output, fixed memory; part of the state.  Thread: the learner's.
  */
 #ifndef TRAINER_GUARD_H
 #define TRAINER_GUARD_H
@@ -29,6 +30,11 @@ void guard_rejected(struct guard *g, int64_t now_ms);                      /* on
 void guard_scored(struct guard *g, const struct slate *s, const float *logits, int64_t now_ms); /* when it was opened */
 /* A settled slate with the logits that were predicted of it. */
 void guard_settled(struct guard *g, const struct slate *s, const float *logits, int64_t now_ms);
+/* Learning is paused for what the line says, and the line was not taken back: scores that its lessons moved never return, and its
+ * loss is that of a pupil of the fault.  Only a version from before since_ms (event time, as labels were met) can tell whether the
+ * stream is as usual: guard_sound has what it gives a settled slate; without one the scores decide. */
+bool guard_doubts(const struct guard *g, int64_t *since_ms);
+void guard_sound(struct guard *g, const struct slate *s, const float *logits);
 
 /* --- what may be learnt --- */
 /* false: the slate is not to be learnt (a pause, or its user's or source's cap, or no item is left); counted.  keep (K): the items
@@ -49,8 +55,10 @@ bool guard_restart(struct guard *g); /* once after each pause, if guard.restart 
  * learnt is not to be trusted.  why: the caller's, GUARD_WHY bytes. */
 #define GUARD_WHY 160
 bool guard_undo(struct guard *g, int64_t *since_ms, char why[GUARD_WHY]);
-void guard_line_changed(struct guard *g); /* it went back: levels of its scores and of its loss are learnt anew */
-void guard_dropped(struct guard *g);      /* an event went to the dead letters */
+/* It went back: the levels of its scores and of its loss are learnt anew.  That of the loss stays in a pause that one of them brought
+ * about: it is what the line was worth before, and when it is worth that again, the stream is back. */
+void guard_line_changed(struct guard *g);
+void guard_dropped(struct guard *g); /* an event went to the dead letters */
 
 /* --- what to say --- */
 enum guard_said {

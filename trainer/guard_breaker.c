@@ -164,11 +164,33 @@ static bool pauses(const struct guard *g, const struct monitor *m)
            conf_list_has(g->conf->guard_pause_on, monitor_group_name(m->group));
 }
 
+static bool is_line(const struct monitor *m)
+{
+    return m->group == MONITOR_SCORES || m->group == MONITOR_LOSS;
+}
+
+static bool holds(const struct guard *g, const struct monitor *m)
+{
+    return is_line(m) && g->judged_ms != INT64_MIN ? m->group == MONITOR_LOSS : pauses(g, m);
+}
+
 static const struct monitor *first_out(const struct guard *g)
 {
     for (int i = 0; i < GUARD_MONITORS; i++)
-        if (g->monitors[i].drift.out && pauses(g, &g->monitors[i])) return &g->monitors[i];
+        if (g->monitors[i].drift.out && holds(g, &g->monitors[i])) return &g->monitors[i];
     return NULL;
+}
+
+/* The level that there was is proven again before it counts as there. */
+void guard_judge(struct guard *g)
+{
+    struct monitor *m = &g->monitors[GUARD_LOSS];
+    if (!g->paused || g->doubt_ms == INT64_MAX || m->drift.buckets < (uint32_t)g->conf->guard_warmup) return;
+    if (!m->drift.out) m->out_ms = g->now_ms;
+    m->drift.out = true;
+    m->drift.calm = 0;
+    m->filling = false;
+    g->judged_ms = g->now_ms;
 }
 
 /* Labels and losses are met when a list's window ends; what they are of was shown before it. */
@@ -196,6 +218,7 @@ static void pause(struct guard *g, const struct monitor *m)
     /* slates of an earlier change may still be open: one stretch then covers both */
     if (g->to_ms < g->now_ms - window || g->from_ms > began) g->from_ms = began;
     g->to_ms = INT64_MAX;
+    if (is_line(m) && monitor_began_ms(m) < g->doubt_ms) g->doubt_ms = monitor_began_ms(m);
     want_undo(g, m);
     if (g->paused) return;
     g->good_ms = INT64_MIN;
@@ -248,6 +271,8 @@ void guard_calm(struct guard *g)
 static void resume(struct guard *g, const char *why)
 {
     g->paused = g->line_new = false;
+    g->doubt_ms = INT64_MAX;
+    g->judged_ms = INT64_MIN;
     if (g->to_ms == INT64_MAX) g->to_ms = INT64_MIN; /* the new level is right: so is what is still open */
     g->counts.paused_ms += (uint64_t)(g->now_ms - g->paused_ms);
     g->restart = g->restart || strcmp(g->conf->guard_restart, "none") != 0;

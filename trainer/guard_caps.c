@@ -95,7 +95,7 @@ static bool in_pause(const struct guard *g, const struct slate *s)
     return g->paused || (s->time_ms >= g->from_ms && s->time_ms <= g->to_ms);
 }
 
-static bool in_quarantine(const struct guard *g, const struct slate *s)
+bool guard_shuts_out(const struct guard *g, const struct slate *s)
 {
     const struct guard_source *from = guard_source_find(g, s->origin);
     return from != NULL && from->until_ms != 0;
@@ -103,7 +103,7 @@ static bool in_quarantine(const struct guard *g, const struct slate *s)
 
 bool guard_lets(const struct guard *g, const struct slate *s)
 {
-    return guard_off(g) || (!in_pause(g, s) && !in_quarantine(g, s));
+    return guard_off(g) || (!in_pause(g, s) && !guard_shuts_out(g, s));
 }
 
 /* false: nothing is counted, and all is admitted. */
@@ -123,7 +123,7 @@ bool guard_admits(struct guard *g, const struct slate *s, uint8_t *keep, int64_t
         g->counts.paused_examples += s->n_items;
         return false;
     }
-    if (in_quarantine(g, s)) {
+    if (guard_shuts_out(g, s)) {
         g->counts.quarantined_examples += s->n_items;
         return false;
     }

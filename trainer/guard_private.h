@@ -38,9 +38,11 @@ struct guard {
     uint32_t bins[GUARD_BINS]; /* of the bucket of scores under way */
     struct guard_source sources[GUARD_SOURCES];
     bool paused, restart;
-    bool line_new;     /* in this pause the line went back: what it says is watched again afterwards */
-    bool undone;       /* in this pause what was learnt was taken back */
-    int64_t undo_ms;   /* since when, if it is to be now; INT64_MIN: it is not */
+    bool line_new;    /* in this pause the line went back: what it says is watched again afterwards */
+    bool undone;      /* in this pause what was learnt was taken back */
+    int64_t undo_ms;  /* since when, if it is to be now; INT64_MIN: it is not */
+    int64_t doubt_ms; /* since when scores or loss are out, of a pause that they brought about; INT64_MAX: others did */
+    int64_t judged_ms; /* … and the loss of what is shown from then on decides when it ends; INT64_MIN: it does not */
     int64_t taught_ms; /* when the newest list that was let through to be learnt was shown; INT64_MIN: none was */
     char undo_why[GUARD_WHY];
     int64_t paused_ms;      /* since when learning is paused */
@@ -60,9 +62,12 @@ void guard_tell(struct guard *g, enum guard_said what, const char *fmt, ...) __a
 struct monitor_limits guard_limits(const struct guard *g, enum monitor_group group);
 /* What a monitor's bucket meant for the breaker. */
 void guard_changed(struct guard *g, struct monitor *m, enum drift_change c);
+/* In a pause that scores or loss brought about: from now on the loss decides when it ends, if it knows its level. */
+void guard_judge(struct guard *g);
 void guard_calm(struct guard *g); /* monitors were reset: the stretch that is not learnt ends if none is out */
 void guard_tick(struct guard *g, int64_t now_ms);           /* the breaker's and the quarantine's times */
 uint64_t guard_source_of(struct guard *g, struct str name); /* its hash, remembered with its name; 0: none */
 struct guard_source *guard_source_find(const struct guard *g, uint64_t source); /* NULL: not known */
+bool guard_shuts_out(const struct guard *g, const struct slate *s);             /* it is of a source in quarantine */
 bool guard_off(const struct guard *g);
 #endif

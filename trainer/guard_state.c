@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORMAT 2 /* 1: without taught_ms */
+#define FORMAT 3 /* 1: without taught_ms; 2: without doubt_ms and judged_ms */
 
 void guard_report(const struct guard *g, struct report_guard *out)
 {
@@ -108,6 +108,8 @@ void guard_encode(struct buf *b, const struct guard *g)
     buf_u8(b, g->paused);
     buf_u8(b, (uint8_t)(g->restart | g->undone << 1 | g->line_new << 2));
     buf_i64(b, g->taught_ms);
+    buf_i64(b, g->doubt_ms);
+    buf_i64(b, g->judged_ms);
     buf_i64(b, g->paused_ms);
     buf_i64(b, g->from_ms);
     buf_i64(b, g->to_ms);
@@ -135,6 +137,8 @@ enum status guard_decode(struct guard *g, struct buf_reader *r, struct err *e)
     g->undone = (flags & 2) != 0;
     g->line_new = (flags & 4) != 0;
     if (format > 1) g->taught_ms = buf_get_i64(r);
+    if (format > 2) g->doubt_ms = buf_get_i64(r);
+    if (format > 2) g->judged_ms = buf_get_i64(r);
     g->paused_ms = buf_get_i64(r);
     g->from_ms = buf_get_i64(r);
     g->to_ms = buf_get_i64(r);

@@ -88,7 +88,9 @@ static enum drift_change judge(struct monitor *m, int64_t since_ms, int64_t now_
                                const struct monitor_limits *l)
 {
     const double ms = (double)(now_ms - since_ms), pace = m->kind == MONITOR_RATE ? ms / (ms + RATE_MS) : 0.0;
-    const enum drift_change c = drift_add(&m->drift, on_scale(m, m->value), noise, shift_of(m, l), l->warmup, pace);
+    const bool fell = m->group == MONITOR_LOSS && m->drift.out && m->value < m->drift.mean; /* it is back, and better */
+    const double x = fell ? m->drift.mean : on_scale(m, m->value);
+    const enum drift_change c = drift_add(&m->drift, x, noise, shift_of(m, l), l->warmup, pace);
     for (int side = 0; side < 2; side++)
         if (m->drift.run[side] == 1) m->run_ms[side] = since_ms;
     if (c == DRIFT_ALARM) m->out_ms = now_ms;

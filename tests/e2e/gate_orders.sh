@@ -117,6 +117,8 @@ for i in $(seq 40); do # answers of a year, that nobody waited for
 done
 "$freshet" model versions state >versions || fail "versions"
 grep -q 'waiting  pin .*while it is down' versions || fail "an order that waits is not listed: $(cat versions)"
+[ "$(sed -n 's/.* waiting  .*: \(written\|taken\|while\|the line\).*/\1/p' versions | tr '\n' ,)" = 'the line,while,taken,written,taken,written,taken,written,' ] ||
+    fail "not the newest order first: $(cat versions)"
 order 1 'taken back' pin --redis "$url" --wait 1 # its lease outlives a killed learner for a while
 start 100x
 wait_for 30 "pinned version" old

@@ -50,9 +50,11 @@ replay --flush --report report.json -o eval.conversion=dislike later
 jq -e '.shown | .converted == 1 and .taken == 3' report.json >/dev/null || fail "another conversion: $(jq -c .shown report.json)"
 jq -e '.tasks | length == 5 and all(type == "number")' examples >/dev/null || fail "no logits of the tasks"
 
-refused() { # option, sentence
-    if "$freshet" replay --quiet --flush -o "$1" log >/dev/null 2>err; then fail "$1 was taken"; fi
-    grep -q "$2" err || fail "$1: not told '$2'"
+refused() { # option, sentence, more options
+    option=$1 text=$2
+    shift 2
+    if "$freshet" replay --quiet --flush -o "$option" "$@" log >/dev/null 2>err; then fail "$option was taken"; fi
+    grep -q "$text" err || fail "$option: not told '$text'"
 }
 refused train.tasks=view "type.view.label is none"
 refused train.tasks=clik "'clik' is no behaviour type"
@@ -60,6 +62,7 @@ refused train.tasks=click,click "stands there twice"
 refused eval.conversion=sale "'sale' is no behaviour type"
 refused rank.utility=click=1 "'click' is not among train.tasks"
 refused rank.utility=click "not of the form task=number"
+refused rank.utility=click=1,click=2 "'click' stands there twice" -o train.tasks=click
 
 # Two thousand lists in one go and in two halves: the same weights.
 awk 'BEGIN {

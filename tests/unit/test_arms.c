@@ -142,6 +142,90 @@ static void test_state_goes_out_and_back_by_name(void **state)
     buf_fini(&b);
 }
 
+static void set_share(const char *option)
+{
+    struct err e;
+    assert_ok(conf_set_option(conf, option, &e), &e);
+}
+
+/* A second sample of twice the clicks with other shares; lists that were open when they changed belong to neither. */
+static void test_other_shares_begin_anew(void **state)
+{
+    (void)state;
+    struct report_arms r;
+    struct rand rnd;
+    struct arms *a = fed(5, 5000, 0.0);
+    rand_init(&rnd, (struct rand_key){6, 0, 0, 0, RAND_TEST});
+    arms_split(a, conf, 0, 0);
+    feed(a, &rnd, 0, 5000, 0.0);
+    arms_split(a, conf, 0, 7); /* nothing changed */
+    arms_report(a, conf, 0, &r);
+    assert_int_equal(r.sampled_users, 5000);
+    set_share("variant.b.share=0.6");
+    arms_split(a, conf, 0, 7);
+    const struct arms_seen open = {.slate = 6, .user = STR("u1"), .line = 1, .counts = {.lists = 1, .shown = 10}};
+    arms_add(a, &open);
+    arms_report(a, conf, 0, &r);
+    assert_int_equal(r.sampled_users, 0);
+    assert_int_equal(r.arms[1].lists, 0);
+    assert_true(r.arms[1].n_cohorts > 0); /* which go on */
+    arms_split(a, conf, 0, 0);            /* still the same */
+    struct arms *again;
+    struct err e;
+    assert_ok(arms_new(&again, 1000000, &e), &e);
+    arms_split(again, conf, 0, 0);
+    feed(again, &rnd, 0, 5000, 0.0);
+    arms_report(again, conf, 0, &r);
+    assert_false(r.ratio_alarm);
+    arms_split(again, conf, 1, 0); /* another one is in charge */
+    arms_report(again, conf, 1, &r);
+    assert_int_equal(r.sampled_users, 0);
+    set_share("variant.b.share=0.2");
+    arms_free(again);
+    arms_free(a);
+}
+
+/* What comes back after a stop: all of it, or nothing when shares are others by then; a state of before does not say. */
+static void test_shares_that_change_while_it_is_stopped_begin_anew(void **state)
+{
+    (void)state;
+    struct report_arms r;
+    struct err e;
+    struct buf b = {0};
+    struct arms *a = fed(7, 0, 0.0);
+    struct rand rnd;
+    rand_init(&rnd, (struct rand_key){8, 0, 0, 0, RAND_TEST});
+    arms_split(a, conf, 0, 0);
+    feed(a, &rnd, 0, 3000, 0.0);
+    arms_encode(&b, a, conf);
+    arms_cohorts_encode(&b, a, conf);
+    const size_t before = b.n;
+    arms_split_encode(&b, a, conf);
+    for (int i = 0; i < 3; i++) { /* the same shares, others, others in a state of before */
+        struct arms *back;
+        struct buf_reader in = buf_reader(b.p, i < 2 ? b.n : before);
+        if (i > 0) set_share("variant.b.share=0.5");
+        assert_ok(arms_new(&back, 1000000, &e), &e);
+        arms_split(back, conf, 0, 0);
+        assert_ok(arms_decode(back, conf, &in, &e), &e);
+        assert_ok(arms_cohorts_decode(back, conf, &in, &e), &e);
+        if (i < 2) assert_ok(arms_split_decode(back, conf, &in, &e), &e);
+        assert_int_equal(buf_left(&in), 0);
+        arms_split(back, conf, 0, 0);
+        arms_report(back, conf, 0, &r);
+        assert_int_equal(r.sampled_users, i == 1 ? 0 : 3000);
+        assert_true((r.arms[0].lists == 0) == (i == 1));
+        arms_free(back);
+    }
+    for (size_t n = before; n < b.n; n++) {
+        struct buf_reader cut = buf_reader(b.p + before, n - before);
+        assert_int_equal(arms_split_decode(a, conf, &cut, &e), STATUS_CORRUPT);
+    }
+    set_share("variant.b.share=0.2");
+    arms_free(a);
+    buf_fini(&b);
+}
+
 static int open_conf(void **state)
 {
     struct err e = {0};
@@ -167,6 +251,8 @@ int main(void)
         cmocka_unit_test(test_alarms_are_rare_when_nothing_is_wrong),
         cmocka_unit_test(test_many_users_are_sampled_by_their_hash),
         cmocka_unit_test(test_state_goes_out_and_back_by_name),
+        cmocka_unit_test(test_other_shares_begin_anew),
+        cmocka_unit_test(test_shares_that_change_while_it_is_stopped_begin_anew),
     };
     return cmocka_run_group_tests(tests, open_conf, close_conf);
 }

@@ -291,6 +291,14 @@ static void test_keys_that_disagree_are_refused(void **state)
     assert_int_equal(conf_check(c, &e), STATUS_INVALID);
     assert_non_null(strstr(e.text, "ingest.map"));
     conf_free(c);
+    c = fresh();
+    assert_ok(conf_set(c, "train.l2_sp_anchor", "blessed", &e), &e);
+    assert_ok(conf_set(c, "gate.share", "0", &e), &e);
+    assert_ok(conf_check(c, &e), &e);
+    assert_ok(conf_set(c, "train.l2_sp", "0.1", &e), &e);
+    assert_int_equal(conf_check(c, &e), STATUS_INVALID);
+    assert_non_null(strstr(e.text, "gate.share"));
+    conf_free(c);
 }
 
 /* ---- files ---- */

@@ -73,6 +73,23 @@ static void test_a_long_good_time_delays_nothing(void **state)
     assert_true(late < 2 * fresh + 50);
 }
 
+/* The mean since it was blessed would say that the line is better. */
+static void test_what_is_said_of_the_harm_is_of_its_time(void **state)
+{
+    (void)state;
+    begin(3);
+    assert_true(isnan(gate_judge_harm(&judge, GATE_LOSS)));
+    assert_int_equal(until_alarm(-0.2, 1000), UINT32_MAX);
+    const uint32_t n = until_alarm(0.3, 1000);
+    assert_true(n < 100);
+    assert_true(gate_judge_mean(&judge, GATE_LOSS) < -0.1);
+    assert_in_range(judge.rise_n[GATE_LOSS], n - 3, n + 3);
+    assert_true(fabs(gate_judge_harm(&judge, GATE_LOSS) - 0.3) < 0.06);
+    assert_true(fabs(gate_judge_harm(&judge, GATE_AUC) - 0.15) < 0.06);
+    gate_judge_begin(&judge);
+    assert_true(isnan(gate_judge_harm(&judge, GATE_LOSS)));
+}
+
 /* Half of all slates are one user's, whom the line serves badly; all others are as well off as before. */
 static void test_one_user_decides_nothing(void **state)
 {
@@ -168,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_a_line_within_the_margin_is_let_be),
         cmocka_unit_test(test_harm_is_found_and_more_of_it_sooner),
         cmocka_unit_test(test_a_long_good_time_delays_nothing),
+        cmocka_unit_test(test_what_is_said_of_the_harm_is_of_its_time),
         cmocka_unit_test(test_one_user_decides_nothing),
         cmocka_unit_test(test_the_budget_is_spent_by_day_and_by_slate),
         cmocka_unit_test(test_no_worse_is_proven_and_renewed),

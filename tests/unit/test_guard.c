@@ -298,6 +298,93 @@ static void test_a_loss_that_falls_is_no_alarm_and_one_that_rises_is(void **stat
     assert_int_equal(figures().alarms_of[MONITOR_LOSS], 1);
 }
 
+/* What users like is turned over between these two times of showing, the share of positives stays; nobody yet. */
+static int64_t turned_ms, mended_ms;
+/* When a line that learns fast had learnt the turned world, and when it was taken back. */
+static int64_t pupil_ms, sound_ms;
+
+/* An hour: what a line says of half of the items, which are liked, and of the rest. */
+static void turn_hours(int n, bool told)
+{
+    float logits[10], sound[10];
+    for (int i = 0; i < n * 3600; i++, now += 1000) {
+        const struct event ev = behaviour(i % 3 == 0 ? EVENT_CLICK : EVENT_VIEW, NULL);
+        guard_event(guard, &ev, now);
+        fill(0.0, "u", NULL);
+        const int64_t shown = slate->time_ms;
+        for (int k = 0; k < 10; k++) {
+            const bool turned = shown >= turned_ms && shown < mended_ms, pupil = shown >= pupil_ms && shown < sound_ms;
+            slate->items[k].label = rand_unit(&rnd) < ((k < 5) != turned ? 0.5 : 0.05);
+            sound[k] = k < 5 ? 0.0f : -2.9f;
+            logits[k] = (k < 5) != pupil ? 0.0f : -2.9f;
+        }
+        guard_settled(guard, slate, logits, now);
+        if (told) guard_sound(guard, slate, sound);
+        slate->time_ms = now;
+        for (int k = 0; k < 10; k++) logits[k] = now >= pupil_ms && now < sound_ms ? -3.0f : 0.0f;
+        guard_scored(guard, slate, logits, now);
+    }
+    listen();
+}
+
+static void turn(void)
+{
+    turned_ms = pupil_ms = sound_ms = mended_ms = INT64_MAX;
+    turn_hours(6, false);
+    assert_string_equal(said, "");
+    turned_ms = now;
+    pupil_ms = now + conf->join_window_ms + 3 * MINUTE; /* before the loss has an alarm of its own */
+    turn_hours(1, false);
+    assert_true(guard_paused(guard));
+    assert_non_null(strstr(guard_trouble(guard), "scores"));
+    said[0] = '\0';
+}
+
+/* Its scores are no more what they were, and the fault goes on. */
+static void test_a_line_that_went_back_waits_until_it_is_right_again(void **state)
+{
+    (void)state;
+    turn();
+    sound_ms = now;
+    guard_line_changed(guard);
+    turn_hours(6, false);
+    assert_true(guard_paused(guard));
+    assert_string_equal(said, "");
+    mended_ms = now;
+    turn_hours(1, false);
+    assert_false(guard_paused(guard));
+    assert_string_equal(said, "back resumed ");
+}
+
+static void test_a_line_that_stayed_waits_until_the_one_before_is_right_again(void **state)
+{
+    int64_t since_ms;
+    struct buf b = {0}, again = {0};
+    struct guard *copy;
+    struct err e;
+    (void)state;
+    turn();
+    assert_true(guard_doubts(guard, &since_ms));
+    assert_in_range(since_ms, pupil_ms - 2 * MINUTE, pupil_ms + 2 * MINUTE);
+    turn_hours(6, true);
+    assert_true(guard_paused(guard));
+    guard_encode(&b, guard);
+    assert_ok(guard_new(&copy, conf, &e), &e);
+    struct buf_reader r = buf_reader(b.p, b.n);
+    assert_ok(guard_decode(copy, &r, &e), &e);
+    guard_encode(&again, copy);
+    assert_true(again.n == b.n && memcmp(again.p, b.p, b.n) == 0);
+    guard_free(guard);
+    guard = copy;
+    buf_fini(&b);
+    buf_fini(&again);
+    said[0] = '\0';
+    mended_ms = now;
+    turn_hours(1, true);
+    assert_false(guard_paused(guard));
+    assert_string_equal(said, "back resumed alarm "); /* of the pupil's own loss, which is as usual no more */
+}
+
 static void test_types_attributes_volume_and_rejects_are_watched(void **state)
 {
     static const char *const groups[] = {"schema", "volume", "rejects"};
@@ -553,6 +640,8 @@ int main(void)
         ROW(test_nothing_is_taken_back_that_was_not_taught),
         ROW(test_a_line_that_went_back_is_watched_anew),
         ROW(test_a_loss_that_falls_is_no_alarm_and_one_that_rises_is),
+        ROW(test_a_line_that_went_back_waits_until_it_is_right_again),
+        ROW(test_a_line_that_stayed_waits_until_the_one_before_is_right_again),
         ROW(test_types_attributes_volume_and_rejects_are_watched),
         ROW(test_night_and_day_pause_nothing_and_silence_does_not_a_flood_does),
         ROW(test_one_user_learns_no_more_than_its_share_of_a_window),

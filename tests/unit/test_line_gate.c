@@ -70,6 +70,19 @@ static uint64_t feed_until(struct learner *l, bool rollback)
     }
 }
 
+/* What an earlier line had learnt was discarded with that; what nothing was learnt since is nothing. */
+static void goes_back_again(struct learner *l, uint64_t from)
+{
+    struct err e;
+    const struct verdict_log *log = learner_verdicts(l);
+    assert_ok(learner_rollback(l, "test", "again", 1, &e), &e);
+    assert_int_equal(log->items[log->n - 1].n_ranges, 1);
+    assert_int_equal(log->items[log->n - 1].ranges[0].from, from);
+    assert_int_equal(log->items[log->n - 1].ranges[0].to, learner_file_next(l));
+    assert_ok(learner_rollback(l, "test", "and again", 1, &e), &e);
+    assert_int_equal(log->items[log->n - 1].n_ranges, 0);
+}
+
 static void test_a_line_that_turns_bad_goes_back_rests_and_goes_on(void **state)
 {
     (void)state;
@@ -94,6 +107,7 @@ static void test_a_line_that_turns_bad_goes_back_rests_and_goes_on(void **state)
     assert_int_equal(last->n_ranges, 1);
     assert_int_equal(last->ranges[0].from, from);
     assert_int_equal(last->ranges[0].to, learner_file_next(l));
+    const uint64_t back = learner_file_next(l);
     figures(l, &g);
     assert_true(g.rests);
     const uint64_t learnt = learner_learnt(l)->learnt_slates;
@@ -110,6 +124,7 @@ static void test_a_line_that_turns_bad_goes_back_rests_and_goes_on(void **state)
     assert_string_not_equal(now, blessed);
     figures(l, &g);
     assert_int_equal(g.rollbacks, 1);
+    goes_back_again(l, back);
     learner_free(l);
 }
 

@@ -97,6 +97,19 @@ static enum drift_change mixed(struct monitor *m, int n, double odd, double othe
     return last;
 }
 
+/* A loss that has fallen far below its level is not away from it any more; another figure is. */
+static void test_a_loss_below_its_level_is_back(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct monitor m;
+        monitor_init(&m, STR("test"), 1, i == 0 ? MONITOR_LOSS : MONITOR_SCORES, MONITOR_MEAN);
+        assert_int_equal(feed(&m, 30000, 300, 0.5, 0), DRIFT_NONE);
+        m.drift.out = true;
+        assert_int_equal(feed(&m, 30000, 300, 0.05, 0), i == 0 ? DRIFT_BACK : DRIFT_NONE);
+    }
+}
+
 static void test_the_source_that_explains_it_alone_is_to_blame(void **state)
 {
     uint64_t sources[MONITOR_SOURCES];
@@ -165,6 +178,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_bucket_is_long_enough_and_full_enough, setup),
         cmocka_unit_test_setup(test_a_share_that_changes_is_told_with_its_level_and_its_beginning, setup),
         cmocka_unit_test_setup(test_a_mean_is_measured_in_its_own_deviation, setup),
+        cmocka_unit_test_setup(test_a_loss_below_its_level_is_back, setup),
         cmocka_unit_test_setup(test_the_source_that_explains_it_alone_is_to_blame, setup),
         cmocka_unit_test_setup(test_a_source_that_floods_is_to_blame_for_the_volume, setup),
         cmocka_unit_test_setup(test_state_goes_on_where_it_was, setup),

@@ -114,7 +114,7 @@ static void run_some(const struct tmpdir *dir, uint64_t n, const char *promote)
     struct checkpoint *cp = open_folder(dir);
     struct learner *l = begin(checkpoint_store(cp));
     assert_ok(checkpoint_restore(cp, l, &e), &e);
-    if (promote != NULL) assert_ok(variants_promote(learner_variants(l), str_from(promote), &e), &e);
+    if (promote != NULL) assert_ok(variants_promote(learner_variants(l), str_from(promote), 0, &e), &e);
     (void)learner_world_feed(&world, l, n);
     assert_ok(checkpoint_write(cp, l, &e), &e);
     learner_free(l);
@@ -230,7 +230,7 @@ static void test_promotion_is_state_and_the_one_in_charge_must_stay(void **state
     learner_report(l, &r);
     assert_true(r.variants[1].in_charge);
     assert_true(fabs(r.variants[1].share - 1.0) < 1e-12);
-    assert_int_equal(variants_promote(learner_variants(l), STR("none"), &e), STATUS_NOT_FOUND);
+    assert_int_equal(variants_promote(learner_variants(l), STR("none"), 0, &e), STATUS_NOT_FOUND);
     assert_non_null(strstr(e.text, "\"none\""));
     learner_free(l);
     configure((const char *[]){NULL});
