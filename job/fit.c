@@ -242,6 +242,8 @@ static enum status settle(struct fit *f, struct line *l, struct last_days *d, in
     if (f->slate->time_ms >= edge) {
         struct open_predictions p;
         TRY(open_take(d->open, f->slate->id, f->slate, &p, e));
+        if (!l->conf->join_cascade)
+            line_estimate(l, f->slate, p.logits, first_ms); /* the file has what was looked at */
         TRY(line_evaluate(l, f->slate, &p, first_ms, e));
     }
     return line_learn(l, &f->slate, e);
