@@ -1,6 +1,7 @@
 /* cmd_sweep.c - `freshet sweep LOG...`: which settings learn best, chosen on early days and reported on late ones. */
 #include "base/mem.h"
 #include "cli/cmd.h"
+#include "cli/cmd_signals.h"
 #include "cli/options.h"
 #include "cli/process.h"
 #include "cli/sweep.h"
@@ -80,6 +81,7 @@ static int sweep(struct cmd_line *line, const struct sweep_args *a)
     enum status st = set_up(s, a, &e);
     if (st == STATUS_OK) {
         rc = 1;
+        cmd_stop_on_signals(cmd_process_tell); /* the temporary folders, ours and the replays', are seen to */
         st = job_file_check(a->json, &e);
         if (st == STATUS_OK) st = job_file_check(a->svg, &e);
         if (st == STATUS_OK) st = cmd_sweep_plan(s, &e);
@@ -96,7 +98,8 @@ static int sweep(struct cmd_line *line, const struct sweep_args *a)
 int cmd_sweep(int argc, char **argv)
 {
     static const char *const keys[] = {"ingest.schema", "ingest.map", "join.", "model.", "train.", NULL};
-    struct sweep_args a = {.by = "gauc", .trials = 16, .rounds = 3, .eta = 3, .warmup = 30, .choose = 90, .jobs = 1, .seed = 1};
+    struct sweep_args a = {
+        .by = "gauc", .trials = 16, .rounds = 3, .eta = 3, .warmup = 30, .choose = 90, .jobs = 1, .seed = 1};
     struct cmd_line line;
     const struct cmd_option options[] = {
         {"try", "KEYS", CMD_TEXT, &a.what, NULL, "what is tried: 'key=value|value; key=value|value'"},
@@ -104,7 +107,8 @@ int cmd_sweep(int argc, char **argv)
         {"rounds", "N", CMD_COUNT, &a.rounds, NULL, "rounds of halving (3)"},
         {"eta", "N", CMD_COUNT, &a.eta, NULL, "1/N of the trials go on, with N times the days (3)"},
         {"warmup", "DAYS", CMD_COUNT, &a.warmup, NULL, "days that are learnt but not counted (30)"},
-        {"choose-before", "DAY", CMD_COUNT, &a.choose, NULL, "the choice sees days before this one, the late figures those after (90)"},
+        {"choose-before", "DAY", CMD_COUNT, &a.choose, NULL,
+         "the choice sees days before this one, the late figures those after (90)"},
         {"by", "FIGURE", CMD_TEXT, &a.by, NULL, "gauc or logloss (gauc)"},
         {"jobs", "N", CMD_COUNT, &a.jobs, NULL, "replays at a time, each with kernels.threads threads (1)"},
         {"seed", "N", CMD_COUNT, &a.seed, NULL, "of the choice of combinations (1)"},
@@ -116,8 +120,10 @@ int cmd_sweep(int argc, char **argv)
     const struct cmd_usage usage = {
         .command = "sweep",
         .arguments = "LOG...",
-        .about = "Tries settings by successive halving: all trials replay the log's first days, the best third goes on to three\n"
-                 "times as many, and so on. The choice is made on days before --choose-before; the best and the configuration\n"
+        .about = "Tries settings by successive halving: all trials replay the log's first days, the best third goes on "
+                 "to three\n"
+                 "times as many, and so on. The choice is made on days before --choose-before; the best and the "
+                 "configuration\n"
                  "as it is are then reported on the days after, which no choice has seen.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],

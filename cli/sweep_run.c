@@ -96,6 +96,8 @@ static enum status replay_all(struct cmd_sweep *s, const size_t *which, size_t n
             if (p[i].process.pid > 0) {
                 const enum status done = cmd_process_wait(&p[i].process, 0.02, &why);
                 if (done == STATUS_AGAIN) continue;
+                if (done == STATUS_END) st = cmd_process_told(e);
+                if (done == STATUS_END) break; /* it runs, and is stopped below */
                 running--;
                 finish(s, &p[i], done, &why);
             }

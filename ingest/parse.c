@@ -51,7 +51,13 @@ bool parse_is_reserved(struct str name)
 
 static bool is_item_key(struct str key)
 {
-    return str_is(key, "item");
+    return str_is(key, "item") || str_is(key, "propensity");
+}
+
+/* What the re-rank reply says of an item that is not the item's own; `score` is looked for among the attributes. */
+static bool is_reply_key(struct str key)
+{
+    return is_item_key(key) || str_is(key, "rank") || str_is(key, "known");
 }
 
 enum status parse_new(struct parse **out, const struct conf *c, struct err *e)
@@ -99,7 +105,9 @@ static bool read_item(struct parse_context *x, const json_t *v, struct event_ite
         return reject_set(x->reject, REJECT_BAD_ITEMS,
                           "items holds something that is neither a text nor an object with item");
     if (!parse_json_id(x, "an item of items", id, &out->item)) return false;
-    return json_object_size(v) == 1 || parse_json_attrs(x, v, is_item_key, &out->attrs, &out->n_attrs);
+    if (json_object_size(v) == 1) return true;
+    const bool reply = json_object_get(v, "known") != NULL; /* an item's own rank stays with it */
+    return parse_json_attrs(x, v, reply ? is_reply_key : is_item_key, &out->attrs, &out->n_attrs);
 }
 
 static bool read_items(struct parse_context *x, const json_t *v, struct event *ev)
@@ -119,18 +127,26 @@ static bool read_items(struct parse_context *x, const json_t *v, struct event *e
     return true;
 }
 
-/* Needs n_items, so it is read after the walk. */
-static bool read_propensity(struct parse_context *x, const json_t *v, struct event *ev)
+static const json_t *item_propensity(const json_t *items, uint32_t i)
 {
-    if (v == NULL || json_is_null(v)) return true;
-    if (!json_is_array(v) || json_array_size(v) != ev->n_items)
+    return json_object_get(json_array_get(items, i), "propensity"); /* NULL of a text too */
+}
+
+/* The event's list, or what each item says as the re-rank reply has it.  Needs n_items, so it is read after the walk. */
+static bool read_propensity(struct parse_context *x, const json_t *list, const json_t *items, struct event *ev)
+{
+    const bool own = list == NULL || json_is_null(list);
+    bool any = !own;
+    for (uint32_t i = 0; i < ev->n_items && !any; i++) any = item_propensity(items, i) != NULL;
+    if (!any) return true;
+    if (!own && (!json_is_array(list) || json_array_size(list) != ev->n_items))
         return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity must be a list of one number per item (%u)",
                           ev->n_items);
     ev->propensity = arena_alloc(x->arena, ev->n_items, sizeof *ev->propensity);
     x->oom = x->oom || ev->propensity == NULL;
     if (ev->propensity == NULL) return false;
     for (uint32_t i = 0; i < ev->n_items; i++) {
-        const json_t *p = json_array_get(v, i);
+        const json_t *p = own ? item_propensity(items, i) : json_array_get(list, i);
         ev->propensity[i] = json_is_number(p) ? json_number_value(p) : 0;
         if (ev->propensity[i] > 0 && ev->propensity[i] <= 1) continue;
         if (!json_is_number(p))
@@ -178,14 +194,15 @@ static bool read_member(struct parse_context *x, enum key key, const json_t *v, 
 
 static bool read_members(struct parse_context *x, json_t *root, struct event *ev)
 {
-    const json_t *propensity = NULL;
+    const json_t *propensity = NULL, *items = NULL;
     for (void *at = json_object_iter(root); at != NULL; at = json_object_iter_next(root, at)) {
         const struct str name = {json_object_iter_key(at), json_object_iter_key_len(at)};
         const enum key key = key_of(name);
         if (key == KEY_PROPENSITY) propensity = json_object_iter_value(at);
+        if (key == KEY_ITEMS) items = json_object_iter_value(at);
         if (key != KEY_COUNT && !read_member(x, key, json_object_iter_value(at), ev)) return false;
     }
-    return read_propensity(x, propensity, ev);
+    return read_propensity(x, propensity, items, ev);
 }
 
 static bool read_event(struct parse_context *x, const struct conf *c, json_t *root, struct event *ev)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@ struct fit {
     char dir[600];
     FILE *file;
     struct buf pack;
+    off_t at;        /* of the slate that is read next */
     int64_t last_ms; /* the newest slate's time */
     struct slate *slate;
     struct gate_snapshot *best;
@@ -72,21 +74,29 @@ enum status fit_take(struct fit *f, const struct slate *s, struct err *e)
     return STATUS_OK;
 }
 
-/* The next slate into f->slate; END after the last. */
-static enum status next_slate(struct fit *f, struct err *e)
+/* The slate at *at, which then is the next one's, into f->slate; END after the last. */
+static enum status read_slate(struct fit *f, off_t *at, struct err *e)
 {
     uint64_t n;
-    if (fread(&n, sizeof n, 1, f->file) != 1) return feof(f->file) ? STATUS_END : broken(f, e);
+    const ssize_t head = pread(fileno(f->file), &n, sizeof n, *at);
+    if (head != (ssize_t)sizeof n) return head == 0 ? STATUS_END : broken(f, e);
     buf_clear(&f->pack);
     if (buf_room(&f->pack, (size_t)n) == NULL) return buf_status(&f->pack, e);
-    if (fread(f->pack.p, 1, (size_t)n, f->file) != n) return broken(f, e);
+    if (pread(fileno(f->file), f->pack.p, (size_t)n, *at + (off_t)sizeof n) != (ssize_t)n) return broken(f, e);
+    *at += (off_t)(sizeof n + n);
     struct buf_reader r = buf_reader(f->pack.p, (size_t)n);
     return slate_decode(f->slate, &r, e);
 }
 
+static enum status next_slate(struct fit *f, struct err *e)
+{
+    return read_slate(f, &f->at, e);
+}
+
 static enum status from_the_first(struct fit *f, struct err *e)
 {
-    return fflush(f->file) == 0 && fseeko(f->file, 0, SEEK_SET) == 0 ? STATUS_OK : broken(f, e);
+    f->at = 0;
+    return fflush(f->file) == 0 ? STATUS_OK : broken(f, e);
 }
 
 static enum status labels_of(struct fit *f, struct err *e)
@@ -111,7 +121,7 @@ struct epoch {
     struct eval_meter train, held; /* large: one of them lives on the heap, in fit_run */
 };
 
-/* Slates before `edge` are learnt (scored first), then those after it are scored. */
+/* Slates whose labels were known before `edge` are learnt (scored first), then those shown after it are scored. */
 static enum status run_epoch(struct fit *f, struct line *l, int64_t edge, struct epoch *x, const atomic_bool *stop,
                              struct err *e)
 {
@@ -120,7 +130,7 @@ static enum status run_epoch(struct fit *f, struct line *l, int64_t edge, struct
     eval_meter_clear(&x->held);
     TRY(from_the_first(f, e));
     while ((st = next_slate(f, e)) == STATUS_OK && !atomic_load(stop)) {
-        if (f->slate->time_ms >= edge) continue;
+        if (f->slate->settled_ms >= edge) continue;
         TRY(measure(f, l, &x->train, e));
         TRY(line_learn(l, &f->slate, e));
     }
@@ -172,19 +182,88 @@ static enum status run_epochs(struct fit *f, struct line *l, const struct fit_op
     return STATUS_OK;
 }
 
+/* A slate of the last days: where it lies in the file, which has them as they were settled. */
+struct shown {
+    uint64_t id; /* they were shown in the order of their ids */
+    int64_t time_ms;
+    off_t at;
+};
+struct last_days {
+    struct shown *shown;
+    size_t n, cap, next;      /* next: to be scored */
+    struct open_slates *open; /* scored, not yet settled */
+};
+
+static int by_id(const void *a, const void *b)
+{
+    const struct shown *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static enum status list_shown(struct fit *f, struct last_days *d, int64_t edge, struct err *e)
+{
+    enum status st;
+    TRY(from_the_first(f, e));
+    for (off_t at = 0; (st = next_slate(f, e)) == STATUS_OK; at = f->at) {
+        if (f->slate->time_ms < edge) continue;
+        if (mem_grow((void **)&d->shown, &d->cap, d->n + 1, sizeof *d->shown) != 0)
+            return ERR_SET(e, STATUS_OOM, "fit: %zu slates in the last days", d->n + 1);
+        d->shown[d->n++] = (struct shown){f->slate->id, f->slate->time_ms, at};
+    }
+    if (d->n > 0) qsort(d->shown, d->n, sizeof *d->shown, by_id);
+    return st == STATUS_END ? STATUS_OK : st;
+}
+
+/* Whatever was shown before f->slate was settled is scored before that is learnt. */
+static enum status score_shown(struct fit *f, struct line *l, struct last_days *d, struct err *e)
+{
+    const uint64_t id = f->slate->id;
+    const int64_t settled_ms = f->slate->settled_ms;
+    for (; d->next < d->n; d->next++) {
+        const struct shown *x = &d->shown[d->next];
+        off_t at = x->at;
+        if (x->id > id && x->time_ms >= settled_ms) break;
+        TRY(read_slate(f, &at, e));
+        TRY(line_score(l, f->slate, true, e));
+        TRY(open_put(d->open, f->slate, &l->predictions, e));
+    }
+    return STATUS_OK;
+}
+
+/* Evaluated by what was said of it when it was shown, and learnt. */
+static enum status settle(struct fit *f, struct line *l, struct last_days *d, int64_t edge, int64_t first_ms,
+                          struct err *e)
+{
+    off_t at = f->at;
+    TRY(next_slate(f, e));
+    if (f->slate->settled_ms < edge) return STATUS_OK;
+    TRY(score_shown(f, l, d, e));
+    TRY(read_slate(f, &at, e));
+    if (f->slate->time_ms >= edge) {
+        struct open_predictions p;
+        TRY(open_take(d->open, f->slate->id, f->slate, &p, e));
+        if (!l->conf->join_cascade)
+            line_estimate(l, f->slate, p.logits, first_ms); /* the file has what was looked at */
+        TRY(line_evaluate(l, f->slate, &p, first_ms, e));
+    }
+    return line_learn(l, &f->slate, e);
+}
+
 /* The last days as they would have been live. */
 static enum status go_on(struct fit *f, struct line *l, int64_t edge, int64_t first_ms, const atomic_bool *stop,
                          struct err *e)
 {
     enum status st;
-    TRY(from_the_first(f, e));
-    while ((st = next_slate(f, e)) == STATUS_OK && !atomic_load(stop)) {
-        if (f->slate->time_ms < edge) continue;
-        TRY(line_score(l, f->slate, true, e));
-        TRY(line_evaluate(l, f->slate, &l->predictions, first_ms, e));
-        TRY(line_learn(l, &f->slate, e));
-    }
-    return st == STATUS_END ? STATUS_OK : st == STATUS_OK ? STATUS_END : st;
+    struct last_days d = {0};
+    TRY(open_new(&d.open, l->predictions.n_parts, e));
+    TRY_OUT(st, list_shown(f, &d, edge, e));
+    TRY_OUT(st, from_the_first(f, e));
+    while (st == STATUS_OK && !atomic_load(stop)) st = settle(f, l, &d, edge, first_ms, e);
+    st = st == STATUS_END ? STATUS_OK : st == STATUS_OK ? STATUS_END : st;
+out:
+    open_free(d.open);
+    mem_free(d.shown);
+    return st;
 }
 
 enum status fit_run(struct fit *f, struct line *l, const struct fit_options *o, int64_t first_ms,

@@ -1,10 +1,11 @@
 /* fit.h - a first model from a log: several epochs over its slates, the best one by the last days, then online from there.
  *
  * One pass over the log makes histories, counters and slates, and keeps the settled slates in a file; features follow from the
- * stream alone, so no later epoch needs the log again.  An epoch learns the slates before the last `validate_ms` in their
- * order and then scores the rest without learning from them.  It ends when no epoch was better for `patience` of them; the best
- * one's line (parameters, moments, sums) is put back, and the last days are learnt as they would have been live: scored, then
- * learnt, once.  The evaluator sees only that last pass, so that its figures are progressive.  Thread: the learner's.
+ * stream alone, so no later epoch needs the log again.  An epoch learns the slates settled before the last `validate_ms` in their
+ * order and then scores those shown in them, without learning.  It ends when no epoch was better for `patience` of them; the best
+ * one's line (parameters, moments, sums) is put back, and the last days are learnt as they would have been live: each slate scored
+ * when it was shown, learnt when it was settled, once.  The evaluator sees only that last pass, so that its figures are
+ * progressive.  Thread: the learner's.
  */
 #ifndef JOB_FIT_H
 #define JOB_FIT_H
@@ -13,7 +14,7 @@
 
 struct fit_options {
     uint64_t epochs, patience;
-    int64_t validate_ms; /* the last days of the log, by the time slates were opened */
+    int64_t validate_ms; /* the last days of the log, up to the last slate's opening */
 };
 struct fit_epoch { /* NaN: undefined */
     uint64_t epoch;

@@ -60,8 +60,12 @@ static enum status settle_ended(struct learner *l, const struct join_settled *do
         return ERR_SET(e, STATUS_CORRUPT, "slate %llu is due but not among the open ones",
                        (unsigned long long)done->slate);
     TRY(st);
-    if (done->n_seen < done->n) TRY(cut(l, done, &p, e));
     learner_label(l->slate, done);
+    if (l->settled == NULL) {
+        line_estimate(l->line, l->slate, p.logits, l->first_ms);
+        variants_estimate(l->variants, l->slate, &p, l->first_ms);
+    }
+    if (done->n_seen < done->n) TRY(cut(l, done, &p, e));
     l->slate->settled_ms = done->due_ms;
     l->slate->cut_off = done->due_ms > watermark_ms(l->watermark);
     TRY(settle_slate(l, &p, e));

@@ -185,10 +185,14 @@ enum status line_score_beside(struct line *l, const struct slate *s, struct err 
 
 /* ---- settling ---- */
 
+void line_estimate(struct line *l, const struct slate *s, const float *logits, int64_t first_ms)
+{
+    if (eval_next_counts(l->eval, s, first_ms)) ope_list(l->ope, s, logits, l->conf->serving_explore_temperature);
+}
+
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
                           struct err *e)
 {
-    if (eval_next_counts(l->eval, s, first_ms)) ope_list(l->ope, s, p->logits, l->conf->serving_explore_temperature);
     return eval_slate(l->eval, s, p->logits, p->part_logits, p->frozen, first_ms, e);
 }
 

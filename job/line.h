@@ -68,6 +68,9 @@ enum status line_score(struct line *l, const struct slate *s, bool whole, struct
 enum status line_score_beside(struct line *l, const struct slate *s, struct err *e) MUST_CHECK;
 void line_report(const struct line *l, struct report *out);          /* the evaluator's figures, and what they are of */
 void line_figures(const struct line *l, struct report_figures *out); /* of all that it has evaluated */
+/* The slate has its labels and all that was shown, with what nobody looked at (join.cascade); logits (K) as predicted when it opened:
+ * off-policy estimates.  Before line_evaluate. */
+void line_estimate(struct line *l, const struct slate *s, const float *logits, int64_t first_ms);
 /* The slate has its labels; p is what was predicted when it opened: evaluate. */
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,
                           struct err *e) MUST_CHECK;

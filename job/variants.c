@@ -182,6 +182,14 @@ static void note_arm(struct variants *v, const struct slate *s)
     arms_add(v->arms, &seen);
 }
 
+void variants_estimate(struct variants *v, const struct slate *s, const struct open_predictions *p, int64_t first_ms)
+{
+    for (size_t i = 1; i <= v->n; i++) {
+        const float *own = variants_logits(v, s, p, i);
+        if (s->n_items > 0 && !isnan(own[0])) line_estimate(v->lines[i - 1], s, own, first_ms);
+    }
+}
+
 enum status variants_settle(struct variants *v, const struct slate *s, const struct open_predictions *p,
                             int64_t first_ms, struct err *e)
 {

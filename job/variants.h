@@ -34,7 +34,9 @@ enum status variants_predict(struct variants *v, const struct slate *s, int64_t 
 /* What a line said of the slate when it opened, (K) in p; NaN: it was not there yet. */
 const float *variants_logits(const struct variants *v, const struct slate *s, const struct open_predictions *p,
                              size_t line);
-/* The slate has its labels; p as variants_predict made it when it opened.  Before anything is learnt from it. */
+/* The slate has its labels; p as variants_predict made it when it opened.  Before anything is learnt from it.  estimate: before
+ * settle, as line_estimate. */
+void variants_estimate(struct variants *v, const struct slate *s, const struct open_predictions *p, int64_t first_ms);
 enum status variants_settle(struct variants *v, const struct slate *s, const struct open_predictions *p,
                             int64_t first_ms, struct err *e) MUST_CHECK;
 /* Each line learns a copy of s: whole (c NULL), or some of it.  c->shown: as variants_predict made it when s opened. */

@@ -56,11 +56,21 @@ static const float *compared(struct model_run *r, const struct slate *s, int sou
     return seen;
 }
 
+static void tasks_learnt(struct model_run *r, const struct slate *s, int source, const float *z)
+{
+    float *logits = tape_host(&r->tape, s->n_items + 1u, sizeof *logits);
+    if (logits == NULL) return;
+    memcpy(logits, z, s->n_items * sizeof *logits);
+    model_recal_logits(&r->recal, s, source, logits, NULL, 0);
+    model_tasks_learnt(&r->tasks, s, z, logits);
+}
+
 void model_learnt(struct model_run *r, const struct slate *s, const float *z, const float *dz)
 {
     const int source = part_bias_source(r->parts[0], s);
     const float *seen = compared(r, s, source, z);
     model_recal_learnt(&r->recal, s, source, z);
+    if (r->m->tasks.n > 0) tasks_learnt(r, s, source, z);
     for (size_t p = 0; p < r->m->n_parts; p++) {
         if (!walk_learns(r, p, s)) continue;
         model_part_idle(r, p, false);

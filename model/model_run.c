@@ -81,6 +81,7 @@ enum status model_run_new(struct model_run **out, const struct model *m, struct 
     r->states = states;
     r->learn = learn;
     r->recal.c = &m->recal;
+    r->tasks.c = &m->tasks;
     const enum status st = allocate(r, e);
     if (st == STATUS_OK)
         *out = r;
@@ -272,6 +273,7 @@ void model_apply_stats(struct model_run *r, struct param_set *p)
         if (r->m->parts[i]->ops->apply != NULL) r->m->parts[i]->ops->apply(r->parts[i], &r->m->table, p->w);
     }
     model_recal_apply(&r->recal, &r->m->table, p->w);
+    model_tasks_apply(&r->tasks, &r->m->table, p->w);
     param_touch(p);
 }
 
@@ -280,6 +282,7 @@ void model_drop_stats(struct model_run *r)
     for (size_t i = 0; i < r->m->n_parts; i++)
         if (r->m->parts[i]->ops->drop != NULL) r->m->parts[i]->ops->drop(r->parts[i]);
     model_recal_drop(&r->recal);
+    model_tasks_drop(&r->tasks);
 }
 
 void model_run_encode(struct buf *b, const struct model_run *r)

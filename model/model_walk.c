@@ -231,6 +231,25 @@ static struct op_loss labels_there(struct model_run *r, const struct walk *l, si
                             .soft = l[0].soft != NULL ? tape_upload(&r->tape, l[0].soft, bytes) : NULL};
 }
 
+/* The main label's logit as it is served of a kept candidate, for the tasks: what stands before them there. */
+static struct tape_value served(struct model_run *r, const struct walk *l, struct tape_value z)
+{
+    const struct slate *s = l->ps.slate;
+    const size_t K = l->sum.n;
+    if (!r->m->recal.recalibrated || r->m->tasks.n == 0 || s->source != SLATE_IMPRESSION || K == 0) return z;
+    float *zero = tape_host(&r->tape, K, sizeof *zero), *slope = tape_host(&r->tape, K, sizeof *slope);
+    if (r->tape.oom) return z;
+    for (size_t i = 0; i < K; i++) zero[i] = 0.0f, slope[i] = 1.0f;
+    model_recal_logits(&r->recal, s, SLATE_IMPRESSION, zero, NULL, 0);
+    model_recal_logits(&r->recal, s, SLATE_IMPRESSION, slope, NULL, 0);
+    for (size_t i = 0; i < K; i++) {
+        slope[i] -= zero[i];
+        zero[i] -= s->items[i].log_kq;
+    }
+    const struct tape_value scaled = op_mul(&r->tape, l->sum, tape_constant(&r->tape, slope, K, 1));
+    return op_add(&r->tape, scaled, tape_constant(&r->tape, zero, K, 1));
+}
+
 /* Three terms of each slate: binary cross-entropy, softmax, tasks. */
 static void slate_losses(struct model_run *r, const struct walk *l, size_t n, float *terms)
 {
@@ -241,7 +260,8 @@ static void slate_losses(struct model_run *r, const struct walk *l, size_t n, fl
     for (size_t i = 0; i < n && !r->tape.oom; i++, terms += TERMS) {
         loss.share = share_of(r, &l[i]);
         op_loss(&r->tape, terms, z[i], &loss);
-        if (!r->tape.oom) model_tasks_learn(&r->tasks, &r->tape, l[i].ps.slate, l[i].sum, z[i], terms + 2);
+        if (!r->tape.oom)
+            model_tasks_learn(&r->tasks, &r->tape, l[i].ps.slate, l[i].sum, served(r, &l[i], z[i]), terms + 2);
         loss.y += z[i].n;
         loss.w += z[i].n;
         if (loss.soft != NULL) loss.soft += z[i].n;

@@ -59,6 +59,13 @@ explored=$(jq '[.[] | select(.explored)] | length' all)
 is after.json ".off_policy.lists == $explored and .off_policy.partial == 0"
 is after.json '.off_policy | all(.logged, .ips, .snips, .dr; .mean != null and .lower <= .mean and .mean <= .upper)'
 is after.json '.off_policy.effective_lists > 1 and .off_policy.logged.mean > 0'
+# What nobody looked at earned nothing, and was shown all the same.
+for cascade in false true; do
+    "$freshet" replay --quiet --flush --no-learn -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed \
+        -o join.window_ms=10000 -o kernels.threads=1 -o join.cascade=$cascade --report $cascade.json shown.jsonl 2>err || fail "cascade $cascade"
+done
+is true.json ".off_policy.lists == $explored and .examples < $(jq .examples false.json)"
+[ "$(jq -c .off_policy true.json)" = "$(jq -c .off_policy false.json)" ] || fail "estimates of lists that are read from above are other ones"
 
 # --- thompson: the linear part's weights are drawn, where their precision is learnt
 serve_over

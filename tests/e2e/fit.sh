@@ -46,6 +46,31 @@ jq -c 'select(.type == "item" or .type == "impression")' begin >unmarked
 "$freshet" fit "${options[@]}" -o state.dir=unmarked.state --validate 2d --epochs 1 unmarked 2>unmarked.err || fail "fit without positives: $(cat unmarked.err)"
 grep -q '^ *1 .* - *-  best$' unmarked.err || fail "figures that are not defined: $(grep '^ *1 ' unmarked.err)"
 
+# A label is learnt when it is settled, whatever is scored before: here each list is shown four times within 1.5 hours and clicked by the
+# toss of a coin ten hours later.  One epoch a slate at a time is what a replay is, to the last digit.
+awk 'BEGIN {
+    srand(5); hour = 3600000; first = 1767225600000
+    for (i = 0; i < 60; i++) printf "%.0f\t{\"type\":\"item\",\"time\":%.0f,\"item\":\"i%d\",\"title\":\"thing %d\"}\n", first, first, i, i
+    for (day = 0; day < 8; day++) for (u = 0; u < 20; u++) {
+        from = int(rand() * 60); step = 1 + int(rand() * 6)
+        for (k = 0; k < 6; k++) { item[k] = "i" (from + k * step) % 60; clicked[k] = rand() < 0.5 }
+        for (n = 0; n < 4; n++) {
+            t = first + hour * (1 + 24 * day + n / 2) + u * 60000; list = ""
+            for (k = 0; k < 6; k++) list = list (k ? "," : "") "{\"item\":\"" item[k] "\"}"
+            who = "\"user\":\"u" u "\",\"request\":\"r" ++r "\""
+            printf "%.0f\t{\"type\":\"impression\",\"time\":%.0f,%s,\"items\":[%s]}\n", t, t, who, list
+            for (k = 0; k < 6; k++) if (clicked[k])
+                printf "%.0f\t{\"type\":\"click\",\"time\":%.0f,%s,\"item\":\"%s\"}\n", t + 9 * hour + k, t + 9 * hour + k, who, item[k]
+        }
+    }
+}' | sort -n -s -k1,1 | cut -f2 >coins
+coins=("${options[@]}" -o join.window_ms=43200000 -o train.batch_slates=1)
+"$freshet" fit --quiet "${coins[@]}" -o state.dir=coins.state --epochs 1 --validate 2d --report coins.json coins 2>err || fail "fit of coins"
+slates=$(jq ".progressive.examples / 6" coins.json)
+"$freshet" replay --quiet --flush "${coins[@]}" --warmup $((640 - slates)) --report live.json coins 2>err || fail "replay of coins"
+((slates == 161)) && [[ $(jq -c .progressive coins.json) == "$(jq -c .progressive live.json)" ]] ||
+    fail "it knew labels too early: $(jq -c .progressive coins.json), live $(jq -c .progressive live.json)"
+
 refused() { # STATUS TEXT ARGUMENT...
     local rc=0 want=$1 text=$2
     shift 2

@@ -53,6 +53,16 @@ jq -e '.by == "logloss" and (.trials[0].rounds | length == 2) and .trials[0].rou
 [[ $(jq .events first.json) -lt $(jq .events whole.json) ]] || fail "--until read all"
 [[ $(jq .model.sha256 rest.json) == "$(jq .model.sha256 whole.json)" ]] || fail "in two parts it is not the same"
 
+# Told to stop it leaves nothing behind, nor do its replays.
+mkdir left
+TMPDIR=$PWD/left "$freshet" sweep "${options[@]}" --try 'train.seed=1|2|3|4' --warmup 1 --choose-before 5 --rounds 2 --jobs 2 log >table 2>err &
+pid=$!
+for _ in $(seq 400); do [[ $(ls left | wc -l) -lt 3 ]] || break; sleep 0.05; done
+kill -TERM $pid
+rc=0
+wait $pid || rc=$?
+((rc == 1)) && [[ -z $(ls left) ]] || fail "stopped, it ended with $rc and left $(ls left)"
+
 refused() { # TEXT ARGUMENT...
     local rc=0 text=$1
     shift

@@ -82,6 +82,8 @@ static void test_events(void **state)
     refuses("event", "{\"type\":\"view\",\"time\":1700000000000,\"note\":{\"a\":1}}", "/note: anyOf");
     refuses("event", "{\"type\":\"impression\",\"time\":1700000000000,\"items\":[{}]}", "/items/0: anyOf");
     refuses("event", "{\"type\":\"impression\",\"time\":1700000000000,\"propensity\":[0]}", "exclusiveMinimum");
+    refuses("event", "{\"type\":\"impression\",\"time\":1700000000000,\"items\":[{\"item\":\"a\",\"propensity\":0}]}",
+            "/items/0: anyOf");
 }
 
 static void test_requests_and_replies(void **state)

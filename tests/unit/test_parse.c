@@ -93,6 +93,23 @@ static void test_impression_is_read(void **state)
     assert_true(ev.propensity[0] == 1 && ev.propensity[1] == 0.5 && ev.propensity[2] == 0.25);
 }
 
+/* The items of a re-rank reply, as they are: what it says of them is no attribute but the score. */
+static void test_a_replys_items_are_read_as_they_are(void **state)
+{
+    (void)state;
+#define ITEM(ID, RANK, P) "{\"item\":\"" ID "\",\"score\":0.5,\"rank\":" RANK ",\"known\":true,\"propensity\":" P "}"
+#define SHOWN "{\"type\":\"impression\",\"time\":1767319445678,\"items\":["
+    struct event ev = parse_good(SHOWN ITEM("a", "1", "0.25") "," ITEM("b", "2", "1") "]}");
+    assert_true(ev.propensity[0] == 0.25 && ev.propensity[1] == 1);
+    assert_true(ev.items[1].n_attrs == 1 && str_is(ev.items[1].attrs[0].name, "score"));
+    ev = parse_good(SHOWN ITEM("a", "1", "0.25") ",\"b\"],\"propensity\":[0.5,1]}"); /* the list goes first */
+    assert_true(ev.propensity[0] == 0.5 && ev.propensity[1] == 1);
+    ev = parse_good(SHOWN "{\"item\":\"a\",\"rank\":7},\"b\"]}");
+    assert_true(ev.propensity == NULL && ev.items[0].n_attrs == 1 && str_is(ev.items[0].attrs[0].name, "rank"));
+#undef SHOWN
+#undef ITEM
+}
+
 static void test_catalogue_and_own_types_are_read(void **state)
 {
     (void)state;
@@ -208,6 +225,9 @@ static const struct {
     {"{\"type\":\"impression\"," T ",\"items\":[\"a\"],\"propensity\":[1.5]}", REJECT_BAD_PROPENSITY},
     {"{\"type\":\"impression\"," T ",\"items\":[\"a\"],\"propensity\":[\"1\"]}", REJECT_BAD_PROPENSITY},
     {"{\"type\":\"impression\"," T ",\"items\":[\"a\"],\"propensity\":1}", REJECT_BAD_PROPENSITY},
+    {"{\"type\":\"impression\"," T ",\"items\":[{\"item\":\"a\",\"propensity\":0}]}", REJECT_BAD_PROPENSITY},
+    {"{\"type\":\"impression\"," T ",\"items\":[{\"item\":\"a\",\"propensity\":1},\"b\"]}", REJECT_BAD_PROPENSITY},
+    {"{\"type\":\"impression\"," T ",\"items\":[{\"item\":\"a\",\"propensity\":null}]}", REJECT_BAD_PROPENSITY},
     {V ",\"items\":[\"b\"]}", REJECT_UNEXPECTED_FIELD},
     {V ",\"deleted\":true}", REJECT_UNEXPECTED_FIELD},
     {"{\"type\":\"impression\"," T ",\"items\":[\"a\"],\"item\":\"a\"}", REJECT_UNEXPECTED_FIELD},
@@ -470,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_fields_are_read),
         cmocka_unit_test(test_impression_is_read),
+        cmocka_unit_test(test_a_replys_items_are_read_as_they_are),
         cmocka_unit_test(test_catalogue_and_own_types_are_read),
         cmocka_unit_test(test_bad_messages_have_their_codes),
         cmocka_unit_test(test_what_is_bad_is_told),

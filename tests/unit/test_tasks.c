@@ -49,9 +49,9 @@ static void test_probabilities_are_products(void **state)
     struct slate *s = list(&w);
     tensor(&w, "bias")[SLATE_IMPRESSION] = 0.7f;
     tensor(&w, "numeric.scale")[1] = 2.0f;
-    tensor(&w, "tasks.weights")[1 * (1 + WORLD_NUMERIC)] = -1.5f;    /* purchase: intercept … */
-    tensor(&w, "tasks.weights")[1 * (1 + WORLD_NUMERIC) + 2] = 0.5f; /* … and feature 1 */
-    tensor(&w, "tasks.trunk")[2] = 3.0f;                             /* dislike */
+    tensor(&w, "tasks.level")[2 * 1] = -1.5f;                  /* purchase: intercept … */
+    tensor(&w, "tasks.weights")[1 * WORLD_NUMERIC + 1] = 0.5f; /* … and feature 1 */
+    tensor(&w, "tasks.trunk")[2] = 3.0f;                       /* dislike */
     param_touch(w.p);
     assert_ok(model_score(w.run, s, 0, z, rows, &e), &e);
     for (uint32_t i = 0; i < K; i++) {
@@ -162,11 +162,12 @@ static void check_rates(bool thinned)
         if (s->n_items == 0) continue;
         (void)loss_of(&w, s);
         assert_ok(optim_step(o, model_run_kern(w.run), w.p, model_grads(w.run), s->n_items, &e), &e);
+        model_apply_stats(w.run, w.p);
         model_grads_clear(w.run);
     }
     for (size_t t = 0; t < TASKS; t++) print_message("task %zu: said %g of %g\n", t, said[t], seen[t]);
     for (size_t t = 0; t < TASKS; t++)
-        if (!(fabs(said[t] / seen[t] - 1) < 0.06)) fail_msg("task %zu: said %g of %g", t, said[t], seen[t]);
+        if (!(fabs(said[t] / seen[t] - 1) < (thinned ? 0.02 : 0.06))) fail_msg("task %zu: said %g of %g", t, said[t], seen[t]);
     optim_free(o);
     slate_free(s);
     model_world_close(&w);
