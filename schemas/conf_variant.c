@@ -330,7 +330,8 @@ uint32_t conf_variants_take_live(struct conf *c, const struct conf *fresh, bool 
         const struct conf_variant *f = &fresh->variants[i];
         if (v->shadow == f->shadow && !(v->share < f->share) && !(v->share > f->share)) continue;
         log_info("reload", "key=variant.%s share=%g shadow=%s", v->name, f->share, f->shadow ? "true" : "false");
-        __atomic_store(&v->share, &f->share, __ATOMIC_RELAXED);
+        double share = f->share;
+        __atomic_store(&v->share, &share, __ATOMIC_RELAXED);
         __atomic_store_n(&v->shadow, f->shadow, __ATOMIC_RELAXED);
         n++;
     }
