@@ -72,7 +72,13 @@ static bool is_thinned(const struct slate *s)
     return false;
 }
 
-/* The gradients dh (K, tasks) of reversals: a kept negative stands for 1/r. */
+/* A kept negative stands for 1/r. */
+static float stands_for(const struct slate_item *it)
+{
+    return it->label > 0.5f ? 1.0f : expf(-it->log_kq);
+}
+
+/* The gradients dh (K, tasks) of reversals. */
 static void weigh_reversals(const struct model_tasks *c, struct tape *tape, const struct slate *s, float *dh)
 {
     const size_t n = s->n_items * c->n;
@@ -80,7 +86,7 @@ static void weigh_reversals(const struct model_tasks *c, struct tape *tape, cons
     if (g == NULL) return;
     tape->kern->ops->download(tape->kern, g, dh, n * sizeof *g);
     for (size_t i = 0; i < s->n_items; i++) {
-        const float weight = s->items[i].label > 0.5f ? 1.0f : expf(-s->items[i].log_kq);
+        const float weight = stands_for(&s->items[i]);
         for (size_t t = 0; t < c->n; t++) g[i * c->n + t] *= c->chained[t] ? 1.0f : weight;
     }
     tape->kern->ops->upload(tape->kern, dh, g, n * sizeof *g);
@@ -133,7 +139,7 @@ void model_tasks_learnt(struct model_tasks_run *t, const struct slate *s, const 
     if (s->source != SLATE_IMPRESSION) return;
     for (uint32_t i = 0; i < s->n_items; i++) {
         const struct slate_item *it = &s->items[i];
-        const double kept = (double)it->log_kq, weight = it->label > 0.5f ? 1.0 : exp(-kept);
+        const double kept = (double)it->log_kq, weight = (double)stands_for(it);
         if (!(it->examples > 0.0f)) continue; /* learnt again */
         for (size_t k = 0; k < t->c->n; k++)
             gather(&t->sums[k], (double)logits[i] - kept, head(t, k, s, i, raw[i]), t->c->chained[k],
