@@ -36,10 +36,15 @@ enum status file_sync_dir(int dir, const char *name, struct err *e)
     return fsync(dir) == 0 ? STATUS_OK : file_failed(e, name, "be synced", errno);
 }
 
-enum status file_sync_parent(const char *path, struct err *e)
+char *file_parent(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *dir = slash == NULL ? mem_strdup(".") : mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    return slash == NULL ? mem_strdup(".") : mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+enum status file_sync_parent(const char *path, struct err *e)
+{
+    char *dir = file_parent(path);
     if (dir == NULL) return ERR_SET(e, STATUS_OOM, "%s: no memory", path);
     const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     mem_free(dir);

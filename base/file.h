@@ -20,7 +20,8 @@ enum status file_failed(struct err *e, const char *name, const char *what, int n
 /* Opens the folder, making it first when it is absent. */
 enum status file_open_dir(int *fd, int dir, const char *name, bool make, struct err *e) MUST_CHECK;
 enum status file_sync_dir(int dir, const char *name, struct err *e) MUST_CHECK;
-enum status file_sync_parent(const char *path, struct err *e) MUST_CHECK; /* the folder that path is an entry of */
+char *file_parent(const char *path); /* the folder that path is an entry of; mem_free it, NULL: out of memory */
+enum status file_sync_parent(const char *path, struct err *e) MUST_CHECK;
 /* n bytes as `name`, durably and at once: temporary name, fsync, rename, fsync of the folder. */
 enum status file_write(int dir, const char *name, const void *p, size_t n, struct err *e) MUST_CHECK;
 /* The next n bytes to fd, whatever it takes.  name: for the sentence. */

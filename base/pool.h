@@ -29,8 +29,8 @@ void pool_run_ranges(struct pool *p, pool_range_fn *fn, void *user, size_t n, si
 
 /* What can wait: a worker that finds no task does it, piece by piece.  The caller's; zeroed but for fn and user. */
 struct pool_job {
-    bool (*fn)(
-        void *user); /* one piece, short beside a run's patience; true: there are more.  Must not call pool_run */
+    /* One piece, short beside a run's patience; true: there are more.  Must not call pool_run. */
+    bool (*fn)(void *user);
     void *user;
     struct pool_job *next; /* the rest is the pool's */
     bool posted, runs, over;

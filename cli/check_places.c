@@ -1,11 +1,12 @@
 /* check_places.c - what lies outside: files named by the configuration, state folder, Kafka. */
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
 #include "cli/check.h"
 #include "ingest/source.h"
 #include "job/checkpoint_backup.h"
 #include "job/checkpoint_verify.h"
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,20 +37,15 @@ static void check_file(struct cmd_check *c, const char *key, const char *path, b
 static void check_letters_place(struct cmd_check *c)
 {
     const char *path = c->conf->ingest_dead_letters;
-    char folder[PATH_MAX];
     if (*path == 0 || strncmp(path, "topic:", 6) == 0) return;
-    const char *slash = strrchr(path, '/');
-    (void)snprintf(folder, sizeof folder, "%.*s",
-                   slash == NULL   ? 1
-                   : slash == path ? 1
-                                   : (int)(slash - path),
-                   slash == NULL ? "." : path);
+    char *folder = file_parent(path);
     const bool there = access(path, F_OK) == 0;
-    if (access(there ? path : folder, there ? R_OK | W_OK : W_OK | X_OK) != 0)
+    if (folder == NULL || access(there ? path : folder, there ? R_OK | W_OK : W_OK | X_OK) != 0)
         cmd_check_row(c, CMD_CHECK_WRONG, "file", "mend the path or the rights", "ingest.dead_letters = %s: %s", path,
                       strerror(errno));
     else
         cmd_check_row(c, CMD_CHECK_OK, "file", NULL, "ingest.dead_letters = %s", path);
+    mem_free(folder);
 }
 
 void cmd_check_files(struct cmd_check *c)

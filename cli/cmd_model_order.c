@@ -13,7 +13,6 @@
 #include "schemas/conf_variant.h"
 #include "schemas/key.h"
 #include "serving/redis.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -187,14 +186,12 @@ static enum status take_back_file(struct order *o, int commands, struct err *e)
 static bool has_variant(int weights, const char *name)
 {
     bool found = false;
-    const int fd = openat(weights, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (d == NULL && fd >= 0) (void)close(fd);
-    for (struct dirent *f = d != NULL ? readdir(d) : NULL; f != NULL && !found; f = readdir(d)) {
-        const char *dot = strchr(f->d_name, '.');
-        found = dot != NULL && dot != f->d_name && strcmp(dot + 1, name) == 0;
+    DIR *d = file_list(weights);
+    for (const char *file; !found && (file = file_next(d)) != NULL;) {
+        const char *dot = strchr(file, '.');
+        found = dot != NULL && dot != file && strcmp(dot + 1, name) == 0;
     }
-    if (d != NULL) (void)closedir(d);
+    file_list_end(d);
     return found;
 }
 

@@ -231,11 +231,11 @@ static enum status pass_skipped(struct source_file *s, struct err *e)
 static enum status next_record(struct source_file *s, struct source_batch *b, struct err *e)
 {
     struct source_record *rec = &b->records[b->n];
+    rec->file = 0;
     if (s->n_files != 1)
         TRY(merge_record(s, &b->arena, rec, e));
     else
         TRY(read_record(&s->files[0], &b->arena, rec, e));
-    if (s->n_files == 1) rec->file = 0;
     rec->at = (struct event_position){0, 0, s->ordinal++};
     rec->event.at = rec->at;
     b->n++;

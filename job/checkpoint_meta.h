@@ -12,8 +12,9 @@
 
 /* Record "version": the newest. */
 struct checkpoint_mark {
-    uint64_t version, dead_letters,
-        epoch; /* dead_letters: the mark of their sink; epoch: the largest that the folder has seen */
+    uint64_t version;
+    uint64_t dead_letters; /* the mark of their sink */
+    uint64_t epoch;        /* the largest that the folder has seen */
     char sha256[HASH_SHA256_HEX];
 };
 void checkpoint_mark_encode(struct buf *b, const struct checkpoint_mark *m);

@@ -257,6 +257,13 @@ static enum status room_for(struct line_gate *g, size_t n, struct err *e)
     return STATUS_OK;
 }
 
+/* g->logits = what these parameters give the list; there is room. */
+static enum status score_by(struct line_gate *g, const struct param_set *p, const struct slate *s, struct err *e)
+{
+    TRY(model_bind(g->shadow, p, e));
+    return model_score(g->shadow, s, 0, g->logits, NULL, e);
+}
+
 /* A list's loss and AUC by these logits. */
 static void figures_of(const struct line_gate *g, const struct slate *s, const float *logits, double out[GATE_FIGURES])
 {
@@ -298,8 +305,7 @@ static enum status compare(struct line *l, const struct slate *s, const double o
 {
     struct line_gate *g = l->gate;
     double blessed[GATE_FIGURES];
-    TRY(model_bind(g->shadow, gate_snapshot_params(g->blessed), e));
-    TRY(model_score(g->shadow, s, 0, g->logits, NULL, e));
+    TRY(score_by(g, gate_snapshot_params(g->blessed), s, e));
     figures_of(g, s, g->logits, blessed);
     const struct gate_evidence evidence = {
         .user = user_of(s),
@@ -319,9 +325,8 @@ enum status line_gate_sound(struct line *l, const struct slate *s, int64_t since
     *logits = NULL;
     if (g == NULL || s->n_items == 0 || !is_before(g->blessed, &g->blessed_mark, since_ms)) return STATUS_OK;
     TRY(room_for(g, s->n_items, e));
-    TRY(model_bind(g->shadow, gate_snapshot_params(g->blessed), e));
     *logits = g->logits;
-    return model_score(g->shadow, s, 0, g->logits, NULL, e);
+    return score_by(g, gate_snapshot_params(g->blessed), s, e);
 }
 
 /* The label of a recorded list whose negatives are thinned out is learnt by z - log_kq (model/recal.h), and so is this. */
@@ -330,8 +335,7 @@ enum status line_gate_teach(struct line *l, struct slate *s, struct err *e)
     struct line_gate *g = l->gate;
     const bool there = gate_snapshot_there(g->blessed), thinned = s->source == SLATE_IMPRESSION;
     TRY(room_for(g, s->n_items, e));
-    if (there) TRY(model_bind(g->shadow, gate_snapshot_params(g->blessed), e));
-    if (there) TRY(model_score(g->shadow, s, 0, g->logits, NULL, e));
+    if (there) TRY(score_by(g, gate_snapshot_params(g->blessed), s, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
         const double z = (double)g->logits[i] - (thinned ? (double)s->items[i].log_kq : 0.0);
         s->items[i].taught = there ? fmaxf((float)(1.0 / (1.0 + exp(-z))), FLT_MIN) : 0.0f;
@@ -384,11 +388,9 @@ static enum status check_probe(struct line *l, const struct slate *s, char why[L
 {
     struct line_gate *g = l->gate;
     TRY(room_for(g, s->n_items, e));
-    TRY(model_bind(g->shadow, gate_snapshot_params(g->blessed), e));
-    TRY(model_score(g->shadow, s, 0, g->logits, NULL, e));
+    TRY(score_by(g, gate_snapshot_params(g->blessed), s, e));
     const bool told = tells_apart(g->logits, s->n_items);
-    TRY(model_bind(g->shadow, l->params, e));
-    TRY(model_score(g->shadow, s, 0, g->logits, NULL, e));
+    TRY(score_by(g, l->params, s, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
         if (fabs((double)g->logits[i]) <= LINE_LOGIT_MAX) continue;
         (void)snprintf(why, LINE_WHY, "a probe list scored %g, beyond %g", (double)g->logits[i], LINE_LOGIT_MAX);

@@ -327,19 +327,14 @@ bool eval_next_counts(const struct eval *ev, const struct slate *s, int64_t firs
     return eval_counts(&ev->setup.warmup, ev->slates, s->time_ms - first_ms);
 }
 
-enum status eval_settled(const struct eval *ev)
-{
-    return eval_behind_wait(ev->behind);
-}
-
 void eval_recent(const struct eval *ev, struct report_figures *out)
 {
-    (void)eval_settled(ev);
+    (void)eval_behind_wait(ev->behind);
     eval_meter_figures(&ev->recent, out);
 }
 
 void eval_recent_clear(struct eval *ev)
 {
-    (void)eval_settled(ev);
+    (void)eval_behind_wait(ev->behind);
     eval_meter_clear(&ev->recent);
 }

@@ -6,7 +6,8 @@
  * them what eval_rank.h, eval_boot.h, eval_time.h and eval_lists.h define.  Baselines: popularity, repeat and
  * frozen are one score each, put through a logistic calibrator of its own that learns online, so that their log-loss is
  * fair; constant is the rate so far; cheap is the model's own sum without the parts text and match.  Thread: the learner's; with
- * eval_setup.pool the slates are evaluated by others too (eval_behind.h), and an error of one is said at a later one.
+ * eval_setup.pool the slates are evaluated by others too (eval_behind.h), what reads figures waits for
+ * them, and an error of one is said at a later one, and to the buf of eval_encode.
  */
 #ifndef TRAINER_EVAL_H
 #define TRAINER_EVAL_H
@@ -63,8 +64,8 @@ struct eval_setup {
     struct eval_warmup warmup;
     /* There are no sentence states, so that the baseline `frozen` says nothing: its figures are undefined. */
     bool no_frozen;
-    struct pool
-        *pool; /* of several threads: its workers evaluate beside the learner, with the same bits; NULL: at once */
+    /* Of several threads: its workers evaluate beside the learner, with the same bits; NULL: at once. */
+    struct pool *pool;
     uint32_t n_segments;             /* configured columns in slate.segments */
     uint32_t n_k, k[REPORT_K_MAX];   /* cuts of NDCG and recall; none: 5, 10, 20 */
     int64_t window_ms, half_life_ms; /* 0: a day */
@@ -79,9 +80,6 @@ static inline bool eval_counts(const struct eval_warmup *w, uint64_t slates, int
 struct eval;
 enum status eval_new(struct eval **out, const struct eval_setup *setup, struct err *e) MUST_CHECK;
 void eval_free(struct eval *ev);
-/* Waits for what is evaluated behind; the first error of it, OOM.  What reads figures does so by itself, and eval_encode gives the
- * error to its buf. */
-enum status eval_settled(const struct eval *ev);
 /* A slate whose labels are settled, with what was predicted when it was opened: logits (K), part_logits (parts and
  * tasks, K), frozen (K) cosine of the baseline. first_ms: time of the stream's first event. */
 enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,

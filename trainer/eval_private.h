@@ -37,8 +37,8 @@ struct eval {
     struct eval_unsampled unsampled;
     struct eval_served served;
     struct arena scratch; /* of one slate */
-    struct eval_behind
-        *behind; /* NULL: slates are evaluated at once.  Else all but `setup` and `slates` is for who evaluates */
+    /* NULL: slates are evaluated at once.  Else all but `setup` and `slates` is for who evaluates. */
+    struct eval_behind *behind;
 };
 extern const double eval_popularity_below[10]; /* the sampler's self-check: upper bounds */
 #endif

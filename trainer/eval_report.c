@@ -32,7 +32,7 @@ static void frozen_detail_undefined(struct report_detail *out)
 
 void eval_report(const struct eval *ev, const char *const *part_names, struct report *out)
 {
-    (void)eval_settled(ev);
+    (void)eval_behind_wait(ev->behind);
     eval_meter_figures(&ev->model, &out->progressive);
     for (int i = 0; i < REPORT_BASELINES; i++) eval_meter_figures(&ev->baselines[i], &out->baselines[i]);
     if (ev->setup.no_frozen) frozen_undefined(&out->baselines[REPORT_FROZEN]);
@@ -81,7 +81,7 @@ static void report_intervals(const struct eval *ev, struct report_detail *out)
 
 void eval_report_detail(const struct eval *ev, const struct eval_names *names, struct report_detail *out)
 {
-    (void)eval_settled(ev);
+    (void)eval_behind_wait(ev->behind);
     memset(out, 0, sizeof *out);
     out->n_k = ev->setup.n_k;
     memcpy(out->k, ev->setup.k, sizeof out->k);

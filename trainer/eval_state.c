@@ -152,7 +152,7 @@ void eval_encode(struct buf *b, const struct eval *ev)
     struct eval_meter *meters[EVAL_METERS_MAX];
     struct eval *open = (struct eval *)(uintptr_t)ev; /* only read below */
     const size_t n = eval_meters(open, meters);
-    b->oom = eval_settled(ev) != STATUS_OK || b->oom;
+    b->oom = eval_behind_wait(ev->behind) != STATUS_OK || b->oom;
     buf_varint(b, ev->setup.n_parts);
     buf_u64(b, ev->slates);
     buf_u64(b, ev->base_examples);
