@@ -203,7 +203,7 @@ static enum status figures_of(struct dump *d, const struct learner_seen *seen, d
 {
     const struct slate *s = seen->slate;
     double sum = 0;
-    if (mem_grow((void **)&d->labels, &d->cap_labels, s->n_items, sizeof *d->labels) != 0)
+    if (MEM_GROW(d->labels, &d->cap_labels, s->n_items) != 0)
         return ERR_SET(e, STATUS_OOM, "dump: slate of %u candidates", s->n_items);
     for (uint32_t i = 0; i < s->n_items; i++) {
         sum += eval_log_loss((double)seen->logits[i], s->items[i].label > 0.5f);

@@ -102,7 +102,7 @@ static enum status from_the_first(struct fit *f, struct err *e)
 static enum status labels_of(struct fit *f, struct err *e)
 {
     const struct slate *s = f->slate;
-    if (mem_grow((void **)&f->labels, &f->cap_labels, s->n_items, sizeof *f->labels) != 0)
+    if (MEM_GROW(f->labels, &f->cap_labels, s->n_items) != 0)
         return ERR_SET(e, STATUS_OOM, "fit: slate of %u candidates", s->n_items);
     for (uint32_t i = 0; i < s->n_items; i++) f->labels[i] = s->items[i].label;
     return STATUS_OK;
@@ -206,7 +206,7 @@ static enum status list_shown(struct fit *f, struct last_days *d, int64_t edge, 
     TRY(from_the_first(f, e));
     for (off_t at = 0; (st = next_slate(f, e)) == STATUS_OK; at = f->at) {
         if (f->slate->time_ms < edge) continue;
-        if (mem_grow((void **)&d->shown, &d->cap, d->n + 1, sizeof *d->shown) != 0)
+        if (MEM_GROW(d->shown, &d->cap, d->n + 1) != 0)
             return ERR_SET(e, STATUS_OOM, "fit: %zu slates in the last days", d->n + 1);
         d->shown[d->n++] = (struct shown){f->slate->id, f->slate->time_ms, at};
     }

@@ -116,7 +116,7 @@ void learner_on_refused(struct learner *l, learner_refused_fn *fn, void *user)
 enum status learner_begin_at(struct learner *l, const struct source_offset *offsets, size_t n, int64_t settled_ms,
                              uint64_t examples, struct err *e)
 {
-    if (mem_grow((void **)&l->offsets, &l->cap_offsets, n, sizeof *l->offsets) != 0)
+    if (MEM_GROW(l->offsets, &l->cap_offsets, n) != 0)
         return ERR_SET(e, STATUS_OOM, "offsets of %zu partitions", n);
     if (n > 0) memcpy(l->offsets, offsets, n * sizeof *offsets);
     l->n_offsets = n;

@@ -213,7 +213,7 @@ static enum status take_compound(struct learner *l, const struct order_compound 
 {
     bool organic = false;
     const struct conf_type *type = &l->conf->types[c->lines[0].type];
-    if (mem_grow((void **)&l->lines, &l->cap_lines, c->n, sizeof *l->lines) != 0)
+    if (MEM_GROW(l->lines, &l->cap_lines, c->n) != 0)
         return ERR_SET(e, STATUS_OOM, "order of %u lines", c->n);
     for (uint32_t i = 0; i < c->n; i++) {
         struct event *line = &l->lines[i];
@@ -273,7 +273,7 @@ static struct source_offset *offset_of(struct learner *l, struct event_position 
 {
     for (size_t i = 0; i < l->n_offsets; i++)
         if (l->offsets[i].topic == at.topic && l->offsets[i].partition == at.partition) return &l->offsets[i];
-    if (mem_grow((void **)&l->offsets, &l->cap_offsets, l->n_offsets + 1, sizeof *l->offsets) != 0) return NULL;
+    if (MEM_GROW(l->offsets, &l->cap_offsets, l->n_offsets + 1) != 0) return NULL;
     struct source_offset *o = &l->offsets[l->n_offsets++];
     *o = (struct source_offset){.topic = at.topic, .partition = at.partition};
     return o;

@@ -18,7 +18,7 @@ static const struct source_offset *here(const struct learner *l, size_t *n)
 
 static enum status note_place(struct learner_place *p, const struct source_offset *o, size_t n, struct err *e)
 {
-    if (mem_grow((void **)&p->o, &p->cap, n, sizeof *p->o) != 0)
+    if (MEM_GROW(p->o, &p->cap, n) != 0)
         return ERR_SET(e, STATUS_OOM, "gate: places of %zu partitions", n);
     if (n > 0) memcpy(p->o, o, n * sizeof *o);
     p->n = n;
@@ -394,7 +394,7 @@ static void place_encode(struct buf *b, const struct learner_place *p)
 static enum status place_decode(struct learner_place *p, struct buf_reader *r, struct err *e)
 {
     const size_t n = buf_get_count(r, 16);
-    if (mem_grow((void **)&p->o, &p->cap, n, sizeof *p->o) != 0)
+    if (MEM_GROW(p->o, &p->cap, n) != 0)
         return ERR_SET(e, STATUS_OOM, "gate: places of %zu partitions", n);
     for (p->n = 0; p->n < n; p->n++) {
         p->o[p->n] = (struct source_offset){.topic = buf_get_u32(r)};

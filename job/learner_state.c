@@ -56,7 +56,7 @@ static void stream_encode(struct buf *b, const struct learner *l)
 static enum status offsets_decode(struct learner *l, struct buf_reader *r, struct err *e)
 {
     const size_t n = buf_get_count(r, 40);
-    if (mem_grow((void **)&l->offsets, &l->cap_offsets, n, sizeof *l->offsets) != 0)
+    if (MEM_GROW(l->offsets, &l->cap_offsets, n) != 0)
         return ERR_SET(e, STATUS_OOM, "offsets of %zu partitions", n);
     for (l->n_offsets = 0; l->n_offsets < n; l->n_offsets++) {
         struct source_offset *o = &l->offsets[l->n_offsets];

@@ -70,8 +70,8 @@ const char *line_ranks_by(const struct line_ranks *q)
 static enum status room(struct line_ranks *q, size_t n, struct err *e)
 {
     size_t cap = q->cap;
-    if (mem_grow((void **)&q->z, &cap, n, sizeof *q->z) == 0 &&
-        mem_grow((void **)&q->dz, &q->cap, n, sizeof *q->dz) == 0)
+    if (MEM_GROW(q->z, &cap, n) == 0 &&
+        MEM_GROW(q->dz, &q->cap, n) == 0)
         return STATUS_OK;
     return ERR_SET(e, STATUS_OOM, "line: logits of %zu candidates", n);
 }

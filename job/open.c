@@ -184,7 +184,7 @@ enum status open_take(struct open_slates *o, uint64_t id, struct slate *s, struc
     p->n_parts = o->n_parts;
     TRY(unpack(en, s, p, e));
     if (en->stored) {
-        if (mem_grow((void **)&o->gone, &o->cap_gone, o->n_gone + 1, sizeof *o->gone) != 0)
+        if (MEM_GROW(o->gone, &o->cap_gone, o->n_gone + 1) != 0)
             return ERR_SET(e, STATUS_OOM, "settled slates: %zu", o->n_gone + 1);
         o->gone[o->n_gone++] = id;
     }

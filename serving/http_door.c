@@ -85,7 +85,7 @@ static bool take_seat(struct http_door *d, size_t fd)
     const int64_t now_us = d->o.clock->mono_us(d->o.clock);
     (void)pthread_mutex_lock(&d->lock);
     const size_t had = d->cap;
-    bool ok = fd < had || mem_grow((void **)&d->seats, &d->cap, fd + 1, sizeof *d->seats) == 0;
+    bool ok = fd < had || MEM_GROW(d->seats, &d->cap, fd + 1) == 0;
     if (ok && d->cap > had) memset(d->seats + had, 0, (d->cap - had) * sizeof *d->seats);
     ok = ok && (d->n < d->o.most || make_room(d, now_us));
     if (ok) {

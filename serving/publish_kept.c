@@ -23,7 +23,7 @@ static enum status load_manifest(struct publish *p, uint64_t version, struct err
     (void)key_manifest(key, p->model, version);
     TRY(redis_call(p->redis, e, &reply, REDIS_ARGS(STR("GET"), str_from(key))));
     if (reply->kind != REDIS_TEXT) return STATUS_OK;
-    if (mem_grow((void **)&p->kept, &p->cap_kept, p->n_kept + 1, sizeof *p->kept) != 0)
+    if (MEM_GROW(p->kept, &p->cap_kept, p->n_kept + 1) != 0)
         return ERR_SET(e, STATUS_OOM, "publish: no memory for the list of versions");
     struct publish_manifest *m = &p->kept[p->n_kept];
     memset(m, 0, sizeof *m);

@@ -32,7 +32,7 @@ static enum status list_wanted(struct score_hand *h, struct score_found *f, stru
     f->items = arena_alloc(&h->arena, q->n_items, sizeof *f->items);
     f->history = arena_alloc(&h->arena, q->n_history, sizeof *f->history);
     if (w == NULL || f->items == NULL || (f->history == NULL && q->n_history > 0) ||
-        mem_grow((void **)&h->held, &h->cap_held, most, sizeof *h->held) != 0)
+        MEM_GROW(h->held, &h->cap_held, most) != 0)
         return no_memory(e);
     *n = 0;
     if (str_has(q->user)) w[(*n)++] = want(SCORE_USER, q->user, &f->user);

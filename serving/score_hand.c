@@ -60,7 +60,7 @@ static enum status no_memory(struct err *e)
 static enum status reserve_own(struct score_hand *h, struct err *e)
 {
     const size_t n = (size_t)h->request.n_items + h->request.n_history;
-    if (mem_grow((void **)&h->own, &h->cap_own, n, sizeof *h->own) != 0) return no_memory(e);
+    if (MEM_GROW(h->own, &h->cap_own, n) != 0) return no_memory(e);
     return STATUS_OK;
 }
 

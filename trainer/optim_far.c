@@ -119,9 +119,9 @@ void optim_far_stale(struct optim *o)
 static enum status need_rows(struct optim_far *f, size_t n, size_t width, struct err *e)
 {
     const size_t floats = n * (2 * width + 1) + 2 * n;
-    if (mem_grow((void **)&f->rows_w, &f->w_cap, n * width, sizeof *f->rows_w) != 0 ||
-        mem_grow((void **)&f->rows_acc, &f->acc_cap, n, sizeof *f->rows_acc) != 0 ||
-        mem_grow((void **)&f->idx, &f->idx_cap, 2 * n, sizeof *f->idx) != 0)
+    if (MEM_GROW(f->rows_w, &f->w_cap, n * width) != 0 ||
+        MEM_GROW(f->rows_acc, &f->acc_cap, n) != 0 ||
+        MEM_GROW(f->idx, &f->idx_cap, 2 * n) != 0)
         return ERR_SET(e, STATUS_OOM, "optimiser: %zu sparse rows", n);
     if (floats <= f->there_cap) return STATUS_OK;
     f->kern->ops->release(f->kern, f->there);

@@ -74,7 +74,7 @@ static enum status list_page(void *user, struct str key, struct str value, struc
     struct forgetting *f = user;
     (void)value;
     if (!is_of(key, f->line)) return STATUS_OK;
-    if (mem_grow((void **)&f->pages, &f->cap, f->n + 1, sizeof *f->pages) != 0)
+    if (MEM_GROW(f->pages, &f->cap, f->n + 1) != 0)
         return ERR_SET(e, STATUS_OOM, "hashed weights: %zu pages", f->n + 1);
     f->pages[f->n++] = (uint32_t)page_of(key);
     return STATUS_OK;
