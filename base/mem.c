@@ -60,7 +60,8 @@ void *mem_aligned(size_t n, size_t size)
     size_t bytes;
     void *p = NULL;
     if (!bytes_of(n, size, &bytes) || injected_failure()) return NULL;
-    if (posix_memalign(&p, MEM_ALIGN, bytes) != 0) return NULL;
+    if (posix_memalign(&p, bytes < MEM_LARGE_PAGE ? MEM_ALIGN : MEM_LARGE_PAGE, bytes) != 0) return NULL;
+    mem_expect_random(p, bytes);
     memset(p, 0, bytes);
     return counted(p);
 }

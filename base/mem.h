@@ -9,7 +9,7 @@
 
 void *mem_calloc(size_t n, size_t size);           /* zeroed; n or size 0 gives a freeable block */
 void *mem_realloc(void *p, size_t n, size_t size); /* p stays valid on NULL; new bytes are not zeroed */
-void *mem_aligned(size_t n, size_t size);          /* zeroed, 64-byte aligned (vector loads, cache lines) */
+void *mem_aligned(size_t n, size_t size);          /* zeroed, 64-byte aligned (vector loads, cache lines); large pages */
 char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n); /* copies exactly n bytes and adds a NUL */
 void mem_free(void *p);                     /* any of the above; NULL is a no-op */

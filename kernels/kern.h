@@ -146,6 +146,7 @@ struct kern_ops {
                     size_t M, size_t N, size_t K, float beta);
 
     void (*act)(struct kern *k, float *y, const float *x, enum kern_act act, size_t n);
+    /* dx = dy * act'(x); dx may be dy */
     void (*act_backward)(struct kern *k, float *dx, const float *dy, const float *x, enum kern_act act, size_t n);
 
     /* out[r,c] = (x[r,c] - mean[r]) * rstd[r] * gain[c] + bias[c] (Ba et al. 2016); variance divides by C.

@@ -8,17 +8,13 @@ struct saved_linear {
     enum kern_act act;
 };
 
-/* dpre = dy * act'(pre);  dx += dpre w;  dw += dpre^T x;  db += sum of rows of dpre */
+/* dpre = dy * act'(pre), in dy's place, which nobody reads again;  dx += dpre w;  dw += dpre^T x;  db += sum of rows of dpre */
 static void linear_backward(struct tape *t, void *saved)
 {
     const struct saved_linear *s = saved;
     const struct kern_ops *o = t->kern->ops;
     float *dpre = s->y.dx;
-    if (s->pre != NULL) {
-        dpre = tape_zeros(t, s->y.n * s->y.c);
-        if (dpre == NULL) return;
-        o->act_backward(t->kern, dpre, s->y.dx, s->pre, s->act, s->y.n * s->y.c);
-    }
+    if (s->pre != NULL) o->act_backward(t->kern, dpre, dpre, s->pre, s->act, s->y.n * s->y.c);
     if (s->x.dx != NULL) o->linear_dx(t->kern, s->x.dx, dpre, &s->w.m, s->x.n);
     if (s->w.dw == NULL) return;
     const bool add = s->w.stale == NULL || !*s->w.stale;

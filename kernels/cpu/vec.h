@@ -76,6 +76,14 @@ VEC_INLINE vec vec_select(veci mask, vec yes, vec no)
     return vec_bits((mask & vec_int(yes)) | (~mask & vec_int(no)));
 }
 
+/* Each lane rounded to the nearest bfloat16, ties to even; NaN stays NaN. */
+VEC_INLINE vec vec_rounded(vec x)
+{
+    const veci u = vec_int(x);
+    const veci r = (u + 0x7fff + ((u >> 16) & 1)) & (int32_t)0xffff0000;
+    return vec_select(x == x, vec_bits(r), x);
+}
+
 #if VEC_W == 16
 VEC_INLINE vec vec_fma(vec a, vec b, vec c)
 {

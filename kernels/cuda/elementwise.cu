@@ -45,10 +45,10 @@ KERNEL(k_act, struct map)
     if (THREAD < a.n) a.y[THREAD] = act_value(a.x[THREAD], a.act);
 }
 
-/* 16 bytes a number. */
+/* 12 bytes a number. */
 KERNEL(k_act_backward, struct map)
 {
-    if (THREAD < a.n) a.y[THREAD] += a.dy[THREAD] * act_slope(a.x[THREAD], a.act);
+    if (THREAD < a.n) a.y[THREAD] = a.dy[THREAD] * act_slope(a.x[THREAD], a.act);
 }
 
 void cuda_act(struct kern *k, float *y, const float *x, enum kern_act act, size_t n)

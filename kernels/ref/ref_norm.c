@@ -43,7 +43,7 @@ void kern_ref_act(struct kern *k, float *y, const float *x, enum kern_act act, s
 void kern_ref_act_backward(struct kern *k, float *dx, const float *dy, const float *x, enum kern_act act, size_t n)
 {
     (void)k;
-    for (size_t i = 0; i < n; i++) dx[i] = (float)(dx[i] + dy[i] * act_slope(x[i], act));
+    for (size_t i = 0; i < n; i++) dx[i] = (float)(dy[i] * act_slope(x[i], act));
 }
 
 void kern_ref_layernorm(struct kern *k, float *out, float *mean, float *rstd, float *sum, const float *x,

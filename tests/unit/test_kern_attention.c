@@ -1,4 +1,5 @@
 /* test_kern_attention.c - attention on segments with a shared prefix: against ref, and gradients against differences. */
+#include "base/pool.h"
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
 #include <math.h>
@@ -184,6 +185,33 @@ static double att_loss(void *user)
     return kernels_weigh(a->out, a->dout, a->Nq * a->H * a->D);
 }
 
+/* Heads of groups are shared among workers; each has the same bits. */
+static void test_threads_do_not_change_bits(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    struct pool *pool = NULL;
+    struct kern *k;
+    assert_ok(pool_new(&pool, 3, false, &e), &e);
+    for (size_t i = 0; i < N_SHAPES; i++)
+        for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
+            struct att a;
+            make(&a, &shapes[i]);
+            float *out = kernels_zeros(a.Nq * a.H * a.D), *prob = kernels_zeros(a.n_prob);
+            forward(k, &a, a.out, a.prob);
+            const struct att_grads alone = backward(k, &a, 0.5f);
+            kern_use_pool(k, pool);
+            forward(k, &a, out, prob);
+            const struct att_grads shared = backward(k, &a, 0.5f);
+            kern_use_pool(k, NULL);
+            kernels_close("out", out, a.out, a.Nq * a.H * a.D, 0.0, 0.0);
+            kernels_close("prob", prob, a.prob, a.n_prob, 0.0, 0.0);
+            grads_close(&shared, &alone, 0.0, 0.0);
+            kernels_reset();
+        }
+    pool_free(pool);
+}
+
 static void test_attention_gradients_are_slopes(void **state)
 {
     (void)state;
@@ -283,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_probabilities_sum_to_one),
         cmocka_unit_test(test_attention_gradients_agree),
+        cmocka_unit_test(test_threads_do_not_change_bits),
         cmocka_unit_test(test_attention_gradients_are_slopes),
         cmocka_unit_test(test_groups_are_calls_of_their_own),
         cmocka_unit_test(test_segments_do_not_touch_each_other),

@@ -155,6 +155,45 @@ static void test_rows_and_threads_do_not_change_bits(void **state)
     pool_free(pool);
 }
 
+/* The way back too, whose operands are put in order by all; and a batch of nothing adds nothing. */
+static void test_threads_do_not_change_gradients(void **state)
+{
+    (void)state;
+    enum { N = 211, O = 200, I = 300 };
+    struct err e = {0};
+    struct pool *pool = NULL;
+    struct kern *k;
+    assert_ok(pool_new(&pool, 3, false, &e), &e);
+    for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
+        for (int prec = KERN_F32; prec <= KERN_BF16; prec++) {
+            const float *x = kernels_random(N * I, 1), *dy = kernels_random(N * O, 2);
+            struct kern_matrix w = {
+                .w = kernels_random(O * I, 3), .out = O, .in = I, .prec = (enum kern_precision)prec, .learnt = true};
+            float *dx[2], *dw[2], *db[2];
+            assert_ok(k->ops->pack(k, &w, &e), &e);
+            for (int i = 0; i < 2; i++) {
+                dx[i] = kernels_zeros(N * I), dw[i] = kernels_zeros(O * I), db[i] = kernels_zeros(O);
+                kern_use_pool(k, i > 0 ? pool : NULL);
+                k->ops->linear_dx(k, dx[i], dy, &w, N);
+                k->ops->linear_dw(k, dw[i], db[i], dy, x, N, O, I, w.prec, true);
+                k->ops->act_backward(k, dx[i], dx[i], x, KERN_ACT_GELU, N * I);
+                k->ops->axpy(k, dx[i], 0.5f, x, N * I);
+            }
+            kern_use_pool(k, NULL);
+            assert_memory_equal(dx[0], dx[1], N * I * sizeof **dx);
+            assert_memory_equal(dw[0], dw[1], O * I * sizeof **dw);
+            assert_memory_equal(db[0], db[1], O * sizeof **db);
+            k->ops->linear_dw(k, dw[1], db[1], dy, x, 0, O, I, w.prec, true);
+            assert_memory_equal(dw[0], dw[1], O * I * sizeof **dw);
+            k->ops->linear_dw(k, dw[1], NULL, dy, x, 0, O, I, w.prec, false);
+            for (size_t i = 0; i < O * I; i++) assert_true(dw[1][i] == 0.0f);
+            k->ops->unpack(k, &w);
+            kernels_reset();
+        }
+    }
+    pool_free(pool);
+}
+
 /* The same of products with what is not packed: candidates with a user's events. */
 static void test_rows_of_a_product_are_alone(void **state)
 {
@@ -265,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_int8_is_what_it_says),
         cmocka_unit_test(test_rows_and_threads_do_not_change_bits),
+        cmocka_unit_test(test_threads_do_not_change_gradients),
         cmocka_unit_test(test_rows_of_a_product_are_alone),
         cmocka_unit_test(test_linear_gradients_agree),
         cmocka_unit_test(test_linear_gradients_are_slopes),
