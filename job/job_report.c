@@ -25,6 +25,7 @@ static void fill_report(struct job *j, struct report *r)
     r->examples_per_second = r->seconds > 0.0 ? (double)(r->examples - j->examples_before) / r->seconds : 0.0;
     r->score_core_s = learner_line(j->learner)->score_core_s;
     r->learn_core_s = learner_line(j->learner)->learn_core_s;
+    r->learn_s = learner_line(j->learner)->learn_s;
     r->peak_rss_bytes = job_rss_bytes();
     r->version = checkpoint_version(j->checkpoint);
     (void)snprintf(r->sha256, sizeof r->sha256, "%s", checkpoint_sha256(j->checkpoint));

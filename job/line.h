@@ -45,6 +45,7 @@ struct line {
     size_t cap_items;
     struct line_counts counts;
     double score_core_s, learn_core_s; /* processor seconds since the start: for figures, not part of the state */
+    double learn_s;                    /* by the clock on the wall */
     struct spike spike; /* batches whose loss was beyond all bounds were not learnt (part of the state) */
 };
 /* conf and enc (NULL when no part needs it) are borrowed.  n_numeric: features of a candidate.  learn false: line_settle only

@@ -120,7 +120,9 @@ static enum status step(struct line *l, struct err *e)
 enum status line_step(struct line *l, struct err *e)
 {
     const double start = clock_cpu_s();
+    const uint64_t begun = clock_cost_ns();
     const enum status st = step(l, e);
     l->learn_core_s += clock_cpu_s() - start;
+    l->learn_s += 1e-9 * (double)(clock_cost_ns() - begun);
     return st;
 }

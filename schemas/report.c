@@ -338,6 +338,7 @@ void report_write_json(struct buf *b, const struct report *r)
     report_put_number(b, 1, "examples_per_second", r->examples_per_second, &first);
     report_put_number(b, 1, "score_core_seconds", r->score_core_s, &first);
     report_put_number(b, 1, "learn_core_seconds", r->learn_core_s, &first);
+    report_put_number(b, 1, "learn_seconds", r->learn_s, &first);
     put_groups(b, r, &first);
     put_parts(b, r, &first);
     put_tasks(b, r, &first);

@@ -233,6 +233,7 @@ struct report {
     uint32_t n_rejects;
     double seconds, examples_per_second, peak_rss_bytes;
     double score_core_s, learn_core_s; /* of the default line, as for a variant */
+    double learn_s;                    /* its steps by the clock on the wall: forward, backward, optimiser */
     struct report_figures progressive, baselines[REPORT_BASELINES], slices[REPORT_SLICES];
     struct report_part parts[REPORT_PARTS_MAX];
     uint32_t n_parts;

@@ -31,7 +31,7 @@ jq -e '(.models[0].gauc - .models[4].gauc - .models[4].live_gains_gauc.mean) | f
 # What a model knows was learnt by somebody: by live, up to the day on which it stood still or was refreshed last.
 jq -e '[.models[:4][].learn_core_seconds] | .[1] > 0 and .[1] < 0.9 * .[2] and .[2] < .[3] and .[3] <= .[0]' one.json >/dev/null ||
     fail "who learns pays: $(jq -c '[.models[].learn_core_seconds]' one.json)"
-jq -e '.learn_core_seconds > 0 and .score_core_seconds > 0' whole.json >/dev/null || fail "costs of a replay"
+jq -e '.learn_seconds > 0 and .learn_core_seconds > 0 and .score_core_seconds > 0' whole.json >/dev/null || fail "costs of a replay"
 grep -q '^live instead of frozen-after-2-days: GAUC +0\.[0-9]* for .* core-seconds, 0*\.*0*[1-9][0-9.]* for each 0.01' table || fail "the verdict: $(cat table)"
 grep -q '^live instead of daily: GAUC +0\.[0-9]* for the same learning$' table || fail "daily needs the same learning: $(cat table)"
 grep -q '^core-seconds: score, of all lists; learn, of the steps behind' table || fail "what the column is: $(cat table)"

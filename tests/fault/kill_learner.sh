@@ -129,7 +129,7 @@ compare() {
     fi
     case $topic in
     four) same '{events, rejected, rejects, slates, examples, open, unmatched, duplicates}' ;;
-    *) same 'del(.seconds, .examples_per_second, .peak_rss_bytes, .costs, .score_core_seconds, .learn_core_seconds, .gate.blessed_version, .model.version, .tokens, .unknown_tokens)' ;; # of this process
+    *) same 'del(.seconds, .examples_per_second, .peak_rss_bytes, .costs, .score_core_seconds, .learn_core_seconds, .learn_seconds, .gate.blessed_version, .model.version, .tokens, .unknown_tokens)' ;; # of this process
     esac
 }
 

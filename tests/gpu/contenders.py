@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from joint import Joint, Trainer
-from slates import AGES, EVENTS, HASHED
+from slates import AGES, EVENTS, FAMILIES, HASHED
 
 functional = nn.functional
 
@@ -113,6 +113,7 @@ class Slates:
                   "item_pooled": normal(n, K, C), "item_final": functional.normalize(normal(n, K, C), dim=-1), "event_pooled": normal(n, E, C),
                   "event_final": functional.normalize(normal(n, E, C), dim=-1), "age": torch.randint(AGES, (n, E), generator=make),
                   "type": torch.zeros(n, E, dtype=torch.long), "fixed": normal(n, K, 3), "others": torch.ones(n, K, 1), "numeric": normal(n * K, F),
+                  "cooccur": normal(n * K, 2), "family": torch.randint(len(FAMILIES), (len(rows),), generator=make),
                   "row": rows, "place": place, "value": torch.ones(len(rows)), "touched": self.touched}
         for name, value in fields.items():
             setattr(self, name, value.contiguous().to(device))
@@ -180,7 +181,9 @@ def begin(C, F, layers):
     make = torch.Generator().manual_seed(1)
     shapes = {"text.user": (1, C), "text.rank": (EVENTS, C), "text.age": (AGES, C), "text.type": (8, C), "text.role": (1, C), "text.head": (1, C),
               "match.map": (C, C), "match.rank": (EVENTS,), "match.age": (AGES,), "match.type": (8,), "match.tau": (2,), "match.linear": (8,),
-              "match.item": (C,), "numeric.weight": (1, F), "bias": (4,)}
+              "match.item": (C,), "numeric.weight": (1, F), "cooccur.weight": (1, 2), "bias": (2,),
+              "deep.first.weight": (64, F + 2), "deep.first.bias": (1, 64), "deep.second.weight": (32, 64), "deep.second.bias": (1, 32),
+              "deep.head": (1, 32)}
     for layer in range(layers):
         at = f"layer{layer}."
         shapes.update({at + "qkv.weight": (3 * C, C), at + "qkv.bias": (3 * C,), at + "o.weight": (C, C), at + "o.bias": (C,), at + "up.weight": (4 * C, C),

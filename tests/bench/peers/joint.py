@@ -1,4 +1,4 @@
-"""freshet's default model in PyTorch, as well as it goes: parts text (pooled, K = 1), match, numeric, hashed; one step learns
+"""freshet's default model in PyTorch, as well as it goes: parts text (pooled, K = 1), match, numeric, cooccur, hashed, deep; one step learns
 two slates (../../../model/part_*.c, trainer/optim.c; same rates, warm-up, clipping).
 
 What makes it fast: frozen states are cached; candidates of both slates are packed rows (padded to a multiple of 16, so that
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from slates import EVENTS, HASHED, Standardiser, hashed
+from slates import EVENTS, FAMILIES, HASHED, Standardiser, hashed
 
 ROWS = 16
 TENSORS = ("qkv.weight", "qkv.bias", "o.weight", "o.bias", "up.weight", "up.bias", "down.weight", "down.bias",
@@ -37,7 +37,7 @@ class Step:
         self.strange = torch.full((N, 2 * E), float("-inf"))  # 0 where it is another item besides
         self.owner = torch.full((N, 2), float("-inf"))  # 0 at the row's slate
         self.fixed, self.others, self.known = torch.zeros(N, 3), torch.zeros(N, 1), torch.zeros(N, 1)
-        self.numeric = torch.zeros(N, pair[0].numeric.shape[1])
+        self.numeric, self.cooccur = torch.zeros(N, pair[0].numeric.shape[1]), torch.zeros(N, 2)
         at = 0
         for which, slate in enumerate(pair):
             self.put_slate(slate, which, slice(at, at + len(slate.label)), final)
@@ -46,6 +46,7 @@ class Step:
         raw = np.concatenate([s.numeric for s in pair])
         self.numeric[:self.examples] = torch.from_numpy(standardiser.apply(raw))
         standardiser.learn(raw)
+        self.cooccur[:self.examples] = torch.from_numpy(np.concatenate([s.cooccur for s in pair]))
         self.put_hashed(pair, tokens, index)
 
     def put_slate(self, slate, which, rows, final):
@@ -71,6 +72,7 @@ class Step:
         touched, self.place = (torch.from_numpy(x) for x in np.unique(ids, return_inverse=True))
         self.touched = touched
         self.row = torch.tensor([row for row, _, _ in features])
+        self.family = torch.tensor([FAMILIES.index(key[0]) for _, key, _ in features])
         self.value = torch.tensor([value for _, _, value in features], dtype=torch.float32)
 
 
@@ -126,8 +128,15 @@ class Joint(nn.Module):
         features = torch.cat([m, *sharp, s.others, m * m, s.fixed], 1) * s.known
         return (features * p["match_linear"]).sum(1) + (s.item_final * p["match_item"]).sum(1)
 
+    def deep(self, s):
+        p, linear = self.p, nn.functional.linear
+        h = torch.relu(linear(torch.cat([s.numeric, s.cooccur], 1), p["deep_first_weight"], p["deep_first_bias"][0]))
+        h = torch.relu(linear(h, p["deep_second_weight"], p["deep_second_bias"][0]))
+        return linear(h, p["deep_head"])[:, 0]
+
     def forward(self, s):
-        return self.text(s).float() + self.match(s).float() + s.numeric @ self.p["numeric_weight"][0] + self.p["bias"][1]
+        cheap = s.numeric @ self.p["numeric_weight"][0] + s.cooccur @ self.p["cooccur_weight"][0] + self.p["bias"][1]
+        return self.text(s).float() + self.match(s).float() + self.deep(s).float() + cheap
 
 
 def load_exported(folder, layer):
@@ -137,7 +146,7 @@ def load_exported(folder, layer):
     rest, base = load_file(f"{folder}/freshet.safetensors"), load_file(f"{folder}/model.safetensors")
     old = f"encoder.layer.{layer}."
     old = old if old + "output.dense.weight" in base else "bert." + old
-    out = {name: value for name, value in rest.items() if not name.startswith(("hashed", "numeric.mean", "numeric.scale", "bias.seen"))}
+    out = {name: value for name, value in rest.items() if not name.startswith(("hashed", "numeric.mean", "numeric.scale", "bias.seen", "recalibration", "sampling"))}
     for kind in ("weight", "bias"):
         out[f"layer.qkv.{kind}"] = torch.cat([base[f"{old}attention.self.{who}.{kind}"] for who in ("query", "key", "value")])
         for ours, theirs in (("o", "attention.output.dense"), ("up", "intermediate.dense"), ("down", "output.dense"),
@@ -149,7 +158,7 @@ def load_exported(folder, layer):
 class Trainer:
     """One step: logits, loss, gradients, AdamW for the dense, AdaGrad for the linear and the hashed weights."""
 
-    ADAGRAD = ("match_item", "match_linear", "numeric_weight", "bias")
+    ADAGRAD = ("match_item", "match_linear", "numeric_weight", "cooccur_weight", "bias")
 
     def __init__(self, exported, heads, autocast=False, compiled=False, dynamic=False, made=Joint, device="cpu"):
         self.model, self.device = made(exported, heads).to(device), device
@@ -159,8 +168,10 @@ class Trainer:
         self.adamw = torch.optim.AdamW(self.groups(named), betas=(0.9, 0.999), eps=1e-8, fused=True)
         self.rates = [group["lr"] for group in self.adamw.param_groups]
         self.dense = [p for name, p in named.items() if name not in self.ADAGRAD]
-        self.linear = [(named[name], torch.ones_like(named[name])) for name in self.ADAGRAD]
+        self.linear = [(named[name], torch.ones_like(named[name])) for name in self.ADAGRAD if name in named]
         self.hashed, self.seen = torch.zeros(HASHED, device=device), torch.ones(HASHED, device=device)
+        self.scales = nn.Parameter(torch.ones(len(FAMILIES), device=device))
+        self.linear.append((self.scales, torch.ones(len(FAMILIES), device=device)))
         self.steps = 0
 
     def groups(self, named):
@@ -169,25 +180,28 @@ class Trainer:
             if name in self.ADAGRAD:
                 continue
             rate = 1e-4 if name.startswith("layer") else 3e-4 if name == "match_map" else 1e-3
-            decay = 0.01 if p.dim() == 2 and rate != 1e-3 else 0.0
+            decay = 0.01 if name.endswith("weight") and p.dim() == 2 or name == "match_map" else 0.0
             out.setdefault((rate, decay), []).append(p)
         return [{"params": some, "lr": rate, "weight_decay": decay} for (rate, decay), some in out.items()]
 
     def learn(self, s):
         """The logits as they were before the step (N padded rows)."""
-        table = self.hashed[s.touched]
-        sparse = torch.zeros(len(s.label), device=self.device).index_add_(0, s.row, table[s.place] * s.value)
+        table, families = self.hashed[s.touched], len(FAMILIES)
+        of = torch.zeros(len(s.label) * families, device=self.device).index_add_(0, s.row * families + s.family, table[s.place] * s.value)
+        of = of.view(-1, families)
+        sparse = of @ self.scales.detach()
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.autocast):
             z = self.forward(s)
         logits = (z + sparse).detach()
         dz = (torch.sigmoid(logits) - s.label) * s.real  # of the summed cross-entropy
         z.backward(dz)
+        g = torch.zeros_like(table).index_add_(0, s.place, dz[s.row] * s.value * self.scales.detach()[s.family])
+        self.scales.grad = dz @ of
         self.update_dense(s.examples)
         self.update_linear()
-        g = torch.zeros_like(table).index_add_(0, s.place, dz[s.row] * s.value)
         seen = self.seen[s.touched] + g * g
         self.seen[s.touched] = seen
-        self.hashed[s.touched] = table - 0.05 * g / seen.sqrt()
+        self.hashed[s.touched] = table - 0.2 * g / seen.sqrt()
         return logits
 
     def update_dense(self, examples):

@@ -51,7 +51,8 @@ class Prefix:
 
 class OurReplay:
     """Examples a second of a replay.  Start-up (a log of one line) is left out.  learning: only what the model adds to a replay that
-    parses, counts, samples and evaluates the same slates without asking it (--no-learn): scoring each slate, then learning from it."""
+    parses, counts, samples and evaluates the same slates without asking it (--no-learn): scoring each slate, then learning from it.
+    steps: the learning from it alone."""
 
     def __init__(self, prefix, examples, settings=()):
         self.prefix, self.examples, self.settings = prefix, examples, settings
@@ -70,3 +71,10 @@ class OurReplay:
 
     def learning(self):
         return self.rate(self.seconds("--no-learn"))
+
+    def steps(self):
+        """Of the steps alone (forward, backward, optimiser), by the report's learn_seconds."""
+        path = f"{self.prefix.world.folder}/steps.json"
+        self.seconds("--report", path)
+        with open(path) as read:
+            return self.examples / json.load(read)["learn_seconds"]

@@ -10,10 +10,11 @@ import re
 import numpy as np
 
 EVENTS, AGES, RECENT, WORDS, HASHED = 20, 16, 8, 24, 1 << 22
+FAMILIES = ("item", "user", "user item", "recent item", "word", "user word")  # of hashed features
 
 
 class Slate:
-    """K candidates: label, logit (ours, when it was scored), sentence, numeric (K, F), item; E events: sentence, age, type, item."""
+    """K candidates: label, logit (ours, when it was scored), sentence, numeric (K, F), cooccur (K, 2), item; E events: sentence, age, type, item."""
 
     def __init__(self, examples, sentence_index):
         first = examples[0]
@@ -23,6 +24,7 @@ class Slate:
         self.sentence = np.array([sentence_index(e["sentence"]) for e in examples])
         self.item = [e["item_hash"] for e in examples]
         self.numeric = np.array([list(e["numeric"].values()) for e in examples], np.float32)
+        self.cooccur = np.array([e["cooccur"] for e in examples], np.float32)
         self.event_sentence = np.array([sentence_index(s) for s in first["history"]], np.int64)
         self.event_item = first["history_hash"]
         self.event_type = np.array(first["history_type"], np.int64)
