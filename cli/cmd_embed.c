@@ -8,6 +8,8 @@
 #include "cli/text_lines.h"
 #include "featurize/token.h"
 #include "model/encoder.h"
+#include "serving/score_text.h"
+#include <math.h>
 
 static const char about[] = "Reads JSON lines {\"text\":\"...\"} and writes the same objects with \"embedding\":[...]: "
                             "the sentence vector of the\n"
@@ -37,7 +39,13 @@ struct embed {
 static void put_vector(struct buf *out, const float *v, size_t C)
 {
     buf_u8(out, '[');
-    for (size_t c = 0; c < C; c++) buf_printf(out, c > 0 ? ",%.9g" : "%.9g", (double)v[c]);
+    for (size_t c = 0; c < C; c++) {
+        if (c > 0) buf_u8(out, ',');
+        if (isfinite(v[c]))
+            score_text_float(out, v[c]);
+        else
+            score_text_put(out, "null"); /* JSON has no other word for it */
+    }
     buf_u8(out, ']');
 }
 
