@@ -1,5 +1,6 @@
 /* kernels.c - see kernels.h */
 #include "tests/support/kernels.h"
+#include "base/pool.h"
 #include "base/rand.h"
 #include "kernels/kern_plugin.h"
 #include "tests/support/check.h"
@@ -151,4 +152,12 @@ double kernels_weigh(const float *x, const float *w, size_t n)
     double s = 0.0;
     for (size_t i = 0; i < n; i++) s += (double)x[i] * w[i];
     return s;
+}
+
+struct pool *kernels_pool(void)
+{
+    struct err e = {0};
+    struct pool *p = NULL;
+    assert_ok(pool_new(&p, 3, false, &e), &e);
+    return p;
 }

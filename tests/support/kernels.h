@@ -27,4 +27,6 @@ void kernels_close(const char *what, const float *got, const float *want, size_t
 void kernels_slope(const char *what, double (*loss)(void *user), void *user, float *x, size_t n, const float *grad,
                    float start, double abs);
 double kernels_weigh(const float *x, const float *w, size_t n); /* sum of w*x in double: a loss with gradient w */
+/* Three threads, for what must have the same bits shared as alone; pool_free is the caller's. */
+struct pool *kernels_pool(void);
 #endif

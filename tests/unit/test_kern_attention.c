@@ -189,10 +189,8 @@ static double att_loss(void *user)
 static void test_threads_do_not_change_bits(void **state)
 {
     (void)state;
-    struct err e = {0};
-    struct pool *pool = NULL;
+    struct pool *pool = kernels_pool();
     struct kern *k;
-    assert_ok(pool_new(&pool, 3, false, &e), &e);
     for (size_t i = 0; i < N_SHAPES; i++)
         for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
             struct att a;

@@ -128,10 +128,8 @@ static void test_rows_and_threads_do_not_change_bits(void **state)
 {
     (void)state;
     enum { N = 211, O = 200, I = 300 };
-    struct err e = {0};
-    struct pool *pool = NULL;
+    struct pool *pool = kernels_pool();
     struct kern *k;
-    assert_ok(pool_new(&pool, 3, false, &e), &e);
     for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
         for (int prec = KERN_F32; k->ops->rows_alone && prec <= KERN_INT8; prec++) {
             const float *x = kernels_random(N * I, 1), *b = kernels_random(O, 2);
@@ -161,9 +159,8 @@ static void test_threads_do_not_change_gradients(void **state)
     (void)state;
     enum { N = 211, O = 200, I = 300 };
     struct err e = {0};
-    struct pool *pool = NULL;
+    struct pool *pool = kernels_pool();
     struct kern *k;
-    assert_ok(pool_new(&pool, 3, false, &e), &e);
     for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++) {
         for (int prec = KERN_F32; prec <= KERN_BF16; prec++) {
             const float *x = kernels_random(N * I, 1), *dy = kernels_random(N * O, 2);
