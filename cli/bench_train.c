@@ -99,7 +99,7 @@ static enum status train_run(struct cmd_bench *b, uint64_t *units, struct err *e
     *units = 0;
     for (size_t i = 0; i < n; i++) *units += batch[i]->n_items;
     TRY(model_learn_many(b->model, (const struct slate *const *)batch, n, 1, o->losses, e));
-    TRY(optim_step(b->optim, model_run_kern(b->model), b->params, model_grads(b->model), *units, e));
+    TRY(optim_step(b->optim, model_run_kern(b->model), b->params, model_grads_owed(b->model), *units, e));
     model_apply_stats(b->model, b->params);
     TRY(model_stepped(b->model, b->params, e));
     model_grads_clear(b->model);

@@ -46,7 +46,7 @@ static bool is_spike(struct line *l, const struct tally *t)
 static enum status apply(struct line *l, uint64_t examples, bool *taken, struct err *e)
 {
     const uint64_t refused = optim_refused(l->optim);
-    TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads(l->run), examples, e));
+    TRY(optim_step(l->optim, model_run_kern(l->run), l->params, model_grads_owed(l->run), examples, e));
     *taken = optim_refused(l->optim) == refused;
     if (!*taken) {
         drop(l);

@@ -84,6 +84,12 @@ struct kern_stack {
     enum kern_act act;
 };
 
+/* One of the products whose sum is the gradient of a matrix (O, I): dy (N, O)^T x (N, I). */
+struct kern_product {
+    const float *dy, *x;
+    size_t N;
+};
+
 /* AdamW (Loshchilov and Hutter 2019) with bias correction at step t (from 1). */
 struct kern_adamw {
     float lr, beta1, beta2, eps, weight_decay, grad_scale; /* grad_scale multiplies g first (clipping) */
@@ -132,7 +138,7 @@ struct kern_ops {
     void (*linear_dx)(struct kern *k, float *dx, const float *dy, const struct kern_matrix *w,
                       size_t N); /* dx += dy w */
     /* dw (O,I) += dy^T x, operands rounded as prec says (F32 or BF16); without `add` dw is written and what it held is not
-     * read.  db (O) += column sums of dy, db may be NULL. */
+     * read.  db (O) += column sums of dy.  Either may be NULL, and is not wanted then. */
     void (*linear_dw)(struct kern *k, float *dw, float *db, const float *dy, const float *x, size_t N, size_t O,
                       size_t I, enum kern_precision prec, bool add);
     /* c (M,N) = a (M,K) b^T (N,K) + beta*c ; leading dimensions in elements */
@@ -228,6 +234,10 @@ struct kern_ops {
      * one pass.  m, v, g as w. */
     void (*adamw_matrix)(struct kern *k, const struct kern_matrix *w, float *m, float *v, const float *g,
                          const struct kern_adamw *o);
+    /* The same with a gradient that nobody has multiplied out: the sum of n products, to the bits that linear_dw makes of one after
+     * the other.  room (O, I): where it would lie; undefined afterwards.  May be NULL: the caller goes by linear_dw. */
+    void (*adamw_product)(struct kern *k, const struct kern_matrix *w, float *m, float *v, float *room,
+                          const struct kern_product *of, size_t n, const struct kern_adamw *o);
     void (*adagrad)(struct kern *k, float *w, float *acc, const float *g, float lr, size_t n); /* acc starts at 1 */
     void (*pull)(struct kern *k, float *w, const float *to, float share, size_t n);            /* w -= share*(w - to) */
     void (*sum_squares)(struct kern *k, float *out, const float *x, size_t n); /* out[0] += sum x^2, in a fixed order */

@@ -157,6 +157,8 @@ enum status model_learn_share(struct model_run *r, const struct slate *const *sl
                               double *loss_sum, const struct model_share *share, struct err *e) MUST_CHECK;
 void model_learnt(struct model_run *r, const struct slate *s, const float *z, const float *dz);
 struct model_grads *model_grads(struct model_run *r); /* valid until the next learn or clear */
+/* The same for an optimiser: matrices may owe (op_matrix.owed), until the next learn, score or clear. */
+struct model_grads *model_grads_owed(struct model_run *r);
 float *model_dense_grads(struct model_run *r);        /* where dense ones lie, always the same place */
 void model_grads_clear(struct model_run *r);
 /* Gradients of sparse rows that came from elsewhere: added to a tensor's (its place in model_grads.sparse), row by row. */

@@ -84,8 +84,11 @@ void model_part_idle(struct model_run *r, size_t part, bool idle);
 void model_share_seek(struct model_run *r, const struct slate *const *slates, size_t at, bool last);
 void model_share_ready(struct model_run *r, size_t part);
 bool model_share_keep(struct model_run *r, const float *z, const float *dz, size_t n);
-/* What no gradient has reached in dense[at … at+n) since the last clear is 0. */
-void model_settle_stale(struct model_run *r, const float *at, size_t n);
+/* dense[at … at+n) is what it is: nothing is owed there. */
+void model_settle(struct model_run *r, const float *at, size_t n);
+/* As tape_reset and tape_rewind, but that gradients may owe products of what is on the tape: they are multiplied out before. */
+void model_tape_reset(struct model_run *r);
+void model_tape_rewind(struct model_run *r, struct tape_mark m);
 
 /* Nothing but where small steps are made.  even: so many of n slates as make whole steps.  walk: slates
  * on a tape, loss (n): where the caller's losses of them are; *bad: nothing was learnt, as what the slow part says is not finite. */

@@ -22,7 +22,7 @@ static enum status learn_some(struct model_run *r, const struct slate *const *sl
 {
     struct walk l[WALK_MOST];
     *bad = false;
-    tape_reset(&r->tape);
+    model_tape_reset(r);
     TRY(walk_open(r, slates, n, seed, l, e));
     model_times_begin(r, MODEL_LEARNT, slates, n);
     r->kern->ops->begin(r->kern);

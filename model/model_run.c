@@ -190,14 +190,30 @@ size_t model_chunk(const struct model_run *r, size_t part, const struct part_sla
 
 /* --- gradients, statistics, baseline ----------------------------------------------------------------------------------------- */
 
-void model_settle_stale(struct model_run *r, const float *at, size_t n)
+void model_settle(struct model_run *r, const float *at, size_t n)
 {
     for (size_t i = 0; i < r->packed.n; i++) {
         const struct op_matrix *m = r->packed.m[i];
-        if (m->dw == NULL || !*m->stale || m->dw < at || m->dw >= at + n) continue;
-        r->kern->ops->zero(r->kern, m->dw, m->m.out * m->m.in);
-        *m->stale = false;
+        if (m->dw >= at && m->dw < at + n) op_settle(r->kern, m);
     }
+}
+
+static void multiply_out(struct model_run *r)
+{
+    for (size_t i = 0; i < r->packed.n; i++)
+        if (r->packed.m[i]->owed->n > 0) op_settle(r->kern, r->packed.m[i]);
+}
+
+void model_tape_reset(struct model_run *r)
+{
+    multiply_out(r);
+    tape_reset(&r->tape);
+}
+
+void model_tape_rewind(struct model_run *r, struct tape_mark m)
+{
+    multiply_out(r);
+    tape_rewind(&r->tape, m);
 }
 
 static void settle_at_pace(struct model_run *r)
@@ -206,13 +222,12 @@ static void settle_at_pace(struct model_run *r)
     for (size_t i = 0; i < t->n && r->grads.dense != NULL; i++) {
         const struct param *p = &t->params[i];
         if (p->offset < t->group_first[PARAM_STAT] && model_at_pace(&r->grads, p->slow))
-            model_settle_stale(r, r->grads.dense + p->offset, p->n);
+            model_settle(r, r->grads.dense + p->offset, p->n);
     }
 }
 
-struct model_grads *model_grads(struct model_run *r)
+static struct model_grads *grads_of(struct model_run *r)
 {
-    settle_at_pace(r);
     for (size_t i = 0; i < r->grads.n_sparse; i++)
         r->grads.sparse[i] = (struct model_rows){r->rows[i].rows, r->rows[i].grads, r->rows[i].n};
     r->grads.w = r->w;
@@ -220,6 +235,17 @@ struct model_grads *model_grads(struct model_run *r)
     r->grads.matrices = r->packed.m;
     r->grads.n_matrices = r->packed.n;
     return &r->grads;
+}
+
+struct model_grads *model_grads(struct model_run *r)
+{
+    settle_at_pace(r);
+    return grads_of(r);
+}
+
+struct model_grads *model_grads_owed(struct model_run *r)
+{
+    return r->kern->ops->adamw_product != NULL ? grads_of(r) : model_grads(r);
 }
 
 float *model_dense_grads(struct model_run *r)
@@ -234,7 +260,7 @@ static bool stale_matrices(struct model_run *r, size_t at, size_t n)
     for (size_t i = 0; i < r->packed.n; i++) {
         const struct op_matrix *m = r->packed.m[i];
         if (m->dw < r->grads.dense + at || m->dw >= r->grads.dense + at + n) continue;
-        *m->stale = true;
+        *m->owed = (struct op_owed){.stale = true};
         done += m->m.out * m->m.in;
     }
     return done == n;
@@ -344,7 +370,7 @@ enum status model_spread(struct model_run *r, const struct slate *s, const uint3
     uint32_t *all;
     *out = NAN;
     if (r->states == NULL || n < 2) return STATUS_OK;
-    tape_reset(&r->tape);
+    model_tape_reset(r);
     TRY(model_open_slate(r, s, false, &ps, &all, e));
     r->kern->ops->begin(r->kern);
     const enum status st = spread(r, &ps, which, n, out, e);
@@ -360,7 +386,7 @@ enum status model_frozen_cosine(struct model_run *r, const struct slate *s, floa
     if (s->n_items == 0) return STATUS_OK;
     memset(cosine, 0, s->n_items * sizeof *cosine);
     if (r->states == NULL || s->n_events == 0) return STATUS_OK;
-    tape_reset(&r->tape);
+    model_tape_reset(r);
     TRY(model_open_slate(r, s, false, &ps, &all, e));
     r->kern->ops->begin(r->kern);
     const enum status st = ps.n_events > 0 ? cosines(r, &ps, all, cosine, e) : STATUS_OK;

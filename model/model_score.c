@@ -249,7 +249,7 @@ static enum status score_some(struct model_run *r, const struct slate *const *sl
                               const uint32_t *joint_top, float *const *logits, float *const *part_logits, struct err *e)
 {
     struct scoring s[SCORE_TOGETHER] = {{.all = NULL}};
-    tape_reset(&r->tape);
+    model_tape_reset(r);
     TRY(open_slates(r, slates, n, s, e));
     model_times_begin(r, MODEL_SCORED, slates, n);
     r->kern->ops->begin(r->kern);

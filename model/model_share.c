@@ -15,7 +15,7 @@ static void tell(struct model_run *r, size_t from, size_t to)
     float *dense = r->grads.dense;
     const size_t total = r->m->table.group_first[PARAM_STAT], end = to < total ? to : total;
     if (from >= end) return;
-    model_settle_stale(r, dense + from, end - from);
+    model_settle(r, dense + from, end - from);
     s->ready(s->user, dense + from, end - from);
 }
 

@@ -50,7 +50,7 @@ static enum status walk_quick(struct model_run *r, struct walk *l, const struct 
         for (size_t i = 0; i < n; i++) memcpy(b[i].slope, l[i].slope, l[i].sum.n * sizeof *b[i].slope);
     }
     tape_forget(&r->tape, last);
-    tape_rewind(&r->tape, mark);
+    model_tape_rewind(r, mark);
     return STATUS_OK;
 }
 

@@ -61,7 +61,7 @@ static enum status backward_late(struct model_run *r, size_t part, struct walk *
         if (z.dx != NULL) r->kern->ops->copy(r->kern, z.dx, dz + at, k);
         tape_backward_to(&r->tape, below);
         TRY(tape_status(&r->tape, e));
-        tape_rewind(&r->tape, mark);
+        model_tape_rewind(r, mark);
         at += k;
     }
     return STATUS_OK;

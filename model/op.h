@@ -10,15 +10,23 @@
 #include "base/rand.h"
 #include "model/tape.h"
 
-/* A linear layer as an op sees it: weight, packed form, bias; dw, db NULL when it is not learnt.
- * stale, when not NULL, says of dw that what it holds counts for nothing: the first gradient is then written there instead of
- * added, and *stale cleared.  So nobody has to zero a large gradient and read it again. */
+/* What a gradient still has to become, so that nobody zeroes a large one, or writes it only to read it once. */
+#define OP_OWED 4
+#define OP_OWED_ROWS 256 /* of all its products: with more of them multiplying is what costs, not memory */
+struct op_owed {
+    bool stale; /* what dw holds counts for nothing: the first gradient is written there instead of added */
+    size_t n;   /* products that it is the sum of, in memory of the tape that made them; with stale alone */
+    struct kern_product of[OP_OWED];
+};
+/* A linear layer as an op sees it: weight, packed form, bias; dw, db NULL when it is not learnt; owed NULL: dw is what it is. */
 struct op_matrix {
     struct kern_matrix m;
     const float *b; /* (O) or NULL */
     float *dw, *db;
-    bool *stale;
+    struct op_owed *owed;
 };
+/* dw is what it is from now on.  Before the tape that made what is owed forgets it. */
+void op_settle(struct kern *k, const struct op_matrix *w);
 
 /* y (N,O) = act(x (N,I) w^T + b) */
 struct tape_value op_linear(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act);

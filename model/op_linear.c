@@ -8,6 +8,46 @@ struct saved_linear {
     enum kern_act act;
 };
 
+/* Whether the optimiser may multiply out what p brings: it makes each number of such a matrix new anyway. */
+static bool can_wait(const struct kern *k, const struct op_matrix *w, const struct kern_product *p)
+{
+    size_t rows = p->N;
+    if (k->ops->adamw_product == NULL || !w->owed->stale || w->owed->n == OP_OWED) return false;
+    for (size_t i = 0; i < w->owed->n; i++) rows += w->owed->of[i].N;
+    return rows <= OP_OWED_ROWS;
+}
+
+static void multiply_out(struct kern *k, const struct op_matrix *w)
+{
+    struct op_owed *o = w->owed;
+    for (size_t i = 0; i < o->n; i++, o->stale = false)
+        k->ops->linear_dw(k, w->dw, NULL, o->of[i].dy, o->of[i].x, o->of[i].N, w->m.out, w->m.in, w->m.prec, !o->stale);
+    o->n = 0;
+}
+
+void op_settle(struct kern *k, const struct op_matrix *w)
+{
+    if (w->dw == NULL || w->owed == NULL) return;
+    multiply_out(k, w);
+    if (w->owed->stale) k->ops->zero(k, w->dw, w->m.out * w->m.in);
+    w->owed->stale = false;
+}
+
+static void add_gradient(struct kern *k, const struct op_matrix *w, const struct kern_product *p)
+{
+    float *dw = w->dw;
+    bool add = true;
+    if (w->owed != NULL && can_wait(k, w, p)) {
+        w->owed->of[w->owed->n++] = *p;
+        dw = NULL;
+    } else if (w->owed != NULL) {
+        multiply_out(k, w);
+        add = !w->owed->stale;
+        w->owed->stale = false;
+    }
+    k->ops->linear_dw(k, dw, w->db, p->dy, p->x, p->N, w->m.out, w->m.in, w->m.prec, add);
+}
+
 /* dpre = dy * act'(pre), in dy's place, which nobody reads again;  dx += dpre w;  dw += dpre^T x;  db += sum of rows of dpre */
 static void linear_backward(struct tape *t, void *saved)
 {
@@ -16,10 +56,7 @@ static void linear_backward(struct tape *t, void *saved)
     float *dpre = s->y.dx;
     if (s->pre != NULL) o->act_backward(t->kern, dpre, dpre, s->pre, s->act, s->y.n * s->y.c);
     if (s->x.dx != NULL) o->linear_dx(t->kern, s->x.dx, dpre, &s->w.m, s->x.n);
-    if (s->w.dw == NULL) return;
-    const bool add = s->w.stale == NULL || !*s->w.stale;
-    if (s->w.stale != NULL) *s->w.stale = false;
-    o->linear_dw(t->kern, s->w.dw, s->w.db, dpre, s->x.x, s->x.n, s->w.m.out, s->w.m.in, s->w.m.prec, add);
+    if (s->w.dw != NULL) add_gradient(t->kern, &s->w, &(struct kern_product){dpre, s->x.x, s->x.n});
 }
 
 struct tape_value op_linear(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act)

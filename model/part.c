@@ -43,7 +43,7 @@ enum status part_pack(struct part_matrix *m, const struct part_params *p, struct
 {
     m->op.m.prec = p->prec;
     m->op.m.learnt = m->op.dw != NULL;
-    m->op.stale = &m->stale;
+    m->op.owed = &m->owed;
     if (p->fresh) return STATUS_OK;
     if (MEM_GROW(p->packed->m, &p->packed->cap, p->packed->n + 1) != 0)
         return ERR_SET(e, STATUS_OOM, "model: no memory for a list of %zu matrices", p->packed->n + 1);

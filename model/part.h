@@ -40,7 +40,7 @@ void part_rows_add(struct part_rows *r, uint32_t row, const float *grad); /* gra
 void part_rows_clear(struct part_rows *r);
 void part_rows_fini(struct part_rows *r);
 
-/* Packed matrices of a run, which an optimiser makes new together with their values, and whose gradients may be stale. */
+/* Packed matrices of a run, which an optimiser makes new together with their values, and whose gradients may owe something. */
 struct part_packed {
     struct op_matrix **m;
     size_t n, cap;
@@ -69,7 +69,7 @@ void part_matrix_of(struct op_matrix *m, const struct part_params *p, size_t wei
 /* A matrix of a part's run that is packed. */
 struct part_matrix {
     struct op_matrix op;
-    bool stale; /* op.stale points here */
+    struct op_owed owed; /* op.owed points here */
 };
 /* Puts m into the precision of p and packs it, unless that is done. */
 enum status part_pack(struct part_matrix *m, const struct part_params *p, struct kern *k, struct err *e) MUST_CHECK;

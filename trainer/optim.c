@@ -2,8 +2,10 @@
  * row. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "model/op.h"
 #include "trainer/optim_private.h"
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -118,17 +120,46 @@ uint64_t optim_refused(const struct optim *o)
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
-/* The next floats of a group that take part, from *at on: as far as tensors lie one behind the other.  0: no more. */
-static size_t next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
+/* The next floats of a group that are at the pace, from *at on: as far as tensors lie one behind the other.  0: no more. */
+static size_t next_at_pace(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
 {
     const struct param *q = o->t->params, *last = q + o->t->n;
     const size_t end = o->t->group_first[group + 1];
     if (g->pace == MODEL_WHOLE) return end - *at;
-    while (q < last && (q->group < group || q->offset < *at || !model_at_pace(g, q->slow))) q++;
+    while (q < last && (q->group < group || q->offset + q->n <= *at || !model_at_pace(g, q->slow))) q++;
     if (q == last || q->group != group) return 0;
-    *at = q->offset;
+    if (q->offset > *at) *at = q->offset;
     while (q < last && q->group == group && model_at_pace(g, q->slow)) q++;
     return (q < last && q->group == group ? q->offset : end) - *at;
+}
+
+static size_t place_of(const struct model_grads *g, const struct op_matrix *m)
+{
+    return (size_t)(m->dw - g->dense);
+}
+
+/* The first matrix that ends beyond `at` and whose gradient is not what lies there; NULL: none. */
+static const struct op_matrix *next_owing(const struct model_grads *g, size_t at)
+{
+    const struct op_matrix *first = NULL;
+    for (size_t i = 0; i < g->n_matrices; i++) {
+        const struct op_matrix *m = g->matrices[i];
+        if (!m->owed->stale || place_of(g, m) + m->m.out * m->m.in <= at) continue;
+        if (first == NULL || m->dw < first->dw) first = m;
+    }
+    return first;
+}
+
+/* The same without the gradients that are still products. */
+static size_t next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
+{
+    for (size_t n; (n = next_at_pace(o, g, group, at)) > 0;) {
+        const struct op_matrix *m = next_owing(g, *at);
+        const size_t place = m != NULL ? place_of(g, m) : SIZE_MAX;
+        if (place > *at) return place - *at < n ? place - *at : n;
+        *at = place + m->m.out * m->m.in;
+    }
+    return 0;
 }
 
 static void add_squares(const struct optim *o, struct kern *k, const struct model_grads *g, enum param_group group,
@@ -168,6 +199,57 @@ static bool finite_grads(const struct optim *o, struct kern *k, const struct opt
     return true;
 }
 
+static float squares_of(const struct optim_place *at, struct kern *k, const float *x, size_t n)
+{
+    float sum;
+    k->ops->zero(k, at->sums, 1);
+    k->ops->sum_squares(k, at->sums, x, n);
+    k->ops->download(k, &sum, at->sums, sizeof sum);
+    return sum;
+}
+
+/* At most so long is the gradient of a matrix that is still products: |dy^T x| <= |dy| |x|. */
+static double longest(const struct optim_place *at, struct kern *k, const struct op_matrix *m)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < m->owed->n; i++) {
+        const struct kern_product *p = &m->owed->of[i];
+        const double dy = (double)squares_of(at, k, p->dy, p->N * m->m.out);
+        sum += sqrt(dy * (double)squares_of(at, k, p->x, p->N * m->m.in));
+    }
+    return sum;
+}
+
+#define ROUNDED 1.01 /* what rounded operands may be longer: 2^-8 each */
+
+/* Whether nothing is to be cut off, as far as can be said without multiplying out; then all that is owed is finite, too. */
+static bool is_short(const struct optim *o, struct kern *k, const struct optim_place *at, const struct model_grads *g,
+                     uint64_t n_examples)
+{
+    const double limit = o->clip_norm > 0 ? o->clip_norm * (double)n_examples : (double)FLT_MAX;
+    double squares = 0.0;
+    float rest;
+    for (size_t i = 0; i < g->n_matrices; i++) {
+        const double most = longest(at, k, g->matrices[i]);
+        squares += most * most;
+    }
+    k->ops->zero(k, at->sums, 1);
+    add_squares(o, k, g, PARAM_ADAMW, at->sums);
+    k->ops->download(k, &rest, at->sums, sizeof rest);
+    return sqrt(squares + (double)rest) * ROUNDED <= limit; /* not a number: no */
+}
+
+/* Gradients whose length has to be known are multiplied out. */
+static void settle_long(const struct optim *o, struct kern *k, const struct optim_place *at,
+                        const struct model_grads *g, uint64_t n_examples)
+{
+    bool owing = false;
+    for (size_t i = 0; i < g->n_matrices; i++) owing = owing || g->matrices[i]->owed->n > 0;
+    if (!owing || is_short(o, k, at, g, n_examples)) return;
+    for (size_t i = 0; i < g->n_matrices; i++)
+        if (g->matrices[i]->owed->n > 0) op_settle(k, g->matrices[i]);
+}
+
 /* 1/examples, and less where the mean gradient is longer than the limit. */
 static float scale_of(const struct optim *o, float squares, uint64_t n_examples)
 {
@@ -184,9 +266,14 @@ static void step_adamw(const struct optim_place *p, struct kern *k, size_t at, s
     size_t done = 0;
     for (size_t i = 0; i < g->n_matrices && done < n; i++) {
         const struct kern_matrix *m = &g->matrices[i]->m;
+        const struct op_owed *owed = g->matrices[i]->owed;
         if (m->w < p->w + at || m->w >= p->w + at + n) continue;
         const size_t from = (size_t)(m->w - p->w);
-        k->ops->adamw_matrix(k, m, p->m + from, p->v + from, g->dense + from, a);
+        float *grad = g->dense + from;
+        if (owed->stale)
+            k->ops->adamw_product(k, m, p->m + from, p->v + from, grad, owed->of, owed->n, a);
+        else
+            k->ops->adamw_matrix(k, m, p->m + from, p->v + from, grad, a);
         done += m->out * m->in;
     }
     assert(done == 0 || done == n);
@@ -295,6 +382,7 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
     if (n_examples == 0) return STATUS_OK;
     if (any_sparse(g)) TRY(optim_need_sparse(o, e));
     if (g->w != NULL) TRY(optim_far_open(o, k, g, &at, e));
+    settle_long(o, k, &at, g, n_examples);
     if (!finite_grads(o, k, &at, g, &squares)) {
         o->refused++;
         return STATUS_OK;

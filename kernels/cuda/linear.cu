@@ -164,8 +164,8 @@ void cuda_linear_dw(struct kern *k, float *dw, float *db, const float *dy, const
     struct cuda *c = cuda_of(k);
     const bool bf16 = prec == KERN_BF16;
     if (db != NULL) cuda_column_sums(c, db, dy, NULL, NULL, NULL, N, O);
-    if (N == 0 && !add) cuda_zero(k, dw, O * I);
-    if (N == 0) return;
+    if (N == 0 && !add && dw != NULL) cuda_zero(k, dw, O * I);
+    if (N == 0 || dw == NULL) return;
     struct cuda_product p = {CUDA_TN, dw, dy, x, I, O, I, O, I, N, add ? 1.0f : 0.0f, bf16, NULL, KERN_ACT_NONE, NULL, false, false};
     if (O > FEW && bf16) {
         const size_t n_dy = (N * O + 127) / 128 * 128;

@@ -78,7 +78,7 @@ void kern_ref_linear_dw(struct kern *k, float *dw, float *db, const float *dy, c
     (void)k;
     for (size_t o = 0; o < O; o++) {
         const struct row out = row_of(dy + o, N, O, prec);
-        for (size_t i = 0; i < I; i++) {
+        for (size_t i = 0; i < I && dw != NULL; i++) {
             const struct row in = row_of(x + i, N, I, prec);
             dw[o * I + i] = (float)dot(&out, &in, N, add ? (double)dw[o * I + i] : 0.0);
         }

@@ -1,4 +1,5 @@
 /* test_kern_update.c - optimiser steps, sparse rows, sums and the finite flag. */
+#include "base/pool.h"
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
 #include <math.h>
@@ -195,19 +196,96 @@ static void test_adamw_matrix(void **state)
                                        &(struct kern_matrix){.w = w, .out = O, .in = I, .prec = q.prec}, NULL,
                                        KERN_ACT_NONE, N);
             kernels_close("packed", got, want, N * O, 1e-4, 1e-5);
+            const float *dy = kernels_random(N * O, 6);
+            float *dx = kernels_zeros(N * I), *want_dx = kernels_zeros(N * I);
+            k->ops->linear_dx(k, dx, dy, &q, N);
+            kernels_ref()->ops->linear_dx(kernels_ref(), want_dx, dy,
+                                          &(struct kern_matrix){.w = w, .out = O, .in = I, .prec = q.prec}, N);
+            kernels_close("packed for the way back", dx, want_dx, N * I, 1e-4, 1e-5);
             k->ops->unpack(k, &q);
             kernels_reset();
         }
     }
 }
 
+struct product_case {
+    size_t O, I, n, N[5];
+    enum kern_precision prec;
+};
+
+/* One matrix's step with its gradient as products, and after multiplying out: values, moments and what is packed. */
+static void check_product(struct kern *k, const struct product_case *c)
+{
+    const struct kern_adamw o = {0.01f, 0.9f, 0.999f, 1e-8f, 0.1f, 0.5f, 3};
+    const size_t n = c->O * c->I;
+    struct kern_product of[5];
+    struct err e;
+    float *w[2], *m[2], *v[2], *g = kernels_zeros(n), *room = kernels_random(n, 9), *y[2];
+    struct kern_matrix q[2];
+    for (size_t p = 0; p < c->n; p++) {
+        of[p] = (struct kern_product){kernels_random(c->N[p] * c->O, 20 + p), kernels_random(c->N[p] * c->I, 30 + p),
+                                      c->N[p]};
+        k->ops->linear_dw(k, g, NULL, of[p].dy, of[p].x, c->N[p], c->O, c->I, c->prec, p > 0);
+    }
+    for (int s = 0; s < 2; s++) {
+        w[s] = kernels_random(n, 1), m[s] = kernels_random(n, 2), v[s] = kernels_random(n, 3),
+        y[s] = kernels_zeros(7 * c->O);
+        for (size_t i = 0; i < n; i++) v[s][i] *= v[s][i];
+        q[s] = (struct kern_matrix){.w = w[s], .out = c->O, .in = c->I, .prec = c->prec, .learnt = true};
+        assert_ok(k->ops->pack(k, &q[s], &e), &e);
+    }
+    k->ops->adamw_matrix(k, &q[0], m[0], v[0], g, &o);
+    k->ops->adamw_product(k, &q[1], m[1], v[1], room, of, c->n, &o);
+    assert_memory_equal(w[0], w[1], n * sizeof(float));
+    assert_memory_equal(m[0], m[1], n * sizeof(float));
+    assert_memory_equal(v[0], v[1], n * sizeof(float));
+    float *dx[2] = {kernels_zeros(7 * c->I), kernels_zeros(7 * c->I)};
+    for (int s = 0; s < 2; s++) {
+        k->ops->linear(k, y[s], NULL, kernels_random(7 * c->I, 40), &q[s], NULL, KERN_ACT_NONE, 7);
+        k->ops->linear_dx(k, dx[s], kernels_random(7 * c->O, 41), &q[s], 7);
+        k->ops->unpack(k, &q[s]);
+    }
+    assert_memory_equal(y[0], y[1], 7 * c->O * sizeof(float));
+    assert_memory_equal(dx[0], dx[1], 7 * c->I * sizeof(float));
+    kernels_reset();
+}
+
+/* The last two don't fit where the operands are put in order: too many products, too many rows. */
+static void test_adamw_product(void **state)
+{
+    (void)state;
+    static const struct product_case cases[] = {
+        {130, 70, 1, {5}, KERN_BF16},    {130, 70, 3, {6, 0, 33}, KERN_BF16},
+        {64, 64, 1, {16}, KERN_BF16},    {1, 3, 1, {2}, KERN_BF16},
+        {37, 129, 2, {1, 1}, KERN_BF16}, {130, 70, 0, {0}, KERN_BF16},
+        {130, 70, 1, {0}, KERN_BF16},    {130, 70, 2, {5, 6}, KERN_F32},
+        {37, 129, 0, {0}, KERN_F32},     {130, 70, 5, {1, 2, 3, 4, 5}, KERN_BF16},
+        {130, 70, 1, {3000}, KERN_BF16},
+    };
+    struct kern *k;
+    struct pool *three = kernels_pool();
+    for (size_t j = 0; (k = kernels_backend(j)) != NULL; j++)
+        for (size_t i = 0; i < sizeof cases / sizeof *cases && k->ops->adamw_product != NULL; i++) {
+            check_product(k, &cases[i]);
+            kern_use_pool(k, three);
+            check_product(k, &cases[i]);
+            kern_use_pool(k, NULL);
+        }
+    pool_free(three);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adamw_matrix), cmocka_unit_test(test_adamw),
-        cmocka_unit_test(test_adagrad),      cmocka_unit_test(test_pull),
-        cmocka_unit_test(test_sparse_rows),  cmocka_unit_test(test_sparse_rows_of_several_columns),
-        cmocka_unit_test(test_sum_squares),  cmocka_unit_test(test_all_finite),
+        cmocka_unit_test(test_adamw_matrix),
+        cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_adamw_product),
+        cmocka_unit_test(test_adagrad),
+        cmocka_unit_test(test_pull),
+        cmocka_unit_test(test_sparse_rows),
+        cmocka_unit_test(test_sparse_rows_of_several_columns),
+        cmocka_unit_test(test_sum_squares),
+        cmocka_unit_test(test_all_finite),
     };
     return cmocka_run_group_tests(tests, NULL, done);
 }

@@ -90,13 +90,12 @@ static void test_a_bad_one_is_left_out(void **state)
 }
 
 /* A gradient that nothing reaches after a clear is 0, whatever it was; and the next one is not added to the old. */
-static void test_cleared_gradients_are_zero(void **state)
+static void check_cleared(const char *backend)
 {
-    (void)state;
     struct model_world w;
     struct err e;
     double loss;
-    model_world_open(&w, "cpu", "pooled", 2, NULL);
+    model_world_open(&w, backend, "pooled", 2, NULL);
     model_world_shake(&w);
     const size_t dense = model_table(w.model)->group_first[PARAM_STAT];
     float *first = mem_calloc(dense, sizeof *first);
@@ -112,6 +111,13 @@ static void test_cleared_gradients_are_zero(void **state)
     }
     mem_free(first);
     model_world_close(&w);
+}
+
+static void test_cleared_gradients_are_zero(void **state)
+{
+    (void)state;
+    check_cleared("cpu");
+    check_cleared("ref"); /* which multiplies out at once */
 }
 
 /* Scores of several slates at once have the bits of each alone, with and without a cut; an empty one among them. */
