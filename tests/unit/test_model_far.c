@@ -1,0 +1,105 @@
+/* test_model_far.c - what a step of learning asks of a device, counted on the emulated one: how often the host waits, what is
+ * launched and copied, and that a warm step makes no room.
+ */
+#include "tests/cuda/emulate.h"
+#include "tests/support/check.h"
+#include "tests/support/model_world.h"
+#include "trainer/optim.h"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MOST = 40, WARM = 4 };
+
+static const struct emulated_counts *(*asked)(void);
+
+static int find_plugin(void **state)
+{
+    (void)state;
+    char path[600];
+    const char *plugins = getenv("FRESHET_PLUGINS"), *folder = plugins != NULL ? plugins : "tests";
+    (void)snprintf(path, sizeof path, "%s/fake_cublaslt.so", folder);
+    (void)setenv("FRESHET_CUBLASLT", path, 1);
+    (void)snprintf(path, sizeof path, "%s/freshet_cuda_emulated.so", folder);
+    (void)setenv("FRESHET_KERNELS_PLUGIN", path, 1);
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (plugin == NULL) return 0; /* not built with sanitizers */
+    *(void **)&asked = dlsym(plugin, "emulated_asked");
+    return asked != NULL ? 0 : -1;
+}
+
+struct steps {
+    struct model_world w;
+    struct optim *optim;
+    struct slate *slates[MOST];
+    double losses[MOST];
+};
+
+static void open_steps(struct steps *s, const char *const *options)
+{
+    struct err e;
+    model_world_open(&s->w, "cuda", "pooled", 2, options);
+    model_world_shake(&s->w);
+    assert_ok(model_bind(s->w.run, s->w.p, &e), &e);
+    assert_ok(optim_new(&s->optim, model_table(s->w.model), s->w.conf, &e), &e);
+    for (uint32_t i = 0; i < MOST; i++) s->slates[i] = model_world_slate(&s->w, 3 + i % 5, i % 6);
+}
+
+static void close_steps(struct steps *s)
+{
+    for (size_t i = 0; i < MOST; i++) slate_free(s->slates[i]);
+    optim_free(s->optim);
+    model_world_close(&s->w);
+}
+
+static void step(struct steps *s, size_t n)
+{
+    struct err e;
+    uint64_t examples = 0;
+    for (size_t i = 0; i < n; i++) examples += s->slates[i]->n_items;
+    assert_ok(model_learn_many(s->w.run, (const struct slate *const *)s->slates, n, 1, s->losses, &e), &e);
+    assert_ok(optim_step(s->optim, model_run_kern(s->w.run), s->w.p, model_grads(s->w.run), examples, &e), &e);
+    model_apply_stats(s->w.run, s->w.p);
+    assert_ok(model_stepped(s->w.run, s->w.p, &e), &e);
+    model_grads_clear(s->w.run);
+}
+
+static struct emulated_counts less(const struct emulated_counts *a, const struct emulated_counts *b)
+{
+    return (struct emulated_counts){a->waits - b->waits,
+                                    a->launches - b->launches,
+                                    a->plays - b->plays,
+                                    a->recordings - b->recordings,
+                                    a->up - b->up,
+                                    a->down - b->down,
+                                    a->between - b->between,
+                                    a->device_rooms - b->device_rooms,
+                                    a->pinned_rooms - b->pinned_rooms};
+}
+
+static void test_a_step_waits_once(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 2, 10, 40};
+    static const char *const options[] = {"model.parts=text,match,numeric,cooccur,hashed,idvec,itembias,deep",
+                                          "model.idvec_bits=6", NULL};
+    struct steps s;
+    if (asked == NULL) skip();
+    open_steps(&s, options);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (int warm = 0; warm < WARM; warm++) step(&s, sizes[i]);
+        const struct emulated_counts before = *asked();
+        step(&s, sizes[i]);
+        const struct emulated_counts c = less(asked(), &before);
+        print_message("%zu slates: %zu waits, %zu launches, %zu up, %zu down, %zu between, %zu played, %zu recorded\n",
+                      sizes[i], c.waits, c.launches, c.up, c.down, c.between, c.plays, c.recordings);
+        assert_int_equal(c.device_rooms + c.pinned_rooms, 0);
+    }
+    close_steps(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_step_waits_once)};
+    return cmocka_run_group_tests(tests, find_plugin, NULL);
+}
