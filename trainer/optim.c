@@ -118,8 +118,7 @@ uint64_t optim_refused(const struct optim *o)
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
-/* The next floats of a group that take part, from *at on: as far as tensors lie one behind the other.  0: no more. */
-static size_t next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
+size_t optim_next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
 {
     const struct param *q = o->t->params, *last = q + o->t->n;
     const size_t end = o->t->group_first[group + 1];
@@ -131,36 +130,30 @@ static size_t next_run(const struct optim *o, const struct model_grads *g, enum 
     return (q < last && q->group == group ? q->offset : end) - *at;
 }
 
-static void add_squares(const struct optim *o, struct kern *k, const struct model_grads *g, enum param_group group,
-                        float *sum)
+static float sum_of_squares(const struct optim *o, struct kern *k, const struct model_grads *g)
 {
-    for (size_t at = o->t->group_first[group], n; (n = next_run(o, g, group, &at)) > 0; at += n)
-        k->ops->sum_squares(k, sum, g->dense + at, n);
+    float sum = 0;
+    for (size_t at = o->t->group_first[PARAM_ADAMW], n; (n = optim_next_run(o, g, PARAM_ADAMW, &at)) > 0; at += n)
+        k->ops->sum_squares(k, &sum, g->dense + at, n);
+    return sum;
 }
 
-static bool each_finite(const struct optim *o, struct kern *k, const struct model_grads *g, enum param_group group,
-                        float *flag)
+/* x: of the group's first float on, in the host's memory. */
+static bool group_finite(const struct optim *o, const struct model_grads *g, enum param_group group, const float *x)
 {
-    float all = 1.0f;
-    for (size_t at = o->t->group_first[group], n; all == 1.0f && (n = next_run(o, g, group, &at)) > 0; at += n) {
-        k->ops->all_finite(k, flag, g->dense + at, n);
-        k->ops->download(k, &all, flag, sizeof all);
-    }
-    return all == 1.0f;
+    const size_t first = o->t->group_first[group];
+    for (size_t at = first, n; (n = optim_next_run(o, g, group, &at)) > 0; at += n)
+        if (param_first_not_finite(x + (at - first), n) < n) return false;
+    return true;
 }
 
 /* squares: sum over the AdamW gradients, read once for both its uses: where it is finite, so are they all. */
-static bool finite_grads(const struct optim *o, struct kern *k, const struct optim_place *at,
-                         const struct model_grads *g, float *squares)
+static bool finite_grads(const struct optim *o, const struct optim_place *at, const struct model_grads *g,
+                         float squares)
 {
-    float sums[2];
-    k->ops->zero(k, at->sums, 2);
-    add_squares(o, k, g, PARAM_ADAMW, at->sums);
-    add_squares(o, k, g, PARAM_ADAGRAD, at->sums + 1);
-    k->ops->download(k, sums, at->sums, sizeof sums);
-    *squares = sums[0];
-    if (!isfinite(sums[0]) && !each_finite(o, k, g, PARAM_ADAMW, at->sums)) return false;
-    if (!isfinite(sums[1]) && !each_finite(o, k, g, PARAM_ADAGRAD, at->sums)) return false;
+    if (!isfinite(squares) && g->w == NULL && !group_finite(o, g, PARAM_ADAMW, g->dense)) return false;
+    if (!isfinite(squares) && g->w != NULL && !optim_far_finite(o, g)) return false;
+    if (!group_finite(o, g, PARAM_ADAGRAD, at->adagrad)) return false;
     for (size_t i = 0; i < g->n_sparse; i++) {
         const size_t n = g->sparse[i].n * o->tensors[i].width;
         if (param_first_not_finite(g->sparse[i].grads, n) < n) return false;
@@ -206,9 +199,10 @@ static uint64_t time_add(const struct model_grads *g, size_t tensor, uint64_t si
     return now;
 }
 
-/* With train.l2_sp first L2-SP (Li, Grandvalet and Davoine 2018), decoupled from the gradient as AdamW's decay is. */
+/* With train.l2_sp first L2-SP (Li, Grandvalet and Davoine 2018), decoupled from the gradient as AdamW's decay is.  w: the host's
+ * block. */
 static void step_dense(struct optim *o, struct kern *k, const struct optim_place *p, const struct model_grads *g,
-                       float scale)
+                       float *w, float scale)
 {
     const double warm[] = {optim_schedule_factor(o, &o->clock[0]), optim_schedule_factor(o, &o->clock[1])};
     const size_t first = o->t->group_first[PARAM_ADAGRAD];
@@ -228,7 +222,7 @@ static void step_dense(struct optim *o, struct kern *k, const struct optim_place
             if (p->anchor != NULL) k->ops->pull(k, p->w + at, p->anchor + at, a.lr * (float)o->l2_sp, q->n);
             step_adamw(p, k, at, q->n, g, &a);
         } else if (q->group == PARAM_ADAGRAD) {
-            k->ops->adagrad(k, p->w + at, p->acc + (at - first), g->dense + at, q->rate, q->n);
+            p->here->ops->adagrad(p->here, w + at, o->acc + (at - first), p->adagrad + (at - first), q->rate, q->n);
         }
         since = time_add(g, i, since);
     }
@@ -254,18 +248,14 @@ void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row)
     for (size_t page = from / OPTIM_PAGE; page <= (from + t->width - 1) / OPTIM_PAGE; page++) optim_page_touch(o, page);
 }
 
-static enum status step_sparse(struct optim *o, struct kern *k, float *w, const struct optim_tensor *t,
+static enum status step_sparse(struct optim *o, struct kern *here, float *w, const struct optim_tensor *t,
                                const struct model_grads *all, const struct model_rows *g, struct err *e)
 {
-    enum status st = STATUS_OK;
     optim_rows_unscale(o, t, g);
-    if (all->w != NULL)
-        st = optim_far_sparse(o, w, t, all, g, e);
-    else
-        k->ops->sparse_adagrad(k, w + t->first, o->sparse + t->row, g->rows, g->grads, t->rate, g->n, t->width);
+    here->ops->sparse_adagrad(here, w + t->first, o->sparse + t->row, g->rows, g->grads, t->rate, g->n, t->width);
     optim_rows_scale(o, t, g);
     for (size_t i = 0; i < g->n; i++) optim_mark_dirty(o, t, g->rows[i]);
-    return st;
+    return all->w != NULL ? optim_far_put_rows(o, w, t, all, g, e) : STATUS_OK;
 }
 
 static bool any_sparse(const struct model_grads *g)
@@ -275,13 +265,13 @@ static bool any_sparse(const struct model_grads *g)
     return false;
 }
 
-static enum status step_sparse_all(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
+static enum status step_sparse_all(struct optim *o, struct kern *here, struct param_set *p, const struct model_grads *g,
                                    struct err *e)
 {
     uint64_t since = time_now(g);
     for (size_t i = 0; i < g->n_sparse; i++) {
         float *w = p->w + o->t->group_first[PARAM_SPARSE];
-        if (g->sparse[i].n > 0) TRY(step_sparse(o, k, w, &o->tensors[i], g, &g->sparse[i], e));
+        if (g->sparse[i].n > 0) TRY(step_sparse(o, here, w, &o->tensors[i], g, &g->sparse[i], e));
         since = time_add(g, o->t->n - o->n_tensors + i, since);
     }
     return STATUS_OK;
@@ -290,22 +280,25 @@ static enum status step_sparse_all(struct optim *o, struct kern *k, struct param
 enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
                        uint64_t n_examples, struct err *e)
 {
-    float squares, sums[2];
-    struct optim_place at = {p->w, o->m, o->v, o->acc, o->anchor, sums};
+    float squares;
+    struct optim_place at = {p->w, o->m, o->v, o->anchor, k, g->dense + o->t->group_first[PARAM_ADAGRAD]};
     if (n_examples == 0) return STATUS_OK;
     if (any_sparse(g)) TRY(optim_need_sparse(o, e));
     if (g->w != NULL) TRY(optim_far_open(o, k, g, &at, e));
-    if (!finite_grads(o, k, &at, g, &squares)) {
+    if (g->w != NULL)
+        optim_far_learn(o, g, &at, &squares);
+    else
+        squares = sum_of_squares(o, k, g);
+    if (!finite_grads(o, &at, g, squares)) {
         o->refused++;
         return STATUS_OK;
     }
     if (g->pace != MODEL_SLOW) o->clock[0].steps++;
     if (g->pace != MODEL_QUICK) o->clock[1].steps++;
     if (o->half_life > 0 && g->pace != MODEL_SLOW) optim_forget(o, exp2(-(double)n_examples / o->half_life));
-    if (g->w != NULL) k->ops->upload(k, at.acc, o->acc, o->n_adagrad * sizeof *o->acc);
-    step_dense(o, k, &at, g, scale_of(o, squares, n_examples));
+    step_dense(o, k, &at, g, p->w, scale_of(o, squares, n_examples));
     if (g->w != NULL) optim_far_dense_done(o, p, g);
-    TRY(step_sparse_all(o, k, p, g, e));
+    TRY(step_sparse_all(o, at.here, p, g, e));
     param_touch(p);
     return STATUS_OK;
 }
