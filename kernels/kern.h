@@ -221,6 +221,11 @@ struct kern_ops {
     void (*match_backward)(struct kern *k, float *ds, float *db, float *dtau, const float *dfeat, const float *keep,
                            const struct kern_match *m);
 
+    /* out (K,3) = {taste[k], the greatest of cos[k,·] over events that are not the candidate itself (self (K,E) bytes, as in
+     * kern_match; 0 when none is left), 1 where E > 0 and else 0} */
+    void (*match_fixed)(struct kern *k, float *out, const float *taste, const float *cos, const uint8_t *self, size_t K,
+                        size_t E);
+
     /* z[i] += sum_{j in off[i]..off[i+1]} w[idx[j]] * val[j]; an index may repeat */
     void (*sparse_forward)(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
                            const float *val, size_t n);

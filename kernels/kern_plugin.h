@@ -10,7 +10,7 @@
 #define KERNELS_KERN_PLUGIN_H
 #include "kernels/kern.h"
 
-#define KERN_PLUGIN_ABI 4u
+#define KERN_PLUGIN_ABI 5u
 #define KERN_PLUGIN_ENTRY "freshet_kern_plugin"
 #define KERN_PLUGIN_FILE "freshet_cuda.so"
 #define KERN_PLUGIN_ENV "FRESHET_KERNELS_PLUGIN" /* as the configuration key kernels.plugin */

@@ -83,6 +83,9 @@ struct model_grads {
     /* Matrices that the run keeps packed: each lies in the block of parameters that is bound, within one tensor. */
     struct op_matrix *const *matrices;
     size_t n_matrices;
+    /* Where told is set, the sum of squares of group ADAMW in dense, and what it has of group ADAGRAD, in the host's memory. */
+    bool told;
+    float squares, *adagrad;
 };
 /* Whether tensors that are slow, or those that are not, are among what g is about. */
 bool model_at_pace(const struct model_grads *g, bool slow);

@@ -67,6 +67,7 @@ struct model_run {
     uint64_t generation;
     float *w; /* the parameters in backend memory; NULL where the host's own are visible to it */
     bool learn;
+    bool untouched; /* nothing has come to the gradients since they were cleared */
     struct model_grads grads;
     struct part_packed packed;
     struct model_times times;

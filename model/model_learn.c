@@ -1,19 +1,69 @@
 /* model_learn.c - forward with tape, loss, backward: which slates together, and what is told to whom. */
 #include "model/model_walk.h"
 #include <math.h>
+#include <string.h>
 
 /* Where a backend's memory is apart WALK_MOST slates share a tape, as a device wants more rows; and so many candidates then. */
 #define LEARN_FAR_ROWS 2048
 
-static enum status walk(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
+static void put_squares(void *user, const float *x, size_t n)
 {
-    float found[WALK_MOST];
+    (void)n;
+    ((struct model_run *)user)->grads.squares = x[0];
+}
+
+static void put_adagrad(void *user, const float *x, size_t n)
+{
+    memcpy(user, x, n * sizeof *x);
+}
+
+/* What an optimiser will want to know of the gradients, if these are all that come to them. */
+static void ask_gradients(struct model_run *r)
+{
+    const size_t *first = r->m->table.group_first, n = first[PARAM_STAT] - first[PARAM_ADAGRAD];
+    float *squares = tape_zeros(&r->tape, 1);
+    if (squares == NULL) return;
+    model_settle(r, r->grads.dense, first[PARAM_STAT]);
+    r->kern->ops->sum_squares(r->kern, squares, r->grads.dense + first[PARAM_ADAMW],
+                              first[PARAM_ADAGRAD] - first[PARAM_ADAMW]);
+    tape_ask(&r->tape, squares, 1, put_squares, r);
+    tape_ask(&r->tape, r->grads.dense + first[PARAM_ADAGRAD], n, put_adagrad, r->grads.adagrad);
+}
+
+/* Where the host waits for losses, the way back waits for it. */
+static enum status walk_careful(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
+{
     struct walk_below below;
     TRY(walk_forward(r, l, n, &below, e));
-    TRY(walk_losses(r, l, n, found, e));
-    for (size_t i = 0; i < n; i++) loss[i] = found[i];
-    *bad = param_first_not_finite(found, n) < n;
-    return *bad ? STATUS_OK : walk_back(r, l, n, &below, e);
+    TRY(walk_losses(r, l, n, e));
+    tape_settle(&r->tape);
+    TRY(tape_status(&r->tape, e));
+    *bad = !walk_totals(r, l, n, loss);
+    if (*bad) return STATUS_OK;
+    TRY(walk_back(r, l, n, &below, e));
+    TRY(walk_bring(r, l, n, true, e));
+    tape_settle(&r->tape);
+    return tape_status(&r->tape, e);
+}
+
+/* There and back with one wait, at the end.  A loss that is not finite has reached the gradients then, and they are cleared, which
+ * nothing had come to before. */
+static enum status walk_at_once(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
+{
+    struct walk_below below;
+    TRY(walk_forward(r, l, n, &below, e));
+    TRY(walk_losses(r, l, n, e));
+    TRY(walk_back(r, l, n, &below, e));
+    TRY(walk_bring(r, l, n, true, e));
+    ask_gradients(r);
+    tape_settle(&r->tape);
+    TRY(tape_status(&r->tape, e));
+    *bad = !walk_totals(r, l, n, loss);
+    if (*bad)
+        model_grads_clear(r);
+    else
+        r->grads.told = true;
+    return STATUS_OK;
 }
 
 /* At most WALK_MOST slates, none of them empty.  *bad: a loss is not finite, and nothing was added. */
@@ -21,17 +71,20 @@ static enum status learn_some(struct model_run *r, const struct slate *const *sl
                               double *loss, bool *bad, struct err *e)
 {
     struct walk l[WALK_MOST];
-    *bad = false;
+    const bool at_once = r->untouched && !r->kern->ops->host_visible && r->sharing.to == NULL,
+               steps = r->steps.to != NULL;
+    *bad = r->grads.told = r->untouched = false;
     model_tape_reset(r);
     TRY(walk_open(r, slates, n, seed, l, e));
     model_times_begin(r, MODEL_LEARNT, slates, n);
     r->kern->ops->begin(r->kern);
-    const bool steps = r->steps.to != NULL;
-    enum status st = steps ? model_steps_walk(r, l, n, loss, bad, e) : walk(r, l, n, loss, bad, e);
+    const enum status st = steps     ? model_steps_walk(r, l, n, loss, bad, e)
+                           : at_once ? walk_at_once(r, l, n, loss, bad, e)
+                                     : walk_careful(r, l, n, loss, bad, e);
     r->kern->ops->end(r->kern);
     for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
-    if (st != STATUS_OK || *bad || steps) return st;
-    return walk_tell(r, l, n, e);
+    if (st == STATUS_OK && !*bad && !steps) walk_tell(r, l, n);
+    return st;
 }
 
 static enum status learn_one(struct model_run *r, const struct slate *s, uint64_t seed, double *loss, struct err *e)

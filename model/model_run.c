@@ -17,6 +17,7 @@ void model_run_free(struct model_run *r)
     mem_free(r->grads.sparse);
     mem_free(r->times.tensor_ns);
     mem_free(r->grads.idle);
+    mem_free(r->grads.adagrad);
     mem_free(r->packed.m);
     if (r->kern != NULL) {
         r->kern->ops->release(r->kern, r->grads.dense);
@@ -46,6 +47,13 @@ void model_part_idle(struct model_run *r, size_t part, bool idle)
         r->grads.idle[param_at(t, i) - t->params] = idle;
 }
 
+static enum status allocate_told(struct model_run *r, struct err *e)
+{
+    const size_t *first = r->m->table.group_first, n = first[PARAM_STAT] - first[PARAM_ADAGRAD];
+    r->grads.adagrad = mem_calloc(n + 1, sizeof *r->grads.adagrad);
+    return r->grads.adagrad != NULL ? STATUS_OK : ERR_SET(e, STATUS_OOM, "model: %zu gradients", n);
+}
+
 static enum status allocate(struct model_run *r, struct err *e)
 {
     const struct param_table *t = &r->m->table;
@@ -58,6 +66,8 @@ static enum status allocate(struct model_run *r, struct err *e)
     tape_init(&r->tape, r->kern, false);
     const size_t n = t->group_first[PARAM_STAT];
     if (r->learn) r->grads.dense = r->kern->ops->alloc(r->kern, n * sizeof(float));
+    r->untouched = r->learn;
+    if (r->learn && !r->kern->ops->host_visible) TRY(allocate_told(r, e));
     if (!r->kern->ops->host_visible) r->w = r->kern->ops->alloc(r->kern, t->total * sizeof(float));
     if ((r->learn && r->grads.dense == NULL) || (!r->kern->ops->host_visible && r->w == NULL))
         return ERR_SET(e, STATUS_OOM, "model: %zu parameters", t->total);
@@ -90,12 +100,12 @@ enum status model_run_new(struct model_run **out, const struct model *m, struct 
     return st;
 }
 
-/* The backend's copy of the parameters; fresh: the optimiser has changed it as well as p, and only what parts gather beside it
- * is new. */
+/* The backend's copy of the parameters; fresh: the optimiser has changed it as well as p, but for group ADAGRAD and what parts
+ * gather beside it. */
 static void upload(struct model_run *r, const struct param_set *p, bool fresh)
 {
     const size_t *first = r->m->table.group_first;
-    const size_t from = fresh ? first[PARAM_STAT] : 0, to = fresh ? first[PARAM_SPARSE] : p->n;
+    const size_t from = fresh ? first[PARAM_ADAGRAD] : 0, to = fresh ? first[PARAM_SPARSE] : p->n;
     r->kern->ops->upload(r->kern, r->w + from, p->w + from, (to - from) * sizeof *p->w);
 }
 
@@ -269,6 +279,7 @@ static bool stale_matrices(struct model_run *r, size_t at, size_t n)
 enum status model_rows_put(struct model_run *r, size_t tensor, const struct model_rows *rows, struct err *e)
 {
     struct part_rows *to = &r->rows[tensor];
+    r->untouched = false;
     TRY(part_rows_reserve(to, rows->n, e));
     for (size_t i = 0; i < rows->n; i++) part_rows_add(to, rows->rows[i], rows->grads + i * to->width);
     return STATUS_OK;
@@ -290,6 +301,8 @@ void model_grads_clear(struct model_run *r)
     model_rows_clear(r);
     for (size_t i = 0; i < r->m->n_parts; i++)
         if (model_at_pace(&r->grads, r->m->parts[i]->slow)) model_part_idle(r, i, true);
+    r->untouched = r->grads.pace != MODEL_QUICK;
+    r->grads.told = false;
     if (r->grads.pace == MODEL_SLOW) r->grads.pace = MODEL_WHOLE;
 }
 

@@ -122,28 +122,55 @@ static enum status choose(struct model_run *r, struct scoring *s, uint32_t joint
 
 /* --- one part ----------------------------------------------------------------------------------------------------- */
 
-static void put(struct scoring *s, size_t part, const uint32_t *which, size_t n, const float *z)
+/* Where a part's logits of some candidates of one slate go. */
+struct place {
+    float *z; /* (K) */
+    const uint32_t *which;
+};
+
+static void put(void *user, const float *x, size_t n)
 {
-    const size_t K = s->ps.slate->n_items;
-    for (size_t i = 0; i < n; i++) s->z[part * K + which[i]] = z[i];
+    const struct place *p = user;
+    for (size_t i = 0; i < n; i++) p->z[p->which[i]] = x[i];
+}
+
+static enum status ask(struct model_run *r, size_t part, const struct scoring *s, const uint32_t *which, size_t n,
+                       const float *z, struct err *e)
+{
+    struct place *p = tape_host(&r->tape, 1, sizeof *p);
+    TRY(tape_status(&r->tape, e));
+    *p = (struct place){s->z + part * s->ps.slate->n_items, which};
+    tape_ask(&r->tape, z, n, put, p);
+    return tape_status(&r->tape, e);
+}
+
+/* What is asked for stays on the tape. */
+static void rewind_to(struct model_run *r, struct tape_mark mark)
+{
+    if (!tape_is_asked(&r->tape)) tape_rewind(&r->tape, mark);
+}
+
+static enum status settle(struct model_run *r, struct err *e)
+{
+    tape_settle(&r->tape);
+    return tape_status(&r->tape, e);
 }
 
 /* One slate, chunk by chunk. */
 static enum status score_part(struct model_run *r, size_t part, struct scoring *s, const uint32_t *which, size_t n,
                               struct err *e)
 {
-    float *out = tape_host(&r->tape, n + 1, sizeof *out);
-    if (out == NULL || n == 0) return tape_status(&r->tape, e);
+    if (n == 0) return STATUS_OK;
     TRY(part_prepare(r->parts[part], &s->ps, e));
     for (size_t at = 0; at < n;) {
         const struct tape_mark mark = tape_save(&r->tape);
         const size_t k = model_chunk(r, part, &s->ps, which + at, n - at, SCORE_ROWS);
         struct tape_value z = {0};
         TRY(part_score(r->parts[part], &s->ps, which + at, k, &z, e));
-        r->kern->ops->download(r->kern, out, z.x, k * sizeof *out);
-        put(s, part, which + at, k, out);
-        tape_rewind(&r->tape, mark);
+        TRY(ask(r, part, s, which + at, k, z.x, e));
         at += k;
+        if (at < n) TRY(settle(r, e));
+        rewind_to(r, mark);
     }
     return STATUS_OK;
 }
@@ -170,18 +197,9 @@ static enum status score_pass(struct model_run *r, size_t part, struct scoring *
 {
     struct part_list lists[SCORE_TOGETHER];
     struct tape_value z = {0};
-    uint32_t most = 0;
-    for (size_t i = 0; i < n; i++) {
-        lists[i] = (struct part_list){&s[i].ps, s[i].top, s[i].n_top};
-        most = s[i].n_top > most ? s[i].n_top : most;
-    }
-    float *out = tape_host(&r->tape, most + 1u, sizeof *out);
-    if (out == NULL) return tape_status(&r->tape, e);
+    for (size_t i = 0; i < n; i++) lists[i] = (struct part_list){&s[i].ps, s[i].top, s[i].n_top};
     TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, &z, e));
-    for (size_t i = 0, at = 0; i < n; at += s[i++].n_top) {
-        r->kern->ops->download(r->kern, out, z.x + at, s[i].n_top * sizeof *out);
-        put(&s[i], part, s[i].top, s[i].n_top, out);
-    }
+    for (size_t i = 0, at = 0; i < n; at += s[i++].n_top) TRY(ask(r, part, &s[i], s[i].top, s[i].n_top, z.x + at, e));
     return STATUS_OK;
 }
 
@@ -195,8 +213,20 @@ static enum status score_dear(struct model_run *r, size_t part, struct scoring *
             TRY(score_pass(r, part, s + i, k, e));
         else
             TRY(score_part(r, part, &s[i], s[i].top, s[i].n_top, e));
-        tape_rewind(&r->tape, mark);
+        if (i + k < n) TRY(settle(r, e));
+        rewind_to(r, mark);
     }
+    return STATUS_OK;
+}
+
+/* Where not all candidates are for the dear parts, what the cheap ones say of them is waited for. */
+static enum status choose_all(struct model_run *r, struct scoring *s, size_t n, const uint32_t *joint_top,
+                              struct err *e)
+{
+    bool joint = false;
+    for (size_t i = 0; i < n; i++) joint = joint || (joint_top[i] > 0 && joint_top[i] < s[i].ps.slate->n_items);
+    if (joint) TRY(settle(r, e));
+    for (size_t i = 0; i < n; i++) TRY(choose(r, &s[i], joint_top[i], e));
     return STATUS_OK;
 }
 
@@ -209,14 +239,14 @@ static enum status score_all(struct model_run *r, struct scoring *s, size_t n, c
         for (size_t i = 0; i < n; i++) TRY(score_part(r, p, &s[i], s[i].all, s[i].ps.slate->n_items, e));
         since = model_times_add(r, MODEL_SCORED, p, since);
     }
-    for (size_t i = 0; i < n; i++) TRY(choose(r, &s[i], joint_top[i], e));
+    TRY(choose_all(r, s, n, joint_top, e));
     since = model_times_now(r);
     for (size_t p = 0; p < m->n_parts; p++) {
         if (m->parts[p]->ops->rows == NULL) continue;
         TRY(score_dear(r, p, s, n, e));
         since = model_times_add(r, MODEL_SCORED, p, since);
     }
-    return STATUS_OK;
+    return settle(r, e);
 }
 
 /* --- slates ------------------------------------------------------------------------------------------------------- */

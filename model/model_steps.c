@@ -32,7 +32,6 @@ struct between {
 static enum status walk_quick(struct model_run *r, struct walk *l, const struct between *b, size_t n, double *loss,
                               bool *bad, struct err *e)
 {
-    float found[WALK_MOST];
     const struct tape_mark mark = tape_save(&r->tape);
     const struct tape_step *last = r->tape.last;
     struct walk_below below;
@@ -41,12 +40,16 @@ static enum status walk_quick(struct model_run *r, struct walk *l, const struct 
         l[i].sum.dx = NULL;
     }
     TRY(walk_forward(r, l, n, &below, e));
-    TRY(walk_losses(r, l, n, found, e));
-    for (size_t i = 0; i < n; i++) loss[i] = found[i];
-    *bad = param_first_not_finite(found, n) < n;
+    TRY(walk_losses(r, l, n, e));
+    tape_settle(&r->tape);
+    TRY(tape_status(&r->tape, e));
+    *bad = !walk_totals(r, l, n, loss);
     if (!*bad) {
         TRY(walk_back(r, l, n, &below, e));
-        TRY(walk_tell(r, l, n, e));
+        TRY(walk_bring(r, l, n, true, e));
+        tape_settle(&r->tape);
+        TRY(tape_status(&r->tape, e));
+        walk_tell(r, l, n);
         for (size_t i = 0; i < n; i++) memcpy(b[i].slope, l[i].slope, l[i].sum.n * sizeof *b[i].slope);
     }
     tape_forget(&r->tape, last);
@@ -89,7 +92,9 @@ static enum status back_slow(struct model_run *r, struct walk *l, const struct b
         if (l[i].sum.dx != NULL) r->kern->ops->copy(r->kern, l[i].sum.dx, slope, l[i].sum.n);
         l[i].sum.dx = slope;
     }
-    return walk_back(r, l, n, below, e);
+    TRY(walk_back(r, l, n, below, e));
+    tape_settle(&r->tape);
+    return tape_status(&r->tape, e);
 }
 
 static enum status between_of(struct model_run *r, struct walk *l, size_t n, struct between **out, struct err *e)
@@ -108,6 +113,8 @@ static enum status forward_slow(struct model_run *r, struct walk *l, size_t n, s
 {
     TRY(walk_forward(r, l, n, below, e));
     TRY(walk_bring(r, l, n, false, e));
+    tape_settle(&r->tape);
+    TRY(tape_status(&r->tape, e));
     for (size_t i = 0; i < n; i++) *bad = *bad || param_first_not_finite(l[i].raw, l[i].sum.n) < l[i].sum.n;
     return STATUS_OK;
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define LEARN_ROWS 8192 /* rows times layers of one chunk, whose activations and gradients are kept */
-#define TERMS 3         /* of a slate's loss */
 
 /* SLATE_EARLY: by the parts that don't count, the intercepts among them; SLATE_ENDED: by the others. */
 bool walk_learns(const struct model_run *r, size_t part, const struct slate *s)
@@ -60,6 +59,7 @@ static enum status backward_late(struct model_run *r, size_t part, struct walk *
         TRY(forward_chunk(r, part, l, chunk, at, k, &z, e));
         if (z.dx != NULL) r->kern->ops->copy(r->kern, z.dx, dz + at, k);
         tape_backward_to(&r->tape, below);
+        tape_settle(&r->tape);
         TRY(tape_status(&r->tape, e));
         model_tape_rewind(r, mark);
         at += k;
@@ -167,51 +167,57 @@ enum status walk_forward(struct model_run *r, struct walk *l, size_t n, struct w
 }
 
 /* What is learnt again was learnt as a negative before, and sparse weights know it by heart: the logit of now is lower by that than
- * that of another list like it, from which positives of all such lists would be learnt too much. */
-static void as_when_shown(struct model_run *r, const struct walk *l, bool any, float *shift)
+ * that of another list like it, from which positives of all such lists would be learnt too much.  shift (K, backend memory) grows
+ * by that. */
+static void as_when_shown(struct model_run *r, const struct walk *l, float *shift)
 {
     const struct slate *s = l->ps.slate;
-    float *now = tape_host(&r->tape, s->n_items, sizeof *now);
-    if (now == NULL) return;
-    r->kern->ops->download(r->kern, now, l->sum.x, s->n_items * sizeof *now);
-    for (uint32_t i = 0; i < s->n_items; i++)
-        shift[i] = (any ? shift[i] : 0.0f) + fmaxf(s->items[i].apart - now[i], 0.0f);
+    const struct kern_ops *o = r->kern->ops;
+    const struct tape_mark mark = tape_save(&r->tape);
+    float *apart = tape_host(&r->tape, s->n_items + 1u, sizeof *apart), *lower = tape_floats(&r->tape, s->n_items);
+    for (uint32_t i = 0; i < s->n_items && apart != NULL; i++) apart[i] = s->items[i].apart;
+    float *by = apart != NULL ? tape_upload(&r->tape, apart, s->n_items * sizeof *apart) : NULL;
+    if (r->tape.oom) return;
+    o->axpy(r->kern, by, -1.0f, l->sum.x, s->n_items);
+    o->act(r->kern, lower, by, KERN_ACT_RELU, s->n_items);
+    o->axpy(r->kern, shift, 1.0f, lower, s->n_items);
+    tape_rewind(&r->tape, mark);
 }
 
 /* What lies between a slate's logits and those that its labels are to be compared with: an organic slate's as its candidates were
- * drawn, a recorded list's as its negatives were thinned out.  False: nothing, and shift (K) is undefined. */
+ * drawn, a recorded list's as its negatives were thinned out; more is to come (as_when_shown) where it is learnt again.  False:
+ * nothing. */
 static bool shift_of(struct model_run *r, const struct walk *l, float *shift)
 {
     const struct slate *s = l->ps.slate;
     const bool any = model_recal_shift(&r->recal, s, part_bias_source(r->parts[0], s), shift);
-    if (s->copy == SLATE_AGAIN) as_when_shown(r, l, any, shift);
+    if (!any) memset(shift, 0, s->n_items * sizeof *shift);
     return any || s->copy == SLATE_AGAIN;
 }
 
-static struct tape_value shifted(struct model_run *r, const struct walk *l)
+/* The sums (all, of n slates) with what lies between. */
+static struct tape_value shifted(struct model_run *r, const struct walk *l, size_t n, struct tape_value all,
+                                 const float *shift)
 {
-    float *shift = tape_host(&r->tape, l->sum.n + 1u, sizeof *shift);
-    if (shift == NULL || !shift_of(r, l, shift)) return l->sum;
-    return op_add(&r->tape, l->sum, tape_constant(&r->tape, shift, l->sum.n, 1));
+    const struct tape_value by = tape_constant(&r->tape, shift, all.n, 1);
+    for (size_t i = 0, at = 0; i < n && by.x != NULL; at += l[i++].sum.n)
+        if (l[i].ps.slate->copy == SLATE_AGAIN) as_when_shown(r, &l[i], by.x + at);
+    return op_add(&r->tape, all, by);
 }
 
 /* z[i]: slate i's logits as its labels see them; in one operation where the sums are in one piece. */
 static void shift_all(struct model_run *r, const struct walk *l, size_t n, struct tape_value *z)
 {
-    const struct tape_value all = n > 1 ? spanned(l, n) : (struct tape_value){0};
+    const struct tape_value all = n > 1 ? spanned(l, n) : l[0].sum;
     float *shift = all.x != NULL ? tape_host(&r->tape, all.n + 1u, sizeof *shift) : NULL;
     bool any = false;
     if (shift == NULL) {
-        for (size_t i = 0; i < n; i++) z[i] = shifted(r, &l[i]);
+        z[0] = l[0].sum;
+        for (size_t i = 0; i < n && n > 1; i++) shift_all(r, &l[i], 1, &z[i]);
         return;
     }
-    for (size_t i = 0, at = 0; i < n; at += l[i++].sum.n) {
-        if (shift_of(r, &l[i], shift + at))
-            any = true;
-        else
-            memset(shift + at, 0, l[i].sum.n * sizeof *shift);
-    }
-    const struct tape_value seen = any ? op_add(&r->tape, all, tape_constant(&r->tape, shift, all.n, 1)) : all;
+    for (size_t i = 0, at = 0; i < n; at += l[i++].sum.n) any = shift_of(r, &l[i], shift + at) || any;
+    const struct tape_value seen = any ? shifted(r, l, n, all, shift) : all;
     for (size_t i = 0, at = 0; i < n; at += l[i++].sum.n) z[i] = tape_rows(seen, at, l[i].sum.n);
 }
 
@@ -257,7 +263,7 @@ static void slate_losses(struct model_run *r, const struct walk *l, size_t n, fl
     if (z == NULL) return;
     shift_all(r, l, n, z);
     struct op_loss loss = labels_there(r, l, n);
-    for (size_t i = 0; i < n && !r->tape.oom; i++, terms += TERMS) {
+    for (size_t i = 0; i < n && !r->tape.oom; i++, terms += WALK_TERMS) {
         loss.share = share_of(r, &l[i]);
         op_loss(&r->tape, terms, z[i], &loss);
         if (!r->tape.oom)
@@ -268,32 +274,50 @@ static void slate_losses(struct model_run *r, const struct walk *l, size_t n, fl
     }
 }
 
+static void put_numbers(void *user, const float *x, size_t n)
+{
+    memcpy(user, x, n * sizeof *x);
+}
+
 enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slopes, struct err *e)
 {
     size_t total = 0, at = 0;
     for (size_t i = 0; i < n; i++) total += l[i].sum.n;
     const struct tape_value all = spanned(l, n);
-    float *there = all.x == NULL ? tape_floats(&r->tape, total) : slopes ? all.dx : all.x;
-    float *here = tape_host(&r->tape, total, sizeof *here);
-    if (r->tape.oom) return tape_status(&r->tape, e);
+    float *here = tape_host(&r->tape, total + 1, sizeof *here);
+    if (here == NULL) return tape_status(&r->tape, e);
     for (size_t i = 0; i < n; at += l[i++].sum.n) {
-        if (l[i].sum.n == 0) continue;
-        if (all.x == NULL) r->kern->ops->copy(r->kern, there + at, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n);
         *(slopes ? &l[i].slope : &l[i].raw) = here + at;
+        if (all.x == NULL) tape_ask(&r->tape, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n, put_numbers, here + at);
     }
-    r->kern->ops->download(r->kern, here, there, total * sizeof *here);
-    return STATUS_OK;
+    if (all.x != NULL) tape_ask(&r->tape, slopes ? all.dx : all.x, total, put_numbers, here);
+    return tape_status(&r->tape, e);
 }
 
-enum status walk_losses(struct model_run *r, struct walk *l, size_t n, float *loss, struct err *e)
+static void put_terms(void *user, const float *x, size_t n)
 {
-    float *sums = tape_zeros(&r->tape, TERMS * n), terms[TERMS * WALK_MOST];
+    struct walk *l = user;
+    for (size_t i = 0; i < n / WALK_TERMS; i++) memcpy(l[i].terms, x + WALK_TERMS * i, sizeof l[i].terms);
+}
+
+enum status walk_losses(struct model_run *r, struct walk *l, size_t n, struct err *e)
+{
+    float *sums = tape_zeros(&r->tape, WALK_TERMS * n);
     if (!r->tape.oom) slate_losses(r, l, n, sums);
     TRY(tape_status(&r->tape, e));
-    r->kern->ops->download(r->kern, terms, sums, TERMS * n * sizeof *terms);
-    for (size_t i = 0; i < n; i++)
-        loss[i] = op_loss_total(terms + TERMS * i, share_of(r, &l[i])) + terms[TERMS * i + 2];
+    tape_ask(&r->tape, sums, WALK_TERMS * n, put_terms, l);
     return walk_bring(r, l, n, false, e);
+}
+
+bool walk_totals(const struct model_run *r, const struct walk *l, size_t n, double *loss)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        const float total = op_loss_total(l[i].terms, share_of(r, &l[i])) + l[i].terms[2];
+        finite = finite && isfinite(total);
+        loss[i] = (double)total;
+    }
+    return finite;
 }
 
 static bool is_late(const struct model_run *r, const struct walk *l, size_t part)
@@ -387,11 +411,9 @@ enum status walk_open(struct model_run *r, const struct slate *const *slates, si
     return STATUS_OK;
 }
 
-enum status walk_tell(struct model_run *r, struct walk *l, size_t n, struct err *e)
+void walk_tell(struct model_run *r, const struct walk *l, size_t n)
 {
-    TRY(walk_bring(r, l, n, true, e));
     for (size_t i = 0; i < n; i++)
         if (!model_share_keep(r, l[i].raw, l[i].slope, l[i].ps.slate->n_items))
             model_learnt(r, l[i].ps.slate, l[i].raw, l[i].slope);
-    return STATUS_OK;
 }

@@ -10,11 +10,14 @@
 #define WALK_FEW                                                                                                       \
     16 /* up to so many, parts that are only `wide` go slate by slate: where memory is the host's there are no more */
 
+#define WALK_TERMS 3 /* of a slate's loss: binary cross-entropy, softmax, tasks */
+
 struct walk { /* one slate */
     struct part_slate ps;
     uint32_t *all;
     float *labels, *soft, *weights; /* soft: what train.distill makes of the labels, or NULL; slate after slate */
-    float *raw, *slope;             /* logits and their gradients, once they are there */
+    float *raw, *slope;             /* logits and their gradients, once they are told */
+    float terms[WALK_TERMS];        /* of the loss, likewise */
     struct tape_value z[MODEL_PARTS_MAX + 1]; /* (K,1) each */
     struct tape_value sum;
     bool late[MODEL_PARTS_MAX + 1]; /* walked back in chunks, after the loss */
@@ -30,15 +33,17 @@ enum status walk_open(struct model_run *r, const struct slate *const *slates, si
 /* Adds what the parts say to each slate's sum. */
 enum status walk_forward(struct model_run *r, struct walk *l, size_t n, struct walk_below *below,
                          struct err *e) MUST_CHECK;
-/* loss (n): of each slate; its logits' gradients are there afterwards, and raw. */
-enum status walk_losses(struct model_run *r, struct walk *l, size_t n, float *loss, struct err *e) MUST_CHECK;
+/* The losses and their logits' gradients; what they come to and raw are asked for (tape_settle). */
+enum status walk_losses(struct model_run *r, struct walk *l, size_t n, struct err *e) MUST_CHECK;
+/* loss (n): of each slate, once it is told; false: one is not finite. */
+bool walk_totals(const struct model_run *r, const struct walk *l, size_t n, double *loss);
 /* From the gradients of the sums; adds into the run's. */
 enum status walk_back(struct model_run *r, struct walk *l, size_t n, const struct walk_below *below,
                       struct err *e) MUST_CHECK;
-/* The slates' logits (raw), or their gradients (slope), to the host in one piece. */
+/* Asks for the slates' logits (raw), or their gradients (slope). */
 enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slopes, struct err *e) MUST_CHECK;
-/* Tells the parts what was learnt of the slates. */
-enum status walk_tell(struct model_run *r, struct walk *l, size_t n, struct err *e) MUST_CHECK;
+/* Tells the parts what was learnt of the slates, whose logits and gradients are told. */
+void walk_tell(struct model_run *r, const struct walk *l, size_t n);
 /* Whether the part learns from the slate at the run's pace. */
 bool walk_learns(const struct model_run *r, size_t part, const struct slate *s);
 #endif

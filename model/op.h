@@ -53,29 +53,31 @@ struct tape_value op_concat(struct tape *t, struct tape_value a, struct tape_val
 struct tape_value op_add(struct tape *t, struct tape_value a, struct tape_value b); /* y = a + b, equal shapes */
 struct tape_value op_mul(struct tape *t, struct tape_value a,
                          struct tape_value b); /* y = a * b by element; may be the same */
+/* x (n, backend memory) *= by (n, host), of which nothing is recorded. */
+void op_scale(struct tape *t, float *x, const float *by, size_t n);
 /* y = x * keep/(1-p), keep drawn from r (one number in 2^16 per element).  p = 0 or r NULL: x itself. */
 struct tape_value op_dropout(struct tape *t, struct tape_value x, float p, struct rand *r);
 
-/* feat (K,T+2) of MODEL.md `match` (kern.h has the formulas): s (K,E), b (E,1), tau (T,1), self (K*E) bytes, host. */
+/* feat (K,T+2) of MODEL.md `match` (kern.h has the formulas): s (K,E), b (E,1), tau (T,1), self (K*E) bytes, backend memory. */
 struct tape_value op_match(struct tape *t, struct tape_value s, struct tape_value b, struct tape_value tau,
                            const uint8_t *self);
-/* z (K,1) = sum over j in off[i]..off[i+1] of w[idx[j]]*val[j].  add_grads, when the tape records, gets dz (host, K
- * floats) in the backward walk: the caller keeps sparse gradients by row. */
+/* z (K,1) = sum over j in off[i]..off[i+1] of w[idx[j]]*val[j].  add_grads, when the tape records, is told dz (K floats) of
+ * the backward walk (tape_ask): the caller keeps sparse gradients by row. */
 struct op_sparse {
     const float *w;
     const uint32_t *off, *idx; /* host; off (K+1) */
     const float *val;
     size_t n; /* K */
-    void (*add_grads)(void *user, const float *dz, size_t n);
+    tape_told_fn *add_grads;
     void *user;
 };
 struct tape_value op_sparse(struct tape *t, const struct op_sparse *s);
-/* y (N,C) = base (N,C) + w[rows[n]]: rows of a sparse tensor.  add_grads, when the tape records, gets dy (host, (N,C)) in the
- * backward walk, as above. */
+/* y (N,C) = base (N,C) + w[rows[n]]: rows of a sparse tensor.  add_grads, when the tape records, is told dy (N*C floats), as
+ * above. */
 struct op_sparse_rows {
     const float *w;
     const int32_t *rows; /* (N) host */
-    void (*add_grads)(void *user, const float *dy, size_t n);
+    tape_told_fn *add_grads;
     void *user;
 };
 struct tape_value op_sparse_rows(struct tape *t, struct tape_value base, const struct op_sparse_rows *s);

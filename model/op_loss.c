@@ -3,17 +3,14 @@
 
 struct saved_sparse {
     struct tape_value y;
-    void (*add_grads)(void *user, const float *dz, size_t n);
+    tape_told_fn *add_grads;
     void *user;
 };
 
 static void sparse_backward(struct tape *t, void *saved)
 {
     const struct saved_sparse *s = saved;
-    float *dz = tape_host(t, s->y.n, sizeof *dz);
-    if (dz == NULL) return;
-    t->kern->ops->download(t->kern, dz, s->y.dx, s->y.n * sizeof *dz);
-    s->add_grads(s->user, dz, s->y.n);
+    tape_ask(t, s->y.dx, s->y.n, s->add_grads, s->user);
 }
 
 struct tape_value op_sparse(struct tape *t, const struct op_sparse *s)

@@ -25,9 +25,8 @@ struct tape_value op_match(struct tape *t, struct tape_value s, struct tape_valu
     const size_t K = s.n, E = s.c, T = tau.n * tau.c;
     struct tape_value y = tape_new(t, K, T + 2, s.dx != NULL || b.dx != NULL || tau.dx != NULL);
     float *keep = tape_floats(t, K * (T + 1) * E);
-    const uint8_t *up = tape_upload(t, self, K * E);
     if (t->oom) return (struct tape_value){0};
-    const struct kern_match m = {.s = s.x, .b = b.x, .tau = tau.x, .self = up, .K = K, .E = E, .T = T};
+    const struct kern_match m = {.s = s.x, .b = b.x, .tau = tau.x, .self = self, .K = K, .E = E, .T = T};
     t->kern->ops->match(t->kern, y.x, keep, &m);
     struct saved_match *saved = y.dx != NULL ? tape_host(t, 1, sizeof *saved) : NULL;
     if (saved == NULL) return y;

@@ -62,10 +62,7 @@ static void sparse_rows_backward(struct tape *t, void *saved)
     const struct saved_sparse_rows *s = saved;
     const size_t n = s->y.n * s->y.c;
     if (s->base.dx != NULL) t->kern->ops->axpy(t->kern, s->base.dx, 1.0f, s->y.dx, n);
-    float *dy = tape_host(t, n + 1, sizeof *dy);
-    if (dy == NULL) return;
-    t->kern->ops->download(t->kern, dy, s->y.dx, n * sizeof *dy);
-    s->s.add_grads(s->s.user, dy, s->y.n);
+    tape_ask(t, s->y.dx, n, s->s.add_grads, s->s.user);
 }
 
 struct tape_value op_sparse_rows(struct tape *t, struct tape_value base, const struct op_sparse_rows *s)
@@ -154,6 +151,16 @@ static void mul_backward(struct tape *t, void *saved)
     const size_t n = s->y.n * s->y.c;
     if (s->a.dx != NULL) multiply_add(t, s->a.dx, s->y.dx, s->b.x, n);
     if (s->b.dx != NULL) multiply_add(t, s->b.dx, s->y.dx, s->a.x, n);
+}
+
+void op_scale(struct tape *t, float *x, const float *by, size_t n)
+{
+    const struct tape_mark m = tape_save(t);
+    float *y = tape_zeros(t, n);
+    const float *up = tape_upload(t, by, n * sizeof *by);
+    if (!t->oom) multiply_add(t, y, x, up, n);
+    if (!t->oom) t->kern->ops->copy(t->kern, x, y, n);
+    tape_rewind(t, m);
 }
 
 struct tape_value op_mul(struct tape *t, struct tape_value a, struct tape_value b)

@@ -83,7 +83,7 @@ struct part_slate {
     struct state_cache *states;
     const struct state_entry **entries; /* by sentence of the slate: NULL until asked for */
     size_t n_events;                    /* E: min(slate's, model.events) */
-    float *match;                       /* (K) part match's logits, where part idvec needs them */
+    float *match;                       /* (K, backend memory) part match's logits, where part idvec needs them */
     uint64_t dropout_seed;
     size_t dropout_chunk; /* ordinal of the candidates' chunk: names its random numbers */
     bool dropout;

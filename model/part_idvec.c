@@ -70,7 +70,7 @@ static void add_grads(void *user, const float *dy, size_t n)
 {
     const struct reading *q = user;
     const size_t C = q->run->rows->width;
-    for (size_t i = 0; i < n; i++) part_rows_add(q->run->rows, (uint32_t)q->rows[i], dy + i * C);
+    for (size_t i = 0; i < n / C; i++) part_rows_add(q->run->rows, (uint32_t)q->rows[i], dy + i * C);
 }
 
 static struct tape_value add_vectors(void *user, struct part_slate *s, struct tape_value v, const uint32_t *which)
@@ -88,14 +88,13 @@ static struct tape_value add_vectors(void *user, struct part_slate *s, struct ta
 }
 
 /* z less what match says without the vectors. */
-static void take_off(struct idvec_run *r, struct part_slate *s, const uint32_t *which, struct tape_value *z)
+static void take_off(struct idvec_run *r, struct part_slate *s, const uint32_t *which, struct tape_value z)
 {
-    const size_t n = z->n;
-    float *host = tape_host(s->tape, n + 1, sizeof *host);
-    if (host == NULL) return;
-    r->kern->ops->download(r->kern, host, z->x, n * sizeof *host);
-    for (size_t i = 0; i < n; i++) host[i] -= s->match[which[i]];
-    *z = tape_constant(s->tape, host, n, 1);
+    float *said = tape_floats(s->tape, z.n);
+    const int32_t *rows = tape_upload(s->tape, which, z.n * sizeof *which);
+    if (s->tape->oom) return;
+    r->kern->ops->gather(r->kern, said, s->match, rows, z.n, 1);
+    r->kern->ops->axpy(r->kern, z.x, -1.0f, said, z.n);
 }
 
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,
@@ -104,7 +103,7 @@ static enum status score(struct part_run *run, struct part_slate *s, const uint3
     struct idvec_run *r = (struct idvec_run *)run;
     if (s->tape->record && r->rows != NULL) TRY(part_rows_reserve(r->rows, n + s->n_events, e));
     TRY(part_match_changed(run->under, s, which, n, add_vectors, r, z, e));
-    if (!s->tape->record) take_off(r, s, which, z);
+    if (!s->tape->record) take_off(r, s, which, *z);
     return tape_status(s->tape, e);
 }
 

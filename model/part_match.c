@@ -156,35 +156,31 @@ static enum status prepare(struct part_run *run, struct part_slate *s, struct er
     struct match_run *r = (struct match_run *)run;
     TRY(read_events(r, s, e));
     if (!stands_aside(r, s)) r->own = user_side(r, s, r->events);
-    if (run->part->changed) s->match = tape_host(s->tape, s->slate->n_items + 1u, sizeof *s->match);
+    if (run->part->changed) s->match = tape_floats(s->tape, s->slate->n_items);
     return tape_status(s->tape, e);
 }
 
-/* The fixed features (n, 3) and, beside, self (n, E): 1 where the event is the candidate itself. */
-static struct tape_value fixed_features(struct match_run *r, struct part_slate *s, struct tape_value items,
-                                        const uint32_t *which, uint8_t *self)
+/* (n, E) bytes of backend memory: 1 where the event is the candidate itself. */
+static const uint8_t *same_item(struct part_slate *s, const uint32_t *which, size_t n)
 {
-    const size_t n = items.n, E = s->n_events;
-    const struct tape_value cosines = op_dot(s->tape, items, r->events), taste = op_dot(s->tape, items, r->taste);
-    float *cos = tape_host(s->tape, n * E + 1, sizeof *cos), *mean = tape_host(s->tape, n + 1, sizeof *mean);
-    float *out = tape_host(s->tape, n * N_FIXED + 1, sizeof *out);
-    if (s->tape->oom) return (struct tape_value){0};
-    r->kern->ops->download(r->kern, cos, cosines.x, n * E * sizeof *cos);
-    r->kern->ops->download(r->kern, mean, taste.x, n * sizeof *mean);
-    for (size_t i = 0; i < n; i++) {
-        bool any = false;
-        float best = 0;
-        for (size_t j = 0; j < E; j++) {
+    const size_t E = s->n_events;
+    uint8_t *self = tape_host(s->tape, n * E + 1, 1);
+    if (self == NULL) return NULL;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < E; j++)
             self[i * E + j] = s->slate->events[j].item == s->slate->items[which[i]].item;
-            if (self[i * E + j] || (any && cos[i * E + j] <= best)) continue;
-            best = cos[i * E + j];
-            any = true;
-        }
-        out[i * N_FIXED] = mean[i];
-        out[i * N_FIXED + 1] = best;
-        out[i * N_FIXED + 2] = E > 0 ? 1.0f : 0.0f;
-    }
-    return tape_constant(s->tape, out, n, N_FIXED);
+    return tape_upload(s->tape, self, n * E);
+}
+
+/* The fixed features (n, 3). */
+static struct tape_value fixed_features(struct match_run *r, struct part_slate *s, struct tape_value items,
+                                        const uint8_t *self)
+{
+    const struct tape_value cosines = op_dot(s->tape, items, r->events), taste = op_dot(s->tape, items, r->taste);
+    const struct tape_value out = tape_new(s->tape, items.n, N_FIXED, false);
+    if (!s->tape->oom)
+        r->kern->ops->match_fixed(r->kern, out.x, taste.x, cosines.x, self, items.n, s->n_events);
+    return out;
 }
 
 /* Column 0 of feat as a value of its own. */
@@ -203,12 +199,11 @@ static enum status logits(struct match_run *r, struct part_slate *s, const struc
                           struct tape_value *z, struct err *e)
 {
     struct tape *t = s->tape;
-    const size_t n = frozen.n, E = s->n_events;
     *z = op_linear(t, items, &r->item, KERN_ACT_NONE);
-    if (E == 0) return tape_status(t, e);
-    uint8_t *self = tape_host(t, n * E + 1, 1);
+    if (s->n_events == 0) return tape_status(t, e);
+    const uint8_t *self = same_item(s, which, frozen.n);
     if (self == NULL) return tape_status(t, e);
-    const struct tape_value fixed = fixed_features(r, s, frozen, which, self);
+    const struct tape_value fixed = fixed_features(r, s, frozen, self);
     if (t->oom) return tape_status(t, e);
     const struct tape_value feat = op_match(t, op_dot(t, items, u->keys), u->bias, r->tau, self);
     const struct tape_value m = first_column(t, feat);
@@ -221,11 +216,8 @@ static enum status logits(struct match_run *r, struct part_slate *s, const struc
 /* What idvec takes off again from the whole. */
 static void keep_logits(struct match_run *r, struct part_slate *s, const uint32_t *which, struct tape_value z)
 {
-    const struct tape_mark mark = tape_save(s->tape);
-    float *host = tape_host(s->tape, z.n + 1, sizeof *host);
-    if (host != NULL) r->kern->ops->download(r->kern, host, z.x, z.n * sizeof *host);
-    for (size_t i = 0; i < z.n && host != NULL; i++) s->match[which[i]] = host[i];
-    tape_rewind(s->tape, mark);
+    const int32_t *rows = tape_upload(s->tape, which, z.n * sizeof *which);
+    if (rows != NULL) r->kern->ops->put_rows(r->kern, s->match, z.x, rows, z.n, 1);
 }
 
 static enum status score(struct part_run *run, struct part_slate *s, const uint32_t *which, size_t n,

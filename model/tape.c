@@ -28,6 +28,7 @@ void tape_fini(struct tape *t)
 {
     if (t->kern != NULL) drop_blocks(t);
     arena_fini(&t->host);
+    mem_free(t->asked);
     *t = (struct tape){0};
 }
 
@@ -58,6 +59,7 @@ void tape_reset(struct tape *t)
     if (t->first != NULL && t->first->next != NULL) merge_blocks(t);
     t->current = NULL;
     t->last = NULL;
+    t->n_asked = 0;
     t->oom = false;
     arena_reset(&t->host);
 }
@@ -153,6 +155,43 @@ struct tape_value tape_rows(struct tape_value v, size_t first, size_t n)
 {
     if (v.x == NULL) return v;
     return (struct tape_value){v.x + first * v.c, v.dx != NULL ? v.dx + first * v.c : NULL, n, v.c};
+}
+
+/* --- numbers for the host ------------------------------------------------------------------------------------------- */
+
+void tape_ask(struct tape *t, const float *x, size_t n, tape_told_fn *told, void *user)
+{
+    if (t->oom || n == 0) return;
+    if (t->kern->ops->host_visible) {
+        told(user, x, n);
+        return;
+    }
+    if (MEM_GROW(t->asked, &t->asked_cap, t->n_asked + 1) != 0)
+        t->oom = true;
+    else
+        t->asked[t->n_asked++] = (struct tape_asked){x, n, told, user};
+}
+
+bool tape_is_asked(const struct tape *t)
+{
+    return t->n_asked > 0;
+}
+
+/* Put together there, since each download is a wait. */
+void tape_settle(struct tape *t)
+{
+    const size_t n = t->n_asked;
+    size_t total = 0, at = 0;
+    if (n == 0) return;
+    for (size_t i = 0; i < n; i++) total += t->asked[i].n;
+    float *here = tape_host(t, total, sizeof *here), *together = n > 1 ? tape_floats(t, total) : NULL;
+    t->n_asked = 0;
+    if (t->oom) return;
+    for (size_t i = 0; i < n && n > 1; at += t->asked[i++].n)
+        t->kern->ops->copy(t->kern, together + at, t->asked[i].x, t->asked[i].n);
+    t->kern->ops->download(t->kern, here, n > 1 ? together : t->asked[0].x, total * sizeof *here);
+    at = 0;
+    for (size_t i = 0; i < n; at += t->asked[i++].n) t->asked[i].told(t->asked[i].user, here + at, t->asked[i].n);
 }
 
 void tape_push(struct tape *t, tape_backward_fn *backward, void *saved)

@@ -27,6 +27,14 @@ struct tape_step {
     void *saved;
     struct tape_step *below;
 };
+/* x (n): numbers of the backend's memory in the host's, to be read during the call. */
+typedef void tape_told_fn(void *user, const float *x, size_t n);
+struct tape_asked {
+    const float *x; /* backend memory */
+    size_t n;
+    tape_told_fn *told;
+    void *user;
+};
 struct tape_block {
     struct tape_block *next;
     float *data;      /* backend memory */
@@ -38,6 +46,8 @@ struct tape {
     struct arena host;                  /* steps and what they saved */
     struct tape_block *first, *current; /* backend memory, bumped */
     struct tape_step *last;
+    struct tape_asked *asked; /* in order; kept at reset */
+    size_t n_asked, asked_cap;
 };
 struct tape_mark {
     struct arena_mark host;
@@ -65,6 +75,13 @@ void *tape_host(struct tape *t, size_t n, size_t size);            /* zeroed hos
 struct tape_value tape_new(struct tape *t, size_t n, size_t c, bool grad);
 struct tape_value tape_constant(struct tape *t, const float *host, size_t n, size_t c); /* uploaded, no gradient */
 struct tape_value tape_rows(struct tape_value v, size_t first, size_t n);               /* a view of rows, no copy */
+
+/* Tells what x (n) holds when all that was queued is done: at once where the backend's memory is the host's, else at tape_settle,
+ * in one download with all else that was asked for, in order.  x and user stay until then, and the tape is not rewound
+ * below x while tape_is_asked. */
+void tape_ask(struct tape *t, const float *x, size_t n, tape_told_fn *told, void *user);
+bool tape_is_asked(const struct tape *t); /* something was asked for that is not told */
+void tape_settle(struct tape *t);
 
 /* Leaves a step.  saved lives in tape_host memory.  Only when record is set; else nothing. */
 void tape_push(struct tape *t, tape_backward_fn *backward, void *saved);

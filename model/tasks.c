@@ -82,14 +82,13 @@ static float stands_for(const struct slate_item *it)
 static void weigh_reversals(const struct model_tasks *c, struct tape *tape, const struct slate *s, float *dh)
 {
     const size_t n = s->n_items * c->n;
-    float *g = tape_host(tape, n, sizeof *g);
-    if (g == NULL) return;
-    tape->kern->ops->download(tape->kern, g, dh, n * sizeof *g);
+    float *by = tape_host(tape, n, sizeof *by);
+    if (by == NULL) return;
     for (size_t i = 0; i < s->n_items; i++) {
         const float weight = stands_for(&s->items[i]);
-        for (size_t t = 0; t < c->n; t++) g[i * c->n + t] *= c->chained[t] ? 1.0f : weight;
+        for (size_t t = 0; t < c->n; t++) by[i * c->n + t] = c->chained[t] ? 1.0f : weight;
     }
-    tape->kern->ops->upload(tape->kern, dh, g, n * sizeof *g);
+    op_scale(tape, dh, by, n);
 }
 
 void model_tasks_learn(struct model_tasks_run *t, struct tape *tape, const struct slate *s, struct tape_value r,

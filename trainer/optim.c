@@ -5,7 +5,6 @@
 #include "model/op.h"
 #include "trainer/optim_private.h"
 #include <assert.h>
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -120,134 +119,27 @@ uint64_t optim_refused(const struct optim *o)
 
 /* --- the step ----------------------------------------------------------------------------------------------------- */
 
-/* The next floats of a group that are at the pace, from *at on: as far as tensors lie one behind the other.  0: no more. */
-static size_t next_at_pace(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
+/* x: of the group's first float on, in the host's memory. */
+static bool group_finite(const struct optim *o, const struct model_grads *g, enum param_group group, const float *x)
 {
-    const struct param *q = o->t->params, *last = q + o->t->n;
-    const size_t end = o->t->group_first[group + 1];
-    if (g->pace == MODEL_WHOLE) return end - *at;
-    while (q < last && (q->group < group || q->offset + q->n <= *at || !model_at_pace(g, q->slow))) q++;
-    if (q == last || q->group != group) return 0;
-    if (q->offset > *at) *at = q->offset;
-    while (q < last && q->group == group && model_at_pace(g, q->slow)) q++;
-    return (q < last && q->group == group ? q->offset : end) - *at;
-}
-
-static size_t place_of(const struct model_grads *g, const struct op_matrix *m)
-{
-    return (size_t)(m->dw - g->dense);
-}
-
-/* The first matrix that ends beyond `at` and whose gradient is not what lies there; NULL: none. */
-static const struct op_matrix *next_owing(const struct model_grads *g, size_t at)
-{
-    const struct op_matrix *first = NULL;
-    for (size_t i = 0; i < g->n_matrices; i++) {
-        const struct op_matrix *m = g->matrices[i];
-        if (!m->owed->stale || place_of(g, m) + m->m.out * m->m.in <= at) continue;
-        if (first == NULL || m->dw < first->dw) first = m;
-    }
-    return first;
-}
-
-/* The same without the gradients that are still products. */
-static size_t next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at)
-{
-    for (size_t n; (n = next_at_pace(o, g, group, at)) > 0;) {
-        const struct op_matrix *m = next_owing(g, *at);
-        const size_t place = m != NULL ? place_of(g, m) : SIZE_MAX;
-        if (place > *at) return place - *at < n ? place - *at : n;
-        *at = place + m->m.out * m->m.in;
-    }
-    return 0;
-}
-
-static void add_squares(const struct optim *o, struct kern *k, const struct model_grads *g, enum param_group group,
-                        float *sum)
-{
-    for (size_t at = o->t->group_first[group], n; (n = next_run(o, g, group, &at)) > 0; at += n)
-        k->ops->sum_squares(k, sum, g->dense + at, n);
-}
-
-static bool each_finite(const struct optim *o, struct kern *k, const struct model_grads *g, enum param_group group,
-                        float *flag)
-{
-    float all = 1.0f;
-    for (size_t at = o->t->group_first[group], n; all == 1.0f && (n = next_run(o, g, group, &at)) > 0; at += n) {
-        k->ops->all_finite(k, flag, g->dense + at, n);
-        k->ops->download(k, &all, flag, sizeof all);
-    }
-    return all == 1.0f;
+    const size_t first = o->t->group_first[group];
+    for (size_t at = first, n; (n = optim_next_run(o, g, group, &at)) > 0; at += n)
+        if (param_first_not_finite(x + (at - first), n) < n) return false;
+    return true;
 }
 
 /* squares: sum over the AdamW gradients, read once for both its uses: where it is finite, so are they all. */
-static bool finite_grads(const struct optim *o, struct kern *k, const struct optim_place *at,
-                         const struct model_grads *g, float *squares)
+static bool finite_grads(const struct optim *o, const struct optim_place *at, const struct model_grads *g,
+                         float squares)
 {
-    float sums[2];
-    k->ops->zero(k, at->sums, 2);
-    add_squares(o, k, g, PARAM_ADAMW, at->sums);
-    add_squares(o, k, g, PARAM_ADAGRAD, at->sums + 1);
-    k->ops->download(k, sums, at->sums, sizeof sums);
-    *squares = sums[0];
-    if (!isfinite(sums[0]) && !each_finite(o, k, g, PARAM_ADAMW, at->sums)) return false;
-    if (!isfinite(sums[1]) && !each_finite(o, k, g, PARAM_ADAGRAD, at->sums)) return false;
+    if (!isfinite(squares) && g->w == NULL && !group_finite(o, g, PARAM_ADAMW, g->dense)) return false;
+    if (!isfinite(squares) && g->w != NULL && !optim_far_finite(o, g)) return false;
+    if (!group_finite(o, g, PARAM_ADAGRAD, at->adagrad)) return false;
     for (size_t i = 0; i < g->n_sparse; i++) {
         const size_t n = g->sparse[i].n * o->tensors[i].width;
         if (param_first_not_finite(g->sparse[i].grads, n) < n) return false;
     }
     return true;
-}
-
-static float squares_of(const struct optim_place *at, struct kern *k, const float *x, size_t n)
-{
-    float sum;
-    k->ops->zero(k, at->sums, 1);
-    k->ops->sum_squares(k, at->sums, x, n);
-    k->ops->download(k, &sum, at->sums, sizeof sum);
-    return sum;
-}
-
-/* At most so long is the gradient of a matrix that is still products: |dy^T x| <= |dy| |x|. */
-static double longest(const struct optim_place *at, struct kern *k, const struct op_matrix *m)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < m->owed->n; i++) {
-        const struct kern_product *p = &m->owed->of[i];
-        const double dy = (double)squares_of(at, k, p->dy, p->N * m->m.out);
-        sum += sqrt(dy * (double)squares_of(at, k, p->x, p->N * m->m.in));
-    }
-    return sum;
-}
-
-#define ROUNDED 1.01 /* what rounded operands may be longer: 2^-8 each */
-
-/* Whether nothing is to be cut off, as far as can be said without multiplying out; then all that is owed is finite, too. */
-static bool is_short(const struct optim *o, struct kern *k, const struct optim_place *at, const struct model_grads *g,
-                     uint64_t n_examples)
-{
-    const double limit = o->clip_norm > 0 ? o->clip_norm * (double)n_examples : (double)FLT_MAX;
-    double squares = 0.0;
-    float rest;
-    for (size_t i = 0; i < g->n_matrices; i++) {
-        const double most = longest(at, k, g->matrices[i]);
-        squares += most * most;
-    }
-    k->ops->zero(k, at->sums, 1);
-    add_squares(o, k, g, PARAM_ADAMW, at->sums);
-    k->ops->download(k, &rest, at->sums, sizeof rest);
-    return sqrt(squares + (double)rest) * ROUNDED <= limit; /* not a number: no */
-}
-
-/* Gradients whose length has to be known are multiplied out. */
-static void settle_long(const struct optim *o, struct kern *k, const struct optim_place *at,
-                        const struct model_grads *g, uint64_t n_examples)
-{
-    bool owing = false;
-    for (size_t i = 0; i < g->n_matrices; i++) owing = owing || g->matrices[i]->owed->n > 0;
-    if (!owing || is_short(o, k, at, g, n_examples)) return;
-    for (size_t i = 0; i < g->n_matrices; i++)
-        if (g->matrices[i]->owed->n > 0) op_settle(k, g->matrices[i]);
 }
 
 /* 1/examples, and less where the mean gradient is longer than the limit. */
@@ -293,9 +185,10 @@ static uint64_t time_add(const struct model_grads *g, size_t tensor, uint64_t si
     return now;
 }
 
-/* With train.l2_sp first L2-SP (Li, Grandvalet and Davoine 2018), decoupled from the gradient as AdamW's decay is. */
+/* With train.l2_sp first L2-SP (Li, Grandvalet and Davoine 2018), decoupled from the gradient as AdamW's decay is.  w: the host's
+ * block. */
 static void step_dense(struct optim *o, struct kern *k, const struct optim_place *p, const struct model_grads *g,
-                       float scale)
+                       float *w, float scale)
 {
     const double warm[] = {optim_schedule_factor(o, &o->clock[0]), optim_schedule_factor(o, &o->clock[1])};
     const size_t first = o->t->group_first[PARAM_ADAGRAD];
@@ -315,7 +208,7 @@ static void step_dense(struct optim *o, struct kern *k, const struct optim_place
             if (p->anchor != NULL) k->ops->pull(k, p->w + at, p->anchor + at, a.lr * (float)o->l2_sp, q->n);
             step_adamw(p, k, at, q->n, g, &a);
         } else if (q->group == PARAM_ADAGRAD) {
-            k->ops->adagrad(k, p->w + at, p->acc + (at - first), g->dense + at, q->rate, q->n);
+            p->here->ops->adagrad(p->here, w + at, o->acc + (at - first), p->adagrad + (at - first), q->rate, q->n);
         }
         since = time_add(g, i, since);
     }
@@ -341,18 +234,14 @@ void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row)
     for (size_t page = from / OPTIM_PAGE; page <= (from + t->width - 1) / OPTIM_PAGE; page++) optim_page_touch(o, page);
 }
 
-static enum status step_sparse(struct optim *o, struct kern *k, float *w, const struct optim_tensor *t,
+static enum status step_sparse(struct optim *o, struct kern *here, float *w, const struct optim_tensor *t,
                                const struct model_grads *all, const struct model_rows *g, struct err *e)
 {
-    enum status st = STATUS_OK;
     optim_rows_unscale(o, t, g);
-    if (all->w != NULL)
-        st = optim_far_sparse(o, w, t, all, g, e);
-    else
-        k->ops->sparse_adagrad(k, w + t->first, o->sparse + t->row, g->rows, g->grads, t->rate, g->n, t->width);
+    here->ops->sparse_adagrad(here, w + t->first, o->sparse + t->row, g->rows, g->grads, t->rate, g->n, t->width);
     optim_rows_scale(o, t, g);
     for (size_t i = 0; i < g->n; i++) optim_mark_dirty(o, t, g->rows[i]);
-    return st;
+    return all->w != NULL ? optim_far_put_rows(o, w, t, all, g, e) : STATUS_OK;
 }
 
 static bool any_sparse(const struct model_grads *g)
@@ -362,13 +251,13 @@ static bool any_sparse(const struct model_grads *g)
     return false;
 }
 
-static enum status step_sparse_all(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
+static enum status step_sparse_all(struct optim *o, struct kern *here, struct param_set *p, const struct model_grads *g,
                                    struct err *e)
 {
     uint64_t since = time_now(g);
     for (size_t i = 0; i < g->n_sparse; i++) {
         float *w = p->w + o->t->group_first[PARAM_SPARSE];
-        if (g->sparse[i].n > 0) TRY(step_sparse(o, k, w, &o->tensors[i], g, &g->sparse[i], e));
+        if (g->sparse[i].n > 0) TRY(step_sparse(o, here, w, &o->tensors[i], g, &g->sparse[i], e));
         since = time_add(g, o->t->n - o->n_tensors + i, since);
     }
     return STATUS_OK;
@@ -377,23 +266,25 @@ static enum status step_sparse_all(struct optim *o, struct kern *k, struct param
 enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
                        uint64_t n_examples, struct err *e)
 {
-    float squares, sums[2];
-    struct optim_place at = {p->w, o->m, o->v, o->acc, o->anchor, sums};
+    float squares;
+    struct optim_place at = {p->w, o->m, o->v, o->anchor, k, g->dense + o->t->group_first[PARAM_ADAGRAD]};
     if (n_examples == 0) return STATUS_OK;
     if (any_sparse(g)) TRY(optim_need_sparse(o, e));
     if (g->w != NULL) TRY(optim_far_open(o, k, g, &at, e));
-    settle_long(o, k, &at, g, n_examples);
-    if (!finite_grads(o, k, &at, g, &squares)) {
+    if (g->w != NULL)
+        optim_far_learn(o, g, &at, &squares);
+    else
+        squares = optim_squares(o, k, g, n_examples);
+    if (!finite_grads(o, &at, g, squares)) {
         o->refused++;
         return STATUS_OK;
     }
     if (g->pace != MODEL_SLOW) o->clock[0].steps++;
     if (g->pace != MODEL_QUICK) o->clock[1].steps++;
     if (o->half_life > 0 && g->pace != MODEL_SLOW) optim_forget(o, exp2(-(double)n_examples / o->half_life));
-    if (g->w != NULL) k->ops->upload(k, at.acc, o->acc, o->n_adagrad * sizeof *o->acc);
-    step_dense(o, k, &at, g, scale_of(o, squares, n_examples));
+    step_dense(o, k, &at, g, p->w, scale_of(o, squares, n_examples));
     if (g->w != NULL) optim_far_dense_done(o, p, g);
-    TRY(step_sparse_all(o, k, p, g, e));
+    TRY(step_sparse_all(o, at.here, p, g, e));
     param_touch(p);
     return STATUS_OK;
 }

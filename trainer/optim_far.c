@@ -1,45 +1,47 @@
-/* optim_far.c - the optimiser's step where the backend's memory is not the host's: copies of moments and anchor, and touched
- * sparse rows there and back.
+/* optim_far.c - the optimiser's step where the backend's memory is not the host's: copies of moments and anchor there.
  *
  * What AdamW learns, and its moments, stay there until somebody asks for them (param_here: checkpoint, publishing, gate;
- * optim_encode).  AdaGrad's tensors and sums are small, parts read them on the host, and they forget there: they come back after
- * every step.
+ * optim_encode).  AdaGrad's tensors and sparse rows are small, parts read them on the host, their sums forget there, and their
+ * gradients have come there: so their steps are made there, by `ref`, and the rows go up again.  A step waits for nothing then.
  */
 #include "base/mem.h"
 #include "trainer/optim_private.h"
 #include <string.h>
 
 struct optim_far {
-    struct kern *kern;
-    float *block, *m, *v, *acc, *anchor, *sums; /* backend memory, one block; anchor NULL: none */
-    bool stale;                                 /* the host's moments or anchor are newer */
-    bool ahead;                                 /* the host's moments are older */
-    struct param_set *learnt;                   /* whose values are newer in w, held until then; NULL: none */
+    struct kern *kern, *here;
+    float *block, *m, *v, *anchor; /* backend memory, one block; anchor NULL: none */
+    float *sums;                   /* in it, too: squares of group ADAMW, then what is to be known of group ADAGRAD */
+    float *known;                  /* (1 + n_adagrad) the same on the host */
+    bool stale;                    /* the host's moments or anchor are newer */
+    bool ahead;                    /* the host's moments are older */
+    struct param_set *learnt;      /* whose values are newer in w, held until then; NULL: none */
     const float *w;
     size_t n_adamw; /* floats of it, from the first */
     /* Touched rows packed one behind the other: on the host, and in the backend's memory. */
-    float *rows_w, *rows_acc, *there;
+    float *rows_w, *there;
     int32_t *idx;
-    size_t w_cap, acc_cap, idx_cap, there_cap;
+    size_t w_cap, idx_cap, there_cap;
 };
 
 static enum status make(struct optim *o, struct kern *k, struct err *e)
 {
-    const size_t n = 2 * o->n_adamw + o->n_adagrad + (o->anchor != NULL ? o->n_adamw : 0) + 2;
+    const size_t n = (o->anchor != NULL ? 3 : 2) * o->n_adamw + 1 + o->n_adagrad;
     struct optim_far *f = o->far = mem_calloc(1, sizeof *f);
     if (f == NULL) return ERR_SET(e, STATUS_OOM, "optimiser: %zu bytes", sizeof *f);
     f->kern = k;
     f->block = k->ops->alloc(k, n * sizeof *f->block);
-    if (f->block == NULL) {
+    f->known = mem_calloc(1 + o->n_adagrad, sizeof *f->known);
+    const enum status st = kern_new(&f->here, "ref", e);
+    if (f->block == NULL || f->known == NULL || st != STATUS_OK) {
         optim_far_free(o);
         return ERR_SET(e, STATUS_OOM, "optimiser: moments of %zu parameters in the memory of backend %s", o->n_adamw,
                        k->ops->name);
     }
     f->m = f->block;
     f->v = f->m + o->n_adamw;
-    f->acc = f->v + o->n_adamw;
-    f->sums = f->acc + o->n_adagrad;
-    f->anchor = o->anchor != NULL ? f->sums + 2 : NULL;
+    f->sums = f->v + o->n_adamw;
+    f->anchor = o->anchor != NULL ? f->sums + 1 + o->n_adagrad : NULL;
     f->stale = true;
     return STATUS_OK;
 }
@@ -51,8 +53,9 @@ void optim_far_free(struct optim *o)
     if (f->learnt != NULL) param_here(f->learnt);
     f->kern->ops->release(f->kern, f->block);
     f->kern->ops->release(f->kern, f->there);
+    kern_free(f->here);
+    mem_free(f->known);
     mem_free(f->rows_w);
-    mem_free(f->rows_acc);
     mem_free(f->idx);
     mem_free(f);
     o->far = NULL;
@@ -72,8 +75,37 @@ enum status optim_far_open(struct optim *o, struct kern *k, const struct model_g
         if (f->anchor != NULL) k->ops->upload(k, f->anchor, o->anchor, o->n_adamw * sizeof *o->anchor);
         f->stale = false;
     }
-    *out = (struct optim_place){g->w, f->m, f->v, f->acc, f->anchor, f->sums};
+    *out = (struct optim_place){g->w, f->m, f->v, f->anchor, f->here, NULL};
     return STATUS_OK;
+}
+
+/* In one piece, since each download is a wait. */
+void optim_far_learn(const struct optim *o, const struct model_grads *g, struct optim_place *at, float *squares)
+{
+    struct optim_far *f = o->far;
+    const size_t *first = o->t->group_first;
+    *squares = g->squares;
+    at->adagrad = g->adagrad;
+    if (g->told) return;
+    f->kern->ops->zero(f->kern, f->sums, 1);
+    for (size_t from = first[PARAM_ADAMW], n; (n = optim_next_run(o, g, PARAM_ADAMW, &from)) > 0; from += n)
+        f->kern->ops->sum_squares(f->kern, f->sums, g->dense + from, n);
+    f->kern->ops->copy(f->kern, f->sums + 1, g->dense + first[PARAM_ADAGRAD], o->n_adagrad);
+    f->kern->ops->download(f->kern, f->known, f->sums, (1 + o->n_adagrad) * sizeof *f->known);
+    *squares = f->known[0];
+    at->adagrad = f->known + 1;
+}
+
+bool optim_far_finite(const struct optim *o, const struct model_grads *g)
+{
+    struct optim_far *f = o->far;
+    float all = 1.0f;
+    for (size_t at = o->t->group_first[PARAM_ADAMW], n; all == 1.0f && (n = optim_next_run(o, g, PARAM_ADAMW, &at)) > 0;
+         at += n) {
+        f->kern->ops->all_finite(f->kern, f->sums, g->dense + at, n);
+        f->kern->ops->download(f->kern, &all, f->sums, sizeof all);
+    }
+    return all == 1.0f;
 }
 
 static void fetch_params(void *from, struct param_set *p)
@@ -88,8 +120,6 @@ static void fetch_params(void *from, struct param_set *p)
 void optim_far_dense_done(struct optim *o, struct param_set *p, const struct model_grads *g)
 {
     struct optim_far *f = o->far;
-    f->kern->ops->download(f->kern, o->acc, f->acc, o->n_adagrad * sizeof *o->acc);
-    f->kern->ops->download(f->kern, p->w + o->n_adamw, g->w + o->n_adamw, o->n_adagrad * sizeof *p->w);
     f->ahead = true;
     if (f->learnt != NULL && f->learnt != p) param_here(f->learnt);
     if (f->learnt == NULL) param_set_acquire(p);
@@ -118,10 +148,8 @@ void optim_far_stale(struct optim *o)
 
 static enum status need_rows(struct optim_far *f, size_t n, size_t width, struct err *e)
 {
-    const size_t floats = n * (2 * width + 1) + 2 * n;
-    if (MEM_GROW(f->rows_w, &f->w_cap, n * width) != 0 ||
-        MEM_GROW(f->rows_acc, &f->acc_cap, n) != 0 ||
-        MEM_GROW(f->idx, &f->idx_cap, 2 * n) != 0)
+    const size_t floats = n * (width + 1);
+    if (MEM_GROW(f->rows_w, &f->w_cap, n * width) != 0 || MEM_GROW(f->idx, &f->idx_cap, n) != 0)
         return ERR_SET(e, STATUS_OOM, "optimiser: %zu sparse rows", n);
     if (floats <= f->there_cap) return STATUS_OK;
     f->kern->ops->release(f->kern, f->there);
@@ -133,45 +161,20 @@ static enum status need_rows(struct optim_far *f, size_t n, size_t width, struct
     return STATUS_OK;
 }
 
-static void pack_rows(const struct optim *o, const float *w, const struct optim_tensor *t, const struct model_rows *g)
-{
-    struct optim_far *f = o->far;
-    for (size_t i = 0; i < g->n; i++) {
-        memcpy(f->rows_w + i * t->width, w + t->first + g->rows[i] * t->width, t->width * sizeof *w);
-        f->rows_acc[i] = o->sparse[t->row + g->rows[i]];
-        f->idx[i] = (int32_t)i;
-        f->idx[g->n + i] = (int32_t)g->rows[i];
-    }
-}
-
-static void unpack_rows(struct optim *o, float *w, const struct optim_tensor *t, const struct model_rows *g)
-{
-    const struct optim_far *f = o->far;
-    for (size_t i = 0; i < g->n; i++) {
-        memcpy(w + t->first + g->rows[i] * t->width, f->rows_w + i * t->width, t->width * sizeof *w);
-        o->sparse[t->row + g->rows[i]] = f->rows_acc[i];
-    }
-}
-
-/* The touched rows alone are put together, stepped over as a small tensor, and put back on both sides. */
-enum status optim_far_sparse(struct optim *o, float *w, const struct optim_tensor *t, const struct model_grads *all,
-                             const struct model_rows *g, struct err *e)
+enum status optim_far_put_rows(struct optim *o, const float *w, const struct optim_tensor *t,
+                               const struct model_grads *all, const struct model_rows *g, struct err *e)
 {
     struct optim_far *f = o->far;
     struct kern *k = f->kern;
     const size_t n = g->n, floats = n * t->width;
     TRY(need_rows(f, n, t->width, e));
-    pack_rows(o, w, t, g);
-    float *rows = f->there, *grads = rows + floats, *acc = grads + floats;
-    int32_t *idx = (int32_t *)(void *)(acc + n);
-    k->ops->upload(k, rows, f->rows_w, floats * sizeof *rows);
-    k->ops->upload(k, grads, g->grads, floats * sizeof *grads);
-    k->ops->upload(k, acc, f->rows_acc, n * sizeof *acc);
-    k->ops->upload(k, idx, f->idx, 2 * n * sizeof *idx);
-    k->ops->sparse_adagrad(k, rows, acc, (const uint32_t *)(const void *)idx, grads, t->rate, n, t->width);
-    k->ops->put_rows(k, all->w + o->t->group_first[PARAM_SPARSE] + t->first, rows, idx + n, n, t->width);
-    k->ops->download(k, f->rows_w, rows, floats * sizeof *rows);
-    k->ops->download(k, f->rows_acc, acc, n * sizeof *acc);
-    unpack_rows(o, w, t, g);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(f->rows_w + i * t->width, w + t->first + g->rows[i] * t->width, t->width * sizeof *w);
+        f->idx[i] = (int32_t)g->rows[i];
+    }
+    int32_t *idx = (int32_t *)(void *)(f->there + floats);
+    k->ops->upload(k, f->there, f->rows_w, floats * sizeof *f->rows_w);
+    k->ops->upload(k, idx, f->idx, n * sizeof *idx);
+    k->ops->put_rows(k, all->w + o->t->group_first[PARAM_SPARSE] + t->first, f->there, idx, n, t->width);
     return STATUS_OK;
 }

@@ -8,12 +8,13 @@ struct optim_tensor {       /* of group SPARSE */
     size_t row;             /* rows of the tensors before it: where its accumulators begin */
     float rate;
 };
-/* Where a step works: the host's own arrays, or their copies in backend memory. */
+/* Where a step works: group ADAMW in the host's own arrays, or in their copies in backend memory; all else on the host. */
 struct optim_place {
-    float *w;            /* the whole block of parameters */
-    float *m, *v, *acc;  /* of groups ADAMW, ADAMW, ADAGRAD */
-    const float *anchor; /* NULL: none */
-    float *sums;         /* (2) */
+    float *w;             /* the whole block of parameters */
+    float *m, *v;         /* of group ADAMW */
+    const float *anchor;  /* NULL: none */
+    struct kern *here;    /* for what is on the host */
+    const float *adagrad; /* gradients of group ADAGRAD, there */
 };
 struct optim_clock {
     uint64_t steps, since; /* since: step at which the schedule began (again) */
@@ -45,13 +46,22 @@ struct optim {
  * between steps, and come back when somebody asks for them. */
 enum status optim_far_open(struct optim *o, struct kern *k, const struct model_grads *g, struct optim_place *out,
                            struct err *e) MUST_CHECK; /* before a step: makes or refreshes the copies; OOM */
+/* What the step must know of the gradients, with a wait where it was not told. */
+void optim_far_learn(const struct optim *o, const struct model_grads *g, struct optim_place *at, float *squares);
+bool optim_far_finite(const struct optim *o, const struct model_grads *g); /* all of group ADAMW, by looking at each */
 void optim_far_dense_done(struct optim *o, struct param_set *p, const struct model_grads *g); /* after it */
-enum status optim_far_sparse(struct optim *o, float *w, const struct optim_tensor *t, const struct model_grads *all,
-                             const struct model_rows *g, struct err *e) MUST_CHECK;
+/* The rows of g, which a step has changed in w (the host's group SPARSE), in the backend's memory too. */
+enum status optim_far_put_rows(struct optim *o, const float *w, const struct optim_tensor *t,
+                               const struct model_grads *all, const struct model_rows *g, struct err *e) MUST_CHECK;
 void optim_far_fetch(const struct optim *o); /* o->m and o->v as they are now */
 void optim_far_stale(struct optim *o);       /* they, or the anchor, were changed on the host */
 void optim_far_free(struct optim *o);
 
+/* optim_owed.c.  The next floats of a group that take part and whose gradients are known, from *at on: as far as they lie one
+ * behind the other; 0: no more.  And the sum of squares of AdamW's; some may be left out as long as all together are no longer than what
+ * is clipped, and are finite then. */
+size_t optim_next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at);
+float optim_squares(const struct optim *o, struct kern *k, const struct model_grads *g, uint64_t n_examples);
 enum status optim_need_sparse(struct optim *o, struct err *e) MUST_CHECK;         /* makes o->sparse; OOM */
 void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row); /* the pages of a row */
 /* What a rate is multiplied with at the clock's step, from 1. */

@@ -149,6 +149,8 @@ void cuda_task_bce(struct kern *k, float *loss, float *ds, float *dh, const floa
 void cuda_match(struct kern *k, float *feat, float *keep, const struct kern_match *m);
 void cuda_match_backward(struct kern *k, float *ds, float *db, float *dtau, const float *dfeat, const float *keep,
                          const struct kern_match *m);
+void cuda_match_fixed(struct kern *k, float *out, const float *taste, const float *cos, const uint8_t *self, size_t K,
+                      size_t E);
 void cuda_sparse_forward(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
                          const float *val, size_t n);
 void cuda_sparse_adagrad(struct kern *k, float *w, float *acc, const uint32_t *idx, const float *g, float lr, size_t N,

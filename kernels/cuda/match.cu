@@ -130,3 +130,34 @@ void cuda_match_backward(struct kern *k, float *ds, float *db, float *dtau, cons
     LAUNCH(cuda_of(k), k_match_ds, launch_blocks(m->K, WARPS), BLOCK, &a);
     LAUNCH(cuda_of(k), k_match_sums, launch_blocks(m->E + m->T, BLOCK), BLOCK, &a);
 }
+
+struct match_fixed {
+    float *out;
+    const float *taste, *cos;
+    const uint8_t *self;
+    size_t K, E;
+};
+
+/* A thread a candidate: the first event that is left begins, so that what is not a number stays, as in `ref`. */
+KERNEL(k_match_fixed, struct match_fixed)
+{
+    if (THREAD >= a.K) return;
+    const float *cos = a.cos + THREAD * a.E;
+    const uint8_t *self = a.self + THREAD * a.E;
+    bool any = false;
+    float best = 0.0f;
+    for (size_t e = 0; e < a.E; e++) {
+        if (self[e] || (any && cos[e] <= best)) continue;
+        best = cos[e];
+        any = true;
+    }
+    a.out[3 * THREAD] = a.taste[THREAD];
+    a.out[3 * THREAD + 1] = best;
+    a.out[3 * THREAD + 2] = a.E > 0 ? 1.0f : 0.0f;
+}
+
+void cuda_match_fixed(struct kern *k, float *out, const float *taste, const float *cos, const uint8_t *self, size_t K, size_t E)
+{
+    const struct match_fixed a = {out, taste, cos, self, K, E};
+    if (K > 0) LAUNCH(cuda_of(k), k_match_fixed, launch_blocks(K, BLOCK), BLOCK, &a);
+}

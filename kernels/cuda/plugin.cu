@@ -179,6 +179,7 @@ static const struct kern_ops ops = {
     .task_bce = cuda_task_bce,
     .match = cuda_match,
     .match_backward = cuda_match_backward,
+    .match_fixed = cuda_match_fixed,
     .sparse_forward = cuda_sparse_forward,
     .sparse_adagrad = cuda_sparse_adagrad,
     .adamw = cuda_adamw,

@@ -126,6 +126,7 @@ const struct kern_ops kern_ref_ops = {
     .task_bce = kern_ref_task_bce,
     .match = kern_ref_match,
     .match_backward = kern_ref_match_backward,
+    .match_fixed = kern_ref_match_fixed,
     .sparse_forward = kern_ref_sparse_forward,
     .sparse_adagrad = kern_ref_sparse_adagrad,
     .adamw = kern_ref_adamw,

@@ -65,6 +65,8 @@ void kern_ref_task_bce(struct kern *k, float *loss, float *ds, float *dh, const 
 void kern_ref_match(struct kern *k, float *feat, float *keep, const struct kern_match *m);
 void kern_ref_match_backward(struct kern *k, float *ds, float *db, float *dtau, const float *dfeat, const float *keep,
                              const struct kern_match *m);
+void kern_ref_match_fixed(struct kern *k, float *out, const float *taste, const float *cos, const uint8_t *self,
+                          size_t K, size_t E);
 
 void kern_ref_sparse_forward(struct kern *k, float *z, const float *w, const uint32_t *off, const uint32_t *idx,
                              const float *val, size_t n);

@@ -171,3 +171,27 @@ void kern_ref_match_backward(struct kern *k, float *ds, float *db, float *dtau, 
             dtau[t] = (float)(dtau[t] + pull(ds + c * E, db, d[1 + t], r + (t + 1) * E, s, m->tau[t], E));
     }
 }
+
+/* The first that is left begins, so that what is not a number stays. */
+static float greatest(const float *cos, const uint8_t *self, size_t E)
+{
+    bool any = false;
+    float best = 0.0f;
+    for (size_t e = 0; e < E; e++) {
+        if (self[e] || (any && cos[e] <= best)) continue;
+        best = cos[e];
+        any = true;
+    }
+    return best;
+}
+
+void kern_ref_match_fixed(struct kern *k, float *out, const float *taste, const float *cos, const uint8_t *self,
+                          size_t K, size_t E)
+{
+    (void)k;
+    for (size_t c = 0; c < K; c++, out += 3) {
+        out[0] = taste[c];
+        out[1] = greatest(cos + c * E, self + c * E, E);
+        out[2] = E > 0 ? 1.0f : 0.0f;
+    }
+}

@@ -18,8 +18,10 @@ typedef enum {
 } cudaError_t;
 struct emulated_stream {
     void (*open)(void), (*close)(void); /* device memory, for libraries that compute on it */
-    /* While launches are recorded: takes a copy of what, for replay(copy) later, and returns true. */
-    bool (*record)(void (*replay)(const void *what), const void *what, size_t bytes);
+    /* Takes a copy of what (bytes), for run(copy) in its turn: once, or whenever a recording is played. */
+    void (*queue)(struct emulated_stream *s, void (*run)(const void *what), const void *what, size_t bytes);
+    void (*finish)(struct emulated_stream *s); /* all that is queued runs now */
+    bool playing;                              /* what runs is of a recording */
 };
 typedef struct emulated_stream *cudaStream_t;
 typedef struct emulated_event *cudaEvent_t;
@@ -71,7 +73,7 @@ struct emulated_place {
 extern _Thread_local struct emulated_place threadIdx, blockIdx, blockDim;
 struct cuda;
 void emulate_launch(void (*kernel)(const void *args), const void *args, size_t bytes, size_t grid, unsigned block,
-                    bool together);
+                    bool together, cudaStream_t s);
 void emulate_block_wait(void);
 void emulate_warp_wait(void);
 double emulate_lane(double v, unsigned lane); /* of the warp */
@@ -89,7 +91,7 @@ void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
 #define KERNEL_TOGETHER(name, type) KERNEL_AS(name, type, 1)
 #define LAUNCH(c, name, grid, block, args)                                                                             \
     do {                                                                                                               \
-        emulate_launch(name, (args), sizeof *(args), (size_t)(grid), (block), name##_waits);                           \
+        emulate_launch(name, (args), sizeof *(args), (size_t)(grid), (block), name##_waits, (c)->stream);              \
         cuda_check((c), cudaPeekAtLastError(), #name);                                                                 \
     } while (0)
 #define BLOCK_WAIT() emulate_block_wait()

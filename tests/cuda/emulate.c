@@ -1,9 +1,10 @@
-/* emulate.c - a device for the emulated plug-in: its memory, copies, and kernels run thread by thread on the host.
+/* emulate.c - a device for the emulated plug-in: its memory, and kernels run thread by thread on the host.
  *
  * Threads of a block that wait for each other are coroutines on stacks of their own; a wait ends when all that still run
- * have come to it.  Streams are always done.  With FRESHET_EMULATED_GUARD in the environment device memory has no rights outside
- * launches and copies, so that the plug-in's own host code faults where it follows a device pointer.  One launch at a time.
+ * have come to it.  With FRESHET_EMULATED_GUARD in the environment device memory has no rights outside launches and copies, so that
+ * the plug-in's own host code faults where it follows a device pointer.  One launch at a time.  What is done when: emulate_order.c.
  */
+#include "emulate.h"
 #include <cuda_runtime.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -18,82 +19,6 @@
 
 _Thread_local struct emulated_place threadIdx, blockIdx, blockDim;
 
-/* --- recording ------------------------------------------------------------------------------------------------------ */
-
-struct node {
-    struct node *next;
-    void (*replay)(const void *what);
-    max_align_t what[];
-};
-struct emulated_graph {
-    struct node *first, **end;
-    unsigned held; /* as graph, as what was made of it */
-};
-static _Thread_local struct emulated_graph *recording;
-
-static bool record(void (*replay)(const void *what), const void *what, size_t bytes)
-{
-    if (recording == NULL) return false;
-    struct node *n = calloc(1, sizeof *n + bytes);
-    if (n == NULL) return false;
-    n->replay = replay;
-    memcpy(n->what, what, bytes);
-    *recording->end = n;
-    recording->end = &n->next;
-    return true;
-}
-
-cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode)
-{
-    const char *fault = getenv("FRESHET_EMULATED_FAULT");
-    (void)s, (void)mode;
-    if (recording != NULL || (fault != NULL && strcmp(fault, "capture") == 0)) return cudaErrorStreamCaptureUnsupported;
-    recording = calloc(1, sizeof *recording);
-    if (recording == NULL) return cudaErrorMemoryAllocation;
-    recording->end = &recording->first;
-    recording->held = 1;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
-{
-    (void)s;
-    *g = recording;
-    recording = NULL;
-    return *g != NULL ? cudaSuccess : cudaErrorLaunchFailure;
-}
-
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ready, cudaGraph_t g, unsigned long long flags)
-{
-    (void)flags;
-    g->held++;
-    *ready = g;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t g)
-{
-    if (--g->held > 0) return cudaSuccess;
-    for (struct node *n = g->first, *next; n != NULL; n = next) {
-        next = n->next;
-        free(n);
-    }
-    free(g);
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t ready)
-{
-    return cudaGraphDestroy(ready);
-}
-
-cudaError_t cudaGraphLaunch(cudaGraphExec_t ready, cudaStream_t s)
-{
-    (void)s;
-    for (const struct node *n = ready->first; n != NULL; n = n->next) n->replay(n->what);
-    return cudaSuccess;
-}
-
 /* --- memory --------------------------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t device_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -101,13 +26,13 @@ static void *device_block;
 static size_t device_bytes;
 static bool guarded;
 
-static void device_open(void)
+void emulated_device_open(void)
 {
     (void)pthread_mutex_lock(&device_lock);
     if (guarded) (void)mprotect(device_block, device_bytes, PROT_READ | PROT_WRITE);
 }
 
-static void device_close(void)
+void emulated_device_close(void)
 {
     if (guarded) (void)mprotect(device_block, device_bytes, PROT_NONE);
     (void)pthread_mutex_unlock(&device_lock);
@@ -156,6 +81,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
     if (device_block != NULL || bytes > DEVICE_BYTES) return cudaErrorMemoryAllocation;
+    emulated.device_rooms++;
     *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (*p == MAP_FAILED) return cudaErrorMemoryAllocation;
     memset(*p, 0xff, bytes < ((size_t)8 << 20) ? bytes : (size_t)8 << 20); /* the part that is given out first */
@@ -172,117 +98,6 @@ cudaError_t cudaFree(void *p)
     device_block = NULL;
     guarded = false;
     return cudaSuccess;
-}
-
-cudaError_t cudaMallocHost(void **p, size_t bytes)
-{
-    *p = malloc(bytes);
-    return *p != NULL ? cudaSuccess : cudaErrorMemoryAllocation;
-}
-
-cudaError_t cudaFreeHost(void *p)
-{
-    free(p);
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
-{
-    (void)kind, (void)s;
-    if (recording != NULL) return cudaErrorStreamCaptureUnsupported;
-    device_open();
-    memmove(to, from, bytes);
-    device_close();
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
-{
-    (void)s;
-    if (recording != NULL) return cudaErrorStreamCaptureUnsupported;
-    device_open();
-    memset(p, value, bytes);
-    device_close();
-    return cudaSuccess;
-}
-
-/* --- order ---------------------------------------------------------------------------------------------------------- */
-
-struct emulated_event {
-    int any;
-};
-static struct emulated_stream the_stream = {device_open, device_close, record};
-static struct emulated_event the_event;
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
-{
-    (void)flags;
-    *s = &the_stream;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t s)
-{
-    (void)s;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t s)
-{
-    (void)s;
-    return recording == NULL ? cudaSuccess : cudaErrorStreamCaptureUnsupported;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
-{
-    (void)flags;
-    *e = &the_event;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t e)
-{
-    (void)e;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
-{
-    (void)e, (void)s;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t e)
-{
-    (void)e;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t e)
-{
-    (void)e;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags)
-{
-    (void)s, (void)e, (void)flags;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGetLastError(void)
-{
-    return cudaSuccess;
-}
-
-cudaError_t cudaPeekAtLastError(void)
-{
-    return cudaSuccess;
-}
-
-const char *cudaGetErrorString(cudaError_t code)
-{
-    return code == cudaSuccess ? "no error" : "an emulated fault";
 }
 
 /* --- threads -------------------------------------------------------------------------------------------------------- */
@@ -414,7 +229,7 @@ static void run_together(void)
 
 static void launch(void (*kernel)(const void *args), const void *args, size_t grid, unsigned block, bool together)
 {
-    device_open();
+    emulated_device_open();
     if (threads.stacks == NULL) threads.stacks = malloc(THREADS * STACK);
     threads.kernel = kernel;
     threads.args = args;
@@ -430,7 +245,7 @@ static void launch(void (*kernel)(const void *args), const void *args, size_t gr
             kernel(args);
         }
     }
-    device_close();
+    emulated_device_close();
 }
 
 struct launched {
@@ -448,10 +263,11 @@ static void launch_again(const void *what)
 }
 
 void emulate_launch(void (*kernel)(const void *args), const void *args, size_t bytes, size_t grid, unsigned block,
-                    bool together)
+                    bool together, cudaStream_t s)
 {
     struct launched l = {kernel, grid, block, together, {{0}}};
     if (bytes > sizeof l.args) abort();
     memcpy(l.args, args, bytes);
-    if (!record(launch_again, &l, sizeof l)) launch(kernel, args, grid, block, together);
+    emulated.launches++;
+    s->queue(s, launch_again, &l, sizeof l);
 }

@@ -235,10 +235,11 @@ static void multiply(const struct product *p)
     p->s->close();
 }
 
-static void multiply_again(const void *what)
+static void multiply_queued(const void *what)
 {
-    replayed++;
-    multiply(what);
+    const struct product *p = what;
+    replayed += p->s->playing;
+    multiply(p);
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const void *alpha, const void *a,
@@ -251,6 +252,6 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const 
     const struct product p = {*d, *la, *lb, *lc, *(const float *)alpha, *(const float *)beta, a, b, result, s};
     made[d->ta][d->tb][la->type == CUDA_R_16BF]++;
     with_epilogue[d->epilogue]++;
-    if (!s->record(multiply_again, &p, sizeof p)) multiply(&p);
+    s->queue(s, multiply_queued, &p, sizeof p);
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -246,6 +246,12 @@ static void far_match_backward(struct kern *k, float *ds, float *db, float *dtau
     kern_ref_match_backward(k, W(ds), W(db), W(dtau), R(dfeat), R(keep), &near);
 }
 
+static void far_match_fixed(struct kern *k, float *out, const float *taste, const float *cos, const uint8_t *self,
+                            size_t K, size_t E)
+{
+    kern_ref_match_fixed(k, W(out), R(taste), R(cos), R(self), K, E);
+}
+
 static size_t sparse_calls;
 
 /* FAR_SAYS: how often it was asked for sparse sums, which tells whether slates were taken together. */
@@ -319,7 +325,7 @@ static void fill(void)
     ops.gather = far_gather, ops.scatter_add = far_scatter_add, ops.put_rows = far_put_rows, ops.embed = far_embed;
     ops.mean_rows = far_mean_rows, ops.unit_rows = far_unit_rows, ops.unit_rows_backward = far_unit_rows_backward;
     ops.dropout = far_dropout, ops.bce = far_bce, ops.slate_softmax = far_slate_softmax, ops.task_bce = far_task_bce;
-    ops.match = far_match, ops.match_backward = far_match_backward;
+    ops.match = far_match, ops.match_backward = far_match_backward, ops.match_fixed = far_match_fixed;
     ops.sparse_forward = far_sparse_forward, ops.sparse_adagrad = far_sparse_adagrad;
     ops.adamw = far_adamw, ops.adamw_matrix = far_adamw_matrix, ops.adagrad = far_adagrad, ops.pull = far_pull;
     ops.sum_squares = far_sum_squares, ops.all_finite = far_all_finite;

@@ -425,6 +425,14 @@ static void b_match(struct kern *k, float *feat, float *keep, const struct kern_
     done();
 }
 
+static void b_match_fixed(struct kern *k, float *fixed, const float *taste, const float *cos, const uint8_t *self,
+                          size_t K, size_t E)
+{
+    (void)k;
+    far->ops->match_fixed(far, OUT(fixed, 3 * K), IN(taste, K), IN(cos, K * E), IN(self, K * E), K, E);
+    done();
+}
+
 static void b_match_backward(struct kern *k, float *ds, float *db, float *dtau, const float *dfeat, const float *keep,
                              const struct kern_match *m)
 {
@@ -548,6 +556,7 @@ struct kern *kern_bridge(struct kern *take_far)
         .task_bce = b_task_bce,
         .match = b_match,
         .match_backward = b_match_backward,
+        .match_fixed = b_match_fixed,
         .sparse_forward = b_sparse_forward,
         .sparse_adagrad = b_sparse_adagrad,
         .adamw = b_adamw,

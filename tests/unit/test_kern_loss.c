@@ -243,6 +243,30 @@ static void test_match_by_hand(void **state)
     }
 }
 
+/* What is written is what was read: the same on all. */
+static void test_match_fixed_is_exact(void **state)
+{
+    (void)state;
+    struct match m;
+    struct kern *k;
+    for (size_t i = 0; i < N_SHAPES; i++) {
+        const size_t K = shapes[i].K, E = shapes[i].E;
+        make_match(&m, K, E, 1);
+        for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+            float *out = kernels_random(3 * K, 9);
+            k->ops->match_fixed(k, out, m.dfeat, m.s, m.self, K, E);
+            for (size_t c = 0; c < K; c++) {
+                float best = -2.0f;
+                for (size_t e = 0; e < E; e++)
+                    best = m.self[c * E + e] || m.s[c * E + e] < best ? best : m.s[c * E + e];
+                assert_true(out[3 * c] == m.dfeat[c] && out[3 * c + 1] == (best < -1.0f ? 0.0f : best));
+                assert_true(out[3 * c + 2] == (E > 0 ? 1.0f : 0.0f));
+            }
+        }
+        kernels_reset();
+    }
+}
+
 static double match_loss(void *user)
 {
     struct match *m = user;
@@ -288,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_task_bce_gradients_are_slopes),
         cmocka_unit_test(test_match_agrees),
         cmocka_unit_test(test_match_by_hand),
+        cmocka_unit_test(test_match_fixed_is_exact),
         cmocka_unit_test(test_match_gradients_are_slopes),
     };
     return cmocka_run_group_tests(tests, NULL, done);
