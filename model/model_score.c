@@ -195,7 +195,7 @@ static size_t pass_of(const struct model_run *r, size_t part, const struct scori
 
 static enum status score_pass(struct model_run *r, size_t part, struct scoring *s, size_t n, struct err *e)
 {
-    struct part_list lists[SCORE_TOGETHER];
+    struct part_list lists[SCORE_TOGETHER] = {0};
     struct tape_value z = {0};
     for (size_t i = 0; i < n; i++) lists[i] = (struct part_list){&s[i].ps, s[i].top, s[i].n_top};
     TRY(r->m->parts[part]->ops->score_together(r->parts[part], lists, n, &z, e));
