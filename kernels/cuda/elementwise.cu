@@ -61,6 +61,24 @@ void cuda_act_backward(struct kern *k, float *dx, const float *dy, const float *
     if (n > 0) LAUNCH(cuda_of(k), k_act_backward, launch_blocks(n, BLOCK), BLOCK, &a);
 }
 
+struct widening {
+    float *y;
+    const uint16_t *x;
+    size_t n;
+};
+
+/* 6 bytes a number. */
+KERNEL(k_widen, struct widening)
+{
+    if (THREAD < a.n) a.y[THREAD] = bf16_value(a.x[THREAD]);
+}
+
+void cuda_widen(struct kern *k, float *y, const uint16_t *x, size_t n)
+{
+    const struct widening a = {y, x, n};
+    if (n > 0) LAUNCH(cuda_of(k), k_widen, launch_blocks(n, BLOCK), BLOCK, &a);
+}
+
 struct drop {
     float *y;
     const float *x;

@@ -143,6 +143,7 @@ static const struct kern_ops ops = {
     .gather = cuda_gather,
     .scatter_add = cuda_scatter_add,
     .embed = cuda_embed,
+    .widen = cuda_widen,
     .put_rows = cuda_put_rows,
     .mean_rows = cuda_mean_rows,
     .unit_rows = cuda_unit_rows,
