@@ -188,6 +188,7 @@ struct kern_ops {
     /* x (N,C) = word[id] + position[pos] + type[typ]: BERT's input before its LayerNorm */
     void (*embed)(struct kern *k, float *x, const float *word, const float *position, const float *type,
                   const int32_t *id, const int32_t *pos, const int32_t *typ, size_t N, size_t C);
+    void (*widen)(struct kern *k, float *y, const uint16_t *x, size_t n); /* y = x, which are bfloat16 */
     /* table[idx[n]] = d[n]: the way back of gather; idx distinct */
     void (*put_rows)(struct kern *k, float *table, const float *d, const int32_t *idx, size_t N, size_t C);
     /* out (S,C) = mean of rows off[s]..off[s+1] */

@@ -290,14 +290,28 @@ void model_rows_clear(struct model_run *r)
     for (size_t i = 0; i < r->grads.n_sparse; i++) part_rows_clear(&r->rows[i]);
 }
 
-void model_grads_clear(struct model_run *r)
+/* Tensors that lie one behind the other are cleared in one piece, as each piece is a launch on a device. */
+static void clear_dense(struct model_run *r)
 {
     const struct param_table *t = &r->m->table;
-    for (size_t i = 0; r->grads.dense != NULL && i < t->n; i++) {
+    size_t from = 0, to = 0;
+    for (size_t i = 0; i < t->n; i++) {
         const struct param *p = &t->params[i];
         if (p->offset >= t->group_first[PARAM_STAT] || !model_at_pace(&r->grads, p->slow)) continue;
-        if (!stale_matrices(r, p->offset, p->n)) r->kern->ops->zero(r->kern, r->grads.dense + p->offset, p->n);
+        if (stale_matrices(r, p->offset, p->n)) continue;
+        if (to < p->offset) {
+            if (from < to) r->kern->ops->zero(r->kern, r->grads.dense + from, to - from);
+            from = p->offset;
+        }
+        to = (p->offset + p->n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
     }
+    if (to > t->group_first[PARAM_STAT]) to = t->group_first[PARAM_STAT];
+    if (from < to) r->kern->ops->zero(r->kern, r->grads.dense + from, to - from);
+}
+
+void model_grads_clear(struct model_run *r)
+{
+    if (r->grads.dense != NULL) clear_dense(r);
     model_rows_clear(r);
     for (size_t i = 0; i < r->m->n_parts; i++)
         if (model_at_pace(&r->grads, r->m->parts[i]->slow)) model_part_idle(r, i, true);

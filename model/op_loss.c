@@ -1,5 +1,6 @@
 /* op_loss.c - the two ends of a slate's sum that meet the outside: sparse features and the loss. */
 #include "model/op.h"
+#include <string.h>
 
 struct saved_sparse {
     struct tape_value y;
@@ -13,13 +14,31 @@ static void sparse_backward(struct tape *t, void *saved)
     tape_ask(t, s->y.dx, s->y.n, s->add_grads, s->user);
 }
 
+/* Where launches of equal size are recorded (kernels/cuda/queue.h), sizes that are equal pay: n rounded up by an eighth at most. */
+static size_t rounded(size_t n)
+{
+    size_t step = 64;
+    while (16 * step <= n) step *= 2;
+    return (n + step - 1) / step * step;
+}
+
+/* (n) numbers of 4 bytes; on a device there is more room, and zeros in it. */
+static const void *upload_rounded(struct tape *t, const void *host, size_t n)
+{
+    if (t->kern->ops->host_visible) return tape_upload(t, host, n * sizeof(float));
+    float *wide = tape_host(t, rounded(n), sizeof *wide);
+    if (wide == NULL) return NULL;
+    if (n > 0) memcpy(wide, host, n * sizeof *wide);
+    return tape_upload(t, wide, rounded(n) * sizeof *wide);
+}
+
 struct tape_value op_sparse(struct tape *t, const struct op_sparse *s)
 {
     const size_t n_entries = s->n > 0 ? s->off[s->n] : 0;
     struct tape_value y = tape_new(t, s->n, 1, true);
     const uint32_t *off = tape_upload(t, s->off, (s->n + 1) * sizeof *off);
-    const uint32_t *idx = tape_upload(t, s->idx, n_entries * sizeof *idx);
-    const float *val = tape_upload(t, s->val, n_entries * sizeof *val);
+    const uint32_t *idx = upload_rounded(t, s->idx, n_entries);
+    const float *val = upload_rounded(t, s->val, n_entries);
     if (t->oom) return (struct tape_value){0};
     t->kern->ops->zero(t->kern, y.x, s->n);
     t->kern->ops->sparse_forward(t->kern, y.x, s->w, off, idx, val, s->n);

@@ -142,7 +142,7 @@ void part_widen(float *out, const uint16_t *bf16, size_t n)
     for (size_t i = 0; i < n; i++) out[i] = bf16_to(bf16[i]);
 }
 
-/* bf16 numbers into backend memory: at once where the host sees it. */
+/* bf16 numbers into backend memory: at once where the host sees it, else they go up as they are, which is half the bytes. */
 static void put_wide(struct part_slate *s, float *to, const uint16_t *bf16, size_t n)
 {
     const struct kern_ops *o = s->tape->kern->ops;
@@ -151,27 +151,31 @@ static void put_wide(struct part_slate *s, float *to, const uint16_t *bf16, size
         return;
     }
     const struct tape_mark mark = tape_save(s->tape);
-    float *wide = tape_host(s->tape, n + 1, sizeof *wide);
-    if (wide != NULL) {
-        part_widen(wide, bf16, n);
-        o->upload(s->tape->kern, to, wide, n * sizeof *wide);
-    }
+    const uint16_t *there = tape_upload(s->tape, bf16, n * sizeof *bf16);
+    if (there != NULL) o->widen(s->tape->kern, to, there, n);
     tape_rewind(s->tape, mark);
+}
+
+static const uint16_t *numbers_of(struct part_slate *s, enum part_state what, const uint32_t *which, size_t i, size_t C)
+{
+    const struct state_entry *q = s->entries[sentence_of(s, which, i)];
+    assert(q != NULL && q->width == C);
+    return what == PART_STATE_POOLED ? q->pooled : q->final;
 }
 
 void part_state_put(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n, struct tape_value to)
 {
-    const struct kern_ops *o = s->tape->kern->ops;
+    const size_t C = to.c;
     if (n == 0 || to.x == NULL) return;
-    const struct tape_mark mark = tape_save(s->tape);
-    float *wide = o->host_visible ? to.x : tape_host(s->tape, n * to.c, sizeof *wide);
-    for (size_t i = 0; i < n && wide != NULL; i++) {
-        const struct state_entry *q = s->entries[sentence_of(s, which, i)];
-        assert(q != NULL && q->width == to.c);
-        part_widen(wide + i * to.c, what == PART_STATE_POOLED ? q->pooled : q->final, to.c);
+    if (s->tape->kern->ops->host_visible) {
+        for (size_t i = 0; i < n; i++) part_widen(to.x + i * C, numbers_of(s, what, which, i, C), C);
+        return;
     }
-    if (wide == NULL || o->host_visible) return;
-    o->upload(s->tape->kern, to.x, wide, n * to.c * sizeof *wide); /* all rows in one */
+    const struct tape_mark mark = tape_save(s->tape);
+    uint16_t *rows = tape_host(s->tape, n * C, sizeof *rows); /* all of them in one copy */
+    for (size_t i = 0; i < n && rows != NULL; i++)
+        memcpy(rows + i * C, numbers_of(s, what, which, i, C), C * sizeof *rows);
+    if (rows != NULL) put_wide(s, to.x, rows, n * C);
     tape_rewind(s->tape, mark);
 }
 

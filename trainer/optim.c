@@ -263,10 +263,23 @@ static enum status step_sparse_all(struct optim *o, struct kern *here, struct pa
     return STATUS_OK;
 }
 
+/* What is known of the gradients does not forbid it: all groups, and the counts of steps. */
+static enum status take_step(struct optim *o, struct kern *k, const struct optim_place *at, struct param_set *p,
+                             const struct model_grads *g, float scale, struct err *e)
+{
+    k->ops->begin(k);
+    step_dense(o, k, at, g, p->w, scale);
+    k->ops->end(k);
+    if (g->w != NULL) optim_far_dense_done(o, p, g);
+    TRY(step_sparse_all(o, at->here, p, g, e));
+    param_touch(p);
+    return STATUS_OK;
+}
+
 enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, const struct model_grads *g,
                        uint64_t n_examples, struct err *e)
 {
-    float squares;
+    float squares = 0;
     struct optim_place at = {p->w, o->m, o->v, o->anchor, k, g->dense + o->t->group_first[PARAM_ADAGRAD]};
     if (n_examples == 0) return STATUS_OK;
     if (any_sparse(g)) TRY(optim_need_sparse(o, e));
@@ -282,11 +295,7 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
     if (g->pace != MODEL_SLOW) o->clock[0].steps++;
     if (g->pace != MODEL_QUICK) o->clock[1].steps++;
     if (o->half_life > 0 && g->pace != MODEL_SLOW) optim_forget(o, exp2(-(double)n_examples / o->half_life));
-    step_dense(o, k, &at, g, p->w, scale_of(o, squares, n_examples));
-    if (g->w != NULL) optim_far_dense_done(o, p, g);
-    TRY(step_sparse_all(o, at.here, p, g, e));
-    param_touch(p);
-    return STATUS_OK;
+    return take_step(o, k, &at, p, g, scale_of(o, squares, n_examples), e);
 }
 
 /* --- what a checkpoint keeps -------------------------------------------------------------------------------------- */

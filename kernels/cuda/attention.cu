@@ -42,7 +42,7 @@ struct attend {
     float *out, *prob; /* prob NULL: not kept */
     const float *q, *k, *v, *pk, *pv;
     size_t ldq, ldk, ldp, H, D;
-    float scale;
+    double scale;
     struct segments seg;
 };
 
@@ -75,7 +75,7 @@ KERNEL_TOGETHER(k_attention, struct attend)
         const size_t j = base + LANE;
         float score = -INFINITY;
         if (j < n)
-            score = a.scale *
+            score = (float)a.scale *
                     dot_row(q, attended_row(a.pk, a.ldp, a.k, a.ldk, prefix, own, j) + column, a.D);
         if (prob != NULL && j < n) prob[j] = score;
         const float now = fmaxf(top, warp_max(score)), shrink = expf(top - now); /* the first time exp(-inf) = 0 */
@@ -149,7 +149,7 @@ void cuda_attention(struct kern *k, float *out, float *prob, const float *q, siz
         return;
     }
     if (!put_segments(k, &there, seg, H, &rest, 0)) return;
-    const struct attend a = {out, prob, q, kk, vv, pk, pv, ldq, ldk, ldp, H, D, 1.0f / sqrtf((float)D), there};
+    const struct attend a = {out, prob, q, kk, vv, pk, pv, ldq, ldk, ldp, H, D, (double)(1.0f / sqrtf((float)D)), there};
     LAUNCH(cuda_of(k), k_attention, launch_blocks((there.queries - there.query0) * H, WARPS), BLOCK, &a);
 }
 
@@ -158,7 +158,7 @@ struct attend_back {
     float *ds; /* as prob: the scores' gradients, times the scale */
     const float *dout, *prob, *q, *k, *v, *pk, *pv;
     size_t lddq, lddk, lddp, ldq, ldk, ldp, H, D;
-    float scale;
+    double scale;
     struct segments seg;
 };
 
@@ -179,7 +179,7 @@ KERNEL_TOGETHER(k_attention_dq, struct attend_back)
         mean += (double)prob[j] * (double)ds[j];
     }
     mean = warp_sum(mean);
-    for (size_t j = LANE; j < n; j += WARP) ds[j] = (float)((double)prob[j] * ((double)ds[j] - mean) * (double)a.scale);
+    for (size_t j = LANE; j < n; j += WARP) ds[j] = (float)((double)prob[j] * ((double)ds[j] - mean) * a.scale);
     WARP_WAIT(); /* every lane reads what the others wrote */
     for (size_t d = LANE; d < a.D; d += WARP) {
         double sum = (double)dq[d];
@@ -242,7 +242,7 @@ void cuda_attention_backward(struct kern *k, float *dq, size_t lddq, float *dk, 
     const size_t n = kern_attention_probs(seg, H);
     if (!put_segments(k, &there, seg, H, &rest, (n * sizeof(float) + 255) / 256 * 256)) return;
     const struct attend_back a = {dq,  dk,  dv,   dpk,  dpv,  (float *)(void *)rest, dout, prob, q, kk, vv, pk, pv, lddq,
-                                  lddk, lddp, ldq, ldk, ldp, H, D, 1.0f / sqrtf((float)D), there};
+                                  lddk, lddp, ldq, ldk, ldp, H, D, (double)(1.0f / sqrtf((float)D)), there};
     LAUNCH(cuda_of(k), k_attention_dq, launch_blocks((there.queries - there.query0) * H, WARPS), BLOCK, &a);
     LAUNCH(cuda_of(k), k_attention_dk, launch_blocks((there.prefixes - there.prefix0 + there.keys - there.key0) * H, WARPS), BLOCK, &a);
 }

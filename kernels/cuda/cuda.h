@@ -1,7 +1,7 @@
 /* cuda.h - inside the plug-in: the state of a struct kern, its device's memory, and the functions behind the table.
  *
  * One device and one block of its memory for the process (memory.cu); each struct kern has a stream, on which everything
- * that it does is queued in order, pinned memory for copies, scratch for the operation under way, and plans for products.
+ * that it does is put in order (queue.h), pinned memory for copies, scratch for the operation under way, and plans for products.
  * A fault of the device is sticky: it is said once on stderr, and what is downloaded afterwards is not a number, so that no
  * loss or score made of it passes for one.
  */
@@ -17,35 +17,51 @@ extern "C" {
 #endif
 #include "kernels/cuda/launch.h"
 
-#define CUDA_STAGING ((size_t)8 << 20) /* bytes of pinned memory for uploads, and as many for downloads */
+#define CUDA_STAGING ((size_t)8 << 20) /* bytes of pinned memory for uploads at first, and as many for downloads */
 
 struct cuda_lt;
-struct cuda_graph;
+struct cuda_queue;
+struct cuda_said;
 struct cuda_nccl;
 struct cuda_dnn;
 struct cuda { /* k->state */
     struct kern_state head;
     cudaStream_t stream;
-    char *staging, *bounce; /* pinned: two halves for uploads; downloads */
-    size_t staged;          /* bytes used of the half in use */
-    int half;
-    cudaEvent_t copied[2]; /* what was staged in a half has left it */
-    char *scratch;         /* of the operation under way */
+    struct cuda_queue *queue; /* what is put on the stream (queue.h) */
+    char *bounce;             /* pinned, for downloads */
+    char *scratch;            /* of the operation under way */
     size_t scratch_bytes;
     char *host; /* likewise, host memory */
     size_t host_bytes;
     struct cuda_lt *lt;
-    struct cuda_graph *graphs; /* graph.h */
-    uint64_t graph_turns;
+    struct cuda_said *said; /* update.cu */
     struct cuda_nccl *nccl; /* NULL: it has joined nobody */
     struct cuda_dnn *dnn;   /* dnn.h; NULL: not there, not wanted, or not to be trusted */
-    bool tf32, failed, no_graphs;
+    bool tf32, failed;
 };
 
 static inline struct cuda *cuda_of(const struct kern *k)
 {
     return (struct cuda *)k->state;
 }
+
+/* queue.cu: what goes on the stream goes through here, in order, now or with the next flush.  `issue` puts a command on the stream and
+ * is all that knows what its bytes say (every one counts: what is not a value is 0); false: it was refused, and nothing was done,
+ * which cuda_put returns the first time it happens. */
+typedef bool cuda_issue_fn(struct cuda *c, const void *what);
+bool cuda_put(struct cuda *c, cuda_issue_fn *issue, const void *head, size_t n_head, const void *rest, size_t n_rest);
+void cuda_put_kernel(struct cuda *c, const void *of, size_t grid, size_t block, const void *args, size_t bytes, const char *what);
+void cuda_launch(struct cuda *c, const void *of, size_t grid, size_t block, const void *args, const char *what); /* at once */
+void cuda_put_zero(struct cuda *c, void *p, size_t bytes);
+void cuda_put_copy(struct cuda *c, void *to, const void *from, size_t bytes);
+void cuda_put_upload(struct cuda *c, void *to, const void *host, size_t bytes); /* host may be changed afterwards */
+void cuda_flush(struct cuda *c); /* all that was put is on the stream; who uses the stream itself calls it before */
+void cuda_wait(struct cuda *c, const char *what); /* and done */
+void cuda_forget(struct cuda *c);                 /* waits, and no recording is left */
+uint64_t cuda_turn(const struct cuda *c);         /* grows with every flush */
+
+/* update.cu */
+void cuda_said_close(struct cuda *c);
 
 /* memory.cu */
 enum status cuda_memory_open(const struct kern_plugin_settings *s, char *about, size_t about_bytes, struct err *e);
@@ -133,6 +149,7 @@ void cuda_attention_backward(struct kern *k, float *dq, size_t lddq, float *dk, 
 bool cuda_stack(struct kern *k, float *x, void *room, const struct kern_stack *s, const struct kern_segments *seg, size_t N);
 void cuda_gather(struct kern *k, float *out, const float *table, const int32_t *idx, size_t N, size_t C);
 void cuda_scatter_add(struct kern *k, float *dtable, const float *d, const int32_t *idx, size_t N, size_t C);
+void cuda_widen(struct kern *k, float *y, const uint16_t *x, size_t n);
 void cuda_put_rows(struct kern *k, float *table, const float *d, const int32_t *idx, size_t N, size_t C);
 void cuda_embed(struct kern *k, float *x, const float *word, const float *position, const float *type,
                 const int32_t *id, const int32_t *pos, const int32_t *typ, size_t N, size_t C);

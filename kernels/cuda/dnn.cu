@@ -55,7 +55,7 @@ bool dnn_start(struct cuda *c)
 void cuda_dnn_close(struct cuda *c)
 {
     if (c->dnn == NULL) return;
-    if (c->stream != NULL) (void)cudaStreamSynchronize(c->stream);
+    cuda_forget(c); /* recordings with its kernels */
     dnn_plans_drop(c->dnn);
     if (c->dnn->handle != NULL) (void)c->dnn->call.Destroy(c->dnn->handle);
     free(c->dnn);
@@ -266,19 +266,45 @@ void dnn_plan_drop(struct cuda_dnn *dnn, struct dnn_plan *p)
     p->plan = p->config = NULL;
 }
 
-void dnn_run(struct cuda *c, const struct dnn_plan *p, size_t n, const int64_t *ids, void *const *pointers,
-             void *workspace)
+/* A run as it stands in a list of commands. */
+struct running {
+    void *plan, *workspace;
+    size_t n, n_numbers;
+    int64_t ids[DNN_GIVEN_MAX];
+    void *pointers[DNN_GIVEN_MAX];
+    float numbers[DNN_GIVEN_MAX];
+};
+
+static bool issue_run(struct cuda *c, const void *what)
 {
+    struct running r = *(const struct running *)what;
     const struct dnn_calls *call = &c->dnn->call;
     void *pack = NULL;
+    for (size_t i = 0; i < r.n_numbers; i++) r.pointers[r.n - r.n_numbers + i] = &r.numbers[i]; /* read during the call */
     int code = call->BackendCreateDescriptor(DNN_VARIANT_PACK, &pack);
-    if (code == DNN_SUCCESS) code = call->BackendSetAttribute(pack, DNN_PACK_IDS, DNN_TYPE_INT64, (int64_t)n, ids);
+    if (code == DNN_SUCCESS) code = call->BackendSetAttribute(pack, DNN_PACK_IDS, DNN_TYPE_INT64, (int64_t)r.n, r.ids);
     if (code == DNN_SUCCESS)
-        code = call->BackendSetAttribute(pack, DNN_PACK_POINTERS, DNN_TYPE_VOID_PTR, (int64_t)n, pointers);
+        code = call->BackendSetAttribute(pack, DNN_PACK_POINTERS, DNN_TYPE_VOID_PTR, (int64_t)r.n, r.pointers);
     if (code == DNN_SUCCESS)
-        code = call->BackendSetAttribute(pack, DNN_PACK_WORKSPACE, DNN_TYPE_VOID_PTR, 1, &workspace);
+        code = call->BackendSetAttribute(pack, DNN_PACK_WORKSPACE, DNN_TYPE_VOID_PTR, 1, &r.workspace);
     if (code == DNN_SUCCESS) code = call->BackendFinalize(pack);
-    if (code == DNN_SUCCESS) code = call->BackendExecute(c->dnn->handle, p->plan, pack);
+    if (code == DNN_SUCCESS) code = call->BackendExecute(c->dnn->handle, r.plan, pack);
     if (pack != NULL) (void)call->BackendDestroyDescriptor(pack);
     if (code != DNN_SUCCESS) cuda_fail(c, "cuDNN", call->GetErrorString(code));
+    return code == DNN_SUCCESS;
+}
+
+void dnn_run(struct cuda *c, const struct dnn_plan *p, size_t n, const int64_t *ids, void *const *pointers,
+             size_t n_numbers, const float *numbers, void *workspace)
+{
+    struct running r;
+    memset(&r, 0, sizeof r);
+    r.plan = p->plan;
+    r.workspace = workspace;
+    r.n = n;
+    r.n_numbers = n_numbers;
+    memcpy(r.ids, ids, n * sizeof *ids);
+    memcpy(r.pointers, pointers, (n - n_numbers) * sizeof *pointers);
+    memcpy(r.numbers, numbers, n_numbers * sizeof *numbers);
+    (void)cuda_put(c, issue_run, &r, sizeof r, NULL, 0);
 }

@@ -59,9 +59,9 @@ bool dnn_plan_measure(struct cuda_dnn *dnn, struct dnn_plan *p); /* its workspac
 /* dnn_keep.cu: plans in dnn->folder.  No plan there, or a damaged one, is no fault: it is compiled, and kept. */
 struct dnn_plan dnn_kept(struct cuda_dnn *dnn, const char *name);
 void dnn_keep(struct cuda_dnn *dnn, const struct dnn_plan *p, const char *name);
-/* Queues it on c's stream; ids and pointers (n) of what the caller brings. */
+/* Puts it on c's stream; ids and pointers (n) of what the caller brings, of which the last n_numbers are numbers instead. */
 void dnn_run(struct cuda *c, const struct dnn_plan *p, size_t n, const int64_t *ids, void *const *pointers,
-             void *workspace);
+             size_t n_numbers, const float *numbers, void *workspace);
 
 /* Does what cuda_attention and cuda_attention_backward do, in bfloat16 products, where seg->prec allows it, the shape suits and there
  * is a plan; false: nothing was done.  What one says for a call's arguments the other says as well; with cuDNN `prob` is neither

@@ -303,7 +303,7 @@ struct pack {
     uint16_t *to[2]; /* NULL: not this one */
     const float *own[2], *prefix[2];
     size_t ld[2], ldp, B, S, C, entries;
-    bool keys; /* rows are k and v, else queries */
+    size_t keys; /* rows are k and v, else queries */
     const struct entry *entry;
 };
 
@@ -312,7 +312,7 @@ KERNEL(k_pack_rows, struct pack)
     const size_t c = THREAD % a.C, i = THREAD / a.C % a.S, b = THREAD / a.C / a.S;
     struct place p = {false, false, 0};
     if (b >= a.B) return;
-    if (b < a.entries) p = place_of(&a.entry[b], a.keys, i);
+    if (b < a.entries) p = place_of(&a.entry[b], a.keys != 0, i);
     for (unsigned m = 0; m < 2; m++) {
         if (a.to[m] == NULL) continue;
         const float x = p.prefix ? a.prefix[m][p.row * a.ldp + c] : p.own ? a.own[m][p.row * a.ld[m] + c] : 0.0f;
@@ -346,7 +346,7 @@ struct unpack {
     float *own[2], *prefix[2];
     const uint16_t *from[2];
     size_t ld, ldp, S, C, entries;
-    bool keys, add;
+    size_t keys, add;
     const struct entry *entry;
 };
 
@@ -354,7 +354,7 @@ KERNEL(k_unpack_rows, struct unpack)
 {
     const size_t c = THREAD % a.C, i = THREAD / a.C % a.S, b = THREAD / a.C / a.S;
     if (b >= a.entries) return;
-    const struct place p = place_of(&a.entry[b], a.keys, i);
+    const struct place p = place_of(&a.entry[b], a.keys != 0, i);
     if (!p.prefix && !p.own) return;
     for (unsigned m = 0; m < 2; m++) {
         if (a.from[m] == NULL) continue;
@@ -459,8 +459,8 @@ static bool go_there(struct kern *k, struct room *r, const struct dnn_plans *p, 
     LAUNCH(c, k_mask, launch_blocks(s->B * s->Sq * s->Sk, BLOCK), BLOCK, &mask);
     r->scale = 1.0f / sqrtf((float)s->D);
     const int64_t ids[] = {Q, K, V, MASK, O, STATS, SCALE};
-    void *const pointers[] = {r->q, r->k, r->v, r->mask, r->o, r->stats, &r->scale};
-    dnn_run(c, &p->there, sizeof ids / sizeof *ids, ids, pointers, r->workspace);
+    void *const pointers[] = {r->q, r->k, r->v, r->mask, r->o, r->stats, NULL};
+    dnn_run(c, &p->there, sizeof ids / sizeof *ids, ids, pointers, 1, &r->scale, r->workspace);
     return true;
 }
 
@@ -492,10 +492,10 @@ bool dnn_attention_backward(struct kern *k, const struct dnn_back *back, const s
     if (p == NULL) return false;
     const size_t C = r.s.H * r.s.D, n = entries_of(call->seg);
     if (!go_there(k, &r, p, call, true, back->dout)) return true;
-    float one = 1.0f;
-    const int64_t ids[] = {Q, K, V, MASK, O, STATS, SCALE, DO, DQ, DK, DV, ONE, MEAN};
-    void *const pointers[] = {r.q, r.k, r.v, r.mask, r.o, r.stats, &r.scale, r.dout, r.dq, r.dk, r.dv, &one, r.mean};
-    dnn_run(cuda_of(k), &p->back, sizeof ids / sizeof *ids, ids, pointers, r.workspace);
+    const int64_t ids[] = {Q, K, V, MASK, O, STATS, DO, DQ, DK, DV, MEAN, SCALE, ONE};
+    void *const pointers[] = {r.q, r.k, r.v, r.mask, r.o, r.stats, r.dout, r.dq, r.dk, r.dv, r.mean, NULL, NULL};
+    const float numbers[] = {r.scale, 1.0f};
+    dnn_run(cuda_of(k), &p->back, sizeof ids / sizeof *ids, ids, pointers, 2, numbers, r.workspace);
     const struct unpack q = {{back->dq, NULL}, {NULL, NULL}, {r.dq, NULL}, back->lddq, 0, r.s.Sq, C, n, false, true,
                              r.entry};
     const struct unpack keys = {{back->dk, back->dv},

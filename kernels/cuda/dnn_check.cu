@@ -94,7 +94,7 @@ static bool tried(struct kern *k)
     float *device = (float *)cuda_memory_take((GIVEN + RESULTS + n_prob) * sizeof(float));
     float *host = (float *)malloc(2 * (size_t)RESULTS * sizeof *host);
     const bool ok = device != NULL && host != NULL && agrees(k, device, host, n_prob, &seg);
-    (void)cudaStreamSynchronize(cuda_of(k)->stream);
+    cuda_wait(cuda_of(k), "cuDNN");
     cuda_memory_give(device);
     free(host);
     return ok;

@@ -98,7 +98,7 @@ void cuda_lt_close(struct cuda *c)
 {
     struct cuda_lt *lt = c->lt;
     if (lt == NULL) return;
-    if (c->stream != NULL) (void)cudaStreamSynchronize(c->stream);
+    cuda_forget(c);
     for (size_t i = 0; i < SLOTS; i++)
         for (struct lt_plan *p = lt->slots[i], *next; p != NULL; p = next) {
             next = p->next;
@@ -256,14 +256,33 @@ bool cuda_lt_knows(struct cuda *c, const struct cuda_product *p)
     return usable_plan(c, p) != NULL;
 }
 
-bool cuda_lt_product(struct cuda *c, const struct cuda_product *x)
+/* A product as it stands in a list of commands: what a plan does not say by itself. */
+struct lt_call {
+    struct lt_plan *plan;
+    struct cuda_product x;
+};
+
+static bool issue_product(struct cuda *c, const void *what)
 {
+    const struct lt_call *call = (const struct lt_call *)what;
+    const struct cuda_product *x = &call->x;
     struct cuda_lt *lt = c->lt;
+    struct lt_plan *p = call->plan;
     const float one = 1.0f;
-    struct lt_plan *p = usable_plan(c, x);
-    if (p == NULL || !aim(lt, p, x)) return false;
+    if (!aim(lt, p, x)) return false;
     const cublasStatus_t st = lt->call.Matmul(lt->handle, p->how, &one, x->b, p->first, x->a, p->second, &x->beta, x->c,
                                               p->result, x->c, p->result, &p->algo, lt->workspace, WORKSPACE, c->stream);
     if (st != CUBLAS_STATUS_SUCCESS) p->usable = false; /* refused before anything ran: from now on it is ours */
     return st == CUBLAS_STATUS_SUCCESS;
+}
+
+bool cuda_lt_product(struct cuda *c, const struct cuda_product *x)
+{
+    struct lt_call call;
+    memset(&call, 0, sizeof call); /* lists are compared as bytes, and copied structs may have holes */
+    call.plan = usable_plan(c, x);
+    if (call.plan == NULL) return false;
+    call.x.c = x->c, call.x.a = x->a, call.x.b = x->b, call.x.bias = x->bias, call.x.aux = x->aux;
+    call.x.M = x->M, call.x.K = x->K, call.x.beta = x->beta, call.x.form = x->form;
+    return cuda_put(c, issue_product, &call, sizeof call, NULL, 0);
 }

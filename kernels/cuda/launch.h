@@ -2,7 +2,8 @@
  *
  *   KERNEL(name, struct args) { … a.x … }        threads that do not wait for each other
  *   KERNEL_TOGETHER(name, struct args) { … }     threads of a block that do (BLOCK_WAIT, WARP_WAIT, LANE_XOR, LANE_OF)
- *   LAUNCH(c, name, grid, block, &args)          queued on c's stream
+ *   LAUNCH(c, name, grid, block, &args)          put on c's stream; args has no holes (fields of 8 bytes, or of 4 in pairs), since
+ *                                                lists of launches are compared as bytes (queue.h)
  *   TENSOR_MMA(c, a, b)                          c (16,8) += a (16,16) b (16,8) of a warp: bfloat16 pairs, float32 sums, each
  *                                                thread with its share (PTX ISA, "mma.m16n8k16"); UNROLL stands before a loop
  *
@@ -22,11 +23,7 @@
 #ifdef __CUDACC__
 #define KERNEL(name, type) static __global__ void name(const type a)
 #define KERNEL_TOGETHER(name, type) static __global__ void __launch_bounds__(BLOCK) name(const type a)
-#define LAUNCH(c, name, grid, block, args)                                                                             \
-    do {                                                                                                               \
-        name<<<(unsigned)(grid), (block), 0, (c)->stream>>>(*(args));                                                  \
-        cuda_check((c), cudaPeekAtLastError(), #name);                                                                 \
-    } while (0)
+#define LAUNCH_OF(name) ((const void *)(name))
 #define BLOCK_WAIT() __syncthreads()
 #define LANE_XOR(v, mask) __shfl_xor_sync(0xffffffffu, (v), (mask))
 #define LANE_OF(v, lane) __shfl_sync(0xffffffffu, (v), (lane))
@@ -41,6 +38,9 @@
 #define DEVICE static __device__ __forceinline__
 #define SHARED __shared__
 #endif
+
+#define LAUNCH(c, name, grid, block, args)                                                                             \
+    cuda_put_kernel((c), LAUNCH_OF(name), (size_t)(grid), (block), (args), sizeof *(args), #name)
 
 /* The thread's place in the whole grid, and of its warp. */
 #define THREAD ((size_t)blockIdx.x * blockDim.x + threadIdx.x)

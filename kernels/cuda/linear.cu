@@ -49,7 +49,7 @@ enum status cuda_pack(struct kern *k, struct kern_matrix *m, struct err *e)
 void cuda_unpack(struct kern *k, struct kern_matrix *m)
 {
     if (m->packed == NULL) return;
-    cuda_check(cuda_of(k), cudaStreamSynchronize(cuda_of(k)->stream), "unpacking");
+    cuda_wait(cuda_of(k), "unpacking");
     cuda_memory_give(m->packed);
     m->packed = NULL;
 }
@@ -57,9 +57,7 @@ void cuda_unpack(struct kern *k, struct kern_matrix *m)
 struct head {
     float *y, *pre;
     const float *x, *w, *b;
-    enum kern_act act;
-    size_t N, O, I;
-    bool bf16;
+    size_t act, N, O, I, bf16; /* act: enum kern_act */
 };
 
 /* A warp a number: row n of x with row o of w. */
@@ -76,14 +74,13 @@ KERNEL_TOGETHER(k_head, struct head)
     if (LANE > 0) return;
     const float v = (float)(sum + (a.b != NULL ? (double)a.b[o] : 0.0));
     if (a.pre != NULL) a.pre[n * a.O + o] = v;
-    a.y[n * a.O + o] = act_value(v, a.act);
+    a.y[n * a.O + o] = act_value(v, (enum kern_act)a.act);
 }
 
 struct tail {
     float *y, *pre;
     const float *b;
-    enum kern_act act;
-    size_t n, O;
+    size_t act, n, O;
 };
 
 /* y = act(y + b) in place; b NULL: the bias is in y already. */
@@ -92,7 +89,7 @@ KERNEL(k_tail, struct tail)
     if (THREAD >= a.n) return;
     const float v = a.y[THREAD] + (a.b != NULL ? a.b[THREAD % a.O] : 0.0f);
     if (a.pre != NULL) a.pre[THREAD] = v;
-    a.y[THREAD] = act_value(v, a.act);
+    a.y[THREAD] = act_value(v, (enum kern_act)a.act);
 }
 
 /* What cuBLASLt can do behind the product by itself. */
@@ -118,7 +115,7 @@ void cuda_linear(struct kern *k, float *y, float *pre, const float *x, const str
     const bool bf16 = w->prec == KERN_BF16;
     if (N == 0 || O == 0) return;
     if (O <= FEW) {
-        const struct head a = {y, pre, x, w->w, b, act, N, O, I, bf16};
+        const struct head a = {y, pre, x, w->w, b, (size_t)act, N, O, I, bf16};
         LAUNCH(c, k_head, launch_blocks(N * O, WARPS), BLOCK, &a);
         return;
     }
@@ -138,7 +135,7 @@ void cuda_linear(struct kern *k, float *y, float *pre, const float *x, const str
         p.bf16 = bf16;
         cuda_plain_product(c, &p);
     }
-    const struct tail a = {y, pre, b, act, N * O, O};
+    const struct tail a = {y, pre, b, (size_t)act, N * O, O};
     if (b != NULL || pre != NULL || act != KERN_ACT_NONE) LAUNCH(c, k_tail, launch_blocks(N * O, BLOCK), BLOCK, &a);
 }
 

@@ -5,7 +5,7 @@
 struct slate_loss {
     float *loss, *dz;
     const float *z, *y, *w;
-    float scale;
+    double scale;
     size_t n;
 };
 
@@ -17,7 +17,7 @@ KERNEL_TOGETHER(k_bce, struct slate_loss)
         const double x = (double)a.z[i], small = exp(-fabs(x));
         const double p = x >= 0.0 ? 1.0 / (1.0 + small) : small / (1.0 + small);
         sum += (double)a.w[i] * (fmax(x, 0.0) - x * (double)a.y[i] + log1p(small));
-        a.dz[i] = (float)((double)a.dz[i] + (double)a.scale * (double)a.w[i] * (p - (double)a.y[i]));
+        a.dz[i] = (float)((double)a.dz[i] + a.scale * (double)a.w[i] * (p - (double)a.y[i]));
     }
     sum = block_sum(sum, room);
     if (threadIdx.x == 0) a.loss[0] = (float)((double)a.loss[0] + sum);
@@ -25,7 +25,7 @@ KERNEL_TOGETHER(k_bce, struct slate_loss)
 
 void cuda_bce(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w, float scale, size_t n)
 {
-    const struct slate_loss a = {loss, dz, z, y, w, scale, n};
+    const struct slate_loss a = {loss, dz, z, y, w, (double)scale, n};
     if (n > 0) LAUNCH(cuda_of(k), k_bce, 1, BLOCK, &a);
 }
 
@@ -54,7 +54,7 @@ KERNEL_TOGETHER(k_slate_softmax, struct slate_loss)
         if (!(a.y[i] > 0.5f)) continue;
         const double d = others - (double)a.z[i], small = exp(-fabs(d)), p = (d >= 0.0 ? 1.0 : small) / (1.0 + small);
         sum += (double)a.w[i] * (fmax(d, 0.0) + log1p(small));
-        a.dz[i] = (float)((double)a.dz[i] - (double)a.scale * share * (double)a.w[i] * p);
+        a.dz[i] = (float)((double)a.dz[i] - a.scale * share * (double)a.w[i] * p);
         pull += (double)a.w[i] * p;
     }
     sum = block_sum(sum, room);
@@ -62,14 +62,14 @@ KERNEL_TOGETHER(k_slate_softmax, struct slate_loss)
     for (size_t i = threadIdx.x; i < a.n; i += blockDim.x)
         if (!(a.y[i] > 0.5f))
             a.dz[i] = (float)((double)a.dz[i] +
-                              (double)a.scale * share * pull * (double)a.w[i] * exp((double)a.z[i] - others));
+                              a.scale * share * pull * (double)a.w[i] * exp((double)a.z[i] - others));
     if (threadIdx.x == 0) a.loss[0] = (float)((double)a.loss[0] + share * sum);
 }
 
 void cuda_slate_softmax(struct kern *k, float *loss, float *dz, const float *z, const float *y, const float *w, float scale,
                         size_t n)
 {
-    const struct slate_loss a = {loss, dz, z, y, w, scale, n};
+    const struct slate_loss a = {loss, dz, z, y, w, (double)scale, n};
     if (n > 0) LAUNCH(cuda_of(k), k_slate_softmax, 1, BLOCK, &a);
 }
 

@@ -186,7 +186,7 @@ void cuda_memory_give(void *at)
 void *cuda_scratch(struct cuda *c, size_t bytes)
 {
     if (bytes <= c->scratch_bytes && c->scratch != NULL) return c->scratch;
-    cuda_check(c, cudaStreamSynchronize(c->stream), "growing scratch");
+    cuda_wait(c, "growing scratch");
     cuda_memory_give(c->scratch);
     size_t want = 2 * c->scratch_bytes > bytes ? 2 * c->scratch_bytes : bytes;
     c->scratch = (char *)cuda_memory_take(want);

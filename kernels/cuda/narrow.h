@@ -17,7 +17,7 @@ struct narrow_attention {
     const uint16_t *qkv;
     const int32_t *off, *tile;
     size_t n, tiles, H, C;
-    float scale; /* of a score, to the base of 2 */
+    double scale; /* of a score, to the base of 2 */
 };
 bool narrow_attends(size_t C, size_t H);
 void narrow_attention(struct cuda *c, const struct narrow_attention *a);
@@ -29,7 +29,7 @@ struct narrow_norm {
     const int32_t *rows;
     const uint16_t *x, *res;
     const float *bias, *gain, *shift;
-    float eps;
+    double eps;
     size_t N, C;
 };
 void narrow_norm(struct cuda *c, const struct narrow_norm *a);

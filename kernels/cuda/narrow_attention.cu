@@ -103,7 +103,7 @@ DEVICE void attend(const struct narrow_attention *a, const unsigned eighths)
                 TENSOR_MMA(score[j], query[i], pair);
             }
         }
-        narrow_soften(&rows, score, shrink, base, n, a->scale);
+        narrow_soften(&rows, score, shrink, base, n, (float)a->scale);
         const uint32_t prob[4] = {pair_of(score[0][0], score[0][1]), pair_of(score[0][2], score[0][3]),
                                   pair_of(score[1][0], score[1][1]), pair_of(score[1][2], score[1][3])};
         const uint16_t *v0 = v + least(base + 2 * t, n - 1) * ld + g, *v1 = v + least(base + 2 * t + 1, n - 1) * ld + g;

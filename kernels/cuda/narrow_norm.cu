@@ -38,7 +38,7 @@ DEVICE void norm_row(const struct narrow_norm *a, const unsigned pairs)
         v[2 * i + 1] -= mean;
         squares += v[2 * i] * v[2 * i] + v[2 * i + 1] * v[2 * i + 1];
     }
-    const float f = 1.0f / sqrtf(row_sum(squares) / (float)a->C + a->eps);
+    const float f = 1.0f / sqrtf(row_sum(squares) / (float)a->C + (float)a->eps);
     UNROLL
     for (unsigned i = 0; i < pairs; i++) {
         const size_t p = i * WARP + LANE;

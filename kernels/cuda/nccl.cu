@@ -192,6 +192,7 @@ static void cuda_together_sum(struct kern *k, float *x, size_t n)
     struct cuda *c = cuda_of(k);
     struct cuda_nccl *q = c->nccl;
     if (q->comm == NULL || q->wrong != 0 || n == 0) return;
+    cuda_flush(c);
     cuda_check(c, cudaEventRecord(q->before, c->stream), "sum over ranks");
     cuda_check(c, cudaStreamWaitEvent(q->stream, q->before, 0), "sum over ranks");
     q->wrong = q->call.AllReduce(x, x, n, NCCL_FLOAT32, NCCL_SUM, q->comm, q->stream);
@@ -236,6 +237,7 @@ static enum status cuda_together_wait(struct kern *k, int64_t timeout_ms, struct
     bool done = false;
     if (q->comm == NULL) return give_up(q, why, e);
     if (q->wrong != 0) return give_up(q, q->call.GetErrorString(q->wrong), e);
+    cuda_flush(c);
     cuda_check(c, cudaEventRecord(q->after, q->stream), "sum over ranks");
     cuda_check(c, cudaStreamWaitEvent(c->stream, q->after, 0), "sum over ranks");
     while (!done) {

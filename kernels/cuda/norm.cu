@@ -11,7 +11,7 @@
 struct norm {
     float *out, *mean, *rstd, *sum;
     const float *x, *res, *gain, *bias;
-    float eps;
+    double eps;
     size_t N, C;
 };
 
@@ -29,7 +29,7 @@ KERNEL_TOGETHER(k_layernorm, struct norm)
     for (size_t c = LANE; c < a.C; c += WARP) m += (double)in[c];
     m = warp_sum(m) / (double)a.C;
     for (size_t c = LANE; c < a.C; c += WARP) v += ((double)in[c] - m) * ((double)in[c] - m);
-    const double s = 1.0 / sqrt(warp_sum(v) / (double)a.C + (double)a.eps);
+    const double s = 1.0 / sqrt(warp_sum(v) / (double)a.C + a.eps);
     for (size_t c = LANE; c < a.C; c += WARP)
         a.out[r * a.C + c] = (float)(((double)in[c] - m) * s * (double)a.gain[c] + (double)a.bias[c]);
     if (LANE > 0) return;
@@ -40,7 +40,7 @@ KERNEL_TOGETHER(k_layernorm, struct norm)
 void cuda_layernorm(struct kern *k, float *out, float *mean, float *rstd, float *sum, const float *x, const float *res,
                     const float *gain, const float *bias, float eps, size_t N, size_t C)
 {
-    const struct norm a = {out, mean, rstd, sum, x, res, gain, bias, eps, N, C};
+    const struct norm a = {out, mean, rstd, sum, x, res, gain, bias, (double)eps, N, C};
     if (N > 0) LAUNCH(cuda_of(k), k_layernorm, launch_blocks(N, WARPS), BLOCK, &a);
 }
 

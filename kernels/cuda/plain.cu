@@ -11,11 +11,11 @@ struct plain {
     float *c;
     const float *x, *y; /* element (m,k) of a at x[m*am + k*ak], (k,n) of b at y[k*bk + n*bn] */
     size_t ldc, am, ak, bk, bn, M, N, K, across; /* across: tiles in a row of c */
-    float beta;
-    bool bf16;
+    double beta;
+    size_t bf16;
 };
 
-DEVICE float plain_operand(float x, bool bf16)
+DEVICE float plain_operand(float x, size_t bf16)
 {
     return bf16 ? bf16_value(bf16_round(x)) : x;
 }
@@ -35,7 +35,7 @@ KERNEL_TOGETHER(k_plain, struct plain)
         BLOCK_WAIT();
     }
     if (m >= a.M || n >= a.N) return;
-    if (a.beta != 0.0f) sum += (double)a.beta * (double)a.c[m * a.ldc + n];
+    if (a.beta != 0.0) sum += a.beta * (double)a.c[m * a.ldc + n];
     a.c[m * a.ldc + n] = (float)sum;
 }
 
@@ -45,6 +45,6 @@ void cuda_plain_product(struct cuda *c, const struct cuda_product *p)
     const bool tn = p->form == CUDA_TN, nt = p->form == CUDA_NT;
     const struct plain a = {(float *)p->c, (const float *)p->a, (const float *)p->b, p->ldc,
                             tn ? 1 : p->lda, tn ? p->lda : 1, nt ? 1 : p->ldb, nt ? p->ldb : 1,
-                            p->M, p->N, p->K, across, p->beta, p->bf16};
+                            p->M, p->N, p->K, across, (double)p->beta, p->bf16};
     if (across * down > 0) LAUNCH(c, k_plain, across * down, TILE * TILE, &a);
 }

@@ -1,6 +1,6 @@
 /* plugin.cu - what the plug-in shows: its one symbol, the table, opening and closing, copies between host and device. */
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/graph.h"
+#include "kernels/cuda/queue.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +10,9 @@ static void close_state(struct cuda *c)
     cuda_nccl_close(c);
     cuda_dnn_close(c);
     cuda_lt_close(c);
-    cuda_graphs_close(c);
-    if (c->stream != NULL) (void)cudaStreamSynchronize(c->stream);
+    cuda_queue_close(c);
+    cuda_said_close(c);
     cuda_memory_give(c->scratch);
-    for (int i = 0; i < 2; i++)
-        if (c->copied[i] != NULL) (void)cudaEventDestroy(c->copied[i]);
-    if (c->staging != NULL) (void)cudaFreeHost(c->staging);
     if (c->bounce != NULL) (void)cudaFreeHost(c->bounce);
     if (c->stream != NULL) (void)cudaStreamDestroy(c->stream);
     free(c->host);
@@ -25,10 +22,7 @@ static void close_state(struct cuda *c)
 
 static bool make_stream(struct cuda *c)
 {
-    return cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking) == cudaSuccess &&
-           cudaEventCreateWithFlags(&c->copied[0], cudaEventDisableTiming) == cudaSuccess &&
-           cudaEventCreateWithFlags(&c->copied[1], cudaEventDisableTiming) == cudaSuccess &&
-           cudaMallocHost((void **)&c->staging, CUDA_STAGING) == cudaSuccess &&
+    return cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking) == cudaSuccess && cuda_queue_open(c) &&
            cudaMallocHost((void **)&c->bounce, CUDA_STAGING) == cudaSuccess;
 }
 
@@ -70,7 +64,7 @@ static void *cuda_alloc(struct kern *k, size_t bytes)
 {
     cuda_memory_here();
     void *p = cuda_memory_take(bytes);
-    if (p != NULL) cuda_check(cuda_of(k), cudaMemsetAsync(p, 0, bytes, cuda_of(k)->stream), "clearing memory");
+    if (p != NULL) cuda_put_zero(cuda_of(k), p, bytes);
     return p;
 }
 
@@ -78,61 +72,41 @@ static void cuda_release(struct kern *k, void *p)
 {
     if (p == NULL) return;
     cuda_memory_here();
-    cuda_check(cuda_of(k), cudaStreamSynchronize(cuda_of(k)->stream), "releasing memory");
+    cuda_wait(cuda_of(k), "releasing memory");
     cuda_memory_give(p);
 }
 
-/* Room for `bytes` in pinned memory, after what was in that half before has left it. */
-static char *stage(struct cuda *c, size_t bytes)
-{
-    if (c->staged + bytes > CUDA_STAGING / 2) {
-        cuda_check(c, cudaEventRecord(c->copied[c->half], c->stream), "upload");
-        c->half = 1 - c->half;
-        c->staged = 0;
-        cuda_check(c, cudaEventSynchronize(c->copied[c->half]), "upload");
-    }
-    char *at = c->staging + (size_t)c->half * (CUDA_STAGING / 2) + c->staged;
-    c->staged += (bytes + 63) / 64 * 64;
-    return at;
-}
-
-/* In order with what was queued before, since the target may still be read by it.  host may be changed afterwards. */
+/* In order with what was put before, since the target may still be read by it. */
 static void cuda_upload(struct kern *k, void *dst, const void *host, size_t bytes)
 {
-    struct cuda *c = cuda_of(k);
     cuda_memory_here();
-    for (size_t at = 0, n; at < bytes; at += n) {
-        n = bytes - at < CUDA_STAGING / 4 ? bytes - at : CUDA_STAGING / 4;
-        char *from = stage(c, n);
-        memcpy(from, (const char *)host + at, n);
-        cuda_check(c, cudaMemcpyAsync((char *)dst + at, from, n, cudaMemcpyHostToDevice, c->stream), "upload");
-    }
+    cuda_put_upload(cuda_of(k), dst, host, bytes);
 }
 
 static void cuda_download(struct kern *k, void *host, const void *src, size_t bytes)
 {
     struct cuda *c = cuda_of(k);
     cuda_memory_here();
+    cuda_flush(c);
     for (size_t at = 0, n; at < bytes; at += n) {
         n = bytes - at < CUDA_STAGING ? bytes - at : CUDA_STAGING;
         cuda_check(c, cudaMemcpyAsync(c->bounce, (const char *)src + at, n, cudaMemcpyDeviceToHost, c->stream), "download");
-        cuda_check(c, cudaStreamSynchronize(c->stream), "download");
+        cuda_wait(c, "download");
         memcpy((char *)host + at, c->bounce, n);
     }
     if (c->failed) memset(host, 0xff, bytes); /* NaN in every float */
 }
 
-/* The calling thread may be another one than that which opened.  Nothing is captured between begin and end: callers download
- * in the middle (cosines of match, gradients of sparse rows), which no CUDA graph can hold. */
+/* The calling thread may be another one than that which opened. */
 static void cuda_begin(struct kern *k)
 {
-    (void)k;
     cuda_memory_here();
+    cuda_queue_begin(cuda_of(k));
 }
 
 static void cuda_end(struct kern *k)
 {
-    (void)k;
+    cuda_queue_end(cuda_of(k));
 }
 
 static const struct kern_ops ops = {
@@ -169,6 +143,7 @@ static const struct kern_ops ops = {
     .gather = cuda_gather,
     .scatter_add = cuda_scatter_add,
     .embed = cuda_embed,
+    .widen = cuda_widen,
     .put_rows = cuda_put_rows,
     .mean_rows = cuda_mean_rows,
     .unit_rows = cuda_unit_rows,

@@ -103,7 +103,7 @@ void cuda_mean_rows(struct kern *k, float *out, const float *x, const int32_t *o
 struct unit {
     float *out, *norm; /* backward: out is dx */
     const float *x, *dout, *was, *kept;
-    float scale;
+    double scale;
     size_t N, C;
 };
 
@@ -113,14 +113,14 @@ KERNEL_TOGETHER(k_unit_rows, struct unit)
     if (n >= a.N) return;
     double s = 0.0;
     for (size_t c = LANE; c < a.C; c += WARP) s += (double)a.x[n * a.C + c] * (double)a.x[n * a.C + c];
-    const double length = sqrt(warp_sum(s)), f = (double)a.scale / fmax(length, NORM_LEAST);
+    const double length = sqrt(warp_sum(s)), f = a.scale / fmax(length, NORM_LEAST);
     for (size_t c = LANE; c < a.C; c += WARP) a.out[n * a.C + c] = (float)((double)a.x[n * a.C + c] * f);
     if (a.norm != NULL && LANE == 0) a.norm[n] = (float)length;
 }
 
 void cuda_unit_rows(struct kern *k, float *out, float *norm, const float *x, float scale, size_t N, size_t C)
 {
-    const struct unit a = {out, norm, x, NULL, NULL, NULL, scale, N, C};
+    const struct unit a = {out, norm, x, NULL, NULL, NULL, (double)scale, N, C};
     if (N > 0) LAUNCH(cuda_of(k), k_unit_rows, launch_blocks(N, WARPS), BLOCK, &a);
 }
 
@@ -133,7 +133,7 @@ KERNEL_TOGETHER(k_unit_rows_back, struct unit)
     double along = 0.0;
     for (size_t c = LANE; c < a.C; c += WARP) along += (double)dout[c] * (double)was[c];
     along = warp_sum(along);
-    const double f = (double)a.scale / (double)a.kept[n], g = along / ((double)a.scale * (double)a.kept[n]);
+    const double f = a.scale / (double)a.kept[n], g = along / (a.scale * (double)a.kept[n]);
     for (size_t c = LANE; c < a.C; c += WARP)
         a.out[n * a.C + c] = (float)((double)a.out[n * a.C + c] + f * (double)dout[c] - g * (double)was[c]);
 }
@@ -141,6 +141,6 @@ KERNEL_TOGETHER(k_unit_rows_back, struct unit)
 void cuda_unit_rows_backward(struct kern *k, float *dx, const float *dout, const float *out, const float *norm, float scale,
                              size_t N, size_t C)
 {
-    const struct unit a = {dx, NULL, NULL, dout, out, norm, scale, N, C};
+    const struct unit a = {dx, NULL, NULL, dout, out, norm, (double)scale, N, C};
     if (N > 0) LAUNCH(cuda_of(k), k_unit_rows_back, launch_blocks(N, WARPS), BLOCK, &a);
 }

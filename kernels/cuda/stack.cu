@@ -5,15 +5,15 @@
  * whole stack is refused; what a row gets does not depend on the others (`steady`).
  *
  * Few rows take as long as the host takes to launch them.  So their count is rounded up, how many there really are stands in
- * device memory, and the launches of a size are recorded (graph.h).
+ * device memory, and the launches of a size are the same list again (queue.h).
  */
 #include "kernels/cuda/act.h"
-#include "kernels/cuda/graph.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/cuda/narrow.h"
 #include <string.h>
 
 #define LAYERS_MAX 32
-#define RECORDED_ROWS 2048 /* more keep the device busy for longer than the host needs to launch them */
+#define ROUNDED_ROWS 2048 /* more keep the device busy for longer than the host needs to launch them */
 
 /* Where things stand in the caller's room and in scratch. */
 struct stack_room {
@@ -147,9 +147,9 @@ static bool layer(struct cuda *c, const struct stack_call *call, size_t l, float
     const struct cuda_product up = product(r->up, r->h, &w->up, bias + 3 * s->C, epilogue_act(s->act), N);
     const struct cuda_product down = product(r->sum, r->up, &w->down, NULL, KERN_ACT_NONE, N);
     const struct narrow_attention attention = {
-        r->ctx, r->qkv, r->off, r->tile, n, call->tiles, s->H, s->C, 1.44269504f / sqrtf((float)(s->C / s->H))};
-    const struct narrow_norm one = {r->h, NULL, NULL, r->sum, r->x, w->o_b, w->ln1_gain, w->ln1_bias, s->eps, N, s->C};
-    const struct narrow_norm two = {r->x, x, r->off + n, r->sum, r->h, w->down_b, w->ln2_gain, w->ln2_bias, s->eps, N, s->C};
+        r->ctx, r->qkv, r->off, r->tile, n, call->tiles, s->H, s->C, (double)(1.44269504f / sqrtf((float)(s->C / s->H)))};
+    const struct narrow_norm one = {r->h, NULL, NULL, r->sum, r->x, w->o_b, w->ln1_gain, w->ln1_bias, (double)s->eps, N, s->C};
+    const struct narrow_norm two = {r->x, x, r->off + n, r->sum, r->h, w->down_b, w->ln2_gain, w->ln2_bias, (double)s->eps, N, s->C};
     if (!cuda_lt_product(c, &qkv)) return false;
     narrow_attention(c, &attention);
     if (!cuda_lt_product(c, &o)) return false;
@@ -159,9 +159,8 @@ static bool layer(struct cuda *c, const struct stack_call *call, size_t l, float
     return true;
 }
 
-static bool all_layers(struct cuda *c, void *user)
+static bool all_layers(struct cuda *c, const struct stack_call *call)
 {
-    const struct stack_call *call = (const struct stack_call *)user;
     const struct kern_stack *s = call->s;
     const struct narrowing in = {call->r.x, call->x, call->r.off + call->n, s->C};
     round_biases(c, call->r.bias, s);
@@ -179,28 +178,11 @@ static size_t round_up(size_t n)
     return size;
 }
 
-static struct cuda_graph_key key_of(const struct stack_call *call)
-{
-    const unsigned char *bytes = (const unsigned char *)call->s->layers;
-    struct cuda_graph_key key;
-    memset(&key, 0, sizeof key);
-    key.what = 14695981039346656037u; /* FNV-1a over every pointer and size of the layers */
-    for (size_t i = 0; i < call->s->n * sizeof *call->s->layers; i++) key.what = (key.what ^ bytes[i]) * 1099511628211u;
-    key.pointers[0] = call->x;
-    key.pointers[1] = call->r.x;
-    key.pointers[2] = call->r.bias;
-    key.sizes[0] = call->N;
-    key.sizes[1] = call->n;
-    key.sizes[2] = call->tiles;
-    key.sizes[3] = call->s->n;
-    return key;
-}
-
 bool cuda_stack(struct kern *k, float *x, void *room, const struct kern_stack *s, const struct kern_segments *seg, size_t N)
 {
     struct cuda *c = cuda_of(k);
     struct stack_call call;
-    const bool few = N > 1 && N <= RECORDED_ROWS;
+    const bool few = N > 1 && N <= ROUNDED_ROWS;
     if (N == 0 || s->n == 0) return true;
     if (seg->q_off[0] != 0) return false;
     memset(&call, 0, sizeof call);
@@ -209,7 +191,5 @@ bool cuda_stack(struct kern *k, float *x, void *room, const struct kern_stack *s
     call.n = few ? round_up(seg->n) : seg->n;
     call.tiles = call.N / NARROW_ROWS_OF_TILE + call.n; /* at most */
     if (!place(c, &call, room) || !fits(c, s, &call.r, call.N) || !put_sentences(k, &call, seg)) return false;
-    if (!few) return all_layers(c, &call);
-    const struct cuda_graph_key key = key_of(&call);
-    return cuda_graph_run(c, &key, all_layers, &call);
+    return all_layers(c, &call);
 }

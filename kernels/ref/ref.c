@@ -115,6 +115,7 @@ const struct kern_ops kern_ref_ops = {
     .attention_backward = kern_ref_attention_backward,
     .gather = kern_ref_gather,
     .scatter_add = kern_ref_scatter_add,
+    .widen = kern_ref_widen,
     .put_rows = kern_ref_put_rows,
     .embed = kern_ref_embed,
     .mean_rows = kern_ref_mean_rows,

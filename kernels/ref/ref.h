@@ -47,6 +47,7 @@ void kern_ref_attention_backward(struct kern *k, float *dq, size_t lddq, float *
 
 void kern_ref_gather(struct kern *k, float *out, const float *table, const int32_t *idx, size_t N, size_t C);
 void kern_ref_scatter_add(struct kern *k, float *dtable, const float *d, const int32_t *idx, size_t N, size_t C);
+void kern_ref_widen(struct kern *k, float *y, const uint16_t *x, size_t n);
 void kern_ref_put_rows(struct kern *k, float *table, const float *d, const int32_t *idx, size_t N, size_t C);
 void kern_ref_embed(struct kern *k, float *x, const float *word, const float *position, const float *type,
                     const int32_t *id, const int32_t *pos, const int32_t *typ, size_t N, size_t C);

@@ -1,4 +1,5 @@
 /* ref_rows.c - operations on whole rows: look-ups, means, unit length, dropout. */
+#include "base/bf16.h"
 #include "kernels/ref/ref.h"
 #include <math.h>
 #include <string.h>
@@ -18,6 +19,12 @@ void kern_ref_scatter_add(struct kern *k, float *dtable, const float *d, const i
         float *row = dtable + (size_t)idx[n] * C;
         for (size_t c = 0; c < C; c++) row[c] += d[n * C + c];
     }
+}
+
+void kern_ref_widen(struct kern *k, float *y, const uint16_t *x, size_t n)
+{
+    (void)k;
+    for (size_t i = 0; i < n; i++) y[i] = bf16_to(x[i]);
 }
 
 void kern_ref_put_rows(struct kern *k, float *table, const float *d, const int32_t *idx, size_t N, size_t C)

@@ -65,15 +65,21 @@ cudaError_t cudaGetLastError(void);
 cudaError_t cudaPeekAtLastError(void);
 const char *cudaGetErrorString(cudaError_t code);
 
-/* What launch.h asks of the compiler.  A kernel is a function of its arguments; emulate_launch calls it once a thread, with
+/* What launch.h asks of the compiler.  A kernel is a function of its arguments; cudaLaunchKernel calls it once a thread, with
  * threadIdx, blockIdx and blockDim set; `together`: threads of a block take turns where they wait for each other. */
 struct emulated_place {
     unsigned x;
 };
 extern _Thread_local struct emulated_place threadIdx, blockIdx, blockDim;
-struct cuda;
-void emulate_launch(void (*kernel)(const void *args), const void *args, size_t bytes, size_t grid, unsigned block,
-                    bool together, cudaStream_t s);
+struct emulated_kernel {
+    void (*run)(const void *args);
+    size_t bytes; /* of args */
+    bool together;
+};
+typedef struct {
+    unsigned x, y, z;
+} dim3;
+cudaError_t cudaLaunchKernel(const void *of, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s);
 void emulate_block_wait(void);
 void emulate_warp_wait(void);
 double emulate_lane(double v, unsigned lane); /* of the warp */
@@ -85,15 +91,11 @@ void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
     {                                                                                                                  \
         name##_thread(*(const type *)args);                                                                            \
     }                                                                                                                  \
-    enum { name##_waits = (waits) };                                                                                   \
+    static const struct emulated_kernel name##_kernel = {name, sizeof(type), (waits)};                                 \
     static void name##_thread(const type a)
 #define KERNEL(name, type) KERNEL_AS(name, type, 0)
 #define KERNEL_TOGETHER(name, type) KERNEL_AS(name, type, 1)
-#define LAUNCH(c, name, grid, block, args)                                                                             \
-    do {                                                                                                               \
-        emulate_launch(name, (args), sizeof *(args), (size_t)(grid), (block), name##_waits, (c)->stream);              \
-        cuda_check((c), cudaPeekAtLastError(), #name);                                                                 \
-    } while (0)
+#define LAUNCH_OF(name) (&name##_kernel)
 #define BLOCK_WAIT() emulate_block_wait()
 #define WARP_WAIT() emulate_warp_wait()
 #define TENSOR_MMA(c, a, b) emulate_mma((c), (a), (b))

@@ -262,12 +262,14 @@ static void launch_again(const void *what)
     launch(l->kernel, l->args, l->grid, l->block, l->together);
 }
 
-void emulate_launch(void (*kernel)(const void *args), const void *args, size_t bytes, size_t grid, unsigned block,
-                    bool together, cudaStream_t s)
+cudaError_t cudaLaunchKernel(const void *of, dim3 grid, dim3 block, void **args, size_t shared, cudaStream_t s)
 {
-    struct launched l = {kernel, grid, block, together, {{0}}};
-    if (bytes > sizeof l.args) abort();
-    memcpy(l.args, args, bytes);
+    const struct emulated_kernel *k = of;
+    struct launched l = {k->run, grid.x, block.x, k->together, {{0}}};
+    (void)shared;
+    if (k->bytes > sizeof l.args) abort();
+    memcpy(l.args, args[0], k->bytes);
     emulated.launches++;
     s->queue(s, launch_again, &l, sizeof l);
+    return cudaSuccess;
 }

@@ -8,6 +8,7 @@
 #include "emulate.h"
 #include <cuda_runtime.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,14 @@ struct emulated_counts emulated;
 const struct emulated_counts *emulated_asked(void)
 {
     return &emulated;
+}
+
+/* EMULATED_SAYS: what was asked for, for scripts. */
+static __attribute__((destructor)) void emulated_says(void)
+{
+    if (getenv("EMULATED_SAYS") == NULL) return;
+    (void)fprintf(stderr, "emulated: %zu waits, %zu launches, %zu plays, %zu recordings\n", emulated.waits,
+                  emulated.launches, emulated.plays, emulated.recordings);
 }
 
 struct node {

@@ -26,6 +26,11 @@ for precision in f32 bf16; do
         "$freshet" replay "${options[@]}" "${p[@]}" "${cuda[@]}" --quiet --flush --report $run.json log 2>err || fail "cuda $precision"
     done
     [ "$(jq -r .model.sha256 one.json)" = "$(jq -r .model.sha256 two.json)" ] || fail "$precision: two runs differ"
+    # What comes again is a recording; where recording fails it is launched, to the same bits.
+    FRESHET_EMULATED_FAULT=capture "$freshet" replay "${options[@]}" "${p[@]}" "${cuda[@]}" --quiet --flush --report two.json log 2>err ||
+        fail "cuda $precision without recordings"
+    grep -q "launches can't be recorded" err || fail "$precision: nothing was to be recorded"
+    [ "$(jq -r .model.sha256 one.json)" = "$(jq -r .model.sha256 two.json)" ] || fail "$precision: recordings differ from launches"
     jq -es '.[0].progressive as $r | .[1].progressive as $c | $r.examples > 100 and $r.examples == $c.examples and
         ($r.auc - $c.auc | fabs) < 0.002 and ($r.gauc - $c.gauc | fabs) < 0.002 and ($r.logloss - $c.logloss | fabs) < 1e-4' \
         ref.json one.json >/dev/null || fail "$precision: $(jq -c .progressive ref.json one.json)"

@@ -246,6 +246,11 @@ static void far_match_backward(struct kern *k, float *ds, float *db, float *dtau
     kern_ref_match_backward(k, W(ds), W(db), W(dtau), R(dfeat), R(keep), &near);
 }
 
+static void far_widen(struct kern *k, float *y, const uint16_t *x, size_t n)
+{
+    kern_ref_widen(k, W(y), R(x), n);
+}
+
 static void far_match_fixed(struct kern *k, float *out, const float *taste, const float *cos, const uint8_t *self,
                             size_t K, size_t E)
 {
@@ -326,6 +331,7 @@ static void fill(void)
     ops.mean_rows = far_mean_rows, ops.unit_rows = far_unit_rows, ops.unit_rows_backward = far_unit_rows_backward;
     ops.dropout = far_dropout, ops.bce = far_bce, ops.slate_softmax = far_slate_softmax, ops.task_bce = far_task_bce;
     ops.match = far_match, ops.match_backward = far_match_backward, ops.match_fixed = far_match_fixed;
+    ops.widen = far_widen;
     ops.sparse_forward = far_sparse_forward, ops.sparse_adagrad = far_sparse_adagrad;
     ops.adamw = far_adamw, ops.adamw_matrix = far_adamw_matrix, ops.adagrad = far_adagrad, ops.pull = far_pull;
     ops.sum_squares = far_sum_squares, ops.all_finite = far_all_finite;

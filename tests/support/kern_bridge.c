@@ -425,6 +425,13 @@ static void b_match(struct kern *k, float *feat, float *keep, const struct kern_
     done();
 }
 
+static void b_widen(struct kern *k, float *y, const uint16_t *x, size_t n)
+{
+    (void)k;
+    far->ops->widen(far, OUT(y, n), IN(x, n), n);
+    done();
+}
+
 static void b_match_fixed(struct kern *k, float *fixed, const float *taste, const float *cos, const uint8_t *self,
                           size_t K, size_t E)
 {
@@ -557,6 +564,7 @@ struct kern *kern_bridge(struct kern *take_far)
         .match = b_match,
         .match_backward = b_match_backward,
         .match_fixed = b_match_fixed,
+        .widen = b_widen,
         .sparse_forward = b_sparse_forward,
         .sparse_adagrad = b_sparse_adagrad,
         .adamw = b_adamw,

@@ -58,6 +58,27 @@ static void test_put_rows(void **state)
         }
 }
 
+static void test_widen_is_exact(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    struct kern *k;
+    uint16_t x[N];
+    for (size_t j = 0; (k = backend_or_ref(j)) != NULL; j++) {
+        float *y = kernels_random(N + 1, 1);
+        const float last = y[N];
+        for (size_t i = 0; i < N; i++) x[i] = (uint16_t)(i * 219);
+        k->ops->widen(k, y, x, N);
+        for (size_t i = 0; i < N; i++) {
+            const uint32_t want = (uint32_t)x[i] << 16;
+            assert_memory_equal(&y[i], &want, sizeof want);
+        }
+        assert_true(y[N] == last);
+        k->ops->widen(k, y, x, 0);
+        kernels_reset();
+    }
+}
+
 static void test_embed(void **state)
 {
     (void)state;
@@ -147,11 +168,9 @@ static int done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gather_and_scatter),
-        cmocka_unit_test(test_put_rows),
-        cmocka_unit_test(test_embed),
-        cmocka_unit_test(test_mean_rows),
-        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_gather_and_scatter), cmocka_unit_test(test_put_rows),
+        cmocka_unit_test(test_widen_is_exact),     cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_mean_rows),          cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_zero_copy_axpy),
     };
     return cmocka_run_group_tests(tests, NULL, done);

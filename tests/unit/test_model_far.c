@@ -8,8 +8,9 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { MOST = 40, WARM = 4 };
+enum { MOST = 20, WARM = 4 };
 
 static const struct emulated_counts *(*asked)(void);
 
@@ -81,24 +82,66 @@ static struct emulated_counts since(const struct emulated_counts *b)
                                     .pinned_rooms = a->pinned_rooms - b->pinned_rooms};
 }
 
-static void test_a_step_waits_once(void **state)
+/* Of the same shapes as others, whatever is in them. */
+static void test_a_step_waits_once_and_is_played(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {1, 2, 10, 40};
+    static const size_t sizes[] = {1, 2, MOST};
     struct steps s;
     if (asked == NULL) skip();
     open_steps(&s);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const struct emulated_counts first = *asked();
+        step(&s, sizes[i]);
+        const struct emulated_counts one = since(&first);
         for (int warm = 0; warm < WARM; warm++) step(&s, sizes[i]);
+        s.slates[0]->numeric[0] += 0.5f;
         const struct emulated_counts before = *asked();
         step(&s, sizes[i]);
         const struct emulated_counts c = since(&before);
-        print_message("%zu slates: %zu waits, %zu launches, %zu up, %zu down, %zu between, %zu played, %zu recorded\n",
-                      sizes[i], c.waits, c.launches, c.up, c.down, c.between, c.plays, c.recordings);
+        print_message(
+            "%zu slates: at first %zu launches, %zu up, %zu between; then %zu, %zu, %zu, %zu played, %zu waits\n",
+            sizes[i], one.launches, one.up, one.between, c.launches, c.up, c.between, c.plays, c.waits);
         assert_int_equal(c.waits, 1);
-        assert_int_equal(c.device_rooms + c.pinned_rooms, 0);
+        assert_int_equal(c.plays, 3); /* there and back; AdamW; what is cleared, and sparse rows */
+        assert_int_equal(c.launches + c.between + c.recordings + c.device_rooms + c.pinned_rooms, 0);
+        assert_int_equal(c.down, 1);
+        assert_true(c.up <= 3);
     }
     close_steps(&s);
+}
+
+static void learnt(float *w, size_t n)
+{
+    struct steps s;
+    open_steps(&s);
+    for (size_t i = 0; i < 8; i++) {
+        for (uint32_t k = 0; k < s.slates[0]->n_items; k++) s.slates[0]->items[k].label = (i + k) % 3 == 0;
+        s.slates[1]->numeric[1] = 0.3f * (float)i;
+        step(&s, i == 5 ? 3 : 2);
+    }
+    param_here(s.w.p);
+    assert_true(n <= s.w.p->n);
+    memcpy(w, s.w.p->w, n * sizeof *w);
+    close_steps(&s);
+}
+
+static void test_what_is_played_has_the_bits_of_what_is_launched(void **state)
+{
+    (void)state;
+    enum { N = 4000 };
+    static float played[N], launched[N];
+    if (asked == NULL) skip();
+    const struct emulated_counts first = *asked();
+    learnt(played, N);
+    const struct emulated_counts one = since(&first);
+    (void)setenv("FRESHET_EMULATED_FAULT", "capture", 1);
+    learnt(launched, N);
+    (void)unsetenv("FRESHET_EMULATED_FAULT");
+    const struct emulated_counts both = since(&first);
+    assert_true(one.plays > 8 && one.launches < both.launches - one.launches);
+    assert_int_equal(both.plays, one.plays);
+    assert_memory_equal(played, launched, sizeof played);
 }
 
 static void test_a_pass_of_scores_waits_once(void **state)
@@ -154,7 +197,8 @@ static void test_a_loss_that_is_no_number_leaves_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_step_waits_once),
+        cmocka_unit_test(test_a_step_waits_once_and_is_played),
+        cmocka_unit_test(test_what_is_played_has_the_bits_of_what_is_launched),
         cmocka_unit_test(test_a_pass_of_scores_waits_once),
         cmocka_unit_test(test_a_loss_that_is_no_number_leaves_nothing),
     };
