@@ -52,7 +52,7 @@ class Prefix:
 class OurReplay:
     """Examples a second of a replay.  Start-up (a log of one line) is left out.  learning: only what the model adds to a replay that
     parses, counts, samples and evaluates the same slates without asking it (--no-learn): scoring each slate, then learning from it.
-    steps: the learning from it alone."""
+    steps: the learning from it alone.  model: scoring and learning alone, in core-seconds."""
 
     def __init__(self, prefix, examples, settings=()):
         self.prefix, self.examples, self.settings = prefix, examples, settings
@@ -74,7 +74,14 @@ class OurReplay:
 
     def steps(self):
         """Of the steps alone (forward, backward, optimiser), by the report's learn_seconds."""
-        path = f"{self.prefix.world.folder}/steps.json"
+        return self.examples / self.reported("learn_seconds")
+
+    def model(self):
+        return self.examples / self.reported("score_core_seconds", "learn_core_seconds")
+
+    def reported(self, *fields):
+        path = f"{self.prefix.world.folder}/reported.json"
         self.seconds("--report", path)
         with open(path) as read:
-            return self.examples / json.load(read)["learn_seconds"]
+            report = json.load(read)
+        return sum(report[field] for field in fields)

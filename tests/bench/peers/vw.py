@@ -73,14 +73,16 @@ def run(world):
         world.versions["vowpalwabbit"] = importlib.metadata.version("vowpalwabbit")
     except importlib.metadata.PackageNotFoundError:
         peer.error = "not measured: vowpalwabbit could not be installed"
-    mine = [Figure("freshet numeric,hashed, whole replay", UNIT), Figure("freshet numeric,hashed, learning", UNIT)]
-    figures = alternate([(mine[0], ours.whole), (mine[1], ours.learning), (peer, vowpal.rate)], world.rounds, world.log)
+    names = "whole replay", "learning", "scores and steps"
+    mine = [Figure(f"freshet numeric,hashed, {name}", UNIT) for name in names]
+    figures = alternate([*zip(mine, (ours.whole, ours.learning, ours.model)), (peer, vowpal.rate)], world.rounds, world.log)
     loss = {peer.name: vowpal.loss, **{f.name: report["progressive"]["logloss"] for f in mine}}
     rows = [[f.name, f.error] if not f.values else
             [f.name, format_value(f.median, UNIT), f"{loss[f.name]:.4f}", spread(f.ratio_to(peer)) if f in mine and peer.values else ""] for f in figures]
     section = Section("Linear model", f"""The first {lines:,} lines of Online Retail: {examples:,} examples. Vowpal Wabbit (`{vowpal.arguments.replace(path, 'FILE')}`, one core, one
 pass) gets the same numeric features and the same crosses as text; ours makes them from the log ("whole replay": parsing, counters, features, scoring, learning; only
-its start is left out) or, for "learning", is the difference to `--no-learn`.""")
+its start is left out) or, for "learning", is the difference to `--no-learn`, with the state that it leaves durable on disk, the gate's own scores and snapshots and the check among all items.
+"Scores and steps" are what both do and VW does alone: each example scored, then learnt (the report's `score_core_seconds` and `learn_core_seconds`).""")
     section.tables.append(Table("Linear model", ["contender", "median", "progressive log-loss", "times faster than VW"], rows))
     if peer.values:
         section.claims += [(f"linear model, {f.name.removeprefix('freshet numeric,hashed, ')} against Vowpal Wabbit", f.ratio_to(peer)) for f in mine if f.values]
