@@ -188,7 +188,7 @@ static void end(struct cmd_bench *b)
 static const struct cmd_bench_case cases[] = {
     {.name = "train", .what = "steps of 80 synthetic examples, all parts, one core", .unit = "examples",
      .setup = train_setup, .run = train_run, .cost = train_cost},
-    {.name = "train.dense", .what = "of them products, AdamW with the gradients it makes, attention, GELU and LayerNorm, both ways", .kind = CMD_BENCH_SAMPLES,
+    {.name = "train.dense", .what = "of them products, AdamW on matrices, attention, GELU, LayerNorm", .kind = CMD_BENCH_SAMPLES,
      .unit = "GFLOP/s", .setup = train_setup, .sample = sample_dense, .cost = dense_cost},
     {.name = "train.all", .what = "the same steps on all cores", .unit = "examples", .span = CMD_BENCH_ALL,
      .setup = train_setup, .run = train_run, .cost = train_cost},

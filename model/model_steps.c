@@ -28,30 +28,38 @@ struct between {
     bool taken;             /* a step was made of it */
 };
 
-/* The quick parts beside the slow one, there and back.  What was on the tape before stays, and nothing else. */
+/* There and back.  Where the host would wait for the losses the way back does not: one that is not finite has reached the quick
+ * gradients then, which nothing had come to before, and they are cleared. */
+static enum status walk_once(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
+{
+    const bool far = !r->kern->ops->host_visible;
+    struct walk_below below;
+    TRY(walk_forward(r, l, n, &below, e));
+    TRY(walk_losses(r, l, n, e));
+    *bad = !far && !walk_totals(r, l, n, loss);
+    if (*bad) return STATUS_OK;
+    TRY(walk_back(r, l, n, &below, e));
+    TRY(walk_bring(r, l, n, true, e));
+    tape_settle(&r->tape);
+    TRY(tape_status(&r->tape, e));
+    *bad = far && !walk_totals(r, l, n, loss);
+    if (*bad) model_grads_clear(r);
+    return STATUS_OK;
+}
+
+/* The quick parts beside the slow one.  What was on the tape before stays, and nothing else. */
 static enum status walk_quick(struct model_run *r, struct walk *l, const struct between *b, size_t n, double *loss,
                               bool *bad, struct err *e)
 {
     const struct tape_mark mark = tape_save(&r->tape);
     const struct tape_step *last = r->tape.last;
-    struct walk_below below;
     for (size_t i = 0; i < n; i++) {
         l[i].sum = b[i].slow;
         l[i].sum.dx = NULL;
     }
-    TRY(walk_forward(r, l, n, &below, e));
-    TRY(walk_losses(r, l, n, e));
-    tape_settle(&r->tape);
-    TRY(tape_status(&r->tape, e));
-    *bad = !walk_totals(r, l, n, loss);
-    if (!*bad) {
-        TRY(walk_back(r, l, n, &below, e));
-        TRY(walk_bring(r, l, n, true, e));
-        tape_settle(&r->tape);
-        TRY(tape_status(&r->tape, e));
-        walk_tell(r, l, n);
-        for (size_t i = 0; i < n; i++) memcpy(b[i].slope, l[i].slope, l[i].sum.n * sizeof *b[i].slope);
-    }
+    TRY(walk_once(r, l, n, loss, bad, e));
+    if (!*bad) walk_tell(r, l, n);
+    for (size_t i = 0; i < n && !*bad; i++) memcpy(b[i].slope, l[i].slope, l[i].sum.n * sizeof *b[i].slope);
     tape_forget(&r->tape, last);
     model_tape_rewind(r, mark);
     return STATUS_OK;

@@ -6,6 +6,7 @@
 
 #define ROUND ((size_t)16)
 #define LIST_BYTES ((size_t)4 << 20) /* longer ones are not remembered: their work takes longer than their launches */
+#define LONG_AGO 1024 /* lists */
 #define AREAS 4 /* the lists of a step, of which the host waits for one, and one more */
 #define AREA_MOST ((size_t)32 << 20)
 
@@ -117,13 +118,20 @@ static struct list *the_same(struct cuda_queue *q)
     return NULL;
 }
 
-/* The one that is forgotten for another. */
+/* Recorded, and played not long ago. */
+static bool is_dear(const struct cuda_queue *q, const struct list *l)
+{
+    return l->ready != NULL && q->turn + 1 - l->used < LONG_AGO;
+}
+
+/* The one that is forgotten for another: many come once, between those that come again. */
 static struct list *least_used(struct cuda_queue *q)
 {
     struct list *least = &q->lists[0];
     for (size_t i = 1; i < CUDA_LISTS; i++) {
         struct list *l = &q->lists[i];
-        if ((l->ready != NULL) != (least->ready != NULL) ? l->ready == NULL : l->used < least->used) least = l;
+        const bool dear = is_dear(q, l), other = is_dear(q, least);
+        if (dear != other ? other : l->used < least->used) least = l;
     }
     return least;
 }

@@ -7,13 +7,13 @@
  *
  * Numbers from the host are no part of a list, but how many go where is.  They wait in pinned memory, go to the device in one copy
  * before a recording is played, and are put where they belong by commands in it.  The least recently used of CUDA_LISTS lists is
- * forgotten, of those that are not recorded if there is one.  Where recording fails it is said once, and nothing is recorded again.
+ * forgotten, of those that were not played for long if there is one.  Where recording fails it is said once, and nothing is recorded again.
  */
 #ifndef KERNELS_CUDA_QUEUE_H
 #define KERNELS_CUDA_QUEUE_H
 #include "kernels/cuda/cuda.h"
 
-#define CUDA_LISTS 32
+#define CUDA_LISTS 64
 
 bool cuda_queue_open(struct cuda *c); /* false: no pinned memory, or no host memory */
 void cuda_queue_close(struct cuda *c);

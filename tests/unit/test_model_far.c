@@ -194,6 +194,49 @@ static void test_a_loss_that_is_no_number_leaves_nothing(void **state)
     close_steps(&s);
 }
 
+struct small_steps {
+    struct steps *s;
+    float *dense;
+    size_t n, calls;
+};
+
+/* What the quick tensors have to step with is finite, and waited for once; nothing is changed. */
+static enum status look(void *user, size_t at, size_t n, bool *taken, struct err *e)
+{
+    struct small_steps *q = user;
+    const struct param_table *t = model_table(q->s->w.model);
+    struct kern *k = model_run_kern(q->s->w.run);
+    (void)at, (void)n, (void)e;
+    k->ops->download(k, q->dense, model_grads(q->s->w.run)->dense, q->n * sizeof *q->dense);
+    for (size_t i = 0; i < t->n; i++) {
+        const struct param *p = &t->params[i];
+        if (p->offset < q->n && !p->slow) assert_int_equal(param_first_not_finite(q->dense + p->offset, p->n), p->n);
+    }
+    q->calls++;
+    *taken = true;
+    model_grads_clear(q->s->w.run);
+    return STATUS_OK;
+}
+
+static void test_a_small_step_that_is_no_number_leaves_nothing(void **state)
+{
+    (void)state;
+    enum { BAD = 2, N = 6, SIZE = 2 };
+    struct steps s;
+    struct err e;
+    if (asked == NULL) skip();
+    open_steps(&s);
+    struct small_steps q = {&s, NULL, model_table(s.w.model)->group_first[PARAM_STAT], 0};
+    const struct model_steps how = {SIZE, look, &q};
+    q.dense = mem_calloc(q.n, sizeof *q.dense);
+    for (uint32_t i = 0; i < s.slates[BAD]->n_items; i++) s.slates[BAD]->items[i].weight = 3e38f;
+    assert_ok(model_learn_steps(s.w.run, (const struct slate *const *)s.slates, N, 1, s.losses, &how, &e), &e);
+    assert_int_equal(q.calls, N / SIZE); /* the other one of its step alone */
+    for (size_t i = 0; i < N; i++) assert_true(isnan(s.losses[i]) == (i == BAD));
+    mem_free(q.dense);
+    close_steps(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_what_is_played_has_the_bits_of_what_is_launched),
         cmocka_unit_test(test_a_pass_of_scores_waits_once),
         cmocka_unit_test(test_a_loss_that_is_no_number_leaves_nothing),
+        cmocka_unit_test(test_a_small_step_that_is_no_number_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, find_plugin, NULL);
 }
