@@ -1,5 +1,6 @@
 /* line_step.c - the batch is learnt: gradients, one optimiser step or several (train.step_slates), what is counted of it. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "job/line.h"
 #include <math.h>
 
@@ -36,8 +37,11 @@ static void drop(struct line *l)
 static bool is_spike(struct line *l, const struct tally *t)
 {
     if (!spike_is(&l->spike, t->loss / (double)t->examples, t->examples, l->conf->guard_loss_spike)) return false;
-    l->spike.skipped++;
-    l->spike.examples += t->examples;
+    log_limited(LOG_WARN, "spike",
+                "loss=%.4g usual=%.4g examples=%llu learnt=no skipped=%llu key=guard.loss_spike hint=\"what lasts or "
+                "comes again is learnt\"",
+                t->loss / (double)t->examples, l->spike.median, (unsigned long long)t->examples,
+                (unsigned long long)l->spike.skipped);
     drop(l);
     return true;
 }

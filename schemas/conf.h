@@ -159,7 +159,7 @@
     X(guard_item_examples,    "guard.item_examples",        INT,  0,              0,    4e9,       "examples", "L", "most examples of one item that are learnt in a window; 0: no cap") \
     X(guard_source_share,     "guard.source_share",         NUM,  1.0,            0.0,  1.0,       "", "L", "largest share of a window's examples that is learnt of one source (the events' field `source`); 1: no cap") \
     X(guard_quarantine_ms,    "guard.quarantine_ms",        INT,  21600000,       0,    1e12,      "ms", "L", "a source that explains an alarm alone goes to the dead letters (stage anomaly) so long, and learning goes on; 0: never") \
-    X(guard_loss_spike,       "guard.loss_spike",           NUM,  20.0,           0.0,  1e9,       "", "L", "a batch whose loss is so many median deviations above the median is not learnt; 0: all are") \
+    X(guard_loss_spike,       "guard.loss_spike",           NUM,  20.0,           0.0,  1e9,       "", "L", "a batch whose loss is so many deviations (root mean square) above the median is not learnt, so no more than one in its square ever is; 0: all are") \
     X(rank_utility,           "rank.utility",               TEXT, "",             0,    300,       "", "", "what a scorer ranks by, as a sum over train.tasks: click=1,purchase=5,refund=-3; a reply's score is then that sum; empty: the probability of the one label") \
     X(publish_every_ms,       "publish.every_ms",           INT,  5000,           10,   1e10,      "ms", "L", "least time between published versions") \
     X(publish_features_ms,    "publish.features_ms",        INT,  50,             1,    1e8,       "ms", "L", "least time between flushes of changed users and items") \

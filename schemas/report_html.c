@@ -388,6 +388,36 @@ static void put_rejects(struct buf *b, const struct report *r)
     close_table(b);
 }
 
+/* What was settled and evaluated, but not learnt, and why; nothing to say: no table. */
+static void put_not_learnt(struct buf *b, const struct report *r)
+{
+    const struct report_guard *g = &r->guard;
+    const struct {
+        const char *what;
+        uint64_t times, examples;
+    } rows[] = {{"alarms of the circuit breaker", g->alarms, 0},
+                {"pauses", g->pauses, g->paused_examples},
+                {"steps skipped for their loss (guard.loss_spike)", g->spikes, g->spike_examples},
+                {"above a user's, an item's or a source's cap", 0, g->capped[0] + g->capped[1] + g->capped[2]},
+                {"sources in quarantine", g->quarantines, g->quarantined_examples},
+                {"rollbacks to the blessed version", r->gate.rollbacks, 0}};
+    bool any = false;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].times + rows[i].examples == 0) continue;
+        if (!any) {
+            buf_printf(b, "<h2>Not learnt</h2>\n");
+            open_table(b, "what|times|examples not learnt");
+        }
+        any = true;
+        buf_printf(b, "<tr>");
+        put_name(b, rows[i].what);
+        put_count(b, rows[i].times);
+        put_count(b, rows[i].examples);
+        buf_printf(b, "</tr>\n");
+    }
+    if (any) close_table(b);
+}
+
 static void put_head(struct buf *b, const struct report *r, const char *title, int64_t wall_ms)
 {
     char when[CLOCK_TEXT];
@@ -418,6 +448,7 @@ void report_write_html(struct buf *b, const struct report *r, const char *title,
     put_served(b, r->detail);
     put_segments(b, r->detail);
     put_lists(b, r->detail);
+    put_not_learnt(b, r);
     put_rejects(b, r);
     buf_printf(b, "</body></html>\n");
 }

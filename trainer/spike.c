@@ -3,20 +3,21 @@
 #include <math.h>
 
 #define STEP 0.02
-#define DEVIATION_MIN 1e-4
+#define STEP_DEVIATION 0.001 /* slower: it has to see what is rare */
+#define DEVIATION_MIN 0.005  /* nats: a tenth above the median hurts nobody */
+#define CUT 20.0 /* deviations that an observation counts for at most, where the owner has no bound of its own */
 
-/* Steps are shares of the deviation, larger at first: the start is found within the warm-up. */
-static void follow(struct spike *s, double loss)
+/* Steps are larger at first: the start is found within the warm-up. */
+static void follow(struct spike *s, double loss, double deviations)
 {
-    const double n = (double)s->batches + 1.0, a = fmax(STEP, 1.0 / n);
+    const double n = (double)s->batches + 1.0, a = fmax(STEP, 1.0 / n), b = fmax(STEP_DEVIATION, 1.0 / n);
     if (s->batches == 0) {
         s->median = loss;
         s->deviation = fmax(0.1 * fabs(loss), DEVIATION_MIN);
     }
-    const double off = fabs(loss - s->median);
+    const double most = (deviations > 0.0 ? deviations : CUT) * s->deviation, off = fmin(fabs(loss - s->median), most);
     s->median += (loss > s->median ? a : loss < s->median ? -a : 0.0) * s->deviation;
-    s->deviation *= off > s->deviation ? 1.0 + a : 1.0 - a;
-    s->deviation = fmax(s->deviation, DEVIATION_MIN);
+    s->deviation = fmax(sqrt(s->deviation * s->deviation * (1.0 - b) + off * off * b), DEVIATION_MIN);
     if (s->batches < UINT32_MAX) s->batches++;
 }
 
@@ -32,9 +33,12 @@ bool spike_is(struct spike *s, double loss, uint64_t examples, double deviations
     if (!isfinite(loss)) return false;
     s->size += (n - s->size) * (s->size <= 0.0 ? 1.0 : STEP);
     if (n < 0.5 * s->size) return false;
-    const bool beyond = loss > spike_bound(s, deviations) && s->row < SPIKE_IN_A_ROW;
+    const double spare = SPIKE_FREE + (double)s->batches / (deviations * deviations);
+    const bool beyond = loss > spike_bound(s, deviations) && s->row < SPIKE_IN_A_ROW && (double)s->skipped < spare;
     s->row = beyond ? s->row + 1 : 0;
-    follow(s, loss);
+    s->skipped += beyond;
+    s->examples += beyond ? examples : 0;
+    follow(s, loss, deviations);
     return beyond;
 }
 

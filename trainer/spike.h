@@ -1,8 +1,10 @@
 /* spike.h - is a batch's loss beyond all that was usual?  A running median and a running deviation from it.
  *
- * Both are followed by stochastic steps (one observation moves them by a fixed share of the deviation, however far off it
- * is), so outliers hardly move the bound, while a lasting change does within some hundred batches: nothing is skipped for
- * ever.  Plain data, zeroed at first.  Thread: one.
+ * The median is followed by stochastic steps, and what is beyond the bound moves the deviation as what is at it: outliers hardly
+ * move either, while a lasting change does within some batches.  The deviation is a root mean square, so however rare
+ * they are, positives are part of what is usual: of all batches no more than 1/deviations^2 can lie beyond in the long run
+ * (Chebyshev's inequality), at 20 one in 400.  A median of deviations knows nothing of what happens to fewer than half of
+ * all batches: where most have no click it calls each click a spike.  Plain data, zeroed at first.  Thread: one.
  */
 #ifndef TRAINER_SPIKE_H
 #define TRAINER_SPIKE_H
@@ -12,12 +14,13 @@
 
 #define SPIKE_WARMUP 200  /* batches that only teach */
 #define SPIKE_IN_A_ROW 20 /* so many are skipped one after another at most: then it is no spike any more */
+#define SPIKE_FREE 10     /* of all batches 1/deviations^2 are, and so many more before the bound has settled */
 
 struct spike {
     double size;                /* examples of a batch, a running mean */
-    double median, deviation;   /* of the loss an example; deviation: median of |loss - median| */
+    double median, deviation;   /* of the loss an example; deviation: root mean square of loss - median */
     uint32_t batches, row;      /* row: skipped, one after another */
-    uint64_t skipped, examples; /* in all; for the owner to count */
+    uint64_t skipped, examples; /* in all */
 };
 /* One batch's mean loss an example, over so many examples; batches of less than half the usual size (single marks that come
  * late are of one kind only) are not judged.  true: more than `deviations` above the median, the step is to be skipped.
