@@ -60,10 +60,12 @@ enum status cmd_bench_put_against(struct buf *b, const struct cmd_bench_report *
     const json_t *cases = json_object_get(j, "cases");
     buf_printf(b, "\nagainst %s: medians, above 1 is better now, * the spreads do not touch\n  %-18s %12s %12s\n", path,
                "", "before", "now");
+    const size_t start = b->n;
     for (size_t i = 0; i < r->n; i++) {
         const json_t *before = find(cases, r->figures[i].c->name);
         if (before != NULL) put_ratio(b, &r->figures[i], before);
     }
+    if (b->n == start) buf_printf(b, "  no case that was measured both times\n");
     json_decref(j);
     return STATUS_OK;
 }

@@ -5,6 +5,7 @@
  */
 #include "cli/bench.h"
 #include "cli/model.h"
+#include "cli/process.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,11 +38,24 @@ static json_t *slates_json(const struct cmd_bench *b)
     return list;
 }
 
+#define ASK_MOST_S 3600.0
+
+static enum status seconds_of(const char *line, double *out, struct err *e)
+{
+    char *end;
+    *out = strtod(line, &end);
+    while (*end == ' ' || *end == '\n' || *end == '\r') end++;
+    if (end != line && *end == 0 && *out >= 0.0 && *out <= ASK_MOST_S) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID, "--ask: '%.*s' is no number of seconds from 0 to %g", (int)strcspn(line, "\r\n"),
+                   line, ASK_MOST_S);
+}
+
 static enum status answer(struct cmd_bench *b, const struct cmd_bench_case *c, double least_s, struct err *e)
 {
     uint64_t done = 0, units;
     double spent = 0.0;
     do {
+        TRY(cmd_process_told(e));
         if (c->before != NULL) TRY(c->before(b, e));
         const double start = cmd_bench_now_s();
         TRY(c->run(b, &units, e));
@@ -66,12 +80,16 @@ enum status cmd_bench_answer(struct cmd_bench *b, const char *name, struct err *
     const struct cmd_bench_case *c = find(name, &topic);
     char line[64];
     uint64_t units;
+    double least_s;
     if (topic->shop) TRY(cmd_bench_shop(b, e));
     enum status st = c->setup(b, c, e);
     if (st == STATUS_OK) st = c->run(b, &units, e);
     if (st == STATUS_OK)
         st = say(json_pack("{s:{s:s, s:o}}", "ready", "kernels", kern_describe(b->kern), "slates", slates_json(b)), e);
-    while (st == STATUS_OK && fgets(line, sizeof line, stdin) != NULL) st = answer(b, c, strtod(line, NULL), e);
+    while (st == STATUS_OK && fgets(line, sizeof line, stdin) != NULL) {
+        st = seconds_of(line, &least_s, e);
+        if (st == STATUS_OK) st = answer(b, c, least_s, e);
+    }
     if (topic->end != NULL) topic->end(b);
     cmd_bench_case_end(b);
     return st;

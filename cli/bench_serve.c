@@ -327,12 +327,12 @@ static void end(struct cmd_bench *b)
 #define WARM_CASE(N)                                                                                                   \
     {                                                                                                                  \
         .name = "rerank." #N, .what = #N " candidates, warm: one request in flight", .kind = CMD_BENCH_LATENCY,        \
-        .n = N, .setup = setup_warm, .run = run_one, .cost = cost                                                      \
+        .span = CMD_BENCH_ALL, .n = N, .setup = setup_warm, .run = run_one, .cost = cost                               \
     }
 #define COLD_CASE(N)                                                                                                   \
     {                                                                                                                  \
         .name = "rerank." #N ".cold", .what = #N " candidates, by a scorer just started", .kind = CMD_BENCH_SAMPLES,   \
-        .unit = "ms", .n = N, .setup = setup_cold, .sample = sample_cold, .cost = cost                                 \
+        .unit = "ms", .span = CMD_BENCH_ALL, .n = N, .setup = setup_cold, .sample = sample_cold, .cost = cost          \
     }
 #define LOAD_CASE(N)                                                                                                   \
     {                                                                                                                  \

@@ -77,6 +77,7 @@ static enum status measure(struct bench *x, const struct cmd_bench_case *c, size
         uint64_t done = 0;
         double spent = 0.0;
         while (spent < least_s && *n < CMD_BENCH_SAMPLES_MAX) {
+            TRY(cmd_process_told(e));
             TRY(run_once(x, c, &units, &seconds, e));
             done += units;
             spent += seconds;

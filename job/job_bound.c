@@ -20,6 +20,8 @@ enum {
     TABLE_BYTES = 112,     /* per item: row, table places (of two sizes while it grows), lists, the sampler's arrays */
     USER_TABLE_BYTES = 72, /* per user: table places */
     USER_LEAST = 256,
+    STORE_PAGE = 4096, /* of the store, copied to the heap when a record in it changes, and kept for the next one */
+    STORE_PAGES = 512 * MIB,   /* so much of them: beyond it LMDB writes pages out within a transaction */
     DEDUPE_BYTES = 64,         /* per id: ring and a table at most half full */
     OPEN_BYTES = 224,          /* per open slate: the joiner's entry, heap and tables */
     MESSAGE_COPIES = 4,        /* of the longest message: raw, parsed, on the way */
@@ -59,11 +61,17 @@ static size_t item_most(const struct conf *c)
            (size_t)c->cooccur_neighbours * sizeof(struct record_neighbour);
 }
 
+/* Pages of one checkpoint's transaction: one a changed record, where they lie far from each other. */
+static size_t store_pages(const struct conf *c)
+{
+    return least(STORE_PAGES, least((size_t)c->history_users, (size_t)c->state_dirty_bytes / USER_LEAST) * STORE_PAGE);
+}
+
 /* A quarter more while Redis is away, then the changed ones, which can't leave before a checkpoint. */
 static size_t users(const struct conf *c)
 {
     const size_t n = least((size_t)c->history_max_bytes, (size_t)c->history_users * user_most(c));
-    return n + n / 4 + (size_t)c->state_dirty_bytes +
+    return n + n / 4 + (size_t)c->state_dirty_bytes + store_pages(c) +
            least((size_t)c->history_users, n / USER_LEAST) * USER_TABLE_BYTES +
            (size_t)c->history_max_bytes / WORLD_ERASED_PART;
 }

@@ -117,9 +117,10 @@ static enum status open_it(struct state_file *f, const char *path, const struct 
                            struct err *e)
 {
     struct stat info;
-    f->fd = open(path, O_RDONLY | O_CLOEXEC);
+    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe of that name is waited for by nobody */
     if (f->fd < 0 && errno == ENOENT) return ERR_SET(e, STATUS_NOT_FOUND, "%s: there is no such file", path);
     if (f->fd < 0 || fstat(f->fd, &info) != 0) return file_failed(e, path, "be opened", errno);
+    if (!S_ISREG(info.st_mode)) return ERR_SET(e, STATUS_CORRUPT, "%s: not a file of states, nor any file", path);
     f->bytes = (uint64_t)info.st_size;
     TRY(read_all(f->fd, &f->head, sizeof f->head, 0, path, e));
     TRY(check_head(f, path, e));

@@ -15,6 +15,7 @@
 # Stages: event (its own time) → consumed (the learner took it off its queue) → learnt (its order was settled and learnt
 # from) → published (its checkpoint is durable, its upload begins) → loaded (uploaded, fetched, verified, in force in the
 # scorer) → served (the time of the first request answered with it).
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=tests/support/stream.sh

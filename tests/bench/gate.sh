@@ -7,6 +7,7 @@
 # GATE_SIM  the program (default build/release/tests/gate_sim; tests/bench/gate_sim.c says what is made)
 # Harm is the mean log-loss of the learner less that of the blessed version; the AUC of a list suffers half as much.  The margin is
 # 0.01 for both.  Exit status 1 when there was more than one false alarm in a million judged slates without a change.
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 sim=${GATE_SIM:-build/release/tests/gate_sim}

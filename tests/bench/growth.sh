@@ -7,6 +7,7 @@
 # GROWTH        the program       (default build/release/tests/growth)
 # GROWTH_USERS  users on the disk (default 300000, of which 10000 fit into memory)
 # The ratio is of the median time of a round (fill a list of 24, a click, settle) to the first N's.
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 growth=${GROWTH:-build/release/tests/growth}

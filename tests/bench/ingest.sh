@@ -6,13 +6,14 @@
 # FRESHET_BUILD  the build folder                (default build/release)
 # FRESHET_DATA   folder with online-retail/      (default ../shared/data; without it a simulated log alone is replayed)
 # Counts are checked first: a wrong one ends it.  Least, median and most of the rounds are printed.
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${FRESHET_BUILD:-build/release} rounds=5
 freshet=$build/freshet bench=$build/tests/ingest_bench
 real=${FRESHET_DATA:-../shared/data}/online-retail/online_retail.csv.xz
 csv=(--schema csv --map deploy/maps/online-retail.ini)
-for program in "$freshet" "$bench"; do [[ -x $program ]] || { echo "ingest: $program is not there; make build" >&2; exit 1; }; done
+for program in "$freshet" "$bench"; do [[ -x $program ]] || { echo "ingest: $program is not there; make build" >&2; exit 77; }; done
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 trap 'exit 130' INT TERM

@@ -7,11 +7,12 @@
 # FRESHET_BUILD  the build folder (default build/release)
 # KAFKA_JARS     where Kafka's jars are kept (default: fetched into a temporary folder)
 # Every record's place in its partition is checked before a rate is said.  Exit status 77: no Java.
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bench=${FRESHET_BUILD:-build/release}/tests/ingest_bench
 messages=${1:-3000000}
-[[ -x $bench ]] || { echo "kafka_consume: $bench is not there; make build" >&2; exit 1; }
+[[ -x $bench ]] || { echo "kafka_consume: $bench is not there; make build" >&2; exit 77; }
 command -v java >/dev/null || { echo "kafka_consume: no java (deploy/setup.sh installs it)" >&2; exit 77; }
 KAFKA_DIR=$(mktemp -d)
 export KAFKA_DIR KAFKA_PORT=auto

@@ -7,6 +7,7 @@
 # FRESHET_BUILD  build folder (default build/release)
 # ROUNDS         of each kind, after one that is not counted (15)
 # MODEL          folder of the encoder (default models/all-MiniLM-L6-v2)
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tool=${FRESHET_BUILD:-build/release}/tests/publish_cost

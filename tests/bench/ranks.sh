@@ -7,6 +7,7 @@
 # FRESHET  the program (default build/release/freshet);  MODEL  the encoder (default models/all-MiniLM-L6-v2)
 # Each rank has one thread; so times mean something where there are as many free processors as ranks; processor time (which includes
 # reading the model) says elsewhere what a rank's share takes.  The best of three runs.
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 freshet=${FRESHET:-build/release/freshet}

@@ -16,6 +16,7 @@
 # The catalogue is the log's own items and, so that there are more than 10,000, each three times more with a word added
 # to its title; all of them are in Redis, as are their frozen states.  Cold: a scorer that was just started, each item for
 # the first time.  Every answer of the cold walk and the first few of each timing are checked: status, items, order.
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 freshet=$(realpath "${FRESHET:-build/release/freshet}")

@@ -8,6 +8,7 @@
 # FRESHET_DATA  folder with online-retail/       (default ../shared/data)
 # `text`, `tokens` and `concat` are the text part alone in its three views.  `concat` (the way people write it by hand: no
 # cache, about 100 times as dear) runs on the first 6,000 lines without warm-up; `part` is `text` on the same lines.
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 freshet=${FRESHET:-build/release/freshet}

@@ -10,6 +10,7 @@
 # WARM_ROWS     rows of the log behind the catalogue and the histories   (default 60000)
 # WARM_KEEP     folder that keeps the prepared state from one run to the next   (default: none is kept)
 # WARM_OPTIONS  more options for all commands, such as -o kernels.precision=bf16
+. "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 freshet=$(realpath "${FRESHET:-build/release/freshet}")

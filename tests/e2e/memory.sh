@@ -20,7 +20,7 @@ fail() { echo "memory: $*"; cat err; exit 1; }
     -o state.dir="$dir/state" log 2>err || fail "replay"
 bound=$(sed -n 's/.* memory total_mib=\([0-9]*\) .*/\1/p' err)
 peak=$(jq '.peak_rss_bytes / 1048576 | ceil' report.json)
-[ -n "$bound" ] && [ "$bound" -lt 160 ] || fail "a bound of '$bound' MiB"
+[ -n "$bound" ] && [ "$bound" -lt 180 ] || fail "a bound of '$bound' MiB"
 [ "$peak" -lt "$bound" ] || fail "$peak MiB, above the bound of $bound MiB"
 [ "$(jq '.slates > 10000 and .open < 1000' report.json)" = true ] || fail "the oldest slates were not settled early"
 echo "memory: $peak MiB at most, below the bound of $bound MiB"
