@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # gate.sh - the judge of a line (trainer/gate.h) on made differences of two models: how often it is wrong, and how soon it is right.
-# Prints two tables (Markdown).
+# Prints three tables (Markdown).
 #
 #   tests/bench/gate.sh [MILLIONS]     judged slates of each row of the first table, in millions (default 20)
 #
@@ -25,5 +25,16 @@ echo "| harm from then on | runs | judged slates until the rollback: median | 90
 echo "|---|---|---|---|---|"
 for harm in 0.02 0.03 0.05 0.1 0.2 0.5; do
     "$sim" delay 20000 200 "$harm" 1 | jq -r '"| \(.harm) | \(.runs) | \(.median) | \(.p90) | \(.most) |"'
+done
+echo
+echo "A user's lists count the less the more there are of them, so where there are few users the same harm takes more lists:"
+echo
+echo "| users | harm from then on | runs | judged slates until the rollback: median | 90 % | most |"
+echo "|---|---|---|---|---|---|"
+for users in 50 300 1000 20000; do
+    for harm in 0.1 0.3; do
+        "$sim" delay 2000 100 "$harm" 1 "$users" |
+            jq -r --arg users "$users" '"| \($users) | \(.harm) | \(.runs) | \(.median) | \(.p90) | \(.most) |"'
+    done
 done
 jq -n --argjson x "$no_change" 'if $x <= 1 then empty else error("\($x) false rollbacks in a million slates without a change") end'

@@ -1,7 +1,7 @@
 /* gate_sim.c - the judge of a line on made differences: how often it is wrong, how soon it is right.  tests/bench/gate.sh runs it.
  *
- *   gate_sim false SLATES RUNS HARM SEED     runs of so many judged slates whose mean harm is HARM; false alarms in them
- *   gate_sim delay SLATES RUNS HARM SEED     SLATES good ones, then harm HARM: judged slates until the alarm
+ *   gate_sim false SLATES RUNS HARM SEED [USERS]     runs of so many judged slates whose mean harm is HARM; false alarms in them
+ *   gate_sim delay SLATES RUNS HARM SEED [USERS]     SLATES good ones, then harm HARM: judged slates until the alarm
  *
  * What is made is what differences of two models look like: per slate Student's t with three degrees of freedom (heavy tails)
  * times 0.1 nats; users by Zipf's law, each with a bias of its own of deviation 0.05 that never goes away, who come in sessions
@@ -17,6 +17,7 @@
 #include <string.h>
 
 enum { USERS = 20000, PER_DAY = 20000 };
+static uint32_t users = USERS; /* at most USERS */
 struct sim {
     struct rand rand;
     struct gate_judge judge;
@@ -29,19 +30,19 @@ struct sim {
 static void make_users(struct sim *s)
 {
     double sum = 0.0, mean = 0.0;
-    for (int i = 0; i < USERS; i++) s->share[i] = sum += 1.0 / pow(i + 10.0, 0.9);
-    for (int i = 0; i < USERS; i++) s->share[i] /= sum;
-    for (int i = 0; i < USERS; i++) {
+    for (uint32_t i = 0; i < users; i++) s->share[i] = sum += 1.0 / pow(i + 10.0, 0.9);
+    for (uint32_t i = 0; i < users; i++) s->share[i] /= sum;
+    for (uint32_t i = 0; i < users; i++) {
         s->bias[i] = 0.05 * rand_normal(&s->rand);
         mean += s->bias[i] * (s->share[i] - (i > 0 ? s->share[i - 1] : 0.0));
     }
-    for (int i = 0; i < USERS; i++) s->bias[i] -= mean;
+    for (uint32_t i = 0; i < users; i++) s->bias[i] -= mean;
 }
 
 static void next_session(struct sim *s)
 {
     const double at = rand_unit(&s->rand);
-    uint32_t lo = 0, hi = USERS - 1;
+    uint32_t lo = 0, hi = users - 1;
     while (lo < hi) {
         const uint32_t mid = (lo + hi) / 2;
         if (s->share[mid] < at)
@@ -137,8 +138,9 @@ static int run_delay(struct sim *s, uint64_t slates, uint64_t runs, double harm,
 int main(int argc, char **argv)
 {
     static struct sim s;
-    if (argc != 6) {
-        (void)fprintf(stderr, "usage: gate_sim false|delay SLATES RUNS HARM SEED\n");
+    if (argc == 7) users = (uint32_t)strtoul(argv[6], NULL, 10);
+    if (argc < 6 || argc > 7 || users < 1 || users > USERS) {
+        (void)fprintf(stderr, "usage: gate_sim false|delay SLATES RUNS HARM SEED [USERS up to %d]\n", USERS);
         return 2;
     }
     const uint64_t slates = strtoull(argv[2], NULL, 10), runs = strtoull(argv[3], NULL, 10);
