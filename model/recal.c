@@ -7,8 +7,8 @@
 #define CENTRE_EXAMPLES 100000.0 /* behind the mean at most: it follows a catalogue that grows */
 #define WEIGHT_MAX 3.0
 
-/* Precision of the prior: what is known before a label was seen. */
-static const double prior_slope = 2.0, prior_intercept = 0.3, prior_offset = 1.0;
+/* Precision of the prior: what is known before a label was seen; ageing: of the step from one age to the next (deviation 0.25). */
+static const double prior_slope = 2.0, prior_intercept = 0.3, prior_offset = 1.0, prior_ageing = 16.0;
 
 static const float popularity_below[RECAL_POPULARITIES - 1] = {0.5f, 1, 2, 4, 8, 16, 32, 64, 128};
 
@@ -174,8 +174,13 @@ static bool solve(double a[RECAL_N][RECAL_N], double x[RECAL_N])
     return true;
 }
 
-static double prior(int i)
+/* Row i, column j of the prior's precision.  Offsets are each about 0, but those by age a walk that begins at the youngest. */
+static double prior(int i, int j)
 {
+    const int youngest = RECAL_SLICES, oldest = RECAL_SLICES + RECAL_AGES - 1, low = i < j ? i : j, high = i < j ? j : i;
+    const bool ages = low >= youngest && high <= oldest;
+    if (i != j) return ages && high == low + 1 ? -prior_ageing : 0.0;
+    if (ages) return (i == youngest ? prior_offset : prior_ageing) + (i == oldest ? 0.0 : prior_ageing);
     return i == RECAL_SLOPE ? prior_slope : i == RECAL_INTERCEPT ? prior_intercept : prior_offset;
 }
 
@@ -186,9 +191,13 @@ static void step(struct recal_sums *q, float *w)
     double a[RECAL_N][RECAL_N], x[RECAL_N];
     if (q->n == 0) return;
     for (int i = 0; i < RECAL_N; i++) {
-        for (int j = 0; j <= i; j++) a[i][j] = q->precision[i][j] = keep * q->precision[i][j] + q->recent[i][j];
-        a[i][i] += prior(i);
-        x[i] = q->gradient[i] + (1 - keep) * prior(i) * (double)w[i];
+        double pull = 0;
+        for (int j = 0; j < RECAL_N; j++) pull += prior(i, j) * (double)w[j];
+        for (int j = 0; j <= i; j++) {
+            q->precision[i][j] = keep * q->precision[i][j] + q->recent[i][j];
+            a[i][j] = q->precision[i][j] + prior(i, j);
+        }
+        x[i] = q->gradient[i] + (1 - keep) * pull;
     }
     if (solve(a, x)) {
         for (int i = 0; i < RECAL_N; i++) w[i] = (float)fmax(-WEIGHT_MAX, fmin(WEIGHT_MAX, (double)w[i] - x[i]));

@@ -13,9 +13,11 @@
  * offset for every slice that a candidate is in: its age, its popularity, cold user, cold item, first time.  Learnt from the
  * settled labels of what is learnt, each as many examples as it stands for (slate_item.examples: 1 without the types' weights; 0 of
  * what is learnt again), on the logits found before the step, after everything else and without a way back into the parts, by
- * one Newton step of regularised logistic regression per optimiser step (a Gaussian prior shrinks each towards 0;
- * A <- 2^(-n/RECAL_HALF_LIFE) A + sum p(1-p)xx').  Within a slice the order of candidates stays; offsets move slices against
- * each other.  The numbers travel with the version (group STAT), the sums behind them stay with the learner's run.
+ * one Newton step of regularised logistic regression per optimiser step (a Gaussian prior shrinks each towards 0, an offset by age
+ * towards those of the ages beside it: one that has seen nothing is as its younger neighbour, since a catalogue announced at one
+ * time grows into it all at once; A <- 2^(-n/RECAL_HALF_LIFE) A + sum p(1-p)xx').  Within a slice the order of candidates stays;
+ * offsets move slices against each other.  The numbers travel with the version (group STAT), the sums behind them stay with the
+ * learner's run.
  *
  * Recorded lists that are learnt before they are settled (join.loss other than wait) are not recalibrated: weights of early
  * copies depend on what is predicted, and steps as fast as Newton's run away with that.

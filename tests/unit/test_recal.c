@@ -127,6 +127,36 @@ static void test_slope_and_offset_are_found(void **state)
     fixture_close(&f);
 }
 
+/* A catalogue announced at one time grows into a slice that has seen nothing all at once: nothing steps, there and beyond. */
+static void test_unlearnt_age_is_as_its_younger_neighbour(void **state)
+{
+    (void)state;
+    const float ages[] = {0.5f, 2, 5, 10, 20, 40, 80, 300};
+    struct fixture f;
+    struct rand r;
+    float raw[K] = {0}, young, old;
+    fixture_open(&f, "false", "true");
+    rand_init(&r, (struct rand_key){.seed = 7, .purpose = RAND_INIT});
+    for (size_t a = 0; a + 1 < sizeof ages / sizeof *ages; a++) {
+        for (int n = 0; n < 200; n++) {
+            for (uint32_t i = 0; i < K; i++) f.items[i].age_days = ages[a], f.items[i].label = rand_unit(&r) < 0.05f;
+            model_recal_learnt(&f.run, &f.slate, SLATE_ORGANIC, raw);
+            model_recal_apply(&f.run, &f.table, f.p->w);
+        }
+        f.slate.n_items = 1;
+        young = old = 0;
+        model_recal_logits(&f.run, &f.slate, SLATE_ORGANIC, &young, NULL, 0);
+        assert_true(fabs((double)young + 2.94) < 0.3);
+        for (size_t b = a + 1; b < sizeof ages / sizeof *ages; b++, old = 0) {
+            f.items[0].age_days = ages[b];
+            model_recal_logits(&f.run, &f.slate, SLATE_ORGANIC, &old, NULL, 0);
+            assert_float_equal(old, young, 1e-3f);
+        }
+        f.slate.n_items = K;
+    }
+    fixture_close(&f);
+}
+
 /* A copy counts as the examples that it stands for: n of 1, or one of n; what stands for none leaves all as it was. */
 static void test_examples_count_and_what_is_learnt_again_does_not(void **state)
 {
@@ -205,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_correction_is_of_sampled_slates_alone),
         cmocka_unit_test(test_nothing_learnt_changes_nothing),
         cmocka_unit_test(test_slope_and_offset_are_found),
+        cmocka_unit_test(test_unlearnt_age_is_as_its_younger_neighbour),
         cmocka_unit_test(test_examples_count_and_what_is_learnt_again_does_not),
         cmocka_unit_test(test_early_labels_recalibrate_nothing),
         cmocka_unit_test(test_resumed_goes_on_in_the_same_bits),
