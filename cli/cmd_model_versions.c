@@ -263,8 +263,11 @@ static void put_log(struct buf *b, const json_t *log)
     buf_printf(b, "\nlog, newest first, by the wall clock\n");
     json_array_foreach(log, i, j)
     {
-        buf_printf(b, "%s  %-8s version %s  sha256 %.12s  %s", text_of(j, "time"), text_of(j, "kind"),
-                   text_of(j, "version"), text_of(j, "sha256"), text_of(j, "reason"));
+        buf_printf(b, "%s  %-8s version %s  sha256 %.12s  ", text_of(j, "time"), text_of(j, "kind"),
+                   text_of(j, "version"), text_of(j, "sha256"));
+        if (json_object_get(j, "at") != NULL && strcmp(text_of(j, "at"), text_of(j, "version")) != 0)
+            buf_printf(b, "at version %s  ", text_of(j, "at"));
+        buf_printf(b, "%s", text_of(j, "reason"));
         if (json_object_get(j, "verdict") != NULL) buf_printf(b, ", %s", text_of(j, "verdict"));
         if (json_object_get(j, "who") != NULL) buf_printf(b, ", by %s", text_of(j, "who"));
         buf_u8(b, '\n');

@@ -33,9 +33,9 @@ static void read_cost(struct cmd_worth_row *r, const json_t *j)
 /* The report has the variant's less the live model's: here it is the other way round. */
 static void read_less(double out[3], const json_t *interval)
 {
-    out[0] = -cmd_model_figure(interval, "mean");
-    out[1] = -cmd_model_figure(interval, "upper");
-    out[2] = -cmd_model_figure(interval, "lower");
+    out[0] = 0.0 - cmd_model_figure(interval, "mean"); /* of 0: 0, and not -0 */
+    out[1] = 0.0 - cmd_model_figure(interval, "upper");
+    out[2] = 0.0 - cmd_model_figure(interval, "lower");
 }
 
 /* The --what-if that this variant is; NULL: one of the followers, or the live one. */
@@ -140,9 +140,9 @@ static void interval(double out[3], const struct cluster *c)
 {
     struct cluster_interval i;
     cluster_mean(c, &i);
-    out[0] = i.mean;
-    out[1] = i.lower;
-    out[2] = i.upper;
+    out[0] = i.mean + 0.0; /* of -0: 0 */
+    out[1] = i.lower + 0.0;
+    out[2] = i.upper + 0.0;
 }
 
 static enum status pair_all(struct pairing *p, struct err *e)

@@ -13,6 +13,12 @@ static int decimals(double seconds)
     return seconds <= 0.0 ? 1 : seconds < 1.0 ? 4 : seconds < 100.0 ? 2 : 1;
 }
 
+/* What would be shown as -0 is 0. */
+static double plain(double x, int decimals)
+{
+    return fabs(x) < 0.5 * pow(10.0, -decimals) ? 0.0 : x;
+}
+
 static void put_seconds(struct buf *b, double x)
 {
     buf_figure(b, 8, decimals(x), x);
@@ -21,7 +27,7 @@ static void put_seconds(struct buf *b, double x)
 static void put_interval(struct buf *b, const double x[3])
 {
     if (isfinite(x[0]) && isfinite(x[1]) && isfinite(x[2]))
-        buf_printf(b, "   %+.4f (%+.4f … %+.4f)", x[0], x[1], x[2]);
+        buf_printf(b, "   %+.4f (%+.4f … %+.4f)", plain(x[0], 4), plain(x[1], 4), plain(x[2], 4));
     else
         buf_printf(b, "   %-27s", "-");
 }
@@ -46,12 +52,14 @@ static void put_row(struct buf *b, const struct cmd_worth_row *r, int width, boo
 /* The learning that live has over this one; a model that is refreshed needs the same.  gauc 0: no gain of it. */
 static void put_cost(struct buf *b, const struct cmd_worth_row *live, const struct cmd_worth_row *r, double gauc)
 {
-    const double cost = live->learn_core_s - r->learn_core_s, points = 100.0 * gauc;
+    const double spent = live->learn_core_s - r->learn_core_s, cost = plain(spent, decimals(spent)),
+                 points = 100.0 * gauc;
     if (r->refreshed)
         buf_printf(b, " for the same learning");
     else
         buf_printf(b, " for %.*f core-seconds", decimals(cost), cost);
-    if (points > 0.0 && !r->refreshed) buf_printf(b, ", %.*f for each 0.01", decimals(cost / points), cost / points);
+    const double each = points > 0.0 ? cost / points : 0.0;
+    if (points > 0.0 && !r->refreshed) buf_printf(b, ", %.*f for each 0.01", decimals(each), plain(each, decimals(each)));
 }
 
 /* What a hundredth of GAUC costs, of live learning instead of this; where GAUC is not surely better, log-loss may be. */
@@ -63,7 +71,7 @@ static void put_verdict(struct buf *b, const struct cmd_worth_row *live, const s
     if (order)
         buf_printf(b, "GAUC %+.4f", r->less_gauc[0]);
     else if (loss)
-        buf_printf(b, "log-loss %+.4f", r->less_logloss[0]);
+        buf_printf(b, "log-loss %+.4f", plain(r->less_logloss[0], 4));
     if (order || loss) put_cost(b, live, r, order ? r->less_gauc[0] : 0.0);
     buf_printf(b, "%s\n",
                order  ? ""

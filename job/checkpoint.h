@@ -74,6 +74,9 @@ enum status checkpoint_take(struct checkpoint *cp, struct learner *l, uint64_t v
 enum status checkpoint_params(struct checkpoint *cp, const struct model *m, uint64_t version, const char *name,
                               struct param_set **out, struct err *e) MUST_CHECK;
 const char *checkpoint_sha256(const struct checkpoint *cp); /* of that version; "" when fresh */
+/* Of a kept version of the default line, by its weight file.  NOT_FOUND: not kept; CORRUPT; OOM. */
+enum status checkpoint_sha256_of(struct checkpoint *cp, const struct model *m, uint64_t version,
+                                 char out[HASH_SHA256_HEX], struct err *e) MUST_CHECK;
 /* Restores l from the newest checkpoint; OK and nothing done on a fresh folder.  A config that changes what the state
  * means is CONFLICT, naming the key. */
 enum status checkpoint_restore(struct checkpoint *cp, struct learner *l, struct err *e) MUST_CHECK;

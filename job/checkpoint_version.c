@@ -93,6 +93,18 @@ out:
     return st;
 }
 
+enum status checkpoint_sha256_of(struct checkpoint *cp, const struct model *m, uint64_t version,
+                                 char out[HASH_SHA256_HEX], struct err *e)
+{
+    struct arena a = {0};
+    struct weights_view v = {0};
+    const enum status st = read_kept(cp, m, version, NULL, &v, &a, e);
+    if (st == STATUS_OK) memcpy(out, v.sha256, HASH_SHA256_HEX);
+    buf_fini(&cp->file);
+    arena_fini(&a);
+    return st;
+}
+
 /* ---- what is held ---- */
 
 bool checkpoint_holds(const struct checkpoint *cp, uint64_t version)

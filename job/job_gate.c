@@ -61,19 +61,65 @@ static void note_champion(const struct job *j, struct publish_note *n)
     (void)snprintf(n->champion, sizeof n->champion, "%s", name != NULL ? name : "");
 }
 
-void job_gate_notes(struct job *j)
+/* The version that an entry is about; of a variant, or of who is in charge, the newest one when it was said. 0: without a number. */
+static uint64_t subject(const struct verdict *v)
+{
+    const bool none = v->kind == VERDICT_VARIANT || v->kind == VERDICT_CHAMPION || v->kind == VERDICT_REFUSE;
+    return none ? v->version : v->about;
+}
+
+/* "": it is not known any more. */
+static void find_sha256(const struct job *j, uint64_t version, char out[HASH_SHA256_HEX])
+{
+    const struct line *l = learner_line(j->learner);
+    const struct line_gate *g = l->gate;
+    struct param_set *p = NULL;
+    out[0] = '\0';
+    if (version == 0) return;
+    if (g != NULL && version == g->candidate_mark.version) p = gate_snapshot_params(g->candidate);
+    if (g != NULL && version == g->blessed_mark.version) p = gate_snapshot_params(g->blessed);
+    if (version == checkpoint_version(j->checkpoint))
+        (void)snprintf(out, HASH_SHA256_HEX, "%s", checkpoint_sha256(j->checkpoint));
+    else if (p != NULL && param_sha256(p, NULL) == STATUS_OK)
+        (void)snprintf(out, HASH_SHA256_HEX, "%s", p->sha256);
+    else
+        (void)!checkpoint_sha256_of(j->checkpoint, l->model, version, out, NULL);
+}
+
+/* Entries that were not told yet; *from: the number of the first. */
+static const struct verdict *untold(const struct job *j, size_t *n, uint64_t *from)
 {
     const struct verdict_log *log = learner_verdicts(j->learner);
-    for (size_t i = 0; i < log->n; i++) {
-        const struct verdict *v = &log->items[i];
-        struct publish_note n = {.version = v->version, .about = v->about};
-        if (log->total - log->n + i < j->noted) continue;
+    const uint64_t oldest = log->total - log->n;
+    *from = j->noted > oldest ? j->noted : oldest;
+    *n = (size_t)(log->total - *from);
+    return &log->items[log->n - *n];
+}
+
+void job_gate_hashes(struct job *j)
+{
+    size_t n;
+    uint64_t from;
+    const struct verdict *v = untold(j, &n, &from);
+    for (size_t i = 0; i < n; i++) find_sha256(j, subject(&v[i]), j->said_sha256[(from + i) % VERDICTS_MAX]);
+}
+
+void job_gate_notes(struct job *j)
+{
+    size_t count;
+    uint64_t from;
+    const struct verdict *all = untold(j, &count, &from);
+    for (size_t i = 0; i < count; i++) {
+        const struct verdict *v = &all[i];
+        struct publish_note n = {.version = subject(v), .about = v->about, .at = v->version};
+        const bool now = n.version == checkpoint_version(j->checkpoint) && v->kind != VERDICT_REFUSE;
         (void)snprintf(n.kind, sizeof n.kind, "%s", verdict_name(v->kind));
         (void)snprintf(n.reason, sizeof n.reason, "%s", v->reason);
         (void)snprintf(n.who, sizeof n.who, "%s", v->who);
-        (void)snprintf(n.sha256, sizeof n.sha256, "%s", checkpoint_sha256(j->checkpoint));
+        (void)snprintf(n.sha256, sizeof n.sha256, "%s",
+                       now ? checkpoint_sha256(j->checkpoint) : j->said_sha256[(from + i) % VERDICTS_MAX]);
         if (v->kind == VERDICT_CHAMPION) note_champion(j, &n);
         publish_note(j->publish, &n);
     }
-    j->noted = log->total;
+    j->noted = from + count;
 }

@@ -9,6 +9,7 @@
 #include "job/job.h"
 #include "job/learner.h"
 #include "job/progress.h"
+#include "job/verdict.h"
 #include "kernels/kern.h"
 #include "schemas/conf_variant.h"
 #include "serving/publish.h"
@@ -86,6 +87,7 @@ struct job {
     uint64_t handed[CONF_LINES_MAX]; /* the version that was; 0: none yet */
     uint64_t refused_version;        /* newest one that was not published; 0: none */
     uint64_t noted;                  /* verdicts that were told to fr:{m}:log */
+    char said_sha256[VERDICTS_MAX][HASH_SHA256_HEX]; /* of what those are about that were not told, by number; "": not known */
     int64_t next_kept_us;            /* when a version is kept for job_served.c */
     int64_t next_checkpoint_us, next_publish_us, next_features_us, next_metrics_us;
     int64_t pace_wall_us, pace_event_ms;     /* --speed */
@@ -172,7 +174,8 @@ enum status job_gate_durable(struct job *j, struct err *e) MUST_CHECK;
 enum status job_gate_version(struct job *j, bool *held, struct err *e) MUST_CHECK;
 bool job_gate_bare(const struct job *j);
 enum status job_command_tick(struct job *j, int64_t now_us, struct err *e) MUST_CHECK; /* job_command.c: orders */
-void job_gate_notes(struct job *j); /* what was said since, to fr:{m}:log */
+void job_gate_hashes(struct job *j); /* before a checkpoint, which may drop the files of what was said since */
+void job_gate_notes(struct job *j);  /* what was said since, to fr:{m}:log */
 /* job_pin.c, for any line (0: the default one).  params: of a version that is to be published instead of the newest; NULL and
  * OK: it is in force already, or can't be had.  behind: Redis has another version of the line in force than the pinned one. */
 struct publish *job_publisher(const struct job *j, size_t line);

@@ -136,6 +136,7 @@ static enum status make_durable(struct job *j, struct err *e)
     TRY(job_gate_durable(j, e));
     line_publish_touch(learner_line(j->learner), j->publish);
     job_variants_touch(j);
+    job_gate_hashes(j);
     TRY(checkpoint_write(j->checkpoint, j->learner, e));
     job_gate_notes(j);
     j->checkpoint_events = learner_counts(j->learner)->events;

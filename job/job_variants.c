@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "job/job_private.h"
 #include "job/line_publish.h"
+#include <math.h>
 #include <stdio.h>
 
 /* After the lease is ours: what they would log while it is not is the leader's to say. */
@@ -91,9 +92,10 @@ static void describe(const struct report_variant *v, struct buf *b)
                : v->shadow  ? ", shadow"
                             : "",
                v->progressive.gauc);
-    if (!v->in_charge && v->paired.slates > 0)
-        buf_printf(b, ", log-loss %+.5f (%+.5f to %+.5f) on %llu lists", d->mean, d->lower, d->upper,
-                   (unsigned long long)v->paired.slates);
+    if (v->in_charge || v->paired.slates == 0) return;
+    buf_printf(b, ", log-loss %+.5f", d->mean);
+    if (isfinite(d->lower)) buf_printf(b, " (%+.5f to %+.5f)", d->lower, d->upper);
+    buf_printf(b, " on %llu lists", (unsigned long long)v->paired.slates);
 }
 
 static void note_text(struct job *j, const struct report *r)

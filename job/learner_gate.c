@@ -351,15 +351,23 @@ const char *learner_due(struct learner *l)
     return due;
 }
 
+/* What was blessed since the last checkpoint, which are the newest entries, is the line as it was made durable now. */
+static void number_blessings(struct learner *l)
+{
+    struct verdict_log *log = &l->said.log;
+    for (size_t i = log->n; i-- > 0 && log->items[i].version == log->items[log->n - 1].version;) {
+        struct verdict *v = &log->items[i];
+        if ((v->kind == VERDICT_BLESS || v->kind == VERDICT_PROMOTE) && v->about == 0)
+            v->about = l->line->gate->blessed_mark.version;
+    }
+}
+
 void learner_numbered(struct learner *l, uint64_t version)
 {
-    const bool nameless = l->said.log.n > 0 && l->said.log.items[l->said.log.n - 1].about == 0;
     l->said.version = version;
     for (size_t i = 0; i <= variants_count(l->variants); i++)
         line_gate_numbered(variants_line(l->variants, i), version);
-    struct verdict *last = nameless ? &l->said.log.items[l->said.log.n - 1] : NULL;
-    if (last != NULL && (last->kind == VERDICT_BLESS || last->kind == VERDICT_PROMOTE) && l->line->gate != NULL)
-        last->about = l->line->gate->blessed_mark.version;
+    if (l->line->gate != NULL) number_blessings(l);
 }
 
 const struct verdict_log *learner_verdicts(const struct learner *l)

@@ -122,7 +122,7 @@ void publish_answer(struct publish *p, const struct command_answer *a);
 #define PUBLISH_NOTES_MAX 16
 struct publish_note {
     char kind[16]; /* "refuse", "rollback", "bless", … */
-    uint64_t version, about;
+    uint64_t version, about, at; /* the one it is about, with its hash; the same, 0: it has no number; the newest one then */
     char sha256[HASH_SHA256_HEX], reason[240], who[160];
     bool says_champion;               /* who is in charge is said with it, whatever becomes of the version at hand: */
     char champion[CONF_VARIANT_NAME]; /* "": the default variant */

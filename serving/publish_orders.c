@@ -144,16 +144,17 @@ enum status publish_read_orders(struct publish *p, struct err *e)
 
 static enum status add_note(struct publish *p, const struct publish_note *n, struct err *e)
 {
-    char key[KEY_MAX], version[24], about[24];
+    char key[KEY_MAX], version[24], about[24], at[24];
     (void)key_log(key, p->model);
     (void)snprintf(version, sizeof version, "%llu", (unsigned long long)n->version);
     (void)snprintf(about, sizeof about, "%llu", (unsigned long long)n->about);
+    (void)snprintf(at, sizeof at, "%llu", (unsigned long long)n->at);
     if (n->says_champion) TRY(publish_add_champion(p, n->champion, e));
     return publish_fence_add(p, e,
                              REDIS_ARGS(STR("XADD"), str_from(key), STR("MAXLEN"), STR("~"), STR(LOG_MAX), STR("*"),
                                         STR("kind"), str_from(n->kind), STR("version"), str_from(version), STR("about"),
                                         str_from(about), STR("sha256"), str_from(n->sha256), STR("reason"),
-                                        str_from(n->reason), STR("who"), str_from(n->who)));
+                                        str_from(n->reason), STR("who"), str_from(n->who), STR("at"), str_from(at)));
 }
 
 static enum status add_answer(struct publish *p, const struct publish_order *o, struct err *e)

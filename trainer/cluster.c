@@ -16,26 +16,40 @@ void cluster_add(struct cluster *c, uint64_t user, double n, double y)
     c->y[user % CLUSTER_BUCKETS] += y;
 }
 
+/* The 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5), to 0.001 from 4 degrees of freedom on. */
+static double student(double df)
+{
+    const double z = CLUSTER_Z, z2 = z * z;
+    return z + z * (z2 + 1.0) / (4.0 * df) + z * ((5.0 * z2 + 16.0) * z2 + 3.0) / (96.0 * df * df) +
+           z * (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / (384.0 * df * df * df) +
+           z * ((((79.0 * z2 + 776.0) * z2 + 1482.0) * z2 - 1920.0) * z2 - 945.0) / (92160.0 * df * df * df * df);
+}
+
 static void bounds(struct cluster_interval *x)
 {
-    x->lower = x->mean - CLUSTER_Z * x->se;
-    x->upper = x->mean + CLUSTER_Z * x->se;
+    const double half = student(x->df) * x->se;
+    x->lower = x->mean - half;
+    x->upper = x->mean + half;
 }
 
 void cluster_mean(const struct cluster *c, struct cluster_interval *out)
 {
-    double n = 0.0, y = 0.0, squares = 0.0, used = 0.0;
+    double n = 0.0, y = 0.0, weights = 0.0, squares = 0.0;
     for (int i = 0; i < CLUSTER_BUCKETS; i++) {
         n += c->n[i];
         y += c->y[i];
-        used += c->n[i] > 0.0;
+        weights += c->n[i] * c->n[i];
     }
     out->mean = n > 0.0 ? y / n : NAN;
-    for (int i = 0; i < CLUSTER_BUCKETS; i++) {
-        const double d = c->y[i] - out->mean * c->n[i];
-        squares += d * d;
+    out->df = n > 0.0 ? n * n / weights - 1.0 : NAN;
+    out->se = NAN;
+    if (out->df >= CLUSTER_LEAST - 1.0) {
+        for (int i = 0; i < CLUSTER_BUCKETS; i++) {
+            const double d = (c->y[i] - out->mean * c->n[i]) / (1.0 - c->n[i] / n);
+            squares += d * d;
+        }
+        out->se = sqrt(squares) / n;
     }
-    out->se = used > 1.0 ? sqrt(squares * used / (used - 1.0)) / n : NAN;
     bounds(out);
 }
 
@@ -44,8 +58,10 @@ void cluster_difference(const struct cluster *a, const struct cluster *b, struct
     struct cluster_interval x, y;
     cluster_mean(a, &x);
     cluster_mean(b, &y);
+    const double u = x.se * x.se, v = y.se * y.se;
     out->mean = x.mean - y.mean;
-    out->se = sqrt(x.se * x.se + y.se * y.se);
+    out->se = sqrt(u + v);
+    out->df = u + v > 0.0 ? (u + v) * (u + v) / (u * u / x.df + v * v / y.df) : fmin(x.df, y.df);
     bounds(out);
 }
 

@@ -55,8 +55,20 @@ at_least "$version" || fail "version $version is not in force, $(current) is"
 [ "$took" -lt 5000 ] || fail "it took $took ms"
 [ "$(ask llen 'fr:{default}:commands')" = 0 ] || fail "the order is still there"
 order 0 'the line is judged against it' promote --redis "$url" --reason 'good enough'
+promoted=$(sed 's/^version \([0-9]*\) .*/\1/' answer)
 promoted() { [ "$(ask hget fr:default:metrics gate_blessed_version)" -gt "$version" ]; }
 wait_for 10 "promoted version" promoted
+
+
+# --- an entry of the log has the number and the hash of what it is about
+entry() { # kind, number: the newest entry's number and hash
+    "$freshet" model versions -o redis.url="$url" --log 1000 --json | jq -e --arg k "$1" --arg n "$2" --arg sha "$(sha "$2")" \
+        '[.redis.log[] | select(.kind == $k)][0] | .version == $n and .sha256 == $sha and (.at | tonumber) >= 1' >tried ||
+        fail "$1 of version $2 ($(sha "$2")) is logged as $("$freshet" model versions -o redis.url="$url" --log 1000 | grep " $1 ")"
+}
+entry bless "$first"
+entry rollback "$first"
+entry promote "$promoted"
 
 # --- pinned: what is in force stays while checkpoints go on; then an older one; then the newest again
 order 0 'stays published while learning goes on' pin --redis "$url"
@@ -65,6 +77,8 @@ sleep 1
 [ "$(current)" = "$pinned" ] || fail "pinned is $pinned, in force $(current)"
 newer() { [ "$(ask hget fr:default:metrics version)" -gt "$((pinned + 2))" ]; }
 wait_for 20 "learning behind the pin" newer
+order 0 'stays published while learning goes on' pin --redis "$url" --reason 'once more'
+entry pin "$pinned"
 [ "$(current)" = "$pinned" ] || fail "pinned is $pinned, in force $(current)"
 order 0 "version $first stays published" pin "$first" --redis "$url" --reason 'the first one'
 old() { [ "$(current)" = "$first" ]; }
@@ -151,6 +165,12 @@ sed -n '/^said of them/,/^$/s/^\([0-9T:.-]*Z\) .*/\1/p' versions >times
 sort -c -r times || fail "the version log is not in one kind of time: $(cat times)"
 "$freshet" model versions -o redis.url="$url" --log 1000 >versions || fail "versions of Redis"
 grep -q 'pin .*while it is down, by .*@' versions || fail "Redis' log has no pin: $(cat versions)"
+"$freshet" model versions state -o redis.url="$url" --log 1000 --json >versions || fail "versions of both"
+jq -e '[.redis.log[] | {v: (.version | tonumber), sha256}] + [.state.versions[] | {v: .version, sha256}] | group_by(.v)
+    | all(map(.sha256) | unique | length == 1) and all(.[]; .[0].sha256 | length == 64)' versions >tried ||
+    fail "a version has several contents: $(jq -c '.redis.log[] | [.kind, .version, .at, .sha256[:8]]' versions)"
+jq -e '[.redis.log[] | select(.kind == "unpin" or .kind == "pin") | .version == .about] | length >= 3 and all' versions >tried ||
+    fail "a pin is not about what was pinned: $(jq -c '.redis.log[]' versions)"
 # what is no order is told of and goes
 ask rpush 'fr:{default}:commands' '{"id":"x"}' >/dev/null
 start 100x

@@ -11,23 +11,31 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 fail() { echo "worth: $*"; tail -n 20 err 2>/dev/null || true; exit 1; }
 
+# The same settings, NAME: nothing is gained, and nothing is less than that.
+plain() { # NAME JSON
+    grep -q "^$1 .* +0.0000 (+0.0000 … +0.0000)   +0.0000 (+0.0000 … +0.0000)$" table || fail "the same settings: $(cat table)"
+    ! grep -h -e '-0\.0*\([^0-9.]\|$\)' table "$2" >tried || fail "less than nothing: $(cat tried)"
+}
+
 # Tastes drift a fifth of their variance a day, over about eight days: who stands still falls behind.
 "$freshet" simulate --events 20000 --users 100 --items 100 --rate 0.01 --delay-ms 1000 --drift 0.2 --no-best >log 2>err
 options=(-o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed -o model.hashed_bits=14 -o join.organic=false
     -o join.window_ms=60000 -o kernels.threads=1)
-"$freshet" worth "${options[@]}" --quiet --from 2 --what-if 'model.parts=numeric' --what-if 'train.linear_rate=0; train.hashed_rate=0' --report one.json log >table 2>err || fail "worth"
+"$freshet" worth "${options[@]}" --quiet --from 2 --what-if 'model.parts=numeric' --what-if 'train.linear_rate=0; train.hashed_rate=0' \
+    --what-if train.linear_rate=0.1 --report one.json log >table 2>err || fail "worth"
 "$freshet" replay "${options[@]}" --quiet --flush --warmup 2d --report whole.json log 2>err || fail "replay"
 of() { jq ".models[] | select(.name == \"$1\")$2" one.json; }
-[[ $(jq -r '[.models[].name] | join(" ")' one.json) == "live frozen-after-2-days daily hourly what if model.parts=numeric what if train.linear_rate=0 train.hashed_rate=0" ]] || fail "models: $(jq -c '[.models[].name]' one.json)"
+[[ $(jq -r '[.models[].name] | join(" ")' one.json) == "live frozen-after-2-days daily hourly what if model.parts=numeric what if train.linear_rate=0 train.hashed_rate=0 what if train.linear_rate=0.1" ]] || fail "models: $(jq -c '[.models[].name]' one.json)"
 # The live one is what a replay alone makes; the others do not disturb it.
 jq -e --argjson gauc "$(of live .gauc)" '.progressive.gauc == $gauc' whole.json >/dev/null || fail "live is $(of live .gauc), alone $(jq .progressive.gauc whole.json)"
-jq -e '[.models[].settings] == [null, null, null, null, {"model.parts": "numeric"}, {"train.linear_rate": "0", "train.hashed_rate": "0"}]' one.json >/dev/null ||
+jq -e '[.models[].settings] == [null, null, null, null, {"model.parts": "numeric"}, {"train.linear_rate": "0", "train.hashed_rate": "0"}, {"train.linear_rate": "0.1"}]' one.json >/dev/null ||
     fail "settings: $(jq -c '[.models[].settings]' one.json)"
 jq -e '.models[5].gauc < .models[4].gauc and .models[5].live_gains_gauc.lower > 0' one.json >/dev/null || fail "what learns nothing: $(jq -c '.models[5]' one.json)"
 jq -e '.models[1].live_gains_gauc.lower > 0 and .models[1].gauc < .models[2].gauc and .models[2].gauc < .models[3].gauc + 0.002' one.json >/dev/null ||
     fail "frozen, daily, hourly: $(jq -c '[.models[].gauc]' one.json)"
 # A mean of paired differences is the difference of the means.
 jq -e '(.models[0].gauc - .models[4].gauc - .models[4].live_gains_gauc.mean) | fabs < 1e-9' one.json >/dev/null || fail "pairs"
+plain 'what if train.linear_rate=0.1' one.json
 # What a model knows was learnt by somebody: by live, up to the day on which it stood still or was refreshed last.
 jq -e '[.models[:4][].learn_core_seconds] | .[1] > 0 and .[1] < 0.9 * .[2] and .[2] < .[3] and .[3] <= .[0]' one.json >/dev/null ||
     fail "who learns pays: $(jq -c '[.models[].learn_core_seconds]' one.json)"
@@ -47,6 +55,7 @@ jq -e '.models[4].name == "what if model.features=item.price,item.age" and .mode
 jq -e '[.models[0, 6] | .score_core_seconds + .learn_core_seconds] | .[1] > 0 and .[1] < 2 * .[0]' two.json >/dev/null ||
     fail "the same settings cost $(jq -c '[.models[0, 6] | .score_core_seconds, .learn_core_seconds]' two.json)"
 jq -e '.models[6].live_gains_gauc.mean == 0 and .models[6].live_gains_logloss.mean == 0' two.json >/dev/null || fail "the same settings differ: $(jq -c '.models[6]' two.json)"
+plain 'what if describe.language=en' two.json
 
 # A catalogue that came days before the first list: the frozen model is there when the first list counts, and not an empty one.
 jq -c 'if .type == "item" then .time -= 5 * 86400000 else . end' log >early

@@ -94,7 +94,7 @@ static void test_comparison_is_paired_on_the_same_slates(void **state)
     assert_true(fabs(p->logloss.mean - (r.variants[1].progressive.logloss - r.variants[0].progressive.logloss)) < 1e-9);
     assert_true(fabs(p->gauc.mean - (r.variants[1].progressive.gauc - r.variants[0].progressive.gauc)) < 1e-9);
     assert_true(fabs(p->logloss.mean) > 1e-4);
-    assert_true(fabs(same->logloss.mean) < 1e-12 && fabs(same->gauc.upper) < 1e-12);
+    assert_true(fabs(same->gauc.mean) < 1e-12 && fabs(same->logloss.upper) < 1e-12);
     assert_true(fabs(r.variants[0].share - 0.9) < 1e-12);
     learner_free(l);
 }
