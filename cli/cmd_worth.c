@@ -193,7 +193,8 @@ int cmd_worth(int argc, char **argv)
                  "interval by\n"
                  "users, and what it costs in core-seconds. --what-if asks the same of other settings: a part more or "
                  "less, another\n"
-                 "rate, other sentences or features.\n",
+                 "rate, other sentences or features. Lists whose window (join.window_ms) had not ended with the logs count in "
+                 "no figure.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

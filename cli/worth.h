@@ -42,6 +42,7 @@ struct cmd_worth_row {
 struct cmd_worth {
     struct cmd_worth_row rows[CMD_WORTH_ROWS];
     size_t n;
+    uint64_t cut_off; /* lists whose window had not ended with the log: in no figure */
 };
 /* From the report of the replay (schemas/json/report.schema.json), live first.  INVALID: no list was judged from day `from` on. */
 enum status cmd_worth_read(struct cmd_worth *w, const char *report_path, uint64_t from, const struct cmd_worth_ifs *ifs,

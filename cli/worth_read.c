@@ -75,7 +75,8 @@ static enum status check_judged(const json_t *report, uint64_t from, struct err 
                        "give an earlier day",
                        (unsigned long long)from, days);
     return ERR_SET(e, STATUS_INVALID,
-                   "no list was judged after day %llu of the log's %.1f: it has no lists with labels there",
+                   "no list was judged after day %llu of the log's %.1f: it has none there whose window "
+                   "(join.window_ms) had ended",
                    (unsigned long long)from, days);
 }
 
@@ -91,6 +92,7 @@ enum status cmd_worth_read(struct cmd_worth *w, const char *report_path, uint64_
         if (w->n == CMD_WORTH_ROWS) break;
         read_variant(&w->rows[w->n++], name, what_of(ifs, name), v);
     }
+    w->cut_off = (uint64_t)json_integer_value(json_object_get(j, "cut_off"));
     const enum status st =
         w->n > 0 ? check_judged(j, from, e) : ERR_SET(e, STATUS_CORRUPT, "%s has no variants", report_path);
     json_decref(j);

@@ -71,8 +71,11 @@ static void put_verdict(struct buf *b, const struct cmd_worth_row *live, const s
                       : "no gain that its interval is sure of");
 }
 
-static void put_notes(struct buf *b)
+static void put_notes(struct buf *b, const struct cmd_worth *w)
 {
+    if (w->cut_off > 0)
+        buf_printf(b, "\n%llu lists whose window (join.window_ms) had not ended are in no figure: a label could still have come.\n",
+                   (unsigned long long)w->cut_off);
     buf_printf(b, "\ncore-seconds: score, of all lists; learn, of the steps behind what the model knows (of frozen, daily and "
                   "hourly: live's\nup to the moment that they took it over). Reading, sentences, counters and baselines, "
                   "which all need, are in neither.\n");
@@ -97,7 +100,7 @@ void cmd_worth_put_table(struct buf *b, const struct cmd_worth *w)
     for (size_t i = 1; i < w->n; i++)
         if (w->rows[i].what == NULL || w->rows[i].learn_core_s < w->rows[0].learn_core_s * 0.5)
             put_verdict(b, &w->rows[0], &w->rows[i]);
-    put_notes(b);
+    put_notes(b, w);
 }
 
 static json_t *settings_json(const struct cmd_worth_if *what)
@@ -133,6 +136,7 @@ enum status cmd_worth_write_json(const struct cmd_worth *w, const char *path, st
         (void)json_array_append_new(rows, row);
     }
     (void)json_object_set_new(j, "format", json_integer(1));
+    (void)json_object_set_new(j, "cut_off", json_integer((json_int_t)w->cut_off));
     (void)json_object_set_new(j, "models", rows);
     return cmd_model_write_json(path, j, e);
 }

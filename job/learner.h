@@ -36,7 +36,7 @@ struct learner_seen {
     const float *logits, *part_logits,
         *cosine; /* (K), (parts and tasks, K), (K): frozen cosine with the user's taste */
     size_t n_parts;
-    bool counted; /* after the warm-up */
+    bool counted; /* after the warm-up, and its window had ended (slate.cut_off) */
 };
 typedef enum status learner_seen_fn(void *user, const struct learner_seen *seen, struct err *e);
 

@@ -11,7 +11,7 @@
 static enum status settle_slate(struct learner *l, const struct open_predictions *p, struct err *e)
 {
     struct slate *s = l->slate;
-    const bool counted = eval_counts(&l->options.warmup, l->counts.slates, s->time_ms - l->first_ms);
+    const bool counted = !s->cut_off && eval_counts(&l->options.warmup, l->counts.slates, s->time_ms - l->first_ms);
     const struct learner_seen seen = {s, p->logits, p->part_logits, p->frozen, model_n_parts(l->line->model), counted};
     l->counts.slates++;
     l->counts.examples += s->n_items;
@@ -61,13 +61,13 @@ static enum status settle_ended(struct learner *l, const struct join_settled *do
                        (unsigned long long)done->slate);
     TRY(st);
     learner_label(l->slate, done);
+    l->slate->cut_off = done->due_ms >= watermark_ms(l->watermark);
     if (l->settled == NULL) {
         line_estimate(l->line, l->slate, p.logits, l->first_ms);
         variants_estimate(l->variants, l->slate, &p, l->first_ms);
     }
     if (done->n_seen < done->n) TRY(cut(l, done, &p, e));
     l->slate->settled_ms = done->due_ms;
-    l->slate->cut_off = done->due_ms > watermark_ms(l->watermark);
     TRY(settle_slate(l, &p, e));
     return learner_learn_ended(l, done, &p, e);
 }

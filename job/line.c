@@ -187,7 +187,7 @@ enum status line_score_beside(struct line *l, const struct slate *s, struct err 
 
 void line_estimate(struct line *l, const struct slate *s, const float *logits, int64_t first_ms)
 {
-    if (eval_next_counts(l->eval, s, first_ms)) ope_list(l->ope, s, logits, l->conf->serving_explore_temperature);
+    if (!s->cut_off && eval_next_counts(l->eval, s, first_ms)) ope_list(l->ope, s, logits, l->conf->serving_explore_temperature);
 }
 
 enum status line_evaluate(struct line *l, const struct slate *s, const struct open_predictions *p, int64_t first_ms,

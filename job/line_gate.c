@@ -364,7 +364,8 @@ enum status line_gate_judge(struct line *l, const struct slate *s, const struct 
     TRY(room_for(g, s->n_items, e));
     for (uint32_t i = 0; i < s->n_items; i++) g->labels[i] = s->items[i].label;
     figures_of(g, s, p->logits, ours);
-    if (g->conf->gate_holdout_frac > 0) gate_tally_add(is_held_out(g, s) ? &g->held_out : &g->taught, user_of(s), ours);
+    if (g->conf->gate_holdout_frac > 0 && !s->cut_off)
+        gate_tally_add(is_held_out(g, s) ? &g->held_out : &g->taught, user_of(s), ours);
     if (!gate_snapshot_there(g->blessed) || line_gate_rests(g) || s->id < g->judge_from || !is_chosen(g, s))
         return STATUS_OK;
     TRY(compare(l, s, ours, &worse, e));

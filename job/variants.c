@@ -194,7 +194,7 @@ enum status variants_settle(struct variants *v, const struct slate *s, const str
                             int64_t first_ms, struct err *e)
 {
     if (v->n == 0) return STATUS_OK;
-    const bool counted = eval_counts(&v->warmup, v->settled, s->time_ms - first_ms);
+    const bool counted = !s->cut_off && eval_counts(&v->warmup, v->settled, s->time_ms - first_ms);
     const float *champion = variants_logits(v, s, p, v->in_charge);
     v->settled++;
     for (size_t i = 0; i <= v->n; i++) {

@@ -144,6 +144,7 @@ static void put_details(struct buf *b, const struct report *r, bool *first)
     put_span(b, r, first);
     report_put_count(b, 1, "duplicates", r->duplicates, first);
     report_put_count(b, 1, "late", r->late, first);
+    report_put_count(b, 1, "cut_off", r->cut_off, first);
     report_put_count(b, 1, "unmatched", r->unmatched, first);
     put_join(b, &r->join, first);
     put_reservoir(b, &r->reservoir, first);

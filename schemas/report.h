@@ -222,6 +222,7 @@ struct report_hashed { /* weights of part hashed, and those that a feature has t
 struct report {
     int64_t from_ms, to_ms; /* event time: of the first event, and how far it has come; INT64_MIN: no event yet */
     uint64_t events, rejected, skipped, examples, slates, open, duplicates, late, unmatched, refused_jumps;
+    uint64_t cut_off; /* lists settled before their window had ended: in no figure that needs labels */
     struct report_join join;
     struct report_reservoir reservoir;
     struct report_hashed hashed;

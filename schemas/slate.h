@@ -70,7 +70,9 @@ struct slate {
     struct str version, variant; /* that made the list, as it echoed them; absent: not said */
     uint64_t origin;             /* hash of the `source` that the event names; 0: none */
     bool cold_user;
-    bool cut_off; /* settled before its window had ended, as the log did (--flush) or memory was short; not kept */
+    /* Settled before its window had ended, as the log did (--flush) or memory was short: a label could still have come.  It
+     * is learnt, and in no figure; orders wait for nothing and never are.  Not kept. */
+    bool cut_off;
     struct slate_sentence *sentences;
     uint32_t n_sentences;
     int32_t *tokens;

@@ -317,6 +317,11 @@ enum status eval_add(struct eval *ev, const struct eval_seen *seen, struct err *
 enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
                        const float *frozen, int64_t first_ms, struct err *e)
 {
+    if (s->cut_off) {
+        ev->slates++;
+        ev->cut_off++;
+        return STATUS_OK;
+    }
     const bool counted = eval_next_counts(ev, s, first_ms);
     const struct eval_seen seen = {s, logits, part_logits, frozen, counted, ++ev->slates};
     return ev->behind != NULL ? eval_behind_put(ev->behind, &seen, e) : eval_add(ev, &seen, e);

@@ -81,7 +81,8 @@ struct eval;
 enum status eval_new(struct eval **out, const struct eval_setup *setup, struct err *e) MUST_CHECK;
 void eval_free(struct eval *ev);
 /* A slate whose labels are settled, with what was predicted when it was opened: logits (K), part_logits (parts and
- * tasks, K), frozen (K) cosine of the baseline. first_ms: time of the stream's first event. */
+ * tasks, K), frozen (K) cosine of the baseline. first_ms: time of the stream's first event.  One that was cut off is counted
+ * as such, and nothing else is done with it. */
 enum status eval_slate(struct eval *ev, const struct slate *s, const float *logits, const float *part_logits,
                        const float *frozen, int64_t first_ms, struct err *e) MUST_CHECK;
 bool eval_next_counts(const struct eval *ev, const struct slate *s, int64_t first_ms); /* it is behind the warm-up */

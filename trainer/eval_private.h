@@ -22,7 +22,7 @@ enum { EVAL_SERIES_MODEL, EVAL_SERIES_BASELINE, EVAL_SERIES_WITHOUT = EVAL_SERIE
 struct eval {
     struct eval_setup setup;
     bool dear[EVAL_PARTS_MAX]; /* parts that `cheap` leaves out */
-    uint64_t slates;
+    uint64_t slates, cut_off; /* cut_off: of these, in no figure */
     struct eval_meter model, recent, baselines[REPORT_BASELINES], slices[REPORT_SLICES], without[EVAL_PARTS_MAX];
     struct calibrate calibrators[REPORT_CONSTANT]; /* of the baselines before it */
     uint64_t base_examples, base_positives;        /* what `constant` knows */
@@ -37,7 +37,7 @@ struct eval {
     struct eval_unsampled unsampled;
     struct eval_served served;
     struct arena scratch; /* of one slate */
-    /* NULL: slates are evaluated at once.  Else all but `setup` and `slates` is for who evaluates. */
+    /* NULL: slates are evaluated at once.  Else all but `setup`, `slates` and `cut_off` is for who evaluates. */
     struct eval_behind *behind;
 };
 extern const double eval_popularity_below[10]; /* the sampler's self-check: upper bounds */

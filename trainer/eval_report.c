@@ -37,6 +37,7 @@ void eval_report(const struct eval *ev, const char *const *part_names, struct re
     for (int i = 0; i < REPORT_BASELINES; i++) eval_meter_figures(&ev->baselines[i], &out->baselines[i]);
     if (ev->setup.no_frozen) frozen_undefined(&out->baselines[REPORT_FROZEN]);
     for (int i = 0; i < REPORT_SLICES; i++) eval_meter_figures(&ev->slices[i], &out->slices[i]);
+    out->cut_off = ev->cut_off;
     out->n_parts = (uint32_t)ev->setup.n_parts;
     for (size_t p = 0; p < ev->setup.n_parts; p++) {
         struct report_figures f;

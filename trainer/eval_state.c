@@ -2,7 +2,8 @@
 #include "trainer/eval_private.h"
 #include <string.h>
 
-#define EVAL_FORMAT 4 /* 1 ended at the buckets of the self-check, 2 at the segments; 3: cohorts without conversions */
+/* 1 ended at the buckets of the self-check, 2 at the segments; 3: cohorts without conversions; 4: without cut_off */
+#define EVAL_FORMAT 5
 
 static void meter_encode(struct buf *b, const struct eval_meter *m)
 {
@@ -104,6 +105,7 @@ static void more_encode(struct buf *b, struct eval *ev)
     for (size_t i = 0; i < n; i++) meter_encode(b, meters[i]);
     eval_boot_encode(b, &ev->boot);
     eval_lists_encode(b, &ev->lists);
+    buf_varint(b, ev->cut_off);
     setup_encode(b, &ev->setup);
     rankings_encode(b, ev);
 }
@@ -142,6 +144,7 @@ static enum status more_decode(struct eval *ev, struct buf_reader *r, struct err
     for (size_t i = 0; i < n; i++) meter_decode(meters[i], r);
     eval_boot_decode(&ev->boot, r);
     eval_lists_decode(&ev->lists, r);
+    if (format > 4) ev->cut_off = buf_get_varint(r);
     return setup_is(r, &ev->setup) ? rankings_decode(ev, r, format, e) : STATUS_OK;
 }
 

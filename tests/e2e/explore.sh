@@ -53,6 +53,8 @@ jq -c --arg last "$last" '(($last | tonumber? // ($last | sub("\\.[0-9]+"; "") |
        variant: $l.model.variant, version: ($l.model.version | tostring)} + (if $l.explored then {propensity: [$l.items[].propensity]} else {} end),
       (if .key % 3 == 0 then {type: "click", time: ($t + 500), user: "u\(.key % 40)", request: $l.request, item: $l.items[.key % 2].item}
        else empty end)' all >shown.jsonl
+jq -c '{type: "user", time: (.time + 20000), user: "after all windows"}' shown.jsonl | tail -n 1 >after
+cat after >>shown.jsonl
 "$freshet" replay --quiet $options --flush --report after.json shown.jsonl 2>err || fail "replay ended with $?"
 is after.json '.rejected == 0'
 explored=$(jq '[.[] | select(.explored)] | length' all)

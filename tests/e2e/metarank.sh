@@ -6,11 +6,16 @@ source=${FRESHET_SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 freshet=${FRESHET:-$source/build/release/freshet}
 [ -x "$freshet" ] || { echo "metarank: skipped, $freshet is not built"; exit 77; }
 command -v jq >/dev/null || { echo "metarank: skipped, no jq"; exit 77; }
-log=$source/tests/fixtures/metarank.jsonl
 dir=$(mktemp -d)
+log=$dir/log
 trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 fail() { echo "metarank: $*"; cat err; exit 1; }
+# and one event after all windows
+{
+    cat "$source/tests/fixtures/metarank.jsonl"
+    echo '{"event":"user","id":"after","timestamp":1661998090000,"user":"after","fields":[]}'
+} >"$log"
 replay() { # report, then arguments
     report=$1
     shift

@@ -28,7 +28,8 @@ cat clicks >>shown
 [ "$(wc -l <shown)" -eq 60 ] || fail "not thirty answers"
 for copy in apart sums gone; do cp -r state $copy; done
 replay() { # state, report, log
-    "$freshet" replay --quiet --no-learn --flush $options -o state.dir="$dir/$1" --report "$2" "$3" 2>err || fail "replay of $3"
+    { cat "$3"; jq -nc "{type: \"user\", time: ($now + 95000), user: \"after all windows\"}"; } >ended
+    "$freshet" replay --quiet --no-learn $options -o state.dir="$dir/$1" --report "$2" ended 2>err || fail "replay of $3"
 }
 replay state same shown
 holds() { jq -e "$2" "$1" >tried || fail "$1 has not: $2, but $(jq -c .served "$1")"; }

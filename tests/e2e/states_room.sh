@@ -21,6 +21,7 @@ lists() { # N ITEMS: so many lists of so many items each, no item twice, no titl
             for (i = 0; i < items; i++) printf "%s\"i%d\"", i ? "," : "", l * items + i
             printf "]}\n{\"type\":\"click\",\"time\":%.0f,\"user\":\"u%d\",\"request\":\"r%d\",\"item\":\"i%d\"}\n", t + 1000 + l, l, l, l * items
         }
+        printf "{\"type\":\"user\",\"time\":%.0f,\"user\":\"after all windows\"}\n", t + 3600000
     }'
 }
 learn() { # REPORT LOG OPTION...: exit status in $rc

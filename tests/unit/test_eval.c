@@ -214,6 +214,44 @@ static void test_warmup_is_left_out_of_the_figures(void **state)
     eval_free(ev);
 }
 
+/* It changes no figure, no baseline's calibrator and no rate so far; how many there were is part of the state. */
+static void test_what_was_cut_off_is_counted_and_judged_nowhere(void **state)
+{
+    (void)state;
+    struct eval *ev[3];
+    struct slate *s;
+    struct err e;
+    static struct report_detail detail, others;
+    static struct report a, b;
+    struct buf packed = {0};
+    const char *names[] = {"a", "b"};
+    const float z[5] = {0}, parts[10] = {0}, frozen[5] = {0};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(eval_new(&ev[i], &(struct eval_setup){.n_parts = 2}, &e), STATUS_OK);
+    assert_int_equal(slate_new(&s, &e), STATUS_OK);
+    for (int i = 0; i < 2; i++) {
+        run_slates(ev[i], 0, 50);
+        fill(s, 7, 5, 50000);
+        s->cut_off = true;
+        if (i == 1) assert_int_equal(eval_slate(ev[i], s, z, parts, frozen, 0, &e), STATUS_OK);
+        run_slates(ev[i], 50, 100);
+    }
+    eval_encode(&packed, ev[1]);
+    struct buf_reader r = buf_reader(packed.p, packed.n);
+    assert_ok(eval_decode(ev[2], &r, &e), &e);
+    eval_report(ev[0], names, &a);
+    eval_report(ev[2], names, &b);
+    assert_true(a.cut_off == 0 && b.cut_off == 1);
+    b.cut_off = 0;
+    assert_memory_equal(&a, &b, sizeof a);
+    eval_report_detail(ev[0], NULL, &detail);
+    eval_report_detail(ev[2], NULL, &others);
+    assert_memory_equal(&detail, &others, sizeof detail);
+    for (int i = 0; i < 3; i++) eval_free(ev[i]);
+    slate_free(s);
+    buf_fini(&packed);
+}
+
 static void test_state_goes_on_where_it_was(void **state)
 {
     (void)state;
@@ -375,6 +413,7 @@ int main(void)
         cmocka_unit_test(test_left_out_part_is_missed),
         cmocka_unit_test(test_nothing_is_left_without_the_only_part),
         cmocka_unit_test(test_warmup_is_left_out_of_the_figures),
+        cmocka_unit_test(test_what_was_cut_off_is_counted_and_judged_nowhere),
         cmocka_unit_test(test_state_goes_on_where_it_was),
         cmocka_unit_test(test_detail_is_of_the_same_slates),
         cmocka_unit_test(test_reliability_parts_examples_evenly),
