@@ -47,7 +47,7 @@ int cmd_fit(int argc, char **argv)
     struct cmd_line line;
     const struct cmd_option options[] = {
         {"epochs", "N", CMD_COUNT, &a.epochs, NULL, "at most so many (10)"},
-        {"validate", "DAYS", CMD_TEXT, &a.validate, NULL, "the log's last days decide which epoch is the best (7d)"},
+        {"validate", "DAYS", CMD_TEXT, &a.validate, NULL, "the last days whose labels are known decide which epoch is the best (7d)"},
         {"patience", "N", CMD_COUNT, &a.patience, NULL, "ends after so many epochs that were no better (2)"},
         {"schema", "NAME", CMD_KEY, NULL, "ingest.schema", "format of the logs: native, metarank or csv"},
         {"map", "FILE", CMD_KEY, NULL, "ingest.map", "field map of csv"},
@@ -59,8 +59,9 @@ int cmd_fit(int argc, char **argv)
         .arguments = "LOG...",
         .about = "Learns a first model from logs in several epochs, with early stopping on the last days (model.dropout helps against\n"
                  "learning by heart). The best epoch is kept, the last days are then learnt online, and the state folder goes on\n"
-                 "with `freshet replay` or `freshet run` like any other. Everything open at the logs' end is settled. Stopped by a\n"
-                 "signal it leaves no model and its exit status is 1.\n",
+                 "with `freshet replay` or `freshet run` like any other. Everything open at the logs' end is settled\n"
+                 "and learnt; lists whose window (join.window_ms) had not ended by then count in no figure. Stopped by a signal it\n"
+                 "leaves no model and its exit status is 1.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

@@ -67,7 +67,6 @@ static enum status replay(const struct cmd_line *line, const struct worth_args *
                                   .paths = line->args,
                                   .n_paths = line->n_args,
                                   .learn = true,
-                                  .flush = true,
                                   .warmup = {.ms = (int64_t)a->from * DAY_MS},
                                   .report_path = report,
                                   .slates_path = is_paired(a) ? slates : NULL,
@@ -90,9 +89,9 @@ static enum status second_replay(const struct cmd_line *line, const struct worth
     (void)snprintf(warmup, sizeof warmup, "%llud", (unsigned long long)a->from);
     TRY(cmd_file_write(config, base, e));
     const char *argv[CMD_PROCESS_ARGS_MAX + 1] = {
-        NULL,   "replay",   "--quiet", "--flush", "--report",   report, "--dump-slates", slates, "--warmup",
-        warmup, "--config", config,    "-o",      "state.dir=", "-o",   "redis.url="};
-    size_t n = 16;
+        NULL,   "replay",   "--quiet", "--report", report, "--dump-slates", slates, "--warmup",
+        warmup, "--config", config,    "-o",       "state.dir=", "-o",   "redis.url="};
+    size_t n = 15;
     for (size_t i = 0; i < what->n; i++) argv[n++] = "-o", argv[n++] = what->settings[i];
     for (size_t i = 0; i < line->n_args && n < CMD_PROCESS_ARGS_MAX; i++) argv[n++] = line->args[i];
     TRY(cmd_process_start(&p, argv, e));
@@ -193,7 +192,8 @@ int cmd_worth(int argc, char **argv)
                  "interval by\n"
                  "users, and what it costs in core-seconds. --what-if asks the same of other settings: a part more or "
                  "less, another\n"
-                 "rate, other sentences or features.\n",
+                 "rate, other sentences or features. Lists whose window (join.window_ms) had not ended with the logs are in no "
+                 "figure.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .keys = keys,

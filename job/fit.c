@@ -16,11 +16,17 @@ struct fit {
     FILE *file;
     struct buf pack;
     off_t at;        /* of the slate that is read next */
-    int64_t last_ms; /* the newest slate's time */
+    int64_t last_ms; /* the newest slate's time, of those whose labels are known; INT64_MIN: none are */
     struct slate *slate;
     struct gate_snapshot *best;
     float *labels;
     size_t cap_labels;
+};
+
+/* Before each slate in the file. */
+struct head {
+    uint64_t n;       /* bytes */
+    uint64_t cut_off; /* a slate's bytes do not have it */
 };
 
 enum status fit_new(struct fit **out, const char *dir, struct err *e)
@@ -68,24 +74,28 @@ enum status fit_take(struct fit *f, const struct slate *s, struct err *e)
     buf_clear(&f->pack);
     slate_encode(&f->pack, s);
     TRY(buf_status(&f->pack, e));
-    const uint64_t n = f->pack.n;
-    if (fwrite(&n, sizeof n, 1, f->file) != 1 || fwrite(f->pack.p, 1, n, f->file) != n) return broken(f, e);
-    if (s->time_ms > f->last_ms) f->last_ms = s->time_ms;
+    const struct head head = {f->pack.n, s->cut_off};
+    if (fwrite(&head, sizeof head, 1, f->file) != 1 || fwrite(f->pack.p, 1, head.n, f->file) != head.n)
+        return broken(f, e);
+    if (!s->cut_off && s->time_ms > f->last_ms) f->last_ms = s->time_ms;
     return STATUS_OK;
 }
 
 /* The slate at *at, which then is the next one's, into f->slate; END after the last. */
 static enum status read_slate(struct fit *f, off_t *at, struct err *e)
 {
-    uint64_t n;
-    const ssize_t head = pread(fileno(f->file), &n, sizeof n, *at);
-    if (head != (ssize_t)sizeof n) return head == 0 ? STATUS_END : broken(f, e);
+    struct head head;
+    const ssize_t got = pread(fileno(f->file), &head, sizeof head, *at);
+    if (got != (ssize_t)sizeof head) return got == 0 ? STATUS_END : broken(f, e);
+    const size_t n = (size_t)head.n;
     buf_clear(&f->pack);
-    if (buf_room(&f->pack, (size_t)n) == NULL) return buf_status(&f->pack, e);
-    if (pread(fileno(f->file), f->pack.p, (size_t)n, *at + (off_t)sizeof n) != (ssize_t)n) return broken(f, e);
-    *at += (off_t)(sizeof n + n);
-    struct buf_reader r = buf_reader(f->pack.p, (size_t)n);
-    return slate_decode(f->slate, &r, e);
+    if (buf_room(&f->pack, n) == NULL) return buf_status(&f->pack, e);
+    if (pread(fileno(f->file), f->pack.p, n, *at + (off_t)sizeof head) != (ssize_t)n) return broken(f, e);
+    *at += (off_t)(sizeof head + n);
+    struct buf_reader r = buf_reader(f->pack.p, n);
+    TRY(slate_decode(f->slate, &r, e));
+    f->slate->cut_off = head.cut_off != 0;
+    return STATUS_OK;
 }
 
 static enum status next_slate(struct fit *f, struct err *e)
@@ -121,7 +131,8 @@ struct epoch {
     struct eval_meter train, held; /* large: one of them lives on the heap, in fit_run */
 };
 
-/* Slates whose labels were known before `edge` are learnt (scored first), then those shown after it are scored. */
+/* Slates whose labels were known before `edge` are learnt (scored first), then those shown after it are scored, where a label
+ * can come no more. */
 static enum status run_epoch(struct fit *f, struct line *l, int64_t edge, struct epoch *x, const atomic_bool *stop,
                              struct err *e)
 {
@@ -137,8 +148,10 @@ static enum status run_epoch(struct fit *f, struct line *l, int64_t edge, struct
     if (st != STATUS_END) return st == STATUS_OK ? STATUS_END : st; /* stopped */
     TRY(line_step(l, e));
     TRY(from_the_first(f, e));
-    while ((st = next_slate(f, e)) == STATUS_OK && !atomic_load(stop))
-        if (f->slate->time_ms >= edge && !line_gate_holds_out(l->gate, f->slate)) TRY(measure(f, l, &x->held, e));
+    while ((st = next_slate(f, e)) == STATUS_OK && !atomic_load(stop)) {
+        if (f->slate->time_ms < edge || f->slate->cut_off || line_gate_holds_out(l->gate, f->slate)) continue;
+        TRY(measure(f, l, &x->held, e));
+    }
     return st == STATUS_END ? STATUS_OK : st == STATUS_OK ? STATUS_END : st;
 }
 
@@ -169,7 +182,8 @@ static enum status run_epochs(struct fit *f, struct line *l, const struct fit_op
         tell(x, epoch, false, &now);
         if (now.examples == 0 || now.validated == 0)
             return ERR_SET(e, STATUS_INVALID,
-                           "fit: %llu examples before the last days and %llu in them; choose another --validate",
+                           "fit: %llu examples before the last days and %llu in them; choose another --validate (the last "
+                           "days are of lists whose join.window_ms had ended)",
                            (unsigned long long)now.examples, (unsigned long long)now.validated);
         now.best = now.logloss < least;
         worse = now.best ? 0 : worse + 1;
@@ -236,15 +250,16 @@ static enum status settle(struct fit *f, struct line *l, struct last_days *d, in
 {
     off_t at = f->at;
     TRY(next_slate(f, e));
+    const bool cut_off = f->slate->cut_off;
     if (f->slate->settled_ms < edge) return STATUS_OK;
     TRY(score_shown(f, l, d, e));
     TRY(read_slate(f, &at, e));
     if (f->slate->time_ms >= edge) {
         struct open_predictions p;
         TRY(open_take(d->open, f->slate->id, f->slate, &p, e));
-        if (!l->conf->join_cascade)
+        if (!l->conf->join_cascade && !cut_off)
             line_estimate(l, f->slate, p.logits, first_ms); /* the file has what was looked at */
-        TRY(line_evaluate(l, f->slate, &p, first_ms, e));
+        if (!cut_off) TRY(line_evaluate(l, f->slate, &p, first_ms, e));
     }
     return line_learn(l, &f->slate, e);
 }
@@ -270,7 +285,7 @@ enum status fit_run(struct fit *f, struct line *l, const struct fit_options *o, 
                     void (*told)(void *user, const struct fit_epoch *epoch), void *user, const atomic_bool *stop,
                     struct err *e)
 {
-    const int64_t edge = f->last_ms - o->validate_ms;
+    const int64_t edge = f->last_ms == INT64_MIN ? INT64_MIN : f->last_ms - o->validate_ms;
     gate_snapshot_free(f->best); /* of the line before this one */
     f->best = NULL;
     line_let_learn(l);

@@ -4,7 +4,8 @@
  * stream alone, so no later epoch needs the log again.  An epoch learns the slates settled before the last `validate_ms` in their
  * order and then scores those shown in them, without learning.  It ends when no epoch was better for `patience` of them; the best
  * one's line (parameters, moments, sums) is put back, and the last days are learnt as they would have been live: each slate scored
- * when it was shown, learnt when it was settled, once.  The evaluator sees only that last pass, so that its figures are
+ * when it was shown, learnt when it was settled, once.  Slates that were cut off (schemas/slate.h) are learnt there and judged
+ * nowhere.  The evaluator sees only that last pass, so that its figures are
  * progressive.  Thread: the learner's.
  */
 #ifndef JOB_FIT_H
@@ -14,7 +15,7 @@
 
 struct fit_options {
     uint64_t epochs, patience;
-    int64_t validate_ms; /* the last days of the log, up to the last slate's opening */
+    int64_t validate_ms; /* the last days of the log, up to the opening of the last slate that was not cut off */
 };
 struct fit_epoch { /* NaN: undefined */
     uint64_t epoch;
