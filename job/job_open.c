@@ -273,8 +273,7 @@ void job_close(struct job *j)
     dump_close(j->dump_slates);
     fit_free(j->fit);
     reject_sink_close(j->sink);
-    publish_ending(j->publish);
-    job_variants_ending(j);
+    job_publish_ending(j);
     close_source(j);
     learner_free(j->learner);
     checkpoint_close(j->checkpoint);

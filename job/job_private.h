@@ -139,7 +139,7 @@ enum status job_publish_line(struct job *j, size_t line, const char *champion, c
 enum status job_publish_pinned(struct job *j, size_t line, const char *champion, struct err *e) MUST_CHECK;
 /* job_variants.c */
 enum status job_variants_open(struct job *j, struct err *e) MUST_CHECK;
-void job_variants_ending(struct job *j);
+void job_publish_ending(struct job *j); /* of the default line, too: no further turn where Redis is away */
 void job_variants_close(struct job *j);
 void job_variants_reload(struct job *j);
 void job_variants_touch(struct job *j);

@@ -286,10 +286,7 @@ enum status job_publish_last(struct job *j, struct err *e)
     }
     if (st == STATUS_OK) return STATUS_OK;
     log_warn("publish", "unfinished=\"%s\"", e != NULL ? e->text : status_text(st));
-    if (atomic_load(&job_stopping)) { /* from now on: what is left to do here may take longer than a try */
-        publish_ending(j->publish);
-        job_variants_ending(j);
-    }
+    if (atomic_load(&job_stopping)) job_publish_ending(j); /* what is left to do here may take longer than a try */
     return st == STATUS_CONFLICT ? st
                                  : STATUS_OK; /* Redis away is no failure of learning: what was learnt is durable */
 }

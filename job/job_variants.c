@@ -14,8 +14,9 @@ enum status job_variants_open(struct job *j, struct err *e)
     return STATUS_OK;
 }
 
-void job_variants_ending(struct job *j)
+void job_publish_ending(struct job *j)
 {
+    publish_ending(j->publish);
     for (size_t i = 0; i < CONF_VARIANTS_MAX; i++) publish_ending(j->variants[i]);
 }
 

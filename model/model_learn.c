@@ -12,11 +12,6 @@ static void put_squares(void *user, const float *x, size_t n)
     ((struct model_run *)user)->grads.squares = x[0];
 }
 
-static void put_adagrad(void *user, const float *x, size_t n)
-{
-    memcpy(user, x, n * sizeof *x);
-}
-
 /* What an optimiser will want to know of the gradients, if these are all that come to them. */
 static void ask_gradients(struct model_run *r)
 {
@@ -27,42 +22,31 @@ static void ask_gradients(struct model_run *r)
     r->kern->ops->sum_squares(r->kern, squares, r->grads.dense + first[PARAM_ADAMW],
                               first[PARAM_ADAGRAD] - first[PARAM_ADAMW]);
     tape_ask(&r->tape, squares, 1, put_squares, r);
-    tape_ask(&r->tape, r->grads.dense + first[PARAM_ADAGRAD], n, put_adagrad, r->grads.adagrad);
+    tape_ask(&r->tape, r->grads.dense + first[PARAM_ADAGRAD], n, tape_keep, r->grads.adagrad);
 }
 
-/* Where the host waits for losses, the way back waits for it. */
-static enum status walk_careful(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
+/* The way back waits for the losses, unless the host would wait for the device then.  One that is not finite has reached the gradients
+ * in that case, and they are cleared, which nothing had come to before. */
+enum status walk_through(struct model_run *r, struct walk *l, size_t n, bool at_once, double *loss, bool *bad,
+                         struct err *e)
 {
+    const bool tell = at_once && r->steps.to == NULL;
     struct walk_below below;
     TRY(walk_forward(r, l, n, &below, e));
     TRY(walk_losses(r, l, n, e));
-    tape_settle(&r->tape);
-    TRY(tape_status(&r->tape, e));
-    *bad = !walk_totals(r, l, n, loss);
-    if (*bad) return STATUS_OK;
+    if (!at_once) {
+        TRY(tape_settle(&r->tape, e));
+        *bad = !walk_totals(r, l, n, loss);
+        if (*bad) return STATUS_OK;
+    }
     TRY(walk_back(r, l, n, &below, e));
     TRY(walk_bring(r, l, n, true, e));
-    tape_settle(&r->tape);
-    return tape_status(&r->tape, e);
-}
-
-/* There and back with one wait, at the end.  A loss that is not finite has reached the gradients then, and they are cleared, which
- * nothing had come to before. */
-static enum status walk_at_once(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
-{
-    struct walk_below below;
-    TRY(walk_forward(r, l, n, &below, e));
-    TRY(walk_losses(r, l, n, e));
-    TRY(walk_back(r, l, n, &below, e));
-    TRY(walk_bring(r, l, n, true, e));
-    ask_gradients(r);
-    tape_settle(&r->tape);
-    TRY(tape_status(&r->tape, e));
+    if (tell) ask_gradients(r);
+    TRY(tape_settle(&r->tape, e));
+    if (!at_once) return STATUS_OK;
     *bad = !walk_totals(r, l, n, loss);
-    if (*bad)
-        model_grads_clear(r);
-    else
-        r->grads.told = true;
+    r->grads.told = tell && !*bad;
+    if (*bad) model_grads_clear(r);
     return STATUS_OK;
 }
 
@@ -78,9 +62,8 @@ static enum status learn_some(struct model_run *r, const struct slate *const *sl
     TRY(walk_open(r, slates, n, seed, l, e));
     model_times_begin(r, MODEL_LEARNT, slates, n);
     r->kern->ops->begin(r->kern);
-    const enum status st = steps     ? model_steps_walk(r, l, n, loss, bad, e)
-                           : at_once ? walk_at_once(r, l, n, loss, bad, e)
-                                     : walk_careful(r, l, n, loss, bad, e);
+    const enum status st =
+        steps ? model_steps_walk(r, l, n, loss, bad, e) : walk_through(r, l, n, at_once, loss, bad, e);
     r->kern->ops->end(r->kern);
     for (size_t i = 0; i < n; i++) part_states_release(&l[i].ps);
     if (st == STATUS_OK && !*bad && !steps) walk_tell(r, l, n);

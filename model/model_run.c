@@ -303,7 +303,7 @@ static void clear_dense(struct model_run *r)
             if (from < to) r->kern->ops->zero(r->kern, r->grads.dense + from, to - from);
             from = p->offset;
         }
-        to = (p->offset + p->n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
+        to = param_end(p);
     }
     if (to > t->group_first[PARAM_STAT]) to = t->group_first[PARAM_STAT];
     if (from < to) r->kern->ops->zero(r->kern, r->grads.dense + from, to - from);

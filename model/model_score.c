@@ -150,12 +150,6 @@ static void rewind_to(struct model_run *r, struct tape_mark mark)
     if (!tape_is_asked(&r->tape)) tape_rewind(&r->tape, mark);
 }
 
-static enum status settle(struct model_run *r, struct err *e)
-{
-    tape_settle(&r->tape);
-    return tape_status(&r->tape, e);
-}
-
 /* One slate, chunk by chunk. */
 static enum status score_part(struct model_run *r, size_t part, struct scoring *s, const uint32_t *which, size_t n,
                               struct err *e)
@@ -169,7 +163,7 @@ static enum status score_part(struct model_run *r, size_t part, struct scoring *
         TRY(part_score(r->parts[part], &s->ps, which + at, k, &z, e));
         TRY(ask(r, part, s, which + at, k, z.x, e));
         at += k;
-        if (at < n) TRY(settle(r, e));
+        if (at < n) TRY(tape_settle(&r->tape, e));
         rewind_to(r, mark);
     }
     return STATUS_OK;
@@ -213,7 +207,7 @@ static enum status score_dear(struct model_run *r, size_t part, struct scoring *
             TRY(score_pass(r, part, s + i, k, e));
         else
             TRY(score_part(r, part, &s[i], s[i].top, s[i].n_top, e));
-        if (i + k < n) TRY(settle(r, e));
+        if (i + k < n) TRY(tape_settle(&r->tape, e));
         rewind_to(r, mark);
     }
     return STATUS_OK;
@@ -225,7 +219,7 @@ static enum status choose_all(struct model_run *r, struct scoring *s, size_t n, 
 {
     bool joint = false;
     for (size_t i = 0; i < n; i++) joint = joint || (joint_top[i] > 0 && joint_top[i] < s[i].ps.slate->n_items);
-    if (joint) TRY(settle(r, e));
+    if (joint) TRY(tape_settle(&r->tape, e));
     for (size_t i = 0; i < n; i++) TRY(choose(r, &s[i], joint_top[i], e));
     return STATUS_OK;
 }
@@ -246,7 +240,7 @@ static enum status score_all(struct model_run *r, struct scoring *s, size_t n, c
         TRY(score_dear(r, p, s, n, e));
         since = model_times_add(r, MODEL_SCORED, p, since);
     }
-    return settle(r, e);
+    return tape_settle(&r->tape, e);
 }
 
 /* --- slates ------------------------------------------------------------------------------------------------------- */

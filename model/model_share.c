@@ -3,12 +3,6 @@
 #include "model/model_inside.h"
 #include <string.h>
 
-/* A run that is followed by the next tensor, but for padding, goes on. */
-static size_t run_end(const struct param *q)
-{
-    return (q->offset + q->n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
-}
-
 static void tell(struct model_run *r, size_t from, size_t to)
 {
     const struct model_share *s = r->sharing.to;
@@ -30,7 +24,7 @@ static void tell_group(struct model_run *r, size_t first, size_t end, enum param
             tell(r, from, to);
             from = q->offset;
         }
-        to = run_end(q);
+        to = param_end(q);
     }
     tell(r, from, to);
 }

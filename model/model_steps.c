@@ -28,25 +28,6 @@ struct between {
     bool taken;             /* a step was made of it */
 };
 
-/* There and back.  Where the host would wait for the losses the way back does not: one that is not finite has reached the quick
- * gradients then, which nothing had come to before, and they are cleared. */
-static enum status walk_once(struct model_run *r, struct walk *l, size_t n, double *loss, bool *bad, struct err *e)
-{
-    const bool far = !r->kern->ops->host_visible;
-    struct walk_below below;
-    TRY(walk_forward(r, l, n, &below, e));
-    TRY(walk_losses(r, l, n, e));
-    *bad = !far && !walk_totals(r, l, n, loss);
-    if (*bad) return STATUS_OK;
-    TRY(walk_back(r, l, n, &below, e));
-    TRY(walk_bring(r, l, n, true, e));
-    tape_settle(&r->tape);
-    TRY(tape_status(&r->tape, e));
-    *bad = far && !walk_totals(r, l, n, loss);
-    if (*bad) model_grads_clear(r);
-    return STATUS_OK;
-}
-
 /* The quick parts beside the slow one.  What was on the tape before stays, and nothing else. */
 static enum status walk_quick(struct model_run *r, struct walk *l, const struct between *b, size_t n, double *loss,
                               bool *bad, struct err *e)
@@ -57,7 +38,7 @@ static enum status walk_quick(struct model_run *r, struct walk *l, const struct 
         l[i].sum = b[i].slow;
         l[i].sum.dx = NULL;
     }
-    TRY(walk_once(r, l, n, loss, bad, e));
+    TRY(walk_through(r, l, n, !r->kern->ops->host_visible, loss, bad, e));
     if (!*bad) walk_tell(r, l, n);
     for (size_t i = 0; i < n && !*bad; i++) memcpy(b[i].slope, l[i].slope, l[i].sum.n * sizeof *b[i].slope);
     tape_forget(&r->tape, last);
@@ -101,8 +82,7 @@ static enum status back_slow(struct model_run *r, struct walk *l, const struct b
         l[i].sum.dx = slope;
     }
     TRY(walk_back(r, l, n, below, e));
-    tape_settle(&r->tape);
-    return tape_status(&r->tape, e);
+    return tape_settle(&r->tape, e);
 }
 
 static enum status between_of(struct model_run *r, struct walk *l, size_t n, struct between **out, struct err *e)
@@ -121,8 +101,7 @@ static enum status forward_slow(struct model_run *r, struct walk *l, size_t n, s
 {
     TRY(walk_forward(r, l, n, below, e));
     TRY(walk_bring(r, l, n, false, e));
-    tape_settle(&r->tape);
-    TRY(tape_status(&r->tape, e));
+    TRY(tape_settle(&r->tape, e));
     for (size_t i = 0; i < n; i++) *bad = *bad || param_first_not_finite(l[i].raw, l[i].sum.n) < l[i].sum.n;
     return STATUS_OK;
 }

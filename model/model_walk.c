@@ -59,8 +59,7 @@ static enum status backward_late(struct model_run *r, size_t part, struct walk *
         TRY(forward_chunk(r, part, l, chunk, at, k, &z, e));
         if (z.dx != NULL) r->kern->ops->copy(r->kern, z.dx, dz + at, k);
         tape_backward_to(&r->tape, below);
-        tape_settle(&r->tape);
-        TRY(tape_status(&r->tape, e));
+        TRY(tape_settle(&r->tape, e));
         model_tape_rewind(r, mark);
         at += k;
     }
@@ -274,11 +273,6 @@ static void slate_losses(struct model_run *r, const struct walk *l, size_t n, fl
     }
 }
 
-static void put_numbers(void *user, const float *x, size_t n)
-{
-    memcpy(user, x, n * sizeof *x);
-}
-
 enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slopes, struct err *e)
 {
     size_t total = 0, at = 0;
@@ -288,9 +282,9 @@ enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slope
     if (here == NULL) return tape_status(&r->tape, e);
     for (size_t i = 0; i < n; at += l[i++].sum.n) {
         *(slopes ? &l[i].slope : &l[i].raw) = here + at;
-        if (all.x == NULL) tape_ask(&r->tape, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n, put_numbers, here + at);
+        if (all.x == NULL) tape_ask(&r->tape, slopes ? l[i].sum.dx : l[i].sum.x, l[i].sum.n, tape_keep, here + at);
     }
-    if (all.x != NULL) tape_ask(&r->tape, slopes ? all.dx : all.x, total, put_numbers, here);
+    if (all.x != NULL) tape_ask(&r->tape, slopes ? all.dx : all.x, total, tape_keep, here);
     return tape_status(&r->tape, e);
 }
 

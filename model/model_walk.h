@@ -42,6 +42,10 @@ enum status walk_back(struct model_run *r, struct walk *l, size_t n, const struc
                       struct err *e) MUST_CHECK;
 /* Asks for the slates' logits (raw), or their gradients (slope). */
 enum status walk_bring(struct model_run *r, struct walk *l, size_t n, bool slopes, struct err *e) MUST_CHECK;
+/* All of it (model_learn.c): loss (n), and what parts are told is there.  at_once: nothing has come to the gradients that are learnt
+ * now; the host waits for the backend once, at the end.  *bad: a loss is not finite, and nothing was added. */
+enum status walk_through(struct model_run *r, struct walk *l, size_t n, bool at_once, double *loss, bool *bad,
+                         struct err *e) MUST_CHECK;
 /* Tells the parts what was learnt of the slates, whose logits and gradients are told. */
 void walk_tell(struct model_run *r, const struct walk *l, size_t n);
 /* Whether the part learns from the slate at the run's pace. */

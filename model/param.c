@@ -41,6 +41,11 @@ enum status param_table_add(struct param_table *t, const char *name, enum param_
     return STATUS_OK;
 }
 
+size_t param_end(const struct param *p)
+{
+    return (p->offset + p->n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
+}
+
 enum status param_table_seal(struct param_table *t, struct err *e)
 {
     if (t->total != 0) return ERR_SET(e, STATUS_INVALID, "parameter table: sealed twice");
@@ -55,7 +60,7 @@ enum status param_table_seal(struct param_table *t, struct err *e)
             sorted[k] = t->params[i];
             sorted[k].offset = at;
             t->place[i] = k++;
-            at += (sorted[k - 1].n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
+            at = param_end(&sorted[k - 1]);
         }
     }
     t->group_first[PARAM_GROUPS] = t->total = at;

@@ -51,6 +51,7 @@ enum status param_table_add(struct param_table *t, const char *name, enum param_
                             struct err *e) MUST_CHECK;
 enum status param_table_seal(struct param_table *t, struct err *e) MUST_CHECK;
 const struct param *param_at(const struct param_table *t, size_t index);
+size_t param_end(const struct param *p); /* where the next tensor of its group begins: behind it, and what fills the gap */
 const struct param *param_find(const struct param_table *t, const char *name); /* NULL: there is none */
 /* Of a sealed table: how many tensors are in group SPARSE, the i-th of them, the place among them of the one given by
  * index; and the floats of one of its rows. */

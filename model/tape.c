@@ -177,21 +177,27 @@ bool tape_is_asked(const struct tape *t)
     return t->n_asked > 0;
 }
 
+void tape_keep(void *user, const float *x, size_t n)
+{
+    memcpy(user, x, n * sizeof *x);
+}
+
 /* Put together there, since each download is a wait. */
-void tape_settle(struct tape *t)
+enum status tape_settle(struct tape *t, struct err *e)
 {
     const size_t n = t->n_asked;
     size_t total = 0, at = 0;
-    if (n == 0) return;
+    if (n == 0) return tape_status(t, e);
     for (size_t i = 0; i < n; i++) total += t->asked[i].n;
     float *here = tape_host(t, total, sizeof *here), *together = n > 1 ? tape_floats(t, total) : NULL;
     t->n_asked = 0;
-    if (t->oom) return;
+    TRY(tape_status(t, e));
     for (size_t i = 0; i < n && n > 1; at += t->asked[i++].n)
         t->kern->ops->copy(t->kern, together + at, t->asked[i].x, t->asked[i].n);
     t->kern->ops->download(t->kern, here, n > 1 ? together : t->asked[0].x, total * sizeof *here);
     at = 0;
     for (size_t i = 0; i < n; at += t->asked[i++].n) t->asked[i].told(t->asked[i].user, here + at, t->asked[i].n);
+    return tape_status(t, e);
 }
 
 void tape_push(struct tape *t, tape_backward_fn *backward, void *saved)

@@ -81,7 +81,8 @@ struct tape_value tape_rows(struct tape_value v, size_t first, size_t n);       
  * below x while tape_is_asked. */
 void tape_ask(struct tape *t, const float *x, size_t n, tape_told_fn *told, void *user);
 bool tape_is_asked(const struct tape *t); /* something was asked for that is not told */
-void tape_settle(struct tape *t);
+enum status tape_settle(struct tape *t, struct err *e) MUST_CHECK; /* as tape_status */
+tape_told_fn tape_keep; /* user: room for the numbers, where they are copied */
 
 /* Leaves a step.  saved lives in tape_host memory.  Only when record is set; else nothing. */
 void tape_push(struct tape *t, tape_backward_fn *backward, void *saved);

@@ -283,11 +283,12 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
     struct optim_place at = {p->w, o->m, o->v, o->anchor, k, g->dense + o->t->group_first[PARAM_ADAGRAD]};
     if (n_examples == 0) return STATUS_OK;
     if (any_sparse(g)) TRY(optim_need_sparse(o, e));
-    if (g->w != NULL) TRY(optim_far_open(o, k, g, &at, e));
-    if (g->w != NULL)
+    if (g->w != NULL) {
+        TRY(optim_far_open(o, k, g, &at, e));
         optim_far_learn(o, g, &at, &squares);
-    else
+    } else {
         squares = optim_squares(o, k, g, n_examples);
+    }
     if (!finite_grads(o, &at, g, squares)) {
         o->refused++;
         return STATUS_OK;

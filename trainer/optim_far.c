@@ -88,8 +88,7 @@ void optim_far_learn(const struct optim *o, const struct model_grads *g, struct 
     at->adagrad = g->adagrad;
     if (g->told) return;
     f->kern->ops->zero(f->kern, f->sums, 1);
-    for (size_t from = first[PARAM_ADAMW], n; (n = optim_next_run(o, g, PARAM_ADAMW, &from)) > 0; from += n)
-        f->kern->ops->sum_squares(f->kern, f->sums, g->dense + from, n);
+    optim_add_squares(o, f->kern, g, f->sums);
     f->kern->ops->copy(f->kern, f->sums + 1, g->dense + first[PARAM_ADAGRAD], o->n_adagrad);
     f->kern->ops->download(f->kern, f->known, f->sums, (1 + o->n_adagrad) * sizeof *f->known);
     *squares = f->known[0];

@@ -51,12 +51,10 @@ size_t optim_next_run(const struct optim *o, const struct model_grads *g, enum p
     return 0;
 }
 
-static float sum_of_squares(const struct optim *o, struct kern *k, const struct model_grads *g)
+void optim_add_squares(const struct optim *o, struct kern *k, const struct model_grads *g, float *sum)
 {
-    float sum = 0;
     for (size_t at = o->t->group_first[PARAM_ADAMW], n; (n = optim_next_run(o, g, PARAM_ADAMW, &at)) > 0; at += n)
-        k->ops->sum_squares(k, &sum, g->dense + at, n);
-    return sum;
+        k->ops->sum_squares(k, sum, g->dense + at, n);
 }
 
 /* At most so long is the gradient of a matrix that is still products. */
@@ -82,7 +80,8 @@ static bool owes(const struct model_grads *g)
 
 float optim_squares(const struct optim *o, struct kern *k, const struct model_grads *g, uint64_t n_examples)
 {
-    const float known = sum_of_squares(o, k, g);
+    float known = 0;
+    optim_add_squares(o, k, g, &known);
     if (!owes(g)) return known;
     const double limit = o->clip_norm > 0 ? o->clip_norm * (double)n_examples : (double)FLT_MAX;
     double most = known;
@@ -90,5 +89,7 @@ float optim_squares(const struct optim *o, struct kern *k, const struct model_gr
     if (sqrt(most) <= limit) return known; /* what is not a number is not */
     for (size_t i = 0; i < g->n_matrices; i++)
         if (g->matrices[i]->owed->n > 0) op_settle(k, g->matrices[i]);
-    return sum_of_squares(o, k, g);
+    known = 0;
+    optim_add_squares(o, k, g, &known);
+    return known;
 }

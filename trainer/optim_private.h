@@ -58,9 +58,10 @@ void optim_far_stale(struct optim *o);       /* they, or the anchor, were change
 void optim_far_free(struct optim *o);
 
 /* optim_owed.c.  The next floats of a group that take part and whose gradients are known, from *at on: as far as they lie one
- * behind the other; 0: no more.  And the sum of squares of AdamW's; some may be left out as long as all together are no longer than what
- * is clipped, and are finite then. */
+ * behind the other; 0: no more.  *sum (backend memory) += the squares of AdamW's among them.  And the sum of all of AdamW's, where
+ * memory is the host's; some may be left out as long as all together are no longer than what is clipped, and are finite then. */
 size_t optim_next_run(const struct optim *o, const struct model_grads *g, enum param_group group, size_t *at);
+void optim_add_squares(const struct optim *o, struct kern *k, const struct model_grads *g, float *sum);
 float optim_squares(const struct optim *o, struct kern *k, const struct model_grads *g, uint64_t n_examples);
 enum status optim_need_sparse(struct optim *o, struct err *e) MUST_CHECK;         /* makes o->sparse; OOM */
 void optim_mark_dirty(struct optim *o, const struct optim_tensor *t, size_t row); /* the pages of a row */
