@@ -3,11 +3,7 @@ learnt from.  All features: the numeric ones, co-occurrence, popularity, repeat 
 import csv
 import lzma
 import math
-import os
 import re
-import subprocess
-import sys
-import tempfile
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -63,29 +59,31 @@ def logistic_daily(examples, first_day, every=1):
         return daily(examples, fit, first_day, every)
 
 
-VW = """
-import sys
-import vowpalwabbit
-vowpalwabbit.Workspace(sys.argv[1]).finish()
-"""
+def vowpal_line(examples, x, i):
+    """Example i in VW's text: its numeric features, its user, item and words, and the user crossed with both."""
+    numbers = " ".join(f"{k}:{v:.5g}" for k, v in enumerate(x[i]) if v)
+    user, item = examples.user[i], examples.item[i]
+    words = re.findall(r"\w+", examples.words[i])[:24]
+    crosses = [f"u{user}", f"i{item}", f"u{user}i{item}", *(f"w{w}" for w in words), *(f"u{user}w{w}" for w in words)]
+    return f"{1 if examples.label[i] else -1} |n {numbers} |h {' '.join(crosses)}"
 
 
 def vowpal(examples):
-    """One online pass over numeric features and hashed crosses; its progressive predictions."""
-    with tempfile.TemporaryDirectory() as folder:
-        data, out = os.path.join(folder, "data"), os.path.join(folder, "out")
-        x = features(examples)
-        with open(data, "w") as to:
-            for i in range(len(examples)):
-                numbers = " ".join(f"{k}:{v:.5g}" for k, v in enumerate(x[i]) if v)
-                user, item = examples.user[i], examples.item[i]
-                words = re.findall(r"\w+", examples.words[i])[:24]
-                crosses = " ".join([f"u{user}", f"i{item}", f"u{user}i{item}", *(f"w{w}" for w in words), *(f"u{user}w{w}" for w in words)])
-                to.write(f"{1 if examples.label[i] else -1} |n {numbers} |h {crosses}\n")
-        arguments = f"-d {data} --loss_function logistic -b 22 --quiet --no_stdin -p {out}"
-        subprocess.run([sys.executable, "-c", VW, arguments], check=True)
-        with open(out) as lines:
-            return np.array([float(line.split()[0]) for line in lines], np.float32)
+    """One online pass over numeric features and hashed crosses.  Every slate is scored whole before any of it is learnt, as for everybody:
+    positives of an order share words, so who learns its first lines before scoring the next is told what else was bought."""
+    import vowpalwabbit
+
+    model = vowpalwabbit.Workspace("--loss_function logistic -b 22 --quiet")
+    x, score = features(examples), np.empty(len(examples), np.float32)
+    edges = [0, *(np.flatnonzero(np.diff(examples.slate)) + 1), len(examples)]
+    for a, b in zip(edges, edges[1:]):
+        parsed = [model.parse(vowpal_line(examples, x, i)) for i in range(a, b)]
+        score[a:b] = [model.predict(example) for example in parsed]
+        for example in parsed:
+            model.learn(example)
+            model.finish_example(example)
+    model.finish()
+    return score
 
 
 def orders(log):
