@@ -304,13 +304,16 @@ static enum status compare(struct line *l, const struct slate *s, const double o
                            struct err *e)
 {
     struct line_gate *g = l->gate;
-    double blessed[GATE_FIGURES];
+    double blessed[GATE_FIGURES], taken = 0.0;
     TRY(score_by(g, gate_snapshot_params(g->blessed), s, e));
     figures_of(g, s, g->logits, blessed);
+    for (uint32_t i = 0; i < s->n_items; i++) taken += g->labels[i] > 0.5f;
     const struct gate_evidence evidence = {
         .user = user_of(s),
         .time_ms = g->now_ms,
-        .harm = {[GATE_LOSS] = ours[GATE_LOSS] - blessed[GATE_LOSS], [GATE_AUC] = blessed[GATE_AUC] - ours[GATE_AUC]}};
+        .harm = {[GATE_LOSS] = ours[GATE_LOSS] - blessed[GATE_LOSS], [GATE_AUC] = blessed[GATE_AUC] - ours[GATE_AUC]},
+        .items = s->n_items,
+        .taken = taken};
     TRY(keep_probe(g, s, e));
     g->counts.judged++;
     *worse = gate_judge_add(&g->judge, &evidence);

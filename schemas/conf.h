@@ -116,7 +116,7 @@
     X(train_tasks,            "train.tasks",                TEXT, "",             0,    300,       "", "S", "behaviour types with a probability of their own on recorded lists, comma-separated: positive ones given any positive one (their product is what is learnt), negative ones (refund, uncart, dislike) by themselves; empty: the one label") \
     X(train_seed,             "train.seed",                 INT,  1,              0,    4294967295, "", "S", "seed of initial parameters and dropout") \
     X(gate_share,             "gate.share",                 NUM,  0.25,           0.0,  1.0,       "", "", "share of the slates that the blessed version scores too, to judge the line by; 0: no gate") \
-    X(gate_margin,            "gate.margin",                NUM,  0.01,           0.0,  1.0,       "nats", "", "mean log-loss by which the line may be worse than its blessed version") \
+    X(gate_margin,            "gate.margin",                NUM,  0.01,           0.0,  1.0,       "nats", "", "mean log-loss by which the line may be worse than its blessed version where one in five is taken; at another rate in proportion to what a constant prediction loses") \
     X(gate_margin_auc,        "gate.margin_auc",            NUM,  0.01,           0.0,  1.0,       "", "", "mean AUC of a list by which it may be worse") \
     X(gate_false_per_day,     "gate.false_per_day",         NUM,  0.01,           1e-9, 1.0,       "", "", "false rollbacks a day of event time, at most (and one in a million judged slates)") \
     X(gate_bless_slates,      "gate.bless_slates",          INT,  2000,           1,    1e9,       "slates", "", "a version is blessed after so many judged slates that show its line to be no worse; the first one after so many learnt ones") \

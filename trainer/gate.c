@@ -5,10 +5,13 @@
 #include <string.h>
 
 #define DAY_MS 86400000.0
-#define FORMAT 2       /* 1: without the rise */
+#define FORMAT 3       /* 1: without the rise, 2: without the rate */
 #define BOLD 2         /* of the bets … */
 #define SUSPICION 3e-4 /* … and what they seldom reach without harm: several times their usual sum */
 #define WEALTH_MAX 1e3 /* more proof than is asked for is thrown away, so that what comes later is seen */
+#define RATE_SLATES 1000.0 /* the labels' rate is that of about so many slates; it begins at GATE_RATE, as of … */
+#define RATE_ITEMS 50.0    /* … so many candidates */
+#define RATE_MIN 1e-4
 
 /* Shares of the largest bet that can't lose everything: from sure and large harm to small harm among much noise. */
 static const double bets[GATE_BETS] = {0.9, 0.36, 0.14, 0.06, 0.02};
@@ -18,6 +21,8 @@ void gate_judge_init(struct gate_judge *j, const struct gate_rules *rules)
     memset(j, 0, sizeof *j);
     j->rules = *rules;
     j->last_ms = INT64_MIN;
+    j->items = RATE_ITEMS;
+    j->taken = RATE_ITEMS * GATE_RATE;
     gate_judge_probation(j);
 }
 
@@ -66,14 +71,34 @@ static double budget_of(struct gate_judge *j, int64_t time_ms)
     return a / (GATE_FIGURES * GATE_BETS);
 }
 
-static double clip(double x)
+static double entropy(double p)
 {
-    return x > 1.0 ? 1.0 : x < -1.0 ? -1.0 : x;
+    return -p * log(p) - (1.0 - p) * log1p(-p);
 }
 
-static void bet_on(struct gate_judge *j, int f, double harm, double weight)
+struct scale { /* of a figure, for one slate, known before its labels are */
+    double margin, range;
+};
+
+static struct scale scale_of(const struct gate_judge *j, int f, double items)
 {
-    const double over = clip(harm) - j->rules.margin[f], most = 1.0 / (1.0 + j->rules.margin[f]);
+    if (f != GATE_LOSS) return (struct scale){j->rules.margin[f], 1.0};
+    const double rate = fmin(fmax(j->taken / j->items, RATE_MIN), 1.0 - RATE_MIN);
+    const double range = items > 0.0 ? 2.0 * (1.0 / items + 3.0 * rate) : 1.0;
+    return (struct scale){j->rules.margin[f] * entropy(rate) / entropy(GATE_RATE), fmin(range, 1.0)};
+}
+
+static void note_rate(struct gate_judge *j, const struct gate_evidence *e)
+{
+    if (!(e->items > 0.0)) return;
+    j->items += e->items - j->items / RATE_SLATES;
+    j->taken += e->taken - j->taken / RATE_SLATES;
+}
+
+static void bet_on(struct gate_judge *j, int f, const struct gate_evidence *e, double weight)
+{
+    const struct scale s = scale_of(j, f, e->items);
+    const double harm = e->harm[f], over = fmin(fmax(harm, -s.range), s.range) - s.margin, most = 1.0 / (s.range + s.margin);
     for (int i = 0; i < GATE_BETS; i++) {
         const double stake = bets[i] * most * weight * over;
         j->worse[f][i] *= 1.0 + stake;
@@ -108,7 +133,8 @@ bool gate_judge_add(struct gate_judge *j, const struct gate_evidence *e)
         for (int i = 0; i < GATE_BETS; i++) j->worse[f][i] += a;
     const double before = gate_judge_worse(j);
     for (int f = 0; f < GATE_FIGURES; f++)
-        if (!isnan(e->harm[f])) bet_on(j, f, e->harm[f], weight);
+        if (!isnan(e->harm[f])) bet_on(j, f, e, weight);
+    note_rate(j, e);
     follow(j, e, weight, before);
     return gate_judge_worse(j) >= 1.0;
 }
@@ -182,6 +208,8 @@ void gate_judge_encode(struct buf *b, const struct gate_judge *j)
         buf_f64(b, j->rise_weight[f]);
         buf_u64(b, j->rise_n[f]);
     }
+    buf_f64(b, j->items);
+    buf_f64(b, j->taken);
 }
 
 static bool is_sum(double x)
@@ -200,6 +228,13 @@ static bool rise_decode(struct gate_judge *j, struct buf_reader *r)
         sound = sound && isfinite(j->rise_sum[f]) && is_sum(j->rise_weight[f]);
     }
     return sound;
+}
+
+static bool rate_decode(struct gate_judge *j, struct buf_reader *r)
+{
+    j->items = buf_get_f64(r);
+    j->taken = buf_get_f64(r);
+    return is_sum(j->items) && j->items > 0.0 && is_sum(j->taken) && j->taken <= j->items;
 }
 
 enum status gate_judge_decode(struct gate_judge *j, struct buf_reader *r, struct err *e)
@@ -226,6 +261,7 @@ enum status gate_judge_decode(struct gate_judge *j, struct buf_reader *r, struct
         j->crowd[i] = (uint16_t)k;
     }
     if (format > 1) sound = rise_decode(j, r) && sound;
+    if (format > 2) sound = rate_decode(j, r) && sound;
     return sound && !r->bad && j->in_window <= GATE_WINDOW ? STATUS_OK
                                                            : ERR_SET(e, STATUS_CORRUPT, "the gate's judge is damaged");
 }

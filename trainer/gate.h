@@ -1,7 +1,7 @@
 /* gate.h - the judge of a line: is the learner worse than its blessed version by more than the margin?
  *
  * Both have scored the same slate before anything was learnt from it.  Evidence is x = the learner's harm on it, clipped to
- * [-1, 1]: the difference of the mean log-losses, and on slates with both labels that of the AUCs.  The line is innocent as
+ * [-1, 1] or less: the difference of the mean log-losses, and on slates with both labels that of the AUCs.  The line is innocent as
  * long as E[x | past] <= margin, whatever the distribution, the order and how one slate depends on another.
  *
  *   bet      1 + lambda·w·(x - margin) has expectation at most 1 under innocence (testing by betting; Waudby-Smith and Ramdas,
@@ -10,6 +10,10 @@
  *            which each further slate says less, and one that floods the stream decides nothing.
  *   sums     M <- (M + a)·(1 + lambda·w·(x - margin)) may begin at every slate (an e-detector of Shiryaev and Roberts; Shin,
  *            Ramdas and Rinaldo 2022), so damage that begins after a long good time is found as fast as at once.
+ *   rate     Where few of the candidates are taken, losses are small, and so is the harm that matters: the margin of the log-loss is of
+ *            lists with a label rate of GATE_RATE, and at another one in proportion to what a constant prediction loses there.
+ *            The bets' range shrinks with it, to what a list of so many candidates plausibly differs by (each label's loss by
+ *            2, three times as many labels as usual), so that they can be as bold.  The rate is that of the slates before.
  *   budget   a is what the slate's time may spend: the sum of all M less the sum of all a is a supermartingale, so the chance
  *            of ever seeing M >= 1 without harm is at most the sum of a (Ville 1939).  a = days since the slate before, times
  *            `budget_per_day`, and at most GATE_BUDGET_SLATE: both bounds hold, however many versions there were.
@@ -29,16 +33,18 @@
 #define GATE_CROWD 16384       /* users are told apart by so many places; those that share one share its weights */
 #define GATE_BUDGET_SLATE 1e-6 /* a false alarm at most every million judged slates, however few come in a day */
 #define GATE_FINE_LEVEL 0.05
+#define GATE_RATE 0.2
 
 enum gate_figure { GATE_LOSS, GATE_AUC, GATE_FIGURES };
 struct gate_rules {
-    double margin[GATE_FIGURES]; /* harm that is let pass; >= 0 */
+    double margin[GATE_FIGURES]; /* harm that is let pass; >= 0; of the log-loss: at GATE_RATE */
     double budget_per_day;       /* expected false alarms; > 0 */
 };
 struct gate_evidence {
     uint64_t user; /* hash of whose slate it is */
     int64_t time_ms;
     double harm[GATE_FIGURES]; /* positive: the learner is worse; NaN: says nothing (a list without both labels) */
+    double items, taken;       /* candidates, and labels of 1 among them; 0 items: not known, and says nothing of the rate */
 };
 struct gate_judge {
     struct gate_rules rules;
@@ -49,7 +55,8 @@ struct gate_judge {
     double rise; /* ln of what the sum of all M grew by since it was lowest … */
     double rise_sum[GATE_FIGURES], rise_weight[GATE_FIGURES]; /* … and the harm in that time: for figures only */
     uint64_t rise_n[GATE_FIGURES];
-    int64_t last_ms; /* of the newest slate; INT64_MIN: none yet */
+    double items, taken; /* of the slates so far, older ones less and less */
+    int64_t last_ms;     /* of the newest slate; INT64_MIN: none yet */
     uint32_t in_window;
     uint16_t crowd[GATE_CROWD]; /* slates of these users in this window */
 };

@@ -20,7 +20,7 @@ static void begin(uint64_t run)
 static bool add(uint64_t user, double loss, double auc)
 {
     now_ms += 5000;
-    return gate_judge_add(&judge, &(struct gate_evidence){user, now_ms, {loss, auc}});
+    return gate_judge_add(&judge, &(struct gate_evidence){user, now_ms, {loss, auc}, 0, 0});
 }
 
 static bool noisy(double harm)
@@ -88,6 +88,42 @@ static void test_what_is_said_of_the_harm_is_of_its_time(void **state)
     assert_true(fabs(gate_judge_harm(&judge, GATE_AUC) - 0.15) < 0.06);
     gate_judge_begin(&judge);
     assert_true(isnan(gate_judge_harm(&judge, GATE_LOSS)));
+}
+
+/* Lists of 10 with this label rate, which the two say times something, each candidate's own noise in it. */
+static uint32_t lists_until_alarm(double rate, double ours, double blessed, uint32_t n)
+{
+    for (uint32_t i = 1; i <= n; i++) {
+        struct gate_evidence e = {.user = rand_u64(&noise), .time_ms = now_ms += 5000, .harm = {0.0, NAN}, .items = 10};
+        for (int k = 0; k < 10; k++) {
+            const double p = rate * exp(0.2 * rand_normal(&noise)), q = rate * exp(0.2 * rand_normal(&noise));
+            const bool taken = rand_unit(&noise) < rate;
+            e.harm[GATE_LOSS] += (taken ? log(q * blessed / (p * ours)) : log1p(-q * blessed) - log1p(-p * ours)) / 10.0;
+            e.taken += taken;
+        }
+        if (gate_judge_add(&judge, &e)) return i;
+    }
+    return UINT32_MAX;
+}
+
+/* A third of the truth: 7 to 8 % of a constant's loss at any of these rates; at 1 % it is 0.004 nats. */
+static void test_where_little_is_taken_less_is_harm(void **state)
+{
+    (void)state;
+    const double rates[] = {0.05, 0.01, 0.003};
+    const uint32_t most[] = {3000, 10000, 25000};
+    for (size_t i = 0; i < 3; i++) {
+        begin(10 + i);
+        assert_int_equal(lists_until_alarm(rates[i], 1.0, 1.0, 20000), UINT32_MAX);
+        const uint32_t n = lists_until_alarm(rates[i], 1.0 / 3.0, 1.0, 200000);
+        assert_true(n <= most[i]);
+        begin(20 + i); /* who says more than it dared, and is right, is let be, and proven so */
+        assert_int_equal(lists_until_alarm(rates[i], 1.0, 1.0 / 3.0, 50000), UINT32_MAX);
+        assert_true(gate_judge_fine(&judge));
+        begin(30 + i); /* equals are proven so */
+        assert_int_equal(lists_until_alarm(rates[i], 1.0, 1.0, 60000), UINT32_MAX);
+        assert_true(gate_judge_fine(&judge));
+    }
 }
 
 /* Half of all slates are one user's, whom the line serves badly; all others are as well off as before. */
@@ -168,6 +204,7 @@ static void test_state_comes_back_with_the_same_bits(void **state)
     assert_memory_equal(back.worse, judge.worse, sizeof judge.worse);
     assert_memory_equal(back.fine, judge.fine, sizeof judge.fine);
     assert_memory_equal(back.crowd, judge.crowd, sizeof judge.crowd);
+    assert_true(judge.items > 0 && back.items >= judge.items && back.items <= judge.items);
     assert_true(back.in_window == judge.in_window && back.last_ms == judge.last_ms && back.probed == judge.probed);
     for (size_t n = 0; n < b.n; n += 97) { /* cut short */
         r = buf_reader(b.p, n);
@@ -186,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_harm_is_found_and_more_of_it_sooner),
         cmocka_unit_test(test_a_long_good_time_delays_nothing),
         cmocka_unit_test(test_what_is_said_of_the_harm_is_of_its_time),
+        cmocka_unit_test(test_where_little_is_taken_less_is_harm),
         cmocka_unit_test(test_one_user_decides_nothing),
         cmocka_unit_test(test_the_budget_is_spent_by_day_and_by_slate),
         cmocka_unit_test(test_no_worse_is_proven_and_renewed),
