@@ -111,7 +111,7 @@ static void test_where_little_is_taken_less_is_harm(void **state)
 {
     (void)state;
     const double rates[] = {0.05, 0.01, 0.003};
-    const uint32_t most[] = {3000, 10000, 25000};
+    const uint32_t most[] = {900, 5000, 13000};
     for (size_t i = 0; i < 3; i++) {
         begin(10 + i);
         assert_int_equal(lists_until_alarm(rates[i], 1.0, 1.0, 20000), UINT32_MAX);
