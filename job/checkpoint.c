@@ -231,6 +231,8 @@ static const char *const once[] = {
     "model.deep_units=64",
     "model.idvec_bits=14",
     "model.position=false",
+    "model.user_bits=16",
+    "model.user_units=0",
     "train.batch_wait_ms=0",
     "train.distill=0",
     "train.follow_ms=0",
@@ -253,6 +255,7 @@ static const char *const once[] = {
     "train.softmax_share=0",
     "train.step_slates=0",
     "train.tasks=",
+    "train.user_rate=0.2",
 };
 /* clang-format on */
 

@@ -106,7 +106,8 @@ static size_t parameters(const struct conf *c, const struct encoder_shape *s)
     size_t floats = (size_t)65536;
     if (conf_list_has(c->model_parts, "hashed")) floats += (size_t)1 << c->model_hashed_bits;
     if (s != NULL && conf_list_has(c->model_parts, "text"))
-        floats += (size_t)c->model_trainable_layers * layer_floats(s) + (size_t)(c->model_events + 64) * s->C;
+        floats += (size_t)c->model_trainable_layers * layer_floats(s) + (size_t)(c->model_events + 64) * s->C +
+                  (size_t)c->model_user_units * (((size_t)1 << c->model_user_bits) + s->C);
     if (s != NULL && conf_list_has(c->model_parts, "match")) floats += s->C * s->C;
     if (s != NULL && conf_list_has(c->model_parts, "idvec")) floats += s->C << c->model_idvec_bits;
     if (conf_list_has(c->model_parts, "deep"))

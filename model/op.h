@@ -72,8 +72,8 @@ struct op_sparse {
     void *user;
 };
 struct tape_value op_sparse(struct tape *t, const struct op_sparse *s);
-/* y (N,C) = base (N,C) + w[rows[n]]: rows of a sparse tensor.  add_grads, when the tape records, is told dy (N*C floats), as
- * above. */
+/* y (N,C) = base (N,C) + w[rows[n]]: rows of a sparse tensor; base.x NULL: starts from 0.  add_grads, when the tape records, is told
+ * dy (N*C floats), as above. */
 struct op_sparse_rows {
     const float *w;
     const int32_t *rows; /* (N) host */

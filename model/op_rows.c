@@ -73,7 +73,7 @@ struct tape_value op_sparse_rows(struct tape *t, struct tape_value base, const s
     const int32_t *rows = tape_upload(t, s->rows, n * sizeof *rows);
     if (t->oom) return (struct tape_value){0};
     o->gather(t->kern, y.x, s->w, rows, n, c);
-    o->axpy(t->kern, y.x, 1.0f, base.x, n * c);
+    if (base.x != NULL) o->axpy(t->kern, y.x, 1.0f, base.x, n * c);
     struct saved_sparse_rows *kept = y.dx != NULL && s->add_grads != NULL ? tape_host(t, 1, sizeof *kept) : NULL;
     if (kept == NULL) return y;
     *kept = (struct saved_sparse_rows){base, y, *s};

@@ -58,7 +58,8 @@ static enum status declare(struct text *p, const struct conf *c, struct param_ta
         TRY(declare_rows(t, "text.type", EVENT_TYPES_MAX, C, c, &p->type, e));
         TRY(declare_rows(t, "text.role", 1, C, c, &p->role, e));
     }
-    return declare_rows(t, "text.head", 1, C, c, &p->head, e);
+    TRY(declare_rows(t, "text.head", 1, C, c, &p->head, e));
+    return part_text_users_declare(p, c, t, e);
 }
 
 static enum text_view view_of(const struct conf *c)
@@ -128,6 +129,7 @@ static void init(const struct part *part, const struct param_table *t, uint64_t 
                                            q->down.w, q->down_b, q->ln1_gain, q->ln1_bias, q->ln2_gain, q->ln2_bias};
         for (size_t i = 0; i < TEXT_TENSORS; i++) put(w, t, p->layers[l][i], from[i]);
     }
+    part_text_users_init(p, t, seed, w);
     if (!has_user(p)) return;
     const size_t small[] = {p->user, p->rank, p->age, p->type, p->role};
     for (size_t i = 0; i < sizeof small / sizeof *small; i++) part_init_normal(t, small[i], SMALL, seed, w);
@@ -199,6 +201,7 @@ static enum status bind(struct part_run *run, const struct part_params *pp, stru
     const struct text *p = (const struct text *)run->part;
     for (size_t l = 0; l < p->n_layers; l++) TRY(bind_layer(r, pp, l, e));
     part_matrix_of(&r->head, pp, p->head, 0, 1, SIZE_MAX);
+    part_text_users_bind(r, pp);
     if (!has_user(p)) return STATUS_OK;
     r->user = part_value(pp, p->user);
     r->rank = part_value(pp, p->rank);
@@ -428,6 +431,7 @@ static enum status score_lists(struct text_run *r, const struct part_list *lists
     struct tape *t = lists[0].s->tape;
     const struct tape_value h = stack(r, lists, n, &in);
     if (!t->oom) *z = op_linear(t, h, &r->head, KERN_ACT_NONE);
+    TRY(part_text_users_add(r, lists, n, h, z, e));
     return tape_status(t, e);
 }
 

@@ -33,6 +33,8 @@
     X(model_hashed_bits,      "model.hashed_bits",          INT,  22,             8,    28,        "bits", "S", "log2 of the number of hashed weights") \
     X(model_position,         "model.position",             BOOL, false,          0,    1,         "",   "S", "learn what a place in a recorded list does to the label, so that it is not put down to the item; scores know nothing of places") \
     X(model_idvec_bits,       "model.idvec_bits",           INT,  14,             4,    20,        "bits", "S", "log2 of the rows that items have in parts idvec and itembias; items that share a row share what is learnt") \
+    X(model_user_units,       "model.user_units",           INT,  32,             0,    4096,      "units", "S", "part text: numbers that are learnt of each user, as a head of their own on what the top layers make of a candidate; 0: none") \
+    X(model_user_bits,        "model.user_bits",            INT,  16,             4,    24,        "bits", "S", "log2 of the rows that users have for them; users that share a row share what is learnt") \
     X(model_deep_units,       "model.deep_units",           INT,  64,             1,    4096,      "units", "S", "part deep: units of its first hidden layer; the second has half as many") \
     X(model_features,         "model.features",             TEXT, "default",      0,    500,       "",   "S", "numeric features, comma-separated, or default") \
     X(describe_language,      "describe.language",          WORD, "en",           0,    0,         "en|zh", "S", "shipped template set") \
@@ -87,6 +89,7 @@
     X(train_hashed_rate,      "train.hashed_rate",          NUM,  0.2,           0.0,  10.0,      "", "S", "AdaGrad step of hashed weights") \
     X(train_idvec_rate,       "train.idvec_rate",           NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of the learned item vectors") \
     X(train_itembias_rate,    "train.itembias_rate",        NUM,  0.05,           0.0,  10.0,      "", "S", "AdaGrad step of the item biases; 0.3 where they are the only source of popularity") \
+    X(train_user_rate,        "train.user_rate",            NUM,  0.2,            0.0,  10.0,      "", "S", "AdaGrad step of what part text learns of each user") \
     X(train_weight_decay,     "train.weight_decay",         NUM,  0.01,           0.0,  1.0,       "", "S", "AdamW weight decay of matrices") \
     X(train_warmup_steps,     "train.warmup_steps",         INT,  100,            0,    1e9,       "steps", "S", "AdamW steps over which the rate rises linearly") \
     X(train_schedule,         "train.schedule",             WORD, "constant",     0,    0,         "constant|inverse_sqrt|cosine_restart", "S", "how the AdamW rate goes on after the warm-up") \

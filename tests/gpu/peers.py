@@ -65,7 +65,7 @@ class Run:
     def settings(self, kind):
         device = ["kernels.backend=cuda", "kernels.device_mb=40000", "kernels.train_precision=bf16"]
         return [f"model.base={self.folder(kind)}", "kernels.precision=bf16", "kernels.min_cosine=0", f"model.trainable_layers={TRAINABLE}",
-                "model.parts=text,match,numeric,hashed", *(device if self.given.device == "cuda" else [])]
+                "model.parts=text,match,numeric,hashed", "model.user_units=0", *(device if self.given.device == "cuda" else [])]
 
     def start(self, name, unit, make):
         """(Figure, measure, worker)"""

@@ -11,6 +11,7 @@ import numpy as np
 from compare import bootstrap, show_difference
 
 PHASES = ("first words", "second words", "flipped")
+LEAK = 0.1  # of the small network: without it all its units are dead before the words change
 BEGINNING = 0.3  # of the first phase, in which everybody begins to learn: not counted
 
 
@@ -100,25 +101,36 @@ def frozen_vectors(binary, model, sentences):
     return np.array([json.loads(line)["embedding"] for line in done.stdout.splitlines()], np.float32)
 
 
-def network(arm, base, vectors, index, hidden=64, rate=1e-3, recent=10):
+def network(arm, base, vectors, index, hidden=64, rate=1e-3, user_rate=0.2, scale=5.0, start=0.1, recent=10):
     """A small network on frozen pooled states beside the cheap parts: [user; item; user*item] → 64 → 1, Adam, one pass, each slate scored
-    before it is learnt.  Returns its logits added to base."""
+    before it is learnt.  With user_rate above 0 every user has an output row of their own beside the common one, by AdaGrad, as in part
+    `text`.  Returns its logits added to base."""
     rng = np.random.default_rng(1)
     n = vectors.shape[1]
     w = [rng.standard_normal((3 * n, hidden)).astype(np.float32) * np.sqrt(2 / (3 * n)), np.zeros(hidden, np.float32), np.zeros(hidden, np.float32), np.zeros(1, np.float32)]
+    rows = (start * rng.standard_normal((arm.user.max() + 1, hidden)) * (user_rate > 0)).astype(np.float32)
+    squares = np.full_like(rows, 1e-10)
     m, v, step = [np.zeros_like(x) for x in w], [np.zeros_like(x) for x in w], 0
     out = base.copy()
     for a, b in arm.bounds:
         history = [index[s] for s in arm.history[a][:recent]]
         user = vectors[history].mean(0) if history else np.zeros(n, np.float32)
         item = vectors[[index[s] for s in arm.item[a:b]]]
-        x = np.concatenate([np.broadcast_to(user, item.shape), item, item * user * np.sqrt(n)], 1)
-        h = np.maximum(x @ w[0] + w[1], 0)
-        z = base[a:b] + h @ w[2] + w[3]
+        x = np.concatenate([np.broadcast_to(user, item.shape), item, item * user * np.sqrt(n)], 1) * np.float32(scale)
+        h = x @ w[0] + w[1]
+        slope = np.where(h > 0, 1, LEAK).astype(np.float32)
+        h *= slope
+        who = arm.user[a]
+        head = w[2] + rows[who]
+        z = base[a:b] + h @ head + w[3]
         out[a:b] = z
         d = ((1 / (1 + np.exp(-np.clip(z, -30, 30)))) - arm.label[a:b]).astype(np.float32) / (b - a)
-        dh = np.outer(d, w[2]) * (h > 0)
+        dh = np.outer(d, head) * slope
         step += 1
+        if user_rate > 0:
+            g = h.T @ d
+            squares[who] += g * g
+            rows[who] -= user_rate * g / np.sqrt(squares[who])
         for k, g in enumerate((x.T @ dh, dh.sum(0), h.T @ d, np.array([d.sum()], np.float32))):
             m[k] += 0.1 * (g - m[k])
             v[k] += 0.001 * (g * g - v[k])
@@ -164,8 +176,12 @@ class Layers:
         return auc, [name, *cells, difference, f"{core:.0f}" if core else ""]
 
 
-TOKENS, CONCAT = ["model.item_view=tokens"], ["model.user_view=concat", "model.item_view=concat"]
-ARMS = (("+ match", "match", []), ("+ text, pooled", "text", []), ("+ text, tokens", "text", TOKENS), ("+ text and match", "text,match", []), ("+ text, concat", "text", CONCAT))
+TOKENS = ["model.item_view=tokens"]
+KINDS = ("pretrained", "random", "titles permuted")
+MATCH, POOLED, TOKENS_ARM = ("+ match", "match", [], KINDS), ("+ text, pooled", "text", [], KINDS), ("+ text, tokens", "text", TOKENS, KINDS)
+COMMON = ("+ text, pooled, users without rows", "text", ["model.user_units=0"], KINDS[:1])
+LONG = (POOLED, COMMON, (*MATCH[:3], KINDS[:1]))
+SHORT = (POOLED, COMMON, TOKENS_ARM, MATCH, ("+ text and match", "text,match", [], KINDS[:1]))
 
 
 def arms_of(world, events, arms, table):
@@ -179,14 +195,16 @@ def arms_of(world, events, arms, table):
     sentences = sorted({*cheap.item, *(s for h in set(cheap.history) for s in h)})
     index = {s: i for i, s in enumerate(sentences)}
     world.say(f"layers: small network on {len(sentences)} frozen states")
-    net, cells = l.row("+ small network on frozen states", cheap, network(cheap, cheap.logit, frozen_vectors(world.binary, world.model, sentences), index), None, 0)
+    vectors = frozen_vectors(world.binary, world.model, sentences)
+    rows.append(l.row("+ small network on frozen states", cheap, network(cheap, cheap.logit, vectors, index, user_rate=0), None, 0)[1])
+    net, cells = l.row("+ small network on frozen states, users with rows", cheap, network(cheap, cheap.logit, vectors, index), None, 0)
     rows.append(cells)
     other = permuted(l.log, os.path.join(l.folder, "permuted"))
     noise = random_model(world.model, os.path.join(l.folder, "random"))
-    for name, parts, settings in arms:
-        for kind, model, log in (("pretrained", None, None), ("random", noise, None), ("titles permuted", None, other)):
-            if world.quick and kind != "pretrained":
-                continue
+    inputs = dict(zip(KINDS, ((None, None), (noise, None), (None, other))))
+    for name, parts, settings, kinds in arms:
+        for kind in kinds[:1] if world.quick else kinds:
+            model, log = inputs[kind]
             world.say(f"layers: {name}, {kind}")
             arm, core = l.run([f"model.parts={parts},{cheap_parts}", *settings], model, log)
             rows.append(l.row(f"{name}, {kind}", arm, arm.logit, net, core)[1])
@@ -197,7 +215,7 @@ def arms_of(world, events, arms, table):
 def layers(world, table):
     """The whole topic: lines of Markdown.  A dear arm is on shorter logs, beside all the others there."""
     events = world.options.lines or (20_000 if world.quick else 100_000)
-    lines = [f"The words change at half of the log's lines, every preference turns round at three quarters. Differences are to the small network, on all lists before the flip but the first {BEGINNING * 100:.0f} % of the first words, clustered by user.", ""]
-    for length, arms in ((events, ARMS[:2]), (events // 5, ARMS[:4]), (events // 25, ARMS)):
+    lines = [f"The words change at half of the log's lines, every preference turns round at three quarters. Differences are to the small network whose users have rows, on all lists before the flip but the first {BEGINNING * 100:.0f} % of the first words, clustered by user.", ""]
+    for length, arms in ((events, LONG), (events // 5, SHORT)):
         lines += arms_of(world, length, arms, table)
     return lines

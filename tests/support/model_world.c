@@ -157,6 +157,7 @@ static void configure(struct model_world *w, const char *backend, const char *vi
                                          "kernels.train_precision=f32",
                                          "model.events=5",
                                          "model.hashed_bits=8",
+                                         "model.user_bits=6",
                                          "model.concat_tokens=32",
                                          "train.learning_rate=2e-3",
                                          "train.head_rate=1e-2",

@@ -69,7 +69,7 @@ static void put_state(struct model_world *w, const char *at, uint32_t index)
 static void open_case(struct model_world *w, const char *backend, const char *view, int layers, char at[32])
 {
     (void)snprintf(at, 32, "%s.%d", view, layers);
-    model_world_open(w, backend, view, layers, NULL);
+    model_world_open(w, backend, view, layers, (const char *const[]){"model.user_units=0", NULL}); /* test_part_text_users has them */
     load_parameters(w, at);
     for (uint32_t i = 0; i < WORLD_SENTENCES; i++) put_state(w, at, i);
 }

@@ -1,5 +1,6 @@
 /* test_model_run.c - scoring and learning: one slate alone or in chunks, joint_top, what is refused, resume,
  * allocations. */
+#include "base/mem.h"
 #include "model/model.h"
 #include "tests/support/check.h"
 #include "tests/support/gradient.h"
@@ -111,19 +112,27 @@ static struct slate *joint_slate(struct model_world *w)
     return s;
 }
 
-/* keys (K): what would be ranked by without the text part, which says nothing as long as its head is 0. */
+/* keys (K): what would be ranked by without the text part, which says nothing as long as its head and its users' rows are 0. */
 static void keys_without_text(struct model_world *w, const struct slate *s, float *keys, float *logits)
 {
     struct err e;
-    float parts[JOINT_ROWS * JOINT_N], held[64];
-    size_t n;
-    float *head = tensor(w, "text.head", &n);
-    assert_true(n > 0 && n <= 64);
-    memcpy(held, head, n * sizeof *held);
-    memset(head, 0, n * sizeof *held);
+    float parts[JOINT_ROWS * JOINT_N];
+    static const char *const says[] = {"text.head", "text.user_rows"};
+    size_t n[2];
+    float *of[2], *held[2];
+    for (size_t i = 0; i < 2; i++) {
+        of[i] = tensor(w, says[i], &n[i]);
+        held[i] = mem_calloc(n[i], sizeof *held[i]);
+        memcpy(held[i], of[i], n[i] * sizeof *held[i]);
+        memset(of[i], 0, n[i] * sizeof *held[i]);
+    }
     assert_ok(model_score(w->run, s, 0, logits, parts, &e), &e);
     for (size_t i = 0; i < JOINT_N; i++) keys[i] = model_rank_key(w->model, logits, parts, JOINT_N, i);
-    memcpy(tensor(w, "text.head", &n), held, n * sizeof *held);
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(of[i], held[i], n[i] * sizeof *held[i]);
+        mem_free(held[i]);
+    }
+    param_touch(w->p);
 }
 
 /* The best by the keys of the cheap parts have the logits that they have without stages; the others the mean of what text said. */

@@ -11,7 +11,7 @@ from torch import nn
 
 from slates import EVENTS, FAMILIES, HASHED, Standardiser, hashed
 
-ROWS = 16
+ROWS, USERS = 16, 1 << 16
 TENSORS = ("qkv.weight", "qkv.bias", "o.weight", "o.bias", "up.weight", "up.bias", "down.weight", "down.bias",
            "ln1.weight", "ln1.bias", "ln2.weight", "ln2.bias")
 
@@ -36,11 +36,16 @@ class Step:
         self.hidden = torch.full((N, 2 * E), float("-inf"))  # 0 where the row's slate has the event
         self.strange = torch.full((N, 2 * E), float("-inf"))  # 0 where it is another item besides
         self.owner = torch.full((N, 2), float("-inf"))  # 0 at the row's slate
+        users = sorted({slate.user for slate in pair})
+        rows_of = index.setdefault("rows of users", {})
+        self.users = torch.tensor([rows_of.setdefault(user, len(rows_of)) for user in users])
+        self.whose = torch.zeros(N, dtype=torch.long)  # place among them
         self.fixed, self.others, self.known = torch.zeros(N, 3), torch.zeros(N, 1), torch.zeros(N, 1)
         self.numeric, self.cooccur = torch.zeros(N, pair[0].numeric.shape[1]), torch.zeros(N, 2)
         at = 0
         for which, slate in enumerate(pair):
             self.put_slate(slate, which, slice(at, at + len(slate.label)), final)
+            self.whose[at:at + len(slate.label)] = users.index(slate.user)
             at += len(slate.label)
         self.owner[at:] = 0
         raw = np.concatenate([s.numeric for s in pair])
@@ -92,7 +97,7 @@ class Joint(nn.Module):
         self.heads, self.eps = heads, eps
         self.p = nn.ParameterDict({name.replace(".", "_"): nn.Parameter(value.clone()) for name, value in exported.items()})
 
-    def text(self, s):
+    def text(self, s, users=None):
         p, H = self.p, self.heads
         C = s.item_pooled.shape[1]
         events = s.event_pooled + p["text_rank"].repeat(2, 1) + p["text_age"][s.age] + p["text_type"][s.type]
@@ -109,7 +114,8 @@ class Joint(nn.Module):
         h = norm(x + linear(mixed.reshape(-1, C), p["layer_o_weight"], p["layer_o_bias"]), (C,), p["layer_ln1_weight"], p["layer_ln1_bias"], self.eps)
         d = linear(nn.functional.gelu(linear(h, p["layer_up_weight"], p["layer_up_bias"])), p["layer_down_weight"], p["layer_down_bias"])
         y = norm(h + d, (C,), p["layer_ln2_weight"], p["layer_ln2_bias"], self.eps)
-        return linear(y, p["text_head"])[:, 0]
+        z = linear(y, p["text_head"])[:, 0]
+        return z if users is None else z + (linear(y, p["text_user_map"]) * users[s.whose]) @ p["text_user_gain"][0]
 
     def match(self, s):
         p, n = self.p, torch.nan_to_num
@@ -134,9 +140,11 @@ class Joint(nn.Module):
         h = torch.relu(linear(h, p["deep_second_weight"], p["deep_second_bias"][0]))
         return linear(h, p["deep_head"])[:, 0]
 
-    def forward(self, s):
+    def forward(self, s, users=None):
+        """users: rows of the users there are, text.user_rows of ours; None: the model has none."""
         cheap = s.numeric @ self.p["numeric_weight"][0] + s.cooccur @ self.p["cooccur_weight"][0] + self.p["bias"][1]
-        return self.text(s).float() + self.match(s).float() + self.deep(s).float() + cheap
+        text = self.text(s) if users is None else self.text(s, users)
+        return text.float() + self.match(s).float() + self.deep(s).float() + cheap
 
 
 def load_exported(folder, layer):
@@ -146,7 +154,7 @@ def load_exported(folder, layer):
     rest, base = load_file(f"{folder}/freshet.safetensors"), load_file(f"{folder}/model.safetensors")
     old = f"encoder.layer.{layer}."
     old = old if old + "output.dense.weight" in base else "bert." + old
-    out = {name: value for name, value in rest.items() if not name.startswith(("hashed", "numeric.mean", "numeric.scale", "bias.seen", "recalibration", "sampling"))}
+    out = {name: value for name, value in rest.items() if not name.startswith(("hashed", "text.user_rows", "numeric.mean", "numeric.scale", "bias.seen", "recalibration", "sampling"))}
     for kind in ("weight", "bias"):
         out[f"layer.qkv.{kind}"] = torch.cat([base[f"{old}attention.self.{who}.{kind}"] for who in ("query", "key", "value")])
         for ours, theirs in (("o", "attention.output.dense"), ("up", "intermediate.dense"), ("down", "output.dense"),
@@ -170,6 +178,9 @@ class Trainer:
         self.dense = [p for name, p in named.items() if name not in self.ADAGRAD]
         self.linear = [(named[name], torch.ones_like(named[name])) for name in self.ADAGRAD if name in named]
         self.hashed, self.seen = torch.zeros(HASHED, device=device), torch.ones(HASHED, device=device)
+        gain = named.get("text_user_gain")
+        self.users = None if gain is None else torch.zeros(USERS, gain.shape[1], device=device)
+        self.users_seen = torch.ones(USERS, device=device)
         self.scales = nn.Parameter(torch.ones(len(FAMILIES), device=device))
         self.linear.append((self.scales, torch.ones(len(FAMILIES), device=device)))
         self.steps = 0
@@ -190,8 +201,9 @@ class Trainer:
         of = torch.zeros(len(s.label) * families, device=self.device).index_add_(0, s.row * families + s.family, table[s.place] * s.value)
         of = of.view(-1, families)
         sparse = of @ self.scales.detach()
+        users = None if self.users is None else self.users[s.users].requires_grad_()
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.autocast):
-            z = self.forward(s)
+            z = self.forward(s, users)
         logits = (z + sparse).detach()
         dz = (torch.sigmoid(logits) - s.label) * s.real  # of the summed cross-entropy
         z.backward(dz)
@@ -199,6 +211,8 @@ class Trainer:
         self.scales.grad = dz @ of
         self.update_dense(s.examples)
         self.update_linear()
+        if users is not None:
+            self.update_users(s.users, users.grad)
         seen = self.seen[s.touched] + g * g
         self.seen[s.touched] = seen
         self.hashed[s.touched] = table - 0.2 * g / seen.sqrt()
@@ -213,6 +227,11 @@ class Trainer:
             group["lr"] = rate * min(1.0, self.steps / 100)
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
+
+    def update_users(self, rows, g):
+        seen = self.users_seen[rows] + (g * g).sum(1)
+        self.users_seen[rows] = seen
+        self.users[rows] -= 0.2 * g / seen.sqrt().unsqueeze(1)
 
     def update_linear(self):
         with torch.no_grad():
