@@ -34,6 +34,7 @@ static void common_encode(struct buf *b, const struct variants *v)
     arms_encode(b, v->arms, v->conf);
     arms_cohorts_encode(b, v->arms, v->conf);
     arms_split_encode(b, v->arms, v->conf);
+    arms_ratio_encode(b, v->arms, v->conf);
 }
 
 static void line_encode(struct buf *b, const struct line *l, const struct follower *f)
@@ -183,7 +184,10 @@ static enum status common_decode(struct variants *v, struct buf_reader *r, struc
     if (v->arms == NULL) return STATUS_OK;
     TRY(arms_decode(v->arms, v->conf, r, e));
     if (buf_left(r) > 0) TRY(arms_cohorts_decode(v->arms, v->conf, r, e)); /* of before: none */
-    return buf_left(r) > 0 ? arms_split_decode(v->arms, v->conf, r, e) : STATUS_OK;
+    if (buf_left(r) > 0) TRY(arms_split_decode(v->arms, v->conf, r, e));
+    if (buf_left(r) > 0) return arms_ratio_decode(v->arms, v->conf, r, e);
+    arms_ratio_recount(v->arms);
+    return STATUS_OK;
 }
 
 static enum status load_line(struct variants *v, size_t i, struct store_txn *t, struct err *e)

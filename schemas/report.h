@@ -207,7 +207,7 @@ struct report_arms {
     struct report_arm arms[REPORT_VARIANTS_MAX];
     uint32_t n;
     uint64_t sampled_users, moved;
-    double sample_frac, chi_square, ratio_p; /* sample-ratio check; NaN: too few users */
+    double sample_frac, chi_square, ratio_p; /* sample-ratio check; NaN: no two arms with a share */
     bool ratio_alarm;
 };
 struct report_join { /* what became of behaviours and recorded lists (ingest/join.h) */

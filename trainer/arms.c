@@ -1,6 +1,7 @@
 /* arms.c - see arms.h. */
 #include "trainer/arms.h"
 #include "base/mem.h"
+#include "trainer/ratio.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,6 @@ struct arm {
     struct cluster ctr, conversion; /* n: items shown, lists; y: taken, that converted */
     struct eval_cohorts cohorts;
     uint64_t lists;
-    double share; /* of the split; beginning at nothing */
 };
 struct place {
     uint64_t user; /* 0: free */
@@ -22,8 +22,10 @@ struct arms {
     struct place slots[SLOTS];
     struct place kept[ARMS_USERS_MAX]; /* scratch of thin */
     uint32_t n_users;
-    uint32_t shift; /* users whose hash begins with so many zero bits are in the sample */
-    uint64_t moved; /* lists of a sampled user that another line served before */
+    uint32_t shift;                /* users whose hash begins with so many zero bits are in the sample */
+    struct ratio ratio;            /* of each user that ever came into the sample, once: thinning it takes none back */
+    uint64_t moved;                /* lists of a sampled user that another line served before */
+    double shares[CONF_LINES_MAX]; /* of the split; beginning at nothing */
     size_t in_charge;
     uint64_t from; /* lists that were opened before this one are of another split */
 };
@@ -77,12 +79,14 @@ static void count_user(struct arms *a, uint64_t user, size_t line)
         return;
     }
     *at = (struct place){user, (uint8_t)line};
+    ratio_add(&a->ratio, a->shares, line);
     if (++a->n_users == ARMS_USERS_MAX) thin(a);
 }
 
 static void sample_anew(struct arms *a)
 {
     memset(a->slots, 0, sizeof a->slots);
+    memset(&a->ratio, 0, sizeof a->ratio);
     a->n_users = a->shift = 0;
     a->moved = 0;
 }
@@ -92,8 +96,8 @@ void arms_split(struct arms *a, const struct conf *c, size_t in_charge, uint64_t
     bool same = in_charge == a->in_charge;
     for (size_t i = 0; i < CONF_LINES_MAX; i++) {
         const double share = i < conf_lines(c) ? conf_line_share(c, i, in_charge) : 0.0;
-        same = same && fabs(share - a->lines[i].share) < 1e-9;
-        a->lines[i].share = share;
+        same = same && fabs(share - a->shares[i]) < 1e-9;
+        a->shares[i] = share;
     }
     if (same) return;
     a->in_charge = in_charge;
@@ -149,38 +153,38 @@ static void report_arm(const struct arms *a, const struct conf *c, size_t line, 
     out->conversion_difference = shown(&x);
 }
 
-/* Each user of the sample once, against the shares. */
+/* Users of the sample now, by line. */
+static void count_sample(const struct arms *a, uint64_t users[CONF_LINES_MAX])
+{
+    memset(users, 0, CONF_LINES_MAX * sizeof *users);
+    for (size_t i = 0; i < SLOTS; i++)
+        if (a->slots[i].user != 0) users[a->slots[i].line]++;
+}
+
+/* How far the sample of now is from the shares, and what all that it ever held says of them. */
 static void check_ratio(const struct arms *a, const uint64_t *users, const struct conf *c, size_t in_charge,
                         struct report_arms *out)
 {
     unsigned arms = 0;
-    double x = 0.0;
     out->sampled_users = a->n_users;
     out->sample_frac = ldexp(1.0, -(int)a->shift);
     out->moved = a->moved;
     for (size_t i = 0; i < conf_lines(c); i++) {
-        const double share = conf_line_share(c, i, in_charge), want = share * a->n_users;
-        if (!(share > 0.0)) {
-            if (users[i] > 0) x = INFINITY; /* nobody should be there */
-            continue;
-        }
-        const double d = (double)users[i] - want;
-        if (want > 0.0) x += d * d / want;
+        const double share = conf_line_share(c, i, in_charge), want = share * a->n_users, d = (double)users[i] - want;
+        if (!(share > 0.0) && users[i] > 0) out->chi_square = INFINITY; /* nobody should be there */
+        if (!(share > 0.0)) continue;
+        if (want > 0.0) out->chi_square += d * d / want;
         arms++;
     }
-    out->chi_square = x;
-    out->ratio_p = NAN;
-    if (arms < 2 || a->n_users < ARMS_USERS_LEAST) return;
-    out->ratio_p = isfinite(x) ? cluster_chi_square(x, arms - 1) : 0.0;
-    out->ratio_alarm = out->ratio_p < ARMS_ALARM_P;
+    out->ratio_p = arms < 2 ? NAN : ratio_p(&a->ratio);
+    out->ratio_alarm = out->ratio_p <= ARMS_ALARM_P;
 }
 
 void arms_report(const struct arms *a, const struct conf *c, size_t in_charge, struct report_arms *out)
 {
-    uint64_t users[CONF_LINES_MAX] = {0};
+    uint64_t users[CONF_LINES_MAX];
     memset(out, 0, sizeof *out);
-    for (size_t i = 0; i < SLOTS; i++)
-        if (a->slots[i].user != 0) users[a->slots[i].line]++;
+    count_sample(a, users);
     for (size_t i = 0; i < conf_lines(c); i++) {
         if (a->lines[i].lists == 0 && !(conf_line_share(c, i, in_charge) > 0.0)) continue;
         report_arm(a, c, i, in_charge, users[i], &out->arms[out->n++]);
@@ -273,7 +277,7 @@ void arms_split_encode(struct buf *b, const struct arms *a, const struct conf *c
     buf_varint(b, conf_lines(c));
     for (size_t i = 0; i < conf_lines(c); i++) {
         buf_str(b, str_from(conf_line_name(c, i)));
-        buf_f64(b, a->lines[i].share);
+        buf_f64(b, a->shares[i]);
     }
     buf_str(b, str_from(conf_line_name(c, a->in_charge)));
     buf_u64(b, a->from);
@@ -282,13 +286,52 @@ void arms_split_encode(struct buf *b, const struct arms *a, const struct conf *c
 enum status arms_split_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e)
 {
     const uint64_t n = buf_get_varint(r);
-    for (size_t i = 0; i < CONF_LINES_MAX; i++) a->lines[i].share = 0.0;
+    memset(a->shares, 0, sizeof a->shares);
     for (uint64_t i = 0; i < n && !r->bad; i++) {
         const size_t line = conf_line_find(c, buf_get_str(r));
         const double share = buf_get_f64(r);
-        if (line != SIZE_MAX) a->lines[line].share = share;
+        if (line != SIZE_MAX) a->shares[line] = share;
     }
     a->in_charge = conf_line_find(c, buf_get_str(r));
     a->from = buf_get_u64(r);
     return r->bad ? ERR_SET(e, STATUS_CORRUPT, "arms: shares are cut short") : STATUS_OK;
+}
+
+void arms_ratio_encode(struct buf *b, const struct arms *a, const struct conf *c)
+{
+    buf_varint(b, conf_lines(c));
+    for (size_t i = 0; i < conf_lines(c); i++) {
+        buf_str(b, str_from(conf_line_name(c, i)));
+        buf_u64(b, a->ratio.n[i]);
+    }
+    buf_f64(b, a->ratio.now);
+    buf_f64(b, a->ratio.most);
+}
+
+/* Users of a line that is gone were of another split: arms_decode began the sample anew already. */
+enum status arms_ratio_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e)
+{
+    bool whole = true;
+    struct ratio then = {{0}, 0.0, 0.0};
+    const uint64_t lines = buf_get_varint(r);
+    for (uint64_t i = 0; i < lines && !r->bad; i++) {
+        const size_t line = conf_line_find(c, buf_get_str(r));
+        const uint64_t n = buf_get_u64(r);
+        whole = whole && (line != SIZE_MAX || n == 0);
+        if (line != SIZE_MAX) then.n[line] = n;
+    }
+    then.now = buf_get_f64(r);
+    then.most = buf_get_f64(r);
+    if (r->bad || isnan(then.now) || !(then.most >= 0.0))
+        return ERR_SET(e, STATUS_CORRUPT, "arms: the sample ratio is cut short");
+    memset(&a->ratio, 0, sizeof a->ratio);
+    if (whole) a->ratio = then;
+    return STATUS_OK;
+}
+
+void arms_ratio_recount(struct arms *a)
+{
+    uint64_t users[CONF_LINES_MAX];
+    count_sample(a, users);
+    ratio_from(&a->ratio, a->shares, users);
 }

@@ -4,8 +4,9 @@
  * and only those of a known user, since the arm follows from the user's hash.  Rates are per shown item (CTR: any positive label)
  * and per list (conversion: a list with a behaviour of eval.conversion), with intervals clustered by user, and by cohorts of
  * eval.window_ms by the time of showing.  The sample-ratio check counts each
- * user once and compares with the configured shares (chi-square; Fabijan et al. 2019): when it fails, the arms do not differ by
- * the variant alone, and no comparison of theirs means anything.
+ * user once and compares with the configured shares (Fabijan et al. 2019), by a test that holds however often it is looked at
+ * (trainer/ratio.h): when it fails, the arms do not differ by the variant alone, and no comparison of theirs means anything.  An
+ * alarm stays until the split changes.
  *
  * All this is of one split: when shares change, or who is in charge, rates and sample begin anew (users then come to other arms, and
  * another time has other rates: summed up over both, an arm would differ by when it was large).  The cohorts go on.
@@ -22,8 +23,7 @@
 #include "trainer/eval_cohort.h"
 
 #define ARMS_USERS_MAX 16384 /* of the sample */
-#define ARMS_ALARM_P 0.0005  /* of the sample-ratio check */
-#define ARMS_USERS_LEAST 100 /* no check with fewer users */
+#define ARMS_ALARM_P 0.001   /* of the sample-ratio check: so many right splits are ever called wrong, at most */
 
 struct arms;
 enum status arms_new(struct arms **out, int64_t cohort_ms, struct err *e) MUST_CHECK;
@@ -40,7 +40,8 @@ void arms_add(struct arms *a, const struct arms_seen *seen);
 void arms_split(struct arms *a, const struct conf *c, size_t in_charge, uint64_t next_slate);
 /* c: names and shares; in_charge: the line that serves the rest, and that the others are compared with. */
 void arms_report(const struct arms *a, const struct conf *c, size_t in_charge, struct report_arms *out);
-/* Behind one another in a state: all but the cohorts; then these, and then the split, which states of before do not have.
+/* Behind one another in a state: all but the cohorts; then these, the split, and the sample-ratio check, which states of before do
+ * not have (of them the check goes by the sample that they hold: arms_ratio_recount).
  * The rates are kept by the variants' names in c: a line that is gone is left out, a new one begins at nothing. */
 void arms_encode(struct buf *b, const struct arms *a, const struct conf *c);
 enum status arms_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
@@ -48,4 +49,7 @@ void arms_cohorts_encode(struct buf *b, const struct arms *a, const struct conf 
 enum status arms_cohorts_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
 void arms_split_encode(struct buf *b, const struct arms *a, const struct conf *c);
 enum status arms_split_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
+void arms_ratio_encode(struct buf *b, const struct arms *a, const struct conf *c);
+enum status arms_ratio_decode(struct arms *a, const struct conf *c, struct buf_reader *r, struct err *e) MUST_CHECK;
+void arms_ratio_recount(struct arms *a);
 #endif

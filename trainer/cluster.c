@@ -81,38 +81,3 @@ void cluster_decode(struct cluster *c, struct buf_reader *r)
         if (!isfinite(c->n[i]) || !isfinite(c->y[i])) r->bad = true;
     }
 }
-
-/* ---- chi-square ---- */
-
-/* The lower function by its series, for x < a + 1. */
-static double gamma_series(double a, double x)
-{
-    double term = 1.0 / a, sum = term;
-    for (double k = a + 1.0; fabs(term) > fabs(sum) * 1e-15; k += 1.0) {
-        term *= x / k;
-        sum += term;
-    }
-    return sum * exp(-x + a * log(x) - lgamma(a));
-}
-
-/* The upper one by its continued fraction (Lentz), elsewhere. */
-static double gamma_fraction(double a, double x)
-{
-    double b = x + 1.0 - a, c = 1e300, d = 1.0 / b, h = d;
-    for (int i = 1; i < 10000; i++) {
-        const double an = -i * (i - a);
-        b += 2.0;
-        d = 1.0 / (an * d + b);
-        c = b + an / c;
-        h *= d * c;
-        if (fabs(d * c - 1.0) < 1e-15) break;
-    }
-    return h * exp(-x + a * log(x) - lgamma(a));
-}
-
-double cluster_chi_square(double x, unsigned df)
-{
-    const double a = 0.5 * df, half = 0.5 * x;
-    if (df == 0 || !(x > 0.0)) return 1.0;
-    return half < a + 1.0 ? 1.0 - gamma_series(a, half) : gamma_fraction(a, half);
-}

@@ -35,7 +35,4 @@ void cluster_mean(const struct cluster *c, struct cluster_interval *out);
 void cluster_difference(const struct cluster *a, const struct cluster *b, struct cluster_interval *out);
 void cluster_encode(struct buf *b, const struct cluster *c);
 void cluster_decode(struct cluster *c, struct buf_reader *r); /* a number that is not finite marks r bad */
-/* P(X > x) of the chi-square distribution with df degrees of freedom: the upper incomplete gamma function (Numerical Recipes
- * 6.2), to 1e-10.  df 0: 1. */
-double cluster_chi_square(double x, unsigned df);
 #endif

@@ -37,6 +37,7 @@ static struct arms *fed(uint64_t seed, int users, double moved)
     struct rand r;
     rand_init(&r, (struct rand_key){seed, 0, 0, 0, RAND_TEST});
     assert_ok(arms_new(&a, 1000000, &e), &e);
+    arms_split(a, conf, 0, 0);
     feed(a, &r, 0, users, moved);
     return a;
 }
@@ -75,7 +76,7 @@ static void test_a_wrong_split_is_an_alarm(void **state)
 static void test_alarms_are_rare_when_nothing_is_wrong(void **state)
 {
     (void)state;
-    int alarms = 0, low = 0;
+    int alarms = 0, low = 0, far = 0;
     struct rand r;
     for (uint64_t i = 0; i < 400; i++) {
         struct report_arms out;
@@ -83,14 +84,16 @@ static void test_alarms_are_rare_when_nothing_is_wrong(void **state)
         struct err e;
         rand_init(&r, (struct rand_key){100 + i, 0, 0, 0, RAND_TEST});
         assert_ok(arms_new(&a, 1000000, &e), &e);
+        arms_split(a, conf, 0, 0);
         feed(a, &r, (int)i * 500, 500, 0.0);
         arms_report(a, conf, 0, &out);
         alarms += out.ratio_alarm;
         low += out.ratio_p < 0.05;
+        far += out.chi_square > 5.99; /* 5 % of two degrees of freedom */
         arms_free(a);
     }
     assert_true(alarms <= 2);
-    assert_true(low > 5 && low < 40); /* 20 of 400 */
+    assert_true(low < 20 && far > 5 && far < 40); /* 20 of 400 */
 }
 
 static void test_many_users_are_sampled_by_their_hash(void **state)
@@ -103,6 +106,9 @@ static void test_many_users_are_sampled_by_their_hash(void **state)
     assert_true(fabs((double)r.sampled_users / r.sample_frac / 100000.0 - 1.0) < 0.05);
     assert_false(r.ratio_alarm);
     assert_int_equal(r.moved, 0);
+    arms_split(a, conf, 1, 0);
+    arms_report(a, conf, 1, &r);
+    assert_true(r.ratio_p == 1.0);
     arms_free(a);
 }
 
@@ -116,6 +122,7 @@ static void test_state_goes_out_and_back_by_name(void **state)
     arms_encode(&b, a, conf);
     const size_t without = b.n;
     arms_cohorts_encode(&b, a, conf);
+    arms_ratio_encode(&b, a, conf);
     arms_report(a, conf, 0, &then);
     assert_int_equal(then.arms[0].n_cohorts, 3); /* a user a second, a cohort a thousand */
     assert_true(then.arms[0].cohorts[1].to_ms == 2000000 &&
@@ -128,6 +135,8 @@ static void test_state_goes_out_and_back_by_name(void **state)
     assert_ok(arms_decode(back, conf, &r, &e), &e);
     assert_int_equal(buf_left(&r), b.n - without);
     assert_ok(arms_cohorts_decode(back, conf, &r, &e), &e);
+    assert_ok(arms_ratio_decode(back, conf, &r, &e), &e);
+    assert_int_equal(buf_left(&r), 0);
     arms_report(back, conf, 0, &now);
     assert_memory_equal(&then, &now, sizeof then);
     for (size_t n = 0; n < without; n += 997) { /* cut short anywhere: refused */
@@ -201,6 +210,10 @@ static void test_shares_that_change_while_it_is_stopped_begin_anew(void **state)
     arms_cohorts_encode(&b, a, conf);
     const size_t before = b.n;
     arms_split_encode(&b, a, conf);
+    const size_t split = b.n;
+    arms_ratio_encode(&b, a, conf);
+    arms_report(a, conf, 0, &r);
+    const double p = r.ratio_p;
     for (int i = 0; i < 3; i++) { /* the same shares, others, others in a state of before */
         struct arms *back;
         struct buf_reader in = buf_reader(b.p, i < 2 ? b.n : before);
@@ -210,14 +223,21 @@ static void test_shares_that_change_while_it_is_stopped_begin_anew(void **state)
         assert_ok(arms_decode(back, conf, &in, &e), &e);
         assert_ok(arms_cohorts_decode(back, conf, &in, &e), &e);
         if (i < 2) assert_ok(arms_split_decode(back, conf, &in, &e), &e);
+        if (i < 2) assert_ok(arms_ratio_decode(back, conf, &in, &e), &e);
+        if (i == 2) arms_ratio_recount(back);
         assert_int_equal(buf_left(&in), 0);
         arms_split(back, conf, 0, 0);
         arms_report(back, conf, 0, &r);
         assert_int_equal(r.sampled_users, i == 1 ? 0 : 3000);
         assert_true((r.arms[0].lists == 0) == (i == 1));
+        assert_true(i == 0 ? r.ratio_p == p : i == 1 ? r.ratio_p == 1.0 : r.ratio_alarm);
         arms_free(back);
     }
-    for (size_t n = before; n < b.n; n++) {
+    for (size_t n = split; n < b.n; n++) {
+        struct buf_reader cut = buf_reader(b.p + split, n - split);
+        assert_int_equal(arms_ratio_decode(a, conf, &cut, &e), STATUS_CORRUPT);
+    }
+    for (size_t n = before; n < split; n++) {
         struct buf_reader cut = buf_reader(b.p + before, n - before);
         assert_int_equal(arms_split_decode(a, conf, &cut, &e), STATUS_CORRUPT);
     }
