@@ -1,4 +1,5 @@
 /* job_figures.c - what dashboards are told while the job runs: fr:m:metrics and fr:m:info, once a second. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "job/job_parts.h"
 #include "job/job_private.h"
@@ -261,6 +262,20 @@ static size_t fill_figures(struct job *j, int64_t now_us, struct publish_metric 
     return fill_parts(j, &r, m, n);
 }
 
+/* Events of some sources go to the dead letters; the rest is learnt. */
+static bool is_quarantine(const struct job *j, char out[400])
+{
+    const char *name;
+    char until[CLOCK_TEXT];
+    int64_t until_ms;
+    const uint32_t n = learner_quarantined(j->learner, &name, &until_ms);
+    if (n == 0) return false;
+    clock_format(until_ms, until);
+    (void)snprintf(out, 400, "%u source%s in quarantine, %s until %s of event time: what comes of %s goes to the dead letters", n,
+                   n > 1 ? "s" : "", name, until, n > 1 ? "them" : "it");
+    return true;
+}
+
 /* One sentence on what keeps the job from its work; "" none. */
 static void trouble(struct job *j, char out[400])
 {
@@ -276,6 +291,8 @@ static void trouble(struct job *j, char out[400])
                        (unsigned long long)learner_blessed(j->learner));
     else if (learner_guarded(j->learner)[0] != '\0')
         (void)snprintf(out, 400, "%s", learner_guarded(j->learner));
+    else if (is_quarantine(j, out))
+        return;
     else if (checkpoint_recovered(j->checkpoint)->recovered)
         (void)snprintf(out, 400, "the state folder was damaged: went on from the backup of version %llu",
                        (unsigned long long)checkpoint_recovered(j->checkpoint)->version);
@@ -293,8 +310,9 @@ void job_figures(struct job *j, int64_t now_us)
     (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());
     trouble(j, text);
     publish_state(j->publish, &s);
-    const bool guarded = learner_guarded(j->learner)[0] != '\0' && strcmp(j->phase, "learning") == 0;
-    const struct publish_info info[] = {{"state", guarded ? "paused: alarm" : j->phase},
+    const bool learns = strcmp(j->phase, "learning") == 0, rests = learns && learner_rests(j->learner);
+    const bool guarded = learns && learner_guarded(j->learner)[0] != '\0';
+    const struct publish_info info[] = {{"state", guarded ? "paused: alarm" : rests ? "paused: rolled back" : j->phase},
                                         {"trouble", text},
                                         {"variants", j->variants_text},
                                         {"lease", publish_lease_name(s.lease)},

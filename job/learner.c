@@ -190,6 +190,11 @@ const struct line_counts *learner_learnt(const struct learner *l)
     return &l->line->counts;
 }
 
+uint32_t learner_quarantined(const struct learner *l, const char **name, int64_t *until_ms)
+{
+    return guard_in_quarantine(l->guard, name, until_ms);
+}
+
 const char *learner_guarded(const struct learner *l)
 {
     return guard_trouble(l->guard);

@@ -140,6 +140,7 @@ uint64_t learner_open_slates(const struct learner *l);
 int64_t learner_first_ms(const struct learner *l);    /* of the stream's first event; INT64_MIN before it */
 int64_t learner_watermark(const struct learner *l);   /* INT64_MIN before the first event */
 int64_t learner_settled_ms(const struct learner *l);  /* event time that settled the newest learnt slate; 0: none */
+uint32_t learner_quarantined(const struct learner *l, const char **name, int64_t *until_ms); /* as guard_in_quarantine */
 const char *learner_guarded(const struct learner *l); /* why learning is paused, one sentence; "": it is not */
 const struct source_offset *learner_offsets(const struct learner *l, size_t *n); /* Kafka's partitions */
 const struct source_offset *learner_file(const struct learner *l);               /* a replay's one */

@@ -245,7 +245,7 @@ static void write_info_fields(struct buf *b)
 {
     buf_printf(b, "| name | type | unit | meaning |\n|---|---|---|---|\n");
     write_row(b, "state", "text", "",
-              "standby, starting, learning, paused: disk full, paused: alarm, stopping, or stopped (in order, with "
+              "standby, starting, learning, paused: disk full, paused: alarm, paused: rolled back, stopping, or stopped (in order, with "
               "everything uploaded)");
     write_row(b, "variants", "text", "",
               "empty without challengers, else each variant with its share, GAUC and difference to the one in charge");

@@ -80,6 +80,8 @@ const char *guard_said_name(enum guard_said what);
 /* The oldest thing that was not said yet; false: none.  At most 16 wait, the oldest give way. */
 bool guard_say(struct guard *g, struct guard_note *out);
 const char *guard_trouble(const struct guard *g); /* one sentence while paused, else "" */
+/* Sources in quarantine; *name and *until_ms: of the one that is out longest. */
+uint32_t guard_in_quarantine(const struct guard *g, const char **name, int64_t *until_ms);
 void guard_report(const struct guard *g, struct report_guard *out);
 
 void guard_encode(struct buf *b, const struct guard *g);

@@ -60,6 +60,22 @@ bool guard_restart(struct guard *g)
     return now;
 }
 
+uint32_t guard_in_quarantine(const struct guard *g, const char **name, int64_t *until_ms)
+{
+    uint32_t n = 0;
+    *name = "";
+    *until_ms = 0;
+    for (size_t i = 0; g != NULL && i < GUARD_SOURCES; i++) {
+        const struct guard_source *s = &g->sources[i];
+        if (s->until_ms == 0) continue;
+        n++;
+        if (s->until_ms <= *until_ms) continue;
+        *name = s->name;
+        *until_ms = s->until_ms;
+    }
+    return n;
+}
+
 bool guard_undo(struct guard *g, int64_t *since_ms, char why[GUARD_WHY])
 {
     if (g->undo_ms == INT64_MIN) return false;
@@ -126,20 +142,6 @@ static void quarantine(struct guard *g, const struct monitor *m, uint64_t source
                m->name, m->value, monitor_level(m), s->until_ms);
 }
 
-/* True: the change is that of some sources alone, which are out of the way now. */
-static bool blame(struct guard *g, struct monitor *m)
-{
-    uint64_t sources[MONITOR_SOURCES];
-    const struct monitor_limits l = guard_limits(g, m->group);
-    if (g->conf->guard_quarantine_ms == 0) return false;
-    const size_t n = monitor_blame(m, &l, sources, MONITOR_SOURCES);
-    for (size_t i = 0; i < n; i++) {
-        quarantine(g, m, sources[i]);
-        for (int k = 0; k < GUARD_MONITORS; k++) monitor_excuse(&g->monitors[k], sources[i]);
-    }
-    return n > 0;
-}
-
 static void release_due(struct guard *g)
 {
     for (size_t i = 0; i < GUARD_SOURCES; i++) {
@@ -201,9 +203,9 @@ static int64_t shown_ms(const struct guard *g, const struct monitor *m, int64_t 
 
 /* Labels wait for their list's window, so that often nothing that was shown since has been learnt yet.  Scores are no part of
  * what is learnt: that they move may be what came of it. */
-static void want_undo(struct guard *g, const struct monitor *m)
+static void want_undo(struct guard *g, const struct monitor *m, int64_t from_ms)
 {
-    const bool taught = g->taught_ms != INT64_MIN && (m->group == MONITOR_SCORES || g->taught_ms >= g->from_ms);
+    const bool taught = g->taught_ms != INT64_MIN && (m->group == MONITOR_SCORES || g->taught_ms >= from_ms);
     if (!taught || g->undone || !conf_list_has(g->conf->guard_rollback_on, monitor_group_name(m->group))) return;
     g->undone = true;
     g->undo_ms = monitor_began_ms(m);
@@ -219,7 +221,7 @@ static void pause(struct guard *g, const struct monitor *m)
     if (g->to_ms < g->now_ms - window || g->from_ms > began) g->from_ms = began;
     g->to_ms = INT64_MAX;
     if (is_line(m) && monitor_began_ms(m) < g->doubt_ms) g->doubt_ms = monitor_began_ms(m);
-    want_undo(g, m);
+    want_undo(g, m, g->from_ms);
     if (g->paused) return;
     g->good_ms = INT64_MIN;
     g->paused = true;
@@ -231,6 +233,24 @@ static void pause(struct guard *g, const struct monitor *m)
                "monitor=\"%s\" group=%s shown_since_ms=%" PRId64
                " next=\"resumes when it is back; at once with guard.mode=warn\"",
                m->name, monitor_group_name(m->group), g->from_ms);
+}
+
+/* True: the change is that of some sources alone, which are out of the way now, and what was learnt of them too; the others are
+ * learnt on. */
+static bool blame(struct guard *g, struct monitor *m)
+{
+    uint64_t sources[MONITOR_SOURCES];
+    const struct monitor_limits l = guard_limits(g, m->group);
+    if (g->conf->guard_quarantine_ms == 0) return false;
+    const size_t n = monitor_blame(m, &l, sources, MONITOR_SOURCES);
+    for (size_t i = 0; i < n; i++) {
+        quarantine(g, m, sources[i]);
+    }
+    if (n > 0 && !g->paused) g->undone = false;
+    if (n > 0) want_undo(g, m, shown_ms(g, m, monitor_began_ms(m)));
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < GUARD_MONITORS; k++) monitor_excuse(&g->monitors[k], sources[i]);
+    return n > 0;
 }
 
 /* A loss that falls is what learning is for; where labels bring it about (all are 0), their own monitors say so. */

@@ -539,6 +539,15 @@ static void test_a_source_that_explains_it_alone_is_quarantined_and_learning_goe
     const uint32_t admitted = from_sources(60, 1.0);
     assert_string_equal(said, "alarm quarantined ");
     assert_false(guard_paused(guard));
+    int64_t since_ms, until_ms;
+    char why[GUARD_WHY];
+    const char *name;
+    assert_true(guard_undo(guard, &since_ms, why)); /* what the bad one had taught by then */
+    assert_in_range(since_ms, now - 62 * 60000, now - 57 * 60000);
+    assert_false(guard_undo(guard, &since_ms, why));
+    assert_int_equal(guard_in_quarantine(guard, &name, &until_ms), 1);
+    assert_string_equal(name, "bad");
+    assert_in_range(until_ms, now + 7200000 - 60 * 60000, now + 7200000 - 50 * 60000);
     assert_in_range(admitted, 40 * 60, 46 * 60); /* two thirds, and the bad third's first minutes */
     struct event bad = behaviour(EVENT_VIEW, "bad"), good = behaviour(EVENT_VIEW, "good");
     assert_true(guard_quarantined(guard, &bad));
@@ -548,6 +557,7 @@ static void test_a_source_that_explains_it_alone_is_quarantined_and_learning_goe
     (void)from_sources(120, 0.2);
     assert_string_equal(said, "released ");
     assert_false(guard_quarantined(guard, &bad));
+    assert_int_equal(guard_in_quarantine(guard, &name, &until_ms), 0);
     set("guard.quarantine_ms", "0");
     (void)from_sources(30, 1.0);
     assert_true(guard_paused(guard)); /* never: then the whole stream pauses */
