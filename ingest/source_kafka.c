@@ -345,6 +345,7 @@ static enum status consumer_open(struct source_kafka *s, struct err *e)
         {"queued.max.messages.kbytes", NUMBER(SOURCE_KAFKA_QUEUE_KBYTES)},
         {"queued.min.messages", NUMBER(SOURCE_KAFKA_QUEUE_MESSAGES)},
         {"fetch.max.bytes", "4194304"},
+        {"max.partition.fetch.bytes", "65536"}, /* partitions take turns by so much: who catches up reads them near each other in time */
         {"fetch.wait.max.ms", "100"},       /* a new position waits for the last fetch */
         {"statistics.interval.ms", "1000"}, /* says whether brokers answer */
         {"reconnect.backoff.max.ms", "2000"},

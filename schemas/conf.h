@@ -34,7 +34,7 @@
     X(model_position,         "model.position",             BOOL, false,          0,    1,         "",   "S", "learn what a place in a recorded list does to the label, so that it is not put down to the item; scores know nothing of places") \
     X(model_idvec_bits,       "model.idvec_bits",           INT,  14,             4,    20,        "bits", "S", "log2 of the rows that items have in parts idvec and itembias; items that share a row share what is learnt") \
     X(model_user_units,       "model.user_units",           INT,  32,             0,    4096,      "units", "S", "part text: numbers that are learnt of each user, as a head of their own on what the top layers make of a candidate; 0: none") \
-    X(model_user_bits,        "model.user_bits",            INT,  16,             4,    24,        "bits", "S", "log2 of the rows that users have for them; users that share a row share what is learnt") \
+    X(model_user_bits,        "model.user_bits",            INT,  14,             4,    24,        "bits", "S", "log2 of the rows that users have for them; users that share a row share what is learnt") \
     X(model_deep_units,       "model.deep_units",           INT,  64,             1,    4096,      "units", "S", "part deep: units of its first hidden layer; the second has half as many") \
     X(model_features,         "model.features",             TEXT, "default",      0,    500,       "",   "S", "numeric features, comma-separated, or default") \
     X(describe_language,      "describe.language",          WORD, "en",           0,    0,         "en|zh", "S", "shipped template set") \

@@ -54,7 +54,7 @@ state() { ask hget fr:default:info state; }
 
 "$freshet" simulate --events 3000 --users 40 --items 80 --seed 9 --rate 5 --delay-ms 5000 --window-ms 60000 --no-best 2>err |
     awk '{ print } NR % 50 == 0 { printf "{\"type\":\"click\",\"broken\":%d\n", NR }' >log
-options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o join.window_ms=60000 -o join.organic=false
+options="-o model.base=$source/tests/fixtures/uncased -o model.hashed_bits=12 -o model.user_bits=6 -o join.window_ms=60000 -o join.organic=false
     -o train.batch_slates=3 -o kernels.threads=1"
 "$freshet" replay --quiet --report whole.json $options -o state.dir="$dir/whole" log 2>err || fail "replay"
 produce() { sed -n "$1p" log | kcat -P -b "$servers" -t events 2>err || fail "kcat"; }

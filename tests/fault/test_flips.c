@@ -49,6 +49,7 @@ static int open_world(void **state)
     if (access("/dev/shm", W_OK) == 0) (void)setenv("TMPDIR", "/dev/shm", 1); /* no disk has to be waited for */
     learner_world_open(&world, 1500);
     assert_ok(conf_set_option(world.conf, "model.hashed_bits=10", &e), &e);
+    assert_ok(conf_set_option(world.conf, "model.user_bits=4", &e), &e);
     dir = tmpdir_make("flips");
     scratch = tmpdir_make("flips-copy");
     assert_ok(checkpoint_open(&cp, world.conf, dir.path, (struct checkpoint_options){0}, &e), &e);

@@ -55,6 +55,7 @@ uint64_t learner_world_open_shop(struct learner_world *w, const struct shop_opti
     (void)snprintf(base, sizeof base, "model.base=%s", files_source("tests/fixtures/uncased"));
     set(w->conf, base);
     set(w->conf, "model.hashed_bits=12");
+    set(w->conf, "model.user_bits=6");
     set(w->conf, "join.window_ms=60000");
     set(w->conf, "train.batch_slates=2");
     set(w->conf, "kernels.threads=1");

@@ -11,7 +11,7 @@ from torch import nn
 
 from slates import EVENTS, FAMILIES, HASHED, Standardiser, hashed
 
-ROWS, USERS = 16, 1 << 16
+ROWS, USERS = 16, 1 << 14
 TENSORS = ("qkv.weight", "qkv.bias", "o.weight", "o.bias", "up.weight", "up.bias", "down.weight", "down.bias",
            "ln1.weight", "ln1.bias", "ln2.weight", "ln2.bias")
 
