@@ -52,7 +52,6 @@ static void open_shop(struct serving_world *w, const char *const *options)
     s->conf = redis_server_conf(&w->redis);
     assert_ok(conf_set(s->conf, "model.base", w->base.path, &e), &e);
     assert_ok(conf_set(s->conf, "model.hashed_bits", "10", &e), &e);
-    assert_ok(conf_set(s->conf, "model.user_bits", "6", &e), &e);
     assert_ok(conf_set(s->conf, "kernels.threads", "1", &e), &e);
     for (; options != NULL && *options != NULL; options++) assert_ok(conf_set_option(s->conf, *options, &e), &e);
     assert_ok(token_open(&s->vocab, w->base.path, &e), &e);
