@@ -4,7 +4,7 @@
  * is whole again.  In a backup every flip is noticed.  FRESHET_FLIPS bits of each file (default 300), spread evenly:
  *   FRESHET_FLIPS=20000 build/release/tests/test_flips
  * labels: fault
- * timeout: 120
+ * timeout: 240
  */
 #include "base/store.h"
 #include "job/checkpoint.h"

@@ -1,4 +1,5 @@
-/* test_kern_attention.c - attention on segments with a shared prefix: against ref, and gradients against differences. */
+/* test_kern_attention.c - attention on segments with a shared prefix: against ref, and gradients against differences.
+ * timeout: 150 */
 #include "base/pool.h"
 #include "tests/support/check.h"
 #include "tests/support/kernels.h"
