@@ -138,8 +138,9 @@ bool parse_json_time(struct parse_context *x, const char *field, const json_t *v
     if (!clock_parse_rfc3339(s, out))
         return reject_set(x->reject, REJECT_BAD_TIME,
                           "%s \"%.60s\" is not RFC 3339 with a zone, like 2026-01-02T03:04:05Z", field, s.p);
-    if (*out >= 0) return true;
-    return reject_set(x->reject, REJECT_TIME_RANGE, "%s \"%.60s\" is before 1970", field, s.p);
+    if (*out >= 0 && *out <= PARSE_TIME_MAX) return true;
+    return reject_set(x->reject, REJECT_TIME_RANGE, "%s \"%.60s\" is %s", field, s.p,
+                      *out < 0 ? "before 1970" : "in UTC after the year 9999");
 }
 
 /* A list's value as text: numbers in their canonical form, booleans as words. */

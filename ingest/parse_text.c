@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIME_MAX 253402300799999 /* 9999-12-31T23:59:59.999Z */
 #define ITEM_TABLE 2048          /* > 2 * EVENT_ITEMS_MAX, a power of two */
 
 bool parse_id(struct parse_context *x, const char *field, struct str s, struct str *out)
@@ -38,7 +37,7 @@ bool parse_time_ms(struct parse_context *x, const char *field, int64_t ms)
         return reject_set(x->reject, REJECT_TIME_SECONDS,
                           "%s %lld can only be seconds; give milliseconds since 1970 or RFC 3339", field,
                           (long long)ms);
-    if (ms < 0 || ms > TIME_MAX)
+    if (ms < 0 || ms > PARSE_TIME_MAX)
         return reject_set(x->reject, REJECT_TIME_RANGE,
                           "%s %lld is outside 1970 to 9999 in milliseconds (are these micro- or nanoseconds?)", field,
                           (long long)ms);

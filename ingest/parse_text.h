@@ -11,6 +11,7 @@
 bool parse_id(struct parse_context *x, const char *field, struct str s, struct str *out);
 /* A text attribute of at most EVENT_TEXT_MAX bytes; copies. */
 bool parse_text(struct parse_context *x, struct str name, struct str s, struct str *out);
+#define PARSE_TIME_MAX 253402300799999 /* 9999-12-31T23:59:59.999Z */
 bool parse_time_ms(struct parse_context *x, const char *field, int64_t ms); /* range checks on milliseconds */
 bool parse_digits(struct str s, int64_t *out);           /* optional '-', 1..18 digits, nothing else */
 bool parse_decimal(struct str s, double *out);           /* a finite decimal number and nothing else */
