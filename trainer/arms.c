@@ -1,6 +1,7 @@
 /* arms.c - see arms.h. */
 #include "trainer/arms.h"
 #include "base/mem.h"
+#include "trainer/cluster_rate.h"
 #include "trainer/ratio.h"
 #include <math.h>
 #include <stdio.h>
@@ -141,15 +142,15 @@ static void report_arm(const struct arms *a, const struct conf *c, size_t line, 
     out->lists = arm->lists;
     out->users = users;
     out->n_cohorts = eval_cohorts_report(&arm->cohorts, out->cohorts);
-    cluster_mean(&arm->ctr, &x);
+    cluster_rate(&arm->ctr, &x);
     out->ctr = shown(&x);
-    cluster_mean(&arm->conversion, &x);
+    cluster_rate(&arm->conversion, &x);
     out->conversion = shown(&x);
     out->ctr_difference = out->conversion_difference = (struct report_interval){NAN, NAN, NAN};
     if (line == in_charge) return; /* nothing to compare it with: they are not two samples */
-    cluster_difference(&arm->ctr, &champion->ctr, &x);
+    cluster_rate_difference(&arm->ctr, &champion->ctr, &x);
     out->ctr_difference = shown(&x);
-    cluster_difference(&arm->conversion, &champion->conversion, &x);
+    cluster_rate_difference(&arm->conversion, &champion->conversion, &x);
     out->conversion_difference = shown(&x);
 }
 

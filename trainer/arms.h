@@ -2,7 +2,8 @@
  *
  * Only recorded impressions that echo the reply's `variant` count, once they are settled (so a list is older than the window),
  * and only those of a known user, since the arm follows from the user's hash.  Rates are per shown item (CTR: any positive label)
- * and per list (conversion: a list with a behaviour of eval.conversion), with intervals clustered by user, and by cohorts of
+ * and per list (conversion: a list with a behaviour of eval.conversion), with intervals clustered by user
+ * (trainer/cluster_rate.h), and by cohorts of
  * eval.window_ms by the time of showing.  The sample-ratio check counts each
  * user once and compares with the configured shares (Fabijan et al. 2019), by a test that holds however often it is looked at
  * (trainer/ratio.h): when it fails, the arms do not differ by the variant alone, and no comparison of theirs means anything.  An

@@ -17,19 +17,12 @@ void cluster_add(struct cluster *c, uint64_t user, double n, double y)
 }
 
 /* The 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5), to 0.001 from 4 degrees of freedom on. */
-static double student(double df)
+double cluster_student(double df)
 {
     const double z = CLUSTER_Z, z2 = z * z;
     return z + z * (z2 + 1.0) / (4.0 * df) + z * ((5.0 * z2 + 16.0) * z2 + 3.0) / (96.0 * df * df) +
            z * (((3.0 * z2 + 19.0) * z2 + 17.0) * z2 - 15.0) / (384.0 * df * df * df) +
            z * ((((79.0 * z2 + 776.0) * z2 + 1482.0) * z2 - 1920.0) * z2 - 945.0) / (92160.0 * df * df * df * df);
-}
-
-static void bounds(struct cluster_interval *x)
-{
-    const double half = student(x->df) * x->se;
-    x->lower = x->mean - half;
-    x->upper = x->mean + half;
 }
 
 void cluster_mean(const struct cluster *c, struct cluster_interval *out)
@@ -50,19 +43,9 @@ void cluster_mean(const struct cluster *c, struct cluster_interval *out)
         }
         out->se = sqrt(squares) / n;
     }
-    bounds(out);
-}
-
-void cluster_difference(const struct cluster *a, const struct cluster *b, struct cluster_interval *out)
-{
-    struct cluster_interval x, y;
-    cluster_mean(a, &x);
-    cluster_mean(b, &y);
-    const double u = x.se * x.se, v = y.se * y.se;
-    out->mean = x.mean - y.mean;
-    out->se = sqrt(u + v);
-    out->df = u + v > 0.0 ? (u + v) * (u + v) / (u * u / x.df + v * v / y.df) : fmin(x.df, y.df);
-    bounds(out);
+    const double half = cluster_student(out->df) * out->se;
+    out->lower = out->mean - half;
+    out->upper = out->mean + half;
 }
 
 void cluster_encode(struct buf *b, const struct cluster *c)

@@ -8,7 +8,7 @@
  *
  * A cluster with much of the weight draws the mean towards itself: 1 - h_b makes up for it.  The interval is of Student's t with
  * one less degree of freedom than there are effective clusters, (sum n)^2 / sum n^2 (what Carter, Schnepel and Steigerwald 2017
- * come to where a cluster's examples are as good as one); of a difference with those of Welch (1947).
+ * come to where a cluster's examples are as good as one).  A share of few positives has an interval of its own: cluster_rate.h.
  *
  * Thread: the owner's.
  */
@@ -31,8 +31,7 @@ struct cluster_interval { /* NaN where undefined: nothing counted; all but mean 
 uint64_t cluster_user(struct str user); /* a salted hash: its low bits name the cluster, its high bits may sample */
 void cluster_add(struct cluster *c, uint64_t user, double n, double y);
 void cluster_mean(const struct cluster *c, struct cluster_interval *out);
-/* a's mean less b's, of disjoint users: the variances add up. */
-void cluster_difference(const struct cluster *a, const struct cluster *b, struct cluster_interval *out);
+double cluster_student(double df); /* the 97.5 % quantile of Student's t */
 void cluster_encode(struct buf *b, const struct cluster *c);
 void cluster_decode(struct cluster *c, struct buf_reader *r); /* a number that is not finite marks r bad */
 #endif

@@ -63,6 +63,7 @@ static struct report_interval interval(const struct cluster *c)
 {
     struct cluster_interval x;
     cluster_mean(c, &x);
+    if (!(x.se > 0.0)) x.lower = x.upper = NAN; /* where nothing was taken yet, nobody knows how much it could be */
     return (struct report_interval){x.mean, x.lower, x.upper};
 }
 

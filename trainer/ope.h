@@ -11,7 +11,7 @@
  *   DR      sum d_k (w_k (r_k - q_k) + w_{k-1} E_target[q | left at k])        (cascade: Kiyohara et al. 2022)
  *
  * IPS and DR are unbiased when a label depends on its item, position and what stands before it.  Intervals are clustered by
- * user.  Thread: the learner's.
+ * user; there is none before anything was taken.  Thread: the learner's.
  */
 #ifndef TRAINER_OPE_H
 #define TRAINER_OPE_H

@@ -144,6 +144,25 @@ static void test_what_was_not_drawn_or_not_whole_is_passed_over(void **state)
     assert_int_equal(o.lists + o.partial, 2);
 }
 
+static void test_nothing_taken_is_no_certainty(void **state)
+{
+    (void)state;
+    static struct ope o;
+    struct report_ope r = {0};
+    struct slate_item items[2] = {{.propensity = 0.4f}, {.propensity = 1.0f}};
+    struct slate s = {.source = SLATE_IMPRESSION, .n_items = 2, .items = items};
+    const float z[2] = {0.1f, 0.2f};
+    for (int i = 0; i < 100; i++) {
+        char user[20];
+        (void)snprintf(user, sizeof user, "u%d", i);
+        s.user = str_from(user);
+        ope_list(&o, &s, z, 1.0);
+    }
+    ope_report(&o, &r);
+    assert_true(r.ips.mean == 0.0 && isnan(r.ips.lower) && isnan(r.logged.upper));
+    assert_true(isfinite(r.dr.mean));
+}
+
 static void test_state_goes_out_and_back(void **state)
 {
     (void)state;
@@ -166,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_estimates_find_the_truth),
         cmocka_unit_test(test_what_was_not_drawn_or_not_whole_is_passed_over),
+        cmocka_unit_test(test_nothing_taken_is_no_certainty),
         cmocka_unit_test(test_state_goes_out_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
