@@ -52,6 +52,7 @@ void line_gate_free(struct line_gate *g)
     gate_snapshot_free(g->candidate);
     mem_free(g->logits);
     mem_free(g->labels);
+    mem_free(g->before);
     mem_free(g);
 }
 
@@ -249,10 +250,13 @@ static enum status room_for(struct line_gate *g, size_t n, struct err *e)
     if (n <= g->cap) return STATUS_OK;
     mem_free(g->logits);
     mem_free(g->labels);
+    mem_free(g->before);
     g->cap = 0;
     g->logits = mem_calloc(n, sizeof *g->logits);
     g->labels = mem_calloc(n, sizeof *g->labels);
-    if (g->logits == NULL || g->labels == NULL) return ERR_SET(e, STATUS_OOM, "gate: a slate of %zu candidates", n);
+    g->before = mem_calloc(n, sizeof *g->before);
+    if (g->logits == NULL || g->labels == NULL || g->before == NULL)
+        return ERR_SET(e, STATUS_OOM, "gate: a slate of %zu candidates", n);
     g->cap = n;
     return STATUS_OK;
 }
@@ -386,15 +390,25 @@ static bool tells_apart(const float *z, uint32_t n)
     return n < 2;
 }
 
+/* How far the line's scores are from the blessed version's. */
+struct moved {
+    double squares, n;
+};
+
 /* One probe list by both; OK with why filled when it speaks against the line. */
-static enum status check_probe(struct line *l, const struct slate *s, char why[LINE_WHY], struct err *e)
+static enum status check_probe(struct line *l, const struct slate *s, struct moved *moved, char why[LINE_WHY],
+                               struct err *e)
 {
     struct line_gate *g = l->gate;
     TRY(room_for(g, s->n_items, e));
     TRY(score_by(g, gate_snapshot_params(g->blessed), s, e));
     const bool told = tells_apart(g->logits, s->n_items);
+    memcpy(g->before, g->logits, s->n_items * sizeof *g->before);
     TRY(score_by(g, l->params, s, e));
     for (uint32_t i = 0; i < s->n_items; i++) {
+        const double d = (double)g->logits[i] - (double)g->before[i];
+        moved->squares += d * d;
+        moved->n += 1.0;
         if (fabs((double)g->logits[i]) <= LINE_LOGIT_MAX) continue;
         (void)snprintf(why, LINE_WHY, "a probe list scored %g, beyond %g", (double)g->logits[i], LINE_LOGIT_MAX);
         return STATUS_OK;
@@ -412,10 +426,12 @@ enum status line_gate_check(struct line *l, char why[LINE_WHY], struct err *e)
     why[0] = '\0';
     if (bad < l->params->n) (void)snprintf(why, LINE_WHY, "parameter %zu is not finite", bad);
     if (g == NULL || why[0] != '\0' || !gate_snapshot_there(g->blessed)) return STATUS_OK;
-    const double drift = gate_snapshot_drift(g->blessed, l->params), most = g->conf->gate_max_drift;
-    if (most > 0 && drift > most)
-        (void)snprintf(why, LINE_WHY, "moved by %.3g of its norm from the blessed version, gate.max_drift=%g", drift,
-                       most);
-    for (uint32_t i = 0; i < g->n_probes && why[0] == '\0'; i++) TRY(check_probe(l, g->probe[i], why, e));
+    struct moved moved = {0.0, 0.0};
+    for (uint32_t i = 0; i < g->n_probes && why[0] == '\0'; i++) TRY(check_probe(l, g->probe[i], &moved, why, e));
+    const double drift = moved.n > 0.0 ? sqrt(moved.squares / moved.n) : 0.0, most = g->conf->gate_max_drift;
+    if (most > 0 && drift > most && why[0] == '\0')
+        (void)snprintf(why, LINE_WHY,
+                       "scores of %u probe lists moved by %.3g from the blessed version's, gate.max_drift=%g",
+                       g->n_probes, drift, most);
     return STATUS_OK;
 }

@@ -40,7 +40,7 @@ struct line_gate { /* read from outside, changed by line_gate*.c alone */
     struct gate_snapshot *blessed, *candidate;
     struct line_mark blessed_mark, candidate_mark;
     struct model_run *shadow;
-    float *logits, *labels; /* (cap) scratch: the blessed version's, and the slate's */
+    float *logits, *labels, *before; /* (cap) scratch: the blessed version's, the slate's; of a probe, the blessed version's */
     size_t cap;
     uint64_t judge_from;   /* slates that were opened before this one say nothing */
     int64_t now_ms;        /* event time that settled the newest slate; INT64_MIN: none yet */
@@ -75,9 +75,10 @@ enum status line_gate_teach(struct line *l, struct slate *s, struct err *e) MUST
  * judges; NULL: it is not. */
 enum status line_gate_sound(struct line *l, const struct slate *s, int64_t since_ms, const float **logits,
                             struct err *e) MUST_CHECK;
-/* Is the line as it is fit to be served?  why is "" or says what is wrong: a number that is not finite, further from the
- * blessed version than gate.max_drift, a probe list (the newest ones judged) whose scores are not finite, beyond
- * LINE_LOGIT_MAX, or all the same where the blessed version tells its items apart. */
+/* Is the line as it is fit to be served?  why is "" or says what is wrong: a number that is not finite, a probe list (the newest
+ * ones judged; none is known at first, and after a start) whose scores are not finite, beyond LINE_LOGIT_MAX, or all the same where
+ * the blessed version tells its items apart, or scores of all of them further from the blessed version's than gate.max_drift.  How
+ * far parameters are apart says nothing: what a small model lacks when it is first blessed it comes to many times over. */
 #define LINE_WHY 200
 #define LINE_LOGIT_MAX 50.0
 enum status line_gate_check(struct line *l, char why[LINE_WHY], struct err *e) MUST_CHECK;

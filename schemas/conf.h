@@ -126,7 +126,7 @@
     X(gate_bless_ms,          "gate.bless_ms",              INT,  21600000,       0,    1e11,      "ms", "", "… and after so much event time, so that a fault has time to show") \
     X(gate_cooldown_ms,       "gate.cooldown_ms",           INT,  3600000,        0,    1e10,      "ms", "", "event time after a rollback in which nothing is learnt; doubles with each further one") \
     X(gate_holdout_frac,      "gate.holdout_frac",          NUM,  0.0,            0.0,  0.5,       "", "S", "share of the users (by hash) whose labels never train parameters") \
-    X(gate_max_drift,         "gate.max_drift",             NUM,  10.0,           0.0,  1e9,       "", "", "a version that has moved from the blessed one by more than this, relative to its norm, is not published; 0: any is") \
+    X(gate_max_drift,         "gate.max_drift",             NUM,  5.0,            0.0,  1e9,       "", "", "a version whose logits of the newest judged lists are further from the blessed one's than this (root mean square) is not published; 0: any is") \
     X(gate_on_refuse,         "gate.on_refuse",             WORD, "hold",         0,    0,         "hold|rollback", "", "when a version is refused: it is held back and learning goes on, or the line is rolled back") \
     X(eval_k,                 "eval.k",                     TEXT, "5,10,20",      0,    100,       "",   "",  "k of NDCG@k and recall@k in the report, at most four; others than the state's begin anew") \
     X(eval_segments,          "eval.segments",              TEXT, "",             0,    400,       "",   "S", "attributes by whose values the report is split, at most eight: user.NAME, item.NAME, context.NAME") \

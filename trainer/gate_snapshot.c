@@ -136,24 +136,6 @@ enum status gate_snapshot_restore(const struct gate_snapshot *s, const struct ga
     return STATUS_OK;
 }
 
-static double squares(const float *a, const float *b, size_t n)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        const double d = (double)a[i] - (b != NULL ? (double)b[i] : 0.0);
-        sum += d * d;
-    }
-    return sum;
-}
-
-double gate_snapshot_drift(const struct gate_snapshot *s, const struct param_set *p)
-{
-    if (!s->there) return 0.0;
-    param_here(p);
-    const double moved = squares(p->w, s->params->w, s->t->total);
-    return sqrt(moved / fmax(squares(s->params->w, NULL, s->t->total), 1.0));
-}
-
 size_t gate_snapshot_bytes(const struct param_table *t)
 {
     const size_t dense = t->group_first[PARAM_SPARSE], sparse = t->total - dense;

@@ -38,7 +38,5 @@ enum status gate_snapshot_load(struct gate_snapshot *s, struct store_txn *t, con
                                struct err *e) MUST_CHECK;
 /* All records of it. */
 enum status gate_snapshot_forget(struct store_txn *t, const char *name, struct err *e) MUST_CHECK;
-/* How far the line has moved from it: |w - s|/|s| over the dense tensors and the sparse rows; |s| counts as 1 at least. */
-double gate_snapshot_drift(const struct gate_snapshot *s, const struct param_set *p);
 size_t gate_snapshot_bytes(const struct param_table *t); /* at most, moments included */
 #endif

@@ -1,5 +1,5 @@
 #!/bin/sh
-# gate_refuse.sh - a version that is no good by itself (here: further from the blessed one than gate.max_drift) is not published: it is
+# gate_refuse.sh - a version that is no good by itself (here: its scores further from the blessed one's than gate.max_drift) is not published: it is
 # held back while learning goes on, or the line goes back, as gate.on_refuse says; the variants' versions are looked at likewise.
 # A Redis that has lost everything gets the blessed version from a learner that starts with a refused one.
 # labels: redis
