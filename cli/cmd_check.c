@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "featurize/feat.h"
 #include "featurize/token.h"
+#include "schemas/conf_variant.h"
 #include "serving/metric.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,6 +50,12 @@ static void check_config(struct cmd_check *c, const struct cmd_line *l)
     else
         cmd_check_row(c, CMD_CHECK_WRONG, "configuration", "what stands after it in that place was not read", "%s",
                       l->conf_err.text);
+    const size_t line = conf_line_only_orders(l->conf);
+    if (line != SIZE_MAX)
+        cmd_check_row(c, CMD_CHECK_WARN, "scores",
+                      "set train.recalibration=true, or train.softmax_share below 1, if scores are to be probabilities",
+                      "variant %s only orders lists: train.softmax_share=1 without train.recalibration",
+                      conf_line_name(l->conf, line));
 }
 
 static void check_all(struct cmd_check *c, const struct cmd_line *l)

@@ -9,6 +9,7 @@
 #include "job/job_private.h"
 #include "job/job_room.h"
 #include "job/verdict.h"
+#include "schemas/conf_variant.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -265,6 +266,17 @@ static void warn_of_room(const struct job_bound *bound)
                  bound->total >> 20, room.bytes >> 20, room.what);
 }
 
+static void warn_of_scores(const struct conf *c)
+{
+    const size_t line = conf_line_only_orders(c);
+    if (line != SIZE_MAX)
+        log_warn("model",
+                 "variant=%s scores=\"order lists and are no probabilities: train.softmax_share=1 without "
+                 "train.recalibration\" next=\"set train.recalibration=true, or train.softmax_share below 1, if they "
+                 "are to be\"",
+                 conf_line_name(c, line));
+}
+
 /* What memory can come to, in one line. */
 static void say_bound(struct job *j)
 {
@@ -283,6 +295,7 @@ static enum status start(struct job *j, struct err *e)
 {
     TRY(job_open(j, e));
     say_bound(j);
+    warn_of_scores(j->conf);
     j->letters_full = reject_sink_unmarked(j->sink) && !j->temporary && j->fit == NULL;
     if (j->letters_full)
         TRY(job_checkpoint(j, NULL, e)); /* where the letters begin is known before the first is written */

@@ -200,6 +200,19 @@ out:
     return st;
 }
 
+size_t conf_line_only_orders(const struct conf *c)
+{
+    size_t found = SIZE_MAX;
+    for (size_t i = 0; i < conf_lines(c) && found == SIZE_MAX; i++) {
+        struct conf *own;
+        if (conf_line_new(&own, c, i, NULL) != STATUS_OK) return SIZE_MAX;
+        if (own->train_softmax_share >= 1.0 && !own->train_recalibration && strcmp(own->join_loss, "wait") == 0)
+            found = i;
+        conf_free(own);
+    }
+    return found;
+}
+
 /* Adds the words of `more` that `list` does not have. */
 static void add_parts(char list[CONF_TEXT], const char *more)
 {

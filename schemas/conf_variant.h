@@ -27,6 +27,10 @@ void conf_variants_dump(const struct conf *c, struct buf *b); /* as sections of 
 /* Line `line`'s configuration: a copy of c with the variant's keys, without kafka.* and variants.  Its model.name is
  * "NAME/VARIANT", the name under which its weights lie in Redis (schemas/key.h).  Free with conf_free.  OOM. */
 enum status conf_line_new(struct conf **out, const struct conf *c, size_t line, struct err *e) MUST_CHECK;
+/* The first line whose scores order a list and are no probabilities: all of its loss is the softmax within a list, which does not see
+ * what is added to all of it, and nothing recalibrates them (train.softmax_share=1, train.recalibration=false; with another join.loss
+ * than wait recorded lists have no softmax).  SIZE_MAX: none, or no memory to tell. */
+size_t conf_line_only_orders(const struct conf *c);
 /* The world's: a copy of c whose model.parts are all those that any line has.  Free with conf_free. */
 enum status conf_world_new(struct conf **out, const struct conf *c, struct err *e) MUST_CHECK;
 static inline size_t conf_lines(const struct conf *c)

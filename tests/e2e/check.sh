@@ -125,6 +125,13 @@ says '^WRONG  state'
 mkdir "$d/state"
 run 0 check --model "$d/model" -o state.dir="$d/state"
 says '^ok     state .*nothing in it yet'
+says_not '^warn   scores'
+run 0 check --model "$d/model" -o train.softmax_share=1 -o train.recalibration=false
+says '^warn   scores  *variant default only orders'
+run 0 check --model "$d/model" -o train.softmax_share=1
+says_not '^warn   scores'
+run 0 check --model "$d/model" -o variant.b.share=0.5 -o variant.b.train.softmax_share=1 -o variant.b.train.recalibration=false
+says '^warn   scores  *variant b only orders'
 echo secret >"$d/token"
 chmod 644 "$d/token"
 run 0 check --model "$d/model" -o serving.token_file="$d/token"

@@ -42,6 +42,13 @@ same "$dir/whole.json" "$dir/threads.json"
 replay "$dir/other.json" -o train.seed=2 "$dir/log"
 [ "$(jq .model.sha256 "$dir/other.json")" != "$(jq .model.sha256 "$dir/whole.json")" ] || fail "another seed gave the same weights"
 
+# scores that only order are said to be so, once
+head -n 300 "$dir/log" >"$dir/few"
+replay "$dir/few.json" "$dir/few"
+! grep -q 'are no probabilities' "$dir/err" || fail "scores are probabilities"
+replay "$dir/few.json" -o train.softmax_share=1 -o train.recalibration=false "$dir/few"
+[ "$(grep -c 'are no probabilities' "$dir/err")" -eq 1 ] || fail "scores are no probabilities, and nothing says so"
+
 # replay A, then replay B, is replay A B; both given at once, merged by time, too
 replay "$dir/part.json" -o state.dir="$dir/ab" "$dir/a"
 replay "$dir/both.json" -o state.dir="$dir/ab" "$dir/b"
