@@ -247,7 +247,7 @@ static bool blame(struct guard *g, struct monitor *m)
         quarantine(g, m, sources[i]);
     }
     if (n > 0 && !g->paused) g->undone = false;
-    if (n > 0) want_undo(g, m, shown_ms(g, m, monitor_began_ms(m)));
+    if (n > 0 && pauses(g, m)) want_undo(g, m, shown_ms(g, m, monitor_began_ms(m)));
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < GUARD_MONITORS; k++) monitor_excuse(&g->monitors[k], sources[i]);
     return n > 0;

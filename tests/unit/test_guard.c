@@ -563,6 +563,23 @@ static void test_a_source_that_explains_it_alone_is_quarantined_and_learning_goe
     assert_true(guard_paused(guard)); /* never: then the whole stream pauses */
 }
 
+/* With guard.mode=warn nothing is taken back: monitors say what they see, and a source is put aside all the same. */
+static void test_a_warning_takes_nothing_back(void **state)
+{
+    (void)state;
+    set("guard.user_examples", "0");
+    set("guard.quarantine_ms", "7200000");
+    set("guard.mode", "warn");
+    (void)from_sources(200, 0.2);
+    (void)from_sources(60, 1.0);
+    assert_string_equal(said, "alarm quarantined ");
+    int64_t since_ms, until_ms;
+    char why[GUARD_WHY];
+    const char *name;
+    assert_int_equal(guard_in_quarantine(guard, &name, &until_ms), 1);
+    assert_false(guard_undo(guard, &since_ms, why));
+}
+
 static void test_the_optimiser_begins_anew_once_if_asked(void **state)
 {
     (void)state;
@@ -659,6 +676,7 @@ int main(void)
         ROW(test_a_refused_list_uses_no_quota_up),
         ROW(test_a_source_brings_no_more_than_its_share),
         ROW(test_a_source_that_explains_it_alone_is_quarantined_and_learning_goes_on),
+        ROW(test_a_warning_takes_nothing_back),
         ROW(test_the_optimiser_begins_anew_once_if_asked),
         ROW(test_state_goes_on_where_it_was),
         ROW(test_new_survives_each_failed_allocation),
