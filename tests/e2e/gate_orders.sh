@@ -176,6 +176,10 @@ ask rpush 'fr:{default}:commands' '{"id":"x"}' >/dev/null
 start 100x
 gone() { [ "$(ask exists 'fr:{default}:commands')" = 0 ]; }
 wait_for 20 "end of what is no order" gone
+# while the line rests, operators read so
+order 0 'went back to version' rollback --redis "$url" --reason 'to see it rest'
+rests() { ask hget fr:default:info state | grep -qx 'paused: rolled back' && ask hget fr:default:info trouble | grep -q 'rests: nothing is learnt'; }
+wait_for 10 "state and trouble of a line that rests" rests
 kill -TERM $learner
 wait $learner || fail "the learner ended with $?"
 learner=

@@ -1,5 +1,5 @@
 #!/bin/sh
-# redis_view.sh - Redis holds nothing that the job does not fill in again, and one learner per model writes to it.
+# redis_view.sh - Redis holds nothing that the job does not fill in again, one learner per model writes to it, and it says what is amiss.
 # labels: redis
 # timeout: 120
 set -eu
@@ -112,4 +112,12 @@ wait $learner || rc=$?
 learner=
 [ $rc -eq 1 ] || fail "a learner whose lease was taken ended with $rc"
 grep -q 'elsewhere, pid 77' err || fail "it does not name who has the lease"
+
+# --- what keeps a source out is said where operators look
+"$freshet" simulate --events 55000 --users 300 --items 200 --seed 3 --no-best --fault labels1 --fault-at 9000000 --fault-ms 3600000 --sources 3 \
+    >sourced 2>err || fail "simulate"
+"$freshet" replay --quiet -o model.base="$source/tests/fixtures/uncased" -o model.parts=numeric,hashed -o model.hashed_bits=12 -o kernels.threads=1 \
+    -o redis.url="unix:$dir/redis" -o model.name=sourced -o guard.quarantine_ms=7200000 -o ingest.dead_letters=letters sourced 2>err || fail "replay"
+ask hget fr:sourced:info trouble | grep -q '^1 source in quarantine, s0 until 2026-.* goes to the dead letters' ||
+    fail "of a quarantine is said '$(ask hget fr:sourced:info trouble)'"
 echo "redis_view: $(wc -l <before) records filled in again; a second learner refused"
