@@ -126,14 +126,21 @@ enum status cmd_bench_feed(struct cmd_bench *b, size_t n,
                            struct err *e) MUST_CHECK;                             /* the next n lines to the learner */
 struct str cmd_bench_line(const struct cmd_bench *b, size_t i);                   /* newline not counted */
 enum status cmd_bench_copy_params(struct cmd_bench *b, struct err *e) MUST_CHECK; /* the learner's into b->params */
-/* CORRUPT, naming what, unless |got - want| <= tolerance * |want|, norms over n. */
+/* CORRUPT, naming what, unless |got - want| <= tolerance * |want|, norms over n; and over each row of so many. */
 enum status cmd_bench_near(const char *what, const float *got, const float *want, size_t n, double tolerance,
                            struct err *e) MUST_CHECK;
+enum status cmd_bench_near_rows(const char *what, const float *got, const float *want, size_t rows, size_t width,
+                                double tolerance, struct err *e) MUST_CHECK;
 
 /* Of one slate scored, of which part `text` sees `joint` items. */
 double cmd_bench_slate_flop(const struct cmd_bench *b, double events, double items, double joint);
 /* What b->model scores against the reference backend. */
 enum status cmd_bench_check_scores(struct cmd_bench *b, struct err *e) MUST_CHECK;
+
+/* bench_check.c: two steps of learning on a few of b->slates, by the backend with pool (NULL: none) and by ref: losses, each
+ * tensor's gradient, update and moments, rows' sums of squares.  CORRUPT names the tensor that is furthest off. */
+struct pool;
+enum status cmd_bench_check_steps(struct cmd_bench *b, struct pool *pool, struct err *e) MUST_CHECK;
 
 /* Operations of the products that are done between on and off, and the seconds spent in what is dense. */
 struct cmd_bench_tally {

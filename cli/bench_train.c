@@ -1,18 +1,16 @@
 /* bench_train.c - steps of learning on settled slates: forward, backward, optimiser; on one core and all.
  *
- * Checked first: loss and every dense gradient of one slate against the reference backend.  The operations are those that the
- * kernels were asked for, counted over one round of the slates.
+ * Checked first: two steps against the reference backend, tensor by tensor (bench_check.c), on the cores that are timed.  The
+ * operations are those that the kernels were asked for, counted over one round of the slates.
  */
 #include "base/mem.h"
 #include "base/pool.h"
 #include "cli/bench.h"
 #include "kernels/kern.h"
 #include "trainer/optim.h"
-#include <math.h>
 #include <stdio.h>
 
 enum { ROUNDS = 7, ROUNDS_QUICK = 3 };
-static const double tolerance = 1e-4, rounded = 2e-2; /* of a norm against ref: f32, operands in bf16 */
 
 /* Examples of a step at least, where the case says no other number: two orders of the plain protocol, 8 bought and 32 others
  * each. */
@@ -49,43 +47,6 @@ static void train_cost(const struct cmd_bench *b, const struct cmd_bench_case *c
     cost[cmd_bench_trained(b)] = o->operations;
     cost[CMD_BENCH_MEMORY] = 7.0 * sizeof(float) * (double)(first[PARAM_ADAMW + 1] - first[PARAM_ADAMW]) /
                              (mean_items(b) * (double)o->slates);
-}
-
-/* The dense gradients against those of ref, which the host sees. */
-static enum status near_ref(struct cmd_bench *b, struct model_run *ref, size_t n, double least, struct err *e)
-{
-    struct kern *k = model_run_kern(b->model);
-    float *got = mem_calloc(n, sizeof *got);
-    if (got == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %zu gradients", n);
-    k->ops->download(k, got, model_grads(b->model)->dense, n * sizeof *got);
-    const enum status st = cmd_bench_near("train", got, model_grads(ref)->dense, n, least, e);
-    mem_free(got);
-    return st;
-}
-
-/* Loss and all dense gradients of one slate against the reference backend, on the same frozen states. */
-static enum status check_model(struct cmd_bench *b, struct slate *s, struct err *e)
-{
-    enum status st;
-    struct conf ref_conf = *b->conf; /* read only: nothing of it is freed */
-    struct model *ref = NULL;
-    struct model_run *run = NULL;
-    double loss, want;
-    const struct model *m = learner_model(b->learner);
-    const double least = cmd_bench_trained(b) == CMD_BENCH_F32 ? tolerance : rounded;
-    const size_t dense = model_table(m)->group_first[PARAM_STAT];
-    (void)snprintf(ref_conf.kernels_backend, sizeof ref_conf.kernels_backend, "ref");
-    TRY_OUT(st, model_new(&ref, &ref_conf, b->encoder, s->n_numeric, e));
-    TRY_OUT(st, model_run_new(&run, ref, learner_states(b->learner), true, e));
-    TRY_OUT(st, model_bind(run, b->params, e));
-    TRY_OUT(st, model_learn(run, s, 1, &want, e));
-    TRY_OUT(st, model_learn(b->model, s, 1, &loss, e));
-    TRY_OUT(st, near_ref(b, run, dense, least, e));
-    if (!(fabs(loss - want) <= least * want)) st = ERR_SET(e, STATUS_CORRUPT, "train: loss %g, ref has %g", loss, want);
-out:
-    model_run_free(run);
-    model_free(ref);
-    return st;
 }
 
 /* One step: its slates learnt, then the optimiser, as the learner does. */
@@ -139,13 +100,12 @@ static enum status train_setup(struct cmd_bench *b, const struct cmd_bench_case 
     o->slates = slates_of_step(b, c->n);
     o->losses = mem_calloc(o->slates, sizeof *o->losses);
     if (o->losses == NULL) return ERR_SET(e, STATUS_OOM, "no memory for a batch");
+    if (c->span == CMD_BENCH_ALL) TRY(pool_new(&o->pool, (unsigned)b->cores, b->conf->kernels_pin, e));
+    TRY(cmd_bench_check_steps(b, o->pool, e));
     TRY(cmd_bench_copy_params(b, e));
     TRY(optim_new(&b->optim, model_table(m), b->conf, e));
     TRY(model_run_new(&b->model, m, learner_states(b->learner), true, e));
     TRY(model_bind(b->model, b->params, e));
-    TRY(check_model(b, b->slates[b->n_slates - 1], e));
-    model_grads_clear(b->model);
-    if (c->span == CMD_BENCH_ALL) TRY(pool_new(&o->pool, (unsigned)b->cores, b->conf->kernels_pin, e));
     if (o->pool != NULL) kern_use_pool(model_run_kern(b->model), o->pool);
     TRY(tally_steps(b, 0.0, &t, &examples, e));
     o->operations = t.operations / examples;

@@ -191,6 +191,16 @@ enum status cmd_bench_near(const char *what, const float *got, const float *want
     return ERR_SET(e, STATUS_CORRUPT, "%s: differs from ref by %g in a norm of %g", what, sqrt(difference), sqrt(size));
 }
 
+enum status cmd_bench_near_rows(const char *what, const float *got, const float *want, size_t rows, size_t width,
+                                double tolerance, struct err *e)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const enum status st = cmd_bench_near(what, got + r * width, want + r * width, width, tolerance, e);
+        if (st != STATUS_OK) return e == NULL ? st : err_prefix(e, "row %zu of %zu", r, rows);
+    }
+    return STATUS_OK;
+}
+
 enum cmd_bench_limit cmd_bench_trained(const struct cmd_bench *b)
 {
     return kern_precision_of(b->conf->kernels_train_precision) == KERN_BF16 ? CMD_BENCH_BF16 : CMD_BENCH_F32;

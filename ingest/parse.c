@@ -88,13 +88,25 @@ static bool read_type(struct parse_context *x, const struct conf *c, const json_
     return parse_type(x, c, (struct str){json_string_value(v), json_string_length(v)}, ev);
 }
 
-/* A version is echoed as it was given: a number in the re-rank reply, a text if a proxy made it one. */
+/* A version is echoed as it was given: a number in the re-rank reply (1.2e1 is that number too), a text if a proxy made it one. */
 static bool read_version(struct parse_context *x, const json_t *v, struct event *ev)
 {
     char text[32];
-    if (!json_is_integer(v)) return parse_json_id(x, "version", v, &ev->version);
-    const int n = snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-    return parse_id(x, "version", (struct str){text, (size_t)n}, &ev->version);
+    const double real = json_real_value(v); /* 0 of what is none */
+    const bool whole = json_is_real(v) && real >= -0x1p63 && real < 0x1p63 && floor(real) == real;
+    if (!json_is_integer(v) && !whole) return parse_json_id(x, "version", v, &ev->version);
+    const long long n = whole ? (long long)real : (long long)json_integer_value(v);
+    const int length = snprintf(text, sizeof text, "%lld", n);
+    return parse_id(x, "version", (struct str){text, (size_t)length}, &ev->version);
+}
+
+/* What is left out of the attributes could be one. */
+static bool check_unread(struct parse_context *x, const json_t *item, struct str name)
+{
+    const json_t *v = json_object_get(item, name.p);
+    struct event_attr unread;
+    bool taken;
+    return v == NULL || json_is_boolean(v) || json_is_number(v) || parse_json_attr(x, name, v, &unread, &taken);
 }
 
 static bool read_item(struct parse_context *x, const json_t *v, struct event_item *out)
@@ -107,6 +119,7 @@ static bool read_item(struct parse_context *x, const json_t *v, struct event_ite
     if (!parse_json_id(x, "an item of items", id, &out->item)) return false;
     if (json_object_size(v) == 1) return true;
     const bool reply = json_object_get(v, "known") != NULL; /* an item's own rank stays with it */
+    if (reply && (!check_unread(x, v, STR("known")) || !check_unread(x, v, STR("rank")))) return false;
     return parse_json_attrs(x, v, reply ? is_reply_key : is_item_key, &out->attrs, &out->n_attrs);
 }
 
@@ -132,7 +145,18 @@ static const json_t *item_propensity(const json_t *items, uint32_t i)
     return json_object_get(json_array_get(items, i), "propensity"); /* NULL of a text too */
 }
 
-/* The event's list, or what each item says as the re-rank reply has it.  Needs n_items, so it is read after the walk. */
+static bool read_share(struct parse_context *x, const json_t *p, uint32_t i, double *out)
+{
+    *out = json_is_number(p) ? json_number_value(p) : 0;
+    if (*out > 0 && *out <= 1) return true;
+    if (!json_is_number(p))
+        return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity of item %u is not a number", i + 1);
+    return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity of item %u is %g, not above 0 and at most 1", i + 1,
+                      *out);
+}
+
+/* The event's list, or what each item says as the re-rank reply has it; beside a list that must be right too.  Needs n_items, so
+ * it is read after the walk. */
 static bool read_propensity(struct parse_context *x, const json_t *list, const json_t *items, struct event *ev)
 {
     const bool own = list == NULL || json_is_null(list);
@@ -146,13 +170,9 @@ static bool read_propensity(struct parse_context *x, const json_t *list, const j
     x->oom = x->oom || ev->propensity == NULL;
     if (ev->propensity == NULL) return false;
     for (uint32_t i = 0; i < ev->n_items; i++) {
-        const json_t *p = own ? item_propensity(items, i) : json_array_get(list, i);
-        ev->propensity[i] = json_is_number(p) ? json_number_value(p) : 0;
-        if (ev->propensity[i] > 0 && ev->propensity[i] <= 1) continue;
-        if (!json_is_number(p))
-            return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity of item %u is not a number", i + 1);
-        return reject_set(x->reject, REJECT_BAD_PROPENSITY, "propensity of item %u is %g, not above 0 and at most 1",
-                          i + 1, ev->propensity[i]);
+        const json_t *one = item_propensity(items, i);
+        if ((own || one != NULL) && !read_share(x, one, i, &ev->propensity[i])) return false;
+        if (!own && !read_share(x, json_array_get(list, i), i, &ev->propensity[i])) return false;
     }
     return true;
 }

@@ -2,6 +2,7 @@
 #include "ingest/parse_json.h"
 #include "base/clock.h"
 #include "base/jsonroom.h"
+#include "base/jsonwide.h"
 #include "base/mem.h"
 #include "ingest/parse_text.h"
 #include <math.h>
@@ -10,6 +11,7 @@
 
 #define SCRATCH_BLOCK 65536
 #define SCRATCH_KEPT 1048576    /* one that grew beyond is given back */
+#define WIDE 0x1p63             /* integers from here on are reals (base/jsonwide.h) */
 #define DOCUMENT_BYTES 33554432 /* that a message's values may take: 1,000 items of 100 attributes do */
 
 struct parse_json {
@@ -68,6 +70,27 @@ static enum reject_code code_of(const json_error_t *error)
     }
 }
 
+static json_t *load(struct parse_json *p, struct str text, json_error_t *error)
+{
+    arena_reset(&p->scratch);
+    scratch_now = &p->scratch;
+    scratch_oom = false;
+    json_t *root = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
+    scratch_now = NULL;
+    return root;
+}
+
+/* Once more, after a number that jansson can't hold. */
+static json_t *load_wide(struct parse_json *p, struct str text, json_error_t *error)
+{
+    struct buf b = {0};
+    json_t *root = NULL;
+    if (jsonwide_put(&b, text)) root = load(p, (struct str){(const char *)b.p, text.n}, error);
+    scratch_oom = scratch_oom || b.oom;
+    buf_fini(&b);
+    return root;
+}
+
 enum status parse_json_load(struct parse_json *p, struct str text, json_t **root, struct reject *r, struct err *e)
 {
     json_error_t error;
@@ -86,11 +109,9 @@ enum status parse_json_load(struct parse_json *p, struct str text, json_t **root
     json_get_alloc_funcs(&take_now, &give_now);
     if (take_now != json_take || give_now != json_give) hooks_set(); /* another part of the process had set its own */
     if (arena_bytes(&p->scratch) > SCRATCH_KEPT) arena_fini(&p->scratch);
-    arena_reset(&p->scratch);
-    scratch_now = &p->scratch;
-    scratch_oom = false;
-    *root = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    scratch_now = NULL;
+    *root = load(p, text, &error);
+    if (*root == NULL && !scratch_oom && json_error_code(&error) == json_error_numeric_overflow)
+        *root = load_wide(p, text, &error);
     if (scratch_oom) {
         *root = NULL;
         return ERR_SET(e, STATUS_OOM, "parser: no memory to read a message of %zu bytes", text.n);
@@ -130,6 +151,9 @@ bool parse_json_time(struct parse_context *x, const char *field, const json_t *v
         *out = json_integer_value(v);
         return parse_time_ms(x, field, *out);
     }
+    if (json_is_real(v) && fabs(json_real_value(v)) >= WIDE)
+        return reject_set(x->reject, REJECT_TIME_RANGE, "%s %.17g is outside 1970 to 9999 in milliseconds", field,
+                          json_real_value(v));
     if (!json_is_string(v))
         return reject_set(x->reject, REJECT_BAD_TIME, "%s must be RFC 3339 text or integer milliseconds since 1970",
                           field);
@@ -187,8 +211,9 @@ static bool number_attr(struct parse_context *x, const json_t *v, struct event_a
 
 bool parse_json_attr(struct parse_context *x, struct str name, const json_t *v, struct event_attr *out, bool *taken)
 {
+    struct str unread;
     *taken = !json_is_null(v);
-    if (!*taken) return true;
+    if (!*taken) return (name.n > 0 && name.n <= EVENT_ID_MAX) || parse_id(x, "an attribute's name", name, &unread);
     *out = (struct event_attr){.kind = EVENT_ATTR_TEXT};
     if (!parse_id(x, "an attribute's name", name, &out->name)) return false;
     if (json_is_string(v)) return parse_text(x, name, text_of(v), &out->text);

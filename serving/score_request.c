@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/jsonroom.h"
+#include "base/jsonwide.h"
 #include "featurize/describe.h"
 #include "schemas/conf_live.h"
 #include <jansson.h>
@@ -41,6 +42,9 @@ static enum status get_time(struct parsing *p, const char *field, const json_t *
         if (!clock_parse_rfc3339(s, out))
             return ERR_SET(p->e, STATUS_INVALID, "%s is not an RFC 3339 date and time with zone", field);
     } else {
+        if (json_is_real(v) && fabs(json_real_value(v)) >= 0x1p63)
+            return ERR_SET(p->e, STATUS_INVALID, "%s %.17g is outside 1970 to 9999 in milliseconds", field,
+                           json_real_value(v));
         if (!json_is_integer(v))
             return ERR_SET(p->e, STATUS_INVALID, "%s must be RFC 3339 text or integer milliseconds since 1970", field);
         *out = json_integer_value(v);
@@ -273,6 +277,16 @@ enum status score_request_room(struct str body, struct err *e)
                    body.n);
 }
 
+/* Attributes may hold integers that jansson can't, as events' may. */
+static enum status load_wide(struct parsing *p, struct str body, json_t **out, json_error_t *why)
+{
+    struct buf b = {0};
+    if (jsonwide_put(&b, body)) *out = json_loadb((const char *)b.p, body.n, JSON_REJECT_DUPLICATES, why);
+    const bool oom = b.oom;
+    buf_fini(&b);
+    return oom ? no_memory(p) : STATUS_OK;
+}
+
 enum status score_request_parse(struct score_request *q, struct str body, const struct conf *c, struct err *e)
 {
     struct parsing p = {q, c, e};
@@ -282,6 +296,7 @@ enum status score_request_parse(struct score_request *q, struct str body, const 
     forget(q);
     TRY(score_request_room(body, e));
     json_t *o = json_loadb(body.p ? body.p : "", body.n, JSON_REJECT_DUPLICATES, &why);
+    if (o == NULL && json_error_code(&why) == json_error_numeric_overflow) TRY(load_wide(&p, body, &o, &why));
     q->document = o;
     if (o == NULL) return ERR_SET(e, STATUS_INVALID, "the body is not JSON: %.120s (byte %d)", why.text, why.position);
     if (!json_is_object(o)) return ERR_SET(e, STATUS_INVALID, "the body must be a JSON object");

@@ -299,6 +299,13 @@ enum status optim_step(struct optim *o, struct kern *k, struct param_set *p, con
     return take_step(o, k, &at, p, g, scale_of(o, squares, n_examples), e);
 }
 
+const float *optim_moments(const struct optim *o, size_t *n)
+{
+    optim_far_fetch(o);
+    *n = 2 * o->n_adamw + o->n_adagrad;
+    return o->m;
+}
+
 /* --- what a checkpoint keeps -------------------------------------------------------------------------------------- */
 
 void optim_encode(struct buf *b, const struct optim *o)

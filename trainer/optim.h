@@ -45,6 +45,10 @@ void optim_restart(struct optim *o);
 uint64_t optim_steps(const struct optim *o);   /* applied */
 uint64_t optim_refused(const struct optim *o); /* not applied */
 
+/* First, then second moments of group ADAMW, then the accumulators of group ADAGRAD, as the last step left them; each in the
+ * block's order.  n: how many there are.  Valid until the next step. */
+const float *optim_moments(const struct optim *o, size_t *n);
+
 /* Step count, schedule, moments, dense accumulators, anchor (weights_view.moments).  decode: CORRUPT when the sizes are not the
  * table's. */
 void optim_encode(struct buf *b, const struct optim *o);

@@ -2,6 +2,7 @@
  * world's own calls, so that neither parsing nor the model's arithmetic hides what memory costs.  tests/bench/growth.sh runs it.
  *
  *   growth USERS ITEMS ROUNDS                  in memory
+ *   growth USERS ITEMS alone|among             users who come to 3 events by clicks, one user after the other or all by turns
  *   growth USERS ITEMS ROUNDS DIR IN_MEMORY    with a state folder and room for IN_MEMORY users: the first run fills it, a
  *                                              second one starts from it with a cold cache
  *
@@ -249,6 +250,20 @@ static void fill(struct growth *g)
     save(g);
 }
 
+/* The same by events as they happen: a user's block grows with each, and leaves its place to others'. */
+static void grow(struct growth *g, bool among)
+{
+    const uint64_t n = g->users * SHORT;
+    for (uint64_t i = 0; i < g->items; i++) announce(g, i);
+    const size_t before = resident();
+    for (uint64_t i = 0; i < n; i++) {
+        const uint64_t user = among ? i % g->users : i / SHORT;
+        click(g, user, (user * SHORT + (among ? i / g->users : i % SHORT)) % g->items);
+    }
+    (void)printf("{\"users\":%llu,\"grown\":\"%s\",\"user_bytes\":%zu}\n", (unsigned long long)g->users,
+                 among ? "among" : "alone", (resident() - before) / g->users);
+}
+
 static void load(struct growth *g)
 {
     struct err e = {0};
@@ -349,19 +364,22 @@ static void measure(struct growth *g, uint64_t n)
 int main(int argc, char **argv)
 {
     if (argc != 4 && argc != 6) {
-        (void)fprintf(stderr, "usage: growth USERS ITEMS ROUNDS [DIR IN_MEMORY]\n");
+        (void)fprintf(stderr, "usage: growth USERS ITEMS ROUNDS [DIR IN_MEMORY] | growth USERS ITEMS alone|among\n");
         return 2;
     }
     struct growth g = {.users = strtoull(argv[1], NULL, 10), .items = strtoull(argv[2], NULL, 10)};
     const char *dir = argc == 6 ? argv[4] : NULL;
     const bool filled = dir != NULL && forget_cache(dir);
+    const bool alone = strcmp(argv[3], "alone") == 0, among = strcmp(argv[3], "among") == 0;
     make(&g, dir, dir != NULL ? strtod(argv[5], NULL) : 0);
     if (filled)
         load(&g);
+    else if (alone || among)
+        grow(&g, among);
     else
         fill(&g);
-    if (dir == NULL) open_some(&g);
-    if (dir == NULL || filled) measure(&g, strtoull(argv[3], NULL, 10));
+    if (dir == NULL && !alone && !among) open_some(&g);
+    if ((dir == NULL && !alone && !among) || filled) measure(&g, strtoull(argv[3], NULL, 10));
     slate_free(g.slate);
     world_free(g.world);
     store_close(g.store);

@@ -6,7 +6,8 @@
 #
 # GROWTH        the program       (default build/release/tests/growth)
 # GROWTH_USERS  users on the disk (default 300000, of which 10000 fit into memory)
-# The ratio is of the median time of a round (fill a list of 24, a click, settle) to the first N's.
+# Users arrive whole in the first table (as from a published version); in the second they grow with each event, for the holes that
+# outgrown blocks leave.  The ratio is of the median time of a round (fill a list of 24, a click, settle) to the first N's.
 . "$(dirname "$0")/../support/usage.sh"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -26,6 +27,14 @@ for n in "${@:-10000 100000 1000000}"; do
         jq -r --argjson first "$first" '[.users, .item_bytes, .user_bytes, .full_user_bytes, .open_slate_bytes, .rss_mib,
             .median_ns, .p999_ns, .max_ns, (.median_ns / $first * 100 | round / 100), .allocations_per_round]
             | "| " + (map(tostring) | join(" | ")) + " |"' <<<"$line"
+    done
+done
+echo
+echo "| users who come to 3 events by clicks | one after the other: bytes a user | all by turns |"
+echo "|---|---|---|"
+for n in "${@:-10000 100000 1000000}"; do
+    for one in $n; do
+        echo "| $one | $("$growth" "$one" 10000 alone | jq .user_bytes) | $("$growth" "$one" 10000 among | jq .user_bytes) |"
     done
 done
 users=${GROWTH_USERS:-300000}

@@ -52,9 +52,15 @@ static double length(json_t *v)
     return (double)n;
 }
 
-static bool check_bound(struct check *c, const char *word, double k, json_t *v)
+/* Exact, for 64-bit integers too. */
+static long double value_of(const json_t *v)
 {
-    const double x = json_number_value(v);
+    return json_is_integer(v) ? (long double)json_integer_value(v) : (long double)json_number_value(v);
+}
+
+static bool check_bound(struct check *c, const char *word, long double k, json_t *v)
+{
+    const long double x = value_of(v);
     const bool number = json_is_number(v), text = json_is_string(v), list = json_is_array(v),
                object = json_is_object(v);
     bool good;
@@ -123,6 +129,20 @@ static bool check_items(struct check *c, json_t *k, json_t *v)
     return true;
 }
 
+static bool check_names(struct check *c, json_t *k, json_t *v)
+{
+    const char *name;
+    json_t *one;
+    json_object_foreach(v, name, one)
+    {
+        json_t *text = json_string(name);
+        const bool good = matches(c, k, text);
+        json_decref(text);
+        if (!good) return false;
+    }
+    return true;
+}
+
 static bool check_any(struct check *c, json_t *k, json_t *v)
 {
     size_t i;
@@ -173,6 +193,8 @@ static bool matches(struct check *c, json_t *schema, json_t *v)
             good = check_type(c, k, v);
         else if (strcmp(word, "items") == 0)
             good = check_items(c, k, v);
+        else if (strcmp(word, "propertyNames") == 0)
+            good = check_names(c, k, v);
         else if (strcmp(word, "anyOf") == 0)
             good = check_any(c, k, v);
         else if (strcmp(word, "pattern") == 0)
@@ -180,7 +202,7 @@ static bool matches(struct check *c, json_t *schema, json_t *v)
         else if (strcmp(word, "$ref") == 0)
             good = check_ref(c, json_string_value(k), v);
         else if (!is_silent(word))
-            good = check_bound(c, word, json_number_value(k), v);
+            good = check_bound(c, word, value_of(k), v);
         if (!good) return false;
     }
     return check_members(c, schema, v);
@@ -195,6 +217,7 @@ bool json_schema_accepts(const char *name, const char *text, size_t n, char why[
     (void)snprintf(path, sizeof path, "%s/schemas/json/%s.schema.json", source != NULL ? source : ".", name);
     c.root = json_load_file(path, JSON_REJECT_DUPLICATES, &e);
     json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+    if (v == NULL) v = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &e); /* of any size */
     bool good = false;
     if (c.root == NULL)
         (void)snprintf(why, 300, "%.200s: no schema", path);

@@ -123,6 +123,25 @@ static void test_catalogue_and_own_types_are_read(void **state)
     assert_true(ev.value == 4);
 }
 
+/* JSON has no largest integer; jansson has. */
+static void test_integers_of_any_size_are_attributes(void **state)
+{
+    (void)state;
+    const struct event ev =
+        parse_good("{\"type\":\"rating\",\"time\":1767319445678,\"item\":\"a\",\"version\":9223372036854775807,"
+                   "\"ean\":12345678901234567890,\"low\":-98765432109876543210,\"ids\":[18446744073709551616,7],"
+                   "\"value\":9223372036854775808,\"title\":\"\\\"99999999999999999999\",\"n\":12,"
+                   "\"context\":{\"c\":100000000000000000000000000000000000000000}}");
+    assert_true(ev.time_ms == 1767319445678 && str_is(ev.version, "9223372036854775807") && ev.value == 0x1p63);
+    const struct event_attr *ean = event_attr(ev.attrs, ev.n_attrs, "ean");
+    assert_true(ean->kind == EVENT_ATTR_NUMBER && ean->number == 12345678901234567890.0);
+    assert_true(event_attr(ev.attrs, ev.n_attrs, "low")->number == -98765432109876543210.0);
+    assert_true(event_attr(ev.attrs, ev.n_attrs, "n")->number == 12);
+    assert_true(str_is(event_attr(ev.attrs, ev.n_attrs, "ids")->list[1], "7"));
+    assert_true(str_is(event_attr(ev.attrs, ev.n_attrs, "title")->text, "\"99999999999999999999"));
+    assert_true(event_attr(ev.context, ev.n_context, "c")->number == 1e41);
+}
+
 #define T "\"time\":1767319445678"
 #define V "{\"type\":\"view\"," T ",\"item\":\"a\""
 static const struct {
@@ -142,7 +161,8 @@ static const struct {
     {V ",\"x\":NaN}", REJECT_BAD_JSON},
     {V ",\"x\":Infinity}", REJECT_BAD_JSON},
     {V ",\"x\":1e999}", REJECT_BAD_JSON},
-    {V ",\"x\":99999999999999999999}", REJECT_BAD_JSON},
+    {V ",\"x\":99999999999999999999,}", REJECT_BAD_JSON},
+    {V ",\"x\":099999999999999999999}", REJECT_BAD_JSON},
     {V ",x:1}", REJECT_BAD_JSON},
     {V ",'x':1}", REJECT_BAD_JSON},
     {V ",\"x\":\"a\nb\"}", REJECT_BAD_JSON},
@@ -184,6 +204,14 @@ static const struct {
     {"{\"type\":\"view\",\"item\":\"a\",\"time\":-1}", REJECT_TIME_RANGE},
     {"{\"type\":\"view\",\"item\":\"a\",\"time\":1767319445678000}", REJECT_TIME_RANGE},
     {"{\"type\":\"view\",\"item\":\"a\",\"time\":1767319445678000000}", REJECT_TIME_RANGE},
+    {"{\"type\":\"view\",\"item\":\"a\",\"time\":1000000000000000000}", REJECT_TIME_RANGE},
+    {"{\"type\":\"view\",\"item\":\"a\",\"time\":1e18}", REJECT_BAD_TIME},
+    {"{\"type\":\"view\",\"item\":\"a\",\"time\":17673194456780000000}", REJECT_TIME_RANGE},
+    {"{\"type\":\"view\",\"item\":\"a\",\"time\":-9223372036854775809}", REJECT_TIME_RANGE},
+    {V ",\"version\":9223372036854775808}", REJECT_ID_NOT_TEXT},
+    {V ",\"user\":9223372036854775808}", REJECT_ID_NOT_TEXT},
+    {V ",\"deleted\":9223372036854775808}", REJECT_BAD_BOOL},
+    {V ",\"n\":9223372036854775808,\"time\":1767319445678.5}", REJECT_DUPLICATE_KEY},
     {"{\"type\":\"view\",\"item\":\"a\",\"time\":\"1969-12-31T23:59:59Z\"}", REJECT_TIME_RANGE},
     {"{\"type\":\"view\"," T "}", REJECT_MISSING_ITEM},
     {"{\"type\":\"view\"," T ",\"item\":null}", REJECT_MISSING_ITEM},
@@ -492,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_impression_is_read),
         cmocka_unit_test(test_a_replys_items_are_read_as_they_are),
         cmocka_unit_test(test_catalogue_and_own_types_are_read),
+        cmocka_unit_test(test_integers_of_any_size_are_attributes),
         cmocka_unit_test(test_bad_messages_have_their_codes),
         cmocka_unit_test(test_what_is_bad_is_told),
         cmocka_unit_test(test_caps_hold_at_their_edge),

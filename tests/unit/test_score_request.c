@@ -80,6 +80,11 @@ static const struct {
     {I ",\"history\":[{\"type\":\"view\"}]}", STATUS_INVALID, "item must be a string"},
     {I ",\"history\":[{\"type\":\"view\",\"item\":\"a\",\"time\":1}]}", STATUS_INVALID, "seconds"},
     {I ",\"price\":1e999}", STATUS_INVALID, "not JSON"},
+    {I ",\"attributes\":{\"n\":12345678901234567890}}", STATUS_OK, ""},
+    {I ",\"attributes\":{\"n\":12345678901234567890},}", STATUS_INVALID, "not JSON"},
+    {"{\"items\":[{\"item\":\"a\",\"ids\":[-9223372036854775809]}],\"limit\":1}", STATUS_OK, ""},
+    {I ",\"time\":9223372036854775808}", STATUS_INVALID, "outside"},
+    {I ",\"limit\":9223372036854775808}", STATUS_INVALID, "limit"},
     {I ",\"price\":NaN}", STATUS_INVALID, "not JSON"},
 };
 
