@@ -89,10 +89,11 @@ void source_close(struct source *s);
 /* Fills b (emptied first) with up to SOURCE_BATCH records; waits at most wait_ms for the first.  OK with n >= 1; AGAIN
  * when nothing came; END when files are exhausted; IO names path or broker (Kafka: temporary faults are logged and
  * reported as AGAIN, only fatal ones as IO); CONFLICT: another process joined the group under our name.  Each Kafka
- * partition is first told of by SOURCE_JOINED. */
+ * partition is first told of by SOURCE_JOINED.  While partitions have more than was read yet, records come in the order of
+ * event time over all of them, each partition's own order kept: next is the record of the partition that has come least far. */
 enum status source_next(struct source *s, struct source_batch *b, int wait_ms, struct err *e) MUST_CHECK;
-/* Nobody can take a batch now: fetching pauses, while heartbeats and rebalances go on.  Waits at most wait_ms; source_next
- * goes on behind what it gave last.  Files: nothing to do, does not wait.  IO, CONFLICT as source_next. */
+/* Nobody can take a batch now: fetching ends at its bounds, while heartbeats and rebalances go on.  Waits at most wait_ms;
+ * source_next goes on behind what it gave last.  Files: nothing to do, does not wait.  IO, CONFLICT as source_next. */
 enum status source_hold(struct source *s, int wait_ms, struct err *e) MUST_CHECK;
 /* After a durable checkpoint: tells the group, for lag monitors only.  Failures are logged, never fatal. */
 void source_commit(struct source *s, const struct source_offset *offsets, size_t n);
@@ -110,6 +111,7 @@ struct source_health {
     uint64_t gaps;             /* offsets that were never there ... */
     uint64_t gap_alarms;       /* ... in topics that are neither compacted nor transactional */
     uint64_t rebalances, lost; /* assignments that changed; partitions lost without being asked for */
+    uint64_t unaligned;        /* times that a partition was no longer waited for (ingest.align_ms) */
     uint32_t partitions;       /* read at the moment */
     char text[200];            /* the last trouble, "" none */
 };

@@ -1,8 +1,6 @@
-/* source_kafka.c - reads Kafka partitions: messages become records, faults are waited out.
+/* source_kafka.c - the Kafka source as source.h has it: opened, read, held, closed.
  *
- * Only rd_kafka_consumer_poll is used (the batch calls of librdkafka 2.0 may give messages twice), offsets are set in the
- * assignment, and every offset is judged before its message is given out.  The group is joined by the first read: who only
- * looks (freshet check) takes nothing from a running learner.
+ * The group is joined by the first read: who only looks (freshet check) takes nothing from a running learner.
  */
 #include "ingest/source_kafka.h"
 #include "base/log.h"
@@ -15,30 +13,33 @@
 #include <string.h>
 #include <time.h>
 
-#define NUMBER_(n) #n
-#define NUMBER(macro) NUMBER_(macro)
-
 enum { REFRESH_MS = 300000, POLL_INTERVAL_MS = 300000 };
+
+static void consumer_close(struct source_kafka *s)
+{
+    if (s->rk == NULL) return;
+    source_kafka_group_close(s);
+    if (s->answers != NULL) rd_kafka_queue_destroy(s->answers);
+    if (rd_kafka_fatal_error(s->rk, NULL, 0) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        (void)rd_kafka_consumer_close(s->rk);
+        rd_kafka_destroy(s->rk);
+    } else { /* after a fatal error librdkafka refuses to close, and a plain destroy would wait for that for ever */
+        rd_kafka_destroy_flags(s->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    }
+    s->rk = NULL;
+}
 
 static void kafka_close(struct source *base)
 {
     struct source_kafka *s = (struct source_kafka *)base;
-    if (s->rk != NULL) {
-        source_kafka_group_close(s);
-        if (s->answers != NULL) rd_kafka_queue_destroy(s->answers);
-        if (rd_kafka_fatal_error(s->rk, NULL, 0) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            (void)rd_kafka_consumer_close(s->rk);
-            rd_kafka_destroy(s->rk);
-        } else { /* after a fatal error librdkafka refuses to close, and a plain destroy would wait for that for ever */
-            rd_kafka_destroy_flags(s->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-        }
-    }
+    consumer_close(s);
     if (s->health.duplicates > 0 || s->health.gaps > 0)
         log_info("kafka", "duplicates_dropped=%llu gaps=%llu", (unsigned long long)s->health.duplicates,
                  (unsigned long long)s->health.gaps);
     preset_free(s->preset);
     for (uint32_t i = 0; i < s->n_topics; i++) mem_free(s->topics[i].name);
     mem_free(s->parts);
+    mem_free(s->turns);
     buf_fini(&s->headers);
     (void)pthread_mutex_destroy(&s->lock);
     mem_free(s);
@@ -63,124 +64,6 @@ static void kafka_released(struct source *base, uint64_t barrier)
 {
     struct source_kafka *s = (struct source_kafka *)base;
     if (barrier > atomic_load(&s->released)) atomic_store(&s->released, barrier); /* one thread releases */
-}
-
-static struct source_kafka_part *part_of(struct source_kafka *s, const rd_kafka_message_t *m)
-{
-    return m->rkt != NULL ? source_kafka_part_of(s, rd_kafka_topic_name(m->rkt), m->partition) : NULL;
-}
-
-/* p begins anew where it should be: asked of the brokers when its place itself is in doubt. */
-static enum status place_again(struct source_kafka *s, struct source_kafka_part *p, struct err *e)
-{
-    const enum status st = source_kafka_place(s, p, e);
-    if (st == STATUS_AGAIN) p->doubtful = true; /* the message that comes next asks again */
-    if (st != STATUS_OK && st != STATUS_AGAIN) return st;
-    return source_kafka_reposition(s, e);
-}
-
-static enum status replaced(struct source_kafka *s, struct source_kafka_part *p, struct err *e)
-{
-    uint64_t low = 0;
-    const enum status st = source_kafka_ends(s, p, &low, e);
-    if (st == STATUS_OK)
-        TRY(source_kafka_missing(s, p, low,
-                                 "the record before it is not the one that was learnt: the topic was made anew", e));
-    else
-        p->doubtful = true;
-    return source_kafka_reposition(s, e);
-}
-
-/* A message becomes the batch's next record, unless it is not due. */
-static enum status take_message(struct source_kafka *s, const rd_kafka_message_t *m, struct source_batch *b,
-                                struct err *e)
-{
-    struct source_kafka_part *p = part_of(s, m);
-    if (p == NULL || m->offset < 0) return STATUS_OK;
-    const uint64_t offset = (uint64_t)m->offset;
-    switch (source_kafka_judge(s, p, offset, p->verify ? source_kafka_mark(m) : 0)) {
-    case SOURCE_KAFKA_DROP: return STATUS_OK;
-    case SOURCE_KAFKA_AGAIN: return p->doubtful ? place_again(s, p, e) : source_kafka_reposition(s, e);
-    case SOURCE_KAFKA_REPLACED: return replaced(s, p, e);
-    case SOURCE_KAFKA_GIVE_OUT: break;
-    }
-    struct source_record *rec = &b->records[b->n];
-    TRY(source_kafka_record(s, m, p, &b->arena, rec, e));
-    p->next = offset + 1;
-    p->mark = rec->mark;
-    p->at_end = p->told_idle = false;
-    b->n++;
-    source_kafka_answered(s);
-    return STATUS_OK;
-}
-
-static enum status take_end(struct source_kafka *s, struct source_kafka_part *p, struct err *e)
-{
-    if (p == NULL || !p->owned) return STATUS_OK;
-    if (p->doubtful) return place_again(s, p, e);
-    p->verify = false; /* it is gone by compaction */
-    if (!p->at_end) p->end_us = s->clock->mono_us(s->clock);
-    p->at_end = true;
-    source_kafka_answered(s);
-    return STATUS_OK;
-}
-
-static enum status fatal(struct source_kafka *s, struct err *e)
-{
-    char why[256] = "";
-    const rd_kafka_resp_err_t code = rd_kafka_fatal_error(s->rk, why, sizeof why);
-    if (code != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) return ERR_SET(e, STATUS_IO, "kafka: %s", why);
-    const char *id = source_kafka_get(s->conf, "group.instance.id");
-    return ERR_SET(
-        e, STATUS_CONFLICT,
-        "kafka: another process joined the group as kafka.group.instance.id=%s%s, so this one is fenced and stops; one "
-        "learner per model: stop the other, or give it another model.name",
-        id != NULL ? id : "freshet-", id != NULL ? "" : s->conf->model_name);
-}
-
-/* Its topic is away: whatever answers to the name later is looked at. */
-static void topic_gone(struct source_kafka *s, const rd_kafka_message_t *m)
-{
-    const char *name = m->rkt != NULL ? rd_kafka_topic_name(m->rkt) : "";
-    for (size_t i = 0; i < s->n_parts; i++)
-        if (strcmp(s->topics[s->parts[i].topic].name, name) == 0) s->parts[i].doubtful = true;
-}
-
-/* What its own sentence leaves open. */
-static const char *hint(rd_kafka_resp_err_t code)
-{
-    if (code == RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL)
-        return "; another member has another kafka.partition.assignment.strategy: stop it, or set its strategy or "
-               "another kafka.group.id";
-    return "";
-}
-
-/* Faults that pass are logged and waited out; those that don't stop the source. */
-static enum status take_fault(struct source_kafka *s, const rd_kafka_message_t *m, struct err *e)
-{
-    struct source_kafka_part *p = part_of(s, m);
-    switch (m->err) {
-    case RD_KAFKA_RESP_ERR__PARTITION_EOF: return take_end(s, p, e);
-    case RD_KAFKA_RESP_ERR__FATAL: return fatal(s, e);
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: return p != NULL && p->owned ? place_again(s, p, e) : STATUS_OK;
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: topic_gone(s, m); break;
-    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-        if (!s->joined_once)
-            return ERR_SET(e, STATUS_IO,
-                           "kafka: this user may not join the group (%s); let it read the group, or set "
-                           "ingest.membership=assign",
-                           rd_kafka_message_errstr(m));
-        break;
-    default: break;
-    }
-    source_kafka_trouble(s, "%s%s%s%s", m->rkt != NULL ? rd_kafka_topic_name(m->rkt) : "", m->rkt != NULL ? ": " : "",
-                         rd_kafka_message_errstr(m), hint(m->err));
-    log_limited(LOG_WARN, "kafka.read", "topic=%s code=%s reason=\"%s%s\"",
-                m->rkt != NULL ? rd_kafka_topic_name(m->rkt) : "", rd_kafka_err2name(m->err),
-                rd_kafka_message_errstr(m), hint(m->err));
-    return STATUS_OK;
 }
 
 /* How long a poll may wait: not past the moment when a partition at its end becomes idle. */
@@ -246,46 +129,11 @@ static enum status refresh(struct source_kafka *s, struct err *e)
     return found ? source_kafka_reposition(s, e) : STATUS_OK;
 }
 
-static rd_kafka_message_t *poll_message(struct source_kafka *s, int wait_ms)
-{
-    rd_kafka_message_t *m = s->spare;
-    s->spare = NULL;
-    if (m == NULL) m = rd_kafka_consumer_poll(s->rk, 0);
-    if (m == NULL) source_kafka_wake(s);
-    if (m == NULL && wait_ms > 0) m = rd_kafka_consumer_poll(s->rk, wait_ms);
-    if (m != NULL) s->run_messages++, s->run_bytes += m->len + m->key_len;
-    return m;
-}
-
-static enum status read_messages(struct source_kafka *s, struct source_batch *b, int wait, struct err *e)
-{
-    while (!source_batch_full(b) && s->change == SOURCE_KAFKA_STEADY && !s->telling) {
-        rd_kafka_message_t *m = poll_message(s, b->n > 0 ? 0 : wait);
-        if (m == NULL) break;
-        const bool end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
-        const enum status st = m->err != RD_KAFKA_RESP_ERR_NO_ERROR ? take_fault(s, m, e) : take_message(s, m, b, e);
-        if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR && !end) wait = 0; /* a fault told once is enough waiting */
-        rd_kafka_message_destroy(m);
-        TRY(st);
-    }
-    return STATUS_OK;
-}
-
 /* While a change is pending librdkafka gives nothing but callbacks and faults. */
-static enum status serve(struct source_kafka *s, int wait_ms, struct err *e)
+static enum status pending(struct source_kafka *s, int wait_ms, struct err *e)
 {
     if (s->change == SOURCE_KAFKA_STEADY) return STATUS_OK;
-    if (s->spare == NULL) {
-        rd_kafka_message_t *m = rd_kafka_consumer_poll(s->rk, wait_ms);
-        enum status st = STATUS_OK;
-        if (m != NULL && m->err != RD_KAFKA_RESP_ERR_NO_ERROR) st = take_fault(s, m, e);
-        if (m != NULL && m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            s->spare = m;
-            m = NULL;
-        }
-        if (m != NULL) rd_kafka_message_destroy(m);
-        TRY(st);
-    }
+    TRY(source_kafka_serve(s, &wait_ms, e));
     return source_kafka_group_serve(s, e);
 }
 
@@ -293,12 +141,11 @@ static enum status kafka_next(struct source *base, struct source_batch *b, int w
 {
     struct source_kafka *s = (struct source_kafka *)base;
     if (s->opening) TRY(source_kafka_join(s, e));
-    TRY(source_kafka_unhold(s, e));
     TRY(refresh(s, e));
     source_kafka_hear_policies(s, 0);
     if (source_kafka_group_tell(s, b) && b->barrier == 0) {
-        TRY(serve(s, b->n > 0 ? 0 : wait_ms, e));
-        TRY(read_messages(s, b, wait_for(s, wait_ms, s->clock->mono_us(s->clock)), e));
+        TRY(pending(s, b->n > 0 ? 0 : wait_ms, e));
+        TRY(source_kafka_read(s, b, b->n > 0 ? 0 : wait_for(s, wait_ms, s->clock->mono_us(s->clock)), e));
         (void)source_kafka_group_tell(s, b);
     }
     tell_idle(s, b);
@@ -306,25 +153,12 @@ static enum status kafka_next(struct source *base, struct source_batch *b, int w
     return b->n > 0 ? STATUS_OK : STATUS_AGAIN;
 }
 
+/* Queues of librdkafka's fill up to their bounds, and then it fetches no more. */
 static enum status kafka_hold(struct source *base, int wait_ms, struct err *e)
 {
     struct source_kafka *s = (struct source_kafka *)base;
     if (s->opening) TRY(source_kafka_join(s, e));
-    TRY(source_kafka_hold(s, e));
-    if (s->change != SOURCE_KAFKA_STEADY) return serve(s, wait_ms, e);
-    if (s->spare != NULL) { /* came although paused; nothing more can be taken in */
-        (void)nanosleep(&(struct timespec){0, wait_ms * 1000000l}, NULL);
-        return STATUS_OK;
-    }
-    rd_kafka_message_t *m = rd_kafka_consumer_poll(s->rk, wait_ms);
-    if (m == NULL) return STATUS_OK;
-    if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        s->spare = m;
-        return STATUS_OK;
-    }
-    const enum status st = take_fault(s, m, e);
-    rd_kafka_message_destroy(m);
-    return st;
+    return s->change != SOURCE_KAFKA_STEADY ? pending(s, wait_ms, e) : source_kafka_serve(s, &wait_ms, e);
 }
 
 static int64_t key_ms(const struct conf *c, const char *key, int64_t otherwise)
@@ -335,17 +169,21 @@ static int64_t key_ms(const struct conf *c, const char *key, int64_t otherwise)
 
 static enum status consumer_open(struct source_kafka *s, struct err *e)
 {
-    char group[128], why[256];
+    char group[128], why[256], messages[16], kbytes[16], fetch[16];
     rd_kafka_conf_t *conf = NULL;
+    const struct source_kafka_limits l = source_kafka_share(s, s->n_parts);
     (void)snprintf(group, sizeof group, "freshet-%.100s", s->conf->model_name);
+    (void)snprintf(messages, sizeof messages, "%u", l.messages);
+    (void)snprintf(kbytes, sizeof kbytes, "%u", l.kbytes);
+    (void)snprintf(fetch, sizeof fetch, "%u", l.fetch_bytes);
     const struct source_kafka_pair defaults[] = {
         {"group.id", group},
         {"client.id", "freshet"},
         {"partition.assignment.strategy", "range"},
-        {"queued.max.messages.kbytes", NUMBER(SOURCE_KAFKA_QUEUE_KBYTES)},
-        {"queued.min.messages", NUMBER(SOURCE_KAFKA_QUEUE_MESSAGES)},
+        {"queued.max.messages.kbytes", kbytes},
+        {"queued.min.messages", messages},
         {"fetch.max.bytes", "4194304"},
-        {"max.partition.fetch.bytes", "65536"}, /* partitions take turns by so much: who catches up reads them near each other in time */
+        {"max.partition.fetch.bytes", fetch},
         {"fetch.wait.max.ms", "100"},       /* a new position waits for the last fetch */
         {"statistics.interval.ms", "1000"}, /* says whether brokers answer */
         {"reconnect.backoff.max.ms", "2000"},
@@ -366,7 +204,17 @@ static enum status consumer_open(struct source_kafka *s, struct err *e)
         return ERR_SET(e, STATUS_INVALID, "kafka consumer: %s", why);
     }
     (void)rd_kafka_poll_set_consumer(s->rk);
+    s->events = rd_kafka_queue_get_consumer(s->rk);
     return STATUS_OK;
+}
+
+/* Its limits are each partition's and can't be changed, and how many partitions there are is known when it has asked. */
+static enum status share_anew(struct source_kafka *s, struct err *e)
+{
+    if (s->n_parts <= s->shares) return STATUS_OK;
+    consumer_close(s);
+    s->closing = false;
+    return consumer_open(s, e);
 }
 
 static enum status no_such_part(struct source_kafka *s, const struct source_offset *o, struct err *e)
@@ -443,11 +291,11 @@ enum status source_open_kafka(struct source **out, const struct conf *c, struct 
     s->refresh_us = key_ms(c, "topic.metadata.refresh.interval.ms", REFRESH_MS) * 1000;
     s->next_refresh_us = clock->mono_us(clock) + s->refresh_us;
     (void)pthread_mutex_init(&s->lock, NULL);
-    source_kafka_wake_init(s);
     TRY_OUT(st, preset_new(&s->preset, c, e));
     TRY_OUT(st, consumer_open(s, e));
     TRY_OUT(st, source_kafka_topics(s, e));
     TRY_OUT(st, source_kafka_find_parts(s, e));
+    TRY_OUT(st, share_anew(s, e));
     TRY_OUT(st, take_offsets(s, offsets, n_offsets, e));
     TRY_OUT(st, place_parts(s, e));
     source_kafka_ask_policies(s);

@@ -1,8 +1,9 @@
 /* source_kafka.h - the insides of the Kafka source, shared by source_kafka*.c alone.
  *
- * One consumer, one table of partitions.  source_kafka.c reads; _start says where a partition begins; _group takes and
- * gives partitions; _guard watches the offsets; _health keeps what metrics show.  The poller's thread owns everything;
- * what another thread reads or writes (commits, release, health) stands under `lock` or is atomic.
+ * One consumer, one table of partitions.  source_kafka.c opens and closes; _start says where a partition begins; _group
+ * takes and gives partitions; _read takes messages from them, _align says from which; _guard watches the offsets; _health
+ * keeps what metrics show.  The poller's thread owns everything; what another thread reads or writes (commits, release,
+ * health, librdkafka's events) stands under `lock` or is atomic.
  */
 #ifndef INGEST_SOURCE_KAFKA_H
 #define INGEST_SOURCE_KAFKA_H
@@ -11,8 +12,7 @@
 #include <stdatomic.h>
 
 #define SOURCE_KAFKA_TOPICS 64
-#define SOURCE_KAFKA_QUEUE_MESSAGES 20000 /* librdkafka's queue, of all partitions together: fetching stops there ... */
-#define SOURCE_KAFKA_QUEUE_KBYTES 16384   /* ... or there */
+#define SOURCE_KAFKA_SHARES 4 /* the least; of what may be fetched ahead, one for each partition (source_kafka_share) */
 
 struct rd_kafka_s;
 struct rd_kafka_conf_s;
@@ -43,6 +43,23 @@ struct source_kafka_part {
     bool at_end, told_idle;
     int64_t end_us;              /* when the end was reached */
     enum source_kafka_tell tell; /* set by source_kafka_tell */
+    /* source_kafka_align.c */
+    struct rd_kafka_queue_s *queue;  /* its own, while it is ours */
+    struct rd_kafka_message_s *head; /* taken out of it and judged, not given out yet; NULL: the queue is empty */
+    struct source_record record;     /* made of head ... */
+    uint64_t read;                   /* ... for this read, in its batch's arena */
+    int64_t time_ms;                 /* greatest event time up to and with head; INT64_MIN: none yet */
+    uint32_t jumps;                  /* events in a row beyond ingest.max_jump_ms */
+    bool awaited;                    /* without head: has more, by the brokers' last answer */
+    int64_t wait_us;                 /* since when it holds the others back; 0: it does not */
+    /* source_kafka_wake.c: taken since its queue was empty last; it was full then, and has not been woken since */
+    uint64_t run_messages, run_bytes;
+    bool was_full;
+};
+struct source_kafka_turn { /* of a partition that has a head, or waits for one */
+    int64_t time_ms;
+    uint32_t part; /* index in parts */
+    bool waits;
 };
 enum source_kafka_begin { SOURCE_KAFKA_EARLIEST, SOURCE_KAFKA_LATEST, SOURCE_KAFKA_TIME };
 enum source_kafka_change { SOURCE_KAFKA_STEADY, SOURCE_KAFKA_TAKE, SOURCE_KAFKA_GIVE };
@@ -75,11 +92,14 @@ struct source_kafka {
     int64_t change_us, retry_us, give_ms;
     uint64_t barrier, waits_for; /* last one given out; the one that `change` waits for, 0 not given out yet */
     atomic_uint_fast64_t released;
-    /* source_kafka_wake.c: taken since the queue was empty last, and when that means that it was full */
-    uint64_t run_messages, run_bytes, full_messages, full_bytes;
-    /* back-pressure */
-    bool paused;
-    struct rd_kafka_message_s *spare; /* came although paused */
+    uint32_t shares;
+    uint64_t full_messages, full_bytes; /* source_kafka_wake.c: a queue that holds so much is full */
+    /* source_kafka_align.c */
+    struct rd_kafka_queue_s *events; /* the consumer's: callbacks and faults of all */
+    atomic_bool filled;              /* partitions' queues are to be looked at, and their order is to be found anew */
+    struct source_kafka_turn *turns; /* a heap */
+    size_t n_turns, cap_turns;
+    uint64_t reads; /* batches begun */
     /* under lock: owned and parts as others see them, health */
     pthread_mutex_t lock;
     struct source_health health;
@@ -113,13 +133,35 @@ enum status source_kafka_group_serve(struct source_kafka *s, struct err *e) MUST
 void source_kafka_tell(struct source_kafka *s, struct source_kafka_part *p, enum source_kafka_tell what);
 bool source_kafka_group_tell(struct source_kafka *s, struct source_batch *b); /* JOINED, LEFT; false: no room for all */
 enum status source_kafka_reposition(struct source_kafka *s, struct err *e) MUST_CHECK; /* all owned, to their next */
-enum status source_kafka_hold(struct source_kafka *s, struct err *e) MUST_CHECK;       /* pauses */
-enum status source_kafka_unhold(struct source_kafka *s, struct err *e) MUST_CHECK;
 void source_kafka_commit(struct source *base, const struct source_offset *offsets, size_t n);
 void source_kafka_group_close(struct source_kafka *s);
+/* source_kafka_read.c */
+/* Messages, in turn, until b is full, there are no more, or something is pending; waits at most wait_ms for the first. */
+enum status source_kafka_read(struct source_kafka *s, struct source_batch *b, int wait_ms, struct err *e) MUST_CHECK;
+/* Lets librdkafka's callbacks run and takes faults, no messages.  Waits at most *wait_ms, for a fault or for partitions that are
+ * filled; what is left of it is written there. */
+enum status source_kafka_serve(struct source_kafka *s, int *wait_ms, struct err *e) MUST_CHECK;
+/* source_kafka_align.c */
+enum status source_kafka_split(struct source_kafka *s, struct source_kafka_part *p,
+                               struct err *e) MUST_CHECK; /* p gets a queue of its own: before each assignment */
+void source_kafka_split_close(struct source_kafka *s);
+void source_kafka_drop_head(struct source_kafka *s, struct source_kafka_part *p); /* it comes again, or is not ours */
+void source_kafka_advance(const struct source_kafka *s, struct source_kafka_part *p, int64_t time_ms);
+enum status source_kafka_order(struct source_kafka *s, struct err *e) MUST_CHECK; /* finds all turns anew */
+struct source_kafka_part *source_kafka_first(struct source_kafka *s);             /* whose turn it is, or NULL */
+void source_kafka_reorder_first(struct source_kafka *s);                          /* its head is another, or gone */
 /* source_kafka_wake.c */
-void source_kafka_wake_init(struct source_kafka *s);
-void source_kafka_wake(struct source_kafka *s); /* nothing is there to be read; may wait for an answer from the brokers */
+struct source_kafka_limits {
+    uint32_t messages, kbytes; /* queued of a partition: no more is fetched then */
+    uint32_t fetch_bytes;      /* of it in one answer */
+};
+/* Of each of so many partitions, so that all together take no more memory however many there are (up to 256).  Notes what a
+ * full queue is, by these or the user's. */
+struct source_kafka_limits source_kafka_share(struct source_kafka *s, size_t n_parts);
+void source_kafka_taken(struct source_kafka *s, struct source_kafka_part *p,
+                        const struct rd_kafka_message_s *m); /* NULL: its queue is empty */
+void source_kafka_wake(struct source_kafka *s); /* somebody is waited for; may wait for an answer from the brokers */
+bool source_kafka_behind(struct source_kafka *s, struct source_kafka_part *p); /* the last answer told of more */
 /* source_kafka_guard.c */
 enum source_kafka_verdict {
     SOURCE_KAFKA_GIVE_OUT, /* the record that is due */

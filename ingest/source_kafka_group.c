@@ -5,8 +5,8 @@
  * asked.  Partitions that are asked back leave when the learner has made durable what it took from them; those that are
  * lost are gone at once.  Where a partition goes on is told in the assignment, from our state alone.
  *
- * A pause, ours or librdkafka's own, throws away what was fetched ahead and goes on behind what was given out last; should it
- * not, the guard sees it and the position is set anew.
+ * A pause of librdkafka's throws away what was fetched ahead and goes on behind what was taken last; should it not, the guard
+ * sees it and the position is set anew.
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -117,6 +117,7 @@ static void begin_giving(struct source_kafka *s)
         if (p == NULL || !p->owned) continue;
         n++;
         p->leaving = true;
+        source_kafka_drop_head(s, p);
         source_kafka_tell(s, p, SOURCE_KAFKA_LEFT);
     }
     if (rd_kafka_assignment_lost(s->rk)) set_lost(s);
@@ -127,6 +128,10 @@ static void begin_giving(struct source_kafka *s)
 
 static enum status assign(struct source_kafka *s, rd_kafka_topic_partition_list_t *list, struct err *e)
 {
+    for (int i = 0; i < list->cnt; i++) {
+        struct source_kafka_part *p = part_of(s, &list->elems[i]);
+        if (p != NULL) TRY(source_kafka_split(s, p, e));
+    }
     if (!cooperative(s)) {
         const rd_kafka_resp_err_t rc = rd_kafka_assign(s->rk, list);
         if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
@@ -202,8 +207,6 @@ static enum status finish_taking(struct source_kafka *s, struct err *e)
     shake(s);
     TRY(assign(s, s->list, e));
     take_over(s, s->list);
-    (void)rd_kafka_resume_partitions(s->rk, s->list); /* our pause outlives an assignment, in librdkafka */
-    s->paused = false;
     log_info("kafka.group", "joined=%d protocol=%s", s->list->cnt, others ? "cooperative" : "eager");
     rd_kafka_topic_partition_list_t *list = s->list;
     s->list = NULL;
@@ -329,35 +332,12 @@ enum status source_kafka_reposition(struct source_kafka *s, struct err *e)
     enum status st = STATUS_OK;
     rd_kafka_topic_partition_list_t *list = source_kafka_owned(s);
     if (list == NULL) return no_memory(s, e);
-    if (s->spare != NULL) rd_kafka_message_destroy(s->spare); /* it comes again */
-    s->spare = NULL;
+    for (size_t i = 0; i < s->n_parts; i++)
+        if (s->parts[i].owned) source_kafka_drop_head(s, &s->parts[i]); /* it comes again */
     shake(s);
     if (list->cnt > 0) st = cooperative(s) ? seek_all(s, list, e) : assign(s, list, e);
     rd_kafka_topic_partition_list_destroy(list);
     return st;
-}
-
-enum status source_kafka_hold(struct source_kafka *s, struct err *e)
-{
-    if (s->paused) return STATUS_OK;
-    rd_kafka_topic_partition_list_t *list = source_kafka_owned(s);
-    if (list == NULL) return no_memory(s, e);
-    if (list->cnt > 0) (void)rd_kafka_pause_partitions(s->rk, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    s->paused = true;
-    return STATUS_OK;
-}
-
-enum status source_kafka_unhold(struct source_kafka *s, struct err *e)
-{
-    if (!s->paused) return STATUS_OK;
-    rd_kafka_topic_partition_list_t *list = source_kafka_owned(s);
-    if (list == NULL) return no_memory(s, e);
-    if (list->cnt > 0) (void)rd_kafka_resume_partitions(s->rk, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    s->paused = false;
-    shake(s);
-    return STATUS_OK;
 }
 
 /* ---- beginning and end ---- */
@@ -397,6 +377,5 @@ void source_kafka_group_close(struct source_kafka *s)
 {
     s->closing = true;
     if (s->change != SOURCE_KAFKA_STEADY) finish_giving(s);
-    if (s->spare != NULL) rd_kafka_message_destroy(s->spare);
-    s->spare = NULL;
+    source_kafka_split_close(s);
 }

@@ -57,8 +57,9 @@ enum status source_kafka_add_part(struct source_kafka *s, uint32_t topic, uint32
     } else {
         memmove(s->parts + i + 1, s->parts + i, (s->n_parts - i) * sizeof *s->parts);
         s->n_parts++;
-        s->parts[i] = (struct source_kafka_part){.topic = topic, .partition = partition};
+        s->parts[i] = (struct source_kafka_part){.topic = topic, .partition = partition, .time_ms = INT64_MIN};
         *out = &s->parts[i];
+        atomic_store(&s->filled, true); /* turns name partitions by their places */
     }
     (void)pthread_mutex_unlock(&s->lock);
     return st;

@@ -183,6 +183,8 @@ enum status source_kafka_place(struct source_kafka *s, struct source_kafka_part 
     TRY(source_kafka_ends(s, p, &low, e));
     p->doubtful = p->verify = p->at_end = p->told_idle = false;
     p->shaken = true;
+    p->time_ms = INT64_MIN;
+    p->jumps = 0;
     if (!p->begun) {
         const enum source_kafka_begin begin = s->topics[p->topic].begun ? SOURCE_KAFKA_EARLIEST : s->begin;
         p->next = begin == SOURCE_KAFKA_LATEST ? p->high : low;

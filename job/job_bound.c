@@ -16,7 +16,7 @@
 enum {
     MIB = 1 << 20,
     PROCESS_MIB = 64, /* code, libraries, stacks, the allocator's own */
-    KAFKA_MIB = 96, /* queued.max.messages.kbytes and fetch.max.bytes as the source sets them, and a producer's queue */
+    KAFKA_MIB = 128, /* what the source lets librdkafka fetch ahead (ingest/source_kafka_wake.c), and a producer's queue */
     TABLE_BYTES = 112,     /* per item: row, table places (of two sizes while it grows), lists, the sampler's arrays */
     USER_TABLE_BYTES = 72, /* per user: table places */
     USER_LEAST = 256,

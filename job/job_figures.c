@@ -128,6 +128,7 @@ static size_t fill_health(struct job *j, struct publish_metric *m, size_t n)
         {"offset_duplicates_total", (double)h.duplicates},
         {"offset_gaps_total", (double)h.gaps},
         {"offset_gap_alarms_total", (double)h.gap_alarms},
+        {"unaligned_total", (double)h.unaligned},
         {"backup_age_ms", j->backup_wall_ms > 0 ? (double)(wall - j->backup_wall_ms) : 0.0},
         {"backup_failures_total", (double)j->backup_failures},
         {"recovered", checkpoint_recovered(j->checkpoint)->recovered},

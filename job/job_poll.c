@@ -19,7 +19,7 @@ static void rebase(const struct job *j, struct source_batch *b)
 }
 
 /* An empty batch, or AGAIN.  A short wait costs nothing; after it the source is told, so that it stays alive, and goes on
- * when half of the batches are back: each pause throws away what was fetched ahead. */
+ * when half of the batches are back. */
 static enum status get_batch(struct job *j, struct poll *p, struct err *e)
 {
     void *batch = NULL;

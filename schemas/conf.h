@@ -51,6 +51,7 @@
     X(ingest_membership,      "ingest.membership",          WORD, "group",        0,    0,         "group|assign", "", "group: member of the consumer group, partitions come and go; assign: every partition, whoever else reads") \
     X(ingest_missing,         "ingest.missing",             WORD, "stop",         0,    0,         "stop|earliest|latest", "", "when the record that a checkpoint names is no longer in the topic (truncated or re-created)") \
     X(ingest_gaps,            "ingest.gaps",                WORD, "auto",         0,    0,         "auto|expected", "", "missing offsets: an alarm unless the topic is compacted; expected: written by transactions, count only") \
+    X(ingest_align_ms,        "ingest.align_ms",            INT,  10000,          0,    1e9,       "ms", "", "partitions are read in the order of event time: how long one that has more, and of which nothing comes, may hold the others back; 0: not at all") \
     X(ingest_queue,           "ingest.queue",               INT,  64,             1,    65536,     "batches", "", "parsed batches waiting for the learner") \
     X(history_events,         "history.events",             INT,  50,             0,    1000,      "events", "S", "newest events remembered per user with their sentences") \
     X(history_pairs,          "history.pairs",              INT,  1000,           0,    100000,    "pairs", "S", "items remembered per user and type") \

@@ -111,6 +111,7 @@
     X("offset_duplicates_total", COUNTER, "messages", "below the expected offset, dropped")                            \
     X("offset_gaps_total", COUNTER, "offsets", "that were never there")                                                \
     X("offset_gap_alarms_total", COUNTER, "offsets", "of these, in topics that are neither compacted nor transactional")\
+    X("unaligned_total", COUNTER, "partitions", "no longer waited for, after ingest.align_ms, until something came of them") \
     X("backup_age_ms", GAUGE, "ms", "since the newest hot backup of this run was begun; 0: none, or it failed")                            \
     X("backup_failures_total", COUNTER, "backups", "that failed in this run")                                          \
     X("recovered", GAUGE, "1", "1 when the state folder was damaged at the start and a backup took its place")         \

@@ -291,7 +291,7 @@ static void test_lost_partitions_are_not_committed_and_go_on(void **state)
     conf_free(c);
 }
 
-/* librdkafka keeps a pause of ours over a new assignment: forgotten, nothing would ever be read again. */
+/* Nobody takes records meanwhile: the group goes on, and they are read afterwards. */
 static void test_partitions_that_come_while_held_are_read(void **state)
 {
     static struct seen s;

@@ -1,5 +1,5 @@
 /* test_source_kafka_guard.c - what is made of offsets: duplicates, gaps, records that are not those that were taken; topics
- * that were cut or made anew; a pause that loses and doubles nothing.
+ * that were cut or made anew; a hold that loses and doubles nothing.
  * labels: kafka
  * timeout: 120
  */
@@ -287,7 +287,7 @@ static void test_a_topic_cut_below_the_checkpoint_is_loud(void **state)
     conf_free(c);
 }
 
-static void test_a_pause_loses_and_doubles_nothing(void **state)
+static void test_a_hold_loses_and_doubles_nothing(void **state)
 {
     struct source_offset at[PARTITIONS] = {{0}};
     static int items[6000];
@@ -304,7 +304,7 @@ static void test_a_pause_loses_and_doubles_nothing(void **state)
     assert_ok(source_batch_new(&b, &e), &e);
     assert_ok(source_open_kafka(&s, c, clock_system(), NULL, 0, &e), &e);
     for (int i = 0; i < 1000 && n < 6000; i++) {
-        /* the first pause comes when librdkafka has fetched and nothing was given out: it would go on behind that */
+        /* the first hold comes when librdkafka has fetched and nothing was given out */
         const enum status st = source_next(s, b, i == 0 ? 0 : 20, &e);
         if (st != STATUS_AGAIN) assert_ok(st, &e);
         for (uint32_t k = 0; k < b->n; k++) {
@@ -318,7 +318,7 @@ static void test_a_pause_loses_and_doubles_nothing(void **state)
             n++;
         }
         if (i > 0 && st == STATUS_AGAIN)
-            continue; /* a pause throws away what was fetched: it comes when batches are out */
+            continue; /* held when batches are out */
         (void)nanosleep(&(struct timespec){0, i == 0 ? 300000000 : 2000000}, NULL);
         for (int k = 0; k < 1 + i % 3; k++) assert_ok(source_hold(s, 1, &e), &e);
     }
@@ -425,7 +425,7 @@ int main(void)
         cmocka_unit_test(test_the_record_before_is_compared),
         cmocka_unit_test(test_a_topic_made_anew_is_noticed),
         cmocka_unit_test(test_a_topic_cut_below_the_checkpoint_is_loud),
-        cmocka_unit_test(test_a_pause_loses_and_doubles_nothing),
+        cmocka_unit_test(test_a_hold_loses_and_doubles_nothing),
         cmocka_unit_test(test_new_partitions_are_read_from_their_first_record),
         cmocka_unit_test(test_opening_survives_each_failed_allocation),
         cmocka_unit_test(test_an_outage_is_told_and_ends_by_itself),
