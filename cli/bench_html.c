@@ -1,7 +1,7 @@
 /* bench_html.c - the report of `freshet bench`: one HTML file that needs nothing beside it, with the picture and the table. */
 #include "base/clock.h"
 #include "cli/bench.h"
-#include "cli/process.h"
+#include "job/job_file.h"
 #include "schemas/report_html.h"
 
 #ifndef FRESHET_VERSION
@@ -109,7 +109,7 @@ enum status cmd_bench_write_html(const struct cmd_bench_report *r, const char *p
     cmd_bench_put_svg(&b, r);
     put_table(&b, r);
     buf_printf(&b, "</body></html>\n");
-    const enum status st = cmd_file_write(path, &b, e);
+    const enum status st = job_file_write(path, &b, e);
     buf_fini(&b);
     return st;
 }
@@ -118,7 +118,7 @@ enum status cmd_bench_write_svg(const struct cmd_bench_report *r, const char *pa
 {
     struct buf b = {0};
     cmd_bench_put_svg(&b, r);
-    const enum status st = cmd_file_write(path, &b, e);
+    const enum status st = job_file_write(path, &b, e);
     buf_fini(&b);
     return st;
 }

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "cli/bench.h"
 #include "cli/model.h"
+#include "job/job_file.h"
 #include <string.h>
 
 static json_t *limits_json(const struct cmd_bench_machine *m, enum cmd_bench_span span)
@@ -57,6 +58,12 @@ static json_t *figure_json(const struct cmd_bench_figure *f)
     return j;
 }
 
+static int put_piece(const char *p, size_t n, void *b)
+{
+    buf_put(b, p, n);
+    return 0;
+}
+
 enum status cmd_bench_write_json(const struct cmd_bench_report *r, const char *path, struct err *e)
 {
     json_t *list = json_array();
@@ -65,7 +72,11 @@ enum status cmd_bench_write_json(const struct cmd_bench_report *r, const char *p
         json_pack("{s:i, s:o, s:s, s:b, s:o, s:o}", "format", 1, "machine", machine_json(&r->machine), "kernels",
                   r->kernels, "quick", (int)r->quick, "time", cmd_model_time(r->time_ms), "cases", list);
     if (j == NULL) return ERR_SET(e, STATUS_OOM, "no memory for %s", path);
-    const int rc = json_dump_file(j, path, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    struct buf b = {0};
+    if (json_dump_callback(j, put_piece, &b, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) != 0) b.oom = true;
     json_decref(j);
-    return rc == 0 ? STATUS_OK : ERR_SET(e, STATUS_IO, "%s can't be written", path);
+    buf_printf(&b, "\n");
+    const enum status st = job_file_write(path, &b, e);
+    buf_fini(&b);
+    return st;
 }

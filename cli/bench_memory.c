@@ -92,12 +92,13 @@ static enum status weigh(struct feed *f, uint64_t records, double bytes[WHATS], 
     return check(f, records, e);
 }
 
-static enum status no_setup(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e)
+/* glibc tells; a sanitizer's allocator, or one that was put in its place, does not. */
+static enum status need_heap(struct cmd_bench *b, const struct cmd_bench_case *c, struct err *e)
 {
     (void)b;
     (void)c;
-    (void)e;
-    return STATUS_OK;
+    if (heap_bytes() > 0.0) return STATUS_OK;
+    return ERR_SET(e, STATUS_UNSUPPORTED, "the allocator does not tell what it has handed out");
 }
 
 static enum status sample_record(struct cmd_bench *b, const struct cmd_bench_case *c, double *out, size_t max,
@@ -155,11 +156,11 @@ static enum status sample_learner(struct cmd_bench *b, const struct cmd_bench_ca
 /* clang-format off */
 static const struct cmd_bench_case cases[] = {
     {.name = "memory.item", .what = "one more item with a title of four words", .kind = CMD_BENCH_SAMPLES, .unit = "bytes",
-     .n = ITEM, .setup = no_setup, .sample = sample_record},
+     .n = ITEM, .setup = need_heap, .sample = sample_record},
     {.name = "memory.user", .what = "one more user with five events", .kind = CMD_BENCH_SAMPLES, .unit = "bytes",
-     .n = USER, .setup = no_setup, .sample = sample_record},
+     .n = USER, .setup = need_heap, .sample = sample_record},
     {.name = "memory.slate", .what = "one more open slate of ten items", .kind = CMD_BENCH_SAMPLES, .unit = "bytes",
-     .n = SLATE_OPEN, .setup = no_setup, .sample = sample_record},
+     .n = SLATE_OPEN, .setup = need_heap, .sample = sample_record},
     {.name = "memory.learner", .what = "a learner that has learnt the site's log: largest resident set", .unit = "MiB",
      .kind = CMD_BENCH_SAMPLES, .setup = need_site, .sample = sample_learner},
     {.name = "memory.scorer", .what = "its scorer after the requests: resident set", .unit = "MiB",

@@ -173,9 +173,20 @@ static bool wanted(const struct bench *x, const struct cmd_bench_case *c)
     return x->only == NULL || strncmp(c->name, x->only, strlen(x->only)) == 0;
 }
 
-static enum status show(struct buf *line, struct err *e)
+static bool is_stdout(const char *path)
 {
-    if (cmd_print("bench", line) != 0) return ERR_SET(e, STATUS_IO, "the table can't be written");
+    return path != NULL && strcmp(path, "-") == 0;
+}
+
+/* The table gives way to a file that goes to stdout. */
+static enum status show(const struct bench *x, struct buf *line, struct err *e)
+{
+    if (is_stdout(x->json) || is_stdout(x->svg) || is_stdout(x->html)) {
+        TRY(buf_status(line, e));
+        (void)fwrite(line->p, 1, line->n, stderr);
+    } else if (cmd_print("bench", line) != 0) {
+        return ERR_SET(e, STATUS_IO, "the table can't be written");
+    }
     buf_clear(line);
     return STATUS_OK;
 }
@@ -190,7 +201,7 @@ static enum status run_topic(struct bench *x, const struct cmd_bench_topic *t, s
         headed = true;
         TRY(run_case(x, t, &t->cases[i], e));
         cmd_bench_put_figure(line, &x->report.figures[x->report.n - 1]);
-        TRY(show(line, e));
+        TRY(show(x, line, e));
     }
     return STATUS_OK;
 }
@@ -232,7 +243,7 @@ static enum status bench(struct bench *x, struct conf *c, struct buf *line, stru
     warn_busy(x);
     if (x->against != NULL) {
         TRY(cmd_bench_put_against(line, &x->report, x->against, e));
-        TRY(show(line, e));
+        TRY(show(x, line, e));
     }
     if (x->json != NULL) TRY(cmd_bench_write_json(&x->report, x->json, e));
     if (x->svg != NULL) TRY(cmd_bench_write_svg(&x->report, x->svg, e));
@@ -252,7 +263,18 @@ static enum status list(const struct bench *x, struct buf *line, struct err *e)
             const struct cmd_bench_case *c = &cmd_bench_topics[t]->cases[i];
             if (wanted(x, c)) buf_printf(line, "%-18s %s\n", c->name, c->what);
         }
-    return show(line, e);
+    return show(x, line, e);
+}
+
+/* Two files in one place: the first would be gone. */
+static enum status check_apart(const struct bench *x, struct err *e)
+{
+    const char *const paths[] = {x->json, x->svg, x->html};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < i; j++)
+            if (paths[i] != NULL && paths[j] != NULL && strcmp(paths[i], paths[j]) == 0)
+                return ERR_SET(e, STATUS_INVALID, "two of --json, --svg and --report are to be written to %s", paths[i]);
+    return STATUS_OK;
 }
 
 static enum status check_usage(const struct bench *x, const struct conf *c, struct err *e)
@@ -262,6 +284,7 @@ static enum status check_usage(const struct bench *x, const struct conf *c, stru
                        "work is counted for model.item_view and model.user_view = pooled alone; leave them so");
     if (count_wanted(x) == 0)
         return ERR_SET(e, STATUS_INVALID, "--only %s: no case's name begins so (--list shows them)", x->only);
+    TRY(check_apart(x, e));
     return x->ask ? cmd_bench_check_ask(x->only, e) : STATUS_OK;
 }
 
@@ -281,7 +304,7 @@ int cmd_bench(int argc, char **argv)
     struct bench x = {0};
     struct cmd_line line;
     const struct cmd_option options[] = {
-        {"json", "FILE", CMD_TEXT, &x.json, NULL, "the figures as JSON too"},
+        {"json", "FILE", CMD_TEXT, &x.json, NULL, "the figures as JSON too (-: stdout, the table to stderr)"},
         {"report", "FILE", CMD_TEXT, &x.html, NULL, "an HTML page with picture and table"},
         {"svg", "FILE", CMD_TEXT, &x.svg, NULL, "the picture alone"},
         {"against", "FILE", CMD_TEXT, &x.against, NULL, "ratios to the JSON of an earlier run"},

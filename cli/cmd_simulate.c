@@ -8,6 +8,7 @@
 #include "cli/cmd.h"
 #include "cli/cmd_signals.h"
 #include "cli/options.h"
+#include "job/job_file.h"
 #include "simulate/fault.h"
 #include "simulate/parade.h"
 #include "simulate/stream.h"
@@ -352,6 +353,7 @@ static enum status parade(struct simulate *s, struct buf *truth, struct err *e)
 static enum status simulate(struct simulate *s, struct err *e)
 {
     struct buf truth = {0};
+    TRY(job_file_check(s->truth, e));
     cmd_stop_on_signals(stop);
     enum status st = s->is_parade ? parade(s, &truth, e) : shop(s, &truth, e);
     if (st == STATUS_END) st = STATUS_OK;

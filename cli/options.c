@@ -132,6 +132,7 @@ static enum status set_count(const struct given *g, struct err *e)
     char *end;
     errno = 0;
     const unsigned long long v = strtoull(g->value, &end, 10);
+    if (g->option->kind == CMD_DAYS && end > g->value && strcmp(end, "d") == 0) end++;
     if (end == g->value || *end != 0 || errno != 0 || strchr(g->value, '-') != NULL)
         return ERR_SET(e, STATUS_INVALID, "--%s: '%s' is not a whole number of 0 or more", g->option->name, g->value);
     *(uint64_t *)g->option->out = v;
@@ -163,7 +164,7 @@ static enum status read_plain(struct walk *w, struct cmd_line *l, bool *help, bo
             *version = true;
         else if (g.option->kind == CMD_FLAG)
             *(bool *)g.option->out = true;
-        else if (g.option->kind == CMD_COUNT)
+        else if (g.option->kind == CMD_COUNT || g.option->kind == CMD_DAYS)
             TRY(set_count(&g, &w->err));
         else if (g.option->kind == CMD_REPEATED)
             TRY(add_text(&g, &w->err));

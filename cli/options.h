@@ -16,6 +16,7 @@ enum cmd_option_kind {
     CMD_TEXT,  /* out: const char *, into argv */
     CMD_REPEATED, /* text that may be given again; out: struct cmd_repeated */
     CMD_COUNT, /* whole number of 0 or more; out: uint64_t */
+    CMD_DAYS,  /* the same, and may be written as in 30d */
     CMD_KEY,   /* stands for the configuration key `key`; no out */
 };
 #define CMD_REPEATED_MAX 16

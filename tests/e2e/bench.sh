@@ -57,6 +57,12 @@ fi
 [ -z "$(find . -name 'freshet-bench-*')" ] || fail "the temporary folder stays"
 run 0 --quick --only tokenize --against figures.json -o model.base=base
 grep -qE '^  tokenize +[0-9.e+]+ +[0-9.e+]+  sentences/s +[0-9.]+x( \*)?$' out || fail "no ratio"
+run 0 --quick --only tokenize --json - -o model.base=base
+grep -q '^  tokenize ' err || fail "the table is nowhere"
+! command -v jq >/dev/null || jq -e '.cases[0].name == "tokenize"' out >/dev/null || fail "stdout is no JSON alone"
+[ ! -e ./- ] || fail "a file is named -"
+run 2 --quick --only tokenize --json same --svg same -o model.base=base
+grep -q 'written to same' err || fail "the file that is named twice is not said"
 echo '{}' >other.json
 run 1 --quick --only tokenize --against other.json -o model.base=base
 run 0 --quick --only tokenize -o model.base=base
@@ -81,6 +87,10 @@ for option in '--json none/figures' '--svg none/figures' '--report none/figures'
     run 1 --quick --only tokenize $option -o model.base=base
     [ ! -s out ] || fail "it measured first, with $option"
 done
+if [ -e /dev/full ]; then
+    run 1 --quick --only tokenize --json /dev/full -o model.base=base
+    grep -q 'No space left' err || fail "why the JSON was not written is not said"
+fi
 # A learner's configuration tells where its events come from; the benchmark's come from its shop.
 run 0 --quick --only rerank.10.cold -o model.base=base -o model.hashed_bits=10 -o ingest.schema=metarank -o train.ranks=2 \
     -o redis.password_file=none -o kafka.bootstrap.servers=127.0.0.1:1 -o model.name=other -o join.loss=importance

@@ -42,6 +42,10 @@ if "$freshet" convert --help >/dev/null 2>&1; then
     [ "$(wc -l <"$dir/converted")" -eq 3000 ] || fail "convert rejects lines"
 fi
 
+# a truth file that has no place is told before the log is written
+run 1 --events 10 --truth "$dir/none/truth.json"
+[ ! -s "$dir/out" ] || fail "the log was written first"
+
 # equal seeds, equal bytes; another seed, another log; the filter and the truth file change no byte
 run 0 --events 3000 --users 100 --items 80 --seed 7 --no-best
 cmp -s "$dir/out" "$dir/log" || fail "equal options, other bytes"

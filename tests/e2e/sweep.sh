@@ -28,7 +28,7 @@ grep -q '^chosen on days before 5 by GAUC: ' table || fail "the choice is said"
 grep -q '<polyline class="b"\|<polyline class="c"' sweep.svg || fail "the picture"
 
 # A log that ends before the late days has none: rounds end where it ends, no two are of the same days, and that is said.
-"$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|0' --warmup 1 --choose-before 90 --report short.json log >table 2>err || fail "sweep without late days"
+"$freshet" sweep "${options[@]}" --try 'train.linear_rate=0.1|0' --warmup 1d --choose-before 90d --report short.json log >table 2>err || fail "sweep without late days"
 jq -e '.trials[0] | .settings["train.linear_rate"] != "0" and (has("failed") or has("late") | not)' short.json >/dev/null || fail "no late days: $(cat table)"
 jq -e '.log_days as $all | $all > 5 and $all < 60 and ([.trials[].rounds[].days] | max == $all) and
     all(.trials[]; [.rounds[].days] | . == unique)' short.json >/dev/null || fail "days that the log does not have: $(jq -c . short.json)"
@@ -76,6 +76,8 @@ refused "train.seed twice" --try 'train.seed=1|2; train.batch_slates=1; train.se
 for key in 'join.window_ms=1000|1800000' 'join.negatives=1|4' 'eval.k=1|2'; do # the figures of such trials are of other lists
     refused "try ${key%%=*}: this key changes which lists" --try "$key" --by logloss
 done
+refused "'1h' is not a whole number" --try 'train.seed=1|2' --warmup 1h
+refused "'d' is not a whole number" --try 'train.seed=1|2' --warmup d
 refused "choose-before" --try 'train.seed=1|2' --warmup 10 --choose-before 5
 refused "says what is tried"
 for option in --report --svg; do # known before the first replay
