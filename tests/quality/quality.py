@@ -165,7 +165,8 @@ def text(world):
         world.say(f"text: {name}")
         r = world.replay.report(settings)
         rows.append([name, f"{r['progressive']['gauc']:.4f}", f"{r['baselines']['frozen']['gauc']:.4f}", f"{r['baselines']['popularity']['gauc']:.4f}", f"{r['core_seconds']:.0f}"])
-    return table(["parts", "GAUC", "frozen cosine", "popularity", "core-seconds"], rows)
+    return ["The offsets of recalibration know what was bought before and what is popular: with them no part is alone.", "",
+            *table(["parts", "GAUC", "frozen cosine", "popularity", "core-seconds"], rows)]
 
 
 def titles(world):
@@ -177,20 +178,21 @@ def titles(world):
         mine, theirs = world.replay.report(settings), world.replay.report(settings, log=other)
         a, b = mine["progressive"]["gauc"], theirs["progressive"]["gauc"]
         rows.append([name, f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", f"{mine['baselines']['frozen']['gauc']:.4f}", f"{theirs['baselines']['frozen']['gauc']:.4f}"])
-    return table(["parts", "GAUC", "titles permuted", "language brings", "frozen cosine", "permuted"], rows)
+    return ["What survives a permutation is identity, not language. Single parts are without recalibration.", "",
+            *table(["parts", "GAUC", "titles permuted", "language brings", "frozen cosine", "permuted"], rows)]
 
 
 def concat(world):
     """`concat`, what people write by hand, on a beginning of the log that it can afford."""
-    path = os.path.join(world.folder, "begin.csv")
+    path, lines = os.path.join(world.folder, "begin.csv"), 3_000 if world.quick else 12_000
     with lzma.open(world.log, "rt", encoding="utf-8") as whole, open(path, "w", encoding="utf-8") as out:
-        out.writelines(itertools.islice(whole, 3_001 if world.quick else 12_001))
+        out.writelines(itertools.islice(whole, 1 + lines))
     rows = []
     for name, settings in (("text, pooled", []), ("text, tokens", ["model.item_view=tokens"]), ("text, concat, top layer", ["model.user_view=concat", "model.item_view=concat"])):
         world.say(f"concat: {name}")
         r = world.replay.report(["model.parts=text", *settings], warmup="0", log=path)
         rows.append([name, f"{r['progressive']['gauc']:.4f}", f"{r['progressive']['logloss']:.4f}", f"{r['examples']:,}", f"{r['core_seconds']:.0f}"])
-    return table(["view", "GAUC", "log-loss", "examples", "core-seconds"], rows)
+    return [f"The log's first {lines:,} lines, `text` alone, nothing warmed up.", "", *table(["view", "GAUC", "log-loss", "examples", "core-seconds"], rows)]
 
 
 def still(world):
