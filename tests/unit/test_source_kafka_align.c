@@ -2,7 +2,7 @@
  * are filled and however they are fetched; none waits for one at its end, or for ever for one that gives nothing.
  *
  * On librdkafka's mock cluster.  The source's clock stands still: no time limit passes but by the test's will.
- * labels: kafka
+ * labels: kafka helgrind
  * timeout: 180
  */
 #include "tests/support/check.h"
