@@ -1,12 +1,11 @@
-/* parse_json.c - jansson on an arena, and the readers of single fields. */
+/* parse_json.c - documents in scratch memory (schemas/jsonload.h), and the readers of single fields. */
 #include "ingest/parse_json.h"
 #include "base/clock.h"
 #include "base/jsonroom.h"
-#include "base/jsonwide.h"
 #include "base/mem.h"
 #include "ingest/parse_text.h"
+#include "schemas/jsonload.h"
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 #define SCRATCH_BLOCK 65536
@@ -18,34 +17,10 @@ struct parse_json {
     struct arena scratch;
 };
 
-/* Set while this thread loads a document: then jansson's memory is the arena's and nothing is freed singly. */
-static _Thread_local struct arena *scratch_now;
-static _Thread_local bool scratch_oom;
-static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
-
-static void *json_take(size_t n)
-{
-    if (scratch_now == NULL) return mem_realloc(NULL, n, 1);
-    void *p = arena_raw(scratch_now, n, 1);
-    scratch_oom = scratch_oom || p == NULL;
-    return p;
-}
-
-static void json_give(void *p)
-{
-    if (scratch_now == NULL) mem_free(p);
-}
-
-static void hooks_set(void)
-{
-    json_set_alloc_funcs(json_take, json_give);
-    json_object_seed(0); /* random; before other threads can race for it */
-}
-
 enum status parse_json_new(struct parse_json **out, struct err *e)
 {
     *out = NULL;
-    (void)pthread_once(&hooks_once, hooks_set);
+    jsonload_init();
     struct parse_json *p = mem_calloc(1, sizeof *p);
     if (p == NULL) return ERR_SET(e, STATUS_OOM, "parser: no memory for its state");
     arena_init(&p->scratch, SCRATCH_BLOCK);
@@ -70,32 +45,9 @@ static enum reject_code code_of(const json_error_t *error)
     }
 }
 
-static json_t *load(struct parse_json *p, struct str text, json_error_t *error)
-{
-    arena_reset(&p->scratch);
-    scratch_now = &p->scratch;
-    scratch_oom = false;
-    json_t *root = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, error);
-    scratch_now = NULL;
-    return root;
-}
-
-/* Once more, after a number that jansson can't hold. */
-static json_t *load_wide(struct parse_json *p, struct str text, json_error_t *error)
-{
-    struct buf b = {0};
-    json_t *root = NULL;
-    if (jsonwide_put(&b, text)) root = load(p, (struct str){(const char *)b.p, text.n}, error);
-    scratch_oom = scratch_oom || b.oom;
-    buf_fini(&b);
-    return root;
-}
-
 enum status parse_json_load(struct parse_json *p, struct str text, json_t **root, struct reject *r, struct err *e)
 {
     json_error_t error;
-    json_malloc_t take_now;
-    json_free_t give_now;
     if (jsonroom_over(text, DOCUMENT_BYTES)) {
         (void)reject_set(r, REJECT_TOO_MANY_VALUES, "its %zu bytes hold more values than an event can have", text.n);
         return STATUS_INVALID;
@@ -106,16 +58,10 @@ enum status parse_json_load(struct parse_json *p, struct str text, json_t **root
                                         : "the message is empty");
         return STATUS_INVALID;
     }
-    json_get_alloc_funcs(&take_now, &give_now);
-    if (take_now != json_take || give_now != json_give) hooks_set(); /* another part of the process had set its own */
     if (arena_bytes(&p->scratch) > SCRATCH_KEPT) arena_fini(&p->scratch);
-    *root = load(p, text, &error);
-    if (*root == NULL && !scratch_oom && json_error_code(&error) == json_error_numeric_overflow)
-        *root = load_wide(p, text, &error);
-    if (scratch_oom) {
-        *root = NULL;
+    arena_reset(&p->scratch);
+    if (jsonload(&p->scratch, text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, root, &error) != STATUS_OK)
         return ERR_SET(e, STATUS_OOM, "parser: no memory to read a message of %zu bytes", text.n);
-    }
     if (*root == NULL) {
         (void)reject_set(r, code_of(&error), "at byte %d: %s", error.position, error.text);
         return STATUS_INVALID;

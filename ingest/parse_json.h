@@ -1,8 +1,7 @@
 /* parse_json.h - what the JSON presets share: loading a document into scratch memory, and reading checked fields from it.
  *
- * jansson takes its memory from the loader's arena while a document of that loader is loaded, so a document costs no heap
- * call and is never freed piece by piece; outside of a load jansson uses mem_*.  Readers return false and fill the
- * context's reject, or set its `oom`.  Not for other rooms.
+ * A document lies in its loader's arena (schemas/jsonload.h), so it costs no heap call and is never freed piece by piece.
+ * Readers return false and fill the context's reject, or set its `oom`.  Not for other rooms.
  */
 #ifndef INGEST_PARSE_JSON_H
 #define INGEST_PARSE_JSON_H

@@ -3,9 +3,9 @@
  * Several slates are scored part by part: a part that is worth it takes the candidates of all of them in one pass, as far as
  * its rows are bounded.  A candidate's logit has the same bits alone and among others.
  */
+#include "base/sort.h"
 #include "model/model_inside.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SCORE_ROWS 2048   /* rows times layers of one chunk */
@@ -43,12 +43,12 @@ static int by_item(const void *a, const void *b)
 /* which (room for top) = the `top` best by score, in input order. */
 static enum status best(struct tape *t, const float *score, size_t K, size_t top, uint32_t *which, struct err *e)
 {
-    struct ranked *order = tape_host(t, K, sizeof *order);
-    if (order == NULL) return tape_status(t, e);
+    struct ranked *order = tape_host(t, K, sizeof *order), *scratch = tape_host(t, K / 2, sizeof *scratch);
+    if (order == NULL || scratch == NULL) return tape_status(t, e);
     for (size_t i = 0; i < K; i++) order[i] = (struct ranked){isnan(score[i]) ? -INFINITY : score[i], (uint32_t)i};
-    qsort(order, K, sizeof *order, by_score);
+    sort_stable(order, K, sizeof *order, by_score, scratch);
     for (size_t i = 0; i < top; i++) which[i] = order[i].item;
-    qsort(which, top, sizeof *which, by_item);
+    sort_stable(which, top, sizeof *which, by_item, scratch); /* top <= K, and smaller things */
     return STATUS_OK;
 }
 

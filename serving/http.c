@@ -1,7 +1,8 @@
 /* http.c - libmicrohttpd behind http.h: a pool of epoll threads, bodies gathered within bounds, replies handed out.
  * Connections come from http_door.c, which knows what each is doing.
  *
- * Each request has an exchange (body and reply buffers) from a free list, so a warm server allocates nothing of ours.
+ * Each request has an exchange (body and reply buffers, response objects) from a free list, so a warm server allocates
+ * nothing for a usual request over a kept connection; each new connection costs libmicrohttpd a few blocks.
  */
 #include "serving/http.h"
 #include "base/log.h"
@@ -9,6 +10,7 @@
 #include "base/queue.h"
 #include "schemas/conf_live.h"
 #include "serving/http_door.h"
+#include "serving/http_response.h"
 #include "serving/http_routes.h"
 #include "serving/page.h"
 #include <arpa/inet.h>
@@ -37,7 +39,8 @@
 #define ASIDE_MOST 64 /* requests that wait for Kafka; half the connections at most */
 
 struct exchange {
-    struct buf body, reply;
+    struct buf body, reply; /* lives until completed() */
+    struct http_responses responses;
     int64_t start_us;
     bool too_large, refused, replied;
     /* of one that was set aside */
@@ -62,15 +65,21 @@ struct http {
 
 /* --- exchanges ---------------------------------------------------------------------------------------------------- */
 
+static void exchange_free(struct exchange *x)
+{
+    http_responses_fini(&x->responses);
+    buf_fini(&x->body);
+    buf_fini(&x->reply);
+    mem_free(x);
+}
+
 /* With room for what is usual; NULL: no memory. */
 static struct exchange *exchange_new(void)
 {
     struct exchange *x = mem_calloc(1, sizeof *x);
     if (x == NULL) return NULL;
     if (buf_room(&x->body, ROOM_BYTES) != NULL && buf_room(&x->reply, ROOM_BYTES) != NULL) return x;
-    buf_fini(&x->body);
-    buf_fini(&x->reply);
-    mem_free(x);
+    exchange_free(x);
     return NULL;
 }
 
@@ -149,26 +158,13 @@ static bool hand_over(void *user, int fd, const struct sockaddr *a, socklen_t n)
 static enum MHD_Result send_reply(struct http *h, struct MHD_Connection *c, struct exchange *x,
                                   const struct http_reply *r)
 {
-    static const char no_memory[] = "{\"error\":{\"code\":\"out_of_memory\",\"message\":\"out of memory\"}}\n";
-    const bool empty = r->body->n == 0 && r->status == 503;
-    struct MHD_Response *m = MHD_create_response_from_buffer(empty ? sizeof no_memory - 1 : r->body->n,
-                                                             empty ? (void *)(uintptr_t)no_memory : r->body->p,
-                                                             MHD_RESPMEM_PERSISTENT); /* lives until completed() */
-    if (m == NULL) return MHD_NO;
-    (void)MHD_add_response_header(m, "Content-Type", r->type);
-    (void)MHD_add_response_header(m, "Cache-Control", "no-store");
-    (void)MHD_add_response_header(m, "X-Content-Type-Options", "nosniff");
-    if (r->allow != NULL) (void)MHD_add_response_header(m, "Allow", r->allow);
-    if (r->status == 401) (void)MHD_add_response_header(m, "WWW-Authenticate", "Bearer");
-    if (r->status == 429 || r->status == 503) (void)MHD_add_response_header(m, "Retry-After", "1");
-    if (x->refused || atomic_load(&h->shared.draining)) (void)MHD_add_response_header(m, "Connection", "close");
-    const enum MHD_Result ok = MHD_queue_response(c, (unsigned)r->status, m);
-    MHD_destroy_response(m);
+    const bool last = x->refused || atomic_load(&h->shared.draining);
+    const bool ok = http_response_queue(&x->responses, c, r, last);
     const int64_t us = h->shared.o.clock->mono_us(h->shared.o.clock) - x->start_us;
     metric_request(h->shared.o.metric, r->route, r->status, (double)us * 1e-6);
     x->replied = true;
     seat(h, c, HTTP_SEAT_SENT);
-    return ok;
+    return ok ? MHD_YES : MHD_NO;
 }
 
 static struct str bearer_of(struct MHD_Connection *c)
@@ -415,9 +411,7 @@ static void free_all(struct http *h)
     queue_free(h->aside);
     for (struct exchange *x = h->spare, *next; x != NULL; x = next) {
         next = x->next;
-        buf_fini(&x->body);
-        buf_fini(&x->reply);
-        mem_free(x);
+        exchange_free(x);
     }
     http_door_free(h->door);
     buf_fini(&h->shared.page);

@@ -56,6 +56,7 @@ static void rerank(struct http_shared *s, const struct http_request *q, struct h
     if (st == STATUS_OK) {
         score_write_answer(h, a, r->body);
         score_answered(h, a);
+        r->usual = true;
     }
     score_return(s->o.score, h);
     if (st != STATUS_OK) failed(r, st, &e);
@@ -112,6 +113,7 @@ static void infer(struct http_shared *s, const struct http_request *q, struct ht
     if (st == STATUS_OK && is_version(version, a->version->manifest.version, r)) {
         score_infer_write(score_request_of(h), a, score_model_name(s->o.score), r->body);
         score_answered(h, a);
+        r->usual = true;
     }
     score_return(s->o.score, h);
     if (st != STATUS_OK) failed(r, st, &e);
@@ -273,6 +275,7 @@ void http_answer(struct http_shared *s, const struct http_request *q, struct htt
     r->status = 200;
     r->type = JSON;
     r->allow = NULL;
+    r->usual = false;
     r->route = to ? to->metric : METRIC_ROUTE_OTHER;
     if (!let_in(s, to, q)) {
         http_error(r, 401, "unauthorized", "give the token: Authorization: Bearer <token>");
@@ -284,5 +287,5 @@ void http_answer(struct http_shared *s, const struct http_request *q, struct htt
     } else {
         to->fn(s, q, r);
     }
-    if (r->body->oom) r->status = 503, buf_clear(r->body);
+    if (r->body->oom) r->status = 503, r->usual = false, buf_clear(r->body);
 }

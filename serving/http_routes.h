@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "serving/http.h"
 #include <stdatomic.h>
+#include <stdbool.h>
 
 struct http_shared { /* what all requests read */
     struct http_options o;
@@ -22,6 +23,7 @@ struct http_reply {
     const char *type;  /* content type */
     const char *allow; /* methods, with 405 */
     struct buf *body;  /* written */
+    bool usual;        /* JSON with status 200 of a kind that comes again and again: blanks may be put behind it */
     enum metric_route route;
 };
 /* Routes, checks the token, answers.  Never fails: what goes wrong is in the reply.  Thread: any. */

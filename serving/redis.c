@@ -1,18 +1,23 @@
-/* redis.c - hiredis behind redis.h.  Its reader builds our reply nodes straight into an arena that redis_clear empties, and
- * commands are formatted into a kept buffer: a warm connection allocates nothing of ours, whatever a reply holds. */
+/* redis.c - hiredis behind redis.h.  Its reader builds our reply nodes straight into an arena that redis_clear empties;
+ * commands are formatted into a kept buffer and sent from there, as hiredis would take a new one for each.  So a warm
+ * connection allocates nothing, whatever a reply holds. */
 #include "serving/redis.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "serving/redis_url.h"
+#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
+#define SEND_BYTES ((size_t)64 << 10) /* that are queued at most, unless one command is longer */
+#define KEEP_BYTES ((size_t)1 << 20)  /* of a buffer between commands: larger ones are given back */
 #define BACKOFF_LEAST_MS 50
 #define BACKOFF_MOST_MS 2000
 
@@ -29,7 +34,7 @@ struct redis {
     size_t outstanding;
     struct rand rand;
     struct arena arena; /* replies */
-    struct buf command;
+    struct buf commands; /* queued: not sent yet */
 };
 
 static void ignore_sigpipe(void)
@@ -70,6 +75,11 @@ enum status redis_open(struct redis **out, const struct conf *c, struct clock *c
     (void)snprintf(r->password_file, sizeof r->password_file, "%s", c->redis_password_file);
     seed(r);
     arena_init(&r->arena, 0);
+    if (buf_room(&r->commands, SEND_BYTES) == NULL) {
+        mem_free(r);
+        return ERR_SET(e, STATUS_OOM, "redis: no memory for a connection");
+    }
+    buf_clear(&r->commands);
     *out = r;
     return STATUS_OK;
 }
@@ -79,6 +89,7 @@ static void hang_up(struct redis *r)
     if (r->c != NULL) redisFree(r->c);
     r->c = NULL;
     r->outstanding = 0;
+    buf_clear(&r->commands);
 }
 
 void redis_close(struct redis *r)
@@ -86,7 +97,7 @@ void redis_close(struct redis *r)
     if (r == NULL) return;
     hang_up(r);
     arena_fini(&r->arena);
-    buf_fini(&r->command);
+    buf_fini(&r->commands);
     mem_free(r);
 }
 
@@ -265,6 +276,7 @@ static void build_ourselves(struct redis *r)
                                              .freeObject = let_be};
     r->c->reader->fn = &ours;
     r->c->reader->privdata = r;
+    r->c->reader->maxbuf = KEEP_BYTES;
 }
 
 /* --- calls --------------------------------------------------------------------------------------------------------- */
@@ -288,6 +300,32 @@ enum status redis_connect(struct redis *r, struct err *e)
     return STATUS_OK;
 }
 
+/* What is queued.  What fails leaves no connection. */
+static enum status send_commands(struct redis *r, struct err *e)
+{
+    struct buf *b = &r->commands;
+    for (size_t at = 0; at < b->n;) {
+        const ssize_t n = send(r->c->fd, b->p + at, b->n - at, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            r->c->err = REDIS_ERR_IO; /* as hiredis says it */
+            (void)snprintf(r->c->errstr, sizeof r->c->errstr, "%s", strerror(errno));
+            return lost(r, "send commands", e);
+        }
+        at += (size_t)n;
+    }
+    buf_clear(b);
+    if (b->cap > KEEP_BYTES) buf_fini(b);
+    return STATUS_OK;
+}
+
+static size_t bytes_of(const struct str *args, size_t n)
+{
+    size_t bytes = 32 * (n + 1); /* lengths and line ends */
+    for (size_t i = 0; i < n; i++) bytes += args[i].n;
+    return bytes;
+}
+
 static void put_length(struct buf *b, char mark, size_t n)
 {
     char text[24], *at = text + sizeof text;
@@ -300,19 +338,23 @@ static void put_length(struct buf *b, char mark, size_t n)
 
 enum status redis_append(struct redis *r, struct err *e, const struct str *args, size_t n)
 {
-    struct buf *b = &r->command;
+    struct buf *b = &r->commands;
     TRY(redis_connect(r, e));
-    buf_clear(b);
+    if (b->n + bytes_of(args, n) > SEND_BYTES) TRY(send_commands(r, e));
+    const size_t before = b->n;
     put_length(b, '*', n);
     for (size_t i = 0; i < n; i++) {
         put_length(b, '$', args[i].n);
         buf_put(b, args[i].p ? args[i].p : "", args[i].n);
         buf_put(b, "\r\n", 2);
     }
-    if (b->oom) return ERR_SET(e, STATUS_OOM, "redis %s: no memory for a command of %zu words", r->name, n);
-    if (redisAppendFormattedCommand(r->c, (const char *)b->p, b->n) != REDIS_OK) return lost(r, "queue a command", e);
-    r->outstanding++;
-    return STATUS_OK;
+    if (!b->oom) {
+        r->outstanding++;
+        return STATUS_OK;
+    }
+    b->n = before; /* those before it stand */
+    b->oom = false;
+    return ERR_SET(e, STATUS_OOM, "redis %s: no memory for a command of %zu words", r->name, n);
 }
 
 static bool begins(const char *s, const char *word)
@@ -349,10 +391,11 @@ static enum status not_let_in(struct redis *r, struct err *e)
                    r->name);
 }
 
-/* The next reply from the wire.  What fails leaves no connection. */
+/* The next reply from the wire, after what is queued was sent.  What fails leaves no connection. */
 static enum status read_reply(struct redis *r, const struct redis_reply **out, struct err *e)
 {
     void *raw = NULL;
+    TRY(send_commands(r, e));
     if (redisGetReply(r->c, &raw) == REDIS_OK && raw != NULL) {
         r->outstanding--;
         *out = raw;

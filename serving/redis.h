@@ -37,7 +37,8 @@ int64_t redis_retry_ms(const struct redis *r);     /* until the next try is allo
 const char *redis_name(const struct redis *r);     /* the URL, for messages */
 void redis_drop(struct redis *r);                  /* hangs up; the next call connects again, without back-off */
 
-/* Queues one command (connects first if need be).  args are copied.  IO as redis_connect; OOM. */
+/* Queues one command (connects first if need be); of many some are sent at once.  args are copied.  IO: as redis_connect, or
+ * the connection is gone and with it every outstanding reply; OOM. */
 enum status redis_append(struct redis *r, struct err *e, const struct str *args, size_t n) MUST_CHECK;
 /* The next outstanding reply, in order; sends what is queued first.  *out lives until redis_clear.
  *

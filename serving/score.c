@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "schemas/event_json.h"
+#include "schemas/jsonload.h"
 #include "serving/score_infer.h"
 #include "serving/score_private.h"
 #include "serving/score_text.h"
@@ -52,6 +53,7 @@ enum status score_open(struct score **out, const struct conf *c, struct clock *c
         return ERR_SET(e, STATUS_NOT_FOUND, "redis.url is empty; a scorer reads versions and records from Redis");
     struct score *s = mem_calloc(1, sizeof *s);
     if (s == NULL) return ERR_SET(e, STATUS_OOM, "scorer: no memory");
+    jsonload_init();
     s->conf = c;
     s->clock = clock;
     s->metric = m;
@@ -135,6 +137,7 @@ void score_return(struct score *s, struct score_hand *h)
 
 void score_give_back(struct score *s, struct score_hand *h)
 {
+    score_hand_rest(h);
     (void)pthread_mutex_lock(&s->lock);
     score_pass_end(h);
     h->out = false;

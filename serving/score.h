@@ -4,8 +4,8 @@
  * binds them.  struct score_hand is one request's hands: Redis connection, features, scratch; there is one for each request
  * thread.  Passes over the model are fewer (kernels.threads, and one more to bind to a new version while no request waits
  * for it): requests that are ready while all are at work are scored together.  A request sees one version from beginning
- * to end, and its scores are the same alone or together.  A request whose records are known and unchanged allocates
- * nothing (jansson's document excepted).
+ * to end, and its scores are the same alone or together.  A request whose records are at hand allocates nothing, whatever
+ * it brings along itself.
  */
 #ifndef SERVING_SCORE_H
 #define SERVING_SCORE_H

@@ -1,11 +1,11 @@
 /* score_hand.c - one request through one pair of hands: overlay, slate, model, ranking, reply. */
 #include "base/mem.h"
+#include "base/sort.h"
 #include "featurize/catalogue.h"
 #include "schemas/conf_live.h"
 #include "serving/score_private.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -21,19 +21,25 @@ enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e
     return slate_new(&h->slate, e);
 }
 
-static void drop_own(struct score_hand *h)
+/* The last request's answer and all that was made for it. */
+static void forget(struct score_hand *h)
 {
-    for (size_t i = 0; i < h->n_own; i++) record_item_fini(&h->own[i]);
-    h->n_own = 0;
-    record_user_fini(&h->user);
+    memset(&h->answer, 0, sizeof h->answer);
+    h->user = (struct record_user){.scratch = &h->arena};
+    arena_reset(&h->arena);
+}
+
+void score_hand_rest(struct score_hand *h)
+{
+    score_request_clear(&h->request);
+    forget(h);
+    if (arena_bytes(&h->arena) > SCORE_HAND_KEPT) arena_fini(&h->arena);
 }
 
 void score_hand_fini(struct score_hand *h)
 {
     if (h->s == NULL) return;
     score_let_go(h);
-    drop_own(h);
-    mem_free(h->own);
     mem_free(h->held);
     buf_fini(&h->pack);
     score_request_fini(&h->request);
@@ -56,14 +62,6 @@ static enum status no_memory(struct err *e)
     return ERR_SET(e, STATUS_OOM, "scorer: no memory for the request");
 }
 
-/* Room for one more record of the request's own; pointers to earlier ones stay, since room for all is made at once. */
-static enum status reserve_own(struct score_hand *h, struct err *e)
-{
-    const size_t n = (size_t)h->request.n_items + h->request.n_history;
-    if (MEM_GROW(h->own, &h->cap_own, n) != 0) return no_memory(e);
-    return STATUS_OK;
-}
-
 static enum status copy_item(struct score_hand *h, const struct record_item *from, struct record_item *to,
                              struct err *e)
 {
@@ -81,24 +79,18 @@ static enum status item_record(struct score_hand *h, const struct score_item *q,
     unsigned changed = 0;
     *out = known ? &known->u.item : NULL;
     if (q->n_attrs == 0) return STATUS_OK;
-    struct record_item *own = &h->own[h->n_own];
-    memset(own, 0, sizeof *own);
-    if (known == NULL) {
-        TRY(feat_item_from_attrs(h->feat, own, q->id, q->attrs, q->n_attrs, time_ms, e));
-    } else {
-        TRY(copy_item(h, &known->u.item, own, e));
-        h->n_own++; /* from here on it is freed with the others */
-        TRY(catalogue_set_attrs(own, feat_templates(h->feat), false, q->attrs, q->n_attrs, &changed, e));
-        h->n_own--;
-        if (changed & CATALOGUE_SENTENCE) { /* made anew by feat_fill */
-            mem_free(own->ids);
-            own->ids = NULL;
-            own->n_ids = 0;
-            own->sentence = 0;
-        }
-    }
-    h->n_own++;
+    struct record_item *own = arena_alloc(&h->arena, 1, sizeof *own);
+    if (own == NULL) return no_memory(e);
+    own->scratch = &h->arena;
     *out = own;
+    if (known == NULL) return feat_item_from_attrs(h->feat, own, q->id, q->attrs, q->n_attrs, time_ms, e);
+    TRY(copy_item(h, &known->u.item, own, e));
+    TRY(catalogue_set_attrs(own, feat_templates(h->feat), false, q->attrs, q->n_attrs, &changed, e));
+    if (changed & CATALOGUE_SENTENCE) { /* made anew by feat_fill */
+        own->ids = NULL;
+        own->n_ids = 0;
+        own->sentence = 0;
+    }
     return STATUS_OK;
 }
 
@@ -114,7 +106,7 @@ static enum status lay_user(struct score_hand *h, const struct score_found *f, i
         TRY(record_user_decode(&h->user, &r, e));
     }
     for (uint32_t i = 0; i < q->n_attributes; i++)
-        TRY(catalogue_set_attr(NULL, &h->user.attrs, &h->user.n_attrs, &q->attributes[i], &changed, e));
+        TRY(catalogue_set_attr(&h->arena, &h->user.attrs, &h->user.n_attrs, &q->attributes[i], &changed, e));
     for (uint32_t i = 0; i < q->n_history; i++) {
         const struct score_past *p = &q->history[i];
         const struct record_item *item;
@@ -142,7 +134,6 @@ static enum status fill(struct score_hand *h, const struct score_found *f, struc
     const bool own_user = q->n_history > 0 || q->n_attributes > 0;
     struct feat_candidate *c = arena_alloc(&h->arena, q->n_items, sizeof *c);
     if (c == NULL) return no_memory(e);
-    TRY(reserve_own(h, e));
     if (own_user) TRY(lay_user(h, f, time_ms, e));
     for (uint32_t i = 0; i < q->n_items; i++) {
         c[i] = (struct feat_candidate){q->items[i].id, NULL, NAN, 1, 0, 0};
@@ -181,10 +172,11 @@ static enum status rank(struct score_hand *h, const float *logits, const float *
     const uint32_t K = h->request.n_items;
     const float *text = h->line->text_part != SIZE_MAX ? parts + h->line->text_part * K : NULL;
     const bool staged = text != NULL && h->joint_top < K;
-    struct score_order *o = arena_alloc(&h->arena, K, sizeof *o);
+    struct score_order *o = arena_alloc(&h->arena, K, sizeof *o),
+                       *scratch = arena_raw(&h->arena, K / 2, sizeof *scratch);
     a->n = h->request.limit;
     a->items = arena_alloc(&h->arena, a->n, sizeof *a->items);
-    if (o == NULL || a->items == NULL) return no_memory(e);
+    if (o == NULL || scratch == NULL || a->items == NULL) return no_memory(e);
     for (uint32_t i = 0; i < K; i++) {
         if (!isfinite(logits[i]))
             return ERR_SET(e, STATUS_CORRUPT, "item " STR_FMT " has no finite score", STR_ARG(h->request.items[i].id));
@@ -192,7 +184,7 @@ static enum status rank(struct score_hand *h, const float *logits, const float *
                                     !staged || text[i] != 0.0f};
     }
     if (a->explored) TRY(score_explore_keys(h, o, e));
-    qsort(o, K, sizeof *o, by_rank);
+    sort_stable(o, K, sizeof *o, by_rank, scratch);
     for (uint32_t i = 0; i < a->n; i++)
         a->items[i] = (struct score_ranked){.index = o[i].index,
                                             .score = model_by_utility(model) ? (float)o[i].key : sigmoid(o[i].logit),
@@ -251,9 +243,7 @@ static enum status run(struct score_hand *h, struct err *e)
 enum status score_rank(struct score_hand *h, const struct score_answer **out, struct err *e)
 {
     *out = NULL;
-    arena_reset(&h->arena);
-    drop_own(h);
-    memset(&h->answer, 0, sizeof h->answer);
+    forget(h);
     h->answered = false;
     if (!score_pass_begin(h)) {
         score_why_not(h->s, e);

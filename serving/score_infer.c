@@ -4,7 +4,6 @@
 #include "schemas/conf_live.h"
 #include "schemas/event_json.h"
 #include "serving/score_text.h"
-#include <jansson.h>
 #include <string.h>
 
 struct tensor { /* of strings, flattened */
@@ -85,15 +84,8 @@ static enum status get_inputs(struct score_request *q, const json_t *inputs, con
 
 enum status score_infer_parse(struct score_request *q, struct str body, const struct conf *c, struct err *e)
 {
-    json_error_t why;
-    const struct arena arena = q->arena;
-    json_decref(q->document);
-    *q = (struct score_request){.arena = arena, .time_ms = INT64_MIN};
-    arena_reset(&q->arena);
-    TRY(score_request_room(body, e));
-    json_t *o = json_loadb(body.p ? body.p : "", body.n, JSON_REJECT_DUPLICATES, &why);
-    q->document = o;
-    if (o == NULL) return ERR_SET(e, STATUS_INVALID, "the body is not JSON: %.120s (byte %d)", why.text, why.position);
+    json_t *o;
+    TRY(score_request_load(q, body, &o, e));
     const json_t *id = json_object_get(o, "id"), *inputs = json_object_get(o, "inputs");
     if (!json_is_array(inputs)) return ERR_SET(e, STATUS_INVALID, "inputs must be a list of tensors");
     if (id != NULL && (!json_is_string(id) || json_string_length(id) > EVENT_ID_MAX))

@@ -18,6 +18,8 @@
 #define SCORE_TOGETHER 16                      /* slates of one pass at most */
 #define SCORE_TOGETHER_ITEMS 256               /* and their candidates, unless it is one slate */
 
+#define SCORE_HAND_KEPT ((size_t)8 << 20)      /* of a hand's memory between requests */
+
 #define SCORE_SHADOW_HANDS 4 /* requests that shadows score after their answer, at a time */
 
 struct score_served { /* one answer on its way to fr:m:served, packed */
@@ -42,9 +44,7 @@ struct score_hand {
     size_t n_held, cap_held;
     const struct state_entry **states; /* (n_states) pinned; of the arena */
     size_t n_states;
-    struct record_user user; /* a copy that the request's own history and attributes were laid over */
-    struct record_item *own; /* (n_own) stand-ins and copies with the request's attributes laid over */
-    size_t n_own, cap_own;
+    struct record_user user; /* a copy that the request's own history and attributes were laid over; of the arena */
     struct buf pack;
 };
 struct score_pass { /* one thread's hands over the model */
@@ -123,6 +123,7 @@ struct score {
 };
 
 enum status score_hand_init(struct score_hand *h, struct score *s, struct err *e) MUST_CHECK; /* score_hand.c */
+void score_hand_rest(struct score_hand *h); /* its request is over: what an unusual one took is given back */
 void score_hand_fini(struct score_hand *h);
 /* score_line.c: every variant's half; what was opened is closed also after a failure. */
 enum status score_lines_open(struct score *s, struct err *e) MUST_CHECK;

@@ -3,10 +3,9 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/jsonroom.h"
-#include "base/jsonwide.h"
 #include "featurize/describe.h"
 #include "schemas/conf_live.h"
-#include <jansson.h>
+#include "schemas/jsonload.h"
 #include <math.h>
 #include <stdio.h>
 
@@ -262,43 +261,34 @@ static enum status take_session(struct parsing *p)
     return p->q->user.p != NULL ? STATUS_OK : no_memory(p);
 }
 
-static void forget(struct score_request *q)
+void score_request_clear(struct score_request *q)
 {
     const struct arena arena = q->arena;
-    json_decref(q->document);
     *q = (struct score_request){.arena = arena, .time_ms = INT64_MIN};
+    if (arena_bytes(&q->arena) > SCORE_REQUEST_KEPT) arena_fini(&q->arena);
     arena_reset(&q->arena);
 }
 
-enum status score_request_room(struct str body, struct err *e)
+enum status score_request_load(struct score_request *q, struct str body, json_t **document, struct err *e)
 {
-    if (!jsonroom_over(body, DOCUMENT_BYTES)) return STATUS_OK;
-    return ERR_SET(e, STATUS_FULL, "the body's %zu bytes hold more values than a request may; send it in parts",
-                   body.n);
-}
-
-/* Attributes may hold integers that jansson can't, as events' may. */
-static enum status load_wide(struct parsing *p, struct str body, json_t **out, json_error_t *why)
-{
-    struct buf b = {0};
-    if (jsonwide_put(&b, body)) *out = json_loadb((const char *)b.p, body.n, JSON_REJECT_DUPLICATES, why);
-    const bool oom = b.oom;
-    buf_fini(&b);
-    return oom ? no_memory(p) : STATUS_OK;
+    json_error_t why;
+    *document = NULL;
+    score_request_clear(q);
+    if (jsonroom_over(body, DOCUMENT_BYTES))
+        return ERR_SET(e, STATUS_FULL, "the body's %zu bytes hold more values than a request may; send it in parts",
+                       body.n);
+    if (jsonload(&q->arena, body, JSON_REJECT_DUPLICATES, document, &why) != STATUS_OK)
+        return ERR_SET(e, STATUS_OOM, "the request needs more memory than there is");
+    if (*document != NULL) return STATUS_OK;
+    return ERR_SET(e, STATUS_INVALID, "the body is not JSON: %.120s (byte %d)", why.text, why.position);
 }
 
 enum status score_request_parse(struct score_request *q, struct str body, const struct conf *c, struct err *e)
 {
     struct parsing p = {q, c, e};
-    json_error_t why;
     const char *name;
-    json_t *v;
-    forget(q);
-    TRY(score_request_room(body, e));
-    json_t *o = json_loadb(body.p ? body.p : "", body.n, JSON_REJECT_DUPLICATES, &why);
-    if (o == NULL && json_error_code(&why) == json_error_numeric_overflow) TRY(load_wide(&p, body, &o, &why));
-    q->document = o;
-    if (o == NULL) return ERR_SET(e, STATUS_INVALID, "the body is not JSON: %.120s (byte %d)", why.text, why.position);
+    json_t *o, *v;
+    TRY(score_request_load(q, body, &o, e));
     if (!json_is_object(o)) return ERR_SET(e, STATUS_INVALID, "the body must be a JSON object");
     json_object_foreach(o, name, v) TRY(get_field(&p, name, v));
     if (q->items == NULL) return ERR_SET(e, STATUS_INVALID, "items is missing");
@@ -309,6 +299,6 @@ enum status score_request_parse(struct score_request *q, struct str body, const 
 
 void score_request_fini(struct score_request *q)
 {
-    forget(q);
     arena_fini(&q->arena);
+    *q = (struct score_request){.time_ms = INT64_MIN};
 }

@@ -1,8 +1,8 @@
 /* score_request.h - a re-rank request: JSON text → checked struct.
  *
  * Strict: duplicate names, unknown fields, wrong types, ids that are too long or hold control characters, numbers out of
- * range are refused, each with a sentence that names the field.  Strings point into the parsed document, arrays lie in
- * the request's arena; both live until the next parse.  Thread: one at a time per struct.
+ * range are refused, each with a sentence that names the field.  The parsed document, into which strings point, and arrays
+ * lie in the request's arena; both live until the next parse or clear.  Thread: one at a time per struct.
  */
 #ifndef SERVING_SCORE_REQUEST_H
 #define SERVING_SCORE_REQUEST_H
@@ -10,9 +10,11 @@
 #include "base/status.h"
 #include "schemas/conf.h"
 #include "schemas/event.h"
+#include <jansson.h>
 #include <stdbool.h>
 
-#define SCORE_HISTORY_MAX 1000 /* events of a request's history */
+#define SCORE_HISTORY_MAX 1000                /* events of a request's history */
+#define SCORE_REQUEST_KEPT ((size_t)8 << 20) /* of memory between requests: ten thousand candidates take a half */
 
 struct score_item { /* a candidate: "id", or {"item":"id", attributes…} */
     struct str id;
@@ -37,12 +39,13 @@ struct score_request {
     uint32_t limit;  /* items of the reply; n_items when not given */
     bool explain;
     struct arena arena;
-    void *document;
 };
 /* Into a zeroed struct or one that was parsed before.  INVALID: bad; FULL: more items or history than allowed; OOM. */
 enum status score_request_parse(struct score_request *q, struct str body, const struct conf *c,
                                 struct err *e) MUST_CHECK;
-/* FULL: the body may hold more values than memory is meant for.  The first step of every form of a request. */
-enum status score_request_room(struct str body, struct err *e) MUST_CHECK;
+/* The first step of every form of a request: q is empty but for the document, which is q's.  INVALID: no JSON; FULL: the body
+ * may hold more values than memory is meant for; OOM. */
+enum status score_request_load(struct score_request *q, struct str body, json_t **document, struct err *e) MUST_CHECK;
+void score_request_clear(struct score_request *q); /* empty; memory for usual requests is kept */
 void score_request_fini(struct score_request *q);
 #endif

@@ -89,6 +89,39 @@ struct http_client_answer http_client_ask(int port, const char *method, const ch
     return a;
 }
 
+static void send_all(int fd, const char *p, size_t n, int flags)
+{
+    while (n > 0) {
+        const ssize_t sent = send(fd, p, n, MSG_NOSIGNAL | flags);
+        assert_true(sent > 0);
+        p += sent;
+        n -= (size_t)sent;
+    }
+}
+
+const char *http_client_kept(int fd, const char *path, const char *body, size_t n, char *answer, size_t cap)
+{
+    char head[200];
+    const int n_head =
+        snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", path, n);
+    size_t got = 0, want = SIZE_MAX;
+    send_all(fd, head, (size_t)n_head, MSG_MORE);
+    send_all(fd, body, n, 0);
+    while (got < want) {
+        const ssize_t more = recv(fd, answer + got, cap - 1 - got, 0);
+        assert_true(more > 0);
+        got += (size_t)more;
+        answer[got] = '\0';
+        const char *end = strstr(answer, "\r\n\r\n"), *length = strcasestr(answer, "\r\nContent-Length:");
+        if (want == SIZE_MAX && end != NULL && length != NULL)
+            want = (size_t)(end + 4 - answer) + strtoul(length + 17, NULL, 10);
+    }
+    assert_int_equal(got, want); /* and nothing after it */
+    assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
+    assert_null(strcasestr(answer, "Connection: close"));
+    return strstr(answer, "\r\n\r\n") + 4;
+}
+
 void http_client_free(struct http_client_answer *a)
 {
     free(a->body);

@@ -17,6 +17,9 @@ struct http_client_answer http_client_ask(int port, const char *method, const ch
                                           const char *body, size_t n);
 /* Raw bytes in; reads until the other side closes or timeout_ms pass without a byte. */
 struct http_client_answer http_client_raw(int port, const char *bytes, size_t n, int timeout_ms);
+/* One POST over a kept connection; its whole answer, which must be 200 and leave the connection open, into `answer` (cap).
+ * Returns the body in it, a NUL after it.  Touches no heap. */
+const char *http_client_kept(int fd, const char *path, const char *body, size_t n, char *answer, size_t cap);
 void http_client_free(struct http_client_answer *a);
 int http_client_connect(int port); /* a socket that the caller closes */
 #endif

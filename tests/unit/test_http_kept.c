@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum { REQUESTS = 1000, WARM = 200, MANY = 10000, ANSWER_BYTES = 2 << 20 };
@@ -63,32 +61,9 @@ static int close_all(void **state)
     return 0;
 }
 
-/* One request and its whole answer over the kept connection; returns the answer's body. */
 static const char *ask(const char *body)
 {
-    char head[200];
-    const int n_head =
-        snprintf(head, sizeof head, "POST /v1/rerank HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n", strlen(body));
-    size_t n = 0, want = SIZE_MAX, at = 0;
-    assert_int_equal(send(fd, head, (size_t)n_head, MSG_NOSIGNAL | MSG_MORE), n_head);
-    while (at < strlen(body)) {
-        const ssize_t sent = send(fd, body + at, strlen(body) - at, MSG_NOSIGNAL);
-        assert_true(sent > 0);
-        at += (size_t)sent;
-    }
-    while (n < want) {
-        const ssize_t got = recv(fd, answer + n, ANSWER_BYTES - 1 - n, 0);
-        assert_true(got > 0);
-        n += (size_t)got;
-        answer[n] = '\0';
-        const char *end = strstr(answer, "\r\n\r\n"), *length = strcasestr(answer, "\r\nContent-Length:");
-        if (want == SIZE_MAX && end != NULL && length != NULL)
-            want = (size_t)(end + 4 - answer) + strtoul(length + 17, NULL, 10);
-    }
-    assert_int_equal(n, want); /* and nothing after it */
-    assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
-    assert_null(strcasestr(answer, "Connection: close"));
-    return strstr(answer, "\r\n\r\n") + 4;
+    return http_client_kept(fd, "/v1/rerank", body, strlen(body), answer, ANSWER_BYTES);
 }
 
 static const char *body_of(int i)

@@ -9,6 +9,7 @@
 #include "tests/support/redis_server.h"
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct redis_server server;
@@ -128,6 +129,36 @@ static void test_pipeline_answers_in_order_and_keeps_binary(void **state)
     assert_int_equal(p[2]->items[1].kind, REDIS_NIL);
     assert_int_equal(p[3]->integer, 3);
     assert_int_equal(redis_get(r, &e, &p[0]), STATUS_END);
+    redis_close(r);
+    conf_free(c);
+}
+
+/* Of many commands those that came first are sent before the first reply is asked for; order and bytes stay. */
+static void test_long_pipeline_answers_in_order(void **state)
+{
+    (void)state;
+    enum { N = 3000, LONGEST = 200000 };
+    struct conf *c = redis_server_conf(&server);
+    struct redis *r = open_server(c);
+    struct err e = {0};
+    const struct redis_reply *p;
+    char *value = calloc(LONGEST, 1);
+    assert_non_null(value);
+    for (size_t i = 0; i < N; i++) {
+        const struct str v = {value, i % 500 == 7 ? LONGEST : i % 300};
+        memset(value, 'a' + (int)(i % 26), v.n);
+        assert_ok(redis_append(r, &e, REDIS_ARGS(STR("SET"), STR("k"), v)), &e);
+        assert_ok(redis_append(r, &e, REDIS_ARGS(STR("GET"), STR("k"))), &e);
+    }
+    for (size_t i = 0; i < N; i++) {
+        assert_ok(redis_get(r, &e, &p), &e);
+        assert_true(redis_is(p, "OK"));
+        assert_ok(redis_get(r, &e, &p), &e);
+        assert_int_equal(p->text.n, i % 500 == 7 ? LONGEST : i % 300);
+        for (size_t k = 0; k < p->text.n; k++) assert_int_equal(p->text.p[k], 'a' + (int)(i % 26));
+    }
+    assert_int_equal(redis_get(r, &e, &p), STATUS_END);
+    free(value);
     redis_close(r);
     conf_free(c);
 }
@@ -408,11 +439,12 @@ static void test_database_is_selected_and_password_asked(void **state)
 
 static enum status use(struct conf *c)
 {
+    static char longer[100000]; /* than what is queued at most */
     struct redis *r = NULL;
     struct err e = {0};
     const struct redis_reply *p;
     enum status st = redis_open(&r, c, clock_system(), &e);
-    if (st == STATUS_OK) st = redis_call(r, &e, &p, REDIS_ARGS(STR("MGET"), STR("a"), STR("b")));
+    if (st == STATUS_OK) st = redis_call(r, &e, &p, REDIS_ARGS(STR("MGET"), STR("a"), ((struct str){longer, sizeof longer})));
     redis_close(r);
     return st;
 }
@@ -449,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_socket_path_has_a_length),
         cmocka_unit_test(test_password_file_is_read),
         cmocka_unit_test(test_pipeline_answers_in_order_and_keeps_binary),
+        cmocka_unit_test(test_long_pipeline_answers_in_order),
         cmocka_unit_test(test_fault_is_a_status_and_the_connection_goes_on),
         cmocka_unit_test(test_absent_server_is_io_and_backs_off),
         cmocka_unit_test(test_waits_of_many_clients_are_spread),
