@@ -90,6 +90,11 @@ void *arena_raw(struct arena *a, size_t n, size_t size)
     return take(a, n, size, ARENA_ALIGN);
 }
 
+void *arena_small(struct arena *a, size_t n, size_t size)
+{
+    return take(a, n, size, 16);
+}
+
 void *arena_alloc(struct arena *a, size_t n, size_t size)
 {
     void *p = take(a, n, size, 16);

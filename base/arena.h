@@ -26,6 +26,7 @@ void arena_fini(struct arena *a);
 void *arena_alloc(struct arena *a, size_t n, size_t size);   /* zeroed, 16-byte aligned; NULL on overflow or OOM */
 void *arena_aligned(struct arena *a, size_t n, size_t size); /* zeroed, 64-byte aligned */
 void *arena_raw(struct arena *a, size_t n, size_t size);     /* 64-byte aligned, contents undefined: for big buffers */
+void *arena_small(struct arena *a, size_t n, size_t size);   /* 16-byte aligned, contents undefined: for many small things */
 struct str arena_str(struct arena *a, struct str s);         /* a copy, NUL after it; .p == NULL when out of memory */
 struct arena_mark arena_save(const struct arena *a);
 void arena_rewind(struct arena *a, struct arena_mark m);

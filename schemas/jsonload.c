@@ -12,7 +12,7 @@ static json_free_t give_before;
 static void *json_take(size_t n)
 {
     if (arena_now == NULL) return take_before(n);
-    void *p = arena_alloc(arena_now, n, 1);
+    void *p = arena_small(arena_now, n, 1);
     refused = refused || p == NULL;
     return p;
 }
