@@ -21,6 +21,7 @@ static void consumer_close(struct source_kafka *s)
     source_kafka_group_close(s);
     if (s->answers != NULL) rd_kafka_queue_destroy(s->answers);
     if (rd_kafka_fatal_error(s->rk, NULL, 0) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        source_kafka_settle(s);
         (void)rd_kafka_consumer_close(s->rk);
         rd_kafka_destroy(s->rk);
     } else { /* after a fatal error librdkafka refuses to close, and a plain destroy would wait for that for ever */

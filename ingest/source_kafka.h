@@ -132,6 +132,9 @@ enum status source_kafka_join(struct source_kafka *s, struct err *e) MUST_CHECK;
 enum status source_kafka_group_serve(struct source_kafka *s, struct err *e) MUST_CHECK; /* finishes what is pending */
 void source_kafka_tell(struct source_kafka *s, struct source_kafka_part *p, enum source_kafka_tell what);
 bool source_kafka_group_tell(struct source_kafka *s, struct source_batch *b); /* JOINED, LEFT; false: no room for all */
+/* Before every change of the assignment, and the end: librdkafka (2.0) stops partitions by messages to itself, and aborts the
+ * process where one that is being stopped is stopped again.  A question that it answers after them waits for that. */
+void source_kafka_settle(struct source_kafka *s);
 enum status source_kafka_reposition(struct source_kafka *s, struct err *e) MUST_CHECK; /* all owned, to their next */
 void source_kafka_commit(struct source *base, const struct source_offset *offsets, size_t n);
 void source_kafka_group_close(struct source_kafka *s);

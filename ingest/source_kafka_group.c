@@ -50,8 +50,15 @@ static void shake(struct source_kafka *s)
 
 /* ---- giving back ---- */
 
+void source_kafka_settle(struct source_kafka *s)
+{
+    rd_kafka_topic_partition_list_t *list = NULL;
+    if (rd_kafka_assignment(s->rk, &list) == RD_KAFKA_RESP_ERR_NO_ERROR) rd_kafka_topic_partition_list_destroy(list);
+}
+
 static void unassign(struct source_kafka *s)
 {
+    source_kafka_settle(s);
     if (!cooperative(s)) {
         const rd_kafka_resp_err_t rc = rd_kafka_assign(s->rk, NULL);
         if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) log_warn("kafka.group", "unassign=\"%s\"", rd_kafka_err2str(rc));
@@ -132,6 +139,7 @@ static enum status assign(struct source_kafka *s, rd_kafka_topic_partition_list_
         struct source_kafka_part *p = part_of(s, &list->elems[i]);
         if (p != NULL) TRY(source_kafka_split(s, p, e));
     }
+    source_kafka_settle(s);
     if (!cooperative(s)) {
         const rd_kafka_resp_err_t rc = rd_kafka_assign(s->rk, list);
         if (rc == RD_KAFKA_RESP_ERR_NO_ERROR) return STATUS_OK;
@@ -322,6 +330,7 @@ static enum status seek_all(struct source_kafka *s, rd_kafka_topic_partition_lis
     for (int i = 0; i < list->cnt; i++) stopped = stopped || list->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR;
     if (!stopped) return STATUS_OK;
     for (int i = 0; i < list->cnt; i++) list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    source_kafka_settle(s);
     error = rd_kafka_incremental_unassign(s->rk, list);
     rd_kafka_error_destroy(error);
     return assign(s, list, e);

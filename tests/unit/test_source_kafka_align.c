@@ -243,6 +243,26 @@ static void test_order_outlives_new_assignments(void **state)
     move_about("assigned", NULL);
 }
 
+/* Places set anew at once after they were, and an end at once after that: librdkafka is not asked to stop what it is stopping. */
+static void test_places_are_set_as_often_as_asked(void **state)
+{
+    (void)state;
+    struct source_batch *b = NULL;
+    struct err e = {0};
+    (void)rd_kafka_mock_topic_create(mock.cluster, "often", PARTITIONS, 1);
+    fill("often", 0, 400, uneven);
+    for (int round = 0; round < 20; round++) {
+        struct conf *c = conf_of("often");
+        struct source *s = open_source(c);
+        assert_ok(source_batch_new(&b, &e), &e);
+        for (int i = 0; i < 500 && seen.n < 400; i++) read_once(s, b, 20);
+        for (int i = 0; i < 30; i++) assert_ok(source_kafka_reposition((struct source_kafka *)s, &e), &e);
+        source_close(s);
+        source_batch_free(b);
+        conf_free(c);
+    }
+}
+
 static void test_order_outlives_seeks(void **state)
 {
     (void)state;
@@ -354,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_what_comes_live_comes_at_once),
         cmocka_unit_test(test_order_outlives_new_assignments),
         cmocka_unit_test(test_order_outlives_seeks),
+        cmocka_unit_test(test_places_are_set_as_often_as_asked),
         cmocka_unit_test(test_one_that_gives_nothing_is_given_up),
         cmocka_unit_test(test_one_event_from_the_future_moves_nothing),
         cmocka_unit_test(test_turns_of_many_partitions),
