@@ -12,12 +12,21 @@ static const double prior_slope = 2.0, prior_intercept = 0.3, prior_offset = 1.0
 
 static const float popularity_below[RECAL_POPULARITIES - 1] = {0.5f, 1, 2, 4, 8, 16, 32, 64, 128};
 
+/* Whether parts and recalibration are after the same. */
+static bool agree(const struct conf *c)
+{
+    for (uint32_t i = 0; i < c->n_types; i++)
+        if (c->types[i].weight != 1.0) return false;
+    return c->train_softmax_share < 1.0 && !(c->train_distill > 0.0) && !(c->train_replay_share > 0.0);
+}
+
 enum status model_recal_declare(struct model_recal *c, const struct conf *conf, struct param_table *t, struct err *e)
 {
     const uint32_t centre[1] = {2}, weights[2] = {RECAL_SOURCES, RECAL_N};
     c->corrected = conf->train_sampling_correction;
     c->recalibrated = conf->train_recalibration;
     c->early = strcmp(conf->join_loss, "wait") != 0;
+    c->beside = c->recalibrated && agree(conf);
     if (c->corrected) TRY(param_table_add(t, "sampling.centre", PARAM_STAT, 1, centre, 0, 0, &c->centre, e));
     if (c->recalibrated) TRY(param_table_add(t, "recalibration", PARAM_STAT, 2, weights, 0, 0, &c->weights, e));
     return STATUS_OK;
@@ -50,18 +59,6 @@ static bool is_shifted(const struct model_recal_run *r, const struct slate *s, i
     return drawn || s->source == SLATE_IMPRESSION; /* thinned out; 0 where it is whole */
 }
 
-bool model_recal_shift(const struct model_recal_run *r, const struct slate *s, int source, float *shift)
-{
-    double centre;
-    bool any = false;
-    if (!is_shifted(r, s, source, &centre)) return false;
-    for (uint32_t i = 0; i < s->n_items; i++) {
-        shift[i] = (float)(centre - (double)s->items[i].log_kq);
-        any = any || shift[i] != 0.0f;
-    }
-    return any;
-}
-
 static uint32_t bucket(const float *below, uint32_t n, float x)
 {
     uint32_t i = 0;
@@ -83,6 +80,11 @@ static uint32_t slices(const struct slate *s, uint32_t i, uint32_t at[2 + RECAL_
     return n;
 }
 
+static const float *weights_of(const struct model_recal_run *r, int source)
+{
+    return r->weights != NULL ? r->weights + (size_t)source * RECAL_N : NULL;
+}
+
 static double offset_of(const float *w, const uint32_t *at, uint32_t n)
 {
     double z = (double)w[RECAL_INTERCEPT];
@@ -90,12 +92,28 @@ static double offset_of(const float *w, const uint32_t *at, uint32_t n)
     return z;
 }
 
+bool model_recal_shift(const struct model_recal_run *r, const struct slate *s, int source, float *shift)
+{
+    double centre;
+    bool any = false;
+    const bool shifted = is_shifted(r, s, source, &centre);
+    if (!shifted && !r->c->beside) return false;
+    for (uint32_t i = 0; i < s->n_items; i++) {
+        uint32_t at[2 + RECAL_FLAGS];
+        double z = r->c->beside ? offset_of(weights_of(r, source), at, slices(s, i, at)) : 0.0;
+        if (shifted) z += centre - (double)s->items[i].log_kq;
+        shift[i] = (float)z;
+        any = any || shift[i] != 0.0f;
+    }
+    return any;
+}
+
 void model_recal_logits(const struct model_recal_run *r, const struct slate *s, int source, float *logits,
                         float *part_logits, size_t n_parts)
 {
     const size_t K = s->n_items;
     const bool corrected = r->centre != NULL && source == SLATE_ORGANIC;
-    const float *w = r->weights != NULL ? r->weights + (size_t)source * RECAL_N : NULL;
+    const float *w = weights_of(r, source);
     const double slope = w != NULL ? exp((double)w[RECAL_SLOPE]) : 1.0, centre = corrected ? centre_of(r, s) : 0.0;
     for (uint32_t i = 0; i < K; i++) {
         uint32_t at[2 + RECAL_FLAGS];
@@ -123,7 +141,8 @@ static void gather(struct recal_sums *q, const uint32_t *at, const double *x, ui
 
 static void recalibration_learnt(struct model_recal_run *r, const struct slate *s, int source, const float *raw)
 {
-    const float *w = r->weights + (size_t)source * RECAL_N;
+    const float *w = weights_of(r, source);
+    const uint32_t first = r->c->beside ? 1 : 0; /* the slope is left out */
     const double slope = exp((double)w[RECAL_SLOPE]);
     double centre;
     const bool shifted = is_shifted(r, s, source, &centre);
@@ -135,7 +154,7 @@ static void recalibration_learnt(struct model_recal_run *r, const struct slate *
         double z = x[0] + offset_of(w, at + 2, n);
         if (shifted) z += centre - (double)s->items[i].log_kq;
         const double p = 1.0 / (1.0 + exp(-z)), weight = (double)s->items[i].examples;
-        gather(&r->sums[source], at, x, n + 2, weight * (p - (double)s->items[i].label), weight * p * (1 - p));
+        gather(&r->sums[source], at + first, x + first, n + 2 - first, weight * (p - (double)s->items[i].label), weight * p * (1 - p));
     }
 }
 

@@ -1,6 +1,6 @@
 /* recal.h - from the sum of parts to a probability: sampling correction and recalibration.  For model*.c alone.
  *
- *   r = intercept + sum of parts                       what the parts are trained on (with the shift)
+ *   r = intercept + sum of parts
  *   logit = slope*r + intercept' + offsets(slices) + shift,   shift = centre - log_kq
  *
  * Sampling correction (MODEL.md; train.sampling_correction): an organic slate's negatives were drawn with probability
@@ -12,12 +12,17 @@
  * Recalibration (train.recalibration): per source (recorded impressions, organic slates) log(slope), an intercept and an
  * offset for every slice that a candidate is in: its age, its popularity, cold user, cold item, first time.  Learnt from the
  * settled labels of what is learnt, each as many examples as it stands for (slate_item.examples: 1 without the types' weights; 0 of
- * what is learnt again), on the logits found before the step, after everything else and without a way back into the parts, by
- * one Newton step of regularised logistic regression per optimiser step (a Gaussian prior shrinks each towards 0, an offset by age
- * towards those of the ages beside it: one that has seen nothing is as its younger neighbour, since a catalogue announced at one
- * time grows into it all at once; A <- 2^(-n/RECAL_HALF_LIFE) A + sum p(1-p)xx').  Within a slice the order of candidates stays;
- * offsets move slices against each other.  The numbers travel with the version (group STAT), the sums behind them stay with the
- * learner's run.
+ * what is learnt again), on the logits found before the step, by one Newton step of regularised logistic regression per optimiser
+ * step (a Gaussian prior shrinks each towards 0, an offset by age towards those of the ages beside it: one that has seen nothing is
+ * as its younger neighbour, since a catalogue announced at one time grows into it all at once; A <- 2^(-n/RECAL_HALF_LIFE) A + sum
+ * p(1-p)xx').  Within a slice the order of candidates stays; offsets move slices against each other.  The numbers travel with the
+ * version (group STAT), the sums behind them stay with the learner's run.
+ *
+ * The parts learn beside it (`beside`): their labels see r with offsets and shift, so that what the offsets, which are fast, know
+ * already is not learnt a second time by parts, which are slow, and then to be taken back.  The slope stays 1 then, as a scale is
+ * what parts find themselves.  But where parts are to come to another answer than the settled labels, each counted once (types
+ * weigh differently, slates are replayed, targets are another version's, the loss orders lists alone), the two would push each
+ * other ever further: there recalibration comes after everything else, the parts see none of it, and the slope is learnt.
  *
  * Recorded lists that are learnt before they are settled (join.loss other than wait) are not recalibrated: weights of early
  * copies depend on what is predicted, and steps as fast as Newton's run away with that.
@@ -41,6 +46,7 @@ enum {
 
 struct model_recal {                     /* of the architecture: which of the two are on, and where their tensors are */
     bool corrected, recalibrated, early; /* early: labels of recorded lists are not settled ones */
+    bool beside;
     size_t centre, weights;              /* tensors (2): the mean, and 1 once it is known; (RECAL_SOURCES, RECAL_N) */
 };
 /* Declares the tensors of what is on. */
@@ -59,7 +65,7 @@ struct model_recal_run { /* plain data; zeroed is empty */
 };
 void model_recal_bind(struct model_recal_run *r, const struct model_recal *c, const struct param_table *t,
                       const float *w);
-/* shift (K) between r and what the labels of a slate are compared with, whose intercept is `source`'s; false: none. */
+/* shift (K) between r and what the labels of a slate, whose intercept is `source`'s, are compared with; false: none. */
 bool model_recal_shift(const struct model_recal_run *r, const struct slate *s, int source, float *shift);
 /* logits (K): r in, logit out.  part_logits (n_parts, K), or NULL, are scaled by the slope, so that logit is still
  * something of the candidate plus the sum of its part logits. */

@@ -18,7 +18,7 @@ struct fixture {
     struct slate_item items[K];
 };
 
-static void fixture_open(struct fixture *f, const char *correction, const char *recalibration)
+static void fixture_open_with(struct fixture *f, const char *correction, const char *recalibration, const char *more)
 {
     struct err e;
     const uint32_t one[1] = {1};
@@ -26,6 +26,7 @@ static void fixture_open(struct fixture *f, const char *correction, const char *
     assert_ok(conf_new(&f->conf, &e), &e);
     assert_ok(conf_set(f->conf, "train.sampling_correction", correction, &e), &e);
     assert_ok(conf_set(f->conf, "train.recalibration", recalibration, &e), &e);
+    if (more != NULL) assert_ok(conf_set_option(f->conf, more, &e), &e);
     assert_ok(param_table_add(&f->table, "before", PARAM_STAT, 1, one, 0, 0, NULL, &e), &e);
     assert_ok(model_recal_declare(&f->recal, f->conf, &f->table, &e), &e);
     assert_ok(param_table_seal(&f->table, &e), &e);
@@ -34,6 +35,11 @@ static void fixture_open(struct fixture *f, const char *correction, const char *
     f->slate = (struct slate){.source = SLATE_ORGANIC, .items = f->items, .n_items = K};
     for (uint32_t i = 0; i < K; i++)
         f->items[i] = (struct slate_item){.age_days = 30, .popularity = 5, .weight = 1, .examples = 1};
+}
+
+static void fixture_open(struct fixture *f, const char *correction, const char *recalibration)
+{
+    fixture_open_with(f, correction, recalibration, NULL);
 }
 
 static void fixture_close(struct fixture *f)
@@ -104,12 +110,12 @@ static void learn_slate(struct fixture *f, struct rand *r, float weight)
     model_recal_apply(&f->run, &f->table, f->p->w);
 }
 
-static void test_slope_and_offset_are_found(void **state)
+/* Where the parts see none of it: whatever keeps them from the settled labels' own answer. */
+static void slope_and_offset_are_found(const char *apart)
 {
-    (void)state;
     struct fixture f;
     struct rand r;
-    fixture_open(&f, "false", "true");
+    fixture_open_with(&f, "false", "true", apart);
     rand_init(&r, (struct rand_key){.seed = 5, .purpose = RAND_INIT});
     learn_slate(&f, &r, 1.0f);
     const float *w = f.p->w + param_at(&f.table, f.recal.weights)->offset + SLATE_ORGANIC * RECAL_N;
@@ -124,6 +130,35 @@ static void test_slope_and_offset_are_found(void **state)
     assert_true(fabs((double)z[0] + 0.5) < 0.15);
     assert_true(fabs((double)z[1] - 0.5) < 0.15);
     for (int i = 0; i < RECAL_N; i++) assert_true((w - RECAL_N)[i] == 0); /* recorded lists have their own */
+    fixture_close(&f);
+}
+
+static void test_slope_and_offset_are_found(void **state)
+{
+    (void)state;
+    static const char *const apart[] = {"train.softmax_share=1", "train.distill=0.5", "train.replay_share=0.1",
+                                        "type.click.weight=2"};
+    for (size_t i = 0; i < sizeof apart / sizeof *apart; i++) slope_and_offset_are_found(apart[i]);
+}
+
+/* The offsets are part of what labels are compared with, and a scale is left to the parts. */
+static void test_parts_learn_beside_the_offsets(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct rand r;
+    float shift[K], zero[K] = {0};
+    fixture_open(&f, "true", "true");
+    assert_false(model_recal_shift(&f.run, &f.slate, SLATE_ORGANIC, shift)); /* nothing learnt, nothing drawn */
+    rand_init(&r, (struct rand_key){.seed = 5, .purpose = RAND_INIT});
+    for (int n = 0; n < 500; n++) learn_slate(&f, &r, 1.0f);
+    const float *w = f.p->w + param_at(&f.table, f.recal.weights)->offset + SLATE_ORGANIC * RECAL_N;
+    assert_true(w[RECAL_SLOPE] == 0.0f);
+    for (uint32_t i = 0; i < K; i++) f.items[i].log_kq = -0.25f * (float)i;
+    assert_true(model_recal_shift(&f.run, &f.slate, SLATE_ORGANIC, shift));
+    model_recal_logits(&f.run, &f.slate, SLATE_ORGANIC, zero, NULL, 0);
+    for (uint32_t i = 0; i < K; i++) assert_float_equal(shift[i], zero[i], 1e-6f); /* as it is served */
+    assert_true(shift[1] - shift[0] > 0.5f && shift[5] - shift[4] > 0.5f);         /* the cold ones are lower */
     fixture_close(&f);
 }
 
@@ -235,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_correction_is_of_sampled_slates_alone),
         cmocka_unit_test(test_nothing_learnt_changes_nothing),
         cmocka_unit_test(test_slope_and_offset_are_found),
+        cmocka_unit_test(test_parts_learn_beside_the_offsets),
         cmocka_unit_test(test_unlearnt_age_is_as_its_younger_neighbour),
         cmocka_unit_test(test_examples_count_and_what_is_learnt_again_does_not),
         cmocka_unit_test(test_early_labels_recalibrate_nothing),
