@@ -228,6 +228,8 @@ static size_t fill_states(struct job *j, struct publish_metric *m, size_t n)
 {
     struct state_stats s = {0};
     if (learner_states(j->learner) != NULL) state_stats(learner_states(j->learner), &s);
+    const struct kern *k = model_run_kern(learner_line(j->learner)->run);
+    const struct kern_kept_stats kept = k->ops->kept != NULL ? k->ops->kept->stats(k) : (struct kern_kept_stats){0, 0, 0};
     const struct publish_metric all[] = {
         {"state_hits_total", (double)s.hits},
         {"state_misses_total", (double)s.misses},
@@ -238,6 +240,9 @@ static size_t fill_states(struct job *j, struct publish_metric *m, size_t n)
         {"states_evicted_total", (double)s.evicted},
         {"state_entries", (double)s.entries},
         {"state_bytes", (double)s.bytes},
+        {"device_rows_hit_total", (double)kept.hits},
+        {"device_rows_missed_total", (double)kept.misses},
+        {"device_rows_left_total", (double)kept.left},
     };
     return add_figures(m, n, all, sizeof all / sizeof all[0]);
 }

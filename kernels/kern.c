@@ -85,8 +85,8 @@ void kern_name(const struct conf *c, char out[KERN_NAME_MAX])
     if (strcmp(c->kernels_backend, "cuda") == 0) {
         const bool tf32 = strcmp(c->kernels_precision, "tf32") == 0 || strcmp(c->kernels_train_precision, "tf32") == 0;
         const bool cudnn = strcmp(c->kernels_cudnn, "auto") == 0;
-        (void)snprintf(out, KERN_NAME_MAX, "cuda:device=%d,memory=%d,tf32=%d,cudnn=%d,fallback=%s,plans=%s,plugin=%s",
-                       (int)c->kernels_device, (int)c->kernels_device_mb, tf32, cudnn, c->kernels_fallback,
+        (void)snprintf(out, KERN_NAME_MAX, "cuda:device=%d,memory=%d,kept=%d,tf32=%d,cudnn=%d,fallback=%s,plans=%s,plugin=%s",
+                       (int)c->kernels_device, (int)c->kernels_device_mb, (int)c->kernels_device_cache_mb, tf32, cudnn, c->kernels_fallback,
                        c->kernels_plans_dir, c->kernels_plugin);
         return;
     }

@@ -110,10 +110,23 @@ struct kern_together {
     enum status (*wait)(struct kern *k, int64_t timeout_ms, struct err *e);
     void (*leave)(struct kern *k); /* as if it had never joined */
 };
+/* Rows of bfloat16 that a device keeps, bounded, for who asks for them again: by a key that says all of what they are.  `find` says at
+ * which place each of n rows is; what is missing goes up from row[i] (C numbers of the host's, which may be changed afterwards) beside
+ * what is queued, and those that nobody asked for lately leave for it.  False: nothing is kept, or not so many at once.  `widen`, of
+ * what was found last: out (n,C) = those rows; place in backend memory. */
+struct kern_kept_stats {
+    uint64_t hits, misses, left; /* rows found, brought, and gone for another */
+};
+struct kern_kept {
+    bool (*find)(struct kern *k, int32_t *place, const uint64_t *key, const uint16_t *const *row, size_t n, size_t C);
+    void (*widen)(struct kern *k, float *out, const int32_t *place, size_t n, size_t C);
+    struct kern_kept_stats (*stats)(const struct kern *k);
+};
 struct kern_ops {
     const char *name; /* "ref", "cpu", "cuda" */
     bool host_visible;
     const struct kern_together *together; /* NULL: sums over processes go through the host's memory */
+    const struct kern_kept *kept;         /* NULL: rows go up each time */
     bool rows_alone;                      /* a row of `linear` (packed) has the same bits however many rows there are */
 
     enum status (*open)(struct kern *k, struct err *e);
@@ -278,7 +291,7 @@ void kern_free(struct kern *k);
 void kern_use_pool(struct kern *k, struct pool *p);
 #define KERN_NAME_MAX 1200
 /* kernels.backend and what belongs to it (kernels.cpu; kernels.device_*, kernels.plugin, TF32) as one name for kern_new:
- * "cpu-avx2", "cuda:device=0,memory=0,tf32=0,cudnn=1,fallback=none,plans=DIR,plugin=PATH". */
+ * "cpu-avx2", "cuda:device=0,memory=0,kept=256,tf32=0,cudnn=1,fallback=none,plans=DIR,plugin=PATH". */
 struct conf;
 void kern_name(const struct conf *c, char out[KERN_NAME_MAX]);
 enum kern_precision kern_precision_of(const char *word); /* "f32", "bf16", "int8" */

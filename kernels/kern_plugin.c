@@ -102,6 +102,8 @@ enum status kern_plugin_parse(struct kern_plugin_settings *s, char *path, size_t
             s->device = (int)strtol(word, NULL, 10);
         else if (take(&at, "memory", word, sizeof word))
             s->memory_mb = strtoul(word, NULL, 10);
+        else if (take(&at, "kept", word, sizeof word))
+            s->kept_mb = strtoul(word, NULL, 10);
         else if (take(&at, "tf32", word, sizeof word))
             s->tf32 = word[0] == '1';
         else if (take(&at, "cudnn", word, sizeof word))

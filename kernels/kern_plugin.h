@@ -10,7 +10,7 @@
 #define KERNELS_KERN_PLUGIN_H
 #include "kernels/kern.h"
 
-#define KERN_PLUGIN_ABI 5u
+#define KERN_PLUGIN_ABI 6u
 #define KERN_PLUGIN_ENTRY "freshet_kern_plugin"
 #define KERN_PLUGIN_FILE "freshet_cuda.so"
 #define KERN_PLUGIN_ENV "FRESHET_KERNELS_PLUGIN" /* as the configuration key kernels.plugin */
@@ -19,6 +19,7 @@
 struct kern_plugin_settings {
     int device;       /* ordinal of the device */
     size_t memory_mb; /* of the device for all of this process; 0: most of what is free */
+    size_t kept_mb;   /* of these, for rows that are kept (kern_kept), a struct kern; 0: none */
     bool tf32;        /* products of f32 operands may round them to TF32 */
     bool cudnn;       /* cuDNN may be used where it is */
     char plans[320];  /* folder for compiled plans; "": none are kept */
@@ -41,8 +42,8 @@ typedef const struct kern_plugin *kern_plugin_entry(void);
  * program, in ../lib/freshet beside it, or where the dynamic linker looks.  Loaded once and kept.  UNSUPPORTED, naming what
  * was tried and the next step: none is there, it cannot be loaded, or it is of another build. */
 enum status kern_plugin_load(const struct kern_ops **out, const char *path, struct err *e) MUST_CHECK;
-/* Reads "device=0,memory=0,tf32=0,cudnn=1,fallback=none,plans=DIR,plugin=PATH" (any of them, plugin last; NULL: none): path (bytes) and
- * *to_cpu beside the settings.  INVALID: another word. */
+/* Reads "device=0,memory=0,kept=0,tf32=0,cudnn=1,fallback=none,plans=DIR,plugin=PATH" (any of them, plugin last; NULL: none): path
+ * (bytes) and *to_cpu beside the settings.  INVALID: another word. */
 enum status kern_plugin_parse(struct kern_plugin_settings *s, char *path, size_t bytes, bool *to_cpu, const char *text,
                               struct err *e) MUST_CHECK;
 #endif

@@ -142,18 +142,25 @@ void part_widen(float *out, const uint16_t *bf16, size_t n)
     for (size_t i = 0; i < n; i++) out[i] = bf16_to(bf16[i]);
 }
 
-/* bf16 numbers into backend memory: at once where the host sees it, else they go up as they are, which is half the bytes. */
-static void put_wide(struct part_slate *s, float *to, const uint16_t *bf16, size_t n)
+/* Rows that a device may have already, by what they are; false: they go up. */
+static bool put_kept(struct part_slate *s, const uint64_t *key, const uint16_t *const *row, size_t n, struct tape_value to)
 {
-    const struct kern_ops *o = s->tape->kern->ops;
-    if (o->host_visible) {
-        part_widen(to, bf16, n);
-        return;
-    }
-    const struct tape_mark mark = tape_save(s->tape);
-    const uint16_t *there = tape_upload(s->tape, bf16, n * sizeof *bf16);
-    if (there != NULL) o->widen(s->tape->kern, to, there, n);
-    tape_rewind(s->tape, mark);
+    struct kern *k = s->tape->kern;
+    int32_t *place = tape_host(s->tape, n, sizeof *place);
+    if (place == NULL || k->ops->kept == NULL || !k->ops->kept->find(k, place, key, row, n, to.c)) return false;
+    const int32_t *there = tape_upload(s->tape, place, n * sizeof *place);
+    if (there != NULL) k->ops->kept->widen(k, to.x, there, n, to.c);
+    return true;
+}
+
+/* n rows of bfloat16 in memory that the host does not see; token t of a sentence is its kind PART_STATE_FINAL + 1 + t. */
+static void put_rows(struct part_slate *s, const uint64_t *key, const uint16_t *const *row, size_t n, struct tape_value to)
+{
+    if (key == NULL || row == NULL || put_kept(s, key, row, n, to)) return;
+    uint16_t *all = tape_host(s->tape, n * to.c, sizeof *all); /* in one copy */
+    for (size_t i = 0; i < n && all != NULL; i++) memcpy(all + i * to.c, row[i], to.c * sizeof *all);
+    const uint16_t *there = all != NULL ? tape_upload(s->tape, all, n * to.c * sizeof *all) : NULL;
+    if (there != NULL) s->tape->kern->ops->widen(s->tape->kern, to.x, there, n * to.c);
 }
 
 static const uint16_t *numbers_of(struct part_slate *s, enum part_state what, const uint32_t *which, size_t i, size_t C)
@@ -172,17 +179,33 @@ void part_state_put(struct part_slate *s, enum part_state what, const uint32_t *
         return;
     }
     const struct tape_mark mark = tape_save(s->tape);
-    uint16_t *rows = tape_host(s->tape, n * C, sizeof *rows); /* all of them in one copy */
-    for (size_t i = 0; i < n && rows != NULL; i++)
-        memcpy(rows + i * C, numbers_of(s, what, which, i, C), C * sizeof *rows);
-    if (rows != NULL) put_wide(s, to.x, rows, n * C);
+    uint64_t *key = tape_host(s->tape, n, sizeof *key);
+    const uint16_t **row = tape_host(s->tape, n, sizeof *row);
+    for (size_t i = 0; i < n && key != NULL && row != NULL; i++) {
+        key[i] = hash_mix(s->entries[sentence_of(s, which, i)]->hash, (uint64_t)what);
+        row[i] = numbers_of(s, what, which, i, C);
+    }
+    put_rows(s, key, row, n, to);
     tape_rewind(s->tape, mark);
 }
 
 void part_state_put_tokens(struct part_slate *s, const struct state_entry *entry, struct tape_value to)
 {
     assert(entry->n_tokens == to.n && entry->width == to.c);
-    put_wide(s, to.x, entry->tokens, to.n * to.c);
+    if (to.x == NULL) return;
+    if (s->tape->kern->ops->host_visible) {
+        part_widen(to.x, entry->tokens, to.n * to.c);
+        return;
+    }
+    const struct tape_mark mark = tape_save(s->tape);
+    uint64_t *key = tape_host(s->tape, to.n, sizeof *key);
+    const uint16_t **row = tape_host(s->tape, to.n, sizeof *row);
+    for (size_t i = 0; i < to.n && key != NULL && row != NULL; i++) {
+        key[i] = hash_mix(entry->hash, PART_STATE_FINAL + 1 + i);
+        row[i] = entry->tokens + i * to.c;
+    }
+    put_rows(s, key, row, to.n, to);
+    tape_rewind(s->tape, mark);
 }
 
 struct tape_value part_state_rows(struct part_slate *s, enum part_state what, const uint32_t *which, size_t n, size_t C)

@@ -74,6 +74,9 @@
     X("states_evicted_total", COUNTER, "sentences", "frozen states that left memory to make room")                     \
     X("state_entries", GAUGE, "sentences", "frozen states in memory")                                                  \
     X("state_bytes", GAUGE, "bytes", "what they take: at most kernels.cache_bytes, but for what is in use at once")                                    \
+    X("device_rows_hit_total", COUNTER, "rows", "backend cuda: rows of frozen states found on the device (kernels.device_cache_mb)") \
+    X("device_rows_missed_total", COUNTER, "rows", "rows of frozen states that went up to it")                        \
+    X("device_rows_left_total", COUNTER, "rows", "rows of frozen states that left it to make room")                   \
     X("rss_bytes", GAUGE, "bytes", "largest resident memory so far")                                                   \
     X("version", GAUGE, "1", "newest checkpoint")                                                                      \
     X("version_age_ms", GAUGE, "ms", "since that checkpoint")                                                          \

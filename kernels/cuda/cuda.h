@@ -24,6 +24,7 @@ struct cuda_queue;
 struct cuda_said;
 struct cuda_nccl;
 struct cuda_dnn;
+struct cuda_kept;
 struct cuda { /* k->state */
     struct kern_state head;
     cudaStream_t stream;
@@ -37,6 +38,8 @@ struct cuda { /* k->state */
     struct cuda_said *said; /* update.cu */
     struct cuda_nccl *nccl; /* NULL: it has joined nobody */
     struct cuda_dnn *dnn;   /* dnn.h; NULL: not there, not wanted, or not to be trusted */
+    struct cuda_kept *kept; /* kept.cu; NULL: nothing was asked for yet */
+    size_t kept_mb;         /* 0: nothing is kept */
     bool tf32, failed;
 };
 
@@ -60,6 +63,11 @@ void cuda_wait(struct cuda *c, const char *what); /* and done */
 void cuda_forget(struct cuda *c);                 /* waits, and no recording is left */
 uint64_t cuda_turn(const struct cuda *c);         /* grows with every flush */
 
+/* kept.cu */
+extern const struct kern_kept cuda_kept;
+void cuda_kept_close(struct cuda *c);
+void cuda_kept_waited(struct cuda *c); /* all that was put is done */
+
 /* update.cu */
 void cuda_said_close(struct cuda *c);
 
@@ -67,6 +75,7 @@ void cuda_said_close(struct cuda *c);
 enum status cuda_memory_open(const struct kern_plugin_settings *s, char *about, size_t about_bytes, struct err *e);
 void cuda_memory_close(void);
 const char *cuda_memory_device(void); /* "NVIDIA H200" */
+size_t cuda_memory_bytes(void);       /* of the block */
 void cuda_memory_here(void);          /* the calling thread uses the process's device from now on */
 void *cuda_memory_take(size_t bytes); /* 256-byte aligned; NULL: none left */
 void cuda_memory_give(void *p);       /* whoever used it has waited for its stream */

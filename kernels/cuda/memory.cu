@@ -113,6 +113,11 @@ const char *cuda_memory_device(void)
     return memory.name;
 }
 
+size_t cuda_memory_bytes(void)
+{
+    return memory.bytes;
+}
+
 void cuda_memory_here(void)
 {
     (void)cudaSetDevice(memory.device); /* a thread-local word, unless it changes */

@@ -7,6 +7,7 @@
 
 static void close_state(struct cuda *c)
 {
+    cuda_kept_close(c);
     cuda_nccl_close(c);
     cuda_dnn_close(c);
     cuda_lt_close(c);
@@ -40,6 +41,7 @@ static enum status cuda_open(struct kern *k, struct err *e)
     }
     memcpy(c->head.about, about, sizeof about);
     c->tf32 = settings.tf32;
+    c->kept_mb = settings.kept_mb;
     enum status made = STATUS_OK;
     if (!make_stream(c))
         made = ERR_SET(e, STATUS_UNSUPPORTED, "cuda: no stream or pinned memory: %s", cudaGetErrorString(cudaGetLastError()));
@@ -113,6 +115,7 @@ static const struct kern_ops ops = {
     .name = "cuda",
     .host_visible = false,
     .together = &cuda_together,
+    .kept = &cuda_kept,
     .rows_alone = true,
     .open = cuda_open,
     .close = cuda_close,

@@ -380,6 +380,7 @@ void cuda_wait(struct cuda *c, const char *what)
     cuda_flush(c);
     cuda_check(c, cudaStreamSynchronize(c->stream), what);
     memset(q->busy, 0, sizeof q->busy);
+    cuda_kept_waited(c);
     if (q->narrow) widen(c);
 }
 

@@ -31,6 +31,10 @@ for precision in f32 bf16; do
         fail "cuda $precision without recordings"
     grep -q "launches can't be recorded" err || fail "$precision: nothing was to be recorded"
     [ "$(jq -r .model.sha256 one.json)" = "$(jq -r .model.sha256 two.json)" ] || fail "$precision: recordings differ from launches"
+    # Frozen states that go up each time instead of being kept there.
+    "$freshet" replay "${options[@]}" "${p[@]}" "${cuda[@]}" -o kernels.device_cache_mb=0 --quiet --flush --report two.json log 2>err ||
+        fail "cuda $precision, nothing kept"
+    [ "$(jq -r .model.sha256 one.json)" = "$(jq -r .model.sha256 two.json)" ] || fail "$precision: rows that are kept differ"
     jq -es '.[0].progressive as $r | .[1].progressive as $c | $r.examples > 100 and $r.examples == $c.examples and
         ($r.auc - $c.auc | fabs) < 0.002 and ($r.gauc - $c.gauc | fabs) < 0.002 and ($r.logloss - $c.logloss | fabs) < 1e-4' \
         ref.json one.json >/dev/null || fail "$precision: $(jq -c .progressive ref.json one.json)"

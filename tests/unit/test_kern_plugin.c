@@ -24,10 +24,11 @@ static void test_settings_are_read(void **state)
     assert_true(s.cudnn && !to_cpu);
     assert_string_equal(path, "");
     assert_ok(kern_plugin_parse(&s, path, sizeof path, &to_cpu,
-                                "device=3,memory=512,tf32=1,cudnn=0,fallback=cpu,plans=/p q,plugin=/a/b=c,d.so", &e),
+                                "device=3,memory=512,kept=7,tf32=1,cudnn=0,fallback=cpu,plans=/p q,plugin=/a/b=c,d.so", &e),
               &e);
     assert_int_equal(s.device, 3);
     assert_int_equal(s.memory_mb, 512);
+    assert_int_equal(s.kept_mb, 7);
     assert_true(s.tf32 && to_cpu && !s.cudnn);
     assert_string_equal(s.plans, "/p q");
     assert_string_equal(path, "/a/b=c,d.so");
@@ -44,10 +45,10 @@ static void test_the_configuration_names_them(void **state)
     assert_ok(conf_new(&c, &e), &e);
     static const char *const set[] = {"kernels.backend=cuda",   "kernels.device=2",       "kernels.device_mb=300",
                                       "kernels.precision=tf32", "kernels.plugin=/x/y.so", "kernels.fallback=cpu",
-                                      "kernels.cudnn=off",      "kernels.plans_dir=/p"};
+                                      "kernels.cudnn=off",      "kernels.plans_dir=/p",   "kernels.device_cache_mb=5"};
     for (size_t i = 0; i < sizeof set / sizeof *set; i++) assert_ok(conf_set_option(c, set[i], &e), &e);
     kern_name(c, name);
-    assert_string_equal(name, "cuda:device=2,memory=300,tf32=1,cudnn=0,fallback=cpu,plans=/p,plugin=/x/y.so");
+    assert_string_equal(name, "cuda:device=2,memory=300,kept=5,tf32=1,cudnn=0,fallback=cpu,plans=/p,plugin=/x/y.so");
     conf_free(c);
 }
 
