@@ -92,15 +92,21 @@ static double offset_of(const float *w, const uint32_t *at, uint32_t n)
     return z;
 }
 
+static bool is_beside(const struct model_recal_run *r, int source)
+{
+    return r->c->beside && source == SLATE_ORGANIC;
+}
+
 bool model_recal_shift(const struct model_recal_run *r, const struct slate *s, int source, float *shift)
 {
     double centre;
     bool any = false;
     const bool shifted = is_shifted(r, s, source, &centre);
-    if (!shifted && !r->c->beside) return false;
+    const float *w = is_beside(r, source) ? weights_of(r, source) : NULL;
+    if (!shifted && w == NULL) return false;
     for (uint32_t i = 0; i < s->n_items; i++) {
         uint32_t at[2 + RECAL_FLAGS];
-        double z = r->c->beside ? offset_of(weights_of(r, source), at, slices(s, i, at)) : 0.0;
+        double z = w != NULL ? offset_of(w, at, slices(s, i, at)) : 0.0;
         if (shifted) z += centre - (double)s->items[i].log_kq;
         shift[i] = (float)z;
         any = any || shift[i] != 0.0f;
@@ -142,7 +148,7 @@ static void gather(struct recal_sums *q, const uint32_t *at, const double *x, ui
 static void recalibration_learnt(struct model_recal_run *r, const struct slate *s, int source, const float *raw)
 {
     const float *w = weights_of(r, source);
-    const uint32_t first = r->c->beside ? 1 : 0; /* the slope is left out */
+    const uint32_t first = is_beside(r, source) ? 1 : 0; /* the slope is left out */
     const double slope = exp((double)w[RECAL_SLOPE]);
     double centre;
     const bool shifted = is_shifted(r, s, source, &centre);

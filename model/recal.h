@@ -18,11 +18,12 @@
  * p(1-p)xx').  Within a slice the order of candidates stays; offsets move slices against each other.  The numbers travel with the
  * version (group STAT), the sums behind them stay with the learner's run.
  *
- * The parts learn beside it (`beside`): their labels see r with offsets and shift, so that what the offsets, which are fast, know
- * already is not learnt a second time by parts, which are slow, and then to be taken back.  The slope stays 1 then, as a scale is
- * what parts find themselves.  But where parts are to come to another answer than the settled labels, each counted once (types
- * weigh differently, slates are replayed, targets are another version's, the loss orders lists alone), the two would push each
- * other ever further: there recalibration comes after everything else, the parts see none of it, and the slope is learnt.
+ * Of organic slates the parts learn beside it (`beside`): their labels see r with offsets and shift, so that what the offsets,
+ * which are fast, know already is not learnt a second time by parts, which are slow, and then to be taken back.  The slope stays 1
+ * then, as a scale is what parts find themselves.  Elsewhere the parts see none of it, it comes after everything else, and the slope
+ * is learnt: of recorded lists, whose level moves (here it is as negatives are drawn), since parts and offsets would both run after
+ * it; and where parts are to come to another answer than the settled labels, each counted once (types weigh differently, slates
+ * are replayed, targets are another version's, the loss orders lists alone), since the two would push each other ever further.
  *
  * Recorded lists that are learnt before they are settled (join.loss other than wait) are not recalibrated: weights of early
  * copies depend on what is predicted, and steps as fast as Newton's run away with that.
@@ -46,7 +47,7 @@ enum {
 
 struct model_recal {                     /* of the architecture: which of the two are on, and where their tensors are */
     bool corrected, recalibrated, early; /* early: labels of recorded lists are not settled ones */
-    bool beside;
+    bool beside;                         /* parts and recalibration are after the same */
     size_t centre, weights;              /* tensors (2): the mean, and 1 once it is known; (RECAL_SOURCES, RECAL_N) */
 };
 /* Declares the tensors of what is on. */

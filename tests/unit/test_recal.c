@@ -96,7 +96,7 @@ static void test_nothing_learnt_changes_nothing(void **state)
 }
 
 /* Slates with logits of deviation 2 whose truth is half of them, one lower where an item is cold. */
-static void learn_slate(struct fixture *f, struct rand *r, float weight)
+static void learn_of(struct fixture *f, struct rand *r, float weight, int source)
 {
     float raw[K];
     for (uint32_t i = 0; i < K; i++) {
@@ -106,8 +106,13 @@ static void learn_slate(struct fixture *f, struct rand *r, float weight)
         f->items[i].label = rand_unit(r) < sigmoid(0.5 * (double)raw[i] - (cold ? 1.0 : 0.0));
         f->items[i].weight = f->items[i].label > 0.5f ? weight : 1.0f;
     }
-    model_recal_learnt(&f->run, &f->slate, SLATE_ORGANIC, raw);
+    model_recal_learnt(&f->run, &f->slate, source, raw);
     model_recal_apply(&f->run, &f->table, f->p->w);
+}
+
+static void learn_slate(struct fixture *f, struct rand *r, float weight)
+{
+    learn_of(f, r, weight, SLATE_ORGANIC);
 }
 
 /* Where the parts see none of it: whatever keeps them from the settled labels' own answer. */
@@ -159,6 +164,10 @@ static void test_parts_learn_beside_the_offsets(void **state)
     model_recal_logits(&f.run, &f.slate, SLATE_ORGANIC, zero, NULL, 0);
     for (uint32_t i = 0; i < K; i++) assert_float_equal(shift[i], zero[i], 1e-6f); /* as it is served */
     assert_true(shift[1] - shift[0] > 0.5f && shift[5] - shift[4] > 0.5f);         /* the cold ones are lower */
+    for (int n = 0; n < 500; n++) learn_of(&f, &r, 1.0f, SLATE_IMPRESSION);        /* of a recorded list they are not */
+    for (uint32_t i = 0; i < K; i++) f.items[i].log_kq = 0;
+    assert_false(model_recal_shift(&f.run, &f.slate, SLATE_IMPRESSION, shift));
+    assert_true(w[RECAL_SLOPE] == 0.0f && (w - RECAL_N)[RECAL_SLOPE] < -0.5f);
     fixture_close(&f);
 }
 
