@@ -30,6 +30,10 @@ void op_settle(struct kern *k, const struct op_matrix *w);
 
 /* y (N,O) = act(x (N,I) w^T + b) */
 struct tape_value op_linear(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act);
+/* The same of rows that are constants with `shared` (1,I) added to each: what comes back to them goes there as one sum, which takes
+ * N times less, and x's own dx is left as it is.  shared.dx NULL: as op_linear. */
+struct tape_value op_linear_shared(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act,
+                                   struct tape_value shared);
 /* y (N,M) = a (N,C) b (M,C)^T */
 struct tape_value op_dot(struct tape *t, struct tape_value a, struct tape_value b);
 /* y = (s - mean)/deviation * gain + bias over each row of s = x + res; gain, bias (1,C) */

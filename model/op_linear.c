@@ -6,6 +6,7 @@ struct saved_linear {
     struct op_matrix w;
     const float *pre; /* NULL: no activation */
     enum kern_act act;
+    struct tape_value shared; /* what x's gradient goes to as one sum; empty: to x's rows */
 };
 
 /* Whether the optimiser may multiply out what p brings: it makes each number of such a matrix new anyway. */
@@ -48,6 +49,19 @@ static void add_gradient(struct kern *k, const struct op_matrix *w, const struct
     k->ops->linear_dw(k, dw, w->db, p->dy, p->x, p->N, w->m.out, w->m.in, w->m.prec, add);
 }
 
+/* shared.dx += (sum of rows of dpre) w */
+static void sum_backward(struct tape *t, const struct saved_linear *s, const float *dpre)
+{
+    const struct kern_ops *o = t->kern->ops;
+    const struct tape_mark mark = tape_save(t);
+    float *sum = tape_zeros(t, s->y.c);
+    if (!t->oom) {
+        o->linear_dw(t->kern, NULL, sum, dpre, s->x.x, s->x.n, s->w.m.out, s->w.m.in, s->w.m.prec, true);
+        o->linear_dx(t->kern, s->shared.dx, sum, &s->w.m, 1);
+    }
+    tape_rewind(t, mark);
+}
+
 /* dpre = dy * act'(pre), in dy's place, which nobody reads again;  dx += dpre w;  dw += dpre^T x;  db += sum of rows of dpre */
 static void linear_backward(struct tape *t, void *saved)
 {
@@ -55,11 +69,20 @@ static void linear_backward(struct tape *t, void *saved)
     const struct kern_ops *o = t->kern->ops;
     float *dpre = s->y.dx;
     if (s->pre != NULL) o->act_backward(t->kern, dpre, dpre, s->pre, s->act, s->y.n * s->y.c);
-    if (s->x.dx != NULL) o->linear_dx(t->kern, s->x.dx, dpre, &s->w.m, s->x.n);
+    if (s->shared.dx != NULL)
+        sum_backward(t, s, dpre);
+    else if (s->x.dx != NULL)
+        o->linear_dx(t->kern, s->x.dx, dpre, &s->w.m, s->x.n);
     if (s->w.dw != NULL) add_gradient(t->kern, &s->w, &(struct kern_product){dpre, s->x.x, s->x.n});
 }
 
 struct tape_value op_linear(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act)
+{
+    return op_linear_shared(t, x, w, act, (struct tape_value){0});
+}
+
+struct tape_value op_linear_shared(struct tape *t, struct tape_value x, const struct op_matrix *w, enum kern_act act,
+                                   struct tape_value shared)
 {
     const bool grad = t->record && (x.dx != NULL || w->dw != NULL);
     struct tape_value y = tape_new(t, x.n, w->m.out, grad);
@@ -68,7 +91,7 @@ struct tape_value op_linear(struct tape *t, struct tape_value x, const struct op
     t->kern->ops->linear(t->kern, y.x, pre, x.x, &w->m, w->b, act, x.n);
     struct saved_linear *s = grad ? tape_host(t, 1, sizeof *s) : NULL;
     if (s == NULL) return y;
-    *s = (struct saved_linear){x, y, *w, pre, act};
+    *s = (struct saved_linear){x, y, *w, pre, act, shared};
     tape_push(t, linear_backward, s);
     return y;
 }

@@ -272,9 +272,10 @@ static struct tape_value stack(struct text_run *r, const struct part_list *lists
     struct kern_segments seg = segments_of(r, t, lists, n, rows);
     for (size_t l = 0; l < p->n_layers && !t->oom; l++) {
         const bool last = l + 1 == p->n_layers;
-        const struct tape_value kv = op_linear(t, x, &r->layers[l].kv.op, KERN_ACT_NONE);
+        const struct tape_value role = l == 0 && has_user(p) ? r->role : (struct tape_value){0};
+        const struct tape_value kv = op_linear_shared(t, x, &r->layers[l].kv.op, KERN_ACT_NONE, role);
         if (last) x = first_rows(t, x, rows->off, rows->n);
-        const struct tape_value q = op_linear(t, x, &r->layers[l].q.op, KERN_ACT_NONE);
+        const struct tape_value q = op_linear_shared(t, x, &r->layers[l].q.op, KERN_ACT_NONE, role);
         const struct tape_value user = has_user(p) ? r->user_kv[l] : (struct tape_value){0};
         if (last) seg.q_off = ones;
         seg.prec = r->layers[l].q.op.m.prec; /* attention is as exact as the products around it */

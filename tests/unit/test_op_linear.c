@@ -56,6 +56,29 @@ static void test_linear_frozen_input_or_weight(void **state)
     gradient_check_all(frozen_w, 3, linear, &s, 1e-2, 1e-3);
 }
 
+/* Constants with one row added to each, which what lies behind reads as well. */
+static struct tape_value linear_shared(struct tape *t, const struct tape_value *in, void *user)
+{
+    const struct shape *s = user;
+    static const int32_t zero[8];
+    const struct op_lookup row = {in[0], zero};
+    const struct op_matrix w = {{.w = in[1].x, .out = s->O, .in = s->I}, in[2].x, in[1].dx, in[2].dx, NULL};
+    const struct tape_value x = op_embed(t, in[3], &row, 1), y = op_linear_shared(t, x, &w, s->act, in[0]);
+    return s->O == s->I ? op_add(t, y, x) : y;
+}
+
+static void test_gradient_of_a_shared_row(void **state)
+{
+    (void)state;
+    const struct shape shapes[] = {{5, 4, 4, KERN_ACT_NONE, true}, {1, 6, 3, KERN_ACT_NONE, true}, {7, 3, 5, KERN_ACT_GELU, true}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        struct shape s = shapes[i];
+        const struct gradient_input in[] = {
+            {"shared", 1, s.I, 1, 0, false}, {"w", s.O, s.I, 1, 0, false}, {"b", 1, s.O, 1, 0, false}, {"x", s.N, s.I, 1, 0, true}};
+        gradient_check_all(in, 4, linear_shared, &s, 1e-2, 1e-3);
+    }
+}
+
 static struct tape_value dot(struct tape *t, const struct tape_value *in, void *user)
 {
     (void)user;
@@ -77,6 +100,7 @@ int main(void)
         cmocka_unit_test(test_linear_gradients),
         cmocka_unit_test(test_linear_relu_gradients),
         cmocka_unit_test(test_linear_frozen_input_or_weight),
+        cmocka_unit_test(test_gradient_of_a_shared_row),
         cmocka_unit_test(test_dot_gradients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
